@@ -121,7 +121,7 @@ def split_errors(errors: Mapping[str, int]) -> tuple[int, int]:
     return ours, inputs
 
 
-def truth(labels: Labels, metrics: Mapping[str, Any]) -> list[HealthFinding]:
+def ground_truth(labels: Labels, metrics: Mapping[str, Any]) -> list[HealthFinding]:
     """Compare feedback with the metric that the model was accepted with.
 
     Accuracy: bad if even the upper Wilson bound (1927) is more than 0.05 below. Root mean squared error: bad if even

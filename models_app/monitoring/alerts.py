@@ -47,7 +47,7 @@ def evaluate(endpoint_id: UUID) -> int:
         *rules.traffic(version.baseline, recent_windows.last_rows(endpoint.id, version.id)),
         *rules.waits(minutes, endpoint.slo_ms),
         *rules.faults(minutes),
-        *rules.truth(labels(endpoint.id, version.id), version.metrics),
+        *rules.ground_truth(labels(endpoint.id, version.id), version.metrics),
     ]
     known = {
         (kind, subject): alert_id

@@ -140,14 +140,18 @@ def _feedback(version: ModelVersion | None, prediction: prediction_id.Prediction
     if classes:
         if not isinstance(prediction.outcome, int) or not 0 <= prediction.outcome < len(classes):
             raise LabelsRefused("unknown_prediction", "This endpoint has no prediction with this id.")
-        predicted, truth = classes[prediction.outcome], spelled(label, classes)
-        if truth is None:
+        predicted, ground_truth = classes[prediction.outcome], spelled(label, classes)
+        if ground_truth is None:
             known = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
             raise LabelsRefused(
                 "unknown_label", f"{bins.as_word(label)[:40]!r} is not a class of this model. Its classes are: {known}."
             )
         return Feedback(
-            version=version, predicted=predicted[:200], label=truth, correct=predicted == truth, predicted_at=at
+            version=version,
+            predicted=predicted[:200],
+            label=ground_truth,
+            correct=predicted == ground_truth,
+            predicted_at=at,
         )
     number = None if isinstance(label, bool) else bins.as_number(label)
     if number is None or not math.isfinite(number):

@@ -84,15 +84,15 @@ class Training:
         self.data, self.parts, self.features = data, parts, features
         self.device = context.device
         classes = data.target.classes
-        truth = data.target.values
+        targets = data.target.values
         self.mean, self.scale = (
-            (0.0, 1.0) if classes else (float(truth[parts.train].mean()), float(truth[parts.train].std()) or 1.0)
+            (0.0, 1.0) if classes else (float(targets[parts.train].mean()), float(targets[parts.train].std()) or 1.0)
         )
         encoded = encode(features, data.columns, data.rows)
         goal = (
-            torch.from_numpy(truth)
+            torch.from_numpy(targets)
             if classes
-            else torch.from_numpy(((truth - self.mean) / self.scale).astype(np.float32))
+            else torch.from_numpy(((targets - self.mean) / self.scale).astype(np.float32))
         )
         self.numeric = torch.from_numpy(encoded.numeric).to(self.device)  # float32 [rows, numeric inputs]
         self.codes = torch.from_numpy(encoded.codes).to(self.device)  # int64 [rows, categorical inputs]
@@ -107,7 +107,7 @@ class Training:
             width=params["width"],
             dropout=params["dropout"],
         ).to(self.device)
-        self.loss = preparation.loss_for(params, classes, truth[parts.train]).to(self.device)
+        self.loss = preparation.loss_for(params, classes, targets[parts.train]).to(self.device)
         self.optimiser = torch.optim.AdamW(
             self.net.parameters(), lr=params["learning_rate"], weight_decay=params["weight_decay"]
         )
@@ -265,10 +265,10 @@ class Training:
         return reference(self.features, self.data, unlearnt, mean=self.mean, scale=self.scale)
 
     def _measure(self, found: Tensor, rows: table.Rows) -> dict[str, Any]:  # `found` as `_predict` returns
-        truth: NDArray[Any] = self.data.target.values[rows]
+        targets: NDArray[Any] = self.data.target.values[rows]
         if self.data.target.classes:
-            return metrics.classification(torch.softmax(found.double(), dim=1).cpu().numpy(), truth)
-        return metrics.regression(found.double().cpu().numpy().reshape(-1) * self.scale + self.mean, truth)
+            return metrics.classification(torch.softmax(found.double(), dim=1).cpu().numpy(), targets)
+        return metrics.regression(found.double().cpu().numpy().reshape(-1) * self.scale + self.mean, targets)
 
     def _pause_or_save(self) -> None:
         if self.context.stopping():

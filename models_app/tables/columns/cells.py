@@ -168,7 +168,7 @@ def word(value: Any) -> str:
     return value if type(value) is str else ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
-def truth(text: str) -> bool:
+def to_boolean(text: str) -> bool:
     """Parse a trimmed word for true or false. Raises Odd."""
     said = text.lower()
     if said in TRUE:
@@ -216,7 +216,7 @@ def spelled(label: Any, classes: Iterable[str]) -> str | None:
         return same
     alike = [one for one in known if one.casefold() == text.casefold()]
     if not alike and {one.lower() for one in known} <= TRUE | FALSE and text.lower() in TRUE | FALSE:
-        alike = [one for one in known if truth(one) == truth(text)]
+        alike = [one for one in known if to_boolean(one) == to_boolean(text)]
     return alike[0] if len(alike) == 1 else None
 
 
@@ -227,7 +227,7 @@ def _parsed(text: str, contract: Contract) -> int | float | bool | None:
             raise Odd(text)
         return None if _gone(found, contract) else found
     if contract.type == kinds.BOOLEAN:
-        return truth(text)
+        return to_boolean(text)
     if contract.type == kinds.DATETIME:
         moment = dates.moment(text, contract.date)
         if moment is None:

@@ -200,7 +200,7 @@ def _yes_no(one: Column) -> tuple[str, str] | None:
         or any(word.lower() not in (cells.TRUE | cells.FALSE) - {"0", "1"} for word in words)
     ):
         return None
-    said = {cells.truth(word): word for word in words}
+    said = {cells.to_boolean(word): word for word in words}
     if len(said) != len(words):
         return None
     return said.get(False, "false"), said.get(True, "true")
