@@ -26,18 +26,18 @@ class Fault:
 
 
 KEYS = """
-SELECT format('interval %%s of %%s has no key', encode(e.key_hash, 'hex'), e.started_at)
+SELECT format('interval %%s at %%s has no usage key', encode(e.key_hash, 'hex'), e.started_at)
 FROM billing_usageevent e LEFT JOIN billing_usagekey k ON k.tenant_id = e.tenant_id AND k.key_hash = e.key_hash
 WHERE e.tenant_id = %(tenant)s AND k.key_hash IS NULL LIMIT 1
 """
 ORPHANS = """
-SELECT format('key %%s of %%s has no interval', encode(k.key_hash, 'hex'), k.event_at)
+SELECT format('usage key %%s at %%s has no interval', encode(k.key_hash, 'hex'), k.event_at)
 FROM billing_usagekey k LEFT JOIN billing_usageevent e ON e.tenant_id = k.tenant_id AND e.key_hash = k.key_hash
 WHERE k.tenant_id = %(tenant)s AND e.key_hash IS NULL AND NOT EXISTS (
   SELECT FROM billing_heldevent h WHERE h.tenant_id = k.tenant_id AND h.key_hash = k.key_hash AND h.state <> 'accepted') LIMIT 1
 """
 OVERLAPS = """
-SELECT format('attempt %%s: %%s starts before the one before it ends', s.attempt_id, o.started_at) FROM (
+SELECT format('attempt %%s: the interval at %%s starts before its predecessor ends', s.attempt_id, o.started_at) FROM (
   SELECT e.series_hash, e.started_at, lag(e.ended_at) OVER (PARTITION BY e.series_hash, e.meter_id ORDER BY e.started_at, e.ended_at) AS before
   FROM billing_usageevent e WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage'
 ) o JOIN billing_usageseries s ON s.tenant_id = %(tenant)s AND s.hash = o.series_hash
@@ -49,7 +49,7 @@ WITH summed AS (
     count(*) AS events, sum(measured) AS measured, sum(billable) AS billable, sum(amount) AS amount
   FROM billing_usageevent WHERE tenant_id = %(tenant)s GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), stored AS (SELECT * FROM billing_usagerollup WHERE tenant_id = %(tenant)s)
-SELECT format('hour %%s: intervals say %%s for %%s, roll-ups %%s for %%s',
+SELECT format('hour %%s: intervals sum to %%s for %%s, the roll-up to %%s for %%s',
   coalesce(s.hour, r.hour), coalesce(s.billable, 0), coalesce(s.amount, 0), coalesce(r.billable, 0), coalesce(r.amount, 0))
 FROM summed s FULL JOIN stored r ON r.series_hash = s.series_hash AND r.hour = s.hour AND r.day = s.day AND r.period = s.period
   AND r.project_id = s.project_id AND r.meter_id = s.meter_id
@@ -57,18 +57,18 @@ FROM summed s FULL JOIN stored r ON r.series_hash = s.series_hash AND r.hour = s
 WHERE (s.events, s.measured, s.billable, s.amount) IS DISTINCT FROM (r.events, r.measured, r.billable, r.amount) LIMIT 1
 """
 RATED = """
-SELECT format('interval of %%s: %%s x %%s is not %%s', e.started_at, e.billable, p.unit_amount, e.amount)
+SELECT format('interval at %%s: %%s x %%s is not %%s', e.started_at, e.billable, p.unit_amount, e.amount)
 FROM billing_usageevent e JOIN billing_price p ON p.tenant_id = e.tenant_id AND p.id = e.price_id
 WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND abs(e.amount - e.billable * p.unit_amount) > 0.000000000001 LIMIT 1
 """
 MEASURED = """
-SELECT format('interval of %%s: %%s seconds measured in %%s', e.started_at, e.measured, e.ended_at - e.started_at)
+SELECT format('interval at %%s: measured %%s seconds, lasted %%s', e.started_at, e.measured, e.ended_at - e.started_at)
 FROM billing_usageevent e JOIN billing_meter m ON m.tenant_id = e.tenant_id AND m.id = e.meter_id
 WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND m.unit = 'second'
   AND e.measured <> extract(epoch FROM e.ended_at - e.started_at) LIMIT 1
 """
 IN_FORCE = """
-SELECT format('interval of %%s is rated by version %%s, in force from %%s to %%s', e.started_at, v.number, v.effective_at, v.ends)
+SELECT format('interval at %%s is rated by price version %%s, in force from %%s to %%s', e.started_at, v.number, v.effective_at, v.ends)
 FROM billing_usageevent e JOIN billing_price p ON p.tenant_id = e.tenant_id AND p.id = e.price_id
 JOIN billing_meter m ON m.tenant_id = e.tenant_id AND m.id = e.meter_id
 JOIN (SELECT id, number, effective_at, lead(effective_at) OVER (PARTITION BY book_id ORDER BY effective_at) AS ends
@@ -77,7 +77,7 @@ WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND (e.started_at < v.effect
   OR CASE WHEN m.unit = 'second' THEN e.ended_at > v.ends ELSE e.started_at >= v.ends END) LIMIT 1
 """
 BALANCE = """
-SELECT format('transaction %%s has %%s %%s too much', transaction_id, sum(amount), currency) FROM billing_ledgerposting
+SELECT format('transaction %%s is off balance by %%s %%s', transaction_id, sum(amount), currency) FROM billing_ledgerposting
 WHERE tenant_id = %(tenant)s GROUP BY transaction_id, currency HAVING sum(amount) <> 0 LIMIT 1
 """
 COUNTERS = """
@@ -86,7 +86,7 @@ WITH posted AS (
     coalesce(sum(amount) FILTER (WHERE account = 'unheld'), 0) AS unheld
   FROM billing_ledgerposting WHERE tenant_id = %(tenant)s AND pot_kind = 'counter' GROUP BY pot
 )
-SELECT format('budget %%s of %%s: counters say %%s held, %%s spent, %%s unheld; the ledger says %%s, %%s, %%s', c.budget_id, c.period,
+SELECT format('budget %%s in %%s: its counter has held %%s, spent %%s, unreserved %%s; the ledger has %%s, %%s, %%s', c.budget_id, c.period,
   c.held, c.spent, c.unheld, coalesce(p.held, 0), coalesce(p.spent, 0), coalesce(p.unheld, 0))
 FROM billing_budgetperiod c LEFT JOIN posted p ON p.pot = c.id
 WHERE c.tenant_id = %(tenant)s
@@ -97,13 +97,13 @@ WITH posted AS (
   SELECT pot, coalesce(sum(amount) FILTER (WHERE account = 'held'), 0) AS held, coalesce(sum(amount) FILTER (WHERE account = 'spent'), 0) AS spent
   FROM billing_ledgerposting WHERE tenant_id = %(tenant)s AND pot_kind = 'hold' GROUP BY pot
 )
-SELECT format('hold %%s of %%s (%%s): %%s of %%s settled; the ledger says %%s held, %%s spent', h.id, h.subject, h.state, h.settled, h.amount, p.held, p.spent)
+SELECT format('hold %%s for %%s (%%s): %%s of %%s settled; the ledger has held %%s, spent %%s', h.id, h.subject, h.state, h.settled, h.amount, p.held, p.spent)
 FROM billing_hold h LEFT JOIN posted p ON p.pot = h.id
 WHERE h.tenant_id = %(tenant)s AND (h.settled IS DISTINCT FROM p.spent
   OR p.held IS DISTINCT FROM CASE WHEN h.state = 'open' THEN h.amount - h.settled ELSE 0 END) LIMIT 1
 """
 SHARED = """
-SELECT format('budget %%s of %%s: %%s held; the open holds that lie on it have %%s left', c.budget_id, c.period, c.held, coalesce(o.left, 0))
+SELECT format('budget %%s in %%s: %%s held; its open holds have %%s left', c.budget_id, c.period, c.held, coalesce(o.left, 0))
 FROM billing_budgetperiod c LEFT JOIN (
   SELECT s.counter_id, h.period, sum(h.amount - h.settled) AS left
   FROM billing_holdshare s JOIN billing_hold h ON h.tenant_id = s.tenant_id AND h.id = s.hold_id
@@ -112,7 +112,7 @@ FROM billing_budgetperiod c LEFT JOIN (
 WHERE c.tenant_id = %(tenant)s AND c.held <> coalesce(o.left, 0) LIMIT 1
 """
 OVERSPENT = """
-SELECT format('budget %%s of %%s: %%s held and %%s spent pass %%s', budget_id, period, held, spent, ceiling) FROM billing_budgetperiod
+SELECT format('budget %%s in %%s: %%s held plus %%s spent exceed %%s', budget_id, period, held, spent, ceiling) FROM billing_budgetperiod
 WHERE tenant_id = %(tenant)s AND held + spent > ceiling LIMIT 1
 """
 CHARGED = """
@@ -122,7 +122,7 @@ posted AS (
   JOIN billing_ledgertransaction t ON t.tenant_id = p.tenant_id AND t.id = p.transaction_id
   WHERE p.tenant_id = %(tenant)s AND (p.pot_kind, p.account) IN (('hold', 'spent'), ('project', 'unheld')) GROUP BY t.period
 )
-SELECT format('period %%s: usage is rated %%s, the ledger says %%s', coalesce(r.period, p.period), coalesce(r.amount, 0), coalesce(p.amount, 0))
+SELECT format('period %%s: rated usage is %%s, the ledger has %%s', coalesce(r.period, p.period), coalesce(r.amount, 0), coalesce(p.amount, 0))
 FROM rated r FULL JOIN posted p ON p.period = r.period WHERE coalesce(r.amount, 0) <> coalesce(p.amount, 0) LIMIT 1
 """
 UNBILLED = """
@@ -132,23 +132,23 @@ WHERE r.tenant_id = %(tenant)s AND NOT EXISTS (
 """
 
 LEDGER_RULES = [
-    ("every ledger transaction adds up to zero", BALANCE),
-    ("budget counters follow from the ledger", COUNTERS),
-    ("holds follow from the ledger", HOLDS),
-    ("a budget holds what the open holds on it have left", SHARED),
+    ("every ledger transaction sums to zero", BALANCE),
+    ("budget counters equal the ledger", COUNTERS),
+    ("holds equal the ledger", HOLDS),
+    ("the held amount of a budget equals what its open holds have left", SHARED),
     ("held and spent stay within the budget", OVERSPENT),
-    ("the ledger says what usage is rated", CHARGED),
+    ("the ledger equals rated usage", CHARGED),
 ]
 USAGE_RULES = [
-    ("every interval has its key", KEYS),
-    ("every key has its interval", ORPHANS),
+    ("every interval has its usage key", KEYS),
+    ("every usage key has its interval", ORPHANS),
     ("the intervals of an attempt do not overlap", OVERLAPS),
-    ("an interval measures its own length", MEASURED),
-    ("intervals add up to roll-ups", ROLLUPS),
+    ("an interval in seconds measures its length", MEASURED),
+    ("intervals sum to roll-ups", ROLLUPS),
     ("an interval costs quantity times price", RATED),
     ("an interval is rated by the price in force", IN_FORCE),
     ("every month with usage has an invoice", UNBILLED),
-    ("the ledger says what usage is rated", CHARGED),
+    ("the ledger equals rated usage", CHARGED),
 ]
 
 
@@ -174,7 +174,7 @@ def _broken(rules: Sequence[tuple[str, str]]) -> Iterator[Fault]:
 
 def _line_faults() -> Iterator[Fault]:
     """Compare each invoice's lines with the plain sum of its month's roll-ups, within half a minor unit per line."""
-    rule = "invoice lines add up to the roll-ups"
+    rule = "invoice lines sum to the roll-ups"
     for invoice in Invoice.objects.exclude(state=VOID).order_by("period"):
         lines = lines_of([invoice.period], invoice.currency)[invoice.period]
         exact = sum((line.exact for line in lines), Money.zero(invoice.currency))
@@ -190,7 +190,7 @@ def _line_faults() -> Iterator[Fault]:
         if exact.amount != rated:
             yield Fault(
                 rule,
-                f"{invoice.period:%Y-%m}: lines say {shown(exact.amount)}, roll-ups {shown(rated)} {invoice.currency}",
+                f"{invoice.period:%Y-%m}: lines sum to {shown(exact.amount)}, roll-ups to {shown(rated)} {invoice.currency}",
             )
             return
         for line in lines:

@@ -41,8 +41,8 @@ CHECKS = ("verify_audit", "verify_ledger", "reconcile")
 def backup(folder: Path, say: Say) -> Manifest:
     """Write a backup into an empty folder. Raises BackupError, StorageUnavailable.
 
-    Objects are copied before the dump and again after it: those that the dump names are included, even if removed
-    meanwhile.
+    Objects are copied before the dump and again after it, so that all objects the dump names are included, even if
+    removed meanwhile.
     """
     url = database.admin_url()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -50,12 +50,12 @@ def backup(folder: Path, say: Say) -> Manifest:
         raise BackupError(f"{folder} is not empty")
     copied: dict[s3.Listed, Copied] = {}
     _copy_out(folder, copied)
-    say(f"{len(copied)} objects copied as they are stored")
+    say(f"{len(copied)} objects copied, still encrypted")
     with database.snapshot(url) as snapshot:
         tables, applied = database.facts(snapshot), database.migrations(snapshot)
         masters = [str(one) for (one,) in snapshot.execute("SELECT DISTINCT master_id FROM public.tenants_datakey")]
         database.dump(url, snapshot, folder / DUMP)
-    say(f"{sum(table['rows'] for table in tables.values())} rows of {len(tables)} tables dumped")
+    say(f"{sum(table['rows'] for table in tables.values())} rows in {len(tables)} tables dumped")
     _copy_out(folder, copied)
     objects = {one.key: one for one in copied.values()}  # of an overwritten object, the later copy
     write_list(folder, list(objects.values()))
@@ -70,7 +70,7 @@ def backup(folder: Path, say: Say) -> Manifest:
 def restore(folder: Path, say: Say) -> None:
     """Restore a backup into an empty installation and verify it. Raises BackupError, StorageUnavailable.
 
-    Everything that can be checked before is checked before: files, roles, migrations, the master key.
+    Files, roles, migrations and the master key are checked before anything changes.
     """
     manifest, objects = read(folder), read_list(folder)
     _check_keys(manifest)
@@ -82,14 +82,14 @@ def restore(folder: Path, say: Say) -> None:
         raise BackupError(f"the database's administrator cannot log in: {error}") from error
     s3.ensure_bucket()
     if next(s3.listing("t/"), None) is not None:
-        raise BackupError("the bucket holds objects of organisations: restore into an empty one")
+        raise BackupError("the bucket already holds objects of organisations: restore into an empty bucket")
     connections.close_all()
     database.restore(url, folder / DUMP)
-    say("the database is restored")
+    say("database restored")
     for one in objects:
         with path_of(folder, one.key).open("rb") as file:
             s3.put(one.key, file, one.size)
-    say(f"{len(objects)} objects are restored")
+    say(f"{len(objects)} objects restored")
     prove(manifest, url, say)
 
 
@@ -99,18 +99,20 @@ def prove(manifest: Manifest, url: str, say: Say) -> None:
         found = database.facts(snapshot)
     for name in sorted({*manifest.tables, *found}):
         if manifest.tables.get(name) != found.get(name):
-            raise BackupError(f"table {name}: the backup says {manifest.tables.get(name)}, here is {found.get(name)}")
-    say("rows, row security, policies and triggers of every table match the backup")
+            raise BackupError(
+                f"table {name} differs: {manifest.tables.get(name)} in the backup, {found.get(name)} after the restore"
+            )
+    say("row counts, row security, policies and triggers of every table match the backup")
     for command in CHECKS:
         try:
             call_command(command, stdout=_Silent())
         except CommandError as error:
             raise BackupError(f"{command}: {error}") from error
-    say(f"{', '.join(CHECKS)} pass")
+    say(f"{', '.join(CHECKS)} passed")
     opened = 0
     for tenant_id in queries.all_tenant_ids():
         opened += encrypting.opens(tenant_id)
-    say(f"a file of each organisation with files was decrypted with the master key ({opened})")
+    say(f"one file per organisation decrypted with the master key ({opened})")
 
 
 class _Silent:
@@ -125,9 +127,9 @@ class _Silent:
 
 
 def _copy_out(folder: Path, copied: dict[s3.Listed, Copied]) -> None:
-    """Copy the listed objects that are not copied yet; one removed meanwhile is not needed any more.
+    """Copy the listed objects that are not copied yet; skip one that was removed meanwhile.
 
-    One encrypted since the first pass is copied again, because its row may be marked encrypted.
+    An object encrypted since the first pass is copied again, because its row may be marked encrypted.
     """
     for item in list(s3.listing("t/")):
         if item in copied:
@@ -152,7 +154,7 @@ def _check_keys(manifest: Manifest) -> None:
             master_key(key_id)
         except KeyUnavailable as error:
             raise BackupError(
-                f"EXCHEQUER_MASTER_KEY is not the master key of this backup ({key_id}): its files would be unreadable. Nothing was changed"
+                f"EXCHEQUER_MASTER_KEY is not the master key of this backup ({key_id}), so its files would be unreadable. Nothing was changed"
             ) from error
 
 
@@ -160,4 +162,4 @@ def _check_migrations(manifest: Manifest) -> None:
     known = {f"{app}.{name}" for app, name in MigrationLoader(None).disk_migrations or {}}
     newer = [name for name in manifest.migrations if name not in known]
     if newer:
-        raise BackupError(f"the backup was made by a newer version: this one does not know {newer[0]}")
+        raise BackupError(f"the backup was made by a newer version: migration {newer[0]} is unknown here")

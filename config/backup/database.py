@@ -1,4 +1,4 @@
-"""Dump and restore PostgreSQL as its administrator: row security hides rows from everybody else."""
+"""Dump and restore PostgreSQL as its administrator: row security hides rows from every other role."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def admin_url() -> str:
     host = str(parts.get("host", ""))
     if not host.startswith("/"):
         raise BackupError(
-            "set DATABASE_ADMIN_URL to the database's administrator: row security lets no role of the product read all rows"
+            "set DATABASE_ADMIN_URL to the URL of the database's administrator: row security hides rows from every other role"
         )
     return f"postgresql://postgres@/{parts['dbname']}?host={host}"
 
@@ -64,9 +64,7 @@ def snapshot(url: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 def facts(connection: psycopg.Connection[Any]) -> dict[str, dict[str, int]]:
-    """Return for each table its row count, whether row security is on and forced, and its numbers of policies and
-    triggers.
-    """
+    """Return the row count of each table, its row security (on, forced), and its numbers of policies and triggers."""
     found = {}
     for name, secured, forced, policies, triggers in connection.execute(TABLES).fetchall():
         (rows,) = connection.execute(
@@ -99,14 +97,16 @@ def check_target(url: str) -> None:
         known = {name for (name,) in admin.execute("SELECT rolname FROM pg_roles").fetchall()}
         missing = [role for role in ROLES if role not in known]
         if missing:
-            raise BackupError(f"these roles are missing, run deploy/roles.sql first: {', '.join(missing)}")
+            raise BackupError(f"missing database roles: {', '.join(missing)}. Run deploy/roles.sql first")
         migrated = admin.execute("SELECT to_regclass('public.tenants_tenant')").fetchone() != (None,)
         if migrated and admin.execute("SELECT count(*) FROM public.tenants_tenant").fetchone() != (0,):
-            raise BackupError("this installation holds organisations: restore into an empty one (EXCHEQUER_DEMO=0)")
+            raise BackupError(
+                "this installation already holds organisations: restore into an empty one (EXCHEQUER_DEMO=0)"
+            )
 
 
 def restore(url: str, source: Path) -> None:
-    """Replace the schema by that of a dump. After a failure the database is empty, and this can be called again."""
+    """Replace the schema with that of a dump. After a failure the database is empty; retry is safe."""
     with psycopg.connect(url, connect_timeout=10) as admin:
         admin.execute("SET lock_timeout = '30s'")
         admin.execute("DROP SCHEMA IF EXISTS public CASCADE")
@@ -114,7 +114,7 @@ def restore(url: str, source: Path) -> None:
 
 
 def _run(url: str, program: str, *arguments: str) -> None:
-    """Run a client program; its connection is passed by variables, since every user can read a command line."""
+    """Run a client program; pass its connection in variables, because every user can read a command line."""
     parts = {name: str(value) for name, value in conninfo_to_dict(url).items()}
     variables = {VARIABLES[name]: value for name, value in parts.items() if name in VARIABLES}
     given = [part.replace("--dbname=", f"--dbname={parts['dbname']}") for part in arguments]

@@ -14,7 +14,7 @@ KEY = re.compile(r"t/[0-9a-f-]{36}(/[a-z0-9][a-z0-9-]*)+\Z")
 
 
 class BackupError(Exception):
-    """A backup cannot be made, read or restored. The message is for people."""
+    """A backup cannot be made, read or restored."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def read(folder: Path) -> Manifest:
         raise BackupError(f"{folder} is a backup of format {manifest.format}; this version reads {FORMAT}")
     for name, wanted in ((DUMP, manifest.dump_sha256), (LIST, manifest.list_sha256)):
         if not (folder / name).is_file() or sha256_of(folder / name) != wanted:
-            raise BackupError(f"{folder / name} is damaged: its sha256 is not the one in the manifest")
+            raise BackupError(f"{folder / name} is damaged: its sha256 differs from the manifest")
     return manifest
 
 
@@ -78,7 +78,7 @@ def read_list(folder: Path) -> list[Copied]:
 
 
 def path_of(folder: Path, key: str) -> Path:
-    """Return the path of an object in a backup. Raises BackupError for a foreign key."""
+    """Return the path of an object in a backup. Raises BackupError unless the key is an object key."""
     if not KEY.match(key):
         raise BackupError(f"{key!r} is not an object key")
     return folder / OBJECTS / key

@@ -9,9 +9,9 @@ from billing.management.commands._tenants import CheckCommand
 
 
 class Command(CheckCommand):
-    help = "Check that intervals, roll-ups, ratings, ledger and invoice lines say the same."
+    help = "Check that intervals, roll-ups, ratings, ledger and invoice lines agree."
     done = "intervals = roll-ups = rated = ledger = invoice lines."
 
     def faults(self) -> Iterable[Fault]:
-        """Yield the differences."""
+        """Yield the differences between the tables."""
         return reconcile_faults()

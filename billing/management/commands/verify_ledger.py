@@ -1,4 +1,4 @@
-"""`manage.py verify_ledger [--tenant SLUG]`: the ledger balances, and counters and holds follow from it."""
+"""`manage.py verify_ledger [--tenant SLUG]`: the ledger balances, and counters and holds equal it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from billing.management.commands._tenants import CheckCommand
 
 
 class Command(CheckCommand):
-    help = "Check that the ledger balances and that budget counters and holds follow from it."
-    done = "the ledger balances; counters and holds follow from it."
+    help = "Check that the ledger balances and that budget counters and holds equal it."
+    done = "the ledger balances; counters and holds equal it."
 
     def faults(self) -> Iterable[Fault]:
         """Yield faults of the ledger."""

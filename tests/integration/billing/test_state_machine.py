@@ -356,16 +356,16 @@ FROM entry e, billing_hold h, (VALUES ('held', -0.0001), ('spent', 0.0001)) AS l
 """
 
 
-FOLLOW, HOLDS = "budget counters follow from the ledger", "holds follow from the ledger"
-SHARED = "a budget holds what the open holds on it have left"
-CHARGED, ROLLUPS = "the ledger says what usage is rated", "intervals add up to roll-ups"
+COUNTERS, HOLDS = "budget counters equal the ledger", "holds equal the ledger"
+SHARED = "the held amount of a budget equals what its open holds have left"
+CHARGED, ROLLUPS = "the ledger equals rated usage", "intervals sum to roll-ups"
 
 
 @pytest.mark.parametrize(
     ("planted", "broken"),
     [
-        ("UPDATE billing_budgetperiod SET spent = spent + 0.0001", {FOLLOW}),
-        ("UPDATE billing_budgetperiod SET held = held - 0.0001", {FOLLOW, SHARED}),
+        ("UPDATE billing_budgetperiod SET spent = spent + 0.0001", {COUNTERS}),
+        ("UPDATE billing_budgetperiod SET held = held - 0.0001", {COUNTERS, SHARED}),
         ("UPDATE billing_hold SET settled = settled + 0.0001", {HOLDS, SHARED}),
         ("UPDATE billing_hold SET state = 'released'", {HOLDS, SHARED}),
         (MOVED, {HOLDS, CHARGED}),
@@ -375,7 +375,7 @@ CHARGED, ROLLUPS = "the ledger says what usage is rated", "intervals add up to r
         (
             "INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at) "
             "SELECT tenant_id, payload_hash, payload_hash, event_at FROM billing_usagekey",
-            {"every key has its interval"},
+            {"every usage key has its interval"},
         ),
     ],
 )
