@@ -23,7 +23,7 @@
     setTimeout(() => box.remove(), 12000);
   }
 
-  // A failed request of the user's own must not look like nothing. Polls stay silent: they try again by themselves.
+  // Report a failed request that the user made. Polls stay silent: they retry on their own.
   document.addEventListener("htmx:response:error", (event) => {
     const ctx = event.detail && event.detail.ctx;
     const status = ctx && ctx.response ? ctx.response.status : 0;
@@ -32,14 +32,14 @@
     const header = ctx && ctx.response && ctx.response.headers;
     const id = header && header.get ? header.get("X-Request-ID") : null;
     const text = status >= 500
-      ? "The server could not answer. Nothing was changed; try again in a moment."
-      : "The server refused this (" + status + "). Reload the page and try again.";
-    toast("That did not work", id ? text + " Request " + id : text);
+      ? "The server failed. Nothing was changed. Try again in a moment."
+      : "The server refused the request (" + status + "). Reload the page and try again.";
+    toast("Request failed", id ? text + " Request ID: " + id : text);
   });
   document.addEventListener("exchequer:toast", (event) => toast(event.detail.title, event.detail.text));
   document.addEventListener("htmx:error", (event) => {
     if (event.target.closest && event.target.closest("[data-poll]")) return;
-    toast("No connection", "The server could not be reached. Check the network and try again.");
+    toast("No connection", "The server cannot be reached. Check the network and try again.");
   });
 
   document.addEventListener("click", (event) => {
@@ -65,7 +65,7 @@
     }
   });
 
-  // The tabs of a form take along what was typed into the one field that both sides have.
+  // The tabs of a form keep the value of the one field that both forms have.
   document.addEventListener("click", (event) => {
     const link = event.target.closest("[data-carry] a");
     if (!link) return;
@@ -76,13 +76,13 @@
     link.href = place.href;
   });
 
-  // Filters and ranges apply at once.
+  // Filters and ranges apply as soon as they change.
   document.addEventListener("change", (event) => {
     const form = event.target.closest("form[data-autosubmit]");
     if (form) form.requestSubmit();
   });
 
-  // Files dropped on the upload area.
+  // Accept files dropped on the upload area.
   for (const area of document.querySelectorAll("[data-drop]")) {
     const input = document.getElementById(area.dataset.drop);
     const name = area.querySelector("[data-drop-name]");
@@ -98,7 +98,7 @@
     });
   }
 
-  // A log that is followed stays at its end after each swap.
+  // Keep a followed log scrolled to its end after each swap.
   function follow() {
     for (const log of document.querySelectorAll("[data-follow]")) {
       const box = document.querySelector(log.dataset.follow);
@@ -108,7 +108,7 @@
   document.addEventListener("htmx:after:swap", follow);
   follow();
 
-  // A server-side form error after a full page load moves the focus to what has to be mended.
+  // After a refused form, move the focus to the first invalid field.
   const invalid = document.querySelector("form [aria-invalid='true']");
   if (invalid) invalid.focus();
 })();

@@ -1,30 +1,30 @@
-// What the calls of a Dash page share with every other page: a session that has ended leads to the log-in, and a call
-// that failed does not look like nothing.
+// Dash pages handle failed calls like all other pages: an ended session leads to the log-in page, and a failed call shows
+// a toast.
 "use strict";
 
 (() => {
   const plain = window.fetch;
-  window.fetch = async (...asked) => {
-    let answer;
+  window.fetch = async (...request) => {
+    let response;
     try {
-      answer = await plain(...asked);
-    } catch (failure) {
-      say("No connection", "The server could not be reached. What is shown may be old.");
-      throw failure;
+      response = await plain(...request);
+    } catch (error) {
+      toast("No connection", "The server cannot be reached. The charts may be out of date.");
+      throw error;
     }
-    const logIn = answer.status === 401 ? answer.headers.get("X-Exchequer-Log-In") : null;
+    const logIn = response.status === 401 ? response.headers.get("X-Exchequer-Log-In") : null;
     if (logIn) {
       window.location.assign(logIn);
-      return new Promise(() => {}); // nothing is drawn any more: the page is being left
+      return new Promise(() => {}); // draw nothing: the browser is leaving the page
     }
-    if (answer.status >= 400) {
-      const id = answer.headers.get("X-Request-ID");
-      say("That did not work", "What is shown may be old. Reload the page." + (id ? " Request " + id : ""));
+    if (response.status >= 400) {
+      const id = response.headers.get("X-Request-ID");
+      toast("Request failed", "The charts may be out of date. Reload the page." + (id ? " Request ID: " + id : ""));
     }
-    return answer;
+    return response;
   };
 
-  function say(title, text) {
+  function toast(title, text) {
     document.dispatchEvent(new CustomEvent("exchequer:toast", { detail: { title, text } }));
   }
 })();

@@ -1,6 +1,6 @@
-// What was typed survives a session that ends. A form marked data-keep leaves its values behind whenever its page is
-// left; only a page marked data-unsent, which says that the form of that path was not taken, makes them wait. The form
-// takes them back when the same person sees it again. Nothing hidden, no password and no file is ever kept.
+// Form input survives the end of a session. A form marked data-keep stores its values when the user leaves its page. A
+// page marked data-unsent reports that the form of that path was not accepted; only then are the values kept. The form
+// restores them when the same user sees it again. Hidden fields, passwords and files are never stored.
 "use strict";
 
 (() => {
@@ -19,10 +19,10 @@
     try { return JSON.parse(sessionStorage.getItem(key)); } catch { return null; }
   }
   function write(key, record) {
-    try { sessionStorage.setItem(key, JSON.stringify(record)); } catch { /* full or switched off: nothing is kept */ }
+    try { sessionStorage.setItem(key, JSON.stringify(record)); } catch { /* storage is full or disabled */ }
   }
 
-  // Return the controls that changed.
+  // Set the values; return the controls that changed.
   function apply(form, values) {
     return controls(form).filter((one) => {
       const wanted = values[idOf(one)];
@@ -41,34 +41,34 @@
 
   function restore(form, values) {
     let touched = false;
-    const tell = (one) => one.dispatchEvent(new Event("change", { bubbles: true }));
+    const notify = (one) => one.dispatchEvent(new Event("change", { bubbles: true }));
     const touch = (event) => { if (event.isTrusted) touched = true; };
     form.addEventListener("input", touch);
     form.addEventListener("change", touch);
-    // Fields that the server sends for the chosen recipe or dataset take their values as they arrive.
-    document.addEventListener("htmx:after:swap", () => { if (!touched && apply(form, values).length) tell(form); });
+    // Fill fields that the server sends for the chosen recipe or dataset as they arrive.
+    document.addEventListener("htmx:after:swap", () => { if (!touched && apply(form, values).length) notify(form); });
     const changed = apply(form, values);
     if (!changed.length) return;
-    for (const one of changed) if (one.type !== "radio" || one.checked) tell(one);
+    for (const one of changed) if (one.type !== "radio" || one.checked) notify(one);
     const notice = form.querySelector("[data-kept]");
     if (notice) notice.hidden = false;
   }
 
-  // Decide about what is kept, by the page that was answered.
-  function sort() {
-    const door = document.querySelector("[data-unsent]");
-    const unsent = door && door.dataset.unsent ? new URL(door.dataset.unsent, location.href).pathname : "";
+  // Keep the values of an unsent form; remove all others.
+  function prune() {
+    const marker = document.querySelector("[data-unsent]");
+    const unsent = marker && marker.dataset.unsent ? new URL(marker.dataset.unsent, location.href).pathname : "";
     const ours = Object.keys(sessionStorage).filter((key) => key.startsWith(PREFIX));
     for (const key of ours) {
       const record = read(key);
-      if (!record || (door && !unsent) || (user && record.user !== user)) sessionStorage.removeItem(key);
+      if (!record || (marker && !unsent) || (user && record.user !== user)) sessionStorage.removeItem(key);
       else if (unsent && record.page === unsent) write(key, { ...record, waits: true });
       else if (!record.waits) sessionStorage.removeItem(key);
     }
   }
 
-  try { sort(); } catch { return; }
-  // htmx looks at the page in a task of its own, queued before this one.
+  try { prune(); } catch { return; }
+  // htmx processes the page in its own task, queued before this one.
   setTimeout(() => {
     for (const form of forms) {
       const record = read(nameOf(form));

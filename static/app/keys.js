@@ -1,4 +1,4 @@
-// Keyboard shortcuts. No single key fires while a field has the focus, nor when the user switched them off.
+// Keyboard shortcuts. Single keys are ignored while a field has the focus, or if the user disabled them.
 "use strict";
 
 (() => {
@@ -20,7 +20,7 @@
     if (link) link.focus(); else next.scrollIntoView({ block: "nearest" });
   }
 
-  // The palette: arrows move over what was found, Enter in its field opens the first.
+  // The palette: arrow keys move through the results; Enter in the search field opens the first.
   const palette = document.querySelector("#palette");
   function move(event) {
     const field = palette.querySelector("input");

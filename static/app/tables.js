@@ -1,5 +1,5 @@
-// On a phone a table that does not fit is read row by row: its name first, then each value under the name of its column.
-// One marked data-grid is read by rows and columns at once, and scrolls.
+// On a phone, stack the rows of a table that does not fit: its name first, then each value under its column's name.
+// Tables marked data-grid are read across rows and columns, so they scroll instead.
 "use strict";
 
 (() => {
@@ -7,11 +7,11 @@
   const main = document.querySelector("main");
   if (!main) return;
 
-  const wordOf = (head) => head.querySelector(".visually-hidden") ? "" : head.textContent.replace(/[↑↓]/, "").trim();
+  const titleOf = (head) => head.querySelector(".visually-hidden") ? "" : head.textContent.replace(/[↑↓]/, "").trim();
 
-  // Each cell knows the name of its column; no rule of a style sheet can look it up.
+  // Store the column's name on each cell, because CSS cannot look it up.
   function label(table) {
-    const names = [...table.tHead.rows[table.tHead.rows.length - 1].cells].flatMap((head) => Array(head.colSpan).fill(wordOf(head)));
+    const names = [...table.tHead.rows[table.tHead.rows.length - 1].cells].flatMap((head) => Array(head.colSpan).fill(titleOf(head)));
     for (const row of table.querySelectorAll(":scope > :is(tbody, tfoot) > tr")) {
       let at = 0;
       for (const cell of row.cells) {
@@ -23,7 +23,7 @@
   }
 
   function arrange() {
-    asked = false;
+    scheduled = false;
     for (const table of main.querySelectorAll(".x-table-wrap > table.x-table")) {
       if (!table.tHead || !table.tHead.rows.length || table.dataset.grid !== undefined) continue;
       const wrap = table.parentElement;
@@ -35,15 +35,15 @@
     }
   }
 
-  let asked = false;
-  function ask() {
-    if (!asked) requestAnimationFrame(arrange);
-    asked = true;
+  let scheduled = false;
+  function schedule() {
+    if (!scheduled) requestAnimationFrame(arrange);
+    scheduled = true;
   }
 
   arrange();
-  window.addEventListener("resize", ask);
-  document.addEventListener("toggle", ask, true);
-  document.addEventListener("htmx:after:swap", ask);
-  new MutationObserver(ask).observe(main, { childList: true, subtree: true });
+  window.addEventListener("resize", schedule);
+  document.addEventListener("toggle", schedule, true);
+  document.addEventListener("htmx:after:swap", schedule);
+  new MutationObserver(schedule).observe(main, { childList: true, subtree: true });
 })();

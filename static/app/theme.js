@@ -1,4 +1,4 @@
-// Runs before the first paint: where the theme is to follow the system, say which one that is. Charts read the cookie.
+// Resolves the theme "auto" before the first paint. Charts read the cookie.
 "use strict";
 
 (() => {

@@ -120,7 +120,7 @@ def test_a_failed_request_of_ones_own_is_said_in_a_toast(page: Page, world: Worl
     page.route("**/quote/", lambda route: route.fulfill(status=500, body="<h1>broken</h1>"))
     page.get_by_label("Epochs").fill("10")
     page.get_by_label("Epochs").blur()
-    expect(page.locator("#toasts")).to_contain_text("That did not work")
+    expect(page.locator("#toasts")).to_contain_text("Request failed")
     expect(page.get_by_text("broken")).to_have_count(0)
 
 
