@@ -203,7 +203,7 @@ FILES: dict[str, tuple[Callable[[], bytes], str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_bad_file_is_told_at_both_doors_and_leaves_nothing(doors: Doors, name: str) -> None:
+def test_a_bad_file_is_refused_by_form_and_api_and_leaves_nothing(doors: Doors, name: str) -> None:
     make, target, code, word = FILES[name]
     before = doors.traces()
     sent = doors.upload(name, make(), target)
@@ -229,9 +229,7 @@ def test_a_bad_file_is_told_at_both_doors_and_leaves_nothing(doors: Doors, name:
 @pytest.mark.parametrize(
     "text", ["a\0b", "a\x01b", "a\u202eb"], ids=["NUL", "a control character", "a turn of direction"]
 )
-def test_a_name_or_target_that_cannot_be_printed_is_told_by_its_field_and_leaves_nothing(
-    doors: Doors, field: str, text: str
-) -> None:
+def test_an_unprintable_name_or_target_is_a_field_error_and_leaves_nothing(doors: Doors, field: str, text: str) -> None:
     before = doors.traces()
     sent = {"name": "t", "target": "b", field: text}
     headers = {"Authorization": f"Bearer {doors.key}"}
@@ -249,7 +247,7 @@ def test_a_name_or_target_that_cannot_be_printed_is_told_by_its_field_and_leaves
     assert list(storage.listing(doors.tenant.id)) == []
 
 
-def test_an_empty_file_is_told_by_its_field_and_leaves_nothing(doors: Doors) -> None:
+def test_an_empty_file_is_a_field_error_and_leaves_nothing(doors: Doors) -> None:
     refused = doors.upload("nothing.csv", b"")
     assert (refused.status_code, refused.json()["code"]) == (400, "invalid"), refused.content
     assert list(refused.json()["fields"]) == ["file"]
@@ -259,7 +257,7 @@ def test_an_empty_file_is_told_by_its_field_and_leaves_nothing(doors: Doors) -> 
     assert doors.datasets() == 0
 
 
-def test_a_file_over_the_cap_is_told_on_the_form_and_by_a_code(doors: Doors) -> None:
+def test_a_file_over_the_cap_is_refused_on_the_form_and_by_a_code(doors: Doors) -> None:
     big = b"a,b\n" + b"1,2\n" * (most_bytes() // 4)
     refused = doors.upload("big.csv", big)
     assert (refused.status_code, refused.json()["code"]) == (413, "file_too_large")
@@ -348,9 +346,7 @@ def send(
 
 
 @pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "with its length"])
-def test_250_megabytes_are_read_past_in_bounded_memory_and_answered_in_words(
-    server: Server, doors: Doors, chunked: bool
-) -> None:
+def test_a_250_megabyte_upload_is_refused_in_bounded_memory(server: Server, doors: Doors, chunked: bool) -> None:
     megabytes = 250
     length = len(HEAD) + megabytes * MIB + len(TAIL)
     framing = {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(length)}
@@ -376,7 +372,9 @@ def test_250_megabytes_are_read_past_in_bounded_memory_and_answered_in_words(
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("server", ["as shipped"], indirect=True)
-def test_500_megabytes_are_taken_and_more_is_refused_in_bounded_memory(server: Server, doors: Doors) -> None:
+def test_a_500_megabyte_upload_is_accepted_and_a_larger_one_refused_in_bounded_memory(
+    server: Server, doors: Doors
+) -> None:
     key = {"Authorization": f"Bearer {doors.key}"}
     before = server.peak
 
@@ -398,7 +396,7 @@ def test_500_megabytes_are_taken_and_more_is_refused_in_bounded_memory(server: S
     assert server.peak - before < 60 * MIB
 
 
-def test_a_length_that_lies_gets_what_it_declared_and_nothing_more(server: Server, doors: Doors) -> None:
+def test_a_body_beyond_its_declared_length_is_not_read(server: Server, doors: Doors) -> None:
     """200 MB behind a `Content-Length` of 1,000: the file is truncated, so it is invalid."""
     before = server.peak
     client = socket.create_connection(("127.0.0.1", server.port), timeout=20)
@@ -473,7 +471,7 @@ def entered(doors: Doors, dataset: dict[str, str], **more: str) -> dict[str, str
     [("epochs", 0), ("epochs", 10**9), ("epochs", "many"), ("learning_rate", -1), ("learning_rate", "NaN"),
      ("learning_rate", "inf"), ("batch_size", 1.5), ("test_share", 2)],
 )  # fmt: skip
-def test_a_hyperparameter_out_of_range_is_named_at_both_doors(
+def test_a_hyperparameter_out_of_range_is_named_by_form_and_api(
     doors: Doors, dataset: dict[str, str], name: str, value: Any
 ) -> None:
     before = doors.traces()
@@ -528,7 +526,7 @@ def test_a_launch_over_its_quota_says_what_helps_and_stores_nothing(doors: Doors
     assert doors.traces() == before
 
 
-def test_a_full_disk_of_the_web_server_is_a_503_at_both_doors(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_of_the_web_server_is_a_503_by_form_and_api(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
     from django.core.files import uploadhandler
 
     def full(handler: Any, *_: Any) -> None:

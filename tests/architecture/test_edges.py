@@ -62,7 +62,7 @@ def test_no_other_route_exists() -> None:
     assert others <= PUBLIC | {"dash-bundle"}
 
 
-def test_no_room_the_web_imports_brings_torch() -> None:
+def test_no_module_that_the_web_process_imports_imports_torch() -> None:
     import subprocess
     import sys
 

@@ -10,7 +10,7 @@ MOST = 15
 MIRRORED = ("unit", "component", "integration", "api")
 
 
-def test_no_folder_holds_more_modules_than_one_takes_in() -> None:
+def test_no_folder_has_more_than_fifteen_modules() -> None:
     counts = Counter(
         str(path.parent.relative_to(ROOT))
         for top in (*APPS, "bench", "scripts", "tests")
@@ -40,7 +40,7 @@ def test_tests_lie_in_folders_of_their_apps() -> None:
     assert others == []
 
 
-def test_the_papers_name_folders_that_exist() -> None:
+def test_documents_name_folders_that_exist() -> None:
     papers = [ROOT / "docs" / "architecture.md", *(ROOT / app / "README.md" for app in APPS)]
     named = {
         (path, paper.relative_to(ROOT).as_posix())

@@ -48,7 +48,7 @@ def test_only_the_tokens_name_colours(sheet: Path) -> None:
     assert named == [], "name the colour in tokens.css, for both themes"
 
 
-def test_no_rule_stands_twice() -> None:
+def test_no_css_selector_is_repeated() -> None:
     counts = Counter(one for sheet in SHEETS for one in _selectors(_bare(sheet)))
 
     assert len(counts) > 300
@@ -56,7 +56,7 @@ def test_no_rule_stands_twice() -> None:
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda one: str(one.relative_to(ROOT / "templates")))
-def test_no_line_of_a_template_runs_out_of_sight(template: Path) -> None:
+def test_no_line_of_a_template_is_too_long(template: Path) -> None:
     lines = template.read_text(encoding="utf-8").splitlines()
 
     assert [number for number, line in enumerate(lines, start=1) if len(line) > 140] == []

@@ -136,7 +136,7 @@ def test_texts_use_the_words_of_the_field() -> None:
     assert [found for path in files() for found in findings(path)] == []
 
 
-def test_a_docstring_says_more_than_one_word() -> None:
+def test_a_docstring_has_more_than_one_word() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{node.lineno}: {node.value!r}"
         for path in files()

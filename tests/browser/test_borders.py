@@ -67,7 +67,7 @@ def test_a_post_to_another_tenants_job_changes_nothing(world: World) -> None:
 @pytest.mark.parametrize(
     "spec", [spec for spec in PAGES if spec.name not in ("spend", "health")], ids=lambda spec: spec.name
 )
-def test_no_page_asks_the_database_once_a_row(world: World, spec: object) -> None:
+def test_no_page_runs_a_query_per_row(world: World, spec: object) -> None:
     client = logged_in(OWNER)
     path = spec.url("vision", world.ids)  # type: ignore[attr-defined]
     client.get(path)

@@ -303,7 +303,7 @@ def test_the_budget_of_a_project_is_shown_where_spend_is(page: Page, world: Worl
     page.wait_for_url("**/accounts/login/?next=*spend*")  # and not the old figures below the new range
 
 
-def test_a_typed_name_goes_along_to_the_other_kind_of_job_and_back(page: Page, world: World) -> None:
+def test_a_typed_name_is_kept_when_switching_the_kind_of_job(page: Page, world: World) -> None:
     open_launch(page, world)
     page.get_by_label("Name", exact=True).fill("november")
     page.get_by_role("link", name="Batch prediction").click()

@@ -113,7 +113,7 @@ def test_one_503_leaves_the_page_as_it_is_and_polling_goes_on(page: Page, world:
     assert not watched.complaints
 
 
-def test_a_failed_request_of_ones_own_is_said_in_a_toast(page: Page, world: World) -> None:
+def test_a_failed_request_shows_a_toast(page: Page, world: World) -> None:
     log_in(page, OWNER)
     page.goto(f"/t/vision/jobs/new/?dataset={world.ids['dataset_version']}")
     expect(page.locator("#cost").get_by_text("of device time")).to_be_visible()

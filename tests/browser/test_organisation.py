@@ -77,7 +77,7 @@ def owner_of(world: World) -> Actor:
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_a_member_is_removed_only_after_a_second_word(page: Page, world: World, theme: str) -> None:
+def test_a_member_is_removed_only_after_confirmation(page: Page, world: World, theme: str) -> None:
     User.objects.filter(email=OWNER).update(theme=theme)
     log_in(page, OWNER)
     with watch(page) as watched:

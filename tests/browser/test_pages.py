@@ -136,7 +136,7 @@ def test_a_viewer_sees_no_button_and_no_entry_that_the_role_may_not_use(page: Pa
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_doors_and_dialogs_are_accessible(page: Page, world: World, theme: str) -> None:
+def test_log_in_pages_and_dialogs_are_accessible(page: Page, world: World, theme: str) -> None:
     User.objects.filter(email=OWNER).update(theme=theme)
     with watch(page) as watched:
         page.goto("/accounts/login/")
@@ -158,7 +158,7 @@ def test_doors_and_dialogs_are_accessible(page: Page, world: World, theme: str) 
     assert not watched.complaints
 
 
-def test_doors_speak_as_the_rest_does_and_the_api_page_keeps_the_policy(page: Page, world: World) -> None:
+def test_log_in_pages_use_the_products_words_and_the_api_page_keeps_the_policy(page: Page, world: World) -> None:
     with watch(page) as watched:
         page.goto("/accounts/login/")
         expect(page.locator("label")).to_have_text(["E-mail address", "Password", re.compile("Stay logged in")])

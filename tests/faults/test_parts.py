@@ -218,7 +218,7 @@ def test_an_upload_that_met_a_full_disk_is_read_when_there_is_room(parts: Parts)
     wait_for(lambda: stack.get(f"datasets/{sent['id']}/")["state"] == "ready", 120, "the upload is read")
 
 
-def test_afterwards_the_books_agree(parts: Parts) -> None:
+def test_the_ledger_reconciles_at_the_end(parts: Parts) -> None:
     for command in ("verify_audit", "verify_ledger", "reconcile"):
         done = parts.stack.manage(command)
         assert done.returncode == 0, f"{command}: {done.stdout} {done.stderr}"

@@ -60,7 +60,7 @@ def test_a_job_runs_to_its_end_and_every_second_is_billed(home: WorkCluster) -> 
     assert_nothing_is_kept(home)
 
 
-def test_a_hostile_job_finds_no_way_out_of_the_real_worker(home: WorkCluster, tmp_path: Path) -> None:
+def test_a_hostile_job_cannot_escape_the_real_worker(home: WorkCluster, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("another tenant's file")
     database = Path(connection.settings_dict["HOST"]) / ".s.PGSQL.5432"
     assert database.is_socket()

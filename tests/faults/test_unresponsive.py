@@ -54,9 +54,7 @@ def test_a_worker_that_stops_consuming_loses_its_job_and_ends_to_be_started_agai
     assert kills_of(home, job_id) == 0
 
 
-def test_a_node_that_heard_nothing_while_the_broker_was_away_comes_back_by_itself(
-    home: WorkCluster, superuser: psycopg.Connection
-) -> None:
+def test_a_node_recovers_from_an_outage_of_the_broker(home: WorkCluster, superuser: psycopg.Connection) -> None:
     node = home.node(EXCHEQUER_CPU_DEVICES=1)
     assert home.wait(home.submit(steps=3)).state == "succeeded"
     superuser.execute("UPDATE compute_node SET accepting = false")  # what the reaper does meanwhile

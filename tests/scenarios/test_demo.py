@@ -79,7 +79,7 @@ def test_a_demo_that_was_killed_while_it_was_loaded_is_loaded_by_the_next_start(
     assert PASSWORD in story.text
 
 
-def test_the_books_and_the_log_of_the_demo_are_sound_and_the_clock_is_right(stack: Stack) -> None:
+def test_the_demos_ledger_and_audit_chain_verify_and_its_clock_is_current(stack: Stack) -> None:
     for command in ("verify_audit", "verify_ledger", "reconcile"):
         done = stack.manage(command)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -90,7 +90,7 @@ def test_the_books_and_the_log_of_the_demo_are_sound_and_the_clock_is_right(stac
 
 
 @pytest.mark.parametrize("one", CHARACTERS, ids=lambda one: one.slug)
-def test_everybody_can_log_in_and_every_endpoint_serves(stack: Stack, one) -> None:
+def test_every_demo_user_logs_in_and_every_endpoint_serves(stack: Stack, one) -> None:
     for person in one.people:
         visit = log_in(stack, one.email(person)).get(f"{stack.url}/t/{one.slug}/", timeout=30)
         assert visit.status_code == 200

@@ -39,7 +39,7 @@ def train(page: Page, name: str, recipe: str) -> str:
     return launched
 
 
-def test_a_newcomer_trains_three_models_and_finds_every_second_on_the_bill(
+def test_a_new_member_trains_three_models_and_the_invoice_shows_every_second(
     page: Page, stack: Stack, tmp_path: Path
 ) -> None:
     log_in(page, stack.email, stack.password, "lab")
@@ -90,7 +90,7 @@ def test_the_quick_start_of_the_api_runs_as_it_is_written(stack: Stack, tmp_path
     assert (job["state"], bool(job["model_version"])) == ("succeeded", True)
 
 
-def test_the_books_agree_and_commands_say_so(stack: Stack) -> None:
+def test_ledger_and_usage_reconcile_and_commands_report_it(stack: Stack) -> None:
     stack.manage("confirm_key_backup")
     for command in ("verify_audit", "verify_ledger", "reconcile", "doctor"):
         done = stack.manage(command)

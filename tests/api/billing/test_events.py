@@ -327,7 +327,7 @@ def test_a_sum_takes_a_handful_of_groups_and_a_body_a_handful_of_levels(tenant: 
         assert "deep" in text_of(answer)
 
 
-def test_nobody_outside_speaks_for_the_platform(tenant: Tenant, send: Sender) -> None:
+def test_reported_events_cannot_use_the_platforms_sources(tenant: Tenant, send: Sender) -> None:
     taken = [{"source": name} for name in ("serving", "compute", " Serving ")]
     taken += [{"subject": f"{prefix}:{uuid4()}"} for prefix in ("endpoint", "job", "attempt", "JOB", "job ")]
     taken += [

@@ -97,7 +97,7 @@ def test_a_request_has_its_sender_and_one_audit_entry(tenant: Tenant, send: Send
     assert page["next"] is not None
 
 
-def test_no_sender_writes_more_on_a_bill_in_a_day_than_its_limit(
+def test_no_sender_exceeds_its_daily_cost_limit(
     tenant: Tenant, send: Sender, finance: Finance, demo_clock: DemoClock
 ) -> None:
     for _ in range(6):
@@ -145,7 +145,7 @@ def test_old_usage_waits_for_a_person_and_opens_no_invoice(
     assert figures(tenant)[1] == 1
 
 
-def test_what_was_used_before_the_first_price_is_no_silent_nothing(demo_clock: DemoClock) -> None:
+def test_usage_before_the_first_price_is_reported(demo_clock: DemoClock) -> None:
     tenant = priced_tenant(demo_clock, NOW, for_=timedelta(hours=2))
     finance, send = Finance(tenant), Sender(tenant)
     (held,) = send(event(time="2026-10-05T09:59:59Z"), status=202)["held"]
@@ -264,7 +264,7 @@ def test_what_was_reported_before_senders_were_known_is_voided_by_its_names(tena
     assert finance("POST", "usage/void/", body, status=409)["code"] == "usage_voided"
 
 
-def test_one_decision_writes_no_more_pieces_than_one_request(
+def test_one_decision_writes_no_more_segments_than_one_request(
     tenant: Tenant, send: Sender, finance: Finance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (reviews, voids):
@@ -338,7 +338,7 @@ def test_finance_sees_decides_voids_and_limits_on_the_page(tenant: Tenant, send:
     assert "Events a day" in text_of(client.post(f"{page}limits/", {"events": "-1", "amount": "1"}, follow=True))
 
 
-def test_usage_rises_to_an_absurd_price_only_with_a_person(tenant: Tenant, send: Sender, demo_clock: DemoClock) -> None:
+def test_usage_at_an_extreme_price_needs_approval(tenant: Tenant, send: Sender, demo_clock: DemoClock) -> None:
     """An event under an expensive price list is refused by its cost, whatever its quantity."""
     actor = factories.actor_for(tenant)
     with tenant_scope(tenant.id):

@@ -48,7 +48,7 @@ def filled(key: str, order: dict[str, Any]) -> list[str]:
     return [answer.json()["id"] for answer in answers]
 
 
-def test_of_many_who_launch_at_once_as_many_get_in_as_may_wait(tenant: Tenant, order: dict[str, Any]) -> None:
+def test_concurrent_launches_never_exceed_the_queue_limit(tenant: Tenant, order: dict[str, Any]) -> None:
     key, (jobs, holds, used) = factories.make_api_key(tenant), kept(tenant)
     answers: list[Any] = []
     barrier = threading.Barrier(12)
@@ -69,7 +69,7 @@ def test_of_many_who_launch_at_once_as_many_get_in_as_may_wait(tenant: Tenant, o
     assert kept(tenant) == (jobs + ROOM, holds + ROOM, used + ROOM)
 
 
-def test_a_place_that_becomes_free_lets_the_next_in_and_no_other_tenant_waits(
+def test_a_freed_place_admits_the_next_request_and_blocks_no_other_tenant(
     tenant: Tenant, order: dict[str, Any]
 ) -> None:
     key = factories.make_api_key(tenant)

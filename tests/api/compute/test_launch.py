@@ -122,7 +122,7 @@ def test_a_launch_holds_what_its_quote_says_and_a_budget_of_just_that_lets_it_in
     assert Decimal(refused.json()["asked"]["amount"]) == worst
 
 
-def test_a_launch_beyond_a_budget_that_is_overspent_names_it_and_gives_no_vain_advice(
+def test_a_launch_beyond_an_overspent_budget_names_it_without_suggestions(
     tenant: Tenant, order: dict[str, Any]
 ) -> None:
     key, person = factories.make_api_key(tenant), Client()

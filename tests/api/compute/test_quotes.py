@@ -128,7 +128,7 @@ def amount(said: dict[str, Any], name: str) -> Decimal:
     return Decimal(said[name]["amount"])
 
 
-def test_a_quote_learns_from_runs_like_it_and_tells_how_its_ranges_held(shop: Shop) -> None:
+def test_a_quote_learns_from_similar_runs_and_reports_how_its_ranges_held(shop: Shop) -> None:
     cold = shop.quote()
     assert cold["based_on"] == {"source": "defaults", "runs": 0, "within": 0, "of": 0}
     assert amount(cold, "least") <= amount(cold, "typical") <= amount(cold, "most") <= amount(cold, "worst")

@@ -134,7 +134,7 @@ def test_how_a_file_is_written_is_chosen_afterwards_like_types(api):
         assert (refused.status_code, list(refused.json()["fields"])) == (400, [field])
 
 
-def test_a_file_that_says_itself_how_it_is_written_takes_no_such_choice(api):
+def test_a_self_describing_file_refuses_a_chosen_encoding(api):
     lines = b"".join(b'{"a": %d, "y": "%s"}\n' % (at, b"ab"[at % 2 : at % 2 + 1]) for at in range(60))
     refused = choose(api, uploaded(api, lines), {}, file={"delimiter": ";"})
     assert (refused.status_code, list(refused.json()["fields"])) == (400, ["file"])

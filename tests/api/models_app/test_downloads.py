@@ -166,7 +166,7 @@ def test_a_part_a_head_and_a_key_without_the_scope_open_nothing_more(server):
     assert Client().post(path, headers=server.headers).status_code == 405
 
 
-def test_a_restricted_datasets_files_are_not_there_for_others(server):
+def test_a_restricted_datasets_files_are_missing_for_others(server):
     with tenant_scope(server.tenant.id):
         Dataset.objects.update(restricted=True)
     server.headers = {"Authorization": f"Bearer {make_api_key(server.tenant, ['models.view', 'jobs.view'])}"}

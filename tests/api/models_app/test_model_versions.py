@@ -70,7 +70,7 @@ def test_a_request_for_production_is_accepted_and_granted_by_another(place):
     assert (moved.status_code, moved.json()["stage"]) == (200, "staging")
 
 
-def test_declining_takes_a_reason_which_the_asker_reads(place):
+def test_declining_takes_a_reason_that_the_requester_sees(place):
     tenant, ids = place
     path = f"versions/{ids['version_id']}"
     engineer, admin = client_of(tenant, "engineer"), client_of(tenant, "admin")

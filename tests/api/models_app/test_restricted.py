@@ -221,7 +221,7 @@ def test_a_name_that_a_hidden_job_trains_is_taken_before_and_after(lab: Lab) -> 
         )
 
 
-def test_a_leavers_job_on_a_dataset_that_was_shared_with_them_joins_the_model_that_was_made_of_it_meanwhile(
+def test_the_job_of_a_removed_member_adds_its_version_to_the_model_of_its_dataset(
     lab: Lab,
 ) -> None:
     tenant, ids, _ = lab
@@ -279,7 +279,7 @@ BODIES = {
 }
 
 
-def test_a_hidden_thing_answers_like_a_missing_one_to_every_method(lab: Lab) -> None:
+def test_a_hidden_object_is_a_404_like_a_missing_one_for_every_method(lab: Lab) -> None:
     _, ids, people = lab
     client = client_of(people["other"])
     found: dict[tuple[str, str], list[str]] = {}

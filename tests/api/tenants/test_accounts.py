@@ -61,7 +61,7 @@ def shape(answer: Any) -> tuple[int, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("route", ["members", "invitations"])
-def test_nothing_tells_whether_an_address_has_an_account_and_none_is_made_unasked(route: str) -> None:
+def test_no_response_reveals_an_account_and_none_is_created_unasked(route: str) -> None:
     client, tenant = key_client()
     stranger = factories.make_member(factories.make_tenant(), "owner", "bob@other.example")
     User.objects.filter(id=stranger.id).update(name="Robert Secret")
@@ -119,7 +119,7 @@ def test_the_link_of_an_invitation_is_the_same_with_an_account_and_without() -> 
     assert (taken.status_code, "Log in with it" in text_of(taken)) == (409, True)
 
 
-def test_an_account_is_not_taken_from_the_one_who_is_invited_by_another_organisation() -> None:
+def test_an_invitation_does_not_take_over_an_existing_account() -> None:
     client, _ = key_client()
     body = {"email": "nora@example.org", "role": "viewer"}
     assert client.post("/api/v1/members/", body, content_type="application/json").status_code == 201
@@ -218,7 +218,7 @@ def test_an_address_that_no_mail_server_takes_is_refused() -> None:
         "a@[127.0.0.1]",
     ],
 )
-def test_an_address_that_says_something_or_imitates_another_is_refused_by_every_door(address: str) -> None:
+def test_a_misleading_address_is_refused_at_every_entry_point(address: str) -> None:
     client, tenant = key_client()
     page = Client()
     page.force_login(factories.make_member(tenant, "owner"))
@@ -232,7 +232,7 @@ def test_an_address_that_says_something_or_imitates_another_is_refused_by_every_
 
 
 @pytest.mark.parametrize("url", ["", "smtp://mail.example:25"])
-def test_the_answer_to_a_forgotten_password_waits_for_no_letter(
+def test_the_response_to_a_forgotten_password_waits_for_no_email(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = factories.make_member(factories.make_tenant(), "viewer")
@@ -246,9 +246,7 @@ def test_the_answer_to_a_forgotten_password_waits_for_no_letter(
     assert (len(aside), made) == (2, []), "the same work for an address with an account and for one without"
 
 
-def test_the_letter_of_a_forgotten_password_is_made_in_a_thread_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_password_email_is_created_in_its_own_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     user = factories.make_member(factories.make_tenant(), "viewer")
 
     def aside(_: object, work: Any) -> bool:
@@ -264,7 +262,7 @@ def test_the_letter_of_a_forgotten_password_is_made_in_a_thread_of_its_own(
     assert (email.to, "/accounts/password/reset/key/" in email.text) == (user.email, True)
 
 
-def test_one_address_gets_few_letters_for_a_new_password_an_hour() -> None:
+def test_one_address_gets_few_password_emails_an_hour() -> None:
     user = factories.make_member(factories.make_tenant(), "viewer")
     for address in (user.email, "nobody@x.example"):
         asked = [
@@ -285,7 +283,7 @@ def test_a_name_that_others_read_is_printable() -> None:
         assert (answer.status_code, "Use printable characters." in text_of(answer)) == (422, True)
 
 
-def test_a_flood_of_other_addresses_loosens_nobody_elses_limit() -> None:
+def test_many_other_addresses_do_not_weaken_a_limit() -> None:
     with override_settings(CACHES=shipped.CACHES):
         limits = caches["default"]
         limits.set("login_failed:victim", [1, 2, 3, 4, 5], 300)

@@ -90,7 +90,7 @@ def test_every_page_says_times_in_the_zone_of_the_organisation_and_the_api_in_ut
 
 
 @pytest.mark.parametrize(("mail", "said"), [("", False), ("smtp://127.0.0.1:25", True)])
-def test_a_mail_is_spoken_of_where_a_mail_server_is_named(
+def test_emails_are_mentioned_only_if_a_mail_server_is_set(
     lab: tuple[Tenant, Client], settings: Any, mail: str, said: bool
 ) -> None:
     for name, value in mail_settings(mail, Path("/nowhere")).items():
@@ -158,7 +158,7 @@ def test_a_log_in_and_another_password_stand_in_the_log_of_each_organisation(set
         assert acts_of(tenant, "tenants.password.changed") == [("ann@example.org", "")] * times
 
 
-def test_an_action_stands_in_words_before_its_code(lab: tuple[Tenant, Client]) -> None:
+def test_an_actions_description_precedes_its_code(lab: tuple[Tenant, Client]) -> None:
     _, client = lab
     text = text_of(client.get("/t/lab/audit/"))
     assert "Member role changed<small><code>tenants.member.role_changed</code></small>" in text

@@ -124,7 +124,7 @@ def test_what_descends_from_a_key_ends_with_it_three_levels_deep(tenant: Tenant,
         assert sorted(ended) == ["apikey"] * 4 + ["endpointkey"] * 2 + ["invitation"] * 2
 
 
-def test_a_line_of_keys_ends_and_a_long_one_of_before_is_counted(tenant: Tenant, owner: Actor) -> None:
+def test_a_chain_of_keys_has_a_maximum_length(tenant: Tenant, owner: Actor) -> None:
     api, first_id = key_of(owner)
     for _ in range(9):
         api, _ = api.key(ADMIN_SCOPES)
@@ -211,7 +211,7 @@ def test_the_key_that_the_installation_made_ends_with_all_that_it_made(tenant: T
     assert (offered(offer), child.works()) == (False, False)
 
 
-def test_a_leaver_takes_every_credential_along_and_the_answer_names_them(tenant: Tenant, owner: Actor) -> None:
+def test_removing_a_member_revokes_and_lists_every_credential(tenant: Tenant, owner: Actor) -> None:
     endpoint = make_endpoint(tenant)
     api, _ = key_of(owner)
     leaver = factories.actor_for(tenant, "admin")
@@ -327,7 +327,7 @@ def test_the_page_and_the_api_say_what_goes_on_and_settle_it(tenant: Tenant, own
     assert [state for state, _ in jobs(ids)] == ["cancelled", "cancelled", "succeeded", "cancelled"]
 
 
-def test_a_role_that_shrinks_takes_back_for_good_what_it_could_not_have_made(tenant: Tenant, owner: Actor) -> None:
+def test_a_reduced_role_permanently_revokes_what_exceeds_it(tenant: Tenant, owner: Actor) -> None:
     endpoint = make_endpoint(tenant)
     admin = factories.actor_for(tenant, "admin")
     own, own_id = key_of(admin)
@@ -345,7 +345,7 @@ def test_a_role_that_shrinks_takes_back_for_good_what_it_could_not_have_made(ten
         assert AuditEntry.objects.filter(action="tenants.api_key.narrowed").count() == 2
 
 
-def test_a_role_that_is_raised_wakes_no_scope_of_before(tenant: Tenant, owner: Actor) -> None:
+def test_a_raised_role_does_not_restore_revoked_scopes(tenant: Tenant, owner: Actor) -> None:
     person = factories.actor_for(tenant, "viewer")
     admin = factories.actor_for(tenant, "admin")
     made, key_id = key_of(admin, ADMIN_SCOPES)
@@ -384,7 +384,7 @@ def test_who_is_gone_since_the_request_began_makes_nothing_more(tenant: Tenant, 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_credentials_of_before_learn_where_they_came_from(superuser: psycopg.Connection) -> None:
+def test_migrated_credentials_get_their_provenance(superuser: psycopg.Connection) -> None:
     """Rows from before `parent_key_id`; the superuser bypasses row security as the migration does."""
     tenant, leaver = factories.make_tenant(), uuid4()
     owner = factories.actor_for(tenant)

@@ -80,7 +80,7 @@ def test_a_session_needs_the_csrf_token_and_a_key_does_not() -> None:
     )
 
 
-def test_a_removed_member_is_out_at_the_next_request() -> None:
+def test_a_removed_member_is_refused_at_the_next_request() -> None:
     tenant = factories.make_tenant()
     user = factories.make_member(tenant, "engineer")
     client = Client()
@@ -306,7 +306,7 @@ def test_a_key_gives_no_role_that_may_do_more_than_itself(client: Client) -> Non
     )
 
 
-def test_a_key_ends_with_the_membership_and_shrinks_with_the_role_of_its_maker(client: Client) -> None:
+def test_a_key_ends_with_its_creators_membership_and_shrinks_with_their_role(client: Client) -> None:
     tenant = factories.make_tenant()
     owner, creator = factories.actor_for(tenant), factories.actor_for(tenant, "admin")
     key = api_keys.create_api_key(actor=creator, name="k", scopes=["members.view", "apikeys.view"]).secret
@@ -329,7 +329,7 @@ def test_a_key_ends_with_the_membership_and_shrinks_with_the_role_of_its_maker(c
         ("settings/organisation/", "settings/"),
     ],
 )
-def test_the_address_of_a_form_leads_whoever_opens_it_to_the_page_of_the_form(form: str, page: str) -> None:
+def test_a_get_of_a_forms_url_redirects_to_its_page(form: str, page: str) -> None:
     tenant = factories.make_tenant("acme")
     owner, viewer = (Client(), Client())
     owner.force_login(factories.make_member(tenant, "owner"))

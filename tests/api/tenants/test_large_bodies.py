@@ -139,7 +139,7 @@ def test_large_bodies_of_strangers_touch_no_disk(server: Server) -> None:
         link.close()
 
 
-def test_many_middling_bodies_share_their_room_too(server: Server) -> None:
+def test_many_medium_bodies_share_the_cap_too(server: Server) -> None:
     links = [server.begin("/api/v1/me/", 2 * MIB, {}) for _ in range(200)]
     piece = b"x" * (MIB + 900 * 1024)
     for link in links:
@@ -154,7 +154,7 @@ def test_many_middling_bodies_share_their_room_too(server: Server) -> None:
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["at once", "after 100"])
-def test_who_was_let_in_uploads(server: Server, waits: bool) -> None:
+def test_an_authenticated_sender_uploads_a_large_body(server: Server, waits: bool) -> None:
     body = (
         START
         + b"1,2\n" * (6 * MIB // 4)
@@ -174,7 +174,7 @@ def test_who_was_let_in_uploads(server: Server, waits: bool) -> None:
     assert settled(server, MIB) <= MIB
 
 
-def test_who_was_asked_about_leaves_nothing_on_the_thread(transactional_db: None) -> None:
+def test_looking_up_a_sender_leaves_no_scope_on_the_thread(transactional_db: None) -> None:
     tenant = factories.make_tenant(timezone="Asia/Tokyo")
     client, asker = Client(), RequestFactory()
     client.force_login(factories.make_member(tenant, "engineer"))
@@ -252,7 +252,7 @@ def upload(megabytes: int) -> bytes:
     return START + b"1,2\n" * (megabytes * MIB // 4) + name
 
 
-def test_one_tenant_never_has_all_the_room_for_uploads(crowded: Callable[..., Any]) -> None:
+def test_one_tenant_never_has_the_whole_share_for_uploads(crowded: Callable[..., Any]) -> None:
     body = upload(9)
     with crowded(0) as server:
         held = [server.begin("/api/v1/datasets/", len(body), server.key) for _ in range(3)]
@@ -270,7 +270,7 @@ def test_one_tenant_never_has_all_the_room_for_uploads(crowded: Callable[..., An
         assert [status // 100 for status, _ in answers[:2]] == [2, 2]
 
 
-def test_a_body_that_stops_to_come_is_refused_and_gives_its_room_back(crowded: Callable[..., Any]) -> None:
+def test_a_stalled_body_is_refused_and_releases_its_share(crowded: Callable[..., Any]) -> None:
     body = upload(9)
     with crowded(64 * 1024) as server:
         base = server.on_disk()
@@ -312,7 +312,7 @@ def arrives(server: Server, body: bytes) -> bool:
 @pytest.mark.parametrize(
     "piece", [b"0" * MIB, b"0\r\n" + b"x" * MIB, b"1\r\nx\r\n" * (MIB // 6)], ids=["size", "trailer", "crumbs"]
 )
-def test_a_body_that_is_more_frame_than_content_is_refused_at_once(server: Server, piece: bytes) -> None:
+def test_a_chunked_body_with_more_framing_than_content_is_refused_at_once(server: Server, piece: bytes) -> None:
     for path, headers in (("/accounts/login/", {}), ("/api/v1/datasets/", server.key), ("/api/v1/datasets/", {})):
         link = server.begin(path, 0, headers)
         with suppress(OSError):
@@ -345,7 +345,7 @@ def test_a_head_that_cannot_be_read_is_a_400_and_no_traceback(server: Server, tm
     assert "Traceback" not in (tmp_path / "web.log").read_text()
 
 
-def test_a_refusal_that_passes_is_answered_as_itself(crowded: Callable[..., Any]) -> None:
+def test_a_temporary_refusal_of_a_large_body_keeps_its_status(crowded: Callable[..., Any]) -> None:
     body = upload(3)
     with crowded(0, EXCHEQUER_API_RATE=0.2) as server:
         asking = f"http://127.0.0.1:{server.port}/api/v1/me/"

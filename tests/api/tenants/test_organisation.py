@@ -58,7 +58,7 @@ def said(label: str) -> set[str]:
 
 
 @pytest.mark.parametrize("preset", [preset.key for preset in PRESETS])
-def test_a_preset_holds_what_its_words_say_and_nothing_else(preset: str) -> None:
+def test_a_preset_holds_exactly_what_its_description_says(preset: str) -> None:
     tenant = factories.make_tenant()
     client, _ = logged_in(tenant)
     page = text_of(client.get(f"/t/{tenant.slug}/api-keys/"))
@@ -247,7 +247,7 @@ def test_invitations_by_api() -> None:
         assert Invitation.objects.count() == 1
 
 
-def test_a_link_of_nobody_is_gone_in_words() -> None:
+def test_an_unknown_invitation_link_is_explained() -> None:
     answer = Client().get("/accounts/invitation/nothing/")
     assert answer.status_code == 410
     assert b"Ask for a new one" in answer.content

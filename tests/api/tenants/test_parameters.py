@@ -105,7 +105,7 @@ def test_a_misspelt_field_of_a_price_or_a_budget_makes_neither() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["1_0", "１０", "٣", "1e", "0x1", "1,0", "--1", ""])
-def test_a_number_is_of_digits_that_everybody_reads_alike(wrong: str) -> None:
+def test_a_number_consists_of_ascii_digits(wrong: str) -> None:
     client, tenant = by_key()
     with tenant_scope(tenant.id):
         provision_defaults(tenant.id)
@@ -139,7 +139,7 @@ def test_a_price_needs_a_start_with_an_offset_and_known_names() -> None:
     assert client.post("/api/v1/api-keys/", json.dumps(key), content_type="application/json").status_code == 400
 
 
-def test_who_may_not_ask_is_told_that_and_not_what_is_known() -> None:
+def test_a_missing_permission_is_reported_before_anything_else() -> None:
     client, _ = by_key(["tenant.view"])
     assert client.get("/api/v1/jobs/?satte=paid").status_code == 403
     assert Client().get("/api/v1/jobs/?satte=paid").status_code == 401
@@ -216,7 +216,7 @@ def test_an_export_refuses_a_parameter_that_a_page_would_ignore(path: str, known
         "health/export/traffic.csv?range=24h&range=7d",
     ],
 )
-def test_an_export_refuses_what_it_would_answer_as_another_question(path: str) -> None:
+def test_an_export_refuses_parameters_it_would_misread(path: str) -> None:
     tenant = factories.make_tenant("lab")
     client = Client()
     client.force_login(factories.make_member(tenant, "owner"))

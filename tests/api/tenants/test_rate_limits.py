@@ -39,7 +39,7 @@ def by_key(tenant: Any) -> Client:
     return Client(headers={"Authorization": f"Bearer {factories.make_api_key(tenant)}"})
 
 
-def test_a_key_that_asks_too_often_is_told_when_to_come_back(slow_rate: None) -> None:
+def test_a_key_over_its_rate_limit_gets_retry_after(slow_rate: None) -> None:
     tenant, other = factories.make_tenant(), factories.make_tenant()
     one, two, neighbour = by_key(tenant), by_key(tenant), by_key(other)
     answers = sent(one, number=12)
@@ -54,7 +54,9 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_back(slow_rate: None) ->
     assert sent(neighbour, number=5) == [200] * 5, "no other tenant feels it"
 
 
-def test_a_flood_is_turned_away_before_the_database(slow_rate: None, django_assert_num_queries: Any) -> None:
+def test_requests_over_the_limit_are_refused_before_the_database(
+    slow_rate: None, django_assert_num_queries: Any
+) -> None:
     client = by_key(factories.make_tenant())
     sent(client, number=8)
     with django_assert_num_queries(0):

@@ -12,7 +12,7 @@ from tests.support.pages import text_of
 pytestmark = pytest.mark.django_db
 
 
-def test_a_key_that_lacks_a_scope_inside_an_operation_is_told_which(client: Client) -> None:
+def test_a_missing_scope_inside_an_operation_is_named(client: Client) -> None:
     tenant = factories.make_tenant()
     job = one_of_everything(tenant)["job_id"]
     key = factories.make_api_key(tenant, ["jobs.view", "jobs.cancel"])

@@ -213,9 +213,7 @@ def test_a_child_that_starts_threads_without_end_is_stopped(workdir: Path, monke
     assert killed or refused, (child.exit_code, list(child.lines))
 
 
-def test_a_child_that_talks_without_end_waits_and_costs_its_host_little(
-    workdir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_child_with_endless_output_is_throttled(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SAID_AT_ONCE", 64 * 1024)
     monkeypatch.setattr(limits, "SAID_BYTES_S", 1)
     child = start(workdir, "hider.py", inputs={"how": "talk"})

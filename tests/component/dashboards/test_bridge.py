@@ -192,7 +192,7 @@ class TestPage:
         assert answer.json()["response"]["custom-days"]["hidden"] is True
         assert not answer.cookies
 
-    def test_a_callback_after_the_session_ended_is_told_where_to_log_in(self, browser: Client) -> None:
+    def test_a_callback_after_the_session_ended_gets_the_log_in_url(self, browser: Client) -> None:
         page = "/t/vision/dash/spend/?range=7d"
         browser.get(page)
         del browser.cookies[settings.SESSION_COOKIE_NAME]

@@ -65,7 +65,7 @@ def test_the_stores_own_shell_lists_nothing_for_another_user(s3_server, ports, t
     assert "volume id" not in said.lower()
 
 
-def test_what_lets_in_is_readable_by_its_owner_only(s3_server) -> None:
+def test_files_with_credentials_are_readable_by_their_owner_only(s3_server) -> None:
     folder: Path = SESSION.folder / "seaweedfs"
     for name in ("security.toml", "s3.json", "key.pem"):
         assert (folder / name).stat().st_mode & 0o077 == 0, name

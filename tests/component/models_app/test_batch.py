@@ -98,7 +98,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("recipe", ["tabular.classifier", "tabular.regressor"])
-def test_a_batch_answers_what_the_model_answers_in_process(tmp_path, models, recipe):
+def test_batch_predictions_equal_the_model_in_process(tmp_path, models, recipe):
     source = mixed_csv(900, seed=8)
     child = start(tmp_path / "work", models[recipe], ingested(tmp_path / "data", source, None), recipe=recipe)
     assert ended(child) == EXIT_OK, list(child.lines)

@@ -199,7 +199,7 @@ def test_every_hostile_file_is_a_coded_error_with_a_sentence(tmp_path, name):
     [b"not a table\n", b"PAR1", b"\x00\x01\xff" * 50, bytes(range(1, 256)) * 40],
     ids=["a line", "only the mark", "zero bytes", "noise"],
 )
-def test_a_file_that_is_parquet_only_by_name_is_told_so(tmp_path, data):
+def test_a_file_that_is_parquet_only_by_name_is_refused(tmp_path, data):
     with pytest.raises(InputError, match="not a Parquet file") as refused:
         read(tmp_path, data, named_parquet=True)
     assert refused.value.code == "not_parquet"
@@ -219,7 +219,7 @@ def test_a_table_is_read_whatever_its_name(tmp_path):
     ("target", "hint"),
     [("wages", "Did you mean wage, age?"), ("JOB", "Did you mean job?"), ("zzz", "Its columns are age, job, wage.")],
 )
-def test_a_target_that_is_no_column_names_the_nearest_ones_and_says_the_file_is_fine(tmp_path, target, hint):
+def test_an_unknown_target_names_the_nearest_columns(tmp_path, target, hint):
     with pytest.raises(InputError) as refused:
         read(tmp_path, GOOD.encode(), target)
     assert refused.value.code == "target_missing"
@@ -260,7 +260,7 @@ def kinds(profile: dict) -> dict[str, str]:
         "blank lines",
     ],
 )
-def test_the_same_table_in_many_dresses_reads_the_same(tmp_path, data):
+def test_one_table_in_many_formats_reads_the_same(tmp_path, data):
     profile = read(tmp_path, data, "wage")
     assert profile["rows"] == 2
     assert kinds(profile) == {"age": "numeric", "job": "categorical", "wage": "numeric"}
@@ -390,7 +390,7 @@ def test_the_target_must_be_a_column_and_the_error_names_near_ones(tmp_path):
         read(tmp_path, GOOD.encode(), "wages")
 
 
-def test_power_leakage_constants_imbalance_and_identifiers_are_told(tmp_path):
+def test_leakage_constants_imbalance_and_identifiers_are_reported(tmp_path):
     rows = ["id,leak,noise,same,label"]
     rows += [
         f"{i},{'hit' if i % 50 == 0 else 'miss'},{(i * 7919) % 97},1,{'yes' if i % 50 == 0 else 'no'}"
@@ -413,7 +413,7 @@ def test_power_leakage_constants_imbalance_and_identifiers_are_told(tmp_path):
 
 
 @pytest.mark.parametrize(("rows", "empty"), [(29, 0), (40, 11)])
-def test_too_few_rows_to_train_on_are_told_first(tmp_path, rows, empty):
+def test_too_few_rows_to_train_on_are_reported_first(tmp_path, rows, empty):
     lines = ["x,label", *(f"{i * 7919 % 97},{'' if i < empty else 'ab'[i % 2]}" for i in range(rows))]
     first, *others = read(tmp_path, "\n".join(lines).encode(), "label")["warnings"]
     assert first.startswith("Training needs at least 30 rows with a target value; this version has 29.")
@@ -452,7 +452,7 @@ def test_the_sandboxed_child_refuses_bombs_in_bounded_memory(name, tmp_path):
     assert peak < 400 * 1024
 
 
-def test_a_child_that_fails_says_where_in_our_code_and_nothing_of_the_host(tmp_path):
+def test_a_failing_child_reports_the_line_in_our_code_and_nothing_about_the_host(tmp_path):
     work = tmp_path / "work"
     (work / "in").mkdir(parents=True)
     child = Child(

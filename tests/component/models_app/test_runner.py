@@ -65,7 +65,7 @@ def parquet(tmp_path_factory):
     return path
 
 
-def test_a_finished_run_leaves_three_files_and_tells_its_epochs(tmp_path, parquet):
+def test_a_finished_run_leaves_three_files_and_reports_its_epochs(tmp_path, parquet):
     child = start(tmp_path, parquet, epochs=3)
     assert ended(child) == EXIT_OK, list(child.lines)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
@@ -171,7 +171,7 @@ def test_what_the_data_does_wrong_is_65_with_a_sentence(tmp_path, parquet):
 
 
 @pytest.mark.parametrize("missing", [[], [sandbox.USER, sandbox.FILES]], ids=["complete", "incomplete"])
-def test_the_log_tells_a_tenant_nothing_of_the_hosts_sandbox(
+def test_the_log_of_a_job_does_not_describe_the_hosts_sandbox(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: list[str]
 ) -> None:
     task = SimpleNamespace(warm_up=lambda: None, run=lambda context: None)

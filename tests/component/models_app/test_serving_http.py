@@ -186,7 +186,7 @@ def test_one_matrix_serves_a_model_of_numbers(cluster, dtype):
             client.infer("digit", [endless], headers=headers)
 
 
-def test_what_a_category_cannot_be_is_refused_and_one_never_seen_is_told(cluster):
+def test_an_invalid_category_is_refused_and_an_unseen_one_reported(cluster):
     backend, server, models = cluster
     headers = {"Authorization": f"Bearer {backend.key('churn')}"}
     age, town = np.array([np.nan, 40.5]), np.array(["Paris", "Oslo"], dtype=object)
@@ -295,7 +295,7 @@ def test_every_wrong_tensor_is_a_coded_problem(cluster, body):
 
 
 @pytest.mark.parametrize("length", ["9" * 11, "9" * 5000, "-1", "²", "1e3"], ids=lambda text: text[:12])
-def test_a_length_that_is_no_length_is_a_coded_problem(cluster, length):
+def test_an_invalid_content_length_is_a_coded_problem(cluster, length):
     backend, server, _ = cluster
     headers = {
         "Authorization": f"Bearer {backend.key('price')}",
@@ -382,7 +382,7 @@ def test_every_answered_request_is_accounted_for_once(tmp_path):
     assert sum(sums.requests for drained in backend.flushed for sums in drained.values()) == 60
 
 
-def test_undeploying_answers_what_was_begun_and_gives_money_back(tmp_path):
+def test_undeploying_completes_requests_in_flight_and_returns_money(tmp_path):
     backend = Memory(tmp_path / "m")
     backend.deploy("price", NUMBERS, ())
     with serving(backend, tmp_path / "home", "price") as server:
@@ -631,7 +631,7 @@ def test_a_broken_artefact_fails_the_endpoint_with_a_sentence(tmp_path):
         assert post(server, backend.key("price"), "price", GOOD).json()["code"] == "endpoint_not_ready"
 
 
-def test_a_bad_roll_over_leaves_the_version_that_answers_and_says_that_it_is_charged(tmp_path):
+def test_a_failed_rollout_keeps_the_serving_version_and_states_that_it_is_charged(tmp_path):
     backend = Memory(tmp_path / "m")
     backend.deploy("price", NUMBERS, ())
     with serving(backend, tmp_path / "home", "price") as server:
@@ -670,7 +670,7 @@ def test_the_next_boot_replays_what_the_last_one_left(tmp_path):
     assert not [path for path in Path(home / "spool").iterdir() if str(first) in path.name]
 
 
-def test_a_record_that_is_refused_for_ever_does_not_stop_the_others(tmp_path):
+def test_a_permanently_refused_record_does_not_block_the_others(tmp_path):
     backend = Memory(tmp_path / "m")
     backend.deploy("price", NUMBERS, ())
     backend.poison = {2}

@@ -49,7 +49,7 @@ def test_a_slot_that_comes_back_in_the_same_run_takes_money_anew(tmp_path):
     assert backend.requests() == 6
 
 
-def test_an_endpoint_that_comes_back_while_its_account_is_closed_keeps_a_till(tmp_path):
+def test_an_endpoint_that_returns_while_its_account_is_closed_keeps_a_balance(tmp_path):
     entered, go_on = threading.Event(), threading.Event()
 
     class Slow(Memory):
@@ -77,7 +77,7 @@ def test_an_endpoint_that_comes_back_while_its_account_is_closed_keeps_a_till(tm
         assert worker is not None and worker.balance is account.balance
 
 
-def test_a_body_that_nobody_foresaw_is_refused_alone(tmp_path, monkeypatch):
+def test_an_unforeseen_body_is_refused_without_affecting_others(tmp_path, monkeypatch):
     backend = Memory(tmp_path / "m")
     backend.deploy("price", NUMBERS, ())
     with serving(backend, tmp_path / "home", "price") as server:
@@ -198,7 +198,7 @@ def test_a_batch_is_billed_by_its_own_processor_time(tmp_path):
         assert 300 <= billed[1] < 1000
 
 
-def test_an_endpoint_that_its_budget_stopped_says_so_and_when_to_come_back(tmp_path):
+def test_an_endpoint_stopped_by_its_budget_is_a_402_with_retry_after(tmp_path):
     backend = Memory(tmp_path / "m")
     backend.deploy("price", NUMBERS, ())
     with serving(backend, tmp_path / "home", "price") as server:
@@ -216,7 +216,7 @@ def test_an_endpoint_that_its_budget_stopped_says_so_and_when_to_come_back(tmp_p
         assert post(server, key, "price", GOOD).status_code == 503
 
 
-def test_a_tail_that_pays_for_no_batch_is_asked_for_again_and_refused_in_words():
+def test_a_remainder_too_small_for_a_batch_is_extended_or_refused():
     clock = Clock()
     balance = SliceBalance(clock)
     balance.install(money(1, "1.00", clock), clock.now)
@@ -284,7 +284,7 @@ def test_one_rejected_record_is_quarantined_alone_and_replayed_once_fixed(tmp_pa
     "error",
     [errors.ReadOnlySqlTransaction("standby"), errors.AdminShutdown("bye"), InternalError("x"), ProgrammingError("x")],
 )
-def test_trouble_of_the_database_is_waited_for(error):
+def test_database_errors_are_reported_as_unavailable(error):
     @asked
     def call() -> None:
         raise error
@@ -294,7 +294,7 @@ def test_trouble_of_the_database_is_waited_for(error):
 
 
 @pytest.mark.parametrize("error", [DataError("x"), IntegrityError("x"), errors.CheckViolation("x")])
-def test_trouble_with_a_value_is_the_values(error):
+def test_data_errors_are_raised_unchanged(error):
     @asked
     def call() -> None:
         raise error
@@ -303,7 +303,7 @@ def test_trouble_with_a_value_is_the_values(error):
         call()
 
 
-def test_who_fails_to_hear_that_a_record_is_safe_ends_no_thread(tmp_path):
+def test_a_failing_callback_ends_no_thread_of_the_spool(tmp_path):
     spool, heard = Spool(tmp_path, uuid4()), []
     spool.start()
 

@@ -60,7 +60,7 @@ def head(key: str, name: str, length: int, more: str = "") -> bytes:
 
 
 @pytest.mark.parametrize("begun", [b"", b"{"])
-def test_a_body_that_does_not_come_is_not_waited_for(tmp_path, monkeypatch, begun):
+def test_a_body_that_does_not_arrive_times_out(tmp_path, monkeypatch, begun):
     monkeypatch.setattr(body, "BODY_S", 0.5)
     backend = Memory(tmp_path / "m")
     backend.deploy("price", NUMBERS, ())

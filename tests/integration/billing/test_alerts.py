@@ -87,7 +87,7 @@ def passed(tenant: Tenant) -> list[int]:
         return sorted(BudgetAlert.objects.values_list("percent", flat=True))
 
 
-def test_each_threshold_is_told_once_to_those_who_manage_budgets(tenant: Tenant) -> None:
+def test_each_threshold_notifies_once_those_who_manage_budgets(tenant: Tenant) -> None:
     viewer, finance = factories.make_member(tenant, "viewer"), factories.make_member(tenant, "finance")
     budget(tenant, 1000)
     spend(tenant, 499)
@@ -111,14 +111,14 @@ def test_each_threshold_is_told_once_to_those_who_manage_budgets(tenant: Tenant)
     assert viewer.id not in people
 
 
-def test_a_charge_that_passes_several_is_told_once_and_each_is_on_record(tenant: Tenant) -> None:
+def test_a_charge_that_crosses_several_thresholds_notifies_once_and_records_each(tenant: Tenant) -> None:
     budget(tenant, 100)
     spend(tenant, 85)
     assert told(tenant) == ["Budget of the organisation: 80 % spent"]
     assert passed(tenant) == [50, 80]
 
 
-def test_what_one_charge_passes_is_told_once_in_whatever_order_it_is_delivered(tenant: Tenant) -> None:
+def test_one_charge_notifies_once_in_any_order_of_delivery(tenant: Tenant) -> None:
     budget(tenant, 100)
     with tenant_scope(tenant.id):
         record_usage([interval(factories.default_project_id(tenant), START - timedelta(hours=11), 100)])
@@ -148,7 +148,7 @@ def test_a_batch_over_two_projects_crosses_the_organisations_threshold(tenant: T
         assert list(ledger_faults()) == []
 
 
-def test_the_same_event_delivered_again_tells_nobody_again(tenant: Tenant) -> None:
+def test_a_redelivered_event_notifies_nobody_again(tenant: Tenant) -> None:
     made = budget(tenant, 100)
     event = BudgetThresholdReached(
         tenant_id=tenant.id,
@@ -169,9 +169,7 @@ def test_the_same_event_delivered_again_tells_nobody_again(tenant: Tenant) -> No
     assert passed(tenant) == [50]
 
 
-def test_a_charge_taken_back_and_made_again_is_not_told_twice_but_the_next_month_is_new(
-    tenant: Tenant, demo_clock: DemoClock
-) -> None:
+def test_a_repeated_charge_notifies_once_a_month(tenant: Tenant, demo_clock: DemoClock) -> None:
     attempt = UUID(int=7)
     budget(tenant, 100)
     spend(tenant, 60, attempt_id=attempt)
@@ -186,7 +184,7 @@ def test_a_charge_taken_back_and_made_again_is_not_told_twice_but_the_next_month
         assert [row.period.month for row in queries.alerts()] == [10, 9]
 
 
-def test_a_budget_made_or_lowered_below_what_is_spent_tells_at_once(tenant: Tenant) -> None:
+def test_a_budget_created_or_lowered_below_its_spend_notifies_at_once(tenant: Tenant) -> None:
     spend(tenant, 60)
     made = budget(tenant, 100)
     assert told(tenant) == ["Budget of the organisation: 50 % spent"]
@@ -271,7 +269,7 @@ def test_the_page_shows_how_far_each_budget_is_used_and_exports_it(tenant: Tenan
     assert "Change" not in viewer
 
 
-def test_a_budget_that_is_overrun_many_times_says_more_than_999_percent(
+def test_a_budget_overrun_many_times_shows_more_than_999_percent(
     tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Overview, "fresh", False)  # without a job, the overview shows first steps and no money

@@ -225,7 +225,7 @@ def test_past_versions_are_shown_up_to_a_dozen_with_the_one_in_force(scene: Scen
 
 
 @pytest.mark.parametrize("moment", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-11:00", "9000-01-01T00:00:00Z"])
-def test_a_version_that_starts_beyond_all_time_is_refused(scene: Scene, moment: str) -> None:
+def test_a_version_that_starts_after_the_maximum_date_is_refused(scene: Scene, moment: str) -> None:
     (book,) = scene.api.call("GET", "price-books/")["results"]
     body = {"prices": [{"meter": "device_seconds", "unit_amount": "0.0003"}], "effective_at": moment}
     refused = scene.api.call("POST", f"price-books/{book['id']}/versions/", body, 400)

@@ -158,7 +158,7 @@ def test_a_refused_hold_names_the_budget_and_stores_nothing() -> None:
 
 
 @pytest.mark.django_db
-def test_a_budget_that_only_notifies_lets_everything_in_and_tells_once(demo_clock: DemoClock) -> None:
+def test_a_budget_that_only_notifies_refuses_nothing_and_notifies_once(demo_clock: DemoClock) -> None:
     tenant = make_tenant()
     project = make_project(tenant)
     with in_tenant(tenant) as actor:

@@ -54,7 +54,7 @@ def batch(project_id: UUID, start: datetime, number: int, key: str, **more: Any)
     )
 
 
-def test_a_count_is_one_piece_even_across_a_quarter_hour(tenant: Tenant, demo_clock: "DemoClock") -> None:
+def test_a_count_is_one_segment_even_across_a_quarter_hour(tenant: Tenant, demo_clock: "DemoClock") -> None:
     demo_clock.advance(timedelta(hours=2))
     project = factories.default_project_id(tenant)
     edge = now().replace(minute=0, second=0, microsecond=0)
@@ -84,7 +84,7 @@ def test_the_invoice_has_a_line_and_explains_it_batch_by_batch(tenant: Tenant) -
         assert {one.resource for one in shown.intervals} == {"endpoint:1"}
 
 
-def test_a_hold_pays_whole_requests_and_the_rest_is_rated_nothing(tenant: Tenant) -> None:
+def test_a_hold_pays_whole_requests_and_the_rest_is_rated_zero(tenant: Tenant) -> None:
     project = factories.default_project_id(tenant)
     with tenant_scope(tenant.id):
         hold = holds.hold(project_id=project, subject="endpoint:1", amount=Money(Decimal("0.035"), "EUR"))

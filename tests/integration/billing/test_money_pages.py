@@ -62,7 +62,7 @@ def test_the_badge_of_a_past_months_invoice_says_that_months_figures(tenant: Ten
     assert "November 2026: usage 600\u00a0s = invoiced 600\u00a0s" in running
 
 
-def test_a_month_that_is_over_is_not_told_as_growing(tenant: Tenant) -> None:
+def test_a_past_month_is_not_described_as_growing(tenant: Tenant) -> None:
     client = client_for(tenant, "finance")
     past = text_of(client.get(f"/t/{tenant.slug}/invoices/{invoice_of(tenant, 10)}/"))
     assert "The month is over" in past
@@ -98,7 +98,7 @@ def test_the_overview_names_whose_figures_its_spend_card_shows(tenant: Tenant) -
     assert re.search(r"Tightest project budget: Default, 78\s%\s*of <data[^>]*>€0.04</data> spent", card), card
 
 
-def test_a_budget_of_a_tag_is_not_taken_for_the_organisations(tenant: Tenant) -> None:
+def test_a_budget_of_a_tag_is_not_shown_as_the_organisations(tenant: Tenant) -> None:
     one_of_everything(tenant)
     actor = factories.actor_for(tenant)
     with tenant_scope(tenant.id):
@@ -146,7 +146,9 @@ def test_spend_is_grouped_by_tag_and_exported_for_the_same_days(
     ("at_limit", "follows"),
     [("notify", "stops nothing"), ("block_new", "New work is refused"), ("stop_running", "running work is paused")],
 )
-def test_a_budget_below_what_is_spent_says_so_and_what_follows(tenant: Tenant, at_limit: str, follows: str) -> None:
+def test_a_budget_below_its_spend_shows_a_warning_and_the_consequence(
+    tenant: Tenant, at_limit: str, follows: str
+) -> None:
     client, page = client_for(tenant, "finance"), f"/t/{tenant.slug}/budgets/"
     form = {"scope": "tenant", "at_limit": at_limit, "alerts": "50, 80", "amount": "0.01"}
     below = text_of(client.post(f"{page}new/", form, follow=True))

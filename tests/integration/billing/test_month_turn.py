@@ -127,7 +127,7 @@ def test_usage_of_a_past_month_is_spent_by_its_own_budgets(
         assert [*ledger_faults(), *reconcile_faults()] == []
 
 
-def test_a_month_that_is_over_and_has_no_room_left_stops_nothing_in_the_new_one(demo_clock: DemoClock) -> None:
+def test_a_spent_budget_of_a_past_month_stops_nothing_in_the_current_one(demo_clock: DemoClock) -> None:
     with budgeted(demo_clock, JANUARY - timedelta(minutes=1), SECOND * 104) as project:
         spent = holds.hold(project_id=project, subject="job:2", amount=euro(SECOND * 4))
         record_usage([interval(project, JANUARY - timedelta(seconds=30), 4)], hold_id=spent)

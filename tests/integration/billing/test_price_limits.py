@@ -89,7 +89,7 @@ def requests(tenant: Tenant, customer: int, at: datetime) -> Interval:
     )
 
 
-def test_a_version_of_before_the_limits_is_read_once_and_looked_up_by_its_dimensions(
+def test_an_oversized_price_version_is_read_once_and_matched_by_dimensions(
     tenant: Tenant, demo_clock: DemoClock
 ) -> None:
     oversize(tenant, demo_clock)

@@ -125,7 +125,7 @@ def test_what_cannot_be_a_price_list_is_said_and_stores_nothing(tenant: Tenant) 
     assert len(versions(tenant)) == 1
 
 
-def test_a_dropped_price_is_shown_as_removed_with_the_price_that_rules_then(tenant: Tenant) -> None:
+def test_a_removed_price_is_shown_with_its_fallback(tenant: Tenant) -> None:
     client, address = client_for(tenant, "finance"), f"/t/{tenant.slug}/prices/new/"
     data = filled(client, tenant, price_0="")
     page = text_of(client.post(address, data))
@@ -191,7 +191,7 @@ def test_a_price_of_time_is_shown_and_typed_by_the_hour(tenant: Tenant) -> None:
         assert {Decimal("0.001"), Decimal("1.5")} <= prices
 
 
-def test_prices_of_a_tier_that_nobody_can_ask_for_are_kept_unseen(tenant: Tenant, demo_clock: DemoClock) -> None:
+def test_prices_of_an_unoffered_tier_are_kept_and_hidden(tenant: Tenant, demo_clock: DemoClock) -> None:
     spot = {"tier": "spot"}
     with tenant_scope(tenant.id):
         stored = [(one.meter, one.dims, one.unit_amount) for one in queries.price_books()[0].versions[0].prices]
@@ -222,5 +222,5 @@ def test_prices_of_a_tier_that_nobody_can_ask_for_are_kept_unseen(tenant: Tenant
 
 
 @pytest.mark.parametrize("spec", defaults.PRICES, ids=str)
-def test_a_new_organisation_begins_without_a_price_for_a_tier_that_nobody_can_ask_for(spec: Any) -> None:
+def test_a_new_organisation_has_no_price_for_an_unoffered_tier(spec: Any) -> None:
     assert queries.is_offered(spec.meter, spec.dims)

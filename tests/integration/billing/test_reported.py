@@ -65,7 +65,7 @@ def test_a_thousand_intervals_of_an_hour_are_one_batch(tenant: Tenant, actor: Ac
     assert stored(tenant) == 5000
 
 
-def test_an_event_that_costs_more_than_an_amount_can_hold_up_no_other(
+def test_an_event_beyond_the_maximum_amount_blocks_no_other(
     tenant: Tenant, actor: Actor, demo_clock: DemoClock
 ) -> None:
     with tenant_scope(tenant.id):

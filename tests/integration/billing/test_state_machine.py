@@ -379,7 +379,7 @@ CHARGED, ROLLUPS = "the ledger equals rated usage", "intervals sum to roll-ups"
         ),
     ],
 )
-def test_b1_b10_the_check_after_a_step_sees_what_is_planted(scene: Scene, planted: str, broken: set[str]) -> None:
+def test_b1_b10_the_check_after_a_step_finds_planted_faults(scene: Scene, planted: str, broken: set[str]) -> None:
     machine: Any = machine_for(scene)()
     with machine.stack:
         machine.use(machine.place(Decimal("0.01"), scene.projects[0]), 60)
@@ -392,7 +392,7 @@ def test_b1_b10_the_check_after_a_step_sees_what_is_planted(scene: Scene, plante
         transaction.set_rollback(True)
 
 
-def test_b1_the_check_after_a_step_sees_a_transaction_that_does_not_balance(scene: Scene) -> None:
+def test_b1_the_check_after_a_step_finds_an_unbalanced_transaction(scene: Scene) -> None:
     machine: Any = machine_for(scene)()
     with machine.stack:
         machine.place(Decimal("0.01"), scene.projects[0])
@@ -403,7 +403,7 @@ def test_b1_the_check_after_a_step_sees_a_transaction_that_does_not_balance(scen
         transaction.set_rollback(True)
 
 
-def test_b1_b10_the_check_after_a_step_sees_what_only_the_model_knows(scene: Scene) -> None:
+def test_b1_b10_the_check_after_a_step_finds_differences_from_the_model(scene: Scene) -> None:
     machine: Any = machine_for(scene)()
     with machine.stack:
         promise = machine.place(Decimal("0.01"), scene.projects[0])

@@ -107,7 +107,7 @@ def test_the_invoice_sums_each_unit_by_itself(month: tuple[Tenant, UUID]) -> Non
     assert "usage 44\u00a0requests = invoiced 44\u00a0requests" in reconciled
 
 
-def test_a_line_of_serving_is_explained_batch_by_batch_and_by_the_endpoints_name(month: tuple[Tenant, UUID]) -> None:
+def test_a_line_of_serving_is_explained_by_batch_with_the_endpoints_name(month: tuple[Tenant, UUID]) -> None:
     tenant, invoice = month
     client, numbers = client_for(tenant, "finance"), lines(*month)
     address = f"/t/{tenant.slug}/invoices/{invoice}/lines/"

@@ -85,7 +85,7 @@ def test_an_expired_attempt_returns_its_job_to_the_queue(world: World, superuser
     assert world.assign()[0].token == 2
 
 
-def test_an_attempt_that_nobody_claims_is_rung_again(world: World, superuser: psycopg.Connection) -> None:
+def test_an_unclaimed_attempt_gets_another_wake_up(world: World, superuser: psycopg.Connection) -> None:
     world.submit()
     (dispatch,) = world.assign()
     with world.control():
@@ -183,7 +183,7 @@ def test_the_twentieth_lost_attempt_fails_the_job_and_gives_its_money_back(
     assert (job.state, job.cause, job.cost.amount, job.billed_seconds) == ("failed", "platform", 0, 0)
 
 
-def test_a_tick_fires_once_whoever_asks(as_control: Control, demo_clock: DemoClock) -> None:
+def test_a_tick_fires_once_for_all_controllers(as_control: Control, demo_clock: DemoClock) -> None:
     demo_clock.move_to(datetime(2026, 3, 1, 4, 30, tzinfo=UTC))  # far from the next hour
     sent: list[str] = []
     table = {
@@ -246,7 +246,7 @@ def test_utilisation_adds_up(world: World, used: Claim) -> None:
     assert project.allocated_s >= project.used_s
 
 
-def test_a_node_that_registers_again_keeps_its_cordoned_devices_and_names_the_gone(world: World) -> None:
+def test_a_node_that_registers_again_keeps_cordons_and_reports_missing_devices(world: World) -> None:
     Device.objects.filter(index=0).update(state="cordoned")
     left = [Found("cpu-0", "cpu", "cpu", "CPU 0 of host h", 0, 2**30)]
     nodes.register(name="n1", hostname="h", boot=uuid.uuid4(), found=left, missing_layers=["a layer"])

@@ -33,7 +33,7 @@ def client_of(tenant: Tenant, role: str = "owner") -> Client:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_pause_is_said_to_be_one_only_when_the_program_has_stopped(
+def test_a_job_is_paused_only_once_its_program_has_stopped(
     as_control: Callable[[], AbstractContextManager[None]],
 ) -> None:
     world = World(as_control)
@@ -87,7 +87,7 @@ def test_data_and_model_are_named_and_each_figure_stands_once(made: tuple[Tenant
 
 
 @pytest.mark.django_db
-def test_a_job_over_data_that_is_not_shared_is_not_there(made: tuple[Tenant, dict[str, Any]]) -> None:
+def test_a_job_over_an_unshared_dataset_is_missing(made: tuple[Tenant, dict[str, Any]]) -> None:
     tenant, ids = made
     with tenant_scope(tenant.id):
         Dataset.objects.update(restricted=True)
@@ -96,7 +96,7 @@ def test_a_job_over_data_that_is_not_shared_is_not_there(made: tuple[Tenant, dic
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_job_that_waits_says_its_place_what_is_before_it_and_what_would_unblock_it(
+def test_a_waiting_job_shows_its_place_the_jobs_ahead_and_what_unblocks_it(
     as_control: Callable[[], AbstractContextManager[None]],
 ) -> None:
     world = World(as_control)

@@ -105,7 +105,7 @@ def expire(superuser: psycopg.Connection) -> None:
     )
 
 
-def test_of_many_doorbells_one_claims(world: World) -> None:
+def test_of_many_wake_ups_one_claims(world: World) -> None:
     world.submit()
     (dispatch,) = world.assign()
     got: list[Claim | None] = []
@@ -122,7 +122,7 @@ def test_of_many_doorbells_one_claims(world: World) -> None:
     assert len([one for one in got if one is not None]) == 1
 
 
-def test_a_claim_is_only_for_that_node_that_boot_and_that_token(world: World) -> None:
+def test_a_claim_needs_the_right_node_boot_and_token(world: World) -> None:
     world.submit()
     (dispatch,) = world.assign()
     assert world.claim(dispatch, node="n2") is None
@@ -205,7 +205,7 @@ def test_the_end_of_an_attempt_is_written_once(world: World) -> None:
     assert not Device.objects.exclude(taken_by=None).exists()
 
 
-def test_an_effect_that_fails_takes_the_whole_end_back(world: World) -> None:
+def test_a_failing_effect_rolls_back_the_whole_end_of_an_attempt(world: World) -> None:
     mine = world.running()
     before = world.rows()
 

@@ -103,7 +103,7 @@ def test_a_launch_and_the_end_of_an_attempt_meet_between_money_and_quota(
         assert list(ledger_faults()) == []
 
 
-def test_a_budget_is_changed_while_the_platforms_failure_gives_money_back(
+def test_a_budget_is_changed_while_a_waiver_returns_money(
     world: World, superuser: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budget = create_budget(actor=world.actor, project_id=world.project, amount=Decimal(100), at_limit="block_new")
@@ -130,7 +130,7 @@ def test_a_budget_is_changed_while_the_platforms_failure_gives_money_back(
         assert list(ledger_faults()) == []
 
 
-def test_a_node_registers_anew_while_the_controller_gives_its_devices_to_jobs(
+def test_a_node_registers_again_while_the_controller_assigns_its_devices(
     world: World, superuser: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.submit()

@@ -219,7 +219,7 @@ def test_what_the_platform_waives_is_left_of_the_cost_limit(world: World, paused
     assert leases.heartbeat(second, Heartbeat()).stop is None
 
 
-def test_a_node_slow_to_hear_of_a_cancel_bills_a_heartbeat_at_most(world: World) -> None:
+def test_a_node_that_learns_late_of_a_cancel_bills_one_heartbeat_at_most(world: World) -> None:
     mine, began = world.running(), time.monotonic()
     jobs.cancel(actor=world.actor, job_id=mine.job.id)
     time.sleep(settings.EXCHEQUER.heartbeat_s + 0.5)

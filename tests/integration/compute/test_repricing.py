@@ -224,7 +224,7 @@ def test_a_price_that_rises_with_the_month_asks_the_budget_of_the_new_month(
         assert list(ledger_faults()) == []
 
 
-def test_a_price_that_is_dropped_lets_the_job_run_on_for_nothing(
+def test_after_its_price_is_removed_a_job_runs_on_without_charge(
     as_control: Callable[[], AbstractContextManager[None]], demo_clock: DemoClock
 ) -> None:
     world = World(as_control)

@@ -53,7 +53,7 @@ def seen(as_control: Control) -> World:
     return world
 
 
-def test_each_table_has_its_partition_of_now_and_takes_rows_into_it(seen: World, superuser: psycopg.Connection) -> None:
+def test_each_table_has_a_current_partition_and_accepts_rows(seen: World, superuser: psycopg.Connection) -> None:
     today = datetime.now(UTC)
     with seen.control():
         assert retention.purge_expired()["made"] == 0, "all were there"
@@ -111,7 +111,7 @@ def test_a_partition_that_is_still_written_to_stays(seen: World, superuser: psyc
     superuser.execute("DROP TABLE compute_joblog_2020_02")
 
 
-def test_a_reader_who_holds_on_delays_the_tables_end_and_not_the_rows(
+def test_a_long_read_delays_dropping_the_table_and_not_the_rows(
     seen: World, superuser: psycopg.Connection, demo_clock: DemoClock
 ) -> None:
     demo_clock.move_to(datetime.now(UTC) + timedelta(days=16))

@@ -137,7 +137,7 @@ def in_own_connection(tenant_id: uuid.UUID, allocation_id: uuid.UUID) -> None:
         connection.close()
 
 
-def test_a_stay_ends_with_its_lease_where_the_node_fell_silent(billed: Place, demo_clock: DemoClock) -> None:
+def test_an_allocation_of_a_silent_node_ends_with_its_lease(billed: Place, demo_clock: DemoClock) -> None:
     asked = billed.ask()
     billed.node("s1", 1)
     billed.assign()
@@ -156,7 +156,7 @@ def test_a_stay_ends_with_its_lease_where_the_node_fell_silent(billed: Place, de
                    for start, end, _, _ in rows for others_start, others_end, _, _ in rows)  # fmt: skip
 
 
-def test_a_slot_that_nobody_can_pay_for_is_given_back_and_its_owner_told(billed: Place, demo_clock: DemoClock) -> None:
+def test_a_slot_without_budget_is_released_and_its_owner_notified(billed: Place, demo_clock: DemoClock) -> None:
     subject = f"endpoint:{uuid.uuid4()}"
     budgets.create_budget(actor=factories.actor_for(billed.tenant), amount=1500 * UNIT, at_limit="block_new")
     billed.ask(subject)
@@ -364,7 +364,7 @@ def test_quarters_settled_late_are_charged_to_their_own_months(
         assert not [*ledger_faults(), *reconcile_faults()]
 
 
-def test_a_slot_that_begins_to_cost_with_a_month_locks_the_budgets_of_both_months_at_once(
+def test_a_slot_priced_from_a_months_start_locks_the_budgets_of_both_months_at_once(
     billed: Place, demo_clock: DemoClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with tenant_scope(billed.tenant.id):

@@ -227,7 +227,7 @@ def test_a_slot_that_its_node_no_longer_has_is_taken_back(place: Place) -> None:
     assert len(allocations.mine(me.node_id)) == 1
 
 
-def test_losing_a_slot_is_told(place: Place, superuser: psycopg.Connection) -> None:
+def test_losing_a_slot_notifies(place: Place, superuser: psycopg.Connection) -> None:
     me = place.node("serving.a", 1)
     place.ask("endpoint:none")
     place.assign()

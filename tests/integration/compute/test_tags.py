@@ -93,7 +93,7 @@ def test_spend_is_grouped_by_the_tags_of_jobs_in_one_statement(world: World, fin
         assert [*ledger_faults(), *reconcile_faults()] == []
 
 
-def test_a_budget_of_a_tag_holds_settles_refuses_and_tells(world: World, finance: Client) -> None:
+def test_a_budget_of_a_tag_holds_settles_refuses_and_notifies(world: World, finance: Client) -> None:
     made = budget(finance, "team=vision", "0.06", alerts=[1])
     assert (made["scope"], made["project_name"]) == ("tag:team=vision", "")
     again = finance.post(
@@ -171,7 +171,7 @@ def test_tags_that_nothing_can_be_grouped_by_are_refused(world: World, finance: 
     assert "tags" in answer.json()["fields"]
 
 
-def test_a_budget_of_something_that_is_no_tag_is_refused(world: World, finance: Client) -> None:
+def test_a_budget_of_an_invalid_tag_is_refused(world: World, finance: Client) -> None:
     for scope in ("tag:", "tag:team", "tag:=x", "tag:a b=c", "tag:team="):
         body = {"scope": scope, "amount": "5", "at_limit": "notify"}
         assert finance.post("/api/v1/budgets/", body, content_type="application/json").status_code == 400, scope

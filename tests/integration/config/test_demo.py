@@ -170,7 +170,7 @@ def test_one_seed_makes_one_demo(as_control, superuser) -> None:
     assert found[0] == found[1]
 
 
-def test_it_is_refused_where_others_are_at_home(as_control) -> None:
+def test_the_demo_is_refused_beside_other_organisations(as_control) -> None:
     with as_control():
         call_command("create_tenant", "Acme", email="o@acme.example", password="long enough a pass", stdout=StringIO())
         with pytest.raises(CommandError, match="already has organisations"):

@@ -153,7 +153,7 @@ def test_missing_sandbox_layers_are_wrong_where_they_are_required(
     assert "sandbox: missing on this machine: file rules (Landlock)" in examine(as_control)["wrong"]
 
 
-def test_a_missing_unprivileged_user_is_said_with_how_to_mend_it(
+def test_a_missing_unprivileged_user_is_reported_with_its_fix(
     as_control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "missing_layers", lambda: [sandbox.USER])

@@ -107,14 +107,12 @@ def test_a_valkey_of_ones_own_is_another_one(valkey_url: str, own_valkey: str) -
         assert shared.get("note") == b"kept"
 
 
-def test_a_run_of_what_needs_the_database_alone_leaves_out_whoever_asks_for_a_service(
-    s3: S3, request: pytest.FixtureRequest
-) -> None:
+def test_a_run_of_database_tests_skips_tests_that_need_a_service(s3: S3, request: pytest.FixtureRequest) -> None:
     """`s3` asks for the server: the mark follows what fixtures ask for themselves."""
     assert request.node.get_closest_marker("services") is not None
 
 
-def test_a_run_of_what_needs_the_database_alone_keeps_the_others(request: pytest.FixtureRequest) -> None:
+def test_a_test_of_the_database_alone_has_no_services_marker(request: pytest.FixtureRequest) -> None:
     assert request.node.get_closest_marker("services") is None
 
 

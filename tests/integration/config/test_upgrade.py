@@ -233,7 +233,7 @@ def after() -> Iterator[psycopg.Connection]:
         yield admin
 
 
-def test_every_value_of_before_stands_to_the_last_digit(
+def test_a_migration_keeps_every_value_to_the_last_digit(
     before: Before, upgraded: dict[str, Any], after: psycopg.Connection
 ) -> None:
     filled = {table for table, found in before.rows.items() if found}
@@ -247,7 +247,7 @@ def test_every_value_of_before_stands_to_the_last_digit(
         assert len(rows(after, table, upgraded["columns"][table] - changed)) == len(before.rows[table])
 
 
-def test_money_of_before_still_adds_up_and_its_log_still_holds(before: Before) -> None:
+def test_migrated_money_balances_and_its_audit_chain_verifies(before: Before) -> None:
     with logged_in(SESSION.cluster, NAME, "exchequer_app"), tenant_scope(before.tenant.id):
         with connection.cursor() as cursor:
             cursor.execute("SELECT sum(amount), count(*) FILTER (WHERE kind = 'waiver') FROM billing_usageevent")
@@ -258,9 +258,7 @@ def test_money_of_before_still_adds_up_and_its_log_still_holds(before: Before) -
         assert verify().ok
 
 
-def test_credentials_of_before_descend_and_end_as_those_made_today_would(
-    before: Before, after: psycopg.Connection
-) -> None:
+def test_migrated_credentials_descend_and_end_like_new_ones(before: Before, after: psycopg.Connection) -> None:
     names = {str(one): name for name, one in before.credentials.items()}
     found = origins(after)
     of_owner = {one: found[one] for one, name in names.items() if "owner" in name}
@@ -279,6 +277,6 @@ def test_credentials_of_before_descend_and_end_as_those_made_today_would(
     assert shortened == [(end,), (end,)]
 
 
-def test_samples_of_before_are_summed_by_the_hour(before: Before, after: psycopg.Connection) -> None:
+def test_migrated_samples_are_summed_by_the_hour(before: Before, after: psycopg.Connection) -> None:
     assert len(before.hours) >= 4
     assert after.execute(SUMMED).fetchall() == before.hours

@@ -158,7 +158,7 @@ def test_a_run_that_was_killed_starts_from_the_first_row_and_both_are_billed(
     assert detail.billed_seconds == sum(attempt.billed_seconds for attempt in detail.attempts)
 
 
-def test_a_table_that_lacks_columns_is_refused_by_name_at_the_door(learned):
+def test_a_table_with_missing_columns_is_refused_at_upload(learned):
     actor, version, model = learned
     other = operations.upload(
         actor=actor, name="flowers", file=io.BytesIO(csv_bytes("diabetes")), filename="f.csv", target="target"

@@ -96,7 +96,7 @@ def test_the_page_offers_it_to_those_who_may_upload() -> None:
     assert "Failed upload removed." in text_of(answer)
 
 
-def test_an_upload_that_meets_a_removal_makes_the_dataset_anew() -> None:
+def test_an_upload_during_a_removal_creates_the_dataset_again() -> None:
     actor = factories.actor_for(factories.make_tenant(), "engineer")
     for number in range(8):
         version = ingested(actor, BROKEN, f"set {number}")

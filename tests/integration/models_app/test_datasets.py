@@ -89,7 +89,7 @@ def test_the_same_bytes_answer_the_same_version_and_other_bytes_make_the_next():
     assert upload(actor, target="pixel_0_1").number == 3
 
 
-def test_a_second_ring_for_a_version_does_nothing():
+def test_a_second_wake_up_for_a_version_does_nothing():
     actor = actor_for(make_tenant())
     version = ready(actor)
     ingestion.ingest(version.id, actor.tenant_id)
@@ -109,7 +109,7 @@ def test_a_worker_that_was_overtaken_changes_nothing(tmp_path):
         assert DatasetVersion.objects.get(id=version.id).state == "ready"
 
 
-def test_the_sweep_rings_again_for_an_upload_that_nobody_looked_at(as_control, demo_clock):
+def test_the_sweep_sends_another_wake_up_for_an_unread_upload(as_control, demo_clock):
     actor = actor_for(make_tenant())
     version = upload(actor)
     rung = []
@@ -176,7 +176,7 @@ def test_a_stored_file_that_is_damaged_is_given_up_and_can_be_uploaded_again(mon
         assert DatasetVersion.objects.get(id=version.id).state == "ready"
 
 
-def test_a_file_that_takes_the_worker_down_each_time_is_given_up():
+def test_a_file_that_crashes_the_worker_repeatedly_fails():
     actor = actor_for(make_tenant())
     version = upload(actor)
     for _ in range(ingestion.MAX_TRIES):
@@ -188,7 +188,7 @@ def test_a_file_that_takes_the_worker_down_each_time_is_given_up():
         assert DatasetVersion.objects.get(id=version.id).code == "ingest_failed"
 
 
-def test_a_restricted_dataset_is_seen_by_its_maker_admins_and_those_it_is_shared_with():
+def test_a_restricted_dataset_is_visible_to_its_creator_admins_and_shares():
     tenant = make_tenant()
     creator, colleague, admin = actor_for(tenant, "engineer"), actor_for(tenant, "engineer"), actor_for(tenant, "admin")
     dataset_id = ready(creator, restricted=True).dataset_id
@@ -259,7 +259,7 @@ def test_files_that_nothing_points_at_are_removed_once_they_are_old(s3):
     assert keys == {row.source_key, row.data_key}
 
 
-def test_a_ring_to_discard_a_file_that_is_in_use_removes_nothing():
+def test_a_wake_up_to_discard_a_file_in_use_removes_nothing():
     actor = actor_for(make_tenant())
     version = ready(actor)
     with tenant_scope(actor.tenant_id):

@@ -98,7 +98,7 @@ def test_every_kind_of_old_file_is_encrypted_and_read_as_before(old, as_control)
 
 
 @pytest.mark.parametrize("after", range(6))
-def test_a_run_that_is_killed_before_any_row_is_told_resumes(old, as_control, monkeypatch, after) -> None:
+def test_a_run_killed_before_its_first_report_resumes(old, as_control, monkeypatch, after) -> None:
     real, count = storage.encrypt, 0
 
     def killed_after(tenant_id, stored):

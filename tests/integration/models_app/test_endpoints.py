@@ -112,7 +112,7 @@ def test_a_name_that_no_address_can_carry_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "0", "a" * 63, "churn-2", "churn-"])
-def test_a_good_name_is_taken(name: str) -> None:
+def test_a_valid_name_is_accepted(name: str) -> None:
     assert make_endpoint(factories.make_tenant(), name=name).name == name
 
 
@@ -389,7 +389,7 @@ def test_the_api_deploys_lists_and_undeploys() -> None:
         ({"name": "churn", "version": str(uuid.uuid4()), "project": "nowhere"}, 400, "invalid"),
     ],
 )
-def test_a_wrong_body_is_answered_in_words(body: dict[str, Any], status: int, code: str) -> None:
+def test_a_wrong_body_is_a_problem_with_a_message(body: dict[str, Any], status: int, code: str) -> None:
     answer = post(logged_in(factories.make_tenant()), "endpoints/", body)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 

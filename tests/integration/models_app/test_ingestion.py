@@ -65,7 +65,7 @@ def row_of(actor, version) -> DatasetVersion:
 
 
 @pytest.mark.parametrize("code", [CRASH, ABORT, NOTHING], ids=["an error", "an abort", "no result"])
-def test_a_file_that_crashes_the_reader_twice_is_told_so_at_once(child, code, monkeypatch):
+def test_a_file_that_crashes_the_reader_twice_fails_at_once(child, code, monkeypatch):
     runs = []
     run = ingestion.run_child
     monkeypatch.setattr(ingestion, "run_child", lambda *args, **more: (runs.append(1), run(*args, **more))[1])
@@ -76,7 +76,7 @@ def test_a_file_that_crashes_the_reader_twice_is_told_so_at_once(child, code, mo
     assert "Save it in the other format" in row.message
 
 
-def test_a_crash_that_does_not_come_again_costs_nothing(monkeypatch):
+def test_a_crash_that_does_not_recur_costs_nothing(monkeypatch):
     run, crashes = ingestion.run_child, [ingest_child.ChildCrashed("once")]
 
     def first_crash(*args, **more):
@@ -171,7 +171,7 @@ def test_files_that_wait_hold_no_thread_and_all_are_read_in_turn(monkeypatch):
     assert 2 in order[:4], "who came last does not wait for all files of the others"
 
 
-def test_the_sweep_leaves_alone_what_merely_waits(as_control, demo_clock):
+def test_the_sweep_ignores_versions_that_merely_wait(as_control, demo_clock):
     busy, idle = actor_for(make_tenant()), actor_for(make_tenant())
     running, *_ = [upload(busy) for _ in range(3)]
     here, lost = upload(idle), upload(idle)

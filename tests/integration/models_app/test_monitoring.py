@@ -159,7 +159,7 @@ def test_a_shifted_number_and_a_swapped_category_are_flagged_alone(endpoint: End
     assert open_alerts(endpoint) == [("drift", "age"), ("drift", "plan")]
 
 
-def test_judging_asks_no_query_for_each_input(endpoint: Endpoint) -> None:
+def test_drift_is_evaluated_without_a_query_per_input(endpoint: Endpoint) -> None:
     """A node flushes every few seconds: evaluation costs the same number of statements for any number of inputs."""
 
     def asked() -> int:
@@ -181,7 +181,7 @@ def test_predictions_that_moved_are_flagged(endpoint: Endpoint) -> None:
     assert open_alerts(endpoint) == [("output", "")]
 
 
-def test_an_alert_opens_once_is_told_once_and_resolves(
+def test_an_alert_opens_once_notifies_once_and_resolves(
     endpoint: Endpoint, engineer: Actor, as_control: Any, settings: Any, tmp_path: Path
 ) -> None:
     for name, value in mail_settings("", tmp_path).items():
@@ -221,7 +221,7 @@ def test_the_overview_says_what_models_ask_for_to_those_who_can_do_it(endpoint: 
     assert said(stranger) == []
 
 
-def test_slow_answers_and_errors_are_told_apart(endpoint: Endpoint) -> None:
+def test_slow_responses_and_errors_raise_separate_alerts(endpoint: Endpoint) -> None:
     window = Window()
     window.add(endpoint.version_id, latency_ms=[3_000.0] * 90 + [10.0] * 90, errors={"internal_error": 20})
     windows.flush(endpoint.tenant_id, endpoint.id, window)
@@ -275,7 +275,7 @@ def test_a_new_version_starts_without_the_alerts_of_the_old(
     assert open_alerts(endpoint) == []
 
 
-def test_of_a_restricted_dataset_only_those_hear_who_see_it(engineer: Actor, as_control: Any) -> None:
+def test_notifications_about_a_restricted_dataset_reach_only_those_who_see_it(engineer: Actor, as_control: Any) -> None:
     endpoint = make_endpoint(make_version(engineer, restricted=True))
     serve(endpoint, [{**row, "age": row["age"] + 15} for row in quiet_rows(400)])
     deliver_all(as_control, endpoint)
@@ -304,7 +304,7 @@ def test_a_label_counts_once_for_ever(endpoint: Endpoint, engineer: Actor) -> No
         assert (row.predicted, row.label, row.correct) == ("stays", "stays", True)
 
 
-def test_each_bad_item_is_told_and_the_good_ones_are_stored(endpoint: Endpoint, engineer: Actor) -> None:
+def test_each_bad_item_is_reported_and_the_good_ones_are_stored(endpoint: Endpoint, engineer: Actor) -> None:
     good, spare = predictions(endpoint, 2)
     elsewhere = make_endpoint(endpoint.version)
     gone = Endpoint(id=endpoint.id, version_id=uuid7())

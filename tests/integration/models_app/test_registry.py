@@ -149,7 +149,7 @@ def test_an_only_member_approves_alone_where_the_organisation_says_so():
 
 
 @pytest.mark.parametrize("role", ["viewer", "finance"])
-def test_others_move_nothing(version, role):
+def test_other_roles_cannot_promote_a_version(version, role):
     tenant, version_id = version
     with pytest.raises(PermissionDenied):
         registry.promote(actor=actor_for(tenant, role), version_id=version_id, stage="staging")
@@ -188,7 +188,7 @@ def raised(tenant) -> int:
         return OutboxMessage.objects.filter(topic="tenants.NotificationRaised").count()
 
 
-def test_who_asked_is_told_of_the_answer_and_the_approvers_need_not_look_any_more(version):
+def test_the_requester_is_notified_and_the_approvers_notification_ends(version):
     tenant, version_id = version
     engineer, colleague = actor_for(tenant, "engineer"), actor_for(tenant, "engineer")
     admin, owner = actor_for(tenant, "admin"), actor_for(tenant, "owner")

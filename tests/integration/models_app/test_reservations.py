@@ -165,7 +165,7 @@ def test_a_budget_with_little_room_gives_a_small_slice_and_one_with_less_refuses
                 serving.take(3)
 
 
-def test_a_budget_that_only_tells_does_not_hold_serving_up(serving: ServingEndpoint) -> None:
+def test_a_budget_that_only_notifies_does_not_stop_serving(serving: ServingEndpoint) -> None:
     serving.budget("0", at_limit="notify")
     assert serving.take().amount == FULL
 
@@ -224,7 +224,7 @@ def test_a_budget_that_is_lowered_ends_its_slices_and_refuses_the_next(serving: 
     reservations.close(serving.tenant.id, money)
 
 
-def test_what_was_put_aside_is_replayed_by_the_command(
+def test_quarantined_records_are_replayed_by_the_command(
     serving: ServingEndpoint,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -421,7 +421,7 @@ def test_what_costs_nothing_holds_nothing(serving: ServingEndpoint, demo_clock: 
     assert again.until - again.db_now < reservations.LIFE, "and no longer than until it costs something"
 
 
-def test_a_price_of_the_endpoint_itself_rules(serving: ServingEndpoint, demo_clock: DemoClock) -> None:
+def test_a_price_of_the_endpoint_itself_applies(serving: ServingEndpoint, demo_clock: DemoClock) -> None:
     with tenant_scope(serving.tenant.id):
         prices = [
             price_books.NewPrice("inference_requests", {}, Decimal("0.00002")),

@@ -268,7 +268,7 @@ def test_nobody_trains_on_a_dataset_of_another_tenant_or_sees_its_models(as_cont
                 ask()
 
 
-def test_a_store_that_is_away_counts_as_the_platforms_trouble(as_control, node, tmp_path, monkeypatch):
+def test_an_unreachable_store_is_a_failure_of_the_platform(as_control, node, tmp_path, monkeypatch):
     actor = actor_for(make_tenant(), "engineer")
     submit(actor, dataset(actor))
     mine = claim(as_control, node)
@@ -287,7 +287,7 @@ def test_what_a_job_takes_beside_its_parameters_is_not_looked_for_in_them() -> N
     assert "go beside `params`" in refused.value.fields["target"][0]
 
 
-def test_a_target_of_one_value_is_said_to_be_one() -> None:
+def test_a_target_of_one_value_is_reported() -> None:
     columns = [
         {"name": "y", "kind": "numeric", "integer": True, "distinct": 1},
         {"name": "x", "kind": "numeric", "integer": False, "distinct": 90},

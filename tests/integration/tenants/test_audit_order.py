@@ -44,7 +44,7 @@ def targets(tenant: Tenant) -> list[tuple[int, str]]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_act_in_a_long_scope_keeps_nobody_waiting() -> None:
+def test_an_operation_in_a_long_scope_blocks_no_other() -> None:
     tenant = factories.make_tenant()
     actor = factories.actor_for(tenant)
     faults: list[BaseException] = []
@@ -59,7 +59,7 @@ def test_an_act_in_a_long_scope_keeps_nobody_waiting() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_act_that_waits_for_a_row_after_its_entry_meets_its_holder() -> None:
+def test_an_operation_that_waits_for_a_row_after_its_entry_does_not_deadlock() -> None:
     tenant = factories.make_tenant()
     actor = factories.actor_for(tenant)
     project_id = factories.default_project_id(tenant)
@@ -88,7 +88,7 @@ def test_an_act_that_waits_for_a_row_after_its_entry_meets_its_holder() -> None:
 
 
 @pytest.mark.django_db
-def test_an_act_that_is_undone_leaves_no_entry() -> None:
+def test_a_rolled_back_operation_leaves_no_entry() -> None:
     tenant = factories.make_tenant()
     actor = factories.actor_for(tenant)
 

@@ -140,7 +140,7 @@ def test_a_rotation_that_is_interrupted_is_finished_by_the_next(s3, as_control, 
     assert not key_file.with_name("master.key.previous").exists()
 
 
-def test_a_rotation_that_ended_before_there_was_a_new_key_makes_one(s3, as_control, key_file) -> None:
+def test_an_interrupted_rotation_without_a_new_key_creates_one(s3, as_control, key_file) -> None:
     storage.ensure_bucket()
     tenant = make_tenant()
     file, old = kept(tenant, b"canary"), key_file.read_text()

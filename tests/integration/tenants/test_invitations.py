@@ -55,7 +55,7 @@ def test_a_new_person_joins_with_the_role_of_the_invitation() -> None:
         assert Invitation.objects.get().accepted_at is not None
 
 
-def test_nothing_that_opens_the_door_is_stored() -> None:
+def test_stored_emails_contain_no_secret_link() -> None:
     tenant = factories.make_tenant()
     token = issue(tenant)
     with tenant_scope(tenant.id):
@@ -99,7 +99,7 @@ def test_a_refused_form_leaves_the_invitation_open(given: dict[str, str]) -> Non
     assert invitations.find(token).role == "engineer"
 
 
-def test_an_invitation_dies_with_time_withdrawal_a_newer_one_and_its_issuer(superuser: Any) -> None:
+def test_an_invitation_ends_by_expiry_withdrawal_a_newer_one_or_its_issuers_removal(superuser: Any) -> None:
     tenant = factories.make_tenant()
     owner, admin = factories.actor_for(tenant), factories.actor_for(tenant, "admin")
     assert admin.id is not None
@@ -260,7 +260,7 @@ def test_with_a_mail_server_the_link_goes_to_the_address_alone(tmp_path: Path) -
     assert "/accounts/invitation/" not in page
 
 
-def test_a_role_changes_after_a_second_word(client: Client) -> None:
+def test_a_role_changes_only_after_confirmation(client: Client) -> None:
     tenant = factories.make_tenant()
     person, admin = factories.make_member(tenant, "viewer", ADDRESS), factories.make_member(tenant, "admin")
     members = f"/t/{tenant.slug}/members/"
@@ -308,7 +308,7 @@ def test_no_header_decides_where_the_link_leads(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_letter_begins_with_our_words_and_quotes_theirs(
+def test_an_email_starts_with_fixed_words_and_quotes_user_input(
     tmp_path: Path, as_control: Callable[[], AbstractContextManager[None]]
 ) -> None:
     lure = "Your account is locked ” https://evil.example/login \u202egnol" + "x" * 60
@@ -336,7 +336,7 @@ def test_a_letter_begins_with_our_words_and_quotes_theirs(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_name_makes_a_link_and_no_old_address_stops_the_post(
+def test_names_are_not_linked_and_invalid_addresses_block_no_email(
     tmp_path: Path, as_control: Callable[[], AbstractContextManager[None]]
 ) -> None:
     tenant = factories.make_tenant()
@@ -364,7 +364,7 @@ def test_no_name_makes_a_link_and_no_old_address_stops_the_post(
     ]
 
 
-def test_one_address_is_written_to_so_many_times_a_day(client: Client) -> None:
+def test_one_address_gets_few_invitations_a_day(client: Client) -> None:
     tenant = factories.make_tenant()
     key = factories.make_api_key(tenant)
 

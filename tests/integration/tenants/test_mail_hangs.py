@@ -71,7 +71,7 @@ def plain_messages(tenant: Tenant) -> list[UUID]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_letters_hold_no_thread_of_the_worker(server: MailServer, as_worker: None) -> None:
+def test_emails_block_no_thread_of_the_worker(server: MailServer, as_worker: None) -> None:
     tenant = factories.make_tenant()
     for _ in range(8):
         raise_one(tenant)
@@ -92,7 +92,7 @@ def test_letters_hold_no_thread_of_the_worker(server: MailServer, as_worker: Non
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_forgot_a_password_does_not_wait_for_the_mail_server(server: MailServer) -> None:
+def test_a_password_reset_does_not_wait_for_the_mail_server(server: MailServer) -> None:
     user = factories.make_member(factories.make_tenant(), "viewer")
     began = time.monotonic()
     for email in (user.email, "nobody@example.org"):
@@ -105,9 +105,7 @@ def test_who_forgot_a_password_does_not_wait_for_the_mail_server(server: MailSer
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_full_queue_refuses_an_email_for_a_new_password_and_promises_none(
-    server: MailServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_queue_refuses_a_password_reset_email(server: MailServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(account_forms, "ACCOUNT_EMAILS", external_work.ThreadQueue("account-emails", threads=1, most=1))
     users = [factories.make_member(factories.make_tenant(), "viewer") for _ in range(2)]
 
@@ -128,7 +126,7 @@ def test_a_full_queue_refuses_an_email_for_a_new_password_and_promises_none(
 
 
 @pytest.mark.parametrize("trickles", [False, True])
-def test_a_conversation_ends_however_slowly_the_server_speaks(
+def test_an_smtp_session_times_out_however_slow_the_server(
     server: MailServer, monkeypatch: pytest.MonkeyPatch, trickles: bool
 ) -> None:
     monkeypatch.setattr(smtp, "MOST_S", 1.0)

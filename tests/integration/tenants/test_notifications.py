@@ -54,7 +54,7 @@ def through(server: MailServer) -> Any:
     return override_settings(**mail_settings(server.url, Path()))
 
 
-def test_everyone_whose_role_is_concerned_is_told_and_nobody_else() -> None:
+def test_only_members_whose_role_is_concerned_are_notified() -> None:
     tenant, other = factories.make_tenant(owner="olga@example.org"), factories.make_tenant()
     people = {role: factories.make_member(tenant, role) for role in ("admin", "engineer", "viewer")}
     factories.make_member(other, "admin")
@@ -68,7 +68,7 @@ def test_everyone_whose_role_is_concerned_is_told_and_nobody_else() -> None:
         assert Notification.objects.count() == 0
 
 
-def test_reading_concerns_oneself_alone() -> None:
+def test_marking_notifications_read_affects_only_oneself() -> None:
     tenant = factories.make_tenant()
     one, two = (factories.actor_for(tenant, "admin") for _ in range(2))
     raise_one(tenant)
@@ -118,7 +118,7 @@ def test_a_mail_that_was_refused_is_sent_at_the_next_delivery_once(ops: Deliver)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_who_ring_at_once_one_sends(ops: Deliver) -> None:
+def test_of_many_concurrent_wake_ups_one_is_sent(ops: Deliver) -> None:
     tenant = factories.make_tenant(owner="olga@example.org")
     raise_one(tenant)
     (message,) = open_messages(tenant)
@@ -157,7 +157,7 @@ def test_a_mail_whose_receipt_was_lost_comes_again_under_the_same_number(ops: De
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_address_that_is_refused_for_good_is_let_be(ops: Deliver) -> None:
+def test_a_permanently_refused_address_is_not_retried(ops: Deliver) -> None:
     tenant = factories.make_tenant(owner="olga@example.org")
     raise_one(tenant)
     (message,) = open_messages(tenant)
@@ -184,7 +184,7 @@ def test_nobody_is_mailed_about_what_was_read_or_who_has_left(ops: Deliver) -> N
 
 
 @pytest.mark.django_db(transaction=True)
-def test_draining_in_process_leaves_mail_to_the_ops_worker(as_control: Control) -> None:
+def test_draining_in_process_leaves_email_to_the_ops_worker(as_control: Control) -> None:
     tenant = factories.make_tenant(owner="olga@example.org")
     raise_one(tenant)
     with as_control():
@@ -193,7 +193,7 @@ def test_draining_in_process_leaves_mail_to_the_ops_worker(as_control: Control) 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_a_server_each_letter_is_a_file_however_often_it_is_sent(ops: Deliver, tmp_path: Path) -> None:
+def test_without_a_server_each_email_is_one_file(ops: Deliver, tmp_path: Path) -> None:
     tenant = factories.make_tenant(owner="olga@example.org")
     raise_one(tenant)
     (message,) = open_messages(tenant)

@@ -98,7 +98,7 @@ def test_the_stalest_tenants_come_first(as_control: Control, operator: Operator)
         assert [row.slug for row in tenant_metrics.digests(after="tenant-0", limit=1)] == ["tenant-1", "tenant-2"]
 
 
-def test_nobody_else_is_let_in_and_the_area_looks_like_nothing(operator: Operator, device: Device) -> None:
+def test_the_operator_area_is_a_404_for_others(operator: Operator, device: Device) -> None:
     tenant = factories.make_tenant()
     owner = factories.make_member(tenant, "owner")
     paths = ("/operator/", "/operator/tenants/", "/operator/acts/", "/operator/mail/")
@@ -195,9 +195,7 @@ def test_a_login_of_its_own_in_the_web_roles_group_is_held_as_the_web_role_is(
         superuser.execute("DROP ROLE exchequer_web_of_ours")
 
 
-def test_a_cordon_is_written_down_with_its_reason_and_stays_written(
-    operator: Operator, device: Device, superuser: Any
-) -> None:
+def test_a_cordon_is_logged_with_its_reason(operator: Operator, device: Device, superuser: Any) -> None:
     with operator_scope(operator):
         for reason in ("", "  ", "no", "x" * 401):
             with pytest.raises(Invalid):
@@ -235,9 +233,7 @@ def test_a_refused_reason_comes_back_with_the_form(operator: Operator, device: D
     assert b"Fan fails" in answer.content
 
 
-def test_a_letter_is_opened_on_record_and_shows_no_link_that_lets_anybody_in(
-    operator: Operator, tmp_path: Path, settings: Any
-) -> None:
+def test_opening_an_email_is_logged_and_hides_its_links(operator: Operator, tmp_path: Path, settings: Any) -> None:
     settings.EMAIL_BACKEND, settings.EMAIL_FILE_PATH = "tenants.notifications.file_backend.FileBackend", str(tmp_path)
     secrets = ("/accounts/invitation/s3cret-token/", "/accounts/password/reset/key/3w-c0ffee-dead/")
     text = "Hello.\n\n" + "\n".join(f"<https://x.example{secret}>" for secret in secrets) + "\nGood bye.\n"

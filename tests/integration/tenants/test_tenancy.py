@@ -259,7 +259,7 @@ def test_the_outbox_delivers_once_and_keeps_what_failed(as_control) -> None:  # 
             assert not OutboxMessage.objects.filter(delivered_at__isnull=True).exists()
 
 
-def test_a_ring_that_fails_is_rung_at_the_next_round(as_control) -> None:  # type: ignore[no-untyped-def]
+def test_a_failed_wake_up_is_sent_again_in_the_next_round(as_control) -> None:  # type: ignore[no-untyped-def]
     tenant = factories.make_tenant()
 
     def broken(message_id: object, tenant_id: object) -> None:

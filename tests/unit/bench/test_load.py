@@ -31,7 +31,7 @@ def read(parts: Iterable[bytes]) -> list[Answer]:
     st.integers(0),
     st.integers(1, 40),
 )
-def test_an_answer_is_read_however_it_is_cut(case: tuple[bytes, Answer], seed: int, most: int) -> None:
+def test_a_response_is_parsed_however_it_is_split(case: tuple[bytes, Answer], seed: int, most: int) -> None:
     data, wanted = case
     chance, parts, at = random.Random(seed), [], 0
     while at < len(data):
@@ -70,7 +70,7 @@ def test_rounds_are_summed_up_by_their_medians_and_all_their_failures() -> None:
     assert median(seen) == Seen(20, 2, 7, failed=3, held=190)
 
 
-def test_the_rows_compare_with_the_best_peer_of_each_figure() -> None:
+def test_each_figure_is_compared_with_its_best_peer() -> None:
     naive = "naive FastAPI, 2 workers"
     found = {
         ("shipped", 0): Seen(500, 0.002, 0.004), ("shipped", 1): Seen(4000, 0.010, 0.020),
@@ -84,7 +84,7 @@ def test_the_rows_compare_with_the_best_peer_of_each_figure() -> None:
     assert ("quick" in made[2].reference, "steady" in made[3].reference) == (True, True)
 
 
-def test_a_peer_that_did_not_start_leaves_a_row_that_says_so() -> None:
+def test_a_peer_that_did_not_start_is_reported_in_its_row() -> None:
     found = {("shipped", at): Seen(1, 1, 1) for at in (0, 1)}
     made = list(rows(found, "LitServe did not start: no such file"))
     assert all(row.measured is None and not row.met and "did not start" in row.reference for row in made)

@@ -70,7 +70,7 @@ LENGTHS = st.one_of(st.integers(1, 10_000_000), st.integers(1, 86_400_000_000)).
 
 @settings(max_examples=examples(10_000), deadline=None)
 @given(MOMENTS, LENGTHS, st.sampled_from(ZONES), st.lists(MOMENTS, max_size=3))
-def test_b4_every_piece_lies_in_one_day_one_period_and_one_price(
+def test_b4_every_segment_lies_in_one_day_one_period_and_one_price(
     start: datetime, length: timedelta, zone: str, price_starts: list[datetime]
 ) -> None:
     end = start + length
@@ -100,7 +100,7 @@ def test_b4_every_piece_lies_in_one_day_one_period_and_one_price(
     MOMENTS,
     LENGTHS,
 )
-def test_b5_each_piece_is_rated_by_the_price_in_force_at_its_time(
+def test_b5_each_segment_is_rated_by_the_price_in_force_at_its_time(
     versions: list[tuple[datetime, int]], start: datetime, length: timedelta
 ) -> None:
     lists = [
@@ -188,6 +188,6 @@ def test_the_most_specific_price_wins_whatever_the_order() -> None:
         ),
     ],
 )
-def test_a_count_is_judged_without_being_written_out(text: str, word: str | None) -> None:
+def test_a_count_is_checked_without_being_expanded(text: str, word: str | None) -> None:
     reason = count_refusal(Decimal(text), timed=False)
     assert (reason is None) if word is None else (word in (reason or ""))

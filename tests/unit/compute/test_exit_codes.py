@@ -32,7 +32,7 @@ def outcome(code: int | None, **changed: Any) -> Outcome:
         (71, Outcome.CRASHED),
     ],
 )
-def test_each_exit_of_a_child_that_worked(code: int, expected: Outcome) -> None:
+def test_each_exit_code_of_a_child_has_its_outcome(code: int, expected: Outcome) -> None:
     assert outcome(code) == expected
 
 

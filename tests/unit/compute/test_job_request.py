@@ -91,7 +91,7 @@ def test_the_range_is_wide_before_any_run_and_narrow_after_many_that_agree() -> 
     assert warm.start_s == pytest.approx(START_S, rel=0.1)
 
 
-def test_one_freak_run_does_not_spoil_what_many_say() -> None:
+def test_one_outlier_does_not_change_the_range_of_many_runs() -> None:
     runs = past(20, slower=1, spread=0.05)
     freak = [Run("work 0", 20.0, 20_000.0, START_S), *runs]
     usual, after = (forecast(20.0, *learnt(some, WORK, start_up(START_S), nominal_s=20.0)) for some in (runs, freak))
@@ -108,7 +108,7 @@ def test_the_very_same_work_counts_more_than_work_of_the_family() -> None:
     assert forecast(20.0, *known).typical_s > 80
 
 
-def test_own_runs_soon_outweigh_those_of_others() -> None:
+def test_own_runs_soon_outweigh_those_of_other_tenants() -> None:
     work, start = learnt(past(200, slower=10, spread=0.1), WORK, start_up(START_S))
     known = learnt(past(10, slower=1, spread=0.1), as_prior(work), as_prior(start), nominal_s=20.0)
     assert forecast(20.0, *known).typical_s < 60
@@ -144,7 +144,7 @@ def test_a_run_that_typically_needs_all_its_time_is_warned_of() -> None:
     assert warnings_of(order((30, 59, 180), 60), Decimal(1), "EUR") == []
 
 
-def test_a_quote_says_what_it_learnt_from_and_how_ranges_before_it_held() -> None:
+def test_a_quote_shows_what_it_is_based_on_and_how_earlier_ranges_held() -> None:
     own = learnt_from(order((1, 2, 3), 60, runs=12, source="own", kept=Kept(9, 10)))
     assert own == "Estimated from the last 12 similar runs. 9 of the last 10 stayed within their range."
     others = learnt_from(order((1, 2, 3), 60, runs=37, source="installation"))

@@ -58,7 +58,7 @@ def test_text_loses_control_characters_and_colours() -> None:
 
 
 @pytest.mark.parametrize("required", [True, False])
-def test_a_child_has_begun_once_it_is_locked_down_or_speaks_of_its_work(required: bool) -> None:
+def test_a_child_has_begun_once_it_is_locked_down_or_reports_progress(required: bool) -> None:
     begun = [Progress({}), Metric(1, {"loss": 1.0}), Checkpoint(1), Layers([])]
     assert [still_opening(said, required=required) for said in begun] == [False] * 4
     assert still_opening(Fault("device_unavailable", "no"), required=required)

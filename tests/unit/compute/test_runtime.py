@@ -48,7 +48,7 @@ class Waiting:
         self.stopped += 1
 
 
-def test_a_fenced_attempt_leaves_its_jobs_next_one_within_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fenced_attempt_does_not_hide_the_next_attempt_of_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
     Waiting.made = []
     job = SimpleNamespace(id=uuid4())
     slot = Slot(kind="cpu", uuid="cpu-0", index=0, threads=1, memory_bytes=1)

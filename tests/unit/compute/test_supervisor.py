@@ -62,14 +62,12 @@ def test_what_no_retry_heals_ends_the_attempt_at_once(
     assert kind.asked == 1
 
 
-def test_a_refusal_in_words_is_the_users_and_is_not_asked_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_domain_error_is_the_users_and_is_not_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = Stubborn(NotFound(), NotFound())
     assert (ended(kind, tmp_path, monkeypatch), kind.asked) == (Outcome.USER_ERROR, 1)
 
 
-def test_a_store_or_a_database_that_is_away_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_store_or_database_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = Stubborn(Unavailable(), OperationalError("away"), Unavailable())
     assert (ended(kind, tmp_path, monkeypatch), kind.asked) == (Outcome.SUCCEEDED, 4)
 

@@ -117,9 +117,7 @@ def test_a_checkpoint_that_is_replaced_while_it_is_copied_is_copied_again(
     assert copy is not None and (copy / "a.json").read_text() == '{"step": 2}'
 
 
-def test_a_checkpoint_that_finds_no_room_says_so_and_leaves_nothing(
-    workdir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_on_a_full_disk_raises_and_leaves_nothing(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def copy(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -36,7 +36,7 @@ def test_launches_follow_the_seed_the_week_the_day_and_the_growth(one) -> None:
     assert all(workload.SHORTEST_S <= launch.seconds <= workload.LONGEST_S for launch in old)
 
 
-def test_use_grows_weekends_are_quiet_and_things_go_wrong() -> None:
+def test_the_demos_usage_grows_dips_on_weekends_and_includes_failures() -> None:
     found = [launch for one in (HOSPITAL, RETAILER) for seed in range(5) for launch in drawn(one, seed=seed)]
     middle = UNTIL - timedelta(days=30)
     assert sum(launch.at >= middle for launch in found) > 1.2 * sum(launch.at < middle for launch in found)

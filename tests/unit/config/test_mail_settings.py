@@ -17,7 +17,7 @@ def test_without_a_url_mail_is_written_to_files_below_home() -> None:
     assert mail_settings("file:///var/mail/out", HOME)["EMAIL_FILE_PATH"] == Path("/var/mail/out")
 
 
-def test_a_server_with_a_password_that_holds_signs_of_a_url() -> None:
+def test_a_password_may_hold_characters_of_a_url() -> None:
     found = mail_settings("smtp://ops:p%40ss%2Fword@mail.example.org:2525?starttls=1&from=ops@example.org", HOME)
     assert (found["EMAIL_HOST"], found["EMAIL_PORT"]) == ("mail.example.org", 2525)
     assert (found["EMAIL_HOST_USER"], found["EMAIL_HOST_PASSWORD"]) == ("ops", "p@ss/word")
@@ -46,7 +46,7 @@ def test_smtps_speaks_tls_from_the_first_byte() -> None:
         "file://folder",
     ],
 )
-def test_a_url_that_is_none_says_how_one_looks(url: str) -> None:
+def test_an_invalid_url_is_refused_with_an_example(url: str) -> None:
     with pytest.raises(ValueError, match=r"smtp|port"):
         mail_settings(url, HOME)
     with pytest.raises(ValueError, match="EMAIL_URL"):

@@ -51,6 +51,6 @@ def test_only_a_trusted_proxy_is_believed(case: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["nginx", "10.0.0.300", "10.0.0.0/99", "11", "-1"])
-def test_a_wrong_setting_says_how_one_looks(wrong: str) -> None:
+def test_a_wrong_setting_is_refused_with_an_example(wrong: str) -> None:
     with pytest.raises(ValueError, match="use addresses and networks such as"):
         trusted(wrong)

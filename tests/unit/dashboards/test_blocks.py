@@ -27,7 +27,7 @@ def drawn(markup: str, **values: Any) -> str:
         ("{% banner %}<p>x</p>{% endbanner %}", '<div class="x-banner"><p>x</p>'),
     ],
 )
-def test_a_bad_banner_is_an_alert_and_others_are_what_they_say(markup: str, opening: str) -> None:
+def test_a_bad_banner_has_the_role_alert_and_others_their_own(markup: str, opening: str) -> None:
     assert drawn(markup).startswith(opening)
 
 

@@ -117,7 +117,7 @@ def test_a_histogram_escapes_its_labels() -> None:
     assert "<script>" not in svg.bar_chart([("<script>", 2.0), ("b", 1.0)], title="<x>")
 
 
-def test_a_name_in_a_figure_is_no_markup() -> None:
+def test_a_name_in_a_chart_is_escaped() -> None:
     name = '<a href="https://evil.example">a & b</a>'
     shown = '&lt;a href="https://evil.example"&gt;a &amp; b&lt;/a&gt;'
     cost = charts.daily_spend(
@@ -187,14 +187,14 @@ def test_a_share_of_a_limit_has_one_colour_on_every_page() -> None:
         assert on_spend == elsewhere == ["x-bar", *([tone] if tone else [])]
 
 
-def test_a_budget_far_above_the_bars_is_told_and_not_drawn() -> None:
+def test_a_budget_far_above_the_bars_is_stated_and_not_drawn() -> None:
     days, series = [date(2026, 3, 1)], {"a": [Decimal(3)], "b": [Decimal(2)]}
     for allowed, lines in ((Decimal(10), 1), (Decimal("10.01"), 0)):
         drawn = charts.daily_spend(days, series, currency="EUR", budget_per_day=allowed, theme="dark")
         assert sum(trace["type"] == "scatter" for trace in drawn["data"]) == lines
 
 
-def test_days_that_are_no_range_are_told() -> None:
+def test_an_invalid_range_of_days_is_reported() -> None:
     for values in ({"from": "2026-03-09", "to": "2026-03-01"}, {"from": "2026-03-09"}, {"from": "x", "to": "y"}):
         assert "Choose a first and a last day" in ranges.parse({"range": "custom", **values}, date(2026, 3, 15)).problem
     assert ranges.parse({"range": "custom", "from": "2026-03-01", "to": "2026-03-09"}, date(2026, 3, 15)).problem == ""
@@ -217,7 +217,7 @@ def test_no_bound_of_a_parameter_is_written_in_powers_of_ten() -> None:
     assert not any("e-0" in hint or "e+0" in hint for hint in hints)
 
 
-def test_figures_and_numbers() -> None:
+def test_figures_and_numbers_are_formatted() -> None:
     assert (figure(0.97204), figure(3), figure(True), figure("a"), figure(None)) == (
         "0.9720",
         "3",
@@ -228,7 +228,7 @@ def test_figures_and_numbers() -> None:
     assert (number(1234.5, 2), number(None), number(10)) == ("1,234.5", "\u2013", "10")
 
 
-def test_losses_and_other_metrics_are_told_apart_and_not_numbers_left_out() -> None:
+def test_losses_and_other_metrics_are_separated_and_non_numbers_left_out() -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
     points = [
         MetricPoint(n, at, 1, {"val_loss": 0.5, "train_loss": 0.4, "accuracy": 0.9 if n else float("nan")})
@@ -262,7 +262,7 @@ def test_an_axis_of_hours_is_padded_and_marked_by_whole_hours(number: int) -> No
     assert drawn["data"][0]["width"] == charts.HOUR_MS
 
 
-def test_a_metric_that_is_measured_once_is_no_line() -> None:
+def test_a_metric_with_one_value_is_not_drawn_as_a_line() -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
     points = [MetricPoint(n, at, 1, {"val_loss": 0.5, **({"test_accuracy": 0.9} if n == 3 else {})}) for n in range(4)]
     assert single_values(points) == {"test_accuracy": 0.9}

@@ -236,7 +236,7 @@ def test_a_home_that_cannot_be_made_is_refused_with_the_cure(tmp_path: Path) -> 
         Home(tmp_path / "file" / "h").take()
 
 
-def test_a_long_log_is_set_aside_at_the_next_start(home: Home) -> None:
+def test_a_long_log_is_rotated_at_the_next_start(home: Home) -> None:
     with home.log("web").open("wb") as file:
         file.truncate(11 * 1024 * 1024)
     assert not home.fresh_log("web").exists()

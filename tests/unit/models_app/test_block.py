@@ -113,7 +113,7 @@ def test_an_error_names_row_and_column():
     ("left_out", "said"),
     [({"since"}, "Row 0 lacks since."), (set(FINE), "Row 0 lacks age, town, member, since.")],
 )
-def test_a_column_that_is_left_out_is_asked_for(left_out, said):
+def test_an_omitted_column_is_required(left_out, said):
     (found,) = model().predict_many([[{name: value for name, value in FINE.items() if name not in left_out}]])
     assert isinstance(found, BadInstance)
     assert (found.row, found.column) == (0, min(left_out, key=list(FINE).index))

@@ -83,12 +83,12 @@ TWO_HEADERS = "place,place,money\n{second}\n" + "".join(f"north,{n},{n / 4}\n" f
 
 
 @pytest.mark.parametrize("second", ["region,visits,spend", ",count,EUR"])
-def test_a_second_header_or_a_row_of_units_is_said(tmp_path, second):
+def test_a_second_header_or_a_row_of_units_is_reported(tmp_path, second):
     found = reading(tmp_path, TWO_HEADERS.format(second=second), None)
     assert "looks like a second header, or units" in found["warnings"][0]
 
 
-def test_a_target_that_stands_in_the_second_header_is_told_from_a_missing_one(tmp_path):
+def test_a_target_in_the_second_header_is_distinguished_from_a_missing_one(tmp_path):
     with pytest.raises(InputError, match=r"no column 'visits'.*looks like a second header"):
         reading(tmp_path, TWO_HEADERS.format(second="region,visits,spend"), "visits")
 

@@ -211,7 +211,7 @@ KEY = prediction_id.derive_key("secret", UUID(int=1))
     st.integers(0, 2**48 - 1),
     st.binary(min_size=6, max_size=6),
 )
-def test_an_id_tells_what_was_signed(outcome, version, at, noise):
+def test_a_prediction_id_contains_the_signed_fields(outcome, version, at, noise):
     text = prediction_id.sign(KEY, version_id=version, at_ms=at, outcome=outcome, random=noise)
     found = prediction_id.verify(KEY, text)
     assert (found.version_id, found.at_ms, found.outcome) == (version, at, outcome)
@@ -253,5 +253,5 @@ def test_any_text_is_forged(text):
     ("value", "shown"),
     [(None, "–"), (0, "0.0\u00a0%"), (2.7e-7, "< 0.1\u00a0%"), (0.00099, "< 0.1\u00a0%"), (0.001, "0.1\u00a0%"), (1, "100.0\u00a0%")],
 )  # fmt: skip
-def test_a_tiny_share_is_said_in_words(value, shown):
+def test_a_tiny_share_is_shown_as_below_a_limit(value, shown):
     assert tables.share(value) == shown

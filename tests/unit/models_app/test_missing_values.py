@@ -117,13 +117,13 @@ def test_a_number_for_missing_among_yes_and_no_is_no_false(tmp_path, word):
             assert np.allclose(by_batch(tmp_path / f"r{at}", predictor, later)[0], expected, atol=1e-6)
 
 
-def test_a_typed_zero_with_a_sign_is_no(tmp_path):
+def test_a_signed_zero_means_false(tmp_path):
     pq.write_table(pa.table({"f": [-0.0, 1.0, 0.0, None] * 20, "y": ["p", "q"] * 40}), out := io.BytesIO())
     reading(tmp_path, out.getvalue(), "y", f={"type": "boolean"})
     assert values(tmp_path, "f")[:4] == [False, True, False, None]
 
 
-def test_long_ids_are_told_apart_digit_for_digit():
+def test_long_ids_are_compared_digit_by_digit():
     known = ("1234567890123456789", "1e2", "7", "1e999999999999999999999")
     codes = Codes(Feature("id", "categorical", categories=known, contract=Contract("categorical")))
     assert codes.of("1234567890123456789.0") == codes.of(known[0]) != UNKNOWN

@@ -48,7 +48,7 @@ def test_any_text_is_no_pass(text):
         playground_tokens.verify("secret", text, now_s=1_001)
 
 
-def test_a_pass_is_taken_once_and_forgotten_when_it_is_too_old():
+def test_a_pass_is_valid_once_and_expires():
     used, one = playground_tokens.Used(), playground_tokens.verify("secret", made(), now_s=1_001)
     used.take(one, now_s=1_001)
     with pytest.raises(playground_tokens.BadPlaygroundToken):

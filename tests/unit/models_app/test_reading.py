@@ -88,7 +88,7 @@ def test_numbers_dates_and_codes_as_people_write_them(tmp_path, words, kind, fir
     assert kept == first
 
 
-def test_german_thousands_are_told_by_their_neighbours(tmp_path):
+def test_german_thousands_are_inferred_from_other_cells(tmp_path):
     price = [f"{(1000 + 37 * at) // 1000}.{(1000 + 37 * at) % 1000:03d}" for at in range(60)]
     amount = [f"1.{at:03d},50" for at in range(60)]
     found = reading(tmp_path, table(("Preis", price), ("Betrag", amount), X, sign=";"))["read"]
@@ -102,7 +102,7 @@ def test_german_thousands_are_told_by_their_neighbours(tmp_path):
     assert (chosen["ambiguous"], values(tmp_path, "Preis")[1]) == ("", 1037)
 
 
-def test_a_day_and_month_that_nothing_tells_apart_are_left_to_the_person(tmp_path):
+def test_an_ambiguous_order_of_day_and_month_is_left_to_the_user(tmp_path):
     days = [f"{at % 12 + 1:02d}/{at % 12 + 1:02d}/2024" if at % 2 else f"0{at % 9 + 1}/05/2024" for at in range(60)]
     data = table(("d", days), X)
     assert "the day or the month comes first" in reading(tmp_path, data)["read"]["d"]["ambiguous"]
@@ -126,7 +126,7 @@ def test_a_day_and_month_that_nothing_tells_apart_are_left_to_the_person(tmp_pat
         ({9: "12a"}, "59 of 60 values are numbers; '12a' in row 10 is taken as missing."),
     ],
 )
-def test_a_few_odd_cells_leave_a_column_of_numbers_one_and_are_named(tmp_path, words, evidence):
+def test_a_few_malformed_cells_keep_a_column_numeric_and_are_listed(tmp_path, words, evidence):
     found = reading(tmp_path, table(("a", [words.get(at, at * 1.5) for at in range(60)]), X, Y), "y")
     assert (found["read"]["a"]["kind"], found["read"]["a"]["evidence"]) == ("numeric", evidence)
     assert found["read"]["a"]["missing"] == dict.fromkeys(sorted(set(words.values())), 1) | (

@@ -132,7 +132,7 @@ def test_a_stopped_run_resumes_and_ends_like_an_unbroken_one(tmp_path, parquet, 
     ).read_bytes()
 
 
-def test_a_resumed_run_says_at_once_where_it_stands(tmp_path, parquet, capsys):
+def test_a_resumed_run_reports_its_position_at_once(tmp_path, parquet, capsys):
     calls = iter(range(25))
     with pytest.raises(StopRequested):
         trained(

@@ -80,7 +80,7 @@ def test_a_waiting_taker_gets_an_item_at_once_and_close_lets_it_go():
         batcher.offer("b")
 
 
-def test_whoever_would_wait_longer_than_the_slo_is_refused_with_the_wait():
+def test_a_request_that_would_wait_beyond_the_slo_is_refused_with_the_wait():
     clock = Clock()
     batcher: Batcher[int] = Batcher(clock=clock, slo_s=1.0, max_batch=2)
     batcher.offer(0)
@@ -101,7 +101,7 @@ def test_whoever_would_wait_longer_than_the_slo_is_refused_with_the_wait():
     )
 
 
-def test_an_empty_queue_always_lets_one_in():
+def test_an_empty_queue_always_accepts_one_item():
     clock = Clock()
     batcher: Batcher[int] = Batcher(clock=clock, slo_s=0.1)
     batcher.offer(0)
@@ -156,7 +156,7 @@ def money(number: int, amount: str, clock: Clock, price: str = "0.01", ms: str =
 
 
 @given(st.lists(st.tuples(st.integers(1, 64), st.floats(0, 30)), max_size=40), st.integers(0, 200))
-def test_a_till_never_promises_more_requests_than_it_has_money_for(batches, cents):
+def test_a_balance_never_admits_more_requests_than_it_can_pay(batches, cents):
     clock = Clock()
     balance = SliceBalance(clock)
     balance.install(money(1, f"{cents / 100:.2f}", clock, ms="0"), clock.now)
@@ -171,7 +171,7 @@ def test_a_till_never_promises_more_requests_than_it_has_money_for(batches, cent
     assert balance.wants() == (bool(batches) and paid >= 0.8 * cents), "who is not called needs no more"
 
 
-def test_a_purse_is_closed_when_all_that_began_on_it_is_accounted_for():
+def test_a_reservation_is_closed_when_all_its_requests_are_accounted_for():
     clock = Clock()
     balance = SliceBalance(clock)
     assert not balance.wants(), "nobody calls"
@@ -200,7 +200,7 @@ def test_a_purse_is_closed_when_all_that_began_on_it_is_accounted_for():
     assert balance.begin(1) == (None, 0)
 
 
-def test_a_refused_till_asks_again_after_a_while_and_an_old_slice_is_replaced():
+def test_a_refused_balance_retries_later_and_an_old_slice_is_replaced():
     clock = Clock()
     balance = SliceBalance(clock)
     balance.refused("budget_exceeded", clock.now)
@@ -219,7 +219,7 @@ def test_a_refused_till_asks_again_after_a_while_and_an_old_slice_is_replaced():
     assert balance.wants()
 
 
-def test_a_till_asks_for_money_only_for_those_who_still_call():
+def test_a_balance_requests_money_only_for_active_endpoints():
     clock = Clock()
     balance = SliceBalance(clock)
     balance.install(money(1, "1.00", clock), clock.now)
@@ -307,7 +307,7 @@ def test_a_torn_tail_is_dropped_at_every_byte_and_nothing_else(tmp_path):
         assert place == (SpoolPosition(1, cut) if cut else SpoolPosition())
 
 
-def test_a_changed_byte_costs_its_own_record_only(tmp_path):
+def test_a_changed_byte_damages_only_its_own_record(tmp_path):
     records = [{"n": at} for at in range(5)]
     whole = bytearray(b"".join(map(encode, records)))
     boot = UUID(int=7)
@@ -342,7 +342,7 @@ class Disk:
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.one_of(st.none(), st.integers(0, 80))), min_size=1, max_size=15))
-def test_a_disk_that_fills_up_loses_no_promise_and_keeps_no_other(tmp_path_factory, groups):
+def test_a_full_disk_keeps_exactly_the_committed_records(tmp_path_factory, groups):
     folder, disk, boot = tmp_path_factory.mktemp("spool"), Disk(), uuid4()
     spool = Spool(folder, boot, segment_bytes=150, write=disk)
     promised, number = [], 0
@@ -376,7 +376,7 @@ def test_a_sync_that_fails_takes_its_records_back(tmp_path, monkeypatch):
     os.close(spool._file)
 
 
-def test_many_threads_are_told_after_their_record_is_on_disk(tmp_path):
+def test_many_threads_are_notified_after_their_record_is_on_disk(tmp_path):
     spool = Spool(tmp_path, uuid4(), segment_bytes=500)
     spool.start()
     notes: list[int] = []

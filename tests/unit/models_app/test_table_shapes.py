@@ -36,7 +36,7 @@ BODY = "\n".join(f"{at},{at * 2 % 7},{LETTER[at % 2]}" for at in range(60)) + "\
     ids=["comments", "title", "title in cells", "hash in a name", "hash before names", "sep", "nbsp", "bom", "no first name", "R", "pandas twice",
          "twins", "empty last column", "empty last rows", "line break in a name"],
 )  # fmt: skip
-def test_what_stands_around_a_table_is_told_from_it(tmp_path, data, names):
+def test_text_around_a_table_is_separated_from_it(tmp_path, data, names):
     found = reading(tmp_path, data)
     assert (found["rows"], list(found["read"])) == (60, names)
     role = found["read"][names[0]]["inferred"]["role"]
@@ -51,7 +51,7 @@ def test_what_stands_around_a_table_is_told_from_it(tmp_path, data, names):
         ("miasto,cena\nŁódź,1\nKraków,2\nGdańsk,3\nWrocław,4\n", "cp1250"), ("stadt,zahl\nKöln,1\nZürich,2\n", "utf-16"),
     ],
 )  # fmt: skip
-def test_code_pages_are_told_by_their_letters(tmp_path, text, encoding):
+def test_code_pages_are_detected_by_their_letters(tmp_path, text, encoding):
     found = reading(tmp_path, text.encode(encoding))
     assert next(iter(found["read"])) == text.split(",")[0]
     assert (
@@ -62,7 +62,7 @@ def test_code_pages_are_told_by_their_letters(tmp_path, text, encoding):
 
 
 @pytest.mark.parametrize("writing", [{"encoding": "cp1252"}, {"encoding": "latin-1"}, {}], ids=str)
-def test_a_mark_of_utf_8_before_another_code_page_is_no_part_of_the_first_name(tmp_path, writing):
+def test_a_utf_8_byte_order_mark_is_not_part_of_the_first_column_name(tmp_path, writing):
     text = "stadt,zahl,y\nKöln,1,a\nZürich,2,b\n"
     found = reading(tmp_path, codecs.BOM_UTF8 + text.encode("cp1252"), writing=writing)
     assert next(iter(found["read"])) == "stadt"

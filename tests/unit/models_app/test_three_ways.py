@@ -118,7 +118,7 @@ def test_training_batch_and_both_protocols_answer_a_raw_cell_alike(raw, model, t
 
 
 @pytest.mark.parametrize("size", [1, 3, 10, 40])
-def test_a_later_file_is_read_by_the_model_whatever_it_alone_would_seem(raw, model, tmp_path, size):
+def test_a_later_file_is_read_by_the_models_contract(raw, model, tmp_path, size):
     """Few rows: categories are missing, codes look like numbers, dates are ambiguous, a column may be empty."""
     _, predictor = model
     chosen = [row for row in raw if row["code"] not in ("x1", "")][:size]
@@ -127,7 +127,7 @@ def test_a_later_file_is_read_by_the_model_whatever_it_alone_would_seem(raw, mod
         assert np.allclose(scores, answers, atol=1e-6)
 
 
-def test_slips_and_new_categories_of_a_later_file_are_told_and_not_refused(raw, model, tmp_path):
+def test_malformed_cells_and_new_categories_of_a_later_file_are_reported(raw, model, tmp_path):
     _, predictor = model
     later = [dict(row) for row in raw]
     later[5]["plain"], later[6]["plain"], later[7]["country"] = "twelve", "13 apples", "XX"
@@ -148,7 +148,7 @@ def test_codes_that_became_numbers_on_the_way_are_the_same_codes(raw, model, tmp
     assert not rows.unknown["code"]
 
 
-def test_a_typed_file_is_read_by_a_model_of_text_and_words_by_one_of_numbers(tmp_path):
+def test_typed_files_and_text_files_are_read_by_models_of_the_other(tmp_path):
     rows = [{"n": str(at % 7), "c": str(at % 3), "w": "ab"[at % 2], "y": "pq"[at % 2]} for at in range(90)]
     rows[0]["c"] = "other"
     reading(tmp_path / "i", written(rows, ("n", "c", "w", "y"), ","), "y", c={"type": "categorical"})
@@ -200,7 +200,7 @@ def test_labels_keep_their_spelling(tmp_path, labels):
     assert answer["label"] in labels
 
 
-def test_a_target_chosen_at_launch_keeps_the_classes_that_were_taken_for_missing_before(tmp_path):
+def test_a_target_chosen_at_launch_keeps_classes_that_looked_like_missing_values(tmp_path):
     rows = [{"a": str(at % 7), "y": ("good", "fair", "NA")[at % 3], "z": "pq"[at % 2]} for at in range(90)]
     read = reading(tmp_path / "i", written(rows, ("a", "y", "z"), ","), "z")["read"]
     assert read["y"]["missing"] == {"NA": 30}
@@ -257,7 +257,7 @@ def test_how_a_person_chose_to_read_dates_holds_for_later_files_whatever_they_sh
 
 
 @pytest.mark.parametrize("form", ["csv", "json"])
-def test_a_later_file_may_write_dates_and_numbers_its_own_way_where_it_leaves_no_doubt(tmp_path, form):
+def test_a_later_file_may_use_other_unambiguous_notations(tmp_path, form):
     rows = [
         {"d": f"2024-{at % 12 + 1:02d}-{at % 28 + 1:02d}", "n": str(at * 1000.5), "y": "pq"[at % 2]} for at in range(90)
     ]
@@ -311,7 +311,7 @@ def test_ambiguous_thousands_are_read_as_in_training(tmp_path, sign):
         assert told.doubted == ({} if sign == ";" else {"n": "1.234,5"})
 
 
-def test_neighbours_speak_for_a_column_only_in_a_file_that_is_unlike_the_training(tmp_path):
+def test_other_columns_decide_a_notation_only_in_a_file_unlike_the_training_data(tmp_path):
     rows = [
         {
             "n": f"{1 + at % 9},{at * 37 % 1000:03d}.5", "m": f"{at % 7},5", "d": f"{at % 12 + 1:02d}/{at % 28 + 1:02d}/2024",
@@ -351,7 +351,7 @@ def test_what_is_said_of_a_batch_names_columns_of_the_model_alone():
     assert batch_reading.notes(many, {"inputs": [{"name": f"n{at}"} for at in range(30)]})[-1].startswith("And 10 more")
 
 
-def test_a_column_that_is_mostly_slips_is_read_cell_by_cell(raw, model, tmp_path):
+def test_a_column_of_mostly_malformed_cells_is_read_cell_by_cell(raw, model, tmp_path):
     _, predictor = model
     later = [{**row, "plain": row["plain"] if at % 10 == 0 else f"about {row['plain']}"} for at, row in enumerate(raw)]
     scores, told = by_batch(tmp_path, predictor, written(later, KINDS))

@@ -71,7 +71,7 @@ def test_numbers_name_the_columns_of_a_table_with_names_of_rows(tmp_path):
     assert [one["name"] for one in result["columns"]] == ["index", "0", "1", "2"]
 
 
-def test_comments_among_the_rows_are_left_out_and_told(tmp_path):
+def test_comments_among_the_rows_are_skipped_and_reported(tmp_path):
     lines = table(X, Y).splitlines()
     lines[1:1] = ["## low values ##"]
     lines[20:20] = ["# checked by hand"]

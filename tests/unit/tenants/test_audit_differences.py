@@ -45,7 +45,7 @@ def test_a_difference_is_a_sentence(changes: dict[str, Any], said: str) -> None:
         ("compute.device.cordoned", "Device cordoned"),
     ],
 )
-def test_an_action_is_said_in_words(action: str, said: str) -> None:
+def test_an_action_has_a_description(action: str, said: str) -> None:
     assert act_words(action) == said
 
 

@@ -127,9 +127,7 @@ def test_a_job_by_api_leaves_the_same_out_unless_it_names_the_columns_itself(ten
     [("row", 500, True), ("step", 884, False), ("customer_id", 10**9, True), ("PassengerId", 10**9, True),
      ("paid", 10**9, False), ("score", 10**9, False)],
 )  # fmt: skip
-def test_an_identifier_is_known_by_its_run_or_its_name_and_a_persons_word_wins(
-    name: str, highest: int, *, found: bool
-) -> None:
+def test_an_identifier_is_found_by_values_or_name_and_a_choice_wins(name: str, highest: int, *, found: bool) -> None:
     shape = {"kind": "numeric", "integer": True, "missing": 0, "min": 0, "power": None}
     columns = [
         {**shape, "name": name, "distinct": 442, "max": highest},
@@ -171,7 +169,9 @@ def test_rows_without_a_target_do_not_count_as_rows_to_learn_from(tenant: Tenant
         submitted(tenant, version)
 
 
-def test_a_column_is_read_otherwise_from_its_page_and_says_why_it_was_read_so(tenant: Tenant, client: Client) -> None:
+def test_the_page_of_a_dataset_changes_how_a_column_is_read_and_shows_the_evidence(
+    tenant: Tenant, client: Client
+) -> None:
     version = advised(tenant)
     read = {"type": "numeric", "missing": ["-"], "number": "1234.5"}
     seen = [

@@ -99,7 +99,7 @@ def test_a_whole_dataset_is_removed_once_its_name_is_typed(tenant: Tenant, clien
     assert (back.dataset_id, back.number) == (first.dataset_id, 1)
 
 
-def test_the_api_tells_what_hangs_on_a_dataset_and_removes_it_when_nothing_waits(tenant: Tenant) -> None:
+def test_the_api_lists_what_depends_on_a_dataset_and_removes_it_when_nothing_waits(tenant: Tenant) -> None:
     actor = actor_for(tenant, "engineer")
     version = ingested(actor, FINE)
     client = Client(headers={"Authorization": f"Bearer {make_api_key(tenant)}"})
@@ -140,7 +140,9 @@ def test_a_dataset_of_failed_uploads_alone_goes_wholly(tenant: Tenant) -> None:
         assert not Dataset.objects.exists()
 
 
-def test_a_batch_says_once_on_its_page_and_in_its_result_how_its_file_was_read(tenant: Tenant, client: Client) -> None:
+def test_a_batch_reports_once_on_its_page_and_in_its_result_how_its_file_was_read(
+    tenant: Tenant, client: Client
+) -> None:
     actor = actor_for(tenant, "engineer")
     version = ingested(actor, FINE)
     model = make_version(actor, "risk", dataset_version=version)

@@ -76,7 +76,7 @@ def test_without_any_in_production_the_version_is_named_too(tenant: Tenant) -> N
     assert "No version is in production" in body
 
 
-def test_a_version_in_production_is_chosen_and_nothing_else_is_said(tenant: Tenant) -> None:
+def test_a_version_in_production_is_chosen_without_a_note(tenant: Tenant) -> None:
     version = make_version(actor_for(tenant), "churn")
     body, options = asked_for(client_of(tenant), version.id)
     assert f'<option value="{version.id}" selected>' in options
@@ -148,7 +148,7 @@ def serves(tenant: Tenant, version: ModelVersion) -> bool:
         return Endpoint.objects.get(name="churn").version_id == version.id
 
 
-def test_a_live_endpoint_moves_to_a_version_with_the_same_columns_once_that_was_asked(tenant: Tenant) -> None:
+def test_a_live_endpoint_is_replaced_after_confirmation(tenant: Tenant) -> None:
     actor = actor_for(tenant)
     before, after = make_version(actor, "churn"), make_version(actor, "better")
     assert deployed(tenant, before)[0] == 302, "a new name is not asked about"
@@ -162,7 +162,7 @@ def test_a_live_endpoint_moves_to_a_version_with_the_same_columns_once_that_was_
     assert serves(tenant, after)
 
 
-def test_callers_who_send_other_columns_are_broken_only_by_typing_the_name(tenant: Tenant) -> None:
+def test_a_change_of_input_columns_needs_the_typed_name(tenant: Tenant) -> None:
     actor = actor_for(tenant)
     before, after = make_version(actor, "churn"), make_version(actor, "sizes", signature=other_columns())
     deployed(tenant, before)
@@ -175,7 +175,7 @@ def test_callers_who_send_other_columns_are_broken_only_by_typing_the_name(tenan
     assert serves(tenant, after)
 
 
-def test_the_api_replaces_other_columns_only_where_it_is_told_to(tenant: Tenant) -> None:
+def test_the_api_replaces_other_columns_only_on_request(tenant: Tenant) -> None:
     actor = actor_for(tenant)
     before, after = make_version(actor, "churn"), make_version(actor, "sizes", signature=other_columns())
     deployed(tenant, before)

@@ -250,7 +250,7 @@ def test_a_key_is_shown_once_and_revoked_by_its_dialog(tenant: Tenant, endpoint:
     assert "No key yet: no program" in text_of(page(client, "endpoint", endpoint.id))
 
 
-def test_undeploying_leaves_the_page_and_its_past(tenant: Tenant, endpoint: Endpoint) -> None:
+def test_undeploying_keeps_the_page_and_its_history(tenant: Tenant, endpoint: Endpoint) -> None:
     client = client_of(tenant)
     assert (
         client.post(reverse("endpoint-undeploy", args=("vision", endpoint.id)), {"confirm": "churn"}).status_code == 302
@@ -292,7 +292,7 @@ def test_the_api_answers_traffic_health_and_takes_labels(tenant: Tenant, endpoin
     assert labels == {"count": 3, "figure": "accuracy", "value": 1.0, "expected": 0.9}
 
 
-def test_an_endpoint_without_budget_says_that_it_refuses_everything(tenant: Tenant, endpoint: Endpoint) -> None:
+def test_an_endpoint_without_budget_shows_that_it_refuses_all_requests(tenant: Tenant, endpoint: Endpoint) -> None:
     """It has a slot and a loaded model, but refuses every request; the page shows why and what helps."""
     client = client_of(tenant)
     pages = [reverse(name, args=(tenant.slug, endpoint.id)) for name in ("endpoint", "endpoint-live")]
