@@ -13,7 +13,7 @@ from tests.support import factories
 pytestmark = pytest.mark.django_db
 
 
-def test_every_operation_has_a_summary_and_names_its_scope_and_a_quick_start_comes_first() -> None:
+def test_every_operation_has_a_summary_and_scope_after_a_quick_start() -> None:
     described = json.loads(Client().get("/api/schema/?format=json").content)
     operations = [
         (f"{method} {path}", one)

@@ -21,7 +21,7 @@ TOPS = "config|dashboards|models_app|compute|billing|tenants|deploy|docs|scripts
 
 
 @pytest.mark.parametrize("page", sorted(TEXTS))
-def test_what_a_page_tells_people_to_type_exists(page: str) -> None:
+def test_commands_that_pages_name_exist(page: str) -> None:
     text = TEXTS[page]
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.M))
     assert set(re.findall(r"`(?:[A-Z_]+=\S+ )*make ([a-z-]+)", text)) <= targets

@@ -83,7 +83,7 @@ def test_a_job_survives_ten_kills_at_random_moments(home: WorkCluster) -> None:
     assert_survives(home, random.Random(2), kills=10)
 
 
-def test_a_zombie_that_wakes_up_after_its_lease_writes_nothing(home: WorkCluster) -> None:
+def test_a_node_that_resumes_after_its_lease_writes_nothing(home: WorkCluster) -> None:
     lease = {"EXCHEQUER_LEASE_S": 6}  # longer than a busy machine pauses: only the zombie loses it
     zombie = home.node("n1", EXCHEQUER_CPU_DEVICES=1, **lease)
     job_id = home.submit(steps=60, step_s=0.1, every=4)

@@ -186,7 +186,7 @@ def test_a_bad_event_is_named_with_its_reason_and_the_others_are_stored(
         (" " * (2 * 1024 * 1024) + "[]", BATCH, 413, "too_large"),
     ],
 )
-def test_what_is_no_batch_stores_nothing_and_is_no_crash(
+def test_an_invalid_batch_of_events_is_refused_and_stores_nothing(
     tenant: Tenant, send: Sender, body: str, kind: str, status: int, code: str
 ) -> None:
     raw = body.encode("latin-1")
@@ -397,7 +397,7 @@ VALUES = NESTED | st.lists(NESTED, max_size=3) | st.dictionaries(st.text(max_siz
 
 
 @given(st.dictionaries(st.sampled_from([*event(), "project", "data_base64", "datacontenttype"]), VALUES))
-def test_whatever_comes_is_read_or_refused(changes: dict[str, Any]) -> None:
+def test_any_event_is_read_or_refused(changes: dict[str, Any]) -> None:
     whole = {**event(), **changes}
     try:
         read = parse(whole)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 10, 5, 12, tzinfo=UTC)
 
 
-def test_jobs_are_called_by_their_names_and_one_that_nobody_knows_by_its_id() -> None:
+def test_jobs_are_shown_by_name_and_unknown_ones_by_id() -> None:
     tenant = factories.make_tenant()
     ids, unknown = one_of_everything(tenant), uuid4()
     project_id = factories.default_project_id(tenant)

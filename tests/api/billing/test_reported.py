@@ -305,7 +305,7 @@ def test_four_people_who_void_the_same_request_take_it_back_once(tenant: Tenant,
 
 
 @pytest.mark.parametrize("currency", ["EUR", "JPY", "KWD", "CLF"])
-def test_a_limit_that_the_page_shows_can_be_sent_back_as_it_stands(currency: str) -> None:
+def test_a_limit_is_accepted_as_the_page_shows_it(currency: str) -> None:
     tenant = factories.make_tenant(currency=currency)
     finance, page = Finance(tenant), f"/t/{tenant.slug}/reported/"
     finance("PUT", "usage/limits/", {"events": 7, "amount": "500"})

@@ -151,7 +151,7 @@ def test_utilisation_answers_rows_that_add_up(api: Api) -> None:
     assert api.get("/utilisation/?group_by=colour").status_code == 400
 
 
-def test_who_may_not_read_the_log_is_offered_no_tab_of_it() -> None:
+def test_without_the_permission_there_is_no_tab_for_the_audit_log() -> None:
     tenant = factories.make_tenant()
     job = one_of_everything(tenant)["job_id"]
     offered = {}

@@ -154,7 +154,7 @@ def test_a_quote_learns_from_similar_runs_and_reports_how_its_ranges_held(shop: 
     assert "start-up" in text_of(shop.person.get(f"/t/lab/jobs/{last}/?tab=attempts"))
 
 
-def test_a_run_outside_its_range_is_said_to_be_and_widens_the_next(shop: Shop) -> None:
+def test_a_run_outside_its_range_is_reported_and_widens_the_next(shop: Shop) -> None:
     for _ in range(5):
         shop.ran(20, start_s=6)
     before = shop.quote()
@@ -165,7 +165,7 @@ def test_a_run_outside_its_range_is_said_to_be_and_widens_the_next(shop: Shop) -
     assert after["most_seconds"] > before["most_seconds"]
 
 
-def test_runs_of_others_stand_in_for_those_of_a_new_tenant_and_nothing_but_sums_is_kept(shop: Shop) -> None:
+def test_a_new_tenants_quotes_use_sums_of_other_tenants_runs(shop: Shop) -> None:
     for _ in range(4):
         shop.ran(90, start_s=9)
     tenant, order = shop.another("new")

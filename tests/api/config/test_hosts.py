@@ -94,7 +94,7 @@ def test_no_header_decides_where_the_link_of_a_new_password_leads(headers: dict[
 
 
 @pytest.mark.django_db
-def test_nobody_is_written_to_who_has_no_account() -> None:
+def test_an_address_without_an_account_gets_no_email() -> None:
     assert Client().post("/accounts/password/reset/", {"email": "nobody@example.org"}).status_code == 302
     assert mail.outbox == []
 

@@ -66,7 +66,7 @@ def test_figures_are_those_of_all_organisations_and_name_none(as_control: Contro
     assert b"secretive" not in Client().get("/metrics").content
 
 
-def test_answers_are_counted_by_route_and_status_and_name_nobody() -> None:
+def test_responses_are_counted_by_route_and_status_without_identities() -> None:
     tenant = factories.make_tenant("secretive")
     client = Client()
     client.force_login(factories.make_member(tenant, "viewer"))

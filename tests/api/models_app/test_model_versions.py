@@ -108,7 +108,7 @@ def test_production_takes_the_typed_name_on_the_page(place):
     assert stage_of(tenant, ids) == "production"
 
 
-def test_who_asked_finds_no_approve_button_and_is_refused(place):
+def test_the_requester_has_no_approve_button_and_is_refused(place):
     tenant, ids = place
     client = client_of(tenant, "admin")
     path = f"/t/acme/models/versions/{ids['version_id']}/"

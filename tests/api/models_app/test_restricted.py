@@ -135,7 +135,7 @@ def read(person: User, ids: dict[str, Any]) -> dict[str, tuple[int, list[str]]]:
 
 
 @pytest.mark.parametrize("who", ["other", "viewer", "finance"])
-def test_who_may_not_see_a_dataset_reads_nothing_that_was_made_with_it(lab: Lab, who: str) -> None:
+def test_a_hidden_dataset_hides_all_that_was_made_with_it(lab: Lab, who: str) -> None:
     _, ids, people = lab
     found = read(people[who], ids)
     assert {path: words for path, (_, words) in found.items() if words} == {}
@@ -145,7 +145,7 @@ def test_who_may_not_see_a_dataset_reads_nothing_that_was_made_with_it(lab: Lab,
 
 
 @pytest.mark.parametrize("who", ["creator", "shared", "admin"])
-def test_who_may_see_the_dataset_reads_it_all(lab: Lab, who: str) -> None:
+def test_those_who_see_a_dataset_see_all_that_was_made_with_it(lab: Lab, who: str) -> None:
     _, ids, people = lab
     found = read(people[who], ids)
     everything = {word for _, words in found.values() for word in words}
@@ -243,7 +243,7 @@ def test_the_job_of_a_removed_member_adds_its_version_to_the_model_of_its_datase
             TrainKind().complete(replace(view, id=uuid.uuid4(), spec=elsewhere), left)
 
 
-def test_who_sees_every_dataset_reads_also_of_those_that_are_gone(lab: Lab) -> None:
+def test_those_who_see_every_dataset_see_removed_ones_in_the_log(lab: Lab) -> None:
     tenant, _, people = lab
     owner = factories.actor_for(tenant)
     with tenant_scope(tenant.id):

@@ -154,7 +154,7 @@ def test_the_published_password_opens_nothing_that_others_can_reach(
         assert (Client().post("/accounts/login/", form).status_code == 302) is opens
 
 
-def test_nobody_chooses_the_published_password() -> None:
+def test_the_published_password_is_refused_for_accounts() -> None:
     client, user = Client(), factories.make_member(factories.make_tenant(), "viewer")
     client.force_login(user)
     new = settings.PUBLISHED_PASSWORD

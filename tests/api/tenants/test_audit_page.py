@@ -141,7 +141,7 @@ def test_head_exports_no_list_and_leaves_no_entry(lab: tuple[Tenant, Client]) ->
         assert len(acts_of(tenant, "tenants.list.exported")) == before + 1, path
 
 
-def test_a_log_in_and_another_password_stand_in_the_log_of_each_organisation(settings: Any) -> None:
+def test_a_log_in_and_a_password_change_are_audited_in_each_organisation(settings: Any) -> None:
     one, other, third = (factories.make_tenant(slug) for slug in ("one", "other", "third"))
     ann = factories.make_member(one, "viewer", "ann@example.org")
     with tenant_scope(other.id):

@@ -180,7 +180,7 @@ def test_an_endpoint_key_ends_when_the_key_that_made_it_expires(tenant: Tenant, 
     assert not answers(shop)
 
 
-def test_nobody_revokes_what_may_do_more_than_they_may(tenant: Tenant, owner: Actor) -> None:
+def test_a_credential_beyond_ones_own_permissions_cannot_be_revoked(tenant: Tenant, owner: Actor) -> None:
     strong, strong_id = key_of(owner)
     weak, weak_id = key_of(owner, ["apikeys.manage", "members.manage", "members.view"])
     admin, _ = key_of(factories.actor_for(tenant, "admin"))
@@ -366,7 +366,7 @@ def test_an_account_that_is_closed_takes_its_keys_along(tenant: Tenant, owner: A
     assert (api.works(), answers(secret)) == (False, False)
 
 
-def test_who_is_gone_since_the_request_began_makes_nothing_more(tenant: Tenant, owner: Actor) -> None:
+def test_a_member_removed_during_the_request_creates_nothing(tenant: Tenant, owner: Actor) -> None:
     endpoint = make_endpoint(tenant)
     leaver = factories.actor_for(tenant, "admin")
     made = api_keys.create_api_key(actor=leaver, name="k", scopes=sorted(leaver.permissions))

@@ -111,7 +111,7 @@ def test_a_role_that_may_do_less_gets_only_its_own_presets() -> None:
     assert answer.status_code == 422
 
 
-def test_the_last_owner_stays_and_nobody_changes_oneself() -> None:
+def test_the_last_owner_stays_and_no_member_changes_their_own_role() -> None:
     tenant = factories.make_tenant(owner="olga@example.org")
     olga = User.objects.get(email="olga@example.org")
     client, admin = logged_in(tenant, "admin")

@@ -145,7 +145,7 @@ def test_a_missing_permission_is_reported_before_anything_else() -> None:
     assert Client().get("/api/v1/jobs/?satte=paid").status_code == 401
 
 
-def test_a_write_with_a_parameter_that_nobody_reads_does_nothing() -> None:
+def test_a_write_with_an_unknown_query_parameter_does_nothing() -> None:
     client, tenant = by_key()
     body = json.dumps({"slug": "p1", "name": "P"})
     answer = client.post("/api/v1/projects/?dry_run=1", body, content_type="application/json")

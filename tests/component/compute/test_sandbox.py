@@ -188,7 +188,7 @@ def hidden(workdir: Path, how: str) -> Child:
 
 
 @pytest.mark.parametrize("how", ["leader", "mapped"])
-def test_what_a_child_takes_is_seen_however_it_hides_it(workdir: Path, how: str) -> None:
+def test_memory_and_disk_of_a_child_are_measured_however_hidden(workdir: Path, how: str) -> None:
     child = hidden(workdir, how)
     try:
         seconds, resident = group_use(child.group)
@@ -277,9 +277,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize(("machine", "arch"), [("x86_64", 0xC000003E), ("aarch64", 0xC00000B7)])
-def test_the_filter_refuses_what_changes_the_modes_owners_times_and_attributes_of_files(
-    machine: str, arch: int
-) -> None:
+def test_the_filter_refuses_changes_of_file_metadata(machine: str, arch: int) -> None:
     rows = seccomp.program(machine, own_pid=4242)
     assert {call for call in CHANGES[machine] if run_filter(rows, call, 0, arch) != 0x00050001} == set()
     ioctl = 16 if machine == "x86_64" else 29

@@ -259,7 +259,7 @@ def test_one_database_url_of_three_is_refused_with_the_missing_names(tmp_path: P
         ({"EXCHEQUER_METRICS_TOKEN_FILE": "/dev/null"}, "EXCHEQUER_METRICS_TOKEN_FILE: /dev/null is empty"),
     ],
 )
-def test_what_is_mistyped_ends_the_start_with_a_sentence(given: dict[str, str], said: str, tmp_path: Path) -> None:
+def test_a_mistyped_setting_ends_the_start_with_a_message(given: dict[str, str], said: str, tmp_path: Path) -> None:
     console = Console(tmp_path / "h", free_port(), **given)
     assert console.process.wait(90) == 1
     assert console.said(said)

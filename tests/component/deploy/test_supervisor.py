@@ -136,7 +136,7 @@ run.supervisor.run("slow step", ["/bin/sh", "-c", "sleep 1.5"], {"PATH": "/bin:/
 """
 
 
-def test_a_long_step_is_never_silent(tmp_path: Path) -> None:
+def test_a_long_step_reports_progress(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SLOW_STEP, str(tmp_path / "h")]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     assert done.stdout.count("still busy with slow step") >= 2

@@ -106,7 +106,7 @@ def test_many_clients_at_once_each_get_their_own_answer(cluster):
     assert sum(after[1:]) > sum(before[1:]), "some batches hold more than one request"
 
 
-def test_curl_works_as_it_stands(cluster):
+def test_the_curl_example_works_unchanged(cluster):
     backend, server, models = cluster
     done = subprocess.run(
         ["curl", "-sS", "-i", "-H", f"Authorization: Bearer {backend.key('churn')}", "-d",
@@ -125,7 +125,7 @@ def test_curl_works_as_it_stands(cluster):
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_tritonclient_works_as_it_stands(cluster, binary):
+def test_tritonclient_works_unchanged(cluster, binary):
     backend, server, models = cluster
     headers = {"Authorization": f"Bearer {backend.key('churn')}"}
     with triton.InferenceServerClient(server.address) as client:
@@ -520,7 +520,7 @@ def test_overload_is_refused_early(tmp_path):
     assert 900 < int(answer.headers["Retry-After"]) <= 1000
 
 
-def test_who_gave_up_in_the_queue_is_not_predicted_and_not_charged(tmp_path, monkeypatch):
+def test_an_abandoned_request_in_the_queue_is_not_predicted_or_charged(tmp_path, monkeypatch):
     backend = Memory(tmp_path / "m")
     backend.deploy("price", NUMBERS, ())
     with serving(backend, tmp_path / "home", "price") as server:
@@ -553,7 +553,7 @@ def test_who_gave_up_in_the_queue_is_not_predicted_and_not_charged(tmp_path, mon
     assert backend.requests() == 3, "what was answered"
 
 
-def test_who_gives_up_while_its_key_is_checked_is_not_charged(tmp_path, monkeypatch):
+def test_a_request_abandoned_during_its_key_check_is_not_charged(tmp_path, monkeypatch):
     backend = Memory(tmp_path / "m")
     backend.deploy("price", NUMBERS, ())
     with serving(backend, tmp_path / "home", "price") as server:
@@ -575,7 +575,7 @@ def test_who_gives_up_while_its_key_is_checked_is_not_charged(tmp_path, monkeypa
     assert [record["requests"] for record in backend.usage.values()] == [1, 1]
 
 
-def test_nobody_pays_for_the_rows_of_a_neighbour_that_gave_up(tmp_path, monkeypatch):
+def test_rows_of_an_abandoned_request_are_charged_to_no_other(tmp_path, monkeypatch):
     backend = Memory(tmp_path / "m")
     backend.deploy("price", NUMBERS, ())
     with serving(backend, tmp_path / "home", "price") as server:

@@ -29,7 +29,7 @@ from tests.fakes.serving import NUMBERS, Memory, Server, serving, until
 from tests.unit.models_app.test_serving_parts import Clock, money, write
 
 
-def test_a_slot_that_comes_back_in_the_same_run_takes_money_anew(tmp_path):
+def test_a_slot_that_returns_in_the_same_run_reserves_money_again(tmp_path):
     backend = Memory(tmp_path / "m")
     backend.deploy("price", NUMBERS, ())
     with serving(backend, tmp_path / "home", "price") as server:
@@ -142,7 +142,7 @@ def test_a_budget_that_is_lowered_ends_the_slice_at_once(tmp_path):
         assert [post(server, key, "price", GOOD).status_code for _ in range(5)] == [402] * 5
 
 
-def test_who_is_not_called_holds_nothing(tmp_path):
+def test_an_endpoint_without_calls_holds_nothing(tmp_path):
     backend, shift = Memory(tmp_path / "m"), [0.0]
     backend.deploy("price", NUMBERS, ())
 

@@ -91,7 +91,7 @@ def test_an_answer_whose_record_is_being_written_is_sent_however_late(tmp_path, 
         until(lambda: backend.requests() == 3, "what was answered is charged")
 
 
-def test_an_answer_that_nobody_reads_counts_and_ends_with_its_connection(digits, monkeypatch):
+def test_an_unread_response_counts_and_ends_with_its_connection(digits, monkeypatch):
     monkeypatch.setattr(connection_limits, "UNREAD_S", 2.0)
     backend, server = digits
     with connect(server) as connection:
@@ -133,7 +133,7 @@ def test_an_answer_that_does_not_fit_beside_those_unread_is_refused_and_costs_no
 
 
 @pytest.mark.parametrize("more", ["", "Connection: close\r\n"])
-def test_the_end_of_an_answer_that_nobody_reads_keeps_no_connection(digits, monkeypatch, more):
+def test_an_unread_response_keeps_no_connection_open(digits, monkeypatch, more):
     monkeypatch.setattr(connection_limits, "UNREAD_S", 2.0)
     backend, server = digits
     server._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)

@@ -108,7 +108,7 @@ def test_a_hold_pays_whole_requests_and_the_rest_is_rated_zero(tenant: Tenant) -
         ("device_seconds", Decimal(5)),
     ],
 )
-def test_what_is_no_count_is_refused(tenant: Tenant, meter: str, quantity: Decimal | None) -> None:
+def test_an_invalid_count_is_refused(tenant: Tenant, meter: str, quantity: Decimal | None) -> None:
     project = factories.default_project_id(tenant)
     with tenant_scope(tenant.id), pytest.raises(UsageRefused):
         record_usage([batch(project, now() - timedelta(seconds=1), 1, "d", meter=meter, quantity=quantity)])

@@ -143,7 +143,7 @@ def test_an_unsound_interval_is_refused_before_any_effect() -> None:
         assert record_usage([accepted]).accepted == 0
 
 
-def test_b2_the_same_key_with_other_content_is_a_conflict_on_record_and_changes_nothing() -> None:
+def test_b2_the_same_key_with_other_content_is_a_recorded_conflict() -> None:
     tenant = make_tenant()
     project = make_project(tenant)
     with in_tenant(tenant):

@@ -163,7 +163,7 @@ def test_a_budget_below_its_spend_shows_a_warning_and_the_consequence(
     assert "0.03 EUR is spent already" in again
 
 
-def test_of_two_tabs_with_one_budget_the_second_is_asked_before_it_overwrites_the_first(tenant: Tenant) -> None:
+def test_a_budget_changed_in_another_tab_is_not_overwritten_unasked(tenant: Tenant) -> None:
     client, page = client_for(tenant, "finance"), f"/t/{tenant.slug}/budgets/"
     terms = {"at_limit": "notify", "alerts": "50, 80"}
     client.post(f"{page}new/", {"scope": "tenant", "amount": "5", **terms})

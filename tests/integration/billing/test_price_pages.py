@@ -97,7 +97,7 @@ def test_a_version_is_previewed_and_then_published_once(tenant: Tenant) -> None:
     assert "In force" in page
 
 
-def test_what_cannot_be_a_price_list_is_said_and_stores_nothing(tenant: Tenant) -> None:
+def test_an_invalid_price_list_is_refused_and_stores_nothing(tenant: Tenant) -> None:
     client, address = client_for(tenant, "finance"), f"/t/{tenant.slug}/prices/new/"
     wrong: list[dict[str, Any]] = [
         {"price_0": "-1"},

@@ -52,7 +52,7 @@ def post_and_check(tenant_id: UUID, legs: list[Posting]) -> None:
 
 
 @pytest.mark.django_db
-def test_every_partition_of_usage_is_locked_and_granted_to_nobody() -> None:
+def test_every_partition_of_usage_has_row_security_and_no_grants() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity, "

@@ -133,7 +133,7 @@ def test_a_line_of_serving_is_explained_by_batch_with_the_endpoints_name(month: 
     assert re.search(rf"in force from <time[^>]*>{in_force[1]}</time>, Asia/Kolkata", batch)
 
 
-def test_a_resource_that_nobody_knows_is_shown_as_it_was_sent(month: tuple[Tenant, UUID]) -> None:
+def test_an_unknown_resource_is_shown_as_sent(month: tuple[Tenant, UUID]) -> None:
     tenant, _ = month
     project = factories.default_project_id(tenant)
     with tenant_scope(tenant.id):

@@ -114,7 +114,7 @@ def leave_unclaimed(superuser: psycopg.Connection, seconds: float) -> None:
     superuser.execute("UPDATE compute_node SET last_seen_at = clock_timestamp()")
 
 
-def test_what_a_living_node_leaves_unclaimed_is_taken_back_and_costs_the_job_nothing(
+def test_an_attempt_unclaimed_by_a_live_node_is_requeued_at_no_cost(
     world: World, superuser: psycopg.Connection
 ) -> None:
     job_id = world.submit()
@@ -256,7 +256,7 @@ def test_a_node_that_registers_again_keeps_cordons_and_reports_missing_devices(w
     assert nodes.alive(nodes.Registered(Node.objects.get().id, "n1", world.boot)) is False, "another worker took over"
 
 
-def test_other_tenants_use_shows_nowhere(world: World, used: Claim) -> None:
+def test_usage_of_other_tenants_is_not_shown(world: World, used: Claim) -> None:
     other = factories.make_tenant()
     with tenant_scope(other.id):
         end = now() + timedelta(minutes=1)

@@ -77,7 +77,7 @@ def made() -> tuple[Tenant, dict[str, Any]]:
 
 
 @pytest.mark.django_db
-def test_data_and_model_are_named_and_each_figure_stands_once(made: tuple[Tenant, dict[str, Any]]) -> None:
+def test_data_and_model_are_named_and_each_figure_is_shown_once(made: tuple[Tenant, dict[str, Any]]) -> None:
     tenant, ids = made
     page = flowed(client_of(tenant).get(f"/t/lab/jobs/{ids['job_id']}/").content.decode())
     assert ">numbers v1</a>" in page

@@ -142,9 +142,7 @@ def supervised(world: World, home: Path, **spec: object) -> tuple[Job, Attempt]:
 
 
 @pytest.mark.parametrize("code", [1, 69, 71, 75, 124, 137, 143, 255])
-def test_whatever_exit_code_a_child_chooses_it_crashed_by_itself_and_pays(
-    world: World, tmp_path: Path, code: int
-) -> None:
+def test_any_exit_code_that_a_child_chooses_is_its_own_crash(world: World, tmp_path: Path, code: int) -> None:
     job, attempt = supervised(world, tmp_path, exit=code)
     assert (attempt.outcome, attempt.exit_code) == ("crashed", code)
     assert (job.own_crashes, job.infrastructure_kills) == (1, 0)

@@ -104,7 +104,7 @@ def figures() -> dict[str, list[tuple[Any, ...]]]:
     return {name: ask(question) for name, question in WHAT_MATTERS.items()}
 
 
-def test_a_run_that_dies_leaves_nothing_and_the_next_one_makes_all_of_it(as_control) -> None:
+def test_a_killed_run_leaves_nothing_and_the_next_one_creates_everything(as_control) -> None:
     def die(text: str) -> None:
         if text == "committing":
             raise Stop

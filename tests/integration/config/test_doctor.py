@@ -43,7 +43,7 @@ def examine(as_control: Control) -> dict[str, list[str]]:
     return told
 
 
-def test_a_command_typed_with_another_python_or_before_the_first_start_says_what_to_type(tmp_path: Path) -> None:
+def test_a_command_without_the_environment_explains_what_to_type(tmp_path: Path) -> None:
     def doctor_of(*python: str) -> str:
         done = subprocess.run(
             [*python, "manage.py", "doctor"],

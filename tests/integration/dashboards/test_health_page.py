@@ -63,7 +63,7 @@ def shown(client: Client, search: str = "", slug: str = "vision") -> dict[str, A
     return dict(answer.json()["response"])
 
 
-def test_each_chart_stands_beside_its_numbers(tenant: Tenant) -> None:
+def test_each_chart_has_a_table_of_its_numbers(tenant: Tenant) -> None:
     endpoint: Endpoint = make_endpoint(make_version(actor_for(tenant)), "churn")
     serve(endpoint, [{**row, "age": row["age"] + 15} for row in quiet_rows(450)])
     client = viewer_of(tenant)
@@ -142,9 +142,7 @@ def test_inputs_with_few_rows_are_not_drawn_and_carry_no_index(tenant: Tenant) -
 @pytest.mark.parametrize(
     ("slo_ms", "said", "drawn"), [(10, "SLO 10 ms, dashed.", True), (2000, "SLO 2,000 ms.", False)]
 )
-def test_the_slo_is_said_in_words_and_dashed_only_where_it_is_drawn(
-    tenant: Tenant, slo_ms: int, said: str, drawn: bool
-) -> None:
+def test_the_slo_is_stated_and_dashed_only_where_drawn(tenant: Tenant, slo_ms: int, said: str, drawn: bool) -> None:
     endpoint: Endpoint = make_endpoint(make_version(actor_for(tenant)), "churn")
     with tenant_scope(tenant.id):
         Endpoint.objects.filter(id=endpoint.id).update(slo_ms=slo_ms)

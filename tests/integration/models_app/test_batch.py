@@ -196,7 +196,7 @@ def test_a_wrong_request_is_refused_by_field(as_control, node, learned, change, 
     assert field in refused.value.fields
 
 
-def test_nobody_predicts_with_the_model_of_another_tenant_or_reads_its_results(as_control, node, tmp_path, learned):
+def test_models_and_results_of_another_tenant_are_missing(as_control, node, tmp_path, learned):
     actor, version, model = learned
     stranger = actor_for(make_tenant(), "engineer")
     with pytest.raises(Invalid, match="no such model version"):

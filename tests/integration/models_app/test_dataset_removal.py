@@ -60,7 +60,7 @@ def test_a_failed_upload_goes_with_its_dataset_and_its_file(monkeypatch: pytest.
         operations.remove_failed(actor=actor, dataset_id=version.dataset_id)
 
 
-def test_what_was_read_stays() -> None:
+def test_a_ready_version_stays_after_failed_uploads_are_removed() -> None:
     tenant = factories.make_tenant()
     actor = factories.actor_for(tenant, "engineer")
     good, bad = ingested(actor, FINE), ingested(actor, BROKEN)
@@ -75,7 +75,7 @@ def test_what_was_read_stays() -> None:
     assert client.delete(f"/api/v1/datasets/{uuid.uuid4()}/").status_code == 404
 
 
-def test_a_restricted_upload_is_removed_by_nobody_who_may_not_see_it() -> None:
+def test_a_restricted_upload_is_removed_only_by_those_who_see_it() -> None:
     tenant = factories.make_tenant()
     version = ingested(factories.actor_for(tenant, "engineer"), BROKEN, restricted=True)
     with pytest.raises(NotFound):

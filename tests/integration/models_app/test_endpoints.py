@@ -90,7 +90,7 @@ def test_a_version_in_production_is_deployed_and_waits_for_a_slot() -> None:
 
 
 @pytest.mark.parametrize("stage", ["registered", "staging", "archived"])
-def test_what_nobody_approved_is_not_deployed(stage: str) -> None:
+def test_an_unapproved_version_is_not_deployed(stage: str) -> None:
     tenant = factories.make_tenant()
     version = make_version(tenant, stage=stage)
     with pytest.raises(VersionNotApproved) as refused:
@@ -240,7 +240,7 @@ def test_a_live_endpoint_keeps_its_project() -> None:
     assert (row(tenant, endpoint.id).project, row(tenant, named.id).project) == ("default", other.slug)
 
 
-def test_what_comes_from_a_restricted_dataset_is_missing_for_others() -> None:
+def test_endpoints_over_a_restricted_dataset_are_missing_for_others() -> None:
     tenant = factories.make_tenant()
     creator, stranger = factories.actor_for(tenant, "owner"), factories.actor_for(tenant, "engineer")
     secret, plain = make_version(tenant, restricted=True), make_version(tenant)

@@ -396,7 +396,7 @@ def test_a_regressor_that_errs_more_than_it_did_raises_an_alert(engineer: Actor)
     assert open_alerts(endpoint) == [("accuracy", "")]
 
 
-def test_nobody_labels_or_sees_what_is_anothers(endpoint: Endpoint, engineer: Actor) -> None:
+def test_feedback_needs_the_permission_in_the_endpoints_tenant(endpoint: Endpoint, engineer: Actor) -> None:
     stranger = actor_for(make_tenant(), "owner")
     item = [{"prediction_id": predictions(endpoint, 1)[0], "label": "stays"}]
     with pytest.raises(NotFound):

@@ -87,7 +87,7 @@ def key_of(creator, scopes=("models.manage", "models.approve", "apikeys.manage")
     return replace(creator, kind="api_key", id=made.id, label="ci", permissions=frozenset({*scopes, "tenant.view"}))
 
 
-def test_nobody_approves_what_they_asked_for_by_whatever_key_or_detour(version):
+def test_no_requester_approves_their_own_request_by_any_key(version):
     tenant, version_id = version
     owner, other = actor_for(tenant, "owner"), actor_for(tenant, "owner")
     key = key_of(owner)
@@ -165,7 +165,7 @@ def test_an_engineer_approves_nothing(version):
     assert row(tenant, version_id).stage == "registered"
 
 
-def test_what_nobody_asked_for_is_not_approved(version):
+def test_an_unrequested_approval_is_refused(version):
     tenant, version_id = version
     admin = actor_for(tenant, "admin")
     with pytest.raises(NothingToApprove):

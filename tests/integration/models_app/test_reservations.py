@@ -343,7 +343,7 @@ def test_money_of_a_node_that_never_came_back_is_given_back(
     assert serving.held() == 0
 
 
-def test_what_a_living_node_does_not_know_any_more_is_given_back(
+def test_reservations_unknown_to_a_live_node_are_released(
     serving: ServingEndpoint, demo_clock: DemoClock, superuser: psycopg.Connection
 ) -> None:
     me = nodes.register(name="serving.a", hostname="h", boot=serving.boot, found=[], missing_layers=[], serves=True)

@@ -248,7 +248,7 @@ def test_a_normalised_request_is_stable_and_planned_in_seconds():
     assert 3 <= TrainKind().plan(once).typical_s <= 30
 
 
-def test_nobody_trains_on_a_dataset_of_another_tenant_or_sees_its_models(as_control, node, tmp_path):
+def test_datasets_and_models_of_another_tenant_are_missing(as_control, node, tmp_path):
     actor, stranger = actor_for(make_tenant(), "engineer"), actor_for(make_tenant(), "engineer")
     version = dataset(actor)
     with pytest.raises(Invalid, match="no such dataset"):

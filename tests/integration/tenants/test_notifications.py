@@ -169,7 +169,7 @@ def test_a_permanently_refused_address_is_not_retried(ops: Deliver) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nobody_is_mailed_about_what_was_read_or_who_has_left(ops: Deliver) -> None:
+def test_read_notifications_and_former_members_get_no_email(ops: Deliver) -> None:
     tenant = factories.make_tenant(owner="olga@example.org")
     leaver = factories.make_member(tenant, "admin")
     raise_one(tenant)

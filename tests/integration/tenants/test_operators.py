@@ -59,9 +59,7 @@ def log_in(email: str) -> Client:
     return client
 
 
-def test_the_web_role_sees_figures_on_an_operators_page_and_nowhere_else(
-    operator: Operator, as_control: Control
-) -> None:
+def test_the_web_role_reads_tenant_metrics_only_on_operator_pages(operator: Operator, as_control: Control) -> None:
     ours, theirs = factories.make_tenant("ours"), factories.make_tenant("theirs")
     with as_control():
         for tenant in (ours, theirs):
@@ -113,7 +111,7 @@ def test_the_operator_area_is_a_404_for_others(operator: Operator, device: Devic
     assert log_in(operator.label).get("/")["Location"] == "/operator/"
 
 
-def test_the_web_role_makes_nobody_an_operator(as_control: Control) -> None:
+def test_the_web_role_cannot_create_operators(as_control: Control) -> None:
     user = factories.make_user("ana@example.org")
     with pytest.raises(DatabaseError), transaction.atomic():
         User.objects.filter(id=user.id).update(is_operator=True)

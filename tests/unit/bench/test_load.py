@@ -48,7 +48,7 @@ def test_an_answer_of_http_1_0_closes() -> None:
 
 
 @pytest.mark.parametrize("data", [b"no http\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"])
-def test_what_is_no_answer_is_refused(data: bytes) -> None:
+def test_an_invalid_response_is_refused(data: bytes) -> None:
     with pytest.raises(Unreadable):
         Answers().feed(data)
 
@@ -61,7 +61,7 @@ def test_a_percentile_is_the_least_value_that_enough_are_not_above(values: list[
     assert sum(value < found for value in values) < share * len(values)
 
 
-def test_nothing_has_no_percentile() -> None:
+def test_no_values_have_no_percentile() -> None:
     assert math.isnan(percentile([], 0.5))
 
 

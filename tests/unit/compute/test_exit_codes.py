@@ -50,7 +50,7 @@ def test_a_host_that_lacks_layers_is_believed_before_the_work_began(cuda: bool) 
 @pytest.mark.parametrize("code", [69, 71])
 @pytest.mark.parametrize("stop", STOPS)
 @pytest.mark.parametrize("opening", [True, False])
-def test_nothing_is_free_once_a_stop_was_asked(code: int, stop: Outcome, opening: bool) -> None:
+def test_exit_codes_after_a_stop_request_are_charged(code: int, stop: Outcome, opening: bool) -> None:
     crashed = stop == Outcome.PAUSED and not opening
     assert outcome(code, stop=stop, opening=opening) == (Outcome.CRASHED if crashed else stop)
 

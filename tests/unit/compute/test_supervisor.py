@@ -54,7 +54,7 @@ def ended(kind: Stubborn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ou
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), KeyError("x"), TypeError(), RuntimeError("no")])
-def test_what_no_retry_heals_ends_the_attempt_at_once(
+def test_a_permanent_error_ends_the_attempt_at_once(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind = Stubborn(*[error] * 50)

@@ -81,7 +81,7 @@ def test_nothing_but_plain_files_of_bounded_size_is_taken(workdir: Path, secret:
     assert not [path for path in workdir.parent.glob("work-*/**/*") if path.is_file() and path.read_text() == "secret"]
 
 
-def test_a_file_that_becomes_a_link_while_the_copy_runs_is_not_followed(
+def test_a_file_replaced_by_a_link_during_the_copy_is_not_followed(
     workdir: Path, secret: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (workdir / "checkpoint" / "b.json").write_text("{}")
@@ -159,7 +159,7 @@ def dig(folder: Path, depth: int, name: str = "d") -> None:
     os.close(here)
 
 
-def test_whatever_a_child_left_is_removed_at_any_depth_and_nothing_beside_it(workdir: Path, secret: Path) -> None:
+def test_a_work_folder_is_removed_at_any_depth_and_nothing_else(workdir: Path, secret: Path) -> None:
     dig(workdir / "out", 3_000)
     dig(workdir, 300, "n" * 255)
     (workdir / "link").symlink_to(secret.parent)

@@ -10,7 +10,7 @@ from config.mail import mail_settings
 HOME = Path("/srv/exchequer")
 
 
-def test_without_a_url_mail_is_written_to_files_below_home() -> None:
+def test_without_a_url_email_is_written_to_files_below_home() -> None:
     found = mail_settings("", HOME)
     assert found["EMAIL_BACKEND"] == "tenants.notifications.file_backend.FileBackend"
     assert found["EMAIL_FILE_PATH"] == HOME / "mail"

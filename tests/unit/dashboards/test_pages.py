@@ -269,7 +269,7 @@ def test_a_metric_with_one_value_is_not_drawn_as_a_line() -> None:
     assert other_metrics(points) == {}
 
 
-def test_parameters_stand_in_their_schemas_order_under_its_titles() -> None:
+def test_parameters_have_the_order_and_titles_of_their_schema() -> None:
     recipe = recipes()[0]
     schema = recipe.schema()["properties"]
     shown = titled({"of_old": 1, **dict(sorted(recipe.parse({}).items()))}, recipe.id)
@@ -306,7 +306,7 @@ def test_each_currency_is_written_with_the_decimals_of_its_minor_unit(currency: 
     assert [list(trace["customdata"]) for trace in chart["data"]] == [[shown], [shown]]
 
 
-def test_amounts_beneath_each_other_have_the_same_places() -> None:
+def test_amounts_in_one_column_have_the_same_decimals() -> None:
     coarse = [Decimal("26.2240"), Decimal("10.83"), Decimal(0)]
     assert money_column(coarse, "EUR") == ["€26.22", "€10.83", "€0.00"]
     assert money_column([*coarse, Decimal("0.7376")], "EUR") == ["€26.2240", "€10.8300", "€0.0000", "€0.7376"]

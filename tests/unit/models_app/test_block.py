@@ -120,7 +120,7 @@ def test_an_omitted_column_is_required(left_out, said):
     assert str(found) == f"{said} Name every column of the model, with null where there is no value."
 
 
-def test_the_target_may_stand_in_a_row_and_is_not_read():
+def test_a_target_value_in_a_row_is_ignored():
     predictor = model()
     row = {"age": 30, "town": "Oslo", "member": True, "since": None}
     assert predictor.predict_many([[row]]) == predictor.predict_many([[{**row, "left": "yes"}]])

@@ -45,7 +45,7 @@ def running(tmp_path, monkeypatch):
     store.open.set()
 
 
-def test_the_newest_checkpoint_waits_for_the_one_going_up_and_the_supervisor_for_neither(running):
+def test_the_supervisor_does_not_wait_for_checkpoint_uploads(running):
     watched, store = running
     for step in (1, 2, 3):
         began = time.monotonic()

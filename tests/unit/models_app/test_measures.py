@@ -110,7 +110,7 @@ def test_chi_squared_is_close_to_the_tables(share, degrees, value):
     assert drift.chi_squared(share, degrees) == pytest.approx(value, rel=0.03)
 
 
-def test_chance_alone_passes_the_bound_no_more_often_than_said():
+def test_chance_alone_exceeds_the_bound_at_its_stated_rate():
     chance = np.random.default_rng(7)
     shares = [0.3, 0.3, 0.2, 0.1, 0.1]
     passed = sum(

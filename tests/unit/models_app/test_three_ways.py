@@ -212,7 +212,7 @@ def test_a_target_chosen_at_launch_keeps_classes_that_looked_like_missing_values
     assert (found.target.classes, found.rows, found.dropped_rows) == (("fair", "good"), 60, 30)
 
 
-def test_whole_numbers_that_a_network_cannot_tell_apart_are_left_out_with_the_reason(tmp_path):
+def test_whole_numbers_beyond_float_precision_are_left_out_with_the_reason(tmp_path):
     rows = [{"id": str(9 * 10**18 + at), "a": str(at % 7), "y": "pq"[at % 2]} for at in range(80)]
     reading(tmp_path / "i", written(rows, ("id", "a", "y"), ","), "y")
     told = trained(
@@ -333,7 +333,7 @@ def test_other_columns_decide_a_notation_only_in_a_file_unlike_the_training_data
     assert "n" not in told.doubted, "here another column shows that decimals are written otherwise"
 
 
-def test_what_is_said_of_a_batch_names_columns_of_the_model_alone():
+def test_the_report_of_a_batch_names_only_columns_of_the_model():
     result = {
         "taken_as_missing": {"a": 2, "x": 1, "b": -1}, "unknown_categories": {"b": 1}, "empty_columns": ["c", "y"],
         "read_as_written": {"a": "dmy", "b": "odd"}, "read_as_trained": {"c": "1,234.5", "z": "dmy"},

@@ -278,7 +278,7 @@ def test_yes_and_no_are_shown_as_the_file_spells_them_and_types_by_one_name(tena
     assert "<td>yes/no</td>" in form and "Boolean" not in form
 
 
-def test_costs_that_stand_beneath_each_other_have_the_same_places(tenant: Tenant, client: Client) -> None:
+def test_costs_in_one_column_have_the_same_decimals(tenant: Tenant, client: Client) -> None:
     version = make_version(actor_for(tenant), "risk")
     make_endpoint(version, "risk")
     for path in (f"/t/lab/models/{version.model_id}/", "/t/lab/models/", "/t/lab/endpoints/"):

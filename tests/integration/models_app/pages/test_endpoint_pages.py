@@ -141,7 +141,7 @@ def test_a_version_is_deployed_once_however_often_the_form_is_sent(tenant: Tenan
         ({"project": str(uuid4())}, "valid choice"),
     ],
 )
-def test_what_is_refused_is_said_beside_its_field(tenant: Tenant, wrong: dict[str, str], says: str) -> None:
+def test_a_refusal_is_shown_beside_its_field(tenant: Tenant, wrong: dict[str, str], says: str) -> None:
     version = make_version(actor_for(tenant))
     entered = {
         "version": str(version.id),
@@ -197,7 +197,7 @@ def test_one_row_is_tried_with_a_pass_for_this_person_and_endpoint(
     }  # fmt: skip
 
 
-def test_what_the_node_refuses_and_a_node_that_is_away_are_said(tenant: Tenant, endpoint: Endpoint, node: Node) -> None:
+def test_refusals_and_outages_of_the_serving_node_are_shown(tenant: Tenant, endpoint: Endpoint, node: Node) -> None:
     client, path = client_of(tenant), reverse("endpoint-try", args=("vision", endpoint.id))
     node.status, node.body = 422, {"title": "Row 0: column 'joined' takes dates, not 'soon'."}
     answer = client.post(path, {**TRY, "try-f2": "soon"}, headers={"HX-Request": "true"})

@@ -95,7 +95,7 @@ def test_a_batch_prediction_is_paid_by_the_versions_project_by_default(tenant: T
     assert payer(project=str(other)) == other
 
 
-def test_a_run_that_needs_hours_is_not_said_to_end_within_ten_minutes(tenant: Tenant, client: Client) -> None:
+def test_a_run_beyond_its_time_limit_is_warned_of(tenant: Tenant, client: Client) -> None:
     version = table(tenant, columns=WITH_CLASSES, target="t")
     form = entered(text_of(client.get(NEW, {"dataset": version.id})))
     deep = {"p-epochs": "1000", "p-patience": "200", "p-layers": "6", "p-width": "2048", "max_minutes": "10"}
