@@ -11,10 +11,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Options:
-    """Options of a figure: number of rounds, an external trace, a folder, variables for child processes, and a function
-    for bulk SQL that bypasses row security.
+    """Options of a figure: rounds, an external trace, a folder, variables for child processes, a function for bulk SQL.
 
-    `tiny` is a smoke run: its ratios are meaningless.
+    The bulk SQL bypasses row security. `tiny` is a smoke run: its ratios are meaningless.
     """
 
     rounds: int

@@ -93,8 +93,7 @@ class JobKind(Protocol):
         ...
 
     def stage(self, job: JobView, workdir: Path) -> dict[str, Any]:
-        """Fetch inputs into `workdir/in` and a checkpoint into `workdir/checkpoint`; return further contents of
-        job.json.
+        """Fetch inputs into `workdir/in`, a checkpoint into `workdir/checkpoint`; return the rest of job.json.
 
         Raises BadArtefact, which ends the job with cause `artifact` before anything is charged for this attempt.
         """

@@ -17,8 +17,9 @@ app.autodiscover_tasks()
 
 @celeryd_init.connect
 def refuse_unsafe_role(**_: Any) -> None:
-    """Check the database role and the master key before the worker starts: a node works for one tenant at a time, ops
-    for all.
+    """Check the database role and the master key before the worker starts.
+
+    A node works for one tenant at a time, ops for all.
     """
     from django.conf import settings
 

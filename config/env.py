@@ -242,8 +242,9 @@ def load() -> Environment:
 
 
 def with_secret_files(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables with the contents of secret files; the key before an interrupted rotation lies beside the
-    master key. Raises `Unreadable`.
+    """Return the variables with the contents of secret files. Raises `Unreadable`.
+
+    The key before an interrupted rotation lies beside the master key.
     """
     found = variables.from_files(given, NAMES)
     previous = "EXCHEQUER_MASTER_KEY_PREVIOUS"

@@ -1,5 +1,6 @@
-"""Visibility of restricted datasets: for the creator, for those who may see all datasets, and for those it is shared
-with.
+"""Visibility of restricted datasets.
+
+They are visible to the creator, to those who may see all datasets, and to those they are shared with.
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ def endpoint_audience(version: ModelVersion) -> str:
 
 
 def visible_work(kind: str) -> Callable[[Actor, TenantQuerySet[Job]], TenantQuerySet[Job]]:
-    """Return a filter that removes jobs of a kind from a query if their dataset, or the dataset of their model, is
-    hidden from the actor.
+    """Return a filter that removes jobs of a kind whose dataset is hidden from the actor.
+
+    The dataset is the job's own, or that of its model.
     """
 
     def narrow(actor: Actor, rows: TenantQuerySet[Job]) -> TenantQuerySet[Job]:

@@ -1,8 +1,8 @@
-"""Take the screenshots of README and documents: `python scripts/screenshots.py [NAME ...]` writes
-`docs/pictures/NAME-THEME.png`.
+"""Take the screenshots of README and documents: `python scripts/screenshots.py [NAME ...]`.
 
-Services, database and browser are temporary. The screenshots show the demo of a first `make up`, under a fixed clock;
-the list of pages is that of the browser tests, so no screenshot shows an untested page or becomes stale unnoticed.
+They are `docs/pictures/NAME-THEME.png`. Services, database and browser are temporary. The screenshots show the demo of
+a first `make up`, under a fixed clock; the list of pages is that of the browser tests, so no screenshot shows an
+untested page or becomes stale unnoticed.
 """
 
 from __future__ import annotations

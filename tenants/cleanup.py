@@ -1,5 +1,6 @@
-"""Removal of expired rows: delivered events, old idempotency keys, notifications and credentials, expired sessions and
-counters.
+"""Removal of expired rows.
+
+Those are delivered events, old idempotency keys, notifications and credentials, expired sessions and counters.
 """
 
 from datetime import timedelta

@@ -188,8 +188,9 @@ def find_or_create_user(*, email: str, password: str | None, name: str = "") -> 
 
 @operation(PROJECT_CREATED)
 def create_project(*, actor: Actor, slug: str, name: str) -> Project:
-    """Create a project (cost centre); raises `Conflict` if the short name is taken, `Invalid` for a name that looks
-    like another one's.
+    """Create a project (cost centre).
+
+    Raises `Conflict` if the short name is taken, `Invalid` for a name that looks like another one's.
     """
     actor.require("projects.manage")
     check_slug(slug)

@@ -12,8 +12,9 @@ from tenants.operators import tenant_metrics
 
 @shared_task(name="tenants.deliver")
 def deliver(message_id: str, tenant_id: str) -> None:
-    """Deliver one outbox message; an external event in another thread, so that a hanging server blocks no worker
-    thread.
+    """Deliver one outbox message.
+
+    An external event is delivered in another thread, so that a hanging server blocks no worker thread.
     """
     message, tenant = UUID(message_id), UUID(tenant_id)
     if outbox.is_external(message, tenant):

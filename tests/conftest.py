@@ -128,10 +128,10 @@ def kept() -> dict[str, Any]:
 def once_made(
     transactional_db: None, superuser: psycopg.Connection, kept: dict[str, Any]
 ) -> Callable[[str, Callable[[], Any]], Any]:
-    """`once_made("world", make)`: the rows and the result of `make`, made once in this worker and restored for each
-    test.
+    """`once_made("world", make)`: the rows and the result of `make`.
 
-    Restoring replaces every row of the database and runs no trigger. Objects in the store are not part of it.
+    They are made once in this worker and restored for each test. Restoring replaces every row of the database and runs
+    no trigger. Objects in the store are not part of it.
     """
 
     def get(label: str, make: Callable[[], Any]) -> Any:

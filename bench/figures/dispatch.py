@@ -60,8 +60,9 @@ def dispatch(options: Options) -> Iterator[Row]:
 
 
 def _submitter() -> Callable[[], float]:
-    """Return a function that submits one job, waits for its end, and returns the seconds from its commit to its
-    process.
+    """Return a function that submits one job and returns the seconds from its commit to its process.
+
+    It waits for the job's end.
     """
     from compute import kinds, queries
     from compute.jobs import jobs

@@ -34,8 +34,9 @@ class Started:
 
 @figure("G-h3")
 def start(options: Options) -> Iterator[Row]:
-    """Measure a first start and the next one on the same home; a smoke run starts once, without the demo, on a migrated
-    database.
+    """Measure a first start and the next one on the same home.
+
+    A smoke run starts once, without the demo, on a migrated database.
     """
     home = options.home / "up"
     ports = free_ports(2)

@@ -19,7 +19,8 @@ class Rows(BaseModel):
 
 @app.post("/predict")
 async def predict(rows: Rows) -> dict[str, list[float]]:
-    """Predict in the event loop: on two cores faster than FastAPI's thread pool, whose threads contend for the
-    interpreter.
+    """Predict in the event loop.
+
+    On two cores this is faster than FastAPI's thread pool, whose threads contend for the interpreter.
     """
     return {"predictions": model(rows.instances)}

@@ -103,8 +103,9 @@ class PriceBooks(ApiView):
 
     @extend_schema(operation_id="price_books_list", responses=page_of(forms.PriceBookSerializer))
     def get(self, request: Request) -> Response:
-        """List price books, each with all coming versions, the one in force and the newest past ones, latest start
-        first.
+        """List price books, latest start first.
+
+        Each has all coming versions, the one in force and the newest past ones.
         """
         return self.whole(queries.price_books(), forms.PriceBookSerializer)
 

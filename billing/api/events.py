@@ -77,15 +77,15 @@ class Events(ApiView):
         responses={204: None, 202: forms.TakenSerializer},
     )
     def post(self, request: Request) -> Response:
-        """Store usage as CloudEvents 1.0: one event, or a batch of up to 1,000 in 2 MB that spans up to 5,000 quarter
-        hours.
+        """Store usage as CloudEvents 1.0: one event, or a batch of up to 1,000 in 2 MB.
 
-        `type` names the event type of a meter, `subject` the resource, `data.quantity` the amount; other keys of `data`
-        are dimensions. The project is the extension `project` or `data.project`, else `default`. Each (`source`, `id`)
-        counts once. 204: all are counted or were known. 202: all are stored, but those in `held` are not counted until
-        a person accepts them, because they are older than 35 days or have no matching price. 409 lists in `conflicts`
-        ids known with other content, and in `refused`, as 400 does, those that cannot be usage; all others are stored.
-        429: the sender has reached its daily limit; nothing is stored.
+        A batch spans up to 5,000 quarter hours. `type` names the event type of a meter, `subject` the resource,
+        `data.quantity` the amount; other keys of `data` are dimensions. The project is the extension `project` or
+        `data.project`, else `default`. Each (`source`, `id`) counts once. 204: all are counted or were known. 202: all
+        are stored, but those in `held` are not counted until a person accepts them, because they are older than 35
+        days or have no matching price. 409 lists in `conflicts` ids known with other content, and in `refused`, as 400
+        does, those that cannot be usage; all others are stored. 429: the sender has reached its daily limit; nothing
+        is stored.
         """
         sent, kind = request.data, (request.content_type or "").partition(";")[0].strip().lower()
         if isinstance(sent, dict) and kind != BATCH:

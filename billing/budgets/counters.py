@@ -141,10 +141,9 @@ def lock_scope(
     tags: Iterable[str] = (),
     before: Collection[date] = (),
 ) -> list[Counter]:
-    """Lock the counters of these months for the budgets of projects, tags and tenant, in order of id; create missing
-    ones.
+    """Lock the counters of these months for the budgets of projects, tags and tenant, in order of id.
 
-    Of the months `before`, those that there are. Tags are given as `name=value`.
+    Missing counters are created. Of the months `before`, those that there are. Tags are given as `name=value`.
     """
     arguments: dict[str, Any] = {
         "tenant": current_tenant_id(),
@@ -167,10 +166,10 @@ def lock_for_hold(
     tags: Iterable[str] = (),
     before: Collection[date] = (),
 ) -> list[Counter]:
-    """Lock the counters that a hold lies on, and those of the months `onward` to which it is about to move, in order of
-    id.
+    """Lock the counters that a hold lies on, and those of the months `onward` to which it is about to move.
 
-    Of the months `before`, in which some of its usage lies, only existing counters are locked.
+    They are locked in order of id. Of the months `before`, in which some of its usage lies, only existing counters are
+    locked.
     """
     periods = list(onward)
     arguments: dict[str, Any] = {

@@ -67,8 +67,9 @@ class HoldState:
         return min([self.left, *bounds])
 
     def headroom_in(self, period: date) -> Decimal:
-        """Return what may be settled now for usage in `period`; in a month before the hold's own, no more than its
-        budgets have headroom for.
+        """Return what may be settled now for usage in `period`.
+
+        In a month before the hold's own, that is no more than its budgets have headroom for.
         """
         if period == self.period:
             return self.headroom

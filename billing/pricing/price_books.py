@@ -121,10 +121,9 @@ def terms(
 
 
 def price_at(meter: str, dims: Mapping[str, str], at: datetime | None = None) -> PricePoint:
-    """Return the price of `meter` for `dims` at a given time (default: now); create the default price book if there is
-    none.
+    """Return the price of `meter` for `dims` at a given time (default: now).
 
-    Raises PriceMissing if no version in force names a price.
+    Creates the default price book if there is none. Raises PriceMissing if no version in force names a price.
     """
     current = terms(at, meters=[meter])
     if not current.lists and not PriceBook.objects.exists():

@@ -124,8 +124,9 @@ class BudgetStatus:
 def budgets(
     project_id: UUID | None = None, period: date | None = None, tags: Mapping[str, str] | None = None
 ) -> list[BudgetStatus]:
-    """Return the open budgets, the organisation's first; with `project_id` only those that apply to its work with these
-    tags.
+    """Return the open budgets, the organisation's first.
+
+    With `project_id`, only those that apply to its work with these tags.
     """
     at = tenant_today()
     period = period or at.period

@@ -119,8 +119,9 @@ def invoices(
     state: str | None = None,
     period: date | None = None,
 ) -> list[InvoiceView]:
-    """Return invoices by newest period, of one state or month if given; `after` is the (period, id) of the previous
-    page's last.
+    """Return invoices by newest period, of one state or month if given.
+
+    `after` is the (period, id) of the previous page's last.
     """
     return _invoices(after=after, limit=limit, state=state, period=period)
 

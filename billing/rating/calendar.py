@@ -34,8 +34,9 @@ def split(start: datetime, end: datetime, cuts: Iterable[datetime] = ()) -> list
 
 
 def quarters(start: datetime, end: datetime) -> int:
-    """Return the number of UTC quarter hours that `[start, end)` touches: its number of segments if no price starts in
-    it.
+    """Return the number of UTC quarter hours that `[start, end)` touches.
+
+    That is its number of segments if no price starts in it.
     """
     return -((quarter_of(start) - end) // QUARTER)
 

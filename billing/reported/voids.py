@@ -197,9 +197,7 @@ def _taken(which: str, batches: Collection[UUID], keys: Sequence[bytes] | None) 
 
 
 def _return_money(taken: Sequence[Taken], reason: str) -> None:
-    """Reverse the charges in the budgets that count them, and in the projects' accounts, in the ledger and the
-    counters.
-    """
+    """Reverse the charges in the ledger and the counters, for their budgets and the projects' accounts."""
     charged = [item for item in taken if item.segment.amount]
     if not charged:
         return

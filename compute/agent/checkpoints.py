@@ -50,8 +50,9 @@ class CheckpointUploader:
         self._saving = beside(upload)
 
     def finish(self, heartbeat: HeartbeatSender, gather: Callable[[], None]) -> None:
-        """Wait for the running upload and for the newest checkpoint after it, sending heartbeats meanwhile; not beyond
-        a worker's stop.
+        """Wait for the running upload and for the newest checkpoint after it, but not beyond a worker's stop.
+
+        Heartbeats are sent meanwhile.
         """
         while self._saving is not None and time.monotonic() < self.leave_by:
             if heartbeat.due():

@@ -135,10 +135,9 @@ class Runtime:
                 excused_at = time.monotonic()
 
     def _start_over(self) -> None:
-        """End this worker, which is idle and receives no wake-ups although the broker is reachable; its supervisor
-        restarts it.
+        """End this worker, which is idle and receives no wake-ups although the broker is reachable.
 
-        At once: a hanging consumer would not notice a graceful request.
+        Its supervisor restarts it. At once: a hanging consumer would not notice a graceful request.
         """
         log.error("node.hears_nothing", node=self.name)
         self._stop.set()

@@ -51,10 +51,10 @@ def reserve(row: Allocation, actor: Actor) -> None:
 
 
 def settle(row: Allocation, *, ended_at: datetime | None = None) -> bool:
-    """Record the slot usage of a locked allocation in whole quarters, up to now if its stay `ended_at` now; check again
-    after the next quarter.
+    """Record the slot usage of a locked allocation in whole quarters; check again after the next quarter.
 
-    Returns False if the money does not last to the end of the next quarter.
+    Usage is recorded up to now if its stay `ended_at` now. Returns False if the money does not last to the end of the
+    next quarter.
     """
     counters.lock_budget_set()
     present = now()

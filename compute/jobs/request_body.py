@@ -1,5 +1,6 @@
-"""Convert a request's JSON to arguments of `jobs.submit`: compute's own fields are validated here, the rest by the
-kind.
+"""Convert a request's JSON to arguments of `jobs.submit`.
+
+Compute's own fields are validated here, the rest by the kind.
 """
 
 from __future__ import annotations

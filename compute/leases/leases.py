@@ -92,8 +92,9 @@ def claim(*, tenant_id: UUID, attempt_id: UUID, token: int, node: str, boot: UUI
 
 
 def heartbeat(mine: Claim, beat: Heartbeat) -> HeartbeatReply:
-    """Renew the lease and store the batch in one transaction; raises Fenced and writes nothing if the attempt is not
-    ours.
+    """Renew the lease and store the batch in one transaction.
+
+    Raises Fenced and writes nothing if the attempt is not ours.
     """
     with tenant_scope(mine.job.tenant_id):
         job, attempt = _locked(mine)
@@ -123,11 +124,10 @@ def finish(
     exit_code: int | None = None,
     complete: Callable[[kinds.JobView], dict[str, Any]] | None = None,
 ) -> None:
-    """End the attempt: last interval, the kind's effect, the job's next state, release of money and quota, audit,
-    event.
+    """End the attempt: last interval, the kind's effect, the job's next state, audit, event.
 
-    `complete` runs inside the transaction and returns the job's result. Raises Fenced and writes nothing if the attempt
-    is no longer ours.
+    Money and quota are released. `complete` runs inside the transaction and returns the job's result. Raises Fenced
+    and writes nothing if the attempt is no longer ours.
     """
     actor = Actor.system(mine.job.tenant_id, f"node {mine.node}")
     _finish(actor=actor, mine=mine, outcome=outcome, beat=beat, message=message, exit_code=exit_code, complete=complete)

@@ -75,10 +75,10 @@ def _plain(device_class: str) -> str:
 
 
 def expected_wait_s(device_class: str) -> float | None:
-    """Return the expected wait of a job submitted now, in seconds: 0 with a free device, else the rest of this tenant's
-    own running jobs of the class.
+    """Return the expected wait of a job submitted now, in seconds.
 
-    None if other tenants hold the devices, since their end is unknown.
+    0 with a free device, else the rest of this tenant's own running jobs of the class. None if other tenants hold the
+    devices, since their end is unknown.
     """
     if any(row.free for row in device_classes() if row.device_class == device_class):
         return 0.0

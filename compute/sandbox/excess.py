@@ -16,9 +16,7 @@ def of_threads(slot: Slot, group: int) -> str:
 
 
 def of_memory_or_disk(slot: Slot, memory_bytes: int, workdir: Path, group: int) -> str:
-    """Return the message for more host memory than its device offers, or more disk than its folder may hold; else
-    empty.
-    """
+    """Return the message for more host memory or disk than the device or folder may have; else empty."""
     most = limits.CHILD_ADDRESS_SPACE * 1.0
     if slot.kind == "cpu":
         most = min(slot.memory_bytes, most) * limits.MEMORY_SHARE_THAT_IS_FULL

@@ -57,8 +57,9 @@ def _pass_over(unresponsive: set[UUID]) -> None:
 
 
 def _expired() -> QuerySet[Attempt]:
-    """Return claimed attempts past their lease, and unclaimed ones whose node was silent for a lease or did not claim
-    for two.
+    """Return attempts to reap: claimed ones past their lease, and unclaimed ones.
+
+    Unclaimed ones count if their node was silent for a lease or did not claim for two.
     """
     silent = silent_before()
     overdue = DatabaseNow() - timedelta(seconds=max(2 * settings.EXCHEQUER.lease_s, limits.UNRESPONSIVE_AFTER_S))

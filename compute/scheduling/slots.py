@@ -95,8 +95,9 @@ def reap_slots() -> int:
 
 
 def settle_slots() -> int:
-    """Record due seconds of slots, and end allocations whose budget has no headroom for the next quarter; return how
-    many were due.
+    """Record due seconds of slots; return how many slots were due.
+
+    Allocations whose budget has no headroom for the next quarter end.
     """
     due = Q(settle_at=None) | Q(settle_at__lte=DatabaseNow())
     with transaction.atomic(), all_tenants("slots of every tenant are settled alike"):

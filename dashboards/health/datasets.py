@@ -25,8 +25,9 @@ class HealthPage:
 
 
 def health_page(actor: Actor, values: Mapping[str, str]) -> HealthPage:
-    """Return the page's content for a query string; an endpoint hidden from the actor is replaced by the first visible
-    one.
+    """Return the page's content for a query string.
+
+    An endpoint hidden from the actor is replaced by the first visible one.
     """
     offered = [(str(key), name) for key, name in endpoints_served(actor)]
     if not offered:

@@ -1,5 +1,6 @@
-"""Tables of the Dash pages, as native HTML: header cells with a scope, money right-aligned, a share bar with its
-figure.
+"""Tables of the Dash pages, as native HTML.
+
+Header cells have a scope, money is right-aligned, a share has a bar and its figure.
 """
 
 from collections.abc import Iterable, Sequence

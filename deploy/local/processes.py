@@ -89,10 +89,10 @@ def web(plan: Plan, listener: socket.socket) -> Part:
 
 
 def serving(plan: Plan, listener: socket.socket) -> Part:
-    """Return the node that serves predictions, in one process, so that all requests of an endpoint are batched
-    together.
+    """Return the node that serves predictions.
 
-    At shutdown it answers, records and settles what waits, and releases held money.
+    It is one process, so that all requests of an endpoint are batched together. At shutdown it answers, records and
+    settles what waits, and releases held money.
     """
     return Part(
         name="serving",

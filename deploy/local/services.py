@@ -46,8 +46,9 @@ def port_free(port: int) -> bool:
 
 @dataclass(frozen=True)
 class Valkey:
-    """A Valkey server on the loopback address, with a password and without persistence: it carries wake-ups, never
-    work.
+    """A Valkey server on the loopback address, with a password and without persistence.
+
+    It carries wake-ups, never work.
     """
 
     folder: Path
@@ -117,8 +118,9 @@ class SeaweedFS:
         return f"http://127.0.0.1:{self.ports['s3']}"
 
     def prepare(self) -> None:
-        """Write the identities and the signing keys: without them the gateway, and the filer behind it, admit
-        everybody.
+        """Write the identities and the signing keys.
+
+        Without them the gateway, and the filer behind it, admit everybody.
         """
         for folder in (self.folder, self.folder / "data"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -168,8 +170,7 @@ class SeaweedFS:
         ]
 
     def _own_parts_only(self) -> str:
-        """Write certificates and return the configuration that lets master, volume server and filer accept only each
-        other.
+        """Write certificates; return the configuration by which master, volume server and filer accept only each other.
 
         The master signs reads for any caller, and a shell lists every object; on the loopback address that is every
         user of this machine. Only the gateway, which requires the identity's signature, stays open.

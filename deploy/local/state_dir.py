@@ -98,8 +98,9 @@ class Home:
         return {"EXCHEQUER_MASTER_KEY_FILE": str(file)}, file if made else None
 
     def _noted(self) -> dict[str, Any]:
-        """Return the content of `secrets.json`; raise `StartError` if it is damaged, since its passwords open stored
-        data.
+        """Return the content of `secrets.json`.
+
+        Raises `StartError` if it is damaged, since its passwords open stored data.
         """
         file = self.path / "secrets.json"
         try:

@@ -1,5 +1,4 @@
-"""The job kind `batch_predict`: scores a whole dataset version with a model version, and stores the predictions as
-files.
+"""The job kind `batch_predict`: scores a dataset version with a model version, and stores the predictions as files.
 
 There is no checkpoint: a stopped or killed run starts from the first row again, and its seconds are billed.
 """

@@ -66,10 +66,10 @@ def column_readings(actor: Actor, version_id: UUID) -> tuple[ColumnReading, ...]
 
 
 def file_reading(actor: Actor, version_id: UUID) -> Mapping[str, Any]:
-    """Return how the file itself was read: `format`, and `encoding`, `delimiter`, `skipped` lines, `sheet` if it has
-    them.
+    """Return how the file itself was read.
 
-    `chosen` holds what a person chose.
+    The keys are `format`, and `encoding`, `delimiter`, `skipped` lines and `sheet` if it has them. `chosen` holds what
+    a person chose.
     """
     version = _version(actor, version_id)
     found: dict[str, Any] = version.reading.get("file", {})

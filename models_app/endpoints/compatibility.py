@@ -58,10 +58,9 @@ def inputs_of(signature: Mapping[str, Any]) -> dict[str, str]:
 
 
 def replaced(actor: Actor, name: str, version_id: UUID) -> Replaced | None:
-    """Return what deploying a version under this name would replace; None for a free name or the version it already
-    has.
+    """Return what deploying a version under this name would replace.
 
-    None also for an endpoint hidden from the actor.
+    None for a free name or the version it already has. None also for an endpoint hidden from the actor.
     """
     seen = Endpoint.objects.filter(version__in=visible_versions(actor).select_related(None), name=name)
     live = seen.exclude(state=EndpointState.UNDEPLOYED).select_related("version", "version__model").first()

@@ -1,5 +1,6 @@
-"""Find and remove orphans: stored files without a row (lost uploads, fenced results, checkpoints of ended jobs), and
-work folders of killed workers.
+"""Find and remove orphans: stored files without a row, and work folders of killed workers.
+
+Files lose their row by lost uploads, fenced results, or checkpoints of ended jobs.
 """
 
 from __future__ import annotations

@@ -48,8 +48,9 @@ def drifted(before: Sequence[int], after: Sequence[int], tests: int = 1) -> bool
 
 
 def settled(before: Sequence[int], after: Sequence[int], tests: int = 1) -> bool:
-    """Return whether traffic matches training again: enough rows, and a PSI below the lower threshold or well within
-    chance.
+    """Return whether traffic matches training again.
+
+    That takes enough rows, and a PSI below the lower threshold or well within chance.
     """
     return sum(after) >= MIN_ROWS and psi(before, after) < max(NOTICE, 0.75 * noise(before, after, tests))
 

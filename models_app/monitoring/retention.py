@@ -1,5 +1,7 @@
-"""Retention of monitoring data: minutes for two days, hours for ninety; feedback, closed slices and resolved alerts for
-a little over a year, keys for ninety days after their end.
+"""Retention of monitoring data.
+
+Minutes stay for two days, hours for ninety; feedback, closed slices and resolved alerts for a little over a year, keys
+for ninety days after their end.
 """
 
 from __future__ import annotations

@@ -22,10 +22,10 @@ NAMED = 8
 
 @dataclass(frozen=True)
 class Fit:
-    """Differences between a table and a model: columns missing, of another kind (name, wanted kind, found kind),
-    without any value, and extra.
+    """Differences between a table and a model.
 
-    `called`: the table's name of each model column, where blanks differ.
+    Columns are missing, of another kind (name, wanted kind, found kind), without any value, or extra. `called`: the
+    table's name of each model column, where blanks differ.
     """
 
     missing: tuple[str, ...]

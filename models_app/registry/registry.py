@@ -47,10 +47,10 @@ class SelfApproval(PermissionDenied):
 
 
 def promote(*, actor: Actor, version_id: UUID, stage: str) -> ModelVersion:
-    """Move a version to another stage; to production by a request that approvers are notified of, or by granting
-    another's.
+    """Move a version to another stage.
 
-    A version with a pending request has `requested_at` and no `approved_at`. Raises NotFound, Invalid, VersionServes.
+    Production takes a request, of which approvers are notified, or the grant of another's request. A version with a
+    pending request has `requested_at` and no `approved_at`. Raises NotFound, Invalid, VersionServes.
     """
     actor.require("models.manage")
     if stage not in Stage.values:

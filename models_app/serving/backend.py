@@ -1,5 +1,6 @@
-"""What the serving node needs from the rest of the product, as a small protocol: PostgreSQL in production, memory in
-tests.
+"""What the serving node needs from the rest of the product, as a small protocol.
+
+PostgreSQL implements it in production, memory in tests.
 """
 
 from __future__ import annotations

@@ -99,8 +99,9 @@ class Member(ApiView):
 
     @extend_schema(parameters=[JOBS, KEYS], responses={200: DepartureSerializer, 204: None})
     def delete(self, request: Request, user_id: UUID) -> Response:
-        """End the membership and revoke all credentials that descend from it; 200 if something is left behind, else
-        204.
+        """End the membership and revoke all credentials that descend from it.
+
+        200 if something is left behind, else 204.
         """
         jobs, keys = (request.query_params.get(name) for name in ("jobs", "endpoint_keys"))
         left = members.remove_member(

@@ -31,8 +31,9 @@ def register(target_type: str, seen: Seen, hidden: Hidden | None = None) -> None
 
 
 def withhold(actor: Actor | None, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the entries: those about hidden objects without label, changes and reason, and those that mention hidden
-    ones without the latter two.
+    """Return the entries with hidden objects removed.
+
+    Entries about hidden objects lose label, changes and reason; those that mention hidden ones lose the latter two.
     """
     if actor is None or actor.kind == "system":
         return rows

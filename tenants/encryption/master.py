@@ -89,10 +89,10 @@ def given() -> MasterKey:
 
 
 def master_key(key_id: str) -> MasterKey:
-    """Return the master key of a fingerprint: the given one, its predecessor, or the current content of
-    EXCHEQUER_MASTER_KEY_FILE.
+    """Return the master key of a fingerprint.
 
-    The file is read again, so that a rotation on this machine needs no restart. Raises KeyUnavailable.
+    It is the given one, its predecessor, or the current content of EXCHEQUER_MASTER_KEY_FILE. The file is read again,
+    so that a rotation on this machine needs no restart. Raises KeyUnavailable.
     """
     env = settings.EXCHEQUER
     for text in (env.master_key, env.master_key_previous):

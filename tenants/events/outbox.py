@@ -60,10 +60,10 @@ def relay(wake: Callable[[UUID, UUID], None], limit: int = 200) -> int:
 
 
 def deliver(message_id: UUID, tenant_id: UUID) -> bool:
-    """Run the subscribers of one message once; return False if it was delivered before, or another process is
-    delivering it.
+    """Run the subscribers of one message once.
 
-    Raises `DeliveryFailed` after recording the error on the message; a subscriber's writes are rolled back.
+    Returns False if it was delivered before, or another process is delivering it. Raises `DeliveryFailed` after
+    recording the error on the message; a subscriber's writes are rolled back.
     """
     try:
         with tenant_scope(tenant_id):

@@ -97,10 +97,10 @@ def create_api_key(
 
 @operation(KEY_REVOKED)
 def revoke_api_key(*, actor: Actor, key_id: UUID) -> dict[str, list[str]]:
-    """Revoke a key and all that descends from it, effective with the next request; return the ids of the descendants by
-    kind.
+    """Revoke a key and all that descends from it, effective with the next request.
 
-    Nobody can revoke a key with more permissions than their own. Raises NotFound, PermissionDenied.
+    Returns the ids of the descendants by kind. Nobody can revoke a key with more permissions than their own. Raises
+    NotFound, PermissionDenied.
     """
     actor.require("apikeys.manage")
     row = ApiKey.objects.select_for_update(no_key=True).filter(id=key_id).first()

@@ -64,8 +64,9 @@ def tenant_id_for(user_id: UUID, slug: str) -> UUID | None:
 
 
 def member_actor(request: HttpRequest, user: Any, tenant_id: UUID) -> tuple[Actor, Tenant] | None:
-    """Return the actor for a person in a tenant, and the tenant, read again for each request; None without a
-    membership.
+    """Return the actor for a person in a tenant, and the tenant; None without a membership.
+
+    Both are read again for each request.
     """
     with tenant_scope(tenant_id):
         membership = Membership.objects.select_related("tenant").filter(user_id=user.id).first()

@@ -145,8 +145,9 @@ def locked_creator(*, parent_key_id: UUID | None, membership_id: UUID | None) ->
 
 
 def person_of(actor: Actor) -> UUID | None:
-    """Return the person responsible for an action: for a key its creator, or that of the first key above it with a
-    known person.
+    """Return the person responsible for an action.
+
+    For a key that is its creator, or that of the first key above it with a known person.
     """
     row_id = actor.id
     while actor.kind == "api_key" and row_id is not None:

@@ -19,8 +19,9 @@ class NoAccount(NotFound):
 
 
 def grant(email: str, *, password: str | None = None) -> bool:
-    """Make an account an operator, created with `password` if missing (control role); return False if it already is
-    one.
+    """Make an account an operator; create it with `password` if missing.
+
+    Runs as the control role. Returns False if it already is an operator.
     """
     return _set(find_or_create_user(email=email, password=password) if password else _known(email), True)
 

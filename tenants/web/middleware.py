@@ -35,8 +35,9 @@ LOG_IN_HEADER = "X-Exchequer-Log-In"
 
 
 class RequestContextMiddleware:
-    """Gives every request an id shared by its logs, audit entries and errors; returns 503 if the database is
-    unreachable.
+    """Gives every request an id shared by its logs, audit entries and errors.
+
+    Returns 503 if the database is unreachable.
     """
 
     def __init__(self, get_response: GetResponse) -> None:

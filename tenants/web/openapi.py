@@ -150,8 +150,9 @@ def describe_idempotency(result: dict[str, Any], generator: Any, request: Any, p
 
 
 def describe_operations(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """Give every API operation a summary, the first sentence of its description, and its scope; begin with a quick
-    start. A hook of drf-spectacular.
+    """Give every API operation a summary and its scope; begin with a quick start.
+
+    A hook of drf-spectacular. The summary is the first sentence of the description.
     """
     host = request.build_absolute_uri("/").rstrip("/") if request else settings.EXCHEQUER.effective_public_url
     result["info"]["description"] += "\n\n" + QUICK_START.replace("{host}", host)

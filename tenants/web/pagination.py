@@ -30,8 +30,9 @@ EXPORT_LIMIT = 50_000
 
 
 def cell(value: Any) -> Any:
-    """Return a value as a CSV cell: numbers stay numbers; text that a spreadsheet would execute gets a leading
-    apostrophe.
+    """Return a value as a CSV cell.
+
+    Numbers stay numbers; text that a spreadsheet would execute gets a leading apostrophe.
     """
     if value is None:
         return ""

@@ -1,8 +1,7 @@
-"""The served OpenAPI document against the real WSGI application: generated requests of every operation, valid and
-invalid.
+"""The served OpenAPI document against the real WSGI application.
 
-Every response is one that the document names: no 5xx, and nothing of another tenant. New routes are included
-automatically.
+Requests of every operation are generated, valid and invalid. Every response is one that the document names: no 5xx,
+and nothing of another tenant. New routes are included automatically.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""The one list of pages, shared by axe tests, policy tests and screenshots, so that no screenshot shows an untested
-page.
+"""The one list of pages, shared by accessibility tests, policy tests and screenshots.
+
+So no screenshot shows an untested page.
 """
 
 from __future__ import annotations

@@ -56,9 +56,7 @@ def look(watched: Watched, spec: PageSpec, url: str, words: str) -> list[str]:
 
 
 def on_a_phone(page: Page) -> list[str]:
-    """Return the faults on a narrow screen: a page that scrolls sideways, unreadable chart text, a table that scrolls
-    sideways.
-    """
+    """Return the faults on a narrow screen: sideways scrolling of page or table, unreadable chart text."""
     page.set_viewport_size(PHONE)
     for _ in range(REDRAWS):  # Dash charts and tables follow their frame a moment later
         width, letters, sideways = page.evaluate(

@@ -139,8 +139,9 @@ def make_key(page: Page) -> str:
 
 
 def call(clinic: Stack, key: str, truth: list[Any]) -> list[dict[str, Any]]:
-    """Predict the whole table over HTTP, and send refused requests; return the predictions, which equal the model's
-    own.
+    """Predict the whole table over HTTP, and send refused requests; return the predictions.
+
+    They equal the model's own.
     """
     url, answers = f"http://{node_of(clinic)}/v1/models/{ENDPOINT}:predict", []
     headers = {"Authorization": f"Bearer {key}"}

@@ -1,5 +1,6 @@
-"""`manage.py seed_demo --tenants 3 --days 60 --seed 7`: organisations with weeks of history, through the real
-operations.
+"""`manage.py seed_demo --tenants 3 --days 60 --seed 7`: load the demo.
+
+Organisations with weeks of history, made through the real operations.
 """
 
 from __future__ import annotations

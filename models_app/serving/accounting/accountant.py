@@ -153,8 +153,9 @@ class UsageAccountant:
                 balance.refused("unavailable", asked_at)
 
     def _note(self, order: EndpointSpec) -> None:
-        """Record on disk that this boot holds money for an endpoint, before it does, so that the next boot can release
-        it.
+        """Record on disk that this boot holds money for an endpoint.
+
+        This precedes the hold, so that the next boot can release it.
         """
         path = self._folder / f"{self._spool.boot}.slices"
         line = f"{order.tenant_id} {order.endpoint_id}\n"

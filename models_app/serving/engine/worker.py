@@ -206,8 +206,9 @@ class Worker:
         return False
 
     def _fits(self, call: Call, size: int) -> bool:
-        """Count the size of a response against its key until it is read; a response over the limit is refused and not
-        charged.
+        """Count the size of a response against its key until it is read.
+
+        A response over the limit is refused and not charged.
         """
         try:
             call.hold(size)

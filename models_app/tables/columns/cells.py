@@ -46,8 +46,9 @@ class Odd(ValueError):
 
 
 def plain_name(name: str) -> str:
-    """Return a column's name with single plain blanks and no zero-width characters, the form in which names are
-    compared.
+    """Return a column's name in the form in which names are compared.
+
+    It has single plain blanks and no zero-width characters.
     """
     return " ".join(re.sub("[\u200b\u2060\ufeff]", "", name).strip(BLANKS).split())
 

@@ -31,8 +31,7 @@ def trim(raw: pa.Array) -> pa.Array:
 
 
 def convert(raw: pa.Array, contract: Contract, kind: pa.DataType | None = None) -> tuple[pa.Array, int]:
-    """Return a text column as values of the contract's type, and the number of cells of another type, which become
-    null.
+    """Return a text column as values of the contract's type, and the number of unfit cells, which become null.
 
     `kind`: the Arrow type to store, int64 for whole numbers, a timestamp with a zone for zoned ones.
     """

@@ -56,8 +56,9 @@ def of_decision(one: Decision) -> pa.DataType:
 
 
 def as_read(one: Decision) -> bool:
-    """Return whether the cells as written are stored beside the values, because they hold more that a later reader may
-    need.
+    """Return whether the cells as written are stored beside the values.
+
+    They are if they hold more that a later reader may need.
     """
     contract = one.contract
     if contract.type == kinds.DATETIME and contract.date != DATES[0]:

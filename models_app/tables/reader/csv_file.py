@@ -97,8 +97,7 @@ def open_csv(
 
 
 def _raw_batches(path: Path, shape: dialect.Dialect, left_out: Counter[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Yield the rows as text, without comments, repeated headers, and the empty rows that spreadsheets leave at the
-    end.
+    """Yield the rows as text, without comments, repeated headers, and empty rows at the end.
 
     A comment starts with the comment sign and has fewer values than a row. `left_out` counts comments and headers.
     """

@@ -49,8 +49,9 @@ def _telling(path: Path) -> bytes:
 
 
 def _western(text: str) -> bool:
-    """Return whether a text is plausible Windows-1252: its letters stand alone among others, its signs not inside
-    words.
+    """Return whether a text is plausible Windows-1252.
+
+    It is if its letters stand alone among others and its signs are not inside words.
     """
     foreign = re.findall(r"[^\x00-\x7f]+", text)
     if not foreign or any(sign not in _LETTERS and sign not in _SIGNS for run in foreign for sign in run):

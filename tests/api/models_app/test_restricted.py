@@ -1,5 +1,6 @@
-"""Objects made from a restricted dataset, requested in every way by people who may see the dataset and by people who
-may not.
+"""Objects made from a restricted dataset, requested in every way.
+
+The requests come from people who may see the dataset and from people who may not.
 """
 
 from __future__ import annotations

@@ -43,10 +43,10 @@ def warm_up() -> None:
 
 
 def run(context: Context) -> None:
-    """Predict `in/data.parquet` with the model in `in/`; write predictions.parquet, predictions.csv and result.json to
-    `out/`.
+    """Predict `in/data.parquet` with the model in `in/`; write the results to `out/`.
 
-    Raises InputError if the table does not fit the model, before the first row; StopRequested on request.
+    The results are predictions.parquet, predictions.csv and result.json. Raises InputError if the table does not fit
+    the model, before the first row; StopRequested on request.
     """
     signature = json.loads((context.inputs / "signature.json").read_text(encoding="utf-8"))
     predictor = Predictor(signature, load_file(context.inputs / "model.safetensors"), context.device)

@@ -36,8 +36,9 @@ class _NotPlain(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows by column: `numbers` float64 [rows, number columns], NaN for missing; `words` one list per categorical
-    column.
+    """Rows of a request, by column.
+
+    `numbers`: float64 [rows, number columns], NaN for missing; `words`: one list per categorical column.
     """
 
     rows: int

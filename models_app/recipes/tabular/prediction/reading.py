@@ -37,10 +37,9 @@ def contract_of(feature: Feature) -> Contract:
 def values_of(
     feature: Feature, stored: StoredColumn, typed: pa.Array, raw: pa.Array | None
 ) -> tuple[Floats | Strings, int]:
-    """Return a feature's values from a batch of a stored column, and the number of cells of another type, which are
-    missing.
+    """Return a feature's values from a batch of a stored column, and the number of unfit cells.
 
-    `raw`: the cells as written, if the table keeps them.
+    Unfit cells have another type and are missing. `raw`: the cells as written, if the table keeps them.
     """
     contract = contract_of(feature)
     written = raw if raw is not None else typed
@@ -70,10 +69,10 @@ def values_of(
 
 
 def as_in_training(used: Sequence[tuple[Feature, StoredColumn]]) -> list[tuple[Feature, StoredColumn]]:
-    """Return columns with only their own evidence, if no column of the same kind is itself written differently than in
-    training.
+    """Return columns with only their own evidence, unless one of the same kind changed its notation.
 
-    Evidence from neighbouring columns counts only in a file unlike the training's.
+    Changed means: is itself written differently than in training. Evidence from neighbouring columns counts only in a file unlike the
+    training's.
     """
     unlike = {feature.kind for feature, one in used if _is_unlike(feature, one)}
     return [(feature, one if feature.kind in unlike else _alone(one, feature.kind)) for feature, one in used]
@@ -100,9 +99,7 @@ def _otherwise(contract: Contract, stored: StoredColumn) -> bool:
 
 
 def own_notation(feature: Feature, stored: StoredColumn) -> str:
-    """Return the table's notation of numbers or dates if it differs from the model's and has enough evidence; else
-    empty.
-    """
+    """Return the table's notation of numbers or dates if it clearly differs from the model's; else empty."""
     contract, said = contract_of(feature), stored.clear.get(feature.kind, "")
     held = {kinds.NUMERIC: contract.number, kinds.DATETIME: contract.date}.get(feature.kind, said)
     # Whole numbers, and dates that start with the year, are written the same in every notation.
