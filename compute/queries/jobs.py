@@ -150,18 +150,17 @@ def attempts(job_id: UUID) -> list[AttemptRow]:
 def logs_after(job_id: UUID, after: int = 0, limit: int = 500) -> list[LogLine]:
     """Return up to `limit` log lines after a position, in order. Raises NotFound."""
     _must_exist(job_id)
-    rows = JobLog.objects.filter(job_id=job_id, position__gt=after).order_by("position")
-    return [LogLine(*row) for row in rows.values_list("position", "at", "token", "line")[:limit]]
+    return _log_lines(JobLog.objects.filter(job_id=job_id, position__gt=after).order_by("position")[:limit])
 
 
 def last_log_lines(job_id: UUID, limit: int = 20) -> list[LogLine]:
     """Return the last `limit` log lines in order, which a failed job's page shows first."""
-    rows = (
-        JobLog.objects.filter(job__in=visible_jobs().filter(id=job_id))
-        .order_by("-position")
-        .values_list("position", "at", "token", "line")[:limit]
-    )
-    return [LogLine(*row) for row in reversed(rows)]
+    newest = JobLog.objects.filter(job__in=visible_jobs().filter(id=job_id)).order_by("-position")[:limit]
+    return _log_lines(reversed(list(newest)))
+
+
+def _log_lines(rows: Iterable[JobLog]) -> list[LogLine]:
+    return [LogLine(position=row.position, at=row.at, attempt=row.token, line=row.line) for row in rows]
 
 
 def metrics(job_id: UUID, after_step: int = -1, limit: int = 5000) -> list[MetricPoint]:

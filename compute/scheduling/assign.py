@@ -129,17 +129,21 @@ def _assign(*, actor: Actor, choice: policy.Assignment) -> Dispatch | None:
     )
     if job.token == 1:
         publish(JobStarted(tenant_id=job.tenant_id, job_id=job.id))
-    return Dispatch(job.tenant_id, attempt_id, job.token, device.node.name)
+    return Dispatch(tenant_id=job.tenant_id, attempt_id=attempt_id, token=job.token, node=device.node.name)
 
 
 def unclaimed() -> list[Dispatch]:
     """Return wake-ups for assigned attempts still unclaimed since the last one, and record that they are sent again."""
     again = DatabaseNow() - timedelta(seconds=min(settings.EXCHEQUER.sweep_s, settings.EXCHEQUER.lease_s))
     with transaction.atomic(), all_tenants("the controller sends wake-ups for every tenant"):
-        rows = Attempt.objects.filter(state=AttemptState.ASSIGNED, rung_at__lt=again).select_for_update(
-            skip_locked=True, of=("self",), no_key=True
+        rows = (
+            Attempt.objects.filter(state=AttemptState.ASSIGNED, rung_at__lt=again)
+            .select_related("node")
+            .select_for_update(skip_locked=True, of=("self",), no_key=True)
         )
-        dispatches = [Dispatch(*row) for row in rows.values_list("tenant_id", "id", "token", "node__name")]
+        dispatches = [
+            Dispatch(tenant_id=row.tenant_id, attempt_id=row.id, token=row.token, node=row.node.name) for row in rows
+        ]
         Attempt.objects.filter(id__in=[dispatch.attempt_id for dispatch in dispatches]).update(rung_at=DatabaseNow())
     return dispatches
 
