@@ -21,7 +21,7 @@ from tenants.clock import now
 from tenants.errors import Invalid
 from tenants.parsing import parse_moment, parse_uuid, parse_whole
 from tenants.web.openapi import page_of
-from tenants.web.pagination import LIMIT, PAGE
+from tenants.web.pagination import PAGE, whole
 from tenants.web.views import ApiView
 
 AFTER = OpenApiParameter("after", int, description="Only what comes after this position or step.")
@@ -163,11 +163,12 @@ class JobLogs(ApiView):
 
     permissions = {"GET": "jobs.view"}
 
-    @extend_schema(parameters=[AFTER, LIMIT], responses=page_of(serializers.LogSerializer))
+    @extend_schema(parameters=[AFTER, *PAGE], responses=page_of(serializers.LogSerializer))
     def get(self, request: Request, job_id: UUID) -> Response:
         """Return log lines in order; poll with `after` = the last position while the job runs."""
-        lines = queries.logs_after(job_id, after=_whole(request, "after", 0), limit=self.page_size() * 10)
-        return self.whole(lines, serializers.LogSerializer)
+        after = self.before(whole) or _whole(request, "after", 0)
+        lines = queries.logs_after(job_id, after=after, limit=self.page_size() + 1)
+        return self.paginated(lines, serializers.LogSerializer, lambda line: [line.position])
 
 
 class JobMetrics(ApiView):

@@ -12,7 +12,9 @@ from django.test import Client
 from compute.devices.base import Found
 from compute.fleet import nodes
 from compute.jobs.repricing import grace_s
+from compute.models import JobLog
 from tenants import quotas
+from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.api.objects import one_of_everything
 from tests.fakes.runner import kind
@@ -80,6 +82,21 @@ def test_a_job_is_shown_as_the_contract_says(api: Api) -> None:
     assert shown["max_cost"] == {"amount": "0.004000", "currency": "EUR"}
     assert api.get(f"/jobs/{made['id']}/logs/?after=0").json() == {"results": [], "next": None}
     assert api.get(f"/jobs/{made['id']}/metrics/").json() == {"results": [], "next": None}
+
+
+def test_the_log_is_paged_by_its_limit_and_continues_after_a_position(api: Api) -> None:
+    job_id = api.post("/jobs/", ORDER).json()["id"]
+    with tenant_scope(api.tenant.id):
+        JobLog.objects.bulk_create(JobLog(job_id=job_id, token=1, position=at, line=str(at)) for at in range(1, 61))
+    page = api.get(f"/jobs/{job_id}/logs/?limit=40").json()
+    following = api.get(page["next"].split("/api/v1")[1]).json()
+    assert [[row["line"] for row in one["results"]] for one in (page, following)] == [
+        [str(at) for at in range(1, 41)],
+        [str(at) for at in range(41, 61)],
+    ]
+    assert following["next"] is None
+    assert len(api.get(f"/jobs/{job_id}/logs/").json()["results"]) == 50
+    assert [row["line"] for row in api.get(f"/jobs/{job_id}/logs/?after=58").json()["results"]] == ["59", "60"]
 
 
 def test_a_list_is_filtered_and_paged_newest_first(api: Api) -> None:
