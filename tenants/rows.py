@@ -1,4 +1,4 @@
-"""Rows of plain SQL by the names of their columns: what stands third today stands fourth once somebody adds a column."""
+"""Rows of plain SQL by the names of their columns, so that a new column shifts no other."""
 
 from collections import namedtuple
 from functools import lru_cache
@@ -10,19 +10,13 @@ T = TypeVar("T")
 
 
 def named_rows(cursor: CursorWrapper) -> list[Any]:
-    """Return what a cursor has left as named tuples. Raises ValueError where two columns have one name, or a column none."""
+    """Return the remaining rows of a cursor as named tuples. Raises ValueError unless every column has its own name."""
     row = _row(*(column[0] for column in cursor.description))
     return [row._make(values) for values in cursor.fetchall()]
 
 
-def named_row(cursor: CursorWrapper) -> Any:
-    """Return the one row of a cursor as a named tuple. Raises ValueError for none or several."""
-    (row,) = named_rows(cursor)
-    return row
-
-
 def rows_as(kind: type[T], cursor: CursorWrapper) -> list[T]:
-    """Return what a cursor has left as objects of a class whose fields the columns name."""
+    """Return the remaining rows of a cursor as objects of a class with fields of the columns' names."""
     names = [column[0] for column in cursor.description]
     return [kind(**dict(zip(names, values, strict=True))) for values in cursor.fetchall()]
 
