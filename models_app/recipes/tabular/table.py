@@ -17,7 +17,7 @@ from models_app.recipes.tabular.features import Floats, Strings
 from models_app.runner_protocol import InputError
 from models_app.tables.columns.contract import Contract
 from models_app.tables.columns.convert import convert
-from models_app.tables.columns.decide import MACHINE
+from models_app.tables.columns.infer import MACHINE
 from models_app.tables.columns.kinds import MAX_CLASSES, MIN_TRAINING_ROWS
 from models_app.tables.columns.stored import RAW, StoredColumn, columns_of
 

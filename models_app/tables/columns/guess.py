@@ -1,4 +1,4 @@
-"""Inspect every cell of a text column once and count what it may be; `decide.py` draws the conclusion.
+"""Inspect every cell of a text column once and count what it may be; `infer.py` draws the conclusion.
 
 Arrow counts plain numbers. Other distinct words are kept with their counts and first rows; beyond a limit, only their
 most frequent forms are counted.

@@ -17,6 +17,7 @@ from models_app.tables.columns.contract import Contract
 from models_app.tables.columns.convert import convert, without
 from models_app.tables.columns.decide import Decision
 from models_app.tables.columns.guess import ColumnGuess
+from models_app.tables.columns.infer import text_kind
 from models_app.tables.columns.stored import Cells, as_read, of_decision
 
 LARGEST = 2**63 - 1
@@ -144,5 +145,5 @@ def _kind(one: TypedGuess) -> str:
     if pa.types.is_timestamp(one.type):
         return kinds.DATETIME
     if pa.types.is_uint64(one.type) and one.large:
-        return by_evidence.text_kind(len(one.different), one.values)
+        return text_kind(len(one.different), one.values)
     return kinds.NUMERIC
