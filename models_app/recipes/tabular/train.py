@@ -8,20 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models_app.recipes import base
-from models_app.recipes.tabular import checkpoint, metrics, preparation, table, training_log
+from models_app.recipes.tabular import checkpoint, preparation, table, training_log
 from models_app.recipes.tabular.features import Feature, encode, widths
-from models_app.recipes.tabular.importance import Inputs, importance
 from models_app.recipes.tabular.network import TabularNet
-from models_app.recipes.tabular.reference import reference
+from models_app.recipes.tabular.outcome import write_outcome
 from models_app.recipes.tabular.spec import steps_of
-from models_app.runner_protocol import Context, InputError, StopRequested, counted, note, write_json
+from models_app.runner_protocol import Context, InputError, StopRequested, counted, note
 
-SIGNATURE_FORMAT = 1
 MIN_GAIN = 1e-4
 DEFAULT_CHECKPOINT_S = 5.0
 SAVING_SHARE = 0.05
@@ -65,7 +61,7 @@ def run(context: Context) -> None:
     training.journal.read(data, parts, task=recipe.task, used=len(features), ignored=ignored)
     training.resume()
     training.fit()
-    training.finish(ignored)
+    write_outcome(training, ignored)
 
 
 class Training:
@@ -171,40 +167,6 @@ class Training:
             note(f"all {epochs} epochs done; {training_log.best(self.at)}")
         self.net.load_state_dict(self.best)
 
-    def finish(self, ignored: list[dict[str, str]]) -> None:
-        """Evaluate the best network on the test rows and write the files that the parent collects."""
-        self.context.report.progress("measuring", self.at.epoch, self.params["epochs"], 0.0)
-        out = self.context.out
-        measured, held = (self._measure(self._predict(part), part) for part in (self.parts.test, self.parts.validation))
-        inputs, seed = Inputs(self.features, self.numeric, self.codes), self.params["seed"]
-        measured["importance"] = importance(inputs, self.parts.test, net=self.net, figures=self._measure, seed=seed)
-        note(f"validation: {training_log.figures(held)}")
-        note(f"held-out test: {training_log.figures(measured)}")
-        save_file(
-            {name: value.detach().cpu().contiguous() for name, value in self.net.state_dict().items()},
-            out / "model.safetensors",
-        )
-        write_json(out / "signature.json", self._signature(ignored))
-        rows = {part: int(getattr(self.parts, part).size) for part in ("train", "validation", "test")}
-        write_json(
-            out / "result.json",
-            {
-                "metrics": measured,
-                "validation": held,
-                "rows": {**rows, "without_target": self.data.dropped_rows},
-                "epochs": self.at.epoch,
-                "best_epoch": self.at.best_epoch + 1,
-                "stopped_early": self.at.waited >= self.params["patience"],
-                "ignored_columns": ignored,
-                "baseline": self._reference(),
-                "files": ["model.safetensors", "signature.json"],
-            },
-        )
-        self.context.report.metric(
-            self.at.epoch + 1, {f"test_{name}": value for name, value in measured.items() if isinstance(value, float)}
-        )
-        note(f"wrote model.safetensors, {(out / 'model.safetensors').stat().st_size:,} bytes, and its signature")
-
     def save(self) -> None:
         """Write a checkpoint and report it to the supervisor."""
         began = time.monotonic()
@@ -236,7 +198,7 @@ class Training:
         return found if self.data.target.classes else found.squeeze(1)
 
     def _close_epoch(self) -> dict[str, float]:
-        held = self._predict(self.parts.validation)
+        held = self.predict(self.parts.validation)
         goal = self.goal[torch.from_numpy(self.parts.validation).to(self.device)]
         with torch.no_grad():
             held_loss = float(self.loss(held, goal))
@@ -254,21 +216,12 @@ class Training:
         self.at = dataclasses.replace(self.at, epoch=self.at.epoch + 1, batch=0, loss_sum=0.0, loss_rows=0)
         return values
 
-    def _predict(self, rows: table.Rows) -> Tensor:  # rows int64 [n] -> as `_outputs`, for all n
+    def predict(self, rows: table.Rows) -> Tensor:
+        """Return the outputs for `rows` int64 [n], as `_outputs` does, without gradients."""
         self.net.eval()
         with torch.no_grad():
             found = [self._outputs(chunk) for chunk in torch.split(torch.from_numpy(rows).to(self.device), 65536)]
         return torch.cat(found)
-
-    def _reference(self) -> dict[str, Any]:
-        unlearnt = self._predict(np.concatenate([self.parts.validation, self.parts.test])).double().cpu().numpy()
-        return reference(self.features, self.data, unlearnt, mean=self.mean, scale=self.scale)
-
-    def _measure(self, found: Tensor, rows: table.Rows) -> dict[str, Any]:  # `found` as `_predict` returns
-        targets: NDArray[Any] = self.data.target.values[rows]
-        if self.data.target.classes:
-            return metrics.classification(torch.softmax(found.double(), dim=1).cpu().numpy(), targets)
-        return metrics.regression(found.double().cpu().numpy().reshape(-1) * self.scale + self.mean, targets)
 
     def _pause_or_save(self) -> None:
         if self.context.stopping():
@@ -281,17 +234,3 @@ class Training:
             raise StopRequested
         if time.monotonic() - self.saved_at >= self.every_s:
             self.save()
-
-    def _signature(self, ignored: list[dict[str, str]]) -> dict[str, Any]:
-        target = self.data.target
-        return {
-            "format": SIGNATURE_FORMAT,
-            "recipe": self.recipe.id,
-            "recipe_version": self.recipe.version,
-            "task": self.recipe.task,
-            "inputs": [feature.to_json() for feature in self.features],
-            "target": {"name": target.name, "kind": target.kind, "mean": self.mean, "scale": self.scale},
-            "classes": list(target.classes),
-            "unused": [one["name"] for one in ignored],
-            "network": self.net.shape,
-        }
