@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from django.conf import settings
 from django.db import connection
 
-from compute import kinds, limits, procfs
+from compute import kinds, limits
 from compute.agent import exit_codes
 from compute.agent.checkpoints import CheckpointUploader
 from compute.agent.heartbeat import AWAY, HeartbeatSender, beside
-from compute.devices.base import DeviceLost, Sampler
+from compute.agent.observer import ChildObserver
+from compute.devices.base import Sampler
 from compute.leases import leases
 from compute.models import Outcome
-from compute.sandbox import excess, protocol, sandbox, workdirs
+from compute.sandbox import sandbox, workdirs
 from compute.sandbox.process import Child
 from tenants.errors import ExchequerError, Unavailable
 
@@ -43,22 +43,15 @@ class AttemptSupervisor:
         self.mine = mine
         self.log = log.bind(job=str(mine.job.id), attempt=str(mine.attempt_id), fencing=mine.token)
         self._kind = kinds.get(mine.job.kind)
-        self._sampler = sampler
         self._workdir = home / str(mine.attempt_id)
         self._heartbeat = HeartbeatSender(mine)
         self._stopping = threading.Event()
         self._child: Child | None = None
-        self._progress: dict[str, Any] = {"phase": "starting"}
-        self._line = 0
-        self._fault = protocol.Fault("", "")
         self._stop: Outcome | None = None
         self._limit = Outcome.TIME_LIMIT
         self._limit_at = float("inf")
-        self._sampled = time.monotonic()
-        self._excess = ""
-        self._opening, self._required = True, settings.EXCHEQUER.sandbox == "required"
-        self._layers: list[str] | None = None
         self._saver = CheckpointUploader(mine, self._kind, self._workdir)
+        self._observed = ChildObserver(mine, sampler, self._workdir, self._heartbeat, self._saver)
 
     def wake(self) -> None:
         """Send a heartbeat now."""
@@ -131,11 +124,11 @@ class AttemptSupervisor:
             workdir=self._workdir,
             slot=slot,
             payload=payload,
-            sandbox_required=self._required,
+            sandbox_required=self._observed.required,
         )
         self.log.info("attempt.started", group=child.group)
-        self._progress = {"phase": "running"}
-        self._heartbeat.next = self._sampled = time.monotonic()
+        self._observed.progress = {"phase": "running"}
+        self._heartbeat.next = self._observed.sampled = time.monotonic()
         self._limit_at = float("inf")
         return child
 
@@ -148,7 +141,11 @@ class AttemptSupervisor:
                 self.log.info("attempt.stopping", reason=str(self._stop))
                 kill_at = time.monotonic() + limits.STOP_GRACE_S
                 child.ask_to_stop()
-            if time.monotonic() >= kill_at or self._stop == Outcome.CANCELLED or (self._excess and self._stop is None):
+            if (
+                time.monotonic() >= kill_at
+                or self._stop == Outcome.CANCELLED
+                or (self._observed.excess and self._stop is None)
+            ):
                 child.kill()
             nearest = min(self._heartbeat.next, kill_at, self._limit_at if self._stop is None else kill_at)
             child.changed.wait(max(0.01, min(nearest - time.monotonic(), 0.25)))
@@ -158,27 +155,29 @@ class AttemptSupervisor:
         """Classify the exit, store the output, and end the attempt."""
         self._gather()
         self._saver.finish(self._heartbeat, self._gather)
-        code, slot, filtered = child.exit_code, self.mine.slot, sandbox.CALLS not in (self._layers or ())
+        seen, code, slot = self._observed, child.exit_code, self.mine.slot
+        filtered = sandbox.CALLS not in (seen.layers or ())
         if self._stop is None and self._stopping.is_set():  # stopping this worker may have signalled its children too
             self._stop = Outcome.STOPPED
         if code == -signal.SIGKILL:  # by the kernel, for memory taken between two samples
-            self._excess = self._excess or self._beyond(child, child.peak_bytes)
+            seen.check_memory_and_disk(child, child.peak_bytes)
         end = exit_codes.ChildExit(
-            code=code, stop=self._stop, excess=self._excess, fault=self._fault.message, device=slot.uuid,
-            opening=self._opening, cuda=slot.kind == "cuda", filtered=filtered)  # fmt: skip
+            code=code, stop=self._stop, excess=seen.excess, fault=seen.fault.message, device=slot.uuid,
+            opening=seen.opening, cuda=slot.kind == "cuda", filtered=filtered)  # fmt: skip
         outcome, message = exit_codes.classify(end)
-        if self._fault.message and outcome in {Outcome.CRASHED, Outcome.PLATFORM}:
-            self.log.warning("attempt.fault", code=self._fault.code, said=self._fault.message)
+        if seen.fault.message and outcome in {Outcome.CRASHED, Outcome.PLATFORM}:
+            self.log.warning("attempt.fault", code=seen.fault.code, said=seen.fault.message)
         if outcome == Outcome.SUCCEEDED:
             self._succeed(code)
         else:
             self._finish(outcome, message, code)
 
     def _succeed(self, code: int | None) -> None:
-        self._progress = {**self._progress, "phase": "storing"}
+        seen = self._observed
+        seen.progress = {**seen.progress, "phase": "storing"}
         try:
             collected = self._collect()
-            self._progress = {**self._progress, "phase": "done"}
+            seen.progress = {**seen.progress, "phase": "done"}
             if collected is None:
                 self._finish(Outcome.ARTIFACT, "The results could not be stored.", code)
             else:
@@ -241,14 +240,14 @@ class AttemptSupervisor:
         self._gather()
         if self._child is not None and not self._child.exited.is_set():
             # On each turn, not on each heartbeat: a child can start thousands of threads, and the host has a limit.
-            self._excess = self._excess or excess.of_threads(self.mine.slot, self._child.group)
+            self._observed.check_threads(self._child)
         if time.monotonic() >= self._limit_at and self._stop is None and self._child is not None:
             self._stop = self._limit
         if self._stopping.is_set() and self._stop is None:
             self._stop = Outcome.STOPPED
         if not self._heartbeat.due():
             return
-        self._sample()
+        self._observed.sample(self._child)
         renewed = self._heartbeat.renew()
         if renewed is None:
             return
@@ -258,43 +257,4 @@ class AttemptSupervisor:
             self._stop = answer.stop or self._stop
 
     def _gather(self) -> None:
-        """Move the child's reports and logs into the next heartbeat."""
-        child, beat = self._child, self._heartbeat.beat
-        if child is not None:
-            while child.said:
-                said = child.said.popleft()
-                self._opening = self._opening and protocol.still_opening(said, required=self._required)
-                if isinstance(said, protocol.Progress):
-                    self._progress = said.values
-                elif isinstance(said, protocol.Metric):
-                    beat.metrics.append(said)
-                elif isinstance(said, protocol.Fault):
-                    self._fault = said
-                elif isinstance(said, protocol.Layers):
-                    if self._layers is None:  # later reports come from the untrusted child
-                        beat.layers = self._layers = said.missing
-                else:
-                    self._saver.newest = said
-            while child.lines:
-                beat.logs.append((self._line, child.lines.popleft()))
-                self._line += 1
-            beat.elapsed, beat.began, beat.startup_s = child.elapsed(), child.began, child.startup_s
-            self._saver.look()
-        beat.progress = self._progress
-
-    def _sample(self) -> None:
-        child, slot, now = self._child, self.mine.slot, time.monotonic()
-        if child is None or child.exited.is_set():
-            return
-        try:
-            reading = self._sampler.read(slot.uuid, child.group)
-        except DeviceLost as lost:
-            self.log.warning("device.lost", error=str(lost))
-            return
-        memory = reading.memory_bytes if slot.kind == "cpu" else procfs.group_use(child.group)[1]
-        self._excess = self._excess or self._beyond(child, memory)
-        self._heartbeat.beat.samples.append(leases.Sample(now - self._sampled, reading.busy, reading.memory_bytes))
-        self._sampled = now
-
-    def _beyond(self, child: Child, memory_bytes: int) -> str:
-        return excess.of_memory_or_disk(self.mine.slot, memory_bytes, self._workdir, child.group)
+        self._observed.gather(self._child)

@@ -208,7 +208,7 @@ def test_a_child_that_starts_threads_without_end_is_stopped(workdir: Path, monke
     watcher._child = child
     monkeypatch.setattr(watcher._heartbeat, "due", lambda: False)
     watcher._watch(child)
-    killed = child.exit_code == -signal.SIGKILL and "threads" in watcher._excess
+    killed = child.exit_code == -signal.SIGKILL and "threads" in watcher._observed.excess
     refused = any("start new thread" in line for line in child.lines)
     assert killed or refused, (child.exit_code, list(child.lines))
 

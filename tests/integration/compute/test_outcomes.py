@@ -118,7 +118,7 @@ def test_a_supervisor_ends_a_child_whose_report_cannot_be_stored(
     watched = AttemptSupervisor(mine, cast(Sampler, sampler), tmp_path)
 
     def start(_: object) -> Child:
-        watched._progress = {"phase": "a\0b"}
+        watched._observed.progress = {"phase": "a\0b"}
         watched.wake()
         return cast(Child, child)
 

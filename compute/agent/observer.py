@@ -1,0 +1,90 @@
+"""Observe one child: collect its reports and log into the next heartbeat, and measure its use of resources."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import structlog
+from django.conf import settings
+
+from compute import procfs
+from compute.agent.checkpoints import CheckpointUploader
+from compute.agent.heartbeat import HeartbeatSender
+from compute.devices.base import DeviceLost, Sampler
+from compute.leases import leases
+from compute.sandbox import excess, protocol
+from compute.sandbox.process import Child
+
+log = structlog.get_logger(__name__)
+
+
+class ChildObserver:
+    """What is known of an attempt's child.
+
+    `opening`: it has not begun its work. `layers`: the sandbox layers that it reported missing. `excess`: the message
+    for a resource of which it took too much; else empty.
+    """
+
+    def __init__(
+        self, mine: leases.Claim, sampler: Sampler, workdir: Path, heartbeat: HeartbeatSender, saver: CheckpointUploader
+    ) -> None:
+        self.progress: dict[str, Any] = {"phase": "starting"}
+        self.fault = protocol.Fault("", "")
+        self.opening, self.required = True, settings.EXCHEQUER.sandbox == "required"
+        self.layers: list[str] | None = None
+        self.excess = ""
+        self.sampled = time.monotonic()
+        self._mine, self._sampler, self._workdir = mine, sampler, workdir
+        self._log = log.bind(job=str(mine.job.id), attempt=str(mine.attempt_id), fencing=mine.token)
+        self._heartbeat, self._saver = heartbeat, saver
+        self._line = 0
+
+    def gather(self, child: Child | None) -> None:
+        """Move the child's reports and log lines into the next heartbeat. Raises Fenced."""
+        beat = self._heartbeat.beat
+        if child is not None:
+            while child.said:
+                said = child.said.popleft()
+                self.opening = self.opening and protocol.still_opening(said, required=self.required)
+                if isinstance(said, protocol.Progress):
+                    self.progress = said.values
+                elif isinstance(said, protocol.Metric):
+                    beat.metrics.append(said)
+                elif isinstance(said, protocol.Fault):
+                    self.fault = said
+                elif isinstance(said, protocol.Layers):
+                    if self.layers is None:  # later reports come from the untrusted child
+                        beat.layers = self.layers = said.missing
+                else:
+                    self._saver.newest = said
+            while child.lines:
+                beat.logs.append((self._line, child.lines.popleft()))
+                self._line += 1
+            beat.elapsed, beat.began, beat.startup_s = child.elapsed(), child.began, child.startup_s
+            self._saver.look()
+        beat.progress = self.progress
+
+    def sample(self, child: Child | None) -> None:
+        """Add a sample of the device to the next heartbeat, and check memory and disk."""
+        slot, now = self._mine.slot, time.monotonic()
+        if child is None or child.exited.is_set():
+            return
+        try:
+            reading = self._sampler.read(slot.uuid, child.group)
+        except DeviceLost as lost:
+            self._log.warning("device.lost", error=str(lost))
+            return
+        memory = reading.memory_bytes if slot.kind == "cpu" else procfs.group_use(child.group)[1]
+        self.check_memory_and_disk(child, memory)
+        self._heartbeat.beat.samples.append(leases.Sample(now - self.sampled, reading.busy, reading.memory_bytes))
+        self.sampled = now
+
+    def check_threads(self, child: Child) -> None:
+        """Record too many threads in `excess`."""
+        self.excess = self.excess or excess.of_threads(self._mine.slot, child.group)
+
+    def check_memory_and_disk(self, child: Child, memory_bytes: int) -> None:
+        """Record too much memory or disk in `excess`."""
+        self.excess = self.excess or excess.of_memory_or_disk(self._mine.slot, memory_bytes, self._workdir, child.group)
