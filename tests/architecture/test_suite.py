@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import os
 import re
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests import conftest
+from tests.support.servers import kept_data
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -50,3 +53,41 @@ def test_the_quick_run_takes_rules_units_permissions_and_main_paths_of_every_app
         if not re.search(rf"services|nightly|\b(s3|{'|'.join(conftest.BEYOND_THE_DATABASE)})\b", path.read_text())
     }
     assert {"billing", "compute", "dashboards", "models_app", "tenants"} <= whole
+
+
+def test_kept_data_are_of_these_migrations_models_and_roles() -> None:
+    made_of = {str(path.relative_to(ROOT)) for path in kept_data.sources()}
+    assert {f"{app}/migrations/0001_initial.py" for app in ("tenants", "billing", "compute", "models_app")} <= made_of
+    assert {"deploy/roles.sql", "config/settings.py", "compute/models/jobs.py"} <= made_of
+    assert {"tenants/isolation/rls.py", "tests/support/servers/services.py"} <= made_of, "what those import"
+    assert not any(path.startswith(".venv") for path in made_of), "packages count by their versions"
+
+
+def test_a_changed_migration_and_another_day_make_the_data_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migration = tmp_path / "0001_initial.py"
+    monkeypatch.setattr(kept_data, "sources", lambda: {migration})
+    migration.write_text("operations = []\n")
+    before = kept_data.digest()
+    assert kept_data.digest() == before
+    migration.write_text("operations = [1]\n")
+    assert kept_data.digest() != before
+    migration.write_text("operations = []\n")
+    monkeypatch.setattr(kept_data, "datetime", SimpleNamespace(now=lambda zone: datetime(2030, 1, 1, tzinfo=zone)))
+    assert kept_data.digest() != before
+
+
+def test_only_the_data_used_last_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_data, "FOLDER", tmp_path / "kept")
+    data = tmp_path / "data"
+    data.mkdir()
+    for number in range(3):
+        monkeypatch.setattr(kept_data, "digest", f"state{number}".__str__)
+        (data / "PG_VERSION").write_text(str(number))
+        kept_data.keep(data)
+        os.utime(tmp_path / "kept" / f"state{number}", (number, number))
+    for number, is_kept in enumerate((False, True, True)):
+        monkeypatch.setattr(kept_data, "digest", f"state{number}".__str__)
+        assert kept_data.restore(tmp_path / f"copy{number}") == is_kept
+    assert (tmp_path / "copy2" / "PG_VERSION").read_text() == "2"

@@ -12,6 +12,7 @@ from django.db import connections
 from psycopg import sql
 
 from deploy.local.postgres import Cluster
+from tests.support.servers import kept_data
 from tests.support.servers.services import PASSWORDS, TEST_ROLE, Session
 
 TEMPLATE = "exchequer_template"
@@ -77,8 +78,8 @@ $make$;
 
 def provide(session: Session, worker: str) -> str:
     """Make the database of one worker from the migrated template; return its name."""
-    cluster = session.start_cluster()
-    session.once("template", lambda: _make_template(cluster))
+    cluster = session.cluster
+    session.once("postgres", lambda: _start(session))
     name = f"exchequer_{worker}"
     with session.lock("copy"), cluster.superuser("postgres") as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
@@ -91,7 +92,22 @@ def provide(session: Session, worker: str) -> str:
     return name
 
 
-def _make_template(cluster: Cluster) -> bool:
+def _start(session: Session) -> bool:
+    """Start the server with roles and a migrated template: those of an earlier session, or new ones to keep for the next."""
+    cluster = session.cluster
+    cluster.folder.mkdir(exist_ok=True)
+    restored = kept_data.restore(cluster.data)
+    session.start_cluster()
+    if not restored:
+        session.make_roles()
+        _make_template(cluster)
+        session.stop_cluster()
+        kept_data.keep(cluster.data)
+        session.start_cluster()
+    return restored
+
+
+def _make_template(cluster: Cluster) -> None:
     with cluster.superuser("postgres") as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)")
         copy_database(connection, TEMPLATE, "template1")
@@ -100,7 +116,6 @@ def _make_template(cluster: Cluster) -> bool:
         call_command("migrate", verbosity=0, interactive=False)
     with cluster.superuser(TEMPLATE) as connection:
         connection.execute(RESET)
-    return True
 
 
 def copy_database(connection: psycopg.Connection, name: str, template: str) -> None:

@@ -77,31 +77,33 @@ class Session:
         """Return the lock that guards the start of one service."""
         return FileLock(self.folder / f"{name}.lock")
 
-    def start_cluster(self) -> Cluster:
-        """Start PostgreSQL once, with the roles and the login role of the tests."""
+    def start_cluster(self) -> None:
+        """Start PostgreSQL and wait until it answers."""
+        self.cluster.prepare()
+        account = self.cluster.account
+        user = (account.uid, account.gid) if os.geteuid() == 0 else None
+        self.keep("postgres", self.cluster.command(), user=user)
+        self.cluster.wait_ready()
 
-        def make() -> bool:
-            self.cluster.prepare()
-            account = self.cluster.account
-            self.keep(
-                "postgres", self.cluster.command(), user=(account.uid, account.gid) if os.geteuid() == 0 else None
-            )
-            self.cluster.wait_ready()
-            with self.cluster.superuser("postgres") as connection:
-                connection.execute(f"CREATE ROLE {TEST_ROLE} LOGIN NOINHERIT NOSUPERUSER NOBYPASSRLS")
-                connection.execute(f"CREATE ROLE {BYPASSING_ROLE} LOGIN BYPASSRLS")
-                connection.execute(f"CREATE ROLE {GROUPED_ROLE} LOGIN")
-            self.cluster.provision()
-            with self.cluster.superuser("postgres") as connection:
-                connection.execute(f"GRANT exchequer_app, exchequer_control TO {TEST_ROLE}")
-                connection.execute(f"GRANT exchequer_app TO {BYPASSING_ROLE}, {GROUPED_ROLE}")
-                # As `roles.sql` sets them for exchequer_app: SET ROLE applies none of its settings.
-                for name, value in {"role": "exchequer_app", "statement_timeout": "30s", "lock_timeout": "10s"}.items():
-                    connection.execute(f"ALTER ROLE {TEST_ROLE} SET {name} = '{value}'")
-            return True
+    def stop_cluster(self) -> None:
+        """Stop PostgreSQL in an orderly manner, so that its data may be copied."""
+        postmaster = int((self.cluster.data / "postmaster.pid").read_text().split("\n", 1)[0])
+        procfs.stop(postmaster, procfs.FAST_SHUTDOWN, seconds=60)
+        self.keepers.pop().wait(60)
 
-        self.once("postgres", make)
-        return self.cluster
+    def make_roles(self) -> None:
+        """Make the product's roles and the login roles of the tests."""
+        with self.cluster.superuser("postgres") as connection:
+            connection.execute(f"CREATE ROLE {TEST_ROLE} LOGIN NOINHERIT NOSUPERUSER NOBYPASSRLS")
+            connection.execute(f"CREATE ROLE {BYPASSING_ROLE} LOGIN BYPASSRLS")
+            connection.execute(f"CREATE ROLE {GROUPED_ROLE} LOGIN")
+        self.cluster.provision()
+        with self.cluster.superuser("postgres") as connection:
+            connection.execute(f"GRANT exchequer_app, exchequer_control TO {TEST_ROLE}")
+            connection.execute(f"GRANT exchequer_app TO {BYPASSING_ROLE}, {GROUPED_ROLE}")
+            # As `roles.sql` sets them for exchequer_app: SET ROLE applies none of its settings.
+            for name, value in {"role": "exchequer_app", "statement_timeout": "30s", "lock_timeout": "10s"}.items():
+                connection.execute(f"ALTER ROLE {TEST_ROLE} SET {name} = '{value}'")
 
     def start_valkey(self, name: str = "valkey") -> str:
         """Start a Valkey once by `name`; return the URL of its database 0."""
