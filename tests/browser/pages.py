@@ -34,7 +34,7 @@ PAGES = (
     PageSpec("overview", "", "Daily spend by project", empty="Start here", pictured=True),
     PageSpec("jobs", "jobs/", "cancer-final", empty="No job yet", pictured=True),
     PageSpec("job-running", "jobs/{running}/", "Training", fill="running", pictured=True),
-    PageSpec("job-succeeded", "jobs/{succeeded}/", "Open cancer v", fill="succeeded"),
+    PageSpec("job-succeeded", "jobs/{succeeded}/", "Open cancer", fill="succeeded"),
     PageSpec("job-failed", "jobs/{failed}/", "Last lines of its log", fill="failed"),
     PageSpec("job-queued", "jobs/{queued}/", "Queued", fill="queued"),
     PageSpec("job-logs", "jobs/{succeeded}/?tab=logs", "training starts", fill="succeeded"),

@@ -1,9 +1,11 @@
-"""Every page, filled and empty, light and dark: complete, without axe findings, policy violations and script errors."""
+"""Every page, filled and empty, light and dark: complete, without axe findings, policy violations and script errors.
+
+The texts of the filled pages contain markup by day, and stay texts.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, ViewportSize, expect
@@ -12,6 +14,7 @@ from tenants.models import User
 from tests.browser import chromium
 from tests.browser.actions import log_in
 from tests.browser.chromium import Watched, watch
+from tests.browser.hostile import poison
 from tests.browser.pages import PAGES, THEMES, PageSpec
 from tests.browser.world import NEWCOMER, OWNER, VIEWER, World
 
@@ -30,12 +33,8 @@ ASKEW = """Array.from(document.querySelectorAll("main table")).filter((table) =>
   return Array.from(table.rows).filter((row) => wide(row) !== wide(table.tHead.rows[0]))
     .map((row) => `${row.cells.length} cells beneath ${table.tHead.rows[0].cells.length} headings: ${row.innerText.slice(0, 40)}`);
 })"""
+INJECTED = "main [onerror], main [onload], main [onmouseover], main iframe, main script, main a[href^='javascript']"
 SHARES = 4  # of the pages, so that no worker gets all of them
-
-
-def themes(at_night: str) -> list[Any]:
-    """Return both themes; one of them runs in `make test-nightly` only, since a walk takes minutes."""
-    return [pytest.param(name, marks=pytest.mark.nightly if name == at_night else ()) for name in THEMES]
 
 
 def look(watched: Watched, spec: PageSpec, url: str, words: str) -> list[str]:
@@ -47,7 +46,11 @@ def look(watched: Watched, spec: PageSpec, url: str, words: str) -> list[str]:
     except AssertionError:
         return [f"{spec.name}: {words!r} is not there"]
     faults = [f"{spec.name}: {line}" for line in (*watched.complaints, *watched.axe())]
+    faults += [f"{spec.name}: a text ran: {said}" for said in watched.dialogs]
     watched.complaints.clear()
+    watched.dialogs.clear()
+    if count := watched.page.locator(INJECTED).count():
+        faults.append(f"{spec.name}: {count} elements from texts")
     if watched.page.locator("h1").count() != 1:
         faults.append(f"{spec.name}: not exactly one h1")
     faults += [f"{spec.name}: {line}" for line in watched.page.evaluate(ASKEW)]
@@ -75,10 +78,14 @@ def on_a_phone(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("share", range(SHARES))
-@pytest.mark.parametrize("theme", themes(at_night="dark"))
+@pytest.mark.parametrize(
+    ("theme", "texts"), [("light", "hostile"), pytest.param("dark", "plain", marks=pytest.mark.nightly)]
+)
 def test_every_filled_page_is_complete_accessible_and_within_the_policy(
-    page: Page, world: World, theme: str, share: int
+    page: Page, world: World, theme: str, texts: str, share: int
 ) -> None:
+    if texts == "hostile":
+        poison(world)
     User.objects.filter(email=OWNER).update(theme=theme)
     log_in(page, OWNER)
     with watch(page) as watched:
@@ -90,7 +97,7 @@ def test_every_filled_page_is_complete_accessible_and_within_the_policy(
     assert not faults, "\n".join(faults)
 
 
-@pytest.mark.parametrize("theme", themes(at_night="light"))
+@pytest.mark.parametrize("theme", [pytest.param("light", marks=pytest.mark.nightly), "dark"])
 def test_every_empty_page_says_what_it_is_for_and_what_to_do(page: Page, world: World, theme: str) -> None:
     User.objects.filter(email=NEWCOMER).update(theme=theme)
     log_in(page, NEWCOMER)
