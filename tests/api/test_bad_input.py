@@ -42,10 +42,10 @@ from models_app.object_store import storage
 from models_app.tables.limits import MIB
 from tenants import quotas
 from tenants.models import Tenant
-from tests.scenarios.stack import wait_for
 from tests.support import factories
 from tests.support.servers.ports import free_port
 from tests.support.servers.services import S3
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -307,7 +307,7 @@ def server(
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
     try:
-        wait_for(up, 60, "the web server")
+        wait_until(up, "the web server")
         yield Server(port, process)
     finally:
         process.terminate()
@@ -389,7 +389,7 @@ def test_a_500_megabyte_upload_is_accepted_and_a_larger_one_refused_in_bounded_m
     assert 499 * MIB < shown["version"]["size"] < 500 * MIB
     stored = [item.key for item in storage.listing(doors.tenant.id)]
     # A body stays on disk until its connection is closed; until then it counts against the sender.
-    refused, problem = wait_for(lambda: (said := sent(510))[0].status != 429 and said, 60, "room for another")
+    refused, problem = wait_until(lambda: (said := sent(510))[0].status != 429 and said, "room for another")
     assert (refused.status, problem["code"], "500 MiB" in problem["title"]) == (413, "file_too_large", True)
     assert (doors.datasets(), len(stored)) == (1, 1)
     assert [item.key for item in storage.listing(doors.tenant.id)] == stored

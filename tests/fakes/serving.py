@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,6 +32,7 @@ from models_app.recipes.tabular.prediction.predict import Predictor
 from models_app.serving.backend import SIGNATURE, WEIGHTS, Assigned, BackendUnavailable, RecordsRefused
 from models_app.serving.gateway.app import App
 from models_app.serving.node import Node
+from tests.support.waiting import wait_until
 
 CHURN = [
     Feature("age", "numeric", mean=40.0, scale=12.5, indicator=True),
@@ -288,18 +288,10 @@ def serving(backend: Any, home: Path, *names: str, **more: Any) -> Iterator[Serv
     server = Server(backend, home, **more)
     try:
         for name in names:
-            until(lambda name=name: server.serves(name), f"{name} is served")
+            wait_until(lambda name=name: server.serves(name), f"{name} is served")
         yield server
     finally:
         server.stop()
 
 
-def until(ready: Callable[[], object], what: str, seconds: float = 30) -> None:
-    """Wait for a condition; fail with its description."""
-    deadline = time.monotonic() + 3 * seconds  # a loaded machine is slow, not wrong
-    while not ready():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
-__all__ = ["CHURN", "NUMBERS", "Memory", "Server", "replace", "serving", "until", "write_model"]
+__all__ = ["CHURN", "NUMBERS", "Memory", "Server", "replace", "serving", "write_model"]

@@ -31,6 +31,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.fakes.runner import kind
 from tests.support import factories
+from tests.support.waiting import PATIENCE_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -127,9 +128,8 @@ class WorkCluster:
         known = set(Device.objects.filter(node__name=name).values_list("node__boot", flat=True))
         command = [sys.executable, "-m", "tests.fakes.runner.node_worker"]
         process = self._start("app", command, name, EXCHEQUER_NODE_ID=name, EXCHEQUER_HOME=home, **more)
-        until(
+        wait_until(
             lambda: set(Device.objects.filter(node__name=name).values_list("node__boot", flat=True)) - known,
-            40,
             f"node {name}",
         )
         return process
@@ -164,24 +164,24 @@ class WorkCluster:
         with tenant_scope(self.tenant.id):
             return queries.job_detail(job_id)
 
-    def wait(self, job_id: UUID, *states: str, seconds: float = 30) -> queries.JobDetail:
+    def wait(self, job_id: UUID, *states: str, seconds: float = PATIENCE_S) -> queries.JobDetail:
         """Wait for a state, by default any final one."""
         wanted = states or tuple(FINAL_STATES)
-        until(lambda: self.job(job_id).state in wanted, seconds, lambda: f"{wanted}, is {self.job(job_id)}")
+        wait_until(lambda: self.job(job_id).state in wanted, lambda: f"{wanted}, is {self.job(job_id)}", seconds)
         return self.job(job_id)
 
-    def wait_step(self, job_id: UUID, step: int, seconds: float = 30) -> None:
+    def wait_step(self, job_id: UUID, step: int, seconds: float = PATIENCE_S) -> None:
         """Wait until the job has reported a step."""
-        until(
+        wait_until(
             lambda: (self.job(job_id).progress.get("done") or 0) >= step,
-            seconds,
             lambda: f"step {step}, is {self.job(job_id)}",
+            seconds,
         )
 
     def child_of(self, job_id: UUID) -> int:
         """Return the process id of the job's running child."""
         live = [run for run in self.job(job_id).attempts if run.state != "ended"]
-        until(lambda: str(live[0].id) in self.truth.groups, 20, "the child")
+        wait_until(lambda: str(live[0].id) in self.truth.groups, "the child")
         return self.truth.groups[str(live[0].id)]
 
     def intervals(self, job_id: UUID) -> list[tuple[datetime, datetime]]:
@@ -203,7 +203,7 @@ class WorkCluster:
             if process.poll() is None:
                 process.kill()
             process.wait()
-        until(lambda: not [one for one in self.truth.groups.values() if group_members(one)], 10, "children to be gone")
+        wait_until(lambda: not [one for one in self.truth.groups.values() if group_members(one)], "children to be gone")
         connection.close()
 
 
@@ -221,15 +221,6 @@ def work_cluster(
         raise
     finally:
         opened.close()
-
-
-def until(ready: Callable[[], object], seconds: float, what: str | Callable[[], str]) -> None:
-    """Poll until `ready`; fail with `what`."""
-    deadline = time.monotonic() + 3 * seconds  # a loaded machine is slow, not wrong
-    while not ready():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:.0f} s: {what if isinstance(what, str) else what()}")
-        time.sleep(0.03)
 
 
 def assert_no_overlap(spans: list[tuple[Any, Any]]) -> None:

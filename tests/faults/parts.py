@@ -18,8 +18,9 @@ from typing import Any
 import requests
 
 from deploy.local.services import SEAWEED_PORTS, SeaweedFS, Valkey
-from tests.scenarios.stack import Stack, running_stack, wait_for
+from tests.scenarios.stack import Stack, running_stack
 from tests.support.servers.ports import free_ports
+from tests.support.waiting import wait_until
 
 BUCKET = "exchequer"
 
@@ -37,9 +38,9 @@ class Outside:
         with (self.server.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(self.server.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         server = self.server
-        wait_for(server.ready, 60, type(server).__name__)
+        wait_until(server.ready, type(server).__name__)
         if isinstance(server, SeaweedFS):
-            wait_for(lambda: server.make_bucket(BUCKET), 60, "the bucket")
+            wait_until(lambda: server.make_bucket(BUCKET), "the bucket")
 
     def kill(self) -> None:
         """Kill it with SIGKILL."""
@@ -162,10 +163,10 @@ def running_parts(**variables: str) -> Iterator[Parts]:
 
 def wait_running(stack: Stack, job_id: str, seconds: float = 90) -> None:
     """Wait until a job's child runs: its inputs were fetched, and its imports alone take a few seconds more."""
-    wait_for(
+    wait_until(
         lambda: (job := stack.job(job_id))["state"] == "running" and job["attempts"][-1]["start"],
-        seconds,
         "the job's child runs",
+        seconds,
     )
 
 

@@ -17,9 +17,10 @@ from django.core.management import call_command
 from django.db import connections
 from pytest_django import DjangoDbBlocker
 
-from deploy.local.postgres import DATABASE, Cluster, random_passwords
+from deploy.local.postgres import DATABASE, Cluster, StartError, random_passwords
 from tests.fakes.runner.kind import digest_of
-from tests.faults.harness import assert_billed_as_seen, assert_no_overlap, until, work_cluster
+from tests.faults.harness import assert_billed_as_seen, assert_no_overlap, work_cluster
+from tests.support.waiting import wait_until
 
 KEYS = ("NAME", "USER", "PASSWORD", "HOST", "PORT")
 
@@ -36,18 +37,18 @@ class Server:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the server and wait until it is ready."""
-        deadline = time.monotonic() + 120
-        while True:  # processes of the killed server hold its memory for a moment
-            process = self.cluster.start(self.log)
-            try:
-                self.cluster.wait_ready(process, 60)
-            except Exception:
-                if time.monotonic() > deadline:
-                    raise
-                process.wait()
-                time.sleep(0.1)
-            else:
-                return process
+        # Again and again: processes of the killed server hold its memory for a moment.
+        return wait_until(self._started, lambda: f"PostgreSQL starts; it says {self.log.read_text()[-2000:]}")
+
+    def _started(self) -> subprocess.Popen[bytes] | None:
+        process = self.cluster.start(self.log)
+        try:
+            self.cluster.wait_ready(process, 60)
+        except StartError:
+            process.kill()
+            process.wait()
+            return None
+        return process
 
     def kill(self) -> None:
         """Kill the server's first process with SIGKILL; the others end by themselves."""
@@ -93,16 +94,15 @@ def test_training_goes_on_while_the_database_is_killed(server: Server, tmp_path:
         home.wait_step(job_id, 10)
         for _ in range(2):
             server.kill()
-            time.sleep(1)
+            time.sleep(1)  # the outage
             server.process = server.start()
             server.log_in("exchequer_app")
             reached = home.job(job_id).progress["done"]
-            until(
+            wait_until(
                 lambda seen=reached: home.job(job_id).final or home.job(job_id).progress["done"] > seen,
-                20,
                 "progress after the kill",
             )
-        job = home.wait(job_id, seconds=60)
+        job = home.wait(job_id)
         assert (job.state, job.result["digest"]) == ("succeeded", digest_of(400))
         assert len(job.attempts) == 1, "the child outlived the database"
         assert_no_overlap(home.intervals(job_id))
@@ -121,11 +121,11 @@ def test_a_database_that_stays_away_ends_the_lease_and_the_child(
         home.wait_step(job_id, 10)
         child = home.child_of(job_id)
         server.kill()
-        until(lambda: "attempt.fenced" in home.log("n1"), 10, "the supervisor to give up")
-        until(lambda: not Path(f"/proc/{child}").exists(), 5, "the child to be gone")
+        wait_until(lambda: "attempt.fenced" in home.log("n1"), "the supervisor to give up")
+        wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child to be gone")
         server.process = server.start()
         server.log_in("exchequer_app")
-        job = home.wait(job_id, seconds=60)
+        job = home.wait(job_id)
         assert (job.state, job.result["digest"]) == ("succeeded", digest_of(200))
         assert [run.cause for run in job.attempts] == ["lost", "succeeded"]
         assert_no_overlap(home.intervals(job_id))

@@ -13,7 +13,8 @@ import pytest
 
 from compute import queries
 from tests.fakes import nvml
-from tests.faults.harness import ROOT, until, work_cluster
+from tests.faults.harness import ROOT, work_cluster
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("gpu")
 
@@ -76,4 +77,4 @@ def test_a_gpu_that_cannot_be_opened_fails_as_platform(
         assert home.wait(home.submit(steps=2)).state == "succeeded"
         assert home.job(again).state == "queued", "a job for a GPU never runs on a CPU device"
         assert home.job(again).cost.amount == Decimal(0)
-        until(lambda: home.job(again).waiting_for, 5, "the reason why it waits")
+        wait_until(lambda: home.job(again).waiting_for, "the reason why it waits")

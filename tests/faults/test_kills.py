@@ -16,14 +16,8 @@ from compute.models import Attempt, Device
 from tenants.events.outbox import OutboxMessage
 from tenants.isolation.scoping import tenant_scope
 from tests.fakes.runner.kind import digest_of
-from tests.faults.harness import (
-    WorkCluster,
-    assert_billed_as_seen,
-    assert_no_overlap,
-    signal_group,
-    until,
-    work_cluster,
-)
+from tests.faults.harness import WorkCluster, assert_billed_as_seen, assert_no_overlap, signal_group, work_cluster
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -49,8 +43,8 @@ def assert_survives(home: WorkCluster, chance: random.Random, kills: int) -> Non
     for number in range(2 * kills):
         if killed == kills:
             break
-        until(lambda: home.job(job_id).final or training(home, job_id) is not None, 45, "a child")
-        time.sleep(chance.uniform(0.3, 1.2))
+        wait_until(lambda: home.job(job_id).final or training(home, job_id) is not None, "a child")
+        time.sleep(chance.uniform(0.3, 1.2))  # to kill it at any moment of its work
         token = training(home, job_id)
         if token is None:
             continue
@@ -62,8 +56,8 @@ def assert_survives(home: WorkCluster, chance: random.Random, kills: int) -> Non
             worker.wait()
             worker = home.node()
             # Lease and sweep take three seconds here; a loaded machine is slow to start processes.
-            until(lambda: home.job(job_id).final or (training(home, job_id) or 0) > token, 45, "recovery (J4)")  # noqa: B023
-    job = home.wait(job_id, seconds=180)
+            wait_until(lambda: home.job(job_id).final or (training(home, job_id) or 0) > token, "recovery (J4)")  # noqa: B023
+    job = home.wait(job_id, seconds=540)
     assert killed == kills, f"the job ended after {killed} of {kills} kills"
     assert (job.state, job.result["digest"]) == ("succeeded", digest_of(steps)), job
     assert job.result["resumed_at"] > 0
@@ -90,7 +84,7 @@ def test_a_node_that_resumes_after_its_lease_writes_nothing(home: WorkCluster) -
     home.wait_step(job_id, 10)
     zombie.send_signal(signal.SIGSTOP)
     home.node("n2", EXCHEQUER_CPU_DEVICES=1, **lease)
-    job = home.wait(job_id, seconds=90)
+    job = home.wait(job_id, seconds=270)
     assert (job.state, job.result["token"], [run.node for run in job.attempts]) == ("succeeded", 2, ["n1", "n2"])
 
     def written() -> list[object]:
@@ -99,8 +93,8 @@ def test_a_node_that_resumes_after_its_lease_writes_nothing(home: WorkCluster) -
 
     before = written()
     zombie.send_signal(signal.SIGCONT)
-    until(lambda: "attempt.fenced" in home.log("n1"), 30, "the zombie to notice")
-    time.sleep(1)
+    wait_until(lambda: "attempt.fenced" in home.log("n1"), "the zombie to notice")
+    time.sleep(1)  # for anything that it might still write
     assert written() == before
     assert job.attempts[0].cause == "lost"
     assert_no_overlap(home.intervals(job_id))
@@ -114,13 +108,13 @@ def test_flushing_the_broker_loses_no_job(home: WorkCluster, own_valkey: str) ->
     broker = redis.Redis.from_url(own_valkey)
     for _ in range(10):
         broker.flushall()
-        time.sleep(0.1)
+        time.sleep(0.1)  # between two flushes messages arrive
     broker.close()
-    assert [home.wait(job_id, seconds=60).state for job_id in submitted] == ["succeeded"] * 5
+    assert [home.wait(job_id).state for job_id in submitted] == ["succeeded"] * 5
 
 
 def test_of_two_controllers_one_leads_and_the_other_takes_over(home: WorkCluster) -> None:
-    until(lambda: "controller.leads" in home.log("controller"), 20, "the first to lead")
+    wait_until(lambda: "controller.leads" in home.log("controller"), "the first to lead")
     home.controller()
     home.node()
     assert home.wait(home.submit(steps=3)).state == "succeeded"
@@ -128,6 +122,6 @@ def test_of_two_controllers_one_leads_and_the_other_takes_over(home: WorkCluster
     leader = home.processes[0]
     leader.kill()
     leader.wait()
-    until(lambda: home.log("controller").count("controller.leads") == 2, 10, "the second to lead")
+    wait_until(lambda: home.log("controller").count("controller.leads") == 2, "the second to lead")
     assert home.wait(home.submit(steps=3)).state == "succeeded"
     assert not Device.objects.exclude(taken_by=None).exists()

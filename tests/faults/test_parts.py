@@ -19,8 +19,9 @@ import pytest
 import requests
 
 from tests.faults.parts import Parts, pause, running_parts, wait_running, watched
-from tests.scenarios.stack import Stack, wait_for
+from tests.scenarios.stack import Stack
 from tests.support.datasets import TARGET, csv_bytes
+from tests.support.waiting import wait_until
 
 # One start serves the whole module: on one worker.
 pytestmark = [
@@ -67,7 +68,7 @@ def assert_ended_well(stack: Stack, job_id: str, seconds: float = 150) -> dict[s
 
 def assert_nothing_is_reserved(stack: Stack) -> None:
     """Assert that no job lives and no quota is in use."""
-    wait_for(lambda: all(row["in_use"] == 0 for row in stack.get("quotas/")["results"]), 20, "the quota is free")
+    wait_until(lambda: all(row["in_use"] == 0 for row in stack.get("quotas/")["results"]), "the quota is free")
 
 
 def test_while_the_store_is_away_nothing_is_half_made_and_it_heals(parts: Parts, dataset: str) -> None:
@@ -88,7 +89,7 @@ def test_while_the_store_is_away_nothing_is_half_made_and_it_heals(parts: Parts,
             assert "The object store does not answer" in form.text
             assert names(stack) == before
             waiting = stack.launch(dataset, params=QUICK)
-            wait_for(lambda: "attempt.store_failed" in stack.log("node"), 90, "the job that ends finds no store")
+            wait_until(lambda: "attempt.store_failed" in stack.log("node"), "the job that ends finds no store")
             assert stack.job(training)["state"] == "running"
     finally:
         parts.store.start()
@@ -111,11 +112,11 @@ def test_an_upload_that_no_store_could_serve_is_read_when_it_is_back(parts: Part
     parts.store.kill()
     os.kill(ops, signal.SIGCONT)
     try:
-        wait_for(lambda: "ingest.not_done" in stack.log("ops"), 60, "the reader finds no store")
+        wait_until(lambda: "ingest.not_done" in stack.log("ops"), "the reader finds no store")
         assert stack.get(f"datasets/{sent['id']}/")["state"] == "ingesting"
     finally:
         parts.store.start()
-    wait_for(lambda: stack.get(f"datasets/{sent['id']}/")["state"] == "ready", 120, "the upload is read")
+    wait_until(lambda: stack.get(f"datasets/{sent['id']}/")["state"] == "ready", "the upload is read")
 
 
 def check_launches_while_the_broker_is_away(parts: Parts, dataset: str, seconds: float) -> None:
@@ -163,7 +164,7 @@ def test_a_restart_of_postgresql_is_a_503_with_retry_after_and_then_heals(parts:
             for _ in range(5):
                 answers.append(stack.request("POST", "jobs/", json=body))
                 pause(0.1)
-            wait_for(lambda: stack.request("GET", "me/").status_code == 200, 60, "the database is back")
+            wait_until(lambda: stack.request("GET", "me/").status_code == 200, "the database is back")
     assert {answer.status_code for answer in answers} <= {201, 503}
     assert watch.statuses[503] + sum(answer.status_code == 503 for answer in answers) > 0, "it was away"
     for answer in answers:
@@ -198,7 +199,7 @@ def test_a_full_disk_charges_nothing_and_is_over_when_there_is_room(parts: Parts
     stack = parts.stack
     with full_disk(stack.home / "work"), watched(parts):
         job_id = stack.launch(dataset, params=QUICK)
-        wait_for(lambda: [run for run in stack.job(job_id)["attempts"] if run["end"]], 60, "the disk is met")
+        wait_until(lambda: [run for run in stack.job(job_id)["attempts"] if run["end"]], "the disk is met")
         job = stack.job(job_id)
         assert job["state"] in ("queued", "running"), job
         assert Decimal(job["cost"]["amount"]) == 0
@@ -213,9 +214,9 @@ def test_an_upload_that_met_a_full_disk_is_read_when_there_is_room(parts: Parts)
     with full_disk(stack.home / "work"), watched(parts):
         before = stack.log("ops").count("ingest.not_done")
         sent = send_file(stack, "no-room").json()
-        wait_for(lambda: stack.log("ops").count("ingest.not_done") > before, 60, "the disk is met")
+        wait_until(lambda: stack.log("ops").count("ingest.not_done") > before, "the disk is met")
         assert stack.get(f"datasets/{sent['id']}/")["state"] == "ingesting"
-    wait_for(lambda: stack.get(f"datasets/{sent['id']}/")["state"] == "ready", 120, "the upload is read")
+    wait_until(lambda: stack.get(f"datasets/{sent['id']}/")["state"] == "ready", "the upload is read")
 
 
 def test_the_ledger_reconciles_at_the_end(parts: Parts) -> None:

@@ -22,7 +22,8 @@ from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry
 from tests.fakes.runner.kind import digest_of
-from tests.faults.harness import HEARTBEAT_S, WorkCluster, assert_billed_as_seen, assert_no_overlap, until, work_cluster
+from tests.faults.harness import HEARTBEAT_S, WorkCluster, assert_billed_as_seen, assert_no_overlap, work_cluster
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,7 +38,7 @@ def home(process_environment: Callable[..., dict[str, str]], tmp_path: Path, own
 
 
 def assert_nothing_is_kept(home: WorkCluster) -> None:
-    until(lambda: not Device.objects.exclude(taken_by=None).exists(), 10, "devices to be free")
+    wait_until(lambda: not Device.objects.exclude(taken_by=None).exists(), "devices to be free")
     with tenant_scope(home.tenant.id):
         assert all(use.in_use == 0 for use in quotas.usage())
 
@@ -77,7 +78,7 @@ def test_a_node_runs_as_many_jobs_as_it_has_devices(home: WorkCluster) -> None:
     assert sorted(home.job(job_id).attempts[0].device[:5] for job_id in together) == ["CPU 0", "CPU 1"]
     for job_id in together:
         jobs.cancel(actor=home.actor, job_id=job_id)
-        until(lambda one=job_id: home.job(one).attempts[0].state == "ended", 10, "the end")
+        wait_until(lambda one=job_id: home.job(one).attempts[0].state == "ended", "the end")
     assert_nothing_is_kept(home)
 
 
@@ -85,7 +86,7 @@ def test_a_paused_job_resumes_from_its_checkpoint(home: WorkCluster) -> None:
     job_id = home.submit(steps=40, step_s=0.1, every=1000)
     home.wait_step(job_id, 5)
     jobs.pause(actor=home.actor, job_id=job_id)
-    until(lambda: home.job(job_id).attempts[0].state == "ended", 10, "the attempt to end")
+    wait_until(lambda: home.job(job_id).attempts[0].state == "ended", "the attempt to end")
     paused = home.job(job_id)
     assert (paused.state, paused.cause, paused.has_checkpoint, paused.attempts[0].cause) == (
         "paused",
@@ -104,13 +105,13 @@ def test_a_paused_job_resumes_from_its_checkpoint(home: WorkCluster) -> None:
 
 def assert_cancel_wins(home: WorkCluster, wait: float) -> None:
     job_id = home.submit(steps=2000, step_s=0.05, stubborn=True)
-    time.sleep(wait)
+    time.sleep(wait)  # to cancel it at any moment of its life
     jobs.cancel(actor=home.actor, job_id=job_id)
     with tenant_scope(home.tenant.id):
         cancelled_at = now()
     assert home.job(job_id).state == "cancelled"
     runs = home.job(job_id).attempts
-    until(lambda: all(run.state == "ended" for run in home.job(job_id).attempts), 5, "the attempt to end")
+    wait_until(lambda: all(run.state == "ended" for run in home.job(job_id).attempts), "the attempt to end")
     groups = [home.truth.groups[str(run.id)] for run in runs if str(run.id) in home.truth.groups]
     assert [members for group in groups if (members := group_members(group))] == []
     assert all(end <= cancelled_at + timedelta(seconds=HEARTBEAT_S) for _, end in home.intervals(job_id))

@@ -19,11 +19,12 @@ from models_app.endpoints import deployments, endpoint_keys
 from models_app.models import Endpoint, EndpointKey, ServingSlice
 from tenants.identity import members
 from tenants.isolation.scoping import tenant_scope
-from tests.fakes.serving import NUMBERS, until
+from tests.fakes.serving import NUMBERS
 from tests.faults.test_database import Server, server
 from tests.support import factories
 from tests.support.servers.services import S3
 from tests.support.serving_node import ROW, ServingCluster
+from tests.support.waiting import wait_until
 
 __all__ = ["server"]
 
@@ -47,8 +48,8 @@ def home(
 
 def assert_billed_as_answered(home: ServingCluster, endpoint: Any, answered: int, lost: int) -> None:
     """Assert that each answered request is billed once; of those whose response was lost in a kill, at most each once."""
-    until(lambda: home.billed(endpoint)[0] >= answered, f"{answered} billed, are {home.billed(endpoint)}", 60)
-    time.sleep(1.5)
+    wait_until(lambda: home.billed(endpoint)[0] >= answered, f"{answered} billed, are {home.billed(endpoint)}")
+    time.sleep(1.5)  # for anything that might be billed twice
     billed, _ = home.billed(endpoint)
     assert answered <= billed <= answered + lost, (answered, billed, lost)
 
@@ -66,12 +67,12 @@ def billed_after_kills(home: ServingCluster, kills: int) -> tuple[int, int, int]
     with home.load(key, "price", CLIENTS) as tally:
         for _ in range(kills):
             before = tally.count(200)
-            until(lambda before=before: tally.count(200) > before + 30, "answers", 60)
-            time.sleep(chance.uniform(0, 0.8))
+            wait_until(lambda before=before: tally.count(200) > before + 30, "answers")
+            time.sleep(chance.uniform(0, 0.8))  # to kill it at any moment
             home.kill()
             home.start()
         before = tally.count(200)
-        until(lambda: tally.count(200) > before + 30, "answers after the last kill", 60)
+        wait_until(lambda: tally.count(200) > before + 30, "answers after the last kill")
     assert {status for status, _ in tally.answered} <= {200, 503}, [text for _, text in tally.answered if text][:3]
     assert tally.count(200) > 30 * kills
     assert tally.broken <= CLIENTS * kills
@@ -111,12 +112,12 @@ def test_a_stop_answers_bills_and_gives_back_what_was_held(home: ServingCluster)
     assert answer.json()["predictions"] == pytest.approx(model.predict(rows), abs=1e-5)
     cost = float(answer.headers["x-exchequer-cost"])
     with home.load(key, "price") as tally:
-        until(lambda: tally.count(200) > 50, "answers")
+        wait_until(lambda: tally.count(200) > 50, "answers")
         took = home.stop()
         home.start()
     assert took < 10
     assert tally.broken <= CLIENTS, "only who was between two requests on a kept connection"
-    until(lambda: home.billed(endpoint)[0] == tally.count(200) + 1, f"billed {home.billed(endpoint)}", 30)
+    wait_until(lambda: home.billed(endpoint)[0] == tally.count(200) + 1, f"billed {home.billed(endpoint)}")
     assert home.billed(endpoint)[1] + home.billed(endpoint, "inference_ms")[1] == pytest.approx(cost + tally.cost)
     assert home.stop() < 10
     with tenant_scope(home.tenant.id):
@@ -141,13 +142,13 @@ def test_a_revoked_key_and_an_undeployed_endpoint_are_refused_from_the_next_requ
     assert home.post(kept, "price").status_code == 200
     deployments.undeploy(actor=home.actor, endpoint_id=endpoint)
     assert home.post(kept, "price").status_code == 401
-    until(lambda: home.billed(endpoint)[0] == 4, "four were answered", 20)
+    wait_until(lambda: home.billed(endpoint)[0] == 4, "four were answered")
 
     def given_back() -> bool:
         with tenant_scope(home.tenant.id):
             return not ServingSlice.objects.filter(closed_at=None).exists()
 
-    until(given_back, "what was held is given back", 20)
+    wait_until(given_back, "what was held is given back")
 
 
 def test_a_spent_budget_is_402_and_heals_by_itself(home: ServingCluster) -> None:
@@ -160,12 +161,12 @@ def test_a_spent_budget_is_402_and_heals_by_itself(home: ServingCluster) -> None
         budget = budgets.create_budget(actor=home.actor, amount=limit, at_limit="block_new")
     home.kill()  # its slice lies outside the new budget
     home.start()
-    until(lambda: home.post(key, "price").status_code == 200, "what the last boot held is back", 60)
+    wait_until(lambda: home.post(key, "price").status_code == 200, "what the last boot held is back")
 
     def answer() -> requests.Response:
         """Retry until it is decided: between two slices, on a slow machine, a response may be "try again"."""
         given: list[requests.Response] = []
-        until(lambda: given.append(home.post(key, "price")) or given[-1].status_code != 503, "it is decided")
+        wait_until(lambda: given.append(home.post(key, "price")) or given[-1].status_code != 503, "it is decided")
         assert {one.json()["code"] for one in given[:-1]} <= {"unavailable"}
         return given[-1]
 
@@ -175,13 +176,13 @@ def test_a_spent_budget_is_402_and_heals_by_itself(home: ServingCluster) -> None
     refused = next(one for one in answers if one.status_code == 402)
     assert refused.json()["code"] == "budget_exceeded" and refused.headers["Retry-After"] == "30"
     assert good > 100
-    time.sleep(2)
+    time.sleep(2)  # for what is still to be settled
     with tenant_scope(home.tenant.id):
         spent = sum(Hold.objects.values_list("settled", flat=True))
     assert spent <= limit, "a budget is never overspent"
     with tenant_scope(home.tenant.id):
         budgets.change_budget(actor=home.actor, budget_id=budget.id, amount=Decimal(5))
-    until(lambda: home.post(key, "price").status_code == 200, "it answers by itself", 30)
+    wait_until(lambda: home.post(key, "price").status_code == 200, "it answers by itself")
 
 
 def test_known_keys_outlive_postgresql_and_their_usage_arrives_later(server: Server, s3: S3, tmp_path: Path) -> None:
@@ -203,18 +204,18 @@ def test_known_keys_outlive_postgresql_and_their_usage_arrives_later(server: Ser
         with home.load(known, "price", 3) as tally:
             for seconds, unknown in zip((1.0, 4.0), unseen, strict=True):
                 before = tally.count(200)
-                until(lambda before=before: tally.count(200) > before + 20, "answers", 30)
+                wait_until(lambda before=before: tally.count(200) > before + 20, "answers")
                 server.kill()
                 before = tally.count(200)
                 assert home.post(unknown, "price").status_code == 503
-                time.sleep(seconds)
-                until(lambda before=before: tally.count(200) > before + 10, "it goes on")
+                time.sleep(seconds)  # the outage
+                wait_until(lambda before=before: tally.count(200) > before + 10, "it goes on")
                 server.process = server.start()
                 server.log_in("exchequer_app")
         assert {status for status, _ in tally.answered} == {200}, [text for _, text in tally.answered if text][:3]
         assert tally.broken == 0
         assert_billed_as_answered(home, endpoint, tally.count(200) + 1, 0)
-        until(lambda: home.post(unknown, "price").status_code == 200, "an unknown key is looked up again", 20)
+        wait_until(lambda: home.post(unknown, "price").status_code == 200, "an unknown key is looked up again")
         assert home.stop() < 10
     except BaseException:
         print(home.log_text()[-6000:])  # noqa: T201
@@ -241,7 +242,7 @@ def test_a_corrupt_artefact_fails_the_endpoint_and_only_that(home: ServingCluste
         with tenant_scope(home.tenant.id):
             return Endpoint.objects.get(id=bad).state == "failed"
 
-    until(failed, "it is reported", 30)
+    wait_until(failed, "it is reported")
     with tenant_scope(home.tenant.id):
         assert "checksum" in Endpoint.objects.get(id=bad).message
     assert home.post(home.key(good), "good").status_code == 200

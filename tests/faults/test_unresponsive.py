@@ -11,7 +11,8 @@ import pytest
 
 from compute.models import Job, Node
 from tenants.isolation.scoping import tenant_scope
-from tests.faults.harness import WorkCluster, until, work_cluster
+from tests.faults.harness import WorkCluster, work_cluster
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,13 +40,13 @@ def test_a_worker_that_stops_consuming_loses_its_job_and_ends_to_be_started_agai
     home: WorkCluster, superuser: psycopg.Connection
 ) -> None:
     unresponsive = home.node(EXCHEQUER_CPU_DEVICES=1, UNRESPONSIVE_AFTER_S=3)
-    until(lambda: " ready." in home.log("n1"), 180, "the worker")
+    wait_until(lambda: " ready." in home.log("n1"), "the worker", 540)
     job_id = home.submit(steps=3)
-    until(lambda: home.job(job_id).attempts, 180, "the assignment")
+    wait_until(lambda: home.job(job_id).attempts, "the assignment", 540)
     pass_the_time(superuser)
-    until(lambda: home.job(job_id).attempts[0].state == "ended", 180, "the attempt to be taken back")
+    wait_until(lambda: home.job(job_id).attempts[0].state == "ended", "the attempt to be taken back", 540)
     assert (home.job(job_id).state, len(home.job(job_id).attempts)) == ("queued", 1)
-    until(lambda: unresponsive.poll() is not None, 180, "the worker to end")
+    wait_until(lambda: unresponsive.poll() is not None, "the worker to end", 540)
     assert "node.hears_nothing" in home.log("n1")
     assert not Node.objects.get().accepting
     home.node(EXCHEQUER_CPU_DEVICES=1)
@@ -58,6 +59,6 @@ def test_a_node_recovers_from_an_outage_of_the_broker(home: WorkCluster, superus
     node = home.node(EXCHEQUER_CPU_DEVICES=1)
     assert home.wait(home.submit(steps=3)).state == "succeeded"
     superuser.execute("UPDATE compute_node SET accepting = false")  # what the reaper does meanwhile
-    until(lambda: Node.objects.get().accepting, 180, "the node to answer")
+    wait_until(lambda: Node.objects.get().accepting, "the node to answer", 540)
     assert home.wait(home.submit(steps=3)).state == "succeeded"
     assert node.poll() is None

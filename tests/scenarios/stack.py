@@ -11,28 +11,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import requests
 
 from tests.support.servers.ports import free_port
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY_S = 600
 STOP_S = 20
-
-
-def wait_for(ready: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Return the first true result of `ready`; fail after `seconds` with `what`."""
-    until = time.monotonic() + seconds
-    while True:
-        answer = ready()
-        if answer:
-            return answer
-        assert time.monotonic() < until, f"{what}: not within {seconds} s"
-        time.sleep(0.25)
 
 
 class Stack:
@@ -66,7 +56,7 @@ class Stack:
         began = time.monotonic()
         self.begin()
         try:
-            wait_for(self.said_up, READY_S, "make up")
+            wait_until(self.said_up, "make up", READY_S)
         except AssertionError as late:
             raise AssertionError(f"{late}; its console says:\n{self.console.read_text()[-3000:]}") from None
         return time.monotonic() - began
@@ -161,7 +151,7 @@ class Stack:
         made = self.post(
             "datasets/", data={"name": name, "target": target}, files={"file": (f"{name}.csv", content, "text/csv")}
         )
-        wait_for(lambda: self.get(f"datasets/{made['id']}/")["state"] != "ingesting", 60, "the upload is read")
+        wait_until(lambda: self.get(f"datasets/{made['id']}/")["state"] != "ingesting", "the upload is read")
         dataset = self.get(f"datasets/{made['id']}/")
         assert dataset["state"] == "ready", dataset
         identity: str = dataset["id"]
@@ -193,8 +183,8 @@ class Stack:
     def wait_ended(self, job_id: str, seconds: float = 180) -> dict[str, Any]:
         """Wait until a job has ended and return it."""
         ended = ("succeeded", "failed", "cancelled")
-        job: dict[str, Any] = wait_for(
-            lambda: (found := self.job(job_id))["state"] in ended and found, seconds, f"job {job_id} ends"
+        job: dict[str, Any] = wait_until(
+            lambda: (found := self.job(job_id))["state"] in ended and found, f"job {job_id} ends", seconds
         )
         return job
 

@@ -13,7 +13,8 @@ import pytest
 import requests
 
 from config.demo.organisations import CHARACTERS, PASSWORD
-from tests.scenarios.stack import Stack, running_stack, wait_for
+from tests.scenarios.stack import Stack, running_stack
+from tests.support.waiting import wait_until
 
 # Two whole starts with sixty days each, for all tests together; loading itself is tested in integration/.
 pytestmark = [pytest.mark.nightly, pytest.mark.xdist_group("whole demo")]
@@ -38,14 +39,14 @@ def story() -> Iterator[Story]:
     with running_stack(started=False, EXCHEQUER_DEMO="1") as stack:
         stack.begin()
         assert stack.process is not None
-        wait_for(lambda: re.search(r"day 1 of \d+", console(stack)), LOADED_S, "the demo is being loaded")
+        wait_until(lambda: re.search(r"day 1 of \d+", console(stack)), "the demo is being loaded", LOADED_S)
         noted = (stack.home / "demo-unfinished.json").exists()
         stack.process.send_signal(signal.SIGKILL)
         stack.process.wait()
-        wait_for(lambda: not stack.processes(), 30, "nothing is left of the killed start")
+        wait_until(lambda: not stack.processes(), "nothing is left of the killed start")
         claimed_loaded = (stack.home / "demo.txt").exists()
         stack.begin()
-        wait_for(stack.said_up, LOADED_S, "make up")
+        wait_until(stack.said_up, "make up", LOADED_S)
         yield Story(stack, noted, claimed_loaded, console(stack).rpartition("starting in")[2])
 
 
@@ -99,7 +100,7 @@ def test_every_demo_user_logs_in_and_every_endpoint_serves(stack: Stack, one) ->
     page = f"{stack.url}/t/{one.slug}/endpoints/"
     assert one.service.name in engineer.get(page, timeout=30).text
     found = rf"endpoint\.loaded.*{one.service.name}|{one.service.name}.*endpoint\.loaded"
-    wait_for(lambda: re.search(found, stack.log("serving")), 90, "the serving node loads the endpoint")
+    wait_until(lambda: re.search(found, stack.log("serving")), "the serving node loads the endpoint")
 
 
 def test_a_second_start_loads_nothing(stack: Stack) -> None:

@@ -24,9 +24,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.scenarios.invoice_client import explanation, held, in_use, lines_of, node_of, spooled
 from tests.scenarios.out_of_process import ask, run, same
-from tests.scenarios.stack import Stack, wait_for
+from tests.scenarios.stack import Stack
 from tests.scenarios.user_flows import WAIT_S, choose, job_id, join, launch, promote, succeeded, upload, walking
 from tests.support.datasets import TARGET, csv_bytes, write_csv
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("walks")
 
@@ -204,7 +205,7 @@ def look_at_its_health(page: Page, clinic: Stack, endpoint: str, truth: list[Any
     requests_seen = answered + 1  # the refused row counts as a request too
     rows = len(ROWS) + 100 + 3
     path = f"endpoints/{endpoint}/traffic/"
-    wait_for(lambda: clinic.get(path)["rows"] == rows, WAIT_S, "all rows are counted")
+    wait_until(lambda: clinic.get(path)["rows"] == rows, "all rows are counted", WAIT_S)
     traffic, health = clinic.get(path), clinic.get(f"endpoints/{endpoint}/health/")
     assert traffic["requests"] == requests_seen
     assert 0 < traffic["p50_ms"] <= traffic["p95_ms"]
@@ -232,10 +233,7 @@ def look_at_its_health(page: Page, clinic: Stack, endpoint: str, truth: list[Any
 
 def explained(page: Page, clinic: Stack, endpoint: str, jobs: dict[str, dict[str, Any]], answered: int) -> None:
     """Compare every line of the draft with what ran: quantity times price, down to attempts and spooled batches."""
-    wait_for(
-        lambda: lines_of(clinic).get("inference_requests", {}).get("quantity") == answered,
-        WAIT_S, f"{answered} requests are billed",
-    )  # fmt: skip
+    wait_until(lambda: lines_of(clinic).get("inference_requests", {}).get("quantity") == answered, f"{answered} requests are billed", WAIT_S)  # fmt: skip
     lines = lines_of(clinic)
     slot = lines.pop("slot_seconds", None)  # it exists after a quarter of an hour, and is free here
     assert slot is None or Decimal(slot["exact"]["amount"]) == 0
@@ -290,6 +288,6 @@ def undeploy(page: Page, clinic: Stack, endpoint: str, key: str) -> None:
         answer = requests.post(url, json={"instances": ROWS[:1]}, headers=headers, timeout=60)
         return answer.status_code in (401, 404)
 
-    wait_for(refused, WAIT_S, "the endpoint answers no more")
-    wait_for(lambda: held(clinic) == 0, WAIT_S, "the held money comes back")
+    wait_until(refused, "the endpoint answers no more", WAIT_S)
+    wait_until(lambda: held(clinic) == 0, "the held money comes back", WAIT_S)
     assert in_use(clinic) == 0

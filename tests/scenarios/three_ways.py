@@ -19,7 +19,8 @@ import requests
 
 from tests.scenarios.invoice_client import node_of
 from tests.scenarios.out_of_process import ask
-from tests.scenarios.stack import Stack, wait_for
+from tests.scenarios.stack import Stack
+from tests.support.waiting import wait_until
 
 HELD = 40
 READ_S, TRAIN_S = 120, 300
@@ -128,7 +129,7 @@ def choose(stack: Stack, dataset: str, choices: Raw) -> dict[str, Any]:
 
 def ready(stack: Stack, dataset: str) -> dict[str, Any]:
     """Wait until the newest version of a dataset is read and return the dataset; fail with its reason otherwise."""
-    wait_for(lambda: stack.get(f"datasets/{dataset}/")["state"] != "ingesting", READ_S, "the file is read")
+    wait_until(lambda: stack.get(f"datasets/{dataset}/")["state"] != "ingesting", "the file is read", READ_S)
     found: dict[str, Any] = stack.get(f"datasets/{dataset}/")
     assert found["state"] == "ready", (found["code"], found["message"])
     return found
@@ -161,7 +162,7 @@ def deploy(stack: Stack, case: Case, version: str) -> tuple[str, str]:
     for stage in ("staging", "production"):
         stack.post(f"versions/{version}/promote/", 200, json={"stage": stage})
     made = stack.post("endpoints/", json={"name": case.name, "version": version, "project": "default"})
-    wait_for(lambda: stack.get(f"endpoints/{made['id']}/")["answers"], 120, "the endpoint answers")
+    wait_until(lambda: stack.get(f"endpoints/{made['id']}/")["answers"], "the endpoint answers")
     return made["id"], stack.post(f"endpoints/{made['id']}/keys/", json={"name": "three ways"})["key"]
 
 

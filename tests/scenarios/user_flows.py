@@ -11,8 +11,9 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, Response, expect
 
 from tests.browser.chromium import VIEWPORT, watch
-from tests.scenarios.stack import Stack, wait_for
+from tests.scenarios.stack import Stack
 from tests.support.datasets import TARGET
+from tests.support.waiting import wait_until
 
 SLOW_MS = 60_000
 """For steps of another process: the machine may be loaded."""
@@ -106,7 +107,7 @@ def join(page: Page, stack: Stack, email: str, role: str, slug: str) -> None:
                 return found[0]
         return ""
 
-    page.goto(wait_for(link, WAIT_S, f"the letter to {email}"))
+    page.goto(wait_until(link, f"the letter to {email}", WAIT_S))
     page.get_by_label("Your name").fill(email.partition("@")[0].title())
     page.get_by_label("Password").fill(stack.password)
     page.get_by_role("button", name="Create my account").click()

@@ -29,9 +29,10 @@ from models_app.serving.backend import SIGNATURE, WEIGHTS
 from tenants.access.actor import Actor
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
-from tests.fakes.serving import NUMBERS, until, write_model
+from tests.fakes.serving import NUMBERS, write_model
 from tests.support.model_versions import make_version
 from tests.support.servers.services import S3
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 ROW = [1.0, 2.0, 3.0, 4.0]
@@ -156,7 +157,7 @@ class ServingCluster:
                 self.place()
             return all(map(self.ready, endpoint_ids))
 
-        until(done, f"ready; the log says:\n{self.log_text()[-3000:]}", 60)
+        wait_until(done, f"ready; the log says:\n{self.log_text()[-3000:]}")
 
     def log_text(self) -> str:
         """Return what the node logged."""

@@ -21,10 +21,10 @@ from django.core import mail
 from django.test import Client, override_settings
 
 from config import settings as shipped
-from tests.scenarios.stack import wait_for
 from tests.support import factories
 from tests.support.servers import proxy
 from tests.support.servers.ports import free_port
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 FORGED = [
@@ -156,7 +156,7 @@ def served(environment: dict[str, str], port: int, folder: Path, *, processes: i
     with (folder / "web.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
-        wait_for(lambda: _answers(f"http://127.0.0.1:{port}/healthz"), 60, "the web server")
+        wait_until(lambda: _answers(f"http://127.0.0.1:{port}/healthz"), "the web server")
         yield
     finally:
         process.terminate()
@@ -221,7 +221,7 @@ def test_log_in_through_a_proxy_that_ends_tls(behind: Behind, superuser: psycopg
         timeout=30,
     )
     folder, link = Path(os.environ["EXCHEQUER_HOME"]) / "mail", f"{behind.url}/accounts/password/reset/key/"
-    wait_for(lambda: any(link in file.read_text() for file in folder.glob("*.eml")), 60, "the letter, sent aside")
+    wait_until(lambda: any(link in file.read_text() for file in folder.glob("*.eml")), "the letter, sent aside")
     guesser = proxy.visitor("127.0.0.12", behind.file)
     for number in range(5):
         assert behind.log_in(guesser, password="wrong", **{"X-Forwarded-For": f"203.0.113.{number}"}) == "200"

@@ -28,6 +28,7 @@ from tests.api.config.test_hosts import ROOT, served
 from tests.support import factories
 from tests.support.servers.ports import free_port
 from tests.support.servers.services import S3
+from tests.support.waiting import wait_until
 
 MIB = 1024 * 1024
 FORM = "multipart/form-data; boundary=b"
@@ -98,21 +99,22 @@ def answer_to(link: socket.socket) -> tuple[int, bytes]:
     return answer.status, answer.read()
 
 
-def settled(server: Server, most: int) -> int:
-    """Return the bytes on disk once the server has read what was sent, or after a while."""
-    give_up = time.monotonic() + 20
-    while (found := server.on_disk()) > most and time.monotonic() < give_up:
-        time.sleep(0.1)
-    return found
+def wait_until_on_disk(server: Server, most: int, why: str = "what was sent is read") -> None:
+    """Wait until the server keeps at most so many bytes on disk."""
+    wait_until(lambda: server.on_disk() <= most, lambda: f"{why}: {server.on_disk()} bytes are on disk, not {most}")
 
 
 def grown(server: Server) -> int:
-    """Return the bytes on disk once they stop growing."""
-    give_up, before = time.monotonic() + 60, 0
-    while ((found := server.on_disk()) != before or not found) and time.monotonic() < give_up:
-        before = found
+    """Return the bytes on disk once they have not grown for half a second; nothing else tells that all is read."""
+    before = [0]
+
+    def steady() -> bool:
         time.sleep(0.5)
-    return found
+        before.append(server.on_disk())
+        return before[-1] > 0 and before[-1] == before[-2]
+
+    wait_until(steady, lambda: f"no more arrives on disk: {before}")
+    return before[-1]
 
 
 def test_large_bodies_of_strangers_touch_no_disk(server: Server) -> None:
@@ -125,7 +127,7 @@ def test_large_bodies_of_strangers_touch_no_disk(server: Server) -> None:
     chunked = [server.begin(path, 0, headers) for path, headers in asked]
     pour(plain, 8)
     pour(chunked, 8, chunked=True)
-    assert settled(server, base + 4 * MIB) <= base + 4 * MIB
+    wait_until_on_disk(server, base + 4 * MIB)
     pour(plain, 2)
     for link in chunked:
         link.sendall(b"0\r\n\r\n")
@@ -150,7 +152,7 @@ def test_many_medium_bodies_share_the_cap_too(server: Server) -> None:
     assert 0 < grown(server) <= 200 * MIB
     for link in links:
         link.close()
-    assert settled(server, 4 * MIB) <= 4 * MIB, "what a client that is gone had sent goes with it"
+    wait_until_on_disk(server, 4 * MIB, "what a client that is gone had sent goes with it")
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["at once", "after 100"])
@@ -171,7 +173,7 @@ def test_an_authenticated_sender_uploads_a_large_body(server: Server, waits: boo
         assert answer_to(stranger)[0] == 401, "told before it sends anything"
         stranger.close()
     link.close()
-    assert settled(server, MIB) <= MIB
+    wait_until_on_disk(server, MIB)
 
 
 def test_looking_up_a_sender_leaves_no_scope_on_the_thread(transactional_db: None) -> None:
@@ -278,18 +280,19 @@ def test_a_stalled_body_is_refused_and_releases_its_share(crowded: Callable[...,
         stops.sendall(body[:-1000])
         status, content = answer_to(stops)
         assert (status, json.loads(content)["code"]) == (408, "request_timeout")
-        assert settled(server, base + MIB) <= base + MIB
+        wait_until_on_disk(server, base + MIB)
         drips = server.begin("/api/v1/datasets/", len(body), server.key)
         head = server.links.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))
         head.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
-        ended: list[socket.socket] = []
-        give_up = time.monotonic() + 60
-        while len(ended) < 2 and time.monotonic() < give_up:  # a byte at intervals keeps neither alive
-            ended = select.select([drips, head], [], [], 0.2)[0]
-            for link in {drips, head} - set(ended):
+
+        def ended() -> bool:
+            over = select.select([drips, head], [], [], 0)[0]
+            for link in {drips, head} - set(over):
                 with suppress(ConnectionError):
                     link.sendall(b"x")
-        assert len(ended) == 2
+            return len(over) == 2
+
+        wait_until(ended, "a byte at intervals keeps neither alive")
         with suppress(ConnectionError):  # what they sent last was not read any more, which may have cost the response
             assert answer_to(drips)[0] == 408
         with suppress(ConnectionError):

@@ -7,7 +7,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -24,6 +23,8 @@ from compute.sandbox.process import Child, Slot, unprivileged_user
 from compute.sandbox.protocol import Layers, Metric
 from tests.fakes import runner
 from tests.fakes.runner.kind import TickKind
+from tests.support.waiting import wait_until
+from tests.support.work import wait_until_at_work
 
 SLOT = Slot(kind="cpu", uuid="cpu-test-0", index=0, threads=1, memory_bytes=2**33)
 MIB = 1024 * 1024
@@ -76,9 +77,7 @@ def test_a_child_that_moves_to_its_parents_group_is_killed_all_the_same(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child = start(workdir, "supervisor_attacker.py", inputs={"unfiltered": True})
-    deadline = time.monotonic() + 60
-    while not (workdir / "ready").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until_at_work(child, workdir)
     assert (workdir / "ready").read_text() == "1", "even without the filter a session's leader stays in its group"
     monkeypatch.setattr("compute.sandbox.process.os.killpg", lambda *_: None)  # as if it had found a way out
     child.kill()
@@ -131,24 +130,17 @@ def test_the_child_dies_with_its_supervisor(workdir: Path) -> None:
     supervisor = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=root, text=True)
     assert supervisor.stdout is not None
     group = int(supervisor.stdout.readline())
-    deadline = time.monotonic() + 60
-    while not (workdir / "ready").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until((workdir / "ready").exists, "the child is at work")
     assert group_members(group) == [group]
     supervisor.send_signal(signal.SIGKILL)
     supervisor.wait()
     supervisor.stdout.close()
-    deadline = time.monotonic() + 30
-    while group_members(group) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert group_members(group) == []
+    wait_until(lambda: group_members(group) == [], "the child is gone")
 
 
 def test_a_child_sees_only_its_own_device_and_no_environment(workdir: Path) -> None:
     child = start(workdir, "slow_child.py")
-    deadline = time.monotonic() + 60
-    while not (workdir / "ready").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until_at_work(child, workdir)
     environment = dict(
         part.split("=", 1) for part in Path(f"/proc/{child.group}/environ").read_text().split("\0") if part
     )
@@ -168,9 +160,7 @@ def test_a_child_sees_only_its_own_device_and_no_environment(workdir: Path) -> N
 
 def test_a_child_that_ignores_the_request_to_stop_is_killed(workdir: Path) -> None:
     child = start(workdir, "slow_child.py", inputs={"stubborn": True})
-    deadline = time.monotonic() + 60
-    while not (workdir / "ready").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until_at_work(child, workdir)
     child.ask_to_stop()
     assert not child.exited.wait(0.5)
     child.kill()
@@ -180,10 +170,7 @@ def test_a_child_that_ignores_the_request_to_stop_is_killed(workdir: Path) -> No
 def hidden(workdir: Path, how: str) -> Child:
     """Start a child that hides its resources, and wait until it does."""
     child = start(workdir, "hider.py", inputs={"how": how})
-    give_up = time.monotonic() + 60
-    while not (workdir / "ready").exists() and not child.exited.is_set() and time.monotonic() < give_up:
-        time.sleep(0.02)
-    assert (workdir / "ready").exists(), list(child.lines)
+    wait_until_at_work(child, workdir)
     return child
 
 
@@ -217,9 +204,7 @@ def test_a_child_with_endless_output_is_throttled(workdir: Path, monkeypatch: py
     monkeypatch.setattr(limits, "SAID_AT_ONCE", 64 * 1024)
     monkeypatch.setattr(limits, "SAID_BYTES_S", 1)
     child = start(workdir, "hider.py", inputs={"how": "talk"})
-    give_up = time.monotonic() + 60
-    while len(child.said) < 100 and time.monotonic() < give_up:
-        time.sleep(0.02)
+    wait_until(lambda: len(child.said) >= 100, "it talks")
     assert not child.exited.wait(1)
     assert not (workdir / "ready").exists() and len(child.said) < 1_000
     child.kill()

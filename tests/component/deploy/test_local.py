@@ -12,13 +12,14 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from deploy import procfs
 from tests.support.servers.ports import free_port
+from tests.support.waiting import wait_until
 
 # One start serves the whole module: on one worker.
 pytestmark = pytest.mark.xdist_group("local")
@@ -56,8 +57,9 @@ class Console:
         return text in self.output.read_text()
 
     def wait_up(self) -> float:
-        wait_for(
+        wait_until(
             lambda: self.said(f"Exchequer is up: http://127.0.0.1:{self.port}") or self.process.poll() is not None,
+            "it says that it is up",
             UP_S,
         )
         assert self.process.poll() is None, self.output.read_text()
@@ -70,13 +72,6 @@ class Console:
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return self.process.wait(25)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
 
 
 def left_over(home: Path) -> list[str]:
@@ -195,7 +190,7 @@ def test_a_second_start_on_the_same_home_is_refused(running: Console) -> None:
 def test_a_killed_part_is_named_and_started_again(running: Console, part: str) -> None:
     before = running.pid(part)
     os.kill(before, signal.SIGKILL)
-    wait_for(lambda: running.said(f"{part} was killed by SIGKILL") and running.said(f"{part} is back"), 120)
+    wait_until(lambda: running.said(f"{part} was killed by SIGKILL") and running.said(f"{part} is back"), "it is back")
     assert running.pid(part) != before
 
 
@@ -204,7 +199,7 @@ def test_after_kill_9_of_the_supervisor_nothing_runs_and_a_new_start_copes(
 ) -> None:
     running.process.kill()
     running.process.wait()
-    wait_for(lambda: not left_over(home), 60)
+    wait_until(lambda: not left_over(home), "all parts are gone")
     assert (home / "run" / "postgres.pid").exists()  # nothing was left to remove it
 
     again = Console(home, running.port)

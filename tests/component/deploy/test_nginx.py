@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.api.config.test_hosts import Behind, make_owner, served
-from tests.scenarios.stack import wait_for
 from tests.support.servers import proxy
 from tests.support.servers.ports import free_ports
+from tests.support.waiting import wait_until
 
 CONFIGURATION = Path(__file__).resolve().parents[3] / "deploy/nginx/exchequer.conf"
 NGINX = shutil.which("nginx", path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
@@ -69,7 +69,7 @@ def test_log_in_through_it(
         ):
             house = Behind(url, tmp_path / "localhost.pem", web, email, slug)
             person = proxy.visitor("127.0.0.11", house.file)
-            wait_for(lambda: person.get(f"{url}/healthz", timeout=5).ok, 30, "nginx")
+            wait_until(lambda: person.get(f"{url}/healthz", timeout=5).ok, "nginx")
             claim = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "http"}
             assert house.log_in(person, **claim) == "302 /"
             assert person.get(f"{url}/t/{slug}/members/", timeout=30).status_code == 200

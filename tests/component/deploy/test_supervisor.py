@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from deploy import procfs
-from tests.component.deploy.test_local import ROOT, wait_for
+from tests.component.deploy.test_local import ROOT
+from tests.support.waiting import wait_until
 
 PROGRAM = """
 import signal, sys
@@ -42,7 +43,7 @@ def supervise(home: Path, script: str) -> tuple[subprocess.Popen[bytes], Path]:
 
 def test_a_part_that_keeps_dying_is_started_again_after_growing_pauses(tmp_path: Path) -> None:
     process, output = supervise(tmp_path / "h", "exit 3")
-    wait_for(lambda: output.read_text().count("ended with code 3") >= 3, 60)
+    wait_until(lambda: output.read_text().count("ended with code 3") >= 3, "it died three times")
     process.send_signal(signal.SIGTERM)
     process.wait(30)
     assert [f"starting it again in {pause} s" in output.read_text() for pause in ("0.5", "1", "2")] == [True] * 3
@@ -51,19 +52,19 @@ def test_a_part_that_keeps_dying_is_started_again_after_growing_pauses(tmp_path:
 def test_a_grandchild_that_left_its_session_is_found_and_killed(tmp_path: Path) -> None:
     note = tmp_path / "grandchild"
     process, output = supervise(tmp_path / "h", f"setsid sleep 300 & echo $! > {note}; wait")
-    wait_for(lambda: note.exists() and bool(note.read_text()), 60)
+    wait_until(lambda: note.exists() and note.read_text(), "the grandchild runs")
     grandchild = int(note.read_text())
     assert procfs.alive(grandchild)
     process.send_signal(signal.SIGTERM)
     process.wait(30)
-    wait_for(lambda: not procfs.alive(grandchild), 30)
+    wait_until(lambda: not procfs.alive(grandchild), "the grandchild is gone")
     assert "part stopped" in output.read_text()
 
 
 def test_a_part_that_ignores_the_stop_is_killed_after_its_grace(tmp_path: Path) -> None:
     process, _ = supervise(tmp_path / "h", f"trap '' TERM; echo > {tmp_path}/deaf; while :; do sleep 0.1; done")
-    wait_for((tmp_path / "deaf").exists, 60)
-    wait_for((tmp_path / "h" / "run" / "part.pid").exists, 60)
+    wait_until((tmp_path / "deaf").exists, "it hears nothing")
+    wait_until((tmp_path / "h" / "run" / "part.pid").exists, "the part runs")
     part = int((tmp_path / "h" / "run" / "part.pid").read_text())
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
@@ -74,11 +75,11 @@ def test_a_part_that_ignores_the_stop_is_killed_after_its_grace(tmp_path: Path) 
 
 def test_parts_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     process, _ = supervise(tmp_path / "h", "exec sleep 300")
-    wait_for((tmp_path / "h" / "run" / "part.pid").exists, 60)
+    wait_until((tmp_path / "h" / "run" / "part.pid").exists, "the part runs")
     part = int((tmp_path / "h" / "run" / "part.pid").read_text())
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    wait_for(lambda: not procfs.alive(part), 30)
+    wait_until(lambda: not procfs.alive(part), "the part is gone")
     assert not procfs.alive(part)
 
 

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from models_app.runner import main
 from models_app.runner_protocol import EXIT_DEVICE, EXIT_INPUT, EXIT_OK, EXIT_STOPPED, InputError
 from models_app.tables.columns.kinds import KIND_KEY
 from tenants.web import pagination
-from tests.support.work import work_until_the_end
+from tests.support.work import wait_until_sent, work_until_the_end
 from tests.unit.models_app.test_recipes import ingested, trained
 
 pytestmark = pytest.mark.xdist_group("batch")
@@ -211,11 +210,7 @@ def test_a_million_rows_need_little_more_memory_than_twenty_thousand(tmp_path, m
 
 def test_a_request_to_stop_ends_within_two_seconds(tmp_path, models, million):
     child = start(tmp_path, models["tabular.classifier"], million.read_bytes())
-    give_up = time.monotonic() + 180
-    while not any(said.values["phase"] == "predicting" for said in child.said if isinstance(said, Progress)):
-        assert not child.exited.is_set(), list(child.lines)
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+    wait_until_sent(child, lambda said: isinstance(said, Progress) and said.values["phase"] == "predicting")
     child.ask_to_stop()
     assert work_until_the_end(child) < 2.0
     assert ended(child) == EXIT_STOPPED

@@ -20,7 +20,7 @@ from compute.sandbox.protocol import Checkpoint, Fault, Layers, Metric, Progress
 from models_app.runner import main
 from models_app.runner_protocol import EXIT_DEVICE, EXIT_INPUT, EXIT_OK, EXIT_STOPPED, counted
 from tests.support.datasets import TARGET, write_csv
-from tests.support.work import work_until_the_end
+from tests.support.work import wait_until_sent, work_until_the_end
 from tests.unit.models_app.test_recipes import ingested
 
 pytestmark = pytest.mark.xdist_group("runner")
@@ -46,15 +46,6 @@ def ended(child: Child) -> int:
     assert child.exited.wait(120)
     assert child.exit_code is not None
     return child.exit_code
-
-
-def until(child: Child, kind: type, count: int = 1) -> None:
-    """Wait until the child has sent `count` messages of a kind."""
-    give_up = time.monotonic() + 180
-    while sum(isinstance(said, kind) for said in child.said) < count:
-        assert not child.exited.is_set(), list(child.lines)
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +85,8 @@ def test_a_run_that_was_killed_again_and_again_ends_like_an_unbroken_one(tmp_pat
     work = tmp_path / "killed"
     for at in range(3):
         child = start(work, parquet, resume=at > 0, **params)
-        until(child, Checkpoint)
-        time.sleep(chance.random() * 0.25)  # soon: three of these end long before the run would
+        wait_until_sent(child, lambda said: isinstance(said, Checkpoint))
+        time.sleep(chance.random() * 0.25)  # at any moment, and soon: three of these end long before the run would
         child.kill()
     resumed = start(work, parquet, resume=True, **params)
     assert ended(resumed) == EXIT_OK, list(resumed.lines)
@@ -108,7 +99,7 @@ def test_a_run_that_was_killed_again_and_again_ends_like_an_unbroken_one(tmp_pat
 
 def test_a_request_to_stop_saves_a_checkpoint_first(tmp_path, parquet):
     child = start(tmp_path, parquet, checkpoint_s=1000, epochs=1000, patience=200)
-    until(child, Metric)
+    wait_until_sent(child, lambda said: isinstance(said, Metric))
     child.ask_to_stop()
     assert ended(child) == EXIT_STOPPED
     assert sum(isinstance(said, Checkpoint) for said in child.said) == 1
@@ -121,7 +112,7 @@ def test_a_request_to_stop_saves_a_checkpoint_first(tmp_path, parquet):
 
 def test_a_request_to_stop_in_a_long_epoch_is_honoured_within_two_seconds(tmp_path, parquet):
     child = start(tmp_path, parquet, width=2048, layers=6, batch_size=8, checkpoint_s=1000)
-    until(child, Progress, 5)
+    wait_until_sent(child, lambda said: isinstance(said, Progress), 5)
     said = [entry.values for entry in child.said if isinstance(entry, Progress)]
     assert [entry["phase"] for entry in said[:3]] == ["starting", "reading", "training"]
     assert all((entry["done"], entry["total"]) == (0, 150) for entry in said[2:])
@@ -148,7 +139,7 @@ def test_a_request_to_stop_ends_a_step_that_does_not_come_back():
 
 def test_a_request_to_stop_before_the_first_step_ends_at_once(tmp_path, parquet):
     child = start(tmp_path, parquet)
-    until(child, Progress)
+    wait_until_sent(child, lambda said: isinstance(said, Progress))
     child.ask_to_stop()
     assert ended(child) == EXIT_STOPPED
     assert not (tmp_path / "checkpoint").exists()

@@ -24,7 +24,8 @@ from models_app.serving.gateway import app
 from models_app.serving.node import GOES_ON
 from models_app.serving.requests import access
 from models_app.serving.requests.calls import Call
-from tests.fakes.serving import CHURN, NUMBERS, Memory, Server, serving, until
+from tests.fakes.serving import CHURN, NUMBERS, Memory, Server, serving
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("serving")
 
@@ -375,7 +376,7 @@ def test_every_answered_request_is_accounted_for_once(tmp_path):
         key = backend.key("price")
         answered = sum(post(server, key, "price", GOOD).status_code == 200 for _ in range(60))
         assert answered == 60
-        until(lambda: backend.requests() == 60, "usage arrives")
+        wait_until(lambda: backend.requests() == 60, "usage arrives")
         assert max(number for _, _, number in backend.taken) > 3, "money was held slice by slice"
     assert backend.requests() == 60
     assert {number for _, _, number in backend.taken} == {number for _, number in backend.closed}
@@ -389,9 +390,9 @@ def test_undeploying_completes_requests_in_flight_and_returns_money(tmp_path):
         key = backend.key("price")
         assert post(server, key, "price", GOOD).status_code == 200
         backend.undeploy("price")
-        until(lambda: not server.serves("price"), "it is taken out")
+        wait_until(lambda: not server.serves("price"), "it is taken out")
         assert post(server, key, "price", GOOD).status_code in (401, 503)
-        until(lambda: backend.closed, "the slice is closed")
+        wait_until(lambda: backend.closed, "the slice is closed")
         assert backend.requests() == 1
         assert float(backend.budget) == pytest.approx(1000 - 0.01)
 
@@ -412,12 +413,12 @@ def test_a_new_version_takes_over_without_a_refused_request(tmp_path):
         thread = threading.Thread(target=client)
         thread.start()
         backend.deploy("price", NUMBERS, ())
-        until(lambda: server.serves("price", 2), "the new version is served")
-        until(lambda: seen and seen[-1][1] == "price v2", "it answers")
+        wait_until(lambda: server.serves("price", 2), "the new version is served")
+        wait_until(lambda: seen and seen[-1][1] == "price v2", "it answers")
         stop.set()
         thread.join()
         assert {status for status, _ in seen} == {200}
-        until(lambda: ("price", 2, "ready", "") in backend.reports, "it is reported")
+        wait_until(lambda: ("price", 2, "ready", "") in backend.reports, "it is reported")
 
 
 def test_while_the_database_is_away_known_keys_go_on_and_usage_arrives_later(tmp_path, monkeypatch):
@@ -426,7 +427,7 @@ def test_while_the_database_is_away_known_keys_go_on_and_usage_arrives_later(tmp
     with serving(backend, tmp_path / "home", "price") as server:
         key, unknown = backend.key("price"), backend.key("price")
         assert post(server, key, "price", GOOD).status_code == 200
-        until(lambda: backend.requests() == 1, "usage arrives")
+        wait_until(lambda: backend.requests() == 1, "usage arrives")
         backend.away = True
         answers = [post(server, key, "price", GOOD) for _ in range(10)]
         assert [answer.status_code for answer in answers] == [200] * 10
@@ -438,7 +439,7 @@ def test_while_the_database_is_away_known_keys_go_on_and_usage_arrives_later(tmp
         assert post(server, key, "price", GOOD).status_code == 503, "trust ends"
         monkeypatch.undo()
         backend.away = False
-        until(lambda: backend.requests() == 11, "usage arrives later")
+        wait_until(lambda: backend.requests() == 11, "usage arrives later")
         assert post(server, unknown, "price", GOOD).status_code == 200
 
 
@@ -453,9 +454,9 @@ def test_a_spent_budget_is_402_and_heals(tmp_path, monkeypatch):
         assert [answer.status_code for answer in answers] == [200] * 5 + [402] * 3
         assert answers[-1].json()["code"] == "budget_exceeded"
         assert answers[-1].headers["Retry-After"] == "30"
-        until(lambda: backend.requests() == 5, "usage arrives")
+        wait_until(lambda: backend.requests() == 5, "usage arrives")
         backend.budget += 1
-        until(lambda: post(server, key, "price", GOOD).status_code == 200, "it heals by itself")
+        wait_until(lambda: post(server, key, "price", GOOD).status_code == 200, "it heals by itself")
 
 
 class FullDisk:
@@ -485,8 +486,8 @@ def test_a_full_disk_is_503_charges_nothing_and_heals(tmp_path):
         assert {(one.status_code, one.json()["code"]) for one in refused} == {(503, "usage_not_recorded")}
         disk.full = False
         assert post(server, key, "price", GOOD).status_code == 200
-        until(lambda: backend.requests() == 2, "only what was answered is accounted for")
-        time.sleep(0.3)
+        wait_until(lambda: backend.requests() == 2, "only what was answered is accounted for")
+        time.sleep(0.3)  # for anything more that might arrive
         assert backend.requests() == 2
     assert float(backend.budget) == pytest.approx(1000 - 0.02)
 
@@ -512,7 +513,7 @@ def test_overload_is_refused_early(tmp_path):
             assert entered.wait(60)
             worker.batcher.batch_s = 1000.0  # batches are slow: a call that would wait for a second one is refused
             waits = pool.submit(post, server, key, "price", GOOD)
-            until(lambda: len(worker.batcher) == 1, "one waits")
+            wait_until(lambda: len(worker.batcher) == 1, "one waits")
             answer = post(server, key, "price", GOOD)
             gate.set()
             assert [one.result().status_code for one in (served, waits)] == [200, 200]
@@ -546,7 +547,7 @@ def test_an_abandoned_request_in_the_queue_is_not_predicted_or_charged(tmp_path,
             assert (lost.status_code, lost.json()["code"]) == (503, "unavailable")
             monkeypatch.setattr(app, "ANSWER_S", 60.0)
             waits = pool.submit(post, server, key, "price", GOOD)
-            until(lambda: len(worker.batcher) == 2, "one waits beside the one that was given up")
+            wait_until(lambda: len(worker.batcher) == 2, "one waits beside the one that was given up")
             gate.set()
             assert [one.result().status_code for one in (first, waits)] == [200, 200]
         assert predicted == [1, 1], "in the second batch one of two"
@@ -594,7 +595,7 @@ def test_rows_of_an_abandoned_request_are_charged_to_no_other(tmp_path, monkeypa
         def gives_up(block):
             if len(batch) == 2:
                 batch[0].loop.call_soon_threadsafe(batch[0].future.cancel)  # as its timeout does, at this moment
-                until(lambda: batch[0].given_up, "it is given up")
+                wait_until(lambda: batch[0].given_up, "it is given up")
                 before = time.thread_time()
                 while time.thread_time() < before + 0.4:
                     pass
@@ -604,11 +605,11 @@ def test_rows_of_an_abandoned_request_are_charged_to_no_other(tmp_path, monkeypa
         monkeypatch.setattr(worker.model, "scores", gives_up)
         with ThreadPoolExecutor(3) as pool:
             first = pool.submit(post, server, key, "price", GOOD)
-            until(lambda: worker.batcher._busy_since is not None, "it is held up")
+            wait_until(lambda: worker.batcher._busy_since is not None, "it is held up")
             both = []
             for waiting in (1, 2):
                 both.append(pool.submit(post, server, key, "price", GOOD))
-                until(lambda waiting=waiting: len(worker.batcher) == waiting, "it waits behind")
+                wait_until(lambda waiting=waiting: len(worker.batcher) == waiting, "it waits behind")
             gate.set()
             assert [one.result().status_code for one in (first, both[1])] == [200, 200]
             assert both[0].result().status_code != 200
@@ -624,7 +625,7 @@ def test_a_broken_artefact_fails_the_endpoint_with_a_sentence(tmp_path):
     home = backend.models[backend.order("price").weights.key]
     (home / "model.safetensors").write_bytes(b"\x80\x04 not a model")
     with serving(backend, tmp_path / "home", "churn") as server:
-        until(lambda: any(report[0] == "price" for report in backend.reports), "it is reported")
+        wait_until(lambda: any(report[0] == "price" for report in backend.reports), "it is reported")
         ((state, message),) = {one[2:] for one in backend.reports if one[0] == "price"}  # it may be reported again
         assert state == "failed" and message.startswith("The stored model")
         assert post(server, backend.key("churn"), "churn", {"instances": ROWS}).status_code == 200
@@ -642,7 +643,7 @@ def test_a_failed_rollout_keeps_the_serving_version_and_states_that_it_is_charge
         backend.models[weights.key] = bad
         backend.orders[old.endpoint_id] = replace(old, generation=2, number=2, weights=weights)
         backend.moved.set()
-        until(lambda: any(report[1] == 2 for report in backend.reports), "it is reported")
+        wait_until(lambda: any(report[1] == 2 for report in backend.reports), "it is reported")
         ((state, message),) = {one[2:] for one in backend.reports if one[1] == 2}
         assert state == "failed" and message.endswith(GOES_ON)
         assert backend.answering["price"]
@@ -656,7 +657,7 @@ def test_the_next_boot_replays_what_the_last_one_left(tmp_path):
     with serving(backend, home, "price") as server:
         key = backend.key("price")
         assert post(server, key, "price", GOOD).status_code == 200
-        until(lambda: backend.requests() == 1, "usage arrives")
+        wait_until(lambda: backend.requests() == 1, "usage arrives")
         backend.away = True
         for _ in range(7):
             assert post(server, key, "price", GOOD).status_code == 200
@@ -665,8 +666,8 @@ def test_the_next_boot_replays_what_the_last_one_left(tmp_path):
     assert backlog(home / "spool") > 0
     backend.away = False
     with serving(backend, home, "price"):
-        until(lambda: backend.requests() == 8, "the spool is replayed")
-        until(lambda: first in backend.left_behind, "what it held is given back")
+        wait_until(lambda: backend.requests() == 8, "the spool is replayed")
+        wait_until(lambda: first in backend.left_behind, "what it held is given back")
     assert not [path for path in Path(home / "spool").iterdir() if str(first) in path.name]
 
 
@@ -678,8 +679,10 @@ def test_a_permanently_refused_record_does_not_block_the_others(tmp_path):
         key = backend.key("price")
         for _ in range(4):
             assert post(server, key, "price", GOOD).status_code == 200
-        until(lambda: backend.requests() == 3, "the others arrive")
-        until(lambda: "batches_set_aside 1" in requests.get(f"{server.url}/metrics", timeout=60).text, "it is counted")
+        wait_until(lambda: backend.requests() == 3, "the others arrive")
+        wait_until(
+            lambda: "batches_set_aside 1" in requests.get(f"{server.url}/metrics", timeout=60).text, "it is counted"
+        )
         kept = (tmp_path / "home" / "spool" / f"{server.node.boot}.refused").read_text()
         assert json.loads(kept)["n"] == 2
 

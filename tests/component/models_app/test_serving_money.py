@@ -25,7 +25,8 @@ from models_app.serving.database import asked
 from models_app.serving.gateway import body
 from tenants.errors import Invalid
 from tests.component.models_app.test_serving_http import GOOD, post, tensor
-from tests.fakes.serving import NUMBERS, Memory, Server, serving, until
+from tests.fakes.serving import NUMBERS, Memory, Server, serving
+from tests.support.waiting import wait_until
 from tests.unit.models_app.test_serving_parts import Clock, money, write
 
 
@@ -38,11 +39,11 @@ def test_a_slot_that_returns_in_the_same_run_reserves_money_again(tmp_path):
         for budget, expected in ((Decimal(0), 402), (Decimal(1), 200)):
             del backend.orders[order.endpoint_id]
             backend.moved.set()
-            until(lambda: not server.node.accountant.accounts, "its account is closed")
+            wait_until(lambda: not server.node.accountant.accounts, "its account is closed")
             backend.budget = budget
             backend.orders[order.endpoint_id] = order
             backend.moved.set()
-            until(lambda: server.serves("price"), "it is back")
+            wait_until(lambda: server.serves("price"), "it is back")
             assert [post(server, key, "price", GOOD).status_code for _ in range(5)] == [expected] * 5
         numbers = [number for _, _, number in backend.taken]
         assert len(numbers) == len(set(numbers)) == 2
@@ -66,12 +67,12 @@ def test_an_endpoint_that_returns_while_its_account_is_closed_keeps_a_balance(tm
         assert post(server, key, "price", GOOD).status_code == 200
         del backend.orders[order.endpoint_id]
         backend.moved.set()
-        until(entered.is_set, "its health is stored for the last time")
+        wait_until(entered.is_set, "its health is stored for the last time")
         backend.orders[order.endpoint_id] = order
         backend.moved.set()
-        until(lambda: server.serves("price"), "it is back")
+        wait_until(lambda: server.serves("price"), "it is back")
         go_on.set()
-        until(lambda: post(server, key, "price", GOOD).status_code == 200, "its till is filled", 10)
+        wait_until(lambda: post(server, key, "price", GOOD).status_code == 200, "its till is filled")
         (account,) = server.node.accountant.accounts.values()
         worker = server.node.find(order.endpoint_id)
         assert worker is not None and worker.balance is account.balance
@@ -136,7 +137,9 @@ def test_a_budget_that_is_lowered_ends_the_slice_at_once(tmp_path):
         assert post(server, key, "price", GOOD).status_code == 200
         backend.lowered = True
         answers = []
-        until(lambda: answers.append(post(server, key, "price", GOOD).status_code) or answers[-1] == 402, "it ends")
+        wait_until(
+            lambda: answers.append(post(server, key, "price", GOOD).status_code) or answers[-1] == 402, "it ends"
+        )
         # Between the slice's end and the refusal of the next, on a slow machine, a call may get "try again".
         assert answers == sorted(answers, key=[200, 503, 402].index), "nothing is answered once it has ended"
         assert [post(server, key, "price", GOOD).status_code for _ in range(5)] == [402] * 5
@@ -152,7 +155,7 @@ def test_an_endpoint_without_calls_holds_nothing(tmp_path):
             flushed = len(backend.flushed)
             shift[0] += 6
             server.node.accountant.wake()
-            until(lambda flushed=flushed: len(backend.flushed) > flushed, "a round is over")
+            wait_until(lambda flushed=flushed: len(backend.flushed) > flushed, "a round is over")
 
     with serving(backend, tmp_path / "home", "price", clock=lambda: time.monotonic() + shift[0]) as server:
         key = backend.key("price")
@@ -162,7 +165,7 @@ def test_an_endpoint_without_calls_holds_nothing(tmp_path):
         assert len(backend.taken) == 1
         shift[0] += LIFE.total_seconds()
         rounds(server, 3)
-        until(lambda: len(backend.closed) == 1, "what was left of it went back")
+        wait_until(lambda: len(backend.closed) == 1, "what was left of it went back")
         assert len(backend.taken) == 1, "the next slice waits for the next call"
         assert post(server, key, "price", GOOD).status_code == 200
         assert len(backend.taken) == 2
@@ -190,7 +193,7 @@ def test_a_batch_is_billed_by_its_own_processor_time(tmp_path):
             model.scores = scores
             before = set(backend.usage)
             assert post(server, key, "price", GOOD).status_code == 200
-            until(lambda before=before: set(backend.usage) > before, "it is accounted for")
+            wait_until(lambda before=before: set(backend.usage) > before, "it is accounted for")
             (record,) = [backend.usage[name] for name in set(backend.usage) - before]
             billed.append(float(record["ms"]))
             assert record["us"] > 250_000, "the record still says how long it took"
@@ -207,7 +210,7 @@ def test_an_endpoint_stopped_by_its_budget_is_a_402_with_retry_after(tmp_path):
         del backend.orders[order.endpoint_id]
         backend.stopped.add(order.endpoint_id)
         backend.moved.set()
-        until(lambda: not server.serves("price"), "it is taken out")
+        wait_until(lambda: not server.serves("price"), "it is taken out")
         refused = post(server, key, "price", GOOD)
         assert (refused.status_code, refused.json()["code"]) == (402, "budget_exceeded")
         assert "deploy it again" in refused.json()["title"]
@@ -313,7 +316,7 @@ def test_a_failing_callback_ends_no_thread_of_the_spool(tmp_path):
     spool.append({"n": 1}, fails)
     spool.append({"n": 2}, fails, here=True)
     spool.append({"n": 3}, heard.append)
-    until(lambda: heard == [True], "the next is told")
+    wait_until(lambda: heard == [True], "the next is told")
     spool.stop()
     assert {record["n"] for record in Reader(tmp_path, spool.boot).read()[0]} == {1, 2, 3}
 
@@ -343,7 +346,7 @@ def test_a_version_that_is_named_is_not_answered_by_the_next(tmp_path):
 
         def swapped(call, weight=1):
             backend.deploy("price", NUMBERS, ())
-            until(lambda: server.serves("price", 2), "the next takes over")
+            wait_until(lambda: server.serves("price", 2), "the next takes over")
             return real(call, weight)
 
         app_worker.batcher.offer = swapped
@@ -371,18 +374,18 @@ def test_bytes_count_as_they_arrive_for_their_key_and_for_all(tmp_path, monkeypa
 
         budget = server.app.budget
         begin(keys[0])
-        until(lambda: budget.held == 2 << 20, "half a body counts")
+        wait_until(lambda: budget.held == 2 << 20, "half a body counts")
         two = b" " * (2 << 20) + b'{"instances": [[1, 2, 3, 4]]}'
         answer = post(server, keys[0], "price", two)
         assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (429, "rate_limited", "1")
         assert post(server, keys[1], "price", two).status_code == 200
         begin(keys[1])
-        until(lambda: budget.held == 4 << 20, "of both")
+        wait_until(lambda: budget.held == 4 << 20, "of both")
         assert post(server, keys[2], "price", two).status_code == 503
         assert post(server, keys[2], "price", GOOD).status_code == 200
         for connection in opened:
             connection.close()
-        until(lambda: not budget.held and not budget.by_key, "who hangs up holds nothing")
+        wait_until(lambda: not budget.held and not budget.by_key, "who hangs up holds nothing")
         assert post(server, keys[0], "price", two).status_code == 200
 
 
@@ -405,7 +408,7 @@ def test_a_connection_without_a_request_is_closed(tmp_path, monkeypatch):
                 assert closed(connection), said[:20]
         with requests.Session() as session:  # one with requests is kept beyond that time
             assert session.get(f"{server.url}/healthz", timeout=60).status_code == 200
-            time.sleep(2)
+            time.sleep(2)  # longer than a connection without any request is kept
             assert session.get(f"{server.url}/healthz", timeout=60).status_code == 200
         monkeypatch.setattr(connection_limits, "MOST", 1)
         with socket.create_connection(("127.0.0.1", server.port)) as first:

@@ -14,7 +14,8 @@ import uvloop
 from deploy.server import connection_limits
 from models_app.serving.gateway import app, body
 from tests.component.models_app.test_serving_http import GOOD, post
-from tests.fakes.serving import NUMBERS, Memory, Server, serving, until
+from tests.fakes.serving import NUMBERS, Memory, Server, serving
+from tests.support.waiting import wait_until
 
 MANY = json.dumps({"instances": [[1, 2, 3, 4]] * 4096}).encode()
 """Rows whose response, with the scores of a hundred classes, is about 10 MB long."""
@@ -38,7 +39,7 @@ def digits(tmp_path):
     backend.deploy("digit", NUMBERS, tuple(range(100)), slo_ms=60_000)
     server = Real(backend, tmp_path / "home")
     try:
-        until(lambda: server.serves("digit"), "it is served")
+        wait_until(lambda: server.serves("digit"), "it is served")
         yield backend, server
     finally:
         server.stop()
@@ -88,7 +89,7 @@ def test_an_answer_whose_record_is_being_written_is_sent_however_late(tmp_path, 
         assert post(server, key, "price", GOOD).status_code == 200, "it is charged, so it is sent"
         slow[0] = 0.0
         assert post(server, key, "price", GOOD).status_code == 200
-        until(lambda: backend.requests() == 3, "what was answered is charged")
+        wait_until(lambda: backend.requests() == 3, "what was answered is charged")
 
 
 def test_an_unread_response_counts_and_ends_with_its_connection(digits, monkeypatch):
@@ -96,12 +97,12 @@ def test_an_unread_response_counts_and_ends_with_its_connection(digits, monkeypa
     backend, server = digits
     with connect(server) as connection:
         connection.sendall(head(backend.key("digit"), "digit", len(MANY)) + MANY)
-        until(lambda: sum(server.unsent) > 4 << 20, "it is kept")
+        wait_until(lambda: sum(server.unsent) > 4 << 20, "it is kept")
         assert server.app.budget.held > 4 << 20
-        until(lambda: not server.unsent and not server.app.budget.held, "it is thrown away with the connection")
+        wait_until(lambda: not server.unsent and not server.app.budget.held, "it is thrown away with the connection")
     with connect(server) as connection:  # a slow reader gets all of it
         connection.sendall(head(backend.key("digit"), "digit", len(MANY), "Connection: close\r\n") + MANY)
-        until(lambda: sum(server.unsent) > 4 << 20, "it waits")
+        wait_until(lambda: sum(server.unsent) > 4 << 20, "it waits")
         seen = b"".join(iter(lambda: connection.recv(1 << 20), b""))
         assert len(json.loads(seen.partition(b"\r\n\r\n")[2])["predictions"]) == 4096
 
@@ -116,19 +117,19 @@ def test_an_answer_that_does_not_fit_beside_those_unread_is_refused_and_costs_no
 
     with connect(server) as connection:
         connection.sendall(head(keys[0], "digit", len(MANY)) + MANY)
-        until(lambda: sum(server.unsent) > 4 << 20, "it is kept")
+        wait_until(lambda: sum(server.unsent) > 4 << 20, "it is kept")
         answer = ask(keys[0])
         assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (429, "rate_limited", "1")
         assert ask(keys[1]).status_code == 200
         monkeypatch.setattr(body, "MAX_IN_FLIGHT", 15 << 20)
         assert ask(keys[1]).json()["code"] == "unavailable"
-    until(lambda: not server.app.budget.held and not server.app.budget.by_key, "who hangs up holds nothing")
+    wait_until(lambda: not server.app.budget.held and not server.app.budget.by_key, "who hangs up holds nothing")
     assert ask(keys[0]).status_code == 200
     monkeypatch.setattr(body, "MAX_ANSWER", 1 << 20)
     answer = ask(keys[0])
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
-    until(lambda: backend.requests() == 3, "what was answered is charged")
-    time.sleep(0.5)
+    wait_until(lambda: backend.requests() == 3, "what was answered is charged")
+    time.sleep(0.5)  # for anything more that might be charged
     assert backend.requests() == 3
 
 
@@ -141,6 +142,6 @@ def test_an_unread_response_keeps_no_connection_open(digits, monkeypatch, more):
     with connect(server) as connection:
         connection.sendall(head(backend.key("digit"), "digit", len(few), more) + few)
         kept = "its end is kept, and no room is held for it"
-        until(lambda: sum(server.unsent) > 8 << 10 and not server.app.budget.held, kept)
-        until(lambda: not server.unsent, "it is thrown away with the connection")
+        wait_until(lambda: sum(server.unsent) > 8 << 10 and not server.app.budget.held, kept)
+        wait_until(lambda: not server.unsent, "it is thrown away with the connection")
         assert not server.app.budget.held

@@ -27,6 +27,7 @@ from compute.scheduling import reaper
 from tenants import quotas
 from tenants.isolation.scoping import tenant_scope
 from tests.integration.compute.test_leases import Control, World, expire
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -55,12 +56,9 @@ def somebody_waits(superuser: psycopg.Connection) -> bool:
     return row is not None and row[0] > 0
 
 
-def until(ready: Callable[[], bool]) -> None:
+def wait_until_they_meet(met: Callable[[], bool]) -> None:
     """Wait until two have met; a test in which they missed each other proves nothing."""
-    deadline = time.monotonic() + 60
-    while not ready():
-        assert time.monotonic() < deadline, "they never met"
-        time.sleep(0.02)
+    wait_until(met, "they meet")
 
 
 def ran_for_a_second(world: World) -> tuple[Claim, Heartbeat]:
@@ -83,12 +81,13 @@ def test_a_launch_and_the_end_of_an_attempt_meet_between_money_and_quota(
 
     def take_late(*args: Any, **named: Any) -> Any:
         launching.set()
-        until(lambda: metered.is_set() or somebody_waits(superuser))  # a launch that has the money blocks the end
+        # A launch that has the money blocks the end.
+        wait_until_they_meet(lambda: metered.is_set() or somebody_waits(superuser))
         return take(*args, **named)
 
     def store_late(*args: Any) -> None:
         metered.set()
-        time.sleep(0.3)
+        time.sleep(0.3)  # while the launch asks for the money; if it waits for this lock, no event says so
         store(*args)
 
     monkeypatch.setattr(owner, held_up, take_late)
@@ -114,7 +113,7 @@ def test_a_budget_is_changed_while_a_waiver_returns_money(
 
     def waive_late(*args: Any) -> None:
         releasing.set()
-        until(lambda: somebody_waits(superuser))
+        wait_until_they_meet(lambda: somebody_waits(superuser))
         waive(*args)
 
     monkeypatch.setattr(transitions, "waive_platform", waive_late)
@@ -139,7 +138,8 @@ def test_a_node_registers_again_while_the_controller_assigns_its_devices(
     def move_late(*args: Any, **named: Any) -> None:
         move(*args, **named)
         assigning.set()
-        until(lambda: somebody_waits(superuser))  # the device is taken; at the commit the attempt references its node
+        # The device is taken; at the commit the attempt references its node.
+        wait_until_they_meet(lambda: somebody_waits(superuser))
 
     found = [Found(f"cpu-{index}", "cpu", "cpu", f"CPU {index} of host h", index, 2**30) for index in range(2)]
 

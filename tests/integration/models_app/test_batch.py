@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import threading
-import time
 import uuid
 from contextlib import contextmanager
 from decimal import Decimal
@@ -41,6 +40,7 @@ from tests.integration.models_app import test_training as training
 from tests.integration.models_app.test_training import _store, claim, dataset, node, project_of, run, submit  # noqa: F401 - fixtures
 from tests.support.datasets import csv_bytes
 from tests.support.factories import actor_for, make_tenant
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("batch jobs")]
 
@@ -143,8 +143,7 @@ def test_a_run_that_was_killed_starts_from_the_first_row_and_both_are_billed(
     first = AttemptSupervisor(claim(as_control, node), HostSampler("h", 1), tmp_path / "first")
     thread = threading.Thread(target=lambda: (first.run(), connection.close()))
     thread.start()
-    while not detail_of(actor, job).billed_seconds:
-        time.sleep(0.05)
+    wait_until(lambda: detail_of(actor, job).billed_seconds, "the first seconds are billed")
     assert first._child is not None
     os.killpg(first._child.group, signal.SIGKILL)
     thread.join(120)

@@ -24,7 +24,7 @@ from tenants.errors import Invalid, NotFound
 from tenants.events import outbox
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Tenant
-from tests.integration.compute.test_locks import beside, until
+from tests.integration.compute.test_locks import beside, wait_until_they_meet
 from tests.support import factories, launch_forms
 from tests.support.model_versions import make_version
 from tests.support.pages import text_of
@@ -211,9 +211,9 @@ def test_choices_that_meet_the_removal_of_their_version_never_name_a_file_that_i
         holder = beside(pool, hold_the_dataset)
         assert held.wait(60)
         chosen = beside(pool, choose)
-        until(lambda: waiting(superuser) == 1)
+        wait_until_they_meet(lambda: waiting(superuser) == 1)
         removed = beside(pool, remove)
-        until(lambda: removed.done() or waiting(superuser) == 2)
+        wait_until_they_meet(lambda: removed.done() or waiting(superuser) == 2)
         if removed.done():  # it waited for no lock: its files go before the choices are stored
             with as_control():
                 outbox.relay(outbox.deliver)
@@ -252,7 +252,7 @@ def test_a_removal_that_meets_a_launch_waits_for_it_and_sees_its_job(
         launched = beside(pool, launch)
         assert held.wait(60)
         removed = beside(pool, remove)
-        until(lambda: removed.done() or waiting(superuser) == 1)
+        wait_until_they_meet(lambda: removed.done() or waiting(superuser) == 1)
         go_on.set()
         launched.result(60)
         with pytest.raises(removal.DatasetInUse, match="first try"):
@@ -283,7 +283,7 @@ def test_a_launch_that_meets_a_removal_waits_for_it_and_is_refused(superuser: ps
         removed = beside(pool, remove)
         assert held.wait(60)
         launched = beside(pool, launch)
-        until(lambda: launched.done() or waiting(superuser) == 1)
+        wait_until_they_meet(lambda: launched.done() or waiting(superuser) == 1)
         go_on.set()
         removed.result(60)
         with pytest.raises(Invalid, match="was removed"):

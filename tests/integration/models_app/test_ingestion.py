@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
@@ -22,6 +23,7 @@ from models_app.object_store import storage
 from tenants.isolation import locks
 from tenants.isolation.scoping import tenant_scope
 from tests.support.factories import actor_for, make_tenant
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -99,7 +101,7 @@ def test_a_child_that_was_killed_is_tried_again_later(child):
 
 def test_a_crash_on_a_disk_without_room_counts_as_no_try(child, monkeypatch):
     child(CRASH)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 0))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=10**9, used=10**9, free=0))
     actor = actor_for(make_tenant())
     row = read(actor, upload(actor))
     assert (row.state, row.tries) == ("ingesting", 0)
@@ -163,9 +165,7 @@ def test_files_that_wait_hold_no_thread_and_all_are_read_in_turn(monkeypatch):
             worker.submit(lambda: "a mail is sent").result(20)
         finally:
             go_on.set()
-        until = time.monotonic() + 30
-        while len(order) < 12 and time.monotonic() < until:
-            time.sleep(0.01)
+        wait_until(lambda: len(order) == 12, lambda: f"all twelve are read, not only {order}")
     assert sorted(order) == sorted([0, 1, 2] * 4)
     assert max(most) == 2
     assert 2 in order[:4], "who came last does not wait for all files of the others"

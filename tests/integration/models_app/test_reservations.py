@@ -36,9 +36,9 @@ from tenants.errors import NotFound
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.conftest import DemoClock
-from tests.fakes.serving import until
 from tests.support import factories
 from tests.support.endpoints import make_endpoint
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -310,7 +310,7 @@ def test_late_usage_of_one_slice_and_the_closing_of_two_do_not_meet(serving: Ser
         with tenant_scope(serving.tenant.id):
             Hold.objects.select_for_update(no_key=True).get(id=second.hold_id)
             closing = pool.submit(closed_elsewhere, serving)
-            until(lambda: Hold.objects.filter(state="open").count() == 1, "the first is closed, the second waits")
+            wait_until(lambda: Hold.objects.filter(state="open").count() == 1, "the first is closed, the second waits")
             assert serving.answer(second, 10).amount == second.cost(10, 0), "which locks the counters after the hold"
         assert closing.result(30) == 2
     assert serving.held() == 0

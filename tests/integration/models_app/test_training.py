@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import threading
-import time
 import uuid
 from pathlib import Path
 
@@ -27,7 +26,6 @@ from models_app.models import DatasetVersion, ModelVersion
 from models_app.object_store import s3, storage
 from models_app.object_store.staging import NotStaged
 from models_app.recipes import base
-from models_app.training import specs
 from models_app.training.training import TrainKind
 from tenants.audit.verify import verify
 from tenants.encryption.stream import MAGIC
@@ -36,6 +34,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Project
 from tests.support.datasets import TARGET, csv_bytes
 from tests.support.factories import actor_for, make_tenant
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -149,8 +148,7 @@ def test_a_job_stopped_in_the_middle_goes_on_from_its_checkpoint(as_control, nod
     first = AttemptSupervisor(claim(as_control, node), HostSampler("h", 1), tmp_path)
     thread = threading.Thread(target=lambda: (first.run(), connection.close()))
     thread.start()
-    while not trained_epochs(actor, job):
-        time.sleep(0.1)
+    wait_until(lambda: trained_epochs(actor, job), "the first epoch is trained")
     first.shut_down()
     thread.join(120)
     with tenant_scope(actor.tenant_id):
@@ -292,6 +290,11 @@ def test_a_target_of_one_value_is_reported() -> None:
         {"name": "y", "kind": "numeric", "integer": True, "distinct": 1},
         {"name": "x", "kind": "numeric", "integer": False, "distinct": 90},
     ]
-    faults: dict[str, list[str]] = {}
-    specs._target(DatasetVersion(columns=columns, rows=90), "y", base.recipe("tabular.regressor"), {}, faults)
-    assert faults == {"target": ["Column 'y' has one value only: there is nothing to predict. Columns that fit: x."]}
+    actor = actor_for(make_tenant(), "engineer")
+    version = dataset(actor)
+    with tenant_scope(actor.tenant_id):
+        DatasetVersion.objects.filter(id=version.id).update(columns=columns, rows=90)
+    with tenant_scope(actor.tenant_id), pytest.raises(Invalid) as refused:
+        TrainKind().validate(actor, {"recipe": "tabular.regressor", "dataset": str(version.dataset_id), "target": "y"})
+    said = "Column 'y' has one value only: there is nothing to predict. Columns that fit: x."
+    assert refused.value.fields["target"] == [said]

@@ -26,7 +26,7 @@ from tenants.notifications import file_backend
 from tests.integration.tenants.test_audit_order import in_thread
 from tests.support import factories
 from tests.support.pages import text_of
-from tests.support.servers.services import wait_until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db
 ADDRESS = "nora@example.org"
@@ -209,7 +209,7 @@ def test_what_is_made_while_its_maker_is_removed_is_not_made(act: str, superuser
     with tenant_scope(tenant.id):
         members.remove_member(actor=owner, user_id=leaver.id)  # type: ignore[arg-type]
         other = in_thread(acts[act], faults)
-        wait_until(lambda: not other.is_alive() or superuser.execute(waits).fetchone() == (1,), 60, "the act waits")
+        wait_until(lambda: not other.is_alive() or superuser.execute(waits).fetchone() == (1,), "the act waits")
         assert other.is_alive(), "it did not wait"
     other.join(60)
     (fault,) = faults

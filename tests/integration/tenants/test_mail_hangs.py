@@ -25,8 +25,8 @@ from tenants.notifications import smtp
 from tests.integration.tenants.test_notifications import open_messages, raise_one
 from tests.support import factories
 from tests.support.pages import text_of
-from tests.support.servers.services import wait_until
 from tests.support.servers.smtp import MailServer, mail_server
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -42,7 +42,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[MailServer]:
         running.hangs = False
         wait_until(
             lambda: not external_work.EXTERNAL_EVENTS.known and not external_work.ACCOUNT_EMAILS.known,
-            60,
             "what is done aside",
         )
 
@@ -87,7 +86,7 @@ def test_emails_block_no_thread_of_the_worker(server: MailServer, as_worker: Non
     assert plain_messages(tenant) == [], "other events are delivered meanwhile"
     assert len(open_messages(tenant)) == 8
     server.hangs = False
-    wait_until(lambda: not open_messages(tenant), 120, "the letters")
+    wait_until(lambda: not open_messages(tenant), "the letters")
     assert len(server.taken) == 8, "each once, though each was asked for twice"
 
 
@@ -100,7 +99,7 @@ def test_a_password_reset_does_not_wait_for_the_mail_server(server: MailServer) 
     assert time.monotonic() - began < smtp.MOST_S / 4
     assert server.called.acquire(timeout=60)
     server.hangs = False
-    wait_until(lambda: len(server.taken) == 1, 60, "the letter")
+    wait_until(lambda: len(server.taken) == 1, "the letter")
     assert server.taken[0]["To"] == user.email
 
 
@@ -122,7 +121,7 @@ def test_a_full_queue_refuses_a_password_reset_email(server: MailServer, monkeyp
         assert "Ask for a link again in a minute." in text_of(one)
     assert [line["event"] for line in logged if line["event"] == "emails.full"] == ["emails.full"] * 2
     server.hangs = False
-    wait_until(lambda: len(server.taken) == 2, 60, "the emails")
+    wait_until(lambda: len(server.taken) == 2, "the emails")
 
 
 @pytest.mark.parametrize("trickles", [False, True])

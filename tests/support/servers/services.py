@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from deploy import procfs
 from deploy.local.postgres import ROLES, Cluster
 from deploy.local.services import SEAWEED_PORTS, SeaweedFS, Valkey
 from tests.support.servers.ports import free_port, free_ports
+from tests.support.waiting import wait_until
 
 FOLDER_VARIABLE = "EXCHEQUER_TEST_SESSION"
 TEST_ROLE = "exchequer_test"
@@ -112,7 +112,7 @@ class Session:
             server = Valkey(self.folder / name, free_port(), "throw-away")
             server.prepare()
             self.keep(name, server.command())
-            wait_until(server.ready, 60, "Valkey")
+            wait_until(server.ready, "Valkey")
             return server.url
 
         return str(self.once(name, make))
@@ -128,8 +128,8 @@ class Session:
             return ports
 
         server = self._weed(self.once("seaweedfs", make))  # type: ignore[arg-type]
-        wait_until(server.ready, 180, "SeaweedFS")
-        wait_until(lambda: server.make_bucket(bucket), 180, f"the bucket {bucket}")
+        wait_until(server.ready, "SeaweedFS")
+        wait_until(lambda: server.make_bucket(bucket), f"the bucket {bucket}")
         return S3(server.url, bucket, server.access_key, server.secret_key)
 
     def keep(self, name: str, command: list[str], user: tuple[int, int] | None = None) -> None:
@@ -159,12 +159,3 @@ class Session:
     def _weed(self, ports: list[int]) -> SeaweedFS:
         named = dict(zip(SEAWEED_PORTS, ports, strict=True))
         return SeaweedFS(self.folder / "seaweedfs", named, "test-access", "test-secret-key")
-
-
-def wait_until(ready: Callable[[], bool], seconds: float, what: str) -> None:
-    """Poll `ready` until it is true; fail with `what`."""
-    deadline = time.monotonic() + seconds
-    while not ready():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} was not ready within {seconds:.0f} s")
-        time.sleep(0.05)
