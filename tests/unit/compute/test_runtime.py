@@ -48,6 +48,14 @@ class Waiting:
         self.stopped += 1
 
 
+def shut_down(node: Runtime) -> None:
+    """Shut a node down, and wait until it has stopped its attempts."""
+    node.shut_down()
+    for thread in threading.enumerate():
+        if thread.name == "leave":
+            thread.join(60)
+
+
 def test_a_fenced_attempt_does_not_hide_the_next_attempt_of_its_job(monkeypatch: pytest.MonkeyPatch) -> None:
     Waiting.made = []
     job = SimpleNamespace(id=uuid4())
@@ -69,12 +77,12 @@ def test_a_fenced_attempt_does_not_hide_the_next_attempt_of_its_job(monkeypatch:
         node.wake(str(job.id))
         node.wake(str(uuid4()))
         assert (fenced.woken, present.woken) == (0, 1)
-        node._leave()
+        shut_down(node)
         assert (fenced.stopped, present.stopped) == (0, 1)
     finally:
         present.go.set()
         threads[1].join(20)
-    node._leave()
+    shut_down(node)
     assert present.stopped == 1, "one that has ended is forgotten"
 
 
