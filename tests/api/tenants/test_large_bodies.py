@@ -105,7 +105,7 @@ def wait_until_on_disk(server: Server, most: int, why: str = "what was sent is r
 
 
 def grown(server: Server) -> int:
-    """Return the bytes on disk once they have not grown for half a second; nothing else tells that all is read."""
+    """Return the bytes on disk once they have not grown for half a second; nothing else shows that all is read."""
     before = [0]
 
     def steady() -> bool:

@@ -1,7 +1,7 @@
 """The data of a migrated PostgreSQL, kept from one test session to the next.
 
 Migrating an empty database takes longer than most runs of a few tests. The data are kept under a digest of everything
-that they were made from: a changed migration, model, role or package makes them anew.
+that they were made from: a change of a migration, a model, a role or a package has them made again.
 """
 
 from __future__ import annotations
