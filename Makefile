@@ -15,10 +15,10 @@ PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --no-input 
 define PATIENTLY
 patiently() { local begun=$$SECONDS rc=0; "$$@" & local it=$$!; trap "kill $$it 2>/dev/null" INT TERM; \
 	while kill -0 $$it 2>/dev/null; do for _ in 1 2 3 4 5 6 7 8; do sleep 1; kill -0 $$it 2>/dev/null || break 2; done; \
-	echo "      still at it ($$((SECONDS - begun)) s)"; done; wait $$it || rc=$$?; return $$rc; }
+	echo "      still running ($$((SECONDS - begun)) s)"; done; wait $$it || rc=$$?; return $$rc; }
 endef
 
-NOT_INSTALLED := echo "pip says above what it could not install. Is the package index reachable, the disk not full? Then type the same again."; exit 1
+NOT_INSTALLED := echo "pip reports above what it could not install. Check that the package index is reachable and the disk is not full, then run the command again."; exit 1
 
 ifdef PY
 READY :=
@@ -49,7 +49,7 @@ QUICK := tests/architecture tests/unit tests/integration tests/api/test_matrix.p
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-venv: $(READY) ## make .venv with the pinned set
+venv: $(READY) ## create .venv with the pinned packages
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python >= 3.11 is needed; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
@@ -65,16 +65,16 @@ $(STAMP): pyproject.toml constraints.txt
 up: $(READY) ## start everything on this machine; Ctrl-C stops it
 	@exec $(PY) -m deploy.local
 
-doctor: $(READY) ## say what is wrong with this installation, one line each
+doctor: $(READY) ## check this installation; print one line per problem
 	@$(PY) manage.py doctor
 
-test-quick: $(READY) ## what needs the database alone: leaves out store, broker, processes and browser
+test-quick: $(READY) ## tests without store, broker, processes and browser
 	@$(PY) -m pytest -n 2 -m "not nightly and not services" $(QUICK)
 
 test: $(READY) ## the whole suite, browser included
 	@export CHROMIUM="$$($(PY) -m deploy.chromium)" && $(PY) -m pytest -n 2 -m "not nightly"
 
-test-nightly: $(READY) ## the long fault, load and fuzz runs too
+test-nightly: $(READY) ## the whole suite and the long fault, load and fuzz tests
 	@export CHROMIUM="$$($(PY) -m deploy.chromium)" && NIGHTLY=1 $(PY) -m pytest -n 2
 
 check: $(READY) ## style, types, imports, migrations, templates, OpenAPI, documents
@@ -100,17 +100,17 @@ check-docs:
 docs: $(READY) check-docs ## build the documents as a site
 	@echo "build/site/index.html"
 
-openapi: $(READY) ## write docs/openapi.yaml anew
+openapi: $(READY) ## generate docs/openapi.yaml
 	@$(STATIC) $(PY) manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
-bench: $(READY) $(PEERS_READY) ## measure, as one table of ratios; ONLY=G-b3 measures one goal
+bench: $(READY) $(PEERS_READY) ## run the benchmarks; ONLY=G-b3 runs one
 	@BENCH_PEERS=$(BENCH_PEERS) $(PY) -m bench $(if $(ONLY),--only $(ONLY))
 
 $(PEERS)/.installed: bench/peers.txt
-	@echo "the servers to compare with, in $(PEERS); without them their rows say so"
+	@echo "the servers to compare with, in $(PEERS); without them their rows report it"
 	@$(PYTHON) -m venv $(PEERS) && $(PEERS)/bin/python -m pip install --disable-pip-version-check --no-input -qq $(TORCH) \
 		&& $(PEERS)/bin/python -m pip install --disable-pip-version-check --no-input -qq -r $< && touch $@ \
-		|| echo "they could not be installed; going on without them"
+		|| echo "they could not be installed; continuing without them"
 
 clean: ## remove caches; data and .venv stay
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

@@ -32,4 +32,4 @@ def _send_wake_up(task: str, arguments: list[object]) -> None:
     try:
         current_app.send_task(task, args=arguments)
     except (OperationalError, ConnectionError) as error:
-        log.warning("doorbell.not_heard", task=task, error=str(error))
+        log.warning("wake_up.not_sent", task=task, error=str(error))

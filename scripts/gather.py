@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("tenants", "billing", "compute", "models_app", "dashboards", "deploy")
+APPS = ("tenants", "billing", "compute", "models_app", "dashboards", "deploy")
 ROW = re.compile(r"^\| [A-Z]+\d+ \| .+ \| .+ \| .+ \|$", re.MULTILINE)
 
 
@@ -12,14 +12,14 @@ def main() -> None:
     """Gather the rows of every app under one heading each."""
     parts = [
         "# Invariants\n",
-        "Each row is claimed in its room's README and shown by the tests it names; a test fails when one does not exist.\n",
+        "Each row comes from the README of its app. The tests show it; `tests/architecture` checks that they exist.\n",
     ]
-    for room in ROOMS:
-        readme = ROOT / room / "README.md"
+    for app in APPS:
+        readme = ROOT / app / "README.md"
         rows = ROW.findall(readme.read_text()) if readme.is_file() else []
         if rows:
             parts += [
-                f"## {room}\n",
+                f"## {app}\n",
                 "| id | invariant | figure | test |\n| --- | --- | --- | --- |\n" + "\n".join(rows) + "\n",
             ]
     (ROOT / "docs/invariants.md").write_text("\n".join(parts))

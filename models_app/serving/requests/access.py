@@ -75,7 +75,7 @@ class KeyChecker:
         self._backend = backend
         self._clock = clock
         self._queue: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="door", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="key-access", daemon=True)
 
     def start(self) -> None:
         """Start the checking thread."""
@@ -120,7 +120,7 @@ class KeyChecker:
             except BackendUnavailable:
                 pass
             except Exception:
-                log.exception("door.failed")
+                log.exception("key_access.failed")
             self.stalled = False
             for ticket in tickets:
                 ticket.answer(away=away)
