@@ -210,7 +210,7 @@ def serving() -> Iterator[DoctorFinding]:
 
 def serving_slots() -> Iterator[DoctorFinding]:
     """Does every endpoint have a slot?"""
-    found = slots.standing()
+    found = slots.slot_counts()
     if not found.waiting:
         yield DoctorFinding("ok", "serving slots", f"{found.free} of {found.offered} are free and no endpoint waits")
         return

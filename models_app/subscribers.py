@@ -61,12 +61,12 @@ def notify_alert(event: HealthAlertOpened) -> None:
 
 
 @subscribe(EndpointDeployed)
-def begin_anew_with_a_version(event: EndpointDeployed) -> None:
+def resolve_alerts_of_other_versions(event: EndpointDeployed) -> None:
     """Close alerts about the previously served version."""
     alerts.resolve_of_other_versions(event.endpoint_id, event.version_id)
 
 
 @subscribe(EndpointUndeployed)
-def end_alerts_of_an_endpoint(event: EndpointUndeployed) -> None:
+def resolve_alerts_of_an_endpoint(event: EndpointUndeployed) -> None:
     """Close all alerts of an endpoint that no longer serves."""
     alerts.resolve(event.endpoint_id)

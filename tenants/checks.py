@@ -122,14 +122,14 @@ def refuse_unsafe_role(*, one_tenant: bool = False) -> None:
     the process. It also gets the limits that its login lacks.
     """
 
-    def ask(*, connection: Any, **kwargs: Any) -> None:
+    def check(*, connection: Any, **kwargs: Any) -> None:
         faults = role_faults(connection, one_tenant=one_tenant)
         if faults:
             connection.close()
             raise UnsafeRole(" ".join(faults))
         limit_waits(connection)
 
-    connection_created.connect(ask, weak=False, dispatch_uid="tenants.refuse_unsafe_role")
+    connection_created.connect(check, weak=False, dispatch_uid="tenants.refuse_unsafe_role")
     try:
         connection.ensure_connection()
     except UnsafeRole as error:

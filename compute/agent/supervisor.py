@@ -82,7 +82,7 @@ class AttemptSupervisor:
     def _run(self) -> None:
         try:
             workdirs.make(self._workdir)
-            staged = self._aside(lambda: self._kind.stage(self.mine.job, self._workdir))
+            staged = self._in_thread(lambda: self._kind.stage(self.mine.job, self._workdir))
             if self._stop is not None:
                 self._finish(self._stop, "")
                 return
@@ -201,17 +201,17 @@ class AttemptSupervisor:
     def _collect(self) -> dict[str, Any] | None:
         """Return what the kind collected; None if its store stayed unreachable for too long. Raises permanent errors."""
         give_up, pause = time.monotonic() + limits.ARTIFACT_PATIENCE_S, 1.0
-        taken = self._aside(lambda: workdirs.take_output(self._workdir))
+        taken = self._in_thread(lambda: workdirs.take_output(self._workdir))
         while True:
             try:
-                collected: dict[str, Any] = self._aside(
+                collected: dict[str, Any] = self._in_thread(
                     lambda: self._kind.collect(self.mine.job, self.mine.token, taken)
                 )
             except (Unavailable, *AWAY) as error:
                 self.log.warning("attempt.store_failed", error=str(error))
                 if time.monotonic() + pause > give_up:
                     return None
-                self._aside(functools.partial(time.sleep, pause))
+                self._in_thread(functools.partial(time.sleep, pause))
                 pause = min(pause * 2, 60.0)
             else:
                 return collected
@@ -227,7 +227,7 @@ class AttemptSupervisor:
         self._heartbeat.finish(outcome, message, code, complete)
         self.log.info("attempt.ended", outcome=str(outcome), exit_code=code)
 
-    def _aside(self, work: Callable[[], Any]) -> Any:
+    def _in_thread(self, work: Callable[[], Any]) -> Any:
         """Run slow work in its own thread while this one keeps the lease; return its result or raise its error."""
         future = beside(work)
         while not future.done():

@@ -58,7 +58,7 @@ class Child:
         sandbox_required: bool,
     ) -> None:
         """Write the child's two files and start it; raises OSError if it cannot be started."""
-        self.said: deque[protocol.Said] = deque()
+        self.said: deque[protocol.Report] = deque()
         self.lines: deque[str] = deque()
         self._logged = 0
         self.startup_s: float | None = None

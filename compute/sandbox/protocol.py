@@ -51,20 +51,20 @@ class Layers:
     missing: list[str]
 
 
-Said = Progress | Metric | Checkpoint | Fault | Layers
+Report = Progress | Metric | Checkpoint | Fault | Layers
 
 
-def parse(line: bytes) -> Said | None:
+def parse(line: bytes) -> Report | None:
     """Parse one line; None for anything outside the protocol."""
     try:
         body = json.loads(line, parse_constant=_refuse)
-        read: Callable[[dict[str, Any]], Said] = _READERS[body["type"]]
+        read: Callable[[dict[str, Any]], Report] = _READERS[body["type"]]
         return read(body)
     except (ValueError, KeyError, TypeError, RecursionError, AttributeError, OverflowError):
         return None
 
 
-def still_opening(said: Said, *, required: bool) -> bool:
+def still_opening(said: Report, *, required: bool) -> bool:
     """Return whether a child with these reports has not yet locked itself down, nor reported any work.
 
     One that lacks `required` layers reports them, and then exits without having started.
@@ -122,7 +122,7 @@ def _count(value: Any) -> int:
     return value
 
 
-_READERS: dict[str, Callable[[dict[str, Any]], Said]] = {
+_READERS: dict[str, Callable[[dict[str, Any]], Report]] = {
     "progress": _progress,
     "metric": _metric,
     "checkpoint": _checkpoint,

@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class WaitingSlot:
+class SlotCounts:
     """Slots on live nodes, free ones among them, and waiting allocations."""
 
     offered: int
@@ -42,12 +42,12 @@ class WaitingSlot:
     waiting: int
 
 
-def standing() -> WaitingSlot:
+def slot_counts() -> SlotCounts:
     """Return the state of the pool's slots, over all tenants."""
     offered = Device.objects.filter(serves=True, state=DeviceState.READY, node__last_seen_at__gt=silent_before())
     with all_tenants("slots are shared"):
         waiting = Allocation.objects.filter(state=SlotState.WAITING).count()
-    return WaitingSlot(offered.count(), len(free_devices(serves=True)), waiting)
+    return SlotCounts(offered.count(), len(free_devices(serves=True)), waiting)
 
 
 def assign_slots() -> int:

@@ -37,7 +37,7 @@ class JobListFilter(forms.Form):
         for name, choices in (("project", projects), ("device_class", [(device, device) for device in devices])):
             cast("forms.ChoiceField", self.fields[name]).choices = [("", "Any"), *choices]
 
-    def asked(self) -> JobFilter:
+    def job_filter(self) -> JobFilter:
         """Return the query's filter."""
         self.is_valid()
         data = self.cleaned_data

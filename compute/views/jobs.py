@@ -44,7 +44,7 @@ def jobs(request: TenantRequest) -> HttpResponse:
     """List jobs, newest first; `?export=csv` for the same jobs as a file."""
     projects = [(str(project.id), project.name) for project in tenancy.projects()]
     form = JobListFilter(request.GET, projects=projects, devices=[row.device_class for row in queries.device_classes()])
-    asked = form.asked()
+    asked = form.job_filter()
     if wants_csv(request, form=form):
         return _export(request, asked)
     sort = form.cleaned_data.get("sort") or ""

@@ -50,9 +50,9 @@ class Pipeline:
         last = number + 1 == len(self._of.one.versions) > 1
         self._soon(0.01, lambda: registry.promote(actor=actor, version_id=version, stage=Stage.STAGING))
         # The newest one stays pending, so that approvers find it on their first day.
-        self._soon(0.24 if last else 0.02, partial(self._ask, version, answered=not last))
+        self._soon(0.24 if last else 0.02, partial(self._request_production, version, answered=not last))
 
-    def _ask(self, version: UUID, *, answered: bool) -> None:
+    def _request_production(self, version: UUID, *, answered: bool) -> None:
         registry.promote(actor=self._of.first("engineer"), version_id=version, stage=Stage.PRODUCTION)
         if answered:
             self._soon(0.005, partial(self._approve, version))

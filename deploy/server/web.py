@@ -123,13 +123,13 @@ class Server:
         while not self.stopping:
             while len(self.children) < self.processes:
                 self._fork()
-            self._bury()
+            self._reap()
             time.sleep(0.1)
         for pid in self.children:
             os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + DRAIN_S + 1
         while self.children and time.monotonic() < deadline:
-            self._bury()
+            self._reap()
             time.sleep(0.05)
         for pid in self.children:
             os.kill(pid, signal.SIGKILL)
@@ -149,7 +149,7 @@ class Server:
                 os._exit(0)
         self.children[pid] = time.monotonic()
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         while self.children:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:

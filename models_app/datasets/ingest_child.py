@@ -16,7 +16,7 @@ from django.conf import settings
 from compute.procfs import group_use
 from compute.sandbox import sandbox, workdirs
 from compute.sandbox.process import Child, Slot
-from compute.sandbox.protocol import Fault, Layers, Said
+from compute.sandbox.protocol import Fault, Layers, Report
 from models_app.runner_protocol import EXIT_INPUT, EXIT_OK
 from models_app.tables.limits import MIB
 
@@ -80,12 +80,12 @@ def run_child(
     )  # fmt: skip
     source = workdir / "in" / "source"
     more = max(0.0, (source.stat().st_size if source.exists() else 0) / MIB - FREE_MIB)
-    heard: dict[type[Said], Said] = {}
+    received: dict[type[Report], Report] = {}
     wall, processor = WALL_S + WALL_S_MIB * more, CPU_S + CPU_S_MIB * more
     stop_at, look_at = time.monotonic() + wall, time.monotonic() + FOLDER_S
     try:
         while not child.exited.wait(0.05):
-            _listen(child, heard)
+            _listen(child, received)
             fault = _too_much(child.group, stop_at, wall, processor)
             if fault is not None:
                 return fault
@@ -95,30 +95,30 @@ def run_child(
                 look_at = time.monotonic() + FOLDER_S
     finally:
         child.kill()
-    told = _listen(child, heard).get(Fault)
+    told = _listen(child, received).get(Fault)
     if child.exit_code == EXIT_INPUT and isinstance(told, Fault):
         return told
     if child.exit_code == EXIT_OK:
         return None
     words = [*list(child.lines)[-5:], *([told.message] if isinstance(told, Fault) else [])]
     how = f"exit code {child.exit_code}: {' | '.join(words)}"
-    if _ended_by_others(child, heard.get(Layers)):
+    if _ended_by_others(child, received.get(Layers)):
         raise ChildKilled(how)
     if shutil.disk_usage(workdir).free < NO_ROOM_BYTES:  # whatever it reported, the disk was full
         raise OSError(errno.ENOSPC, how)
     raise ChildCrashed(how)
 
 
-def _listen(child: Child, heard: dict[type[Said], Said]) -> dict[type[Said], Said]:
+def _listen(child: Child, received: dict[type[Report], Report]) -> dict[type[Report], Report]:
     """Keep the child's newest fault and its first report of sandbox layers; later reports come from the untrusted part."""
     while child.said:
         said = child.said.popleft()
-        if isinstance(said, Fault) or type(said) not in heard:
-            heard[type(said)] = said
-    return heard
+        if isinstance(said, Fault) or type(said) not in received:
+            received[type(said)] = said
+    return received
 
 
-def _ended_by_others(child: Child, said: Said | None) -> bool:
+def _ended_by_others(child: Child, said: Report | None) -> bool:
     """Return whether it was killed or never started to read. After lockdown the child itself chooses its exit code."""
     layers = said.missing if isinstance(said, Layers) else None
     if child.exit_code == sandbox.EXIT_REFUSED:

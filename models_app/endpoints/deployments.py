@@ -120,7 +120,7 @@ def deploy(
     endpoint = _put(fresh)
     if endpoint.id != fresh.id:
         return _roll_over(actor, endpoint, version, project_id, slo_ms, replace)
-    endpoint.allocation_id = slot_events.ask(actor, endpoint)
+    endpoint.allocation_id = slot_events.request_slot(actor, endpoint)
     Endpoint.objects.filter(id=endpoint.id).update(allocation_id=endpoint.allocation_id)
     _deployed(actor, endpoint, {"version": [None, str(version)], "slo_ms": [None, endpoint.slo_ms]})
     return endpoint
@@ -252,7 +252,7 @@ def _roll_over(
     endpoint.version, endpoint.slo_ms = version, slo_ms or endpoint.slo_ms
     endpoint.generation += 1
     if not allocations.has_slot(endpoint.subject):
-        endpoint.allocation_id = slot_events.ask(actor, endpoint)
+        endpoint.allocation_id = slot_events.request_slot(actor, endpoint)
     if stands:
         endpoint.state, endpoint.message, endpoint.cause = EndpointState.DEPLOYING, "", ""
     Endpoint.objects.filter(id=endpoint.id).update(

@@ -136,7 +136,7 @@ def notes(actor: Actor, endpoint_id: UUID, row: Mapping[str, Any]) -> tuple[str,
     )
 
 
-def ask(
+def predict(
     actor: Actor, *, endpoint_id: UUID, name: str, row: Mapping[str, Any], currency: str, request_id: str = ""
 ) -> PredictionPreview:
     """Predict one row on the serving node and return its response; call with no transaction open.

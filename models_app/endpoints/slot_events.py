@@ -22,7 +22,7 @@ UNPAID = "Its budget has no headroom to keep it deployed. Raise the budget, then
 BUDGET = "budget"
 
 
-def ask(actor: Actor, endpoint: Endpoint) -> UUID:
+def request_slot(actor: Actor, endpoint: Endpoint) -> UUID:
     """Request a slot, as part of an open operation. Raises BudgetExceeded (402), QuotaExceeded (409)."""
     return allocations.request(
         actor=actor, subject=endpoint.subject, project_id=endpoint.project_id, dims={"endpoint": endpoint.name}

@@ -40,7 +40,7 @@ UNSOUND: tuple[type[Exception], ...] = (DataError, IntegrityError, psycopg.DataE
 database: it is temporary, and the call is retried."""
 
 
-def asked(call: Callable[P, R]) -> Callable[P, R]:
+def report_outages(call: Callable[P, R]) -> Callable[P, R]:
     """Turn database connection errors into BackendUnavailable and reconnect."""
 
     @wraps(call)
@@ -65,7 +65,7 @@ class Database:
         self._me: nodes.Registered | None = None
         self._listening = False
 
-    @asked
+    @report_outages
     def register(self, boot: UUID) -> None:
         hostname = socket.gethostname()
         found = [
@@ -76,12 +76,12 @@ class Database:
             name=self.name, hostname=hostname, boot=boot, found=found, missing_layers=[], serves=True
         )
 
-    @asked
+    @report_outages
     def leave(self) -> None:
         if self._me is not None:
             nodes.leave(self._me)
 
-    @asked
+    @report_outages
     def assigned_endpoints(self) -> list[Assigned]:
         if self._me is None:
             raise BackendUnavailable("the node is not registered yet")
@@ -110,7 +110,7 @@ class Database:
             connection.close()
             time.sleep(max(0.0, min(1.0, until - time.monotonic())))
 
-    @asked
+    @report_outages
     def report(self, order: EndpointSpec, state: str, message: str = "", *, answering: bool = False) -> None:
         deployments.report(
             tenant_id=order.tenant_id,
@@ -121,40 +121,40 @@ class Database:
             answering=answering,
         )
 
-    @asked
+    @report_outages
     def fetch(self, order: EndpointSpec, folder: Path) -> None:
         """Download `model.safetensors` and `signature.json` into a folder and verify their checksums."""
         storage.fetch(order.tenant_id, order.weights, folder / WEIGHTS)
         storage.fetch(order.tenant_id, order.signature_file, folder / SIGNATURE)
 
-    @asked
+    @report_outages
     def known(self, digests: Sequence[bytes]) -> list[KnownKey]:
         return endpoint_keys.known(digests)
 
-    @asked
+    @report_outages
     def limits(self, tenant_id: UUID, endpoint_id: UUID) -> dict[UUID, int | None]:
         return endpoint_keys.limits(tenant_id, endpoint_id)
 
-    @asked
+    @report_outages
     def unpaid(self, tenant_id: UUID, endpoint_id: UUID) -> bool:
         try:
             return slot_events.unpaid(tenant_id, endpoint_id)
         finally:
             connection.close()  # called from pool threads, each of which would keep a connection
 
-    @asked
+    @report_outages
     def take(self, order: EndpointSpec, boot: UUID, number: int) -> Slice:
         return reservations.take(order.tenant_id, order.endpoint_id, boot, number)
 
-    @asked
+    @report_outages
     def close(self, tenant_id: UUID, money: Slice) -> None:
         reservations.close(tenant_id, money)
 
-    @asked
+    @report_outages
     def close_left_behind(self, tenant_id: UUID, endpoint_id: UUID, boot: UUID) -> None:
         reservations.close_left_behind(tenant_id, endpoint_id, boot)
 
-    @asked
+    @report_outages
     def settle(self, tenant_id: UUID, boot: UUID, records: Sequence[Mapping[str, Any]]) -> set[str]:
         """Settle records of one tenant, one transaction per hold. Raises RecordsRefused."""
         ended: set[str] = set()
@@ -174,6 +174,6 @@ class Database:
                 ended.add(hold)
         return ended
 
-    @asked
+    @report_outages
     def flush(self, order: EndpointSpec, window: Window) -> None:
         windows.flush(order.tenant_id, order.endpoint_id, window)

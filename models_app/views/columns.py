@@ -40,7 +40,7 @@ def dataset_columns(request: TenantRequest, dataset_id: UUID, data_version_id: U
         made = column_choices.choose_columns(actor=actor, version_id=data_version_id, choices=choices, writing=about)
     except (Invalid, Conflict) as refused:
         status = 422 if isinstance(refused, Invalid) else refused.status
-        return dataset_page(request, dataset_id, data_version_id, fault=said(refused), status=status)
+        return dataset_page(request, dataset_id, data_version_id, fault=refusal_text(refused), status=status)
     messages.success(request, f"The file was read with your settings as version {made.number}.")
     return redirect(f"{home}?version={made.id}")
 
@@ -70,7 +70,7 @@ def chosen_of_file(form: QueryDict, read: Mapping[str, Any]) -> dict[str, str | 
     return {name: value or None for name, value in asked.items() if value is not None and value != held.get(name, "")}
 
 
-def said(refused: Invalid | Conflict) -> str:
+def refusal_text(refused: Invalid | Conflict) -> str:
     """Return a refusal with its columns by name."""
     fields = getattr(refused, "fields", {})
     return " ".join(f"{name.removeprefix('columns.')}: {' '.join(texts)}" for name, texts in fields.items()) or (

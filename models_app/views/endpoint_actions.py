@@ -88,7 +88,7 @@ def endpoint_try(request: TenantRequest, endpoint_id: UUID) -> HttpResponse:
     elif form.is_valid():
         with tenant_scope(actor.tenant_id):
             notes = playground.notes(actor, endpoint_id, form.row())
-        tried = playground.ask(
+        tried = playground.predict(
             actor,
             endpoint_id=endpoint_id,
             name=row.name,

@@ -34,7 +34,7 @@ class DeviceOffer:
 
 
 @dataclass(frozen=True)
-class Said:
+class Sentence:
     """A sentence with a placeholder `{}` for each part: money, seconds, or a name. The page formats them."""
 
     text: str
@@ -64,8 +64,8 @@ class Shown:
     quota_after: int
     quota_limit: int | None
     quota_share: float
-    refusals: Sequence[Said]
-    warnings: Sequence[Said]
+    refusals: Sequence[Sentence]
+    warnings: Sequence[Sentence]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Refusal:
     """Why a launch was refused, and what helps; `budget` if a budget refused it."""
 
     title: str
-    text: Said
+    text: Sentence
     steps: Sequence[str]
     budget: BudgetStatus | None = None
 
@@ -98,16 +98,16 @@ def quote_of(order: JobRequest, estimate: Estimate, *, ending: str) -> Shown:
     """Return the cost panel for a checked request; `ending` is how a job ends that reaches its own limit."""
     row = next((row for row in work.device_classes() if row.device_class == order.device_class), None)
     limit, used = (row.quota_limit, row.quota_in_use) if row else (None, 0)
-    refusals: list[Said] = []
+    refusals: list[Sentence] = []
     if not estimate.fits and estimate.budget is not None:
         cheaper = alternatives.suggest(order, estimate.budget.left.amount)
         advice = fitting(cheaper) or " ".join(without_alternatives(estimate.budget))
-        stands = _stands(estimate.budget)
+        stands = _budget_sentence(estimate.budget)
         text = f"Does not fit the budget: up to {{}} is needed. {stands.text} {advice}"
-        refusals.append(Said(text, (estimate.worst, *stands.parts)))
+        refusals.append(Sentence(text, (estimate.worst, *stands.parts)))
     if limit is not None and used + 1 > limit:
         refusals.append(
-            Said(
+            Sentence(
                 f"Your quota of {limit} {order.device_class} devices is in use. Wait for a job to end, or ask an admin for more."
             )
         )
@@ -159,13 +159,13 @@ def learnt_from(order: JobRequest) -> str:
 
 def warnings_of(
     order: JobRequest, unit_amount: Decimal, currency: str, ending: str = "with a checkpoint and no model"
-) -> list[Said]:
+) -> list[Sentence]:
     """Return which of the job's own limits would stop a typical run early."""
     needed = Money(order.typical_s * unit_amount, currency)
     found = []
     if order.needed_s >= order.max_seconds:
         found.append(
-            Said(
+            Sentence(
                 f"Typically this needs {{}} to {{}}, and may run {{}}: the limit will probably stop it, {ending}. "
                 "Set a longer time limit, or reduce the work.",
                 (*order.needed_range(), order.max_seconds),
@@ -173,7 +173,7 @@ def warnings_of(
         )
     if order.max_cost is not None and order.max_cost < needed.amount:
         found.append(
-            Said(
+            Sentence(
                 f"Typically this costs {{}}, more than the {{}} it may cost. It would stop {ending}.",
                 (needed, Money(order.max_cost, currency)),
             )
@@ -193,25 +193,25 @@ def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
     if refused.code == "budget_exceeded":
         asked, status = _of(refused.extra.get("asked"), currency), _budget_of(refused)
         if asked is None or status is None:
-            return Refusal("The budget has no headroom for this.", Said(refused.message), [RAISE])
-        stands = _stands(status)
-        text = Said(f"The job may cost up to {{}}. {stands.text} Nothing was charged.", (asked, *stands.parts))
+            return Refusal("The budget has no headroom for this.", Sentence(refused.message), [RAISE])
+        stands = _budget_sentence(status)
+        text = Sentence(f"The job may cost up to {{}}. {stands.text} Nothing was charged.", (asked, *stands.parts))
         would = fitting(refused.extra.get("ways", []))
         steps = [would, LOWER, "Choose a cheaper device.", RAISE] if would else without_alternatives(status)
         return Refusal("The budget has no headroom for this.", text, steps, status)
     if refused.code == "quota_exceeded":
         limit, used = refused.extra.get("limit"), refused.extra.get("in_use")
         text = (
-            Said(f"Your organisation may use {limit} at once, and {used} are in use. Nothing was charged.")
+            Sentence(f"Your organisation may use {limit} at once, and {used} are in use. Nothing was charged.")
             if limit is not None
-            else Said(refused.message)
+            else Sentence(refused.message)
         )
         return Refusal(
             "The quota is used up.",
             text,
             ["Wait for a running job to end, or cancel one.", "Ask an admin to raise the quota."],
         )
-    return Refusal("Not launched.", Said(refused.message), [])
+    return Refusal("Not launched.", Sentence(refused.message), [])
 
 
 def without_alternatives(status: BudgetStatus) -> list[str]:
@@ -222,14 +222,14 @@ def without_alternatives(status: BudgetStatus) -> list[str]:
     return [*wait, RAISE]
 
 
-def _stands(status: BudgetStatus) -> Said:
+def _budget_sentence(status: BudgetStatus) -> Sentence:
     """Return the name of a budget with its headroom."""
     whose = f"project {status.project_name}" if status.project_id else "the organisation"
     if status.left:
-        return Said("The budget of {} has {} that is neither spent nor held.", (whose, status.left))
+        return Sentence("The budget of {} has {} that is neither spent nor held.", (whose, status.left))
     if status.free:
-        return Said("The budget of {}, {} a month, is used up and {} over.", (whose, status.limit, -status.free))
-    return Said("The budget of {}, {} a month, is used up.", (whose, status.limit))
+        return Sentence("The budget of {}, {} a month, is used up and {} over.", (whose, status.limit, -status.free))
+    return Sentence("The budget of {}, {} a month, is used up.", (whose, status.limit))
 
 
 def _budget_of(refused: ExchequerError) -> BudgetStatus | None:

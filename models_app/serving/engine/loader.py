@@ -40,7 +40,7 @@ class Loader:
         home = self._folder / f"{order.weights.sha256}-{order.signature_file.sha256[:16]}"
         try:
             if not _sound(home, order):
-                self._bring(order, home)
+                self._fetch(order, home)
             home.touch()
             artefacts.check_safetensors(home / WEIGHTS)
             return predict.load(home)
@@ -60,7 +60,7 @@ class Loader:
             for path in known[KEPT_MODELS:]:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _bring(self, order: EndpointSpec, home: Path) -> None:
+    def _fetch(self, order: EndpointSpec, home: Path) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self.tidy()
         partial = Path(tempfile.mkdtemp(prefix="new-", dir=self._folder))

@@ -26,7 +26,7 @@ def warm_up() -> None:
 
 def code_page(path: Path) -> str:
     """Return the most likely code page of a text; Windows-1252 unless another is likelier."""
-    sample = _telling(path)
+    sample = _non_ascii_lines(path)
     if _western(sample.decode(WESTERN, "replace")):
         return WESTERN
     pages = [name for name in CODE_PAGES if name != "latin-1"]
@@ -34,7 +34,7 @@ def code_page(path: Path) -> str:
     return best.encoding if best is not None and best.encoding in CODE_PAGES else WESTERN
 
 
-def _telling(path: Path) -> bytes:
+def _non_ascii_lines(path: Path) -> bytes:
     """Return lines with non-ASCII characters, from anywhere in the file."""
     found, size = [], 0
     with path.open("rb") as file:

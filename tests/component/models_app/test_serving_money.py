@@ -21,7 +21,7 @@ from models_app.serving.accounting import settlement
 from models_app.serving.accounting.balance import SliceBalance
 from models_app.serving.accounting.spool import Reader, Spool, segments
 from models_app.serving.backend import BackendUnavailable
-from models_app.serving.database import asked
+from models_app.serving.database import report_outages
 from models_app.serving.gateway import body
 from tenants.errors import Invalid
 from tests.component.models_app.test_serving_http import GOOD, post, tensor
@@ -288,7 +288,7 @@ def test_one_rejected_record_is_quarantined_alone_and_replayed_once_fixed(tmp_pa
     [errors.ReadOnlySqlTransaction("standby"), errors.AdminShutdown("bye"), InternalError("x"), ProgrammingError("x")],
 )
 def test_database_errors_are_reported_as_unavailable(error):
-    @asked
+    @report_outages
     def call() -> None:
         raise error
 
@@ -298,7 +298,7 @@ def test_database_errors_are_reported_as_unavailable(error):
 
 @pytest.mark.parametrize("error", [DataError("x"), IntegrityError("x"), errors.CheckViolation("x")])
 def test_data_errors_are_raised_unchanged(error):
-    @asked
+    @report_outages
     def call() -> None:
         raise error
 
