@@ -2,10 +2,11 @@
 
 import ast
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.architecture.trees import parsed
 
 pytestmark = pytest.mark.xdist_group("code")
 
@@ -13,18 +14,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("config", "dashboards", "models_app", "compute", "billing", "tenants", "deploy")
 LONGEST = 300
 MOST_ARGUMENTS = 6
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _trees() -> Iterator[None]:
-    """Keep the syntax trees for this module only: they are large, and reading them is nearly all the work."""
-    yield
-    parsed.cache_clear()
-
-
-@cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
 
 
 def modules(*rooms: str) -> Iterator[tuple[Path, ast.Module]]:
@@ -189,7 +178,7 @@ def test_every_public_function_says_what_it_does() -> None:
 def test_every_test_asserts_something() -> None:
     found = []
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        tree = ast.parse(path.read_text())
+        tree = parsed(path)
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 asserts = any(isinstance(inner, ast.Assert) for inner in ast.walk(node))

@@ -9,6 +9,8 @@ from django.core.management import get_commands
 from config.env import NAMES
 from tests.architecture.test_invariants import defined_in
 
+pytestmark = pytest.mark.xdist_group("code")
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tests/**/README.md")]
 TEXTS = {

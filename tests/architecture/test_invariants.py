@@ -2,7 +2,14 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
+
+import pytest
+
+from tests.architecture.trees import parsed
+
+pytestmark = pytest.mark.xdist_group("code")
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("tenants", "billing", "compute", "models_app", "dashboards", "deploy")
@@ -13,8 +20,9 @@ def rows_of(path: Path) -> list[tuple[str, ...]]:
     return ROW.findall(path.read_text()) if path.is_file() else []
 
 
+@cache
 def defined_in(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     named = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     return named | {
         target.id

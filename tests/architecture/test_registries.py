@@ -4,10 +4,13 @@ import ast
 import re
 from collections.abc import Iterator
 
+import pytest
 from django.apps import apps
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from tests.architecture.test_code import modules
+
+pytestmark = pytest.mark.xdist_group("code")
 
 UPPER = ("billing", "compute", "models_app", "dashboards")
 #: Routes whose names are words that the lowest app needs otherwise, as for permissions; refused where a route is meant.
