@@ -32,13 +32,13 @@ class PriceRose(Conflict):
 
 def sign(actor: Actor, order: JobRequest, priced: Estimate) -> str:
     """Return the signed price that the form sends back."""
-    said = {
+    content = {
         "tenant": str(actor.tenant_id), "body": quotes.fingerprint(order.body()).hex(), "at": clock.now().isoformat(),
         "version": str(priced.price_version), "price": str(priced.price_id), "unit": str(priced.unit_amount),
         "currency": priced.currency, "limit": order.max_seconds, "forecast": order.forecast.json(),
         **{name: str(getattr(priced, name).amount) for name in AMOUNTS},
     }  # fmt: skip
-    return signing.dumps(said, salt=SALT, compress=True)
+    return signing.dumps(content, salt=SALT, compress=True)
 
 
 def bind(actor: Actor, order: JobRequest, text: str) -> tuple[UUID | None, str]:
@@ -49,33 +49,33 @@ def bind(actor: Actor, order: JobRequest, text: str) -> tuple[UUID | None, str]:
     if not text:
         return None, ""
     try:
-        said = signing.loads(text, salt=SALT)
+        content = signing.loads(text, salt=SALT)
     except signing.BadSignature:
         return None, "The price in the form was not valid"
-    expires = datetime.fromisoformat(said["at"]) + quotes.QUOTE_LIFE
-    if said["tenant"] == str(actor.tenant_id) and said["body"] == quotes.fingerprint(order.body()).hex():
+    expires = datetime.fromisoformat(content["at"]) + quotes.QUOTE_LIFE
+    if content["tenant"] == str(actor.tenant_id) and content["body"] == quotes.fingerprint(order.body()).hex():
         if clock.now() < expires:
-            shown = _estimate(said, Decimal(order.max_seconds))
+            shown = _estimate(content, Decimal(order.max_seconds))
             quote = quotes.bind(
-                actor=actor, project_id=order.project_id, body=order.body(), estimate=shown, limit_s=said["limit"],
-                forecast=said["forecast"], expires_at=expires,
+                actor=actor, project_id=order.project_id, body=order.body(), estimate=shown, limit_s=content["limit"],
+                forecast=content["forecast"], expires_at=expires,
             )  # fmt: skip
             return quote.id, ""
         why = "The quoted price was older than fifteen minutes"
     else:
         why = "The form changed after the quote"
     now = estimate(order)
-    if now.unit_amount > Decimal(said["unit"]) and now.price_version != UUID(said["version"]):
+    if now.unit_amount > Decimal(content["unit"]) and now.price_version != UUID(content["version"]):
         raise PriceRose(
             f"{why}, and the price per second has gone up. Nothing was launched; check the new price and launch again."
         )
     return None, f"{why}: the job was launched at the current price."
 
 
-def _estimate(said: dict[str, str], limit_s: Decimal) -> Estimate:
-    typical, least, most, worst = (Money(Decimal(said[name]), said["currency"]) for name in AMOUNTS)
+def _estimate(content: dict[str, str], limit_s: Decimal) -> Estimate:
+    typical, least, most, worst = (Money(Decimal(content[name]), content["currency"]) for name in AMOUNTS)
     return Estimate(
-        unit_amount=Decimal(said["unit"]), currency=said["currency"], price_version=UUID(said["version"]),
-        price_id=UUID(said["price"]), budget_left_after=None, billable_limit_s=limit_s,
+        unit_amount=Decimal(content["unit"]), currency=content["currency"], price_version=UUID(content["version"]),
+        price_id=UUID(content["price"]), budget_left_after=None, billable_limit_s=limit_s,
         typical=typical, least=least, most=most, worst=worst,
     )  # fmt: skip

@@ -217,13 +217,13 @@ def _quoted(job: Job, cost: Money) -> Quoted | None:
     if job.quoted_least is None or job.quoted_most is None:
         return None
     least, most = Money(job.quoted_least, job.currency), Money(job.quoted_most, job.currency)
-    said = job.forecast
+    forecast = job.forecast
     return Quoted(
         least=least,
         most=most,
-        least_s=said.get("least_s", 0),
-        most_s=said.get("most_s", 0),
-        start_s=said.get("start_s", 0.0),
+        least_s=forecast.get("least_s", 0),
+        most_s=forecast.get("most_s", 0),
+        start_s=forecast.get("start_s", 0.0),
         within=least.amount <= cost.amount <= most.amount if job.state in FINAL_STATES else None,
     )
 

@@ -132,9 +132,9 @@ class DemoEndpoint:
 
     def send_ground_truth(self) -> None:
         """Send ground truth for some of the latest predictions."""
-        told, self.ids = self.ids[:LABELS_A_DAY], []
-        if told:
-            items = [{"prediction_id": name, "label": ground_truth} for name, ground_truth in told]
+        labelled, self.ids = self.ids[:LABELS_A_DAY], []
+        if labelled:
+            items = [{"prediction_id": name, "label": ground_truth} for name, ground_truth in labelled]
             with tenant_scope(self.actor.tenant_id):
                 feedback.record(actor=self.actor, endpoint_id=self.id, items=items)
 

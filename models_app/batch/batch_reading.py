@@ -26,12 +26,14 @@ def notes(result: Mapping[str, Any], signature: Mapping[str, Any]) -> list[str]:
             found.append(f"Column {name}: {_cells(count)} not of the model's type and read as missing.")
         if isinstance(count := unknown.get(name), int) and count > 0:
             found.append(f"Column {name}: {_cells(count)} in a category that is not in the training data.")
-        said = otherwise.get(name)
-        if said in NUMBERS:
-            found.append(f"Column {name}: numbers are written as {said}, unlike in training, and were read that way.")
-        elif said in DATES:
+        notation = otherwise.get(name)
+        if notation in NUMBERS:
             found.append(
-                f"Column {name}: dates are written {ORDERS[said]}, unlike in training, and were read that way."
+                f"Column {name}: numbers are written as {notation}, unlike in training, and were read that way."
+            )
+        elif notation in DATES:
+            found.append(
+                f"Column {name}: dates are written {ORDERS[notation]}, unlike in training, and were read that way."
             )
         if (held := doubted.get(name)) in NUMBERS + DATES:
             way = f"numbers as {held}" if held in NUMBERS else f"dates {ORDERS[str(held)]}"

@@ -95,12 +95,12 @@ def run_child(
                 look_at = time.monotonic() + FOLDER_S
     finally:
         child.kill()
-    told = _listen(child, received).get(Fault)
-    if child.exit_code == EXIT_INPUT and isinstance(told, Fault):
-        return told
+    fault = _listen(child, received).get(Fault)
+    if child.exit_code == EXIT_INPUT and isinstance(fault, Fault):
+        return fault
     if child.exit_code == EXIT_OK:
         return None
-    words = [*list(child.lines)[-5:], *([told.message] if isinstance(told, Fault) else [])]
+    words = [*list(child.lines)[-5:], *([fault.message] if isinstance(fault, Fault) else [])]
     how = f"exit code {child.exit_code}: {' | '.join(words)}"
     if _ended_by_others(child, received.get(Layers)):
         raise ChildKilled(how)

@@ -73,8 +73,8 @@ class PredictionPreview:
         rest = max(0, round(sum(exact)) - sum(tenths))
         for at in sorted(range(len(exact)), key=lambda at: tenths[at] - exact[at])[:rest]:
             tenths[at] += 1
-        said = [f"{tenth // 10}.{tenth % 10}\u00a0%" for tenth in tenths]
-        return tuple((name, score, words) for (name, score), words in zip(self.scores, said, strict=True))
+        texts = [f"{tenth // 10}.{tenth % 10}\u00a0%" for tenth in tenths]
+        return tuple((name, score, words) for (name, score), words in zip(self.scores, texts, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,17 +164,17 @@ def predict(
     try:
         node.request("POST", f"/v1/models/{name}:predict", body, headers)
         answer = node.getresponse()
-        said = json.loads(answer.read(MOST_BYTES))
+        reply = json.loads(answer.read(MOST_BYTES))
     except (OSError, http.client.HTTPException, ValueError):
         return PredictionPreview(fault=AWAY)
     finally:
         node.close()
-    if not isinstance(said, dict):
+    if not isinstance(reply, dict):
         return PredictionPreview(fault=AWAY)
     if answer.status != http.HTTPStatus.OK:
-        return PredictionPreview(fault=_of_one(str(said.get("title") or AWAY))[:1000])
+        return PredictionPreview(fault=_of_one(str(reply.get("title") or AWAY))[:1000])
     cost = answer.headers.get("x-exchequer-cost", "")
-    return _read(said, cost, currency, (time.monotonic() - began) * 1000)
+    return _read(reply, cost, currency, (time.monotonic() - began) * 1000)
 
 
 def snippets(
@@ -209,20 +209,20 @@ def snippets(
 
 def _of_one(fault: str) -> str:
     """Return a fault without its row number, since there is only one row."""
-    told = re.sub(r"^Row 0[,:] ", "", fault)
-    return told[:1].upper() + told[1:]
+    message = re.sub(r"^Row 0[,:] ", "", fault)
+    return message[:1].upper() + message[1:]
 
 
-def _read(said: Mapping[str, Any], cost: str, currency: str, took_ms: float) -> PredictionPreview:
+def _read(body: Mapping[str, Any], cost: str, currency: str, took_ms: float) -> PredictionPreview:
     try:
-        one, ids = said["predictions"][0], said.get("prediction_ids") or [""]
+        one, ids = body["predictions"][0], body.get("prediction_ids") or [""]
         named = isinstance(one, Mapping)
         scores = sorted(((str(k), float(v)) for k, v in one["scores"].items()), key=lambda at: -at[1]) if named else []
         return PredictionPreview(
             label=str(one["label"]) if named else "",
             number=None if named else float(one),
             scores=tuple(scores[:10]),
-            version=str(said.get("model_version", "")),
+            version=str(body.get("model_version", "")),
             cost=Money(Decimal(cost), currency) if cost else None,
             prediction_id=str(ids[0]),
             took_ms=took_ms,

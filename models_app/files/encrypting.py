@@ -97,25 +97,31 @@ def _plain(tenant_id: UUID) -> Iterator[Callable[[], None]]:
 def _of_row(tenant_id: UUID, row: Any, model: Any, key: str, flag: str, stored: Stored) -> None:
     storage.encrypt(tenant_id, stored)
     with tenant_scope(tenant_id):
-        told = model.objects.filter(**{key: stored.key}).update(**{flag: True})  # versions of one upload share its file
-    if not told:
+        updated = model.objects.filter(**{key: stored.key}).update(
+            **{flag: True}
+        )  # versions of one upload share its file
+    if not updated:
         _discard(tenant_id, [stored.key])
 
 
 def _of_job(tenant_id: UUID, job_id: UUID, field: str, pointer: dict[str, Any]) -> None:
     """Encrypt the files that a job's result or checkpoint points at, unless the pointer changed meanwhile."""
     before = {**pointer}
-    told = {}
+    encrypted = {}
     for file in _files(pointer):
         if not file.get("encrypted"):
             storage.encrypt(tenant_id, Stored(file["key"], file["sha256"], file["size"]))
-        told[file["key"]] = {**file, "encrypted": True}
+        encrypted[file["key"]] = {**file, "encrypted": True}
     files = pointer["files"]
-    new = {name: told[file["key"]] for name, file in files.items()} if isinstance(files, dict) else list(told.values())
+    new = (
+        {name: encrypted[file["key"]] for name, file in files.items()}
+        if isinstance(files, dict)
+        else list(encrypted.values())
+    )
     with tenant_scope(tenant_id):
         kept = Job.objects.filter(id=job_id, **{field: before}).update(**{field: {**pointer, "files": new}})
     if not kept:
-        _discard(tenant_id, list(told))
+        _discard(tenant_id, list(encrypted))
 
 
 def _discard(tenant_id: UUID, keys: list[str]) -> None:

@@ -31,9 +31,8 @@ class ParameterForm(forms.Form):
         self.fields["target"] = target_field(recipe, dataset, target)
         aim = str((data or {}).get("p-target") or self.fields["target"].initial or "")
         self.left_out = left_out(dataset.profile, aim, dataset.choices) if dataset else {}
-        told = str(dataset.profile.get("target") or "") if dataset else ""
-        self.unchecked = aim if aim != told else ""
-        self.told = told
+        self.profile_target = str(dataset.profile.get("target") or "") if dataset else ""
+        self.unchecked = aim if aim != self.profile_target else ""
         self.without = rows_without(dataset.profile, aim) if dataset else 0
         if isinstance(started.get(EXCLUDE), list):  # a cloned job excludes the same columns again
             self.initial["keep"] = [name for name in self.left_out if name not in started[EXCLUDE]]

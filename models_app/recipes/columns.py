@@ -41,8 +41,8 @@ class Fit:
         if self.missing:
             found.append(f"The model needs columns that the dataset does not have: {listed(self.missing)}.")
         if self.wrong:
-            told = [f"{name} ({WORDS[has]}, the model needs {WORDS[wants]})" for name, wants, has in self.wrong]
-            found.append(f"Columns of another kind than the model was trained on: {listed(told, quoted=False)}.")
+            wrong = [f"{name} ({WORDS[has]}, the model needs {WORDS[wants]})" for name, wants, has in self.wrong]
+            found.append(f"Columns of another kind than the model was trained on: {listed(wrong, quoted=False)}.")
         return found
 
 

@@ -210,24 +210,24 @@ def rows_without(profile: Mapping[str, Any], target: str) -> int:
 def _given(spec: Mapping[str, Any], version: DatasetVersion | None, faults: dict[str, list[str]]) -> Any:
     """Return the given parameters, including columns to exclude that the spec names elsewhere."""
     params = spec.get("params")
-    said = [name for name in ("leave_out", "columns") if spec.get(name) is not None]
+    given = [name for name in ("leave_out", "columns") if spec.get(name) is not None]
     if params is not None and not isinstance(params, dict):
         return params
-    if not said:
+    if not given:
         return params or {}
-    names, already = spec[said[0]], "exclude_columns" in (params or {})
-    if already or len(said) > 1:
-        faults[said[-1]] = [
+    names, already = spec[given[0]], "exclude_columns" in (params or {})
+    if already or len(given) > 1:
+        faults[given[-1]] = [
             "List the columns in one place: in `columns`, in `leave_out`, or in `params.exclude_columns`."
         ]
     elif not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        faults[said[0]] = ["Send a list of column names."]
+        faults[given[0]] = ["Send a list of column names."]
     elif version is not None:
         known = [column["name"] for column in version.columns]
         unknown = [name for name in names if name not in known]
         if unknown:
-            faults[said[0]] = [f"The dataset has no column {unknown[0][:80]!r}."]
+            faults[given[0]] = [f"The dataset has no column {unknown[0][:80]!r}."]
         target = spec.get("target") or version.target
         rest = [name for name in known if name not in names and name != target]
-        return {**(params or {}), "exclude_columns": rest if said[0] == "columns" else list(dict.fromkeys(names))}
+        return {**(params or {}), "exclude_columns": rest if given[0] == "columns" else list(dict.fromkeys(names))}
     return params or {}

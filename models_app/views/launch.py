@@ -79,9 +79,9 @@ class Launch(Ordering):
         """Return the chosen recipe, or one that can learn the dataset's target, or any column of it."""
         if chosen or self.dataset is None:
             return next((recipe for recipe in self.recipes if recipe.id == chosen), self.recipes[0])
-        told = self.dataset.profile.get("task")
+        profiled = self.dataset.profile.get("task")
         any_column = {task for column in self.dataset.columns for task in column.tasks}
-        tasks = (told,) if told in self.dataset.tasks else self.dataset.tasks or any_column
+        tasks = (profiled,) if profiled in self.dataset.tasks else self.dataset.tasks or any_column
         return next((recipe for recipe in self.recipes if recipe.task in tasks), self.recipes[0])
 
     def readings(self) -> Sequence[ColumnReading]:

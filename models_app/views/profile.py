@@ -82,7 +82,7 @@ def file(read: Mapping[str, Any]) -> File | None:
     lines = f", {above} line{'s' if above > 1 else ''} above the header left out" if above else ""
     chosen = read.get("chosen", {})
     words = {name: writing.called(name, str(read.get(name, ""))) for name in writing.KEYS}
-    told = ", ".join(
+    details = ", ".join(
         f"{word}{' (set by a member)' if chosen.get(name) else ''}" for name, word in words.items() if word
     )
     known = {"encoding": ("Encoding", writing.ENCODINGS), "delimiter": ("Delimiter", writing.DELIMITERS)}
@@ -92,7 +92,7 @@ def file(read: Mapping[str, Any]) -> File | None:
         shown = "As the file shows" + ("" if held else f" ({words[name]})")
         found = (("", shown, not held), *((value, word, value == held) for value, word in options.items()))
         fields.append((name, label, found))
-    return File(f"{FORMATS['csv']}, {told}{lines}", tuple(fields))
+    return File(f"{FORMATS['csv']}, {details}{lines}", tuple(fields))
 
 
 def columns(profile: Mapping[str, Any], readings: Sequence[ColumnReading] = ()) -> list[Column]:

@@ -129,12 +129,12 @@ class Codec:
 
     def _warnings(self, block: Block) -> list[str]:
         unknown = self.model.intake.unknown(block)
-        told = [
+        notes = [
             f"Row {row}, column {column!r}: {word[:40]!r} is not a category of the training data."
             for row, column, word in unknown[:MOST_WARNINGS]
         ]
         more = len(unknown) - MOST_WARNINGS
-        return [*told, f"And {more:,} more such cells."] if more > 0 else told
+        return [*notes, f"And {more:,} more such cells."] if more > 0 else notes
 
     def _names(self, found: NDArray[np.float64]) -> list[str]:
         """Return a signed id for each row's prediction."""

@@ -171,10 +171,10 @@ def word(value: Any) -> str:
 
 def to_boolean(text: str) -> bool:
     """Parse a trimmed word for true or false. Raises Odd."""
-    said = text.lower()
-    if said in TRUE:
+    lowered = text.lower()
+    if lowered in TRUE:
         return True
-    if said in FALSE:
+    if lowered in FALSE:
         return False
     raise Odd(text)
 

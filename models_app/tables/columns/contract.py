@@ -69,8 +69,8 @@ def digest(choices: Mapping[str, Any], writing: Mapping[str, Any]) -> str:
     """Return the sha256 of a person's choices for columns and file; empty without any."""
     if not choices and not writing:
         return ""
-    told = {"columns": choices, "file": writing} if writing else choices
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    chosen = {"columns": choices, "file": writing} if writing else choices
+    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
 
 def faults(choice: Any, can_be: Mapping[str, int] | None) -> list[str]:

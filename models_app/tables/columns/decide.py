@@ -98,7 +98,7 @@ def _clear(one: Column, sign: str, order: str, sure: tuple[bool, bool]) -> dict[
     number, numbers_open = notation_of(one, sign)
     date, dates_open = order_of(one, order)
     found = {kinds.NUMERIC: (number, numbers_open and not sure[0]), kinds.DATETIME: (date, dates_open and not sure[1])}
-    return {kind: said for kind, (said, doubt) in found.items() if one.fits[kind, said] and not doubt}
+    return {kind: notation for kind, (notation, doubt) in found.items() if one.fits[kind, notation] and not doubt}
 
 
 def _decided(
@@ -140,7 +140,7 @@ def _decided(
     odd = sorted(odd_words(one, form), key=lambda word: -guess.words[word].count) if form else []
     return Decision(
         name=guess.name, inferred=found.contract, contract=held, whole=whole, values=guess.values, can_be=can_be,
-        evidence=found.said or unsure(one, held), ambiguous="" if choice else doubt_of(found.contract, sure, delimiter) if found.doubt else "",
+        evidence=found.evidence or unsure(one, held), ambiguous="" if choice else doubt_of(found.contract, sure, delimiter) if found.doubt else "",
         odd=[{"value": word[:200], "count": guess.words[word].count, "rows": guess.words[word].rows} for word in odd[:20]],
         missing=missing, few=guess.tally is not None, chosen_missing=choice.get("missing") is not None,
     )  # fmt: skip

@@ -73,14 +73,14 @@ def tolerated(one: Column, fitting: int, odd: Sequence[str], what: str) -> str:
 
 def places(one: Column, words: Sequence[str]) -> str:
     """Return in which rows words occur, with the verb that follows."""
-    told = []
+    listed = []
     for word in words[:NAMED]:
         seen = one.guess.words[word]
         rows = ", ".join(f"{row:,}" for row in seen.rows)
         more = f" and {seen.count - len(seen.rows):,} more" if seen.count > len(seen.rows) else ""
-        told.append(f"{word[:40]!r} in row{'s' if seen.count > 1 else ''} {rows}{more}")
+        listed.append(f"{word[:40]!r} in row{'s' if seen.count > 1 else ''} {rows}{more}")
     more = f" and {len(words) - NAMED:,} other words" if len(words) > NAMED else ""
-    return f"{', '.join(told)}{more} {'is' if len(words) == 1 and one.guess.words[words[0]].count == 1 else 'are'}"
+    return f"{', '.join(listed)}{more} {'is' if len(words) == 1 and one.guess.words[words[0]].count == 1 else 'are'}"
 
 
 def almost(one: Column, number: str) -> str:

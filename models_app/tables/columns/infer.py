@@ -34,7 +34,7 @@ class Inferred:
     contract: Contract
     whole: bool = False
     doubt: bool = False
-    said: str = ""
+    evidence: str = ""
 
 
 def inferred(one: Column, sign: str, order: str) -> Inferred:
@@ -66,7 +66,7 @@ def inferred(one: Column, sign: str, order: str) -> Inferred:
         odd = odd_words(one, (kinds.NUMERIC, number))
         whole = guess.plain == guess.whole and best == guess.whole
         made = replace(base, type=kinds.NUMERIC, number=number, missing=tuple(sorted({*one.gone, *odd})))
-        return Inferred(made, whole=whole, doubt=doubt, said=tolerated(one, best, odd, "numbers"))
+        return Inferred(made, whole=whole, doubt=doubt, evidence=tolerated(one, best, odd, "numbers"))
     day, unclear = order_of(one, order)
     best = one.fits[kinds.DATETIME, day]
     if (
@@ -77,12 +77,12 @@ def inferred(one: Column, sign: str, order: str) -> Inferred:
     ):
         odd = odd_words(one, (kinds.DATETIME, day))
         made = replace(base, type=kinds.DATETIME, date=day, missing=tuple(sorted({*one.gone, *odd})))
-        return Inferred(made, doubt=unclear, said=tolerated(one, best, odd, "dates"))
+        return Inferred(made, doubt=unclear, evidence=tolerated(one, best, odd, "dates"))
     spelling = None if guess.stored or (one.target and one.gone) else _yes_no(one)
     if spelling is not None:
         return Inferred(replace(base, type=kinds.BOOLEAN, spelling=spelling, missing=tuple(sorted(one.gone))))
     missing = () if guess.stored else tuple(sorted(word for word in one.gone if means_nothing(one, word)))
-    return Inferred(replace(base, type=_text_kind(one, missing), missing=missing), said=almost(one, number))
+    return Inferred(replace(base, type=_text_kind(one, missing), missing=missing), evidence=almost(one, number))
 
 
 def _nearly(one: Column, fitting: int, *, number: bool) -> bool:
@@ -108,10 +108,10 @@ def _yes_no(one: Column) -> tuple[str, str] | None:
         or any(word.lower() not in (cells.TRUE | cells.FALSE) - {"0", "1"} for word in words)
     ):
         return None
-    said = {cells.to_boolean(word): word for word in words}
-    if len(said) != len(words):
+    spelling = {cells.to_boolean(word): word for word in words}
+    if len(spelling) != len(words):
         return None
-    return said.get(False, "false"), said.get(True, "true")
+    return spelling.get(False, "false"), spelling.get(True, "true")
 
 
 def means_nothing(one: Column, word: str) -> bool:

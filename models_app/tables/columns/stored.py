@@ -82,12 +82,12 @@ def fields(columns: list[Cells]) -> list[pa.Field]:
     """Return the fields of the canonical Parquet: the columns, then the cells as written."""
     found = []
     for one in columns:
-        told = {
+        stored = {
             "contract": one.decision.contract.to_json(), "doubt": one.decision.doubt, "voted": list(one.decision.voted),
             "values": one.decision.values, "can_be": dict(one.decision.can_be), "chosen_missing": one.decision.chosen_missing,
             "odd": {word["value"]: word["count"] for word in one.decision.odd}, "clear": dict(one.decision.clear),
         }  # fmt: skip
-        metadata = {kinds.KIND_KEY: kind_of(one.decision).encode(), CONTRACT_KEY: json.dumps(told).encode()}
+        metadata = {kinds.KIND_KEY: kind_of(one.decision).encode(), CONTRACT_KEY: json.dumps(stored).encode()}
         found.append(pa.field(one.decision.name, one.values.type, metadata=metadata))
     return found + [
         pa.field(RAW + one.decision.name, pa.string(), metadata={kinds.KIND_KEY: kinds.TEXT.encode()})
@@ -104,19 +104,19 @@ def columns_of(schema: pa.Schema) -> dict[str, StoredColumn]:
         if one.name.startswith(RAW):
             continue
         metadata = one.metadata or {}
-        told: dict[str, Any] = json.loads(metadata.get(CONTRACT_KEY, b"{}"))
+        stored: dict[str, Any] = json.loads(metadata.get(CONTRACT_KEY, b"{}"))
         found[one.name] = StoredColumn(
             name=one.name,
             kind=metadata.get(kinds.KIND_KEY, kinds.TEXT.encode()).decode(),
-            contract=Contract.from_json(told["contract"]) if told else None,
-            doubt=bool(told.get("doubt")),
-            values=told.get("values", 0),
-            can_be=told.get("can_be", {}),
+            contract=Contract.from_json(stored["contract"]) if stored else None,
+            doubt=bool(stored.get("doubt")),
+            values=stored.get("values", 0),
+            can_be=stored.get("can_be", {}),
             raw=RAW + one.name in names,
-            chosen_missing=bool(told.get("chosen_missing")),
-            odd=told.get("odd", {}),
-            clear=told.get("clear", {}),
-            voted=tuple(told.get("voted", ())),
+            chosen_missing=bool(stored.get("chosen_missing")),
+            odd=stored.get("odd", {}),
+            clear=stored.get("clear", {}),
+            voted=tuple(stored.get("voted", ())),
             whole=pa.types.is_integer(one.type),
         )
     return found

@@ -56,8 +56,8 @@ def values_of(
         return own if by_word else _without(contract, own), 0
     if pa.types.is_string(written.type):
         held = replace(contract, stored=False)
-        if said := own_notation(feature, stored):
-            held = replace(held, number=said) if feature.kind == kinds.NUMERIC else replace(held, date=said)
+        if notation := own_notation(feature, stored):
+            held = replace(held, number=notation) if feature.kind == kinds.NUMERIC else replace(held, date=notation)
         found, odd = convert(written, held)
         return numbers(pa.chunked_array([found]), feature.kind), odd
     plain = _without(contract, numbers(pa.chunked_array([typed]), stored.kind))
@@ -79,18 +79,18 @@ def as_in_training(used: Sequence[tuple[Feature, StoredColumn]]) -> list[tuple[F
 
 
 def _is_unlike(feature: Feature, stored: StoredColumn) -> bool:
-    contract, said = contract_of(feature), stored.clear.get(feature.kind, "")
-    if not said or feature.kind in stored.voted:
+    contract, notation = contract_of(feature), stored.clear.get(feature.kind, "")
+    if not notation or feature.kind in stored.voted:
         return False
     if feature.kind == kinds.DATETIME:
-        return said not in (DATES[0], contract.date)
-    return not stored.whole and cells.notation(said)[1] != cells.notation(contract.number)[1]
+        return notation not in (DATES[0], contract.date)
+    return not stored.whole and cells.notation(notation)[1] != cells.notation(contract.number)[1]
 
 
 def _alone(stored: StoredColumn, kind: str) -> StoredColumn:
     if kind not in stored.voted or (stored.contract is not None and stored.contract.fixed):
         return stored
-    return replace(stored, doubt=True, clear={one: said for one, said in stored.clear.items() if one != kind})
+    return replace(stored, doubt=True, clear={one: notation for one, notation in stored.clear.items() if one != kind})
 
 
 def _otherwise(contract: Contract, stored: StoredColumn) -> bool:
@@ -100,11 +100,11 @@ def _otherwise(contract: Contract, stored: StoredColumn) -> bool:
 
 def own_notation(feature: Feature, stored: StoredColumn) -> str:
     """Return the table's notation of numbers or dates if it clearly differs from the model's; else empty."""
-    contract, said = contract_of(feature), stored.clear.get(feature.kind, "")
-    held = {kinds.NUMERIC: contract.number, kinds.DATETIME: contract.date}.get(feature.kind, said)
+    contract, notation = contract_of(feature), stored.clear.get(feature.kind, "")
+    held = {kinds.NUMERIC: contract.number, kinds.DATETIME: contract.date}.get(feature.kind, notation)
     # Whole numbers, and dates that start with the year, are written the same in every notation.
-    neutral = said in (held, NUMBERS[0], DATES[0])
-    return "" if not said or neutral or _otherwise(contract, stored) else said
+    neutral = notation in (held, NUMBERS[0], DATES[0])
+    return "" if not notation or neutral or _otherwise(contract, stored) else notation
 
 
 def in_doubt(feature: Feature, stored: StoredColumn) -> str:
@@ -112,8 +112,8 @@ def in_doubt(feature: Feature, stored: StoredColumn) -> str:
     contract, theirs = contract_of(feature), stored.contract
     if not stored.doubt or theirs is None or theirs.type != feature.kind:
         return ""
-    held, said = (one.number if feature.kind == kinds.NUMERIC else one.date for one in (contract, theirs))
-    return held if held != said else ""
+    held, notation = (one.number if feature.kind == kinds.NUMERIC else one.date for one in (contract, theirs))
+    return held if held != notation else ""
 
 
 def slips(feature: Feature, stored: StoredColumn) -> int:
