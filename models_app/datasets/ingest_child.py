@@ -95,12 +95,12 @@ def run_child(
                 look_at = time.monotonic() + FOLDER_S
     finally:
         child.kill()
-    fault = _listen(child, received).get(Fault)
-    if child.exit_code == EXIT_INPUT and isinstance(fault, Fault):
-        return fault
+    reported = _listen(child, received).get(Fault)
+    if child.exit_code == EXIT_INPUT and isinstance(reported, Fault):
+        return reported
     if child.exit_code == EXIT_OK:
         return None
-    words = [*list(child.lines)[-5:], *([fault.message] if isinstance(fault, Fault) else [])]
+    words = [*list(child.lines)[-5:], *([reported.message] if isinstance(reported, Fault) else [])]
     how = f"exit code {child.exit_code}: {' | '.join(words)}"
     if _ended_by_others(child, received.get(Layers)):
         raise ChildKilled(how)
