@@ -1,6 +1,7 @@
 """Commands, make targets, settings and files in the documents exist."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,22 @@ def test_the_index_leads_to_every_document() -> None:
     index = ROOT / "docs/index.md"
     linked = {(index.parent / target).resolve() for target in re.findall(r"\]\(([^)#:]+)\)", index.read_text())}
     assert {page for page in TEXTS if (ROOT / page).resolve() not in linked} == {"docs/index.md"}
+
+
+def test_the_walk_of_a_value_names_folders_and_never_goes_back_up() -> None:
+    """In each process, the folder of a step lies in the same or a lower layer than that of the step before."""
+    walk = TEXTS["docs/architecture.md"].partition("## From the launch form to the invoice line")[2]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = {one["containers"][0]: one["layers"] for one in contracts if one["name"].startswith("Inside ")}
+    apps = ["dashboards", "models_app", "compute", "billing", "tenants"]
+    for process in walk.split("\n### ")[1:]:
+        title, *steps = re.split(r"\n\d+\. ", process)
+        assert steps, title
+        depths = []
+        for step in steps:
+            found = re.search(r"`(\w+)/(\w+)", step)
+            assert found, f"{title}: {step} names no folder"
+            assert (ROOT / found[1] / found[2]).exists() or (ROOT / found[1] / f"{found[2]}.py").exists(), found[0]
+            depth = next(i for i, layer in enumerate(layers[found[1]]) if found[2] in re.split(r" [|:] ", layer))
+            depths.append((apps.index(found[1]), depth))
+        assert depths == sorted(depths), f"{title} goes back up"

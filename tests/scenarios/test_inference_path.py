@@ -22,6 +22,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
+from billing.defaults import SLOT_SECONDS
 from tests.scenarios.invoice_client import explanation, held, in_use, lines_of, node_of, spooled
 from tests.scenarios.out_of_process import ask, run, same
 from tests.scenarios.stack import Stack
@@ -235,7 +236,7 @@ def explained(page: Page, clinic: Stack, endpoint: str, jobs: dict[str, dict[str
     """Compare every line of the draft with what ran: quantity times price, down to attempts and spooled batches."""
     wait_until(lambda: lines_of(clinic).get("inference_requests", {}).get("quantity") == answered, f"{answered} requests are billed", WAIT_S)  # fmt: skip
     lines = lines_of(clinic)
-    slot = lines.pop("slot_seconds", None)  # it exists after a quarter of an hour, and is free here
+    slot = lines.pop(SLOT_SECONDS, None)  # it exists after a quarter of an hour, and is free here
     assert slot is None or Decimal(slot["exact"]["amount"]) == 0
     assert lines.keys() == {"device_seconds", "batch_seconds", "inference_requests", "inference_ms"}
     (invoice,) = clinic.get("invoices/")["results"]
