@@ -17,8 +17,8 @@ SENT_IN_BACKGROUND = ("tenants.notifications.smtp.Backend", "tenants.notificatio
 log = structlog.get_logger(__name__)
 
 LABELS = {
-    "login": "E-mail address",
-    "email": "E-mail address",
+    "login": "Email address",
+    "email": "Email address",
     "remember": "Stay logged in on this device",
     "oldpassword": "Current password",
     "password1": "New password",

@@ -138,7 +138,7 @@ class NewApiKey(forms.Form):
 class InviteMember(forms.Form):
     """Whom to invite, in which role."""
 
-    email = forms.EmailField(label="E-mail address", max_length=254)
+    email = forms.EmailField(label="Email address", max_length=254)
     role = forms.ChoiceField(label="Role")
 
     def __init__(self, data: Any = None, *, roles: Sequence[str]) -> None:

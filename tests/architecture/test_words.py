@@ -59,6 +59,7 @@ TABLE = (
     Refused(r"for good", "permanently", "it reads as praise"),
     Refused(r"nowhere(?! else)", "no longer valid; not anywhere", "say what happens"),
     Refused(r"can not", "cannot", "one word"),
+    Refused(r"e-mails?", "email", "the glossary's spelling"),
     Refused(r"shall", "must, will, is to", "say which"),
     Refused(r"anew", "again", "the usual word"),
     Refused(r"lest|heeds?|heeded|naught|nought|aught|wherein|thereof|whence|whither", "plain words", "too old"),

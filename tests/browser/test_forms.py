@@ -44,11 +44,11 @@ def jobs_named(world: World, name: str) -> int:
 
 def test_a_wrong_password_keeps_the_address_and_says_what_is_wrong(page: Page, world: World) -> None:
     page.goto("/accounts/login/")
-    page.get_by_label("E-mail address").fill(OWNER)
+    page.get_by_label("Email address").fill(OWNER)
     page.get_by_label("Password").fill("not the password")
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("alert")).to_contain_text("is wrong")
-    expect(page.get_by_label("E-mail address")).to_have_value(OWNER)
+    expect(page.get_by_label("Email address")).to_have_value(OWNER)
 
 
 def test_the_launch_form_keeps_what_was_typed_and_marks_what_is_wrong(page: Page, world: World) -> None:
@@ -275,7 +275,7 @@ def test_a_form_of_a_session_that_ended_leads_over_the_log_in_page_back_to_the_f
     Session.objects.all().delete()
     page.get_by_role("button", name="Launch").click()
     page.get_by_role("heading", level=1, name="Log in").wait_for()
-    page.get_by_label("E-mail address").fill(OWNER)
+    page.get_by_label("Email address").fill(OWNER)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
     page.get_by_role("heading", level=1, name="New job").wait_for()

@@ -19,7 +19,7 @@ NOTICE = "We kept your input"
 def come_back(page: Page, email: str = OWNER) -> None:
     """Log in on the page of the redirect."""
     page.get_by_role("heading", level=1, name="Log in").wait_for()
-    page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("Email address").fill(email)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
 
@@ -99,7 +99,7 @@ def test_nothing_secret_is_kept_and_nothing_for_another_person(page: Page, world
     assert "typed-with-care" in kept
     assert key not in kept and token not in kept and "csrf" not in json.dumps(json.loads(kept))
     page.get_by_label("Password").fill("wrong, and nobody's business")
-    page.get_by_label("E-mail address").fill(OWNER)
+    page.get_by_label("Email address").fill(OWNER)
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("alert")).to_contain_text("is wrong")
     kept = page.evaluate("JSON.stringify(sessionStorage)")

@@ -129,7 +129,7 @@ def test_a_dead_session_leads_to_the_log_in_page(page: Page, world: World) -> No
     page.goto(f"/t/vision/jobs/{world.ids['running']}/")
     Session.objects.all().delete()
     expect(page.get_by_role("heading", level=1, name="Log in")).to_be_visible()
-    page.get_by_label("E-mail address").fill(OWNER)
+    page.get_by_label("Email address").fill(OWNER)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
     page.get_by_role("heading", level=1, name="cancer-nightly").wait_for()

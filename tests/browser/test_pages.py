@@ -166,9 +166,9 @@ def test_log_in_pages_and_dialogs_are_accessible(page: Page, world: World, theme
 def test_log_in_pages_use_the_products_words_and_the_api_page_keeps_the_policy(page: Page, world: World) -> None:
     with watch(page) as watched:
         page.goto("/accounts/login/")
-        expect(page.locator("label")).to_have_text(["E-mail address", "Password", re.compile("Stay logged in")])
+        expect(page.locator("label")).to_have_text(["Email address", "Password", re.compile("Stay logged in")])
         page.goto("/accounts/password/reset/")
-        expect(page.locator("label")).to_have_text("E-mail address")
+        expect(page.locator("label")).to_have_text("Email address")
         log_in(page, OWNER)
         page.goto("/accounts/password/change/")
         expect(page.locator("label")).to_have_text(["Current password", "New password", "Repeat the new password"])

@@ -48,7 +48,7 @@ def walking(browser: Browser, stack: Stack) -> Iterator[Page]:
 def log_in(page: Page, email: str, password: str, slug: str) -> None:
     """Log in by the form."""
     page.goto("/")
-    page.get_by_label("E-mail address").fill(email)
+    page.get_by_label("Email address").fill(email)
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Log in").click()
     expect(page).to_have_url(re.compile(rf"/t/{slug}/$"))
