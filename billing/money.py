@@ -93,13 +93,8 @@ class Money:
         return Money(Decimal(self.minor).scaleb(-decimals, EXACT), self.currency)
 
     def plain(self) -> str:
-        """Format the amount in minor units; an amount below one unit that would read as zero gets four or six decimals."""
-        amount = self.rounded().amount
-        if self.amount != amount and abs(self.amount) < 1:
-            amount = self.amount.quantize(
-                Decimal("0.0001") if abs(self.amount) >= Decimal("0.0001") else Decimal("0.000001")
-            )
-        return f"{amount:f} {self.currency}"
+        """Format the amount for a sentence, as pages show it."""
+        return currencies.money_text(self.amount, self.currency)
 
     def json(self) -> dict[str, str]:
         """Return the API's form: at least six decimals, never fewer than the amount has."""

@@ -1,13 +1,12 @@
-"""Formatting of money, durations and figures for people: the one place for pages, tables and charts. Pure."""
+"""Formatting of columns of money, durations and figures for people: for pages, tables and charts. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
-from tenants.currencies import minor_decimals
+from tenants.currencies import minor_decimals, money_text
 
-SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "CHF": "CHF\u00a0"}
 STATES = {
     "queued": ("wait", "Queued"),
     "ingesting": ("busy", "Ingesting"),
@@ -76,22 +75,6 @@ def money_parts(value: Any) -> tuple[Decimal, str] | None:
     if isinstance(value, Mapping):
         return Decimal(str(value["amount"])), str(value["currency"])
     return Decimal(value.amount), str(value.currency)
-
-
-def money_text(amount: Decimal, currency: str, *, short: bool = False, column: bool = False) -> str:
-    """Format an amount for people: minor units, but enough decimals that a small cost is not shown as zero.
-
-    `short` keeps to minor units wherever they suffice; `column` gives every amount the same decimals.
-    """
-    minor = minor_decimals(currency)
-    size = abs(amount)
-    whole = size == size.quantize(Decimal(1).scaleb(-minor), rounding=ROUND_HALF_EVEN)
-    seen = short and size >= Decimal(1).scaleb(-minor)
-    places = minor if whole or seen or size >= 1 else max(minor, 4) if size >= Decimal("0.0001") else 6
-    places = max(minor, 4) if column else places
-    shown = size.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
-    sign = "\u2212" if amount < 0 and shown else ""
-    return f"{sign}{SYMBOLS.get(currency, currency + chr(160))}{shown:,}"
 
 
 def money_column(amounts: Sequence[Decimal], currency: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+
 _TWO = """
 AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF CHW CNY COP
 COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD
@@ -39,11 +41,40 @@ CURRENCIES: dict[str, int] = {
 }
 # Amounts in a currency code accepted before the table was complete are still shown.
 UNKNOWN = 2
+SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "CHF": "CHF\u00a0"}
+# Stored amounts have up to 38 digits.
+WIDE = Context(prec=80)
 
 
 def minor_decimals(currency: str) -> int:
     """Return the decimals of the currency's minor unit."""
     return CURRENCIES.get(currency, UNKNOWN)
+
+
+def money_text(amount: Decimal, currency: str, *, short: bool = False, column: bool = False) -> str:
+    """Format an amount for people: minor units, but enough decimals that a small cost is not shown as zero.
+
+    `short` keeps to minor units wherever they suffice; `column` gives every amount the same decimals.
+    """
+    minor = minor_decimals(currency)
+    size = abs(amount)
+    whole = size == size.quantize(Decimal(1).scaleb(-minor), ROUND_HALF_EVEN, WIDE)
+    seen = short and size >= Decimal(1).scaleb(-minor)
+    places = minor if whole or seen or size >= 1 else max(minor, 4) if size >= Decimal("0.0001") else 6
+    return amount_text(amount, currency, max(minor, 4) if column else places)
+
+
+def amount_text(amount: Decimal, currency: str, places: int) -> str:
+    """Format an amount for people, rounded to so many decimals: €1,234.50, CHF 3.00, \u2212$0.0301."""
+    size = f"{abs(amount):,.{places}f}"
+    sign = "\u2212" if amount < 0 and size.strip("0.") else ""
+    return f"{sign}{SYMBOLS.get(currency, currency + chr(160))}{size}"
+
+
+def exact_text(amount: Decimal, currency: str) -> str:
+    """Format an amount for people with the decimals of its currency, or with all of its digits if those do not suffice."""
+    digits = f"{amount:f}".partition(".")[2].rstrip("0")
+    return amount_text(amount, currency, max(minor_decimals(currency), len(digits)))
 
 
 def currency_fault(code: str) -> str | None:

@@ -15,12 +15,13 @@ from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
 from billing.money import coarser, fineness_fault, minor_decimals
 from billing.queries import BudgetStatus
 from billing.rating.tags import parse_tags, tag_fault
+from tenants.currencies import exact_text
 from tenants.queries import ProjectRow
 
 WHOLE, TAGGED = "tenant", "tag"
 MOST_ALERTS = 10
 AT_LIMIT = (
-    (NOTIFY, "Only alert"),
+    (NOTIFY, "Alert only"),
     (BLOCK_NEW, "Refuse new work"),
     (STOP_RUNNING, "Refuse new work and pause running work"),
 )
@@ -73,6 +74,7 @@ class BudgetTerms(forms.Form):
         initial: dict[str, Any] = {"at_limit": BLOCK_NEW, "alerts": list(DEFAULT_ALERTS)}
         self.overtaken = False
         if status is not None:
+            self.current = status.limit.amount
             initial = {"amount": typed(status.limit.amount), "at_limit": status.at_limit, "alerts": list(status.alerts)}
             initial["was"] = f"{initial['amount']} {status.at_limit} {initial['alerts']}"
             if data and data.get("was", initial["was"]) != initial["was"]:
@@ -89,7 +91,7 @@ class BudgetTerms(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Refuse a form that was opened before somebody else changed the budget."""
         if self.overtaken:
-            now = f"{self.initial['amount']} {self.currency}, {dict(AT_LIMIT)[self.initial['at_limit']].lower()}"
+            now = f"{exact_text(self.current, self.currency)}, {dict(AT_LIMIT)[self.initial['at_limit']].lower()}"
             self.add_error(None, f"This budget was changed meanwhile, to {now}. Submit yours again to replace it.")
         return self.cleaned_data
 

@@ -8,10 +8,11 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from dashboards.bridge import BridgedDash, current_request
-from dashboards.formatting import duration_text, money_text
+from dashboards.formatting import duration_text
 from dashboards.ranges import CHOICES
 from dashboards.spend import charts, datasets, tables
 from dashboards.spend.groupings import ORDERS, group_title
+from tenants.currencies import money_text
 from tenants.web.requests import TenantRequest
 
 PERMISSION = "spend.view"

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from dashboards.formatting import money_text
+from tenants.currencies import money_text
 
 Figure = dict[str, Any]
 MOST_POINTS = 1000

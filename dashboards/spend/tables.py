@@ -12,8 +12,9 @@ from dash import html
 from django.utils.timezone import get_current_timezone_name
 
 from billing.queries.budgets import BudgetStatus
-from dashboards.formatting import limit_tone, money_column, money_text, percent_text, quantity_text, shares
+from dashboards.formatting import limit_tone, money_column, percent_text, quantity_text, shares
 from dashboards.spend.datasets import CostRow, Daily, Utilisation
+from tenants.currencies import money_text
 
 Header = Sequence[tuple[str, bool]]
 

@@ -25,7 +25,6 @@ from dashboards.formatting import (
     limit_tone,
     milliseconds_text,
     money_parts,
-    money_text,
     number,
     percent_text,
     quantity_text,
@@ -33,6 +32,7 @@ from dashboards.formatting import (
     unit_text,
     worded,
 )
+from tenants.currencies import exact_text, money_text
 
 register = template.Library()
 
@@ -98,6 +98,12 @@ def money(value: Any, length: str = "") -> SafeString | str:
         exact,
         money_text(amount, currency, short=length == "short", column=length == "column"),
     )
+
+
+@register.filter
+def priced(amount: Decimal, currency: str) -> SafeString:
+    """Format a price, or a sum before rounding, with all of its digits."""
+    return format_html('<data class="money" value="{}">{}</data>', f"{amount:f}", exact_text(amount, currency))
 
 
 @register.filter

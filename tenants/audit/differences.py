@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from tenants.currencies import minor_decimals
+from tenants.currencies import exact_text
 
 Namer = Callable[[set[UUID]], Mapping[UUID, str]]
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -74,12 +74,5 @@ def _said(value: Any, names: Mapping[str, str]) -> str:
 
 
 def _amount(text: str, currency: str) -> str:
-    """Format an amount with the decimals of its currency, or with all of its digits if those do not suffice.
-
-    Two tags may have these names too: text that is not an amount stays unchanged.
-    """
-    if not _AMOUNT.fullmatch(text):
-        return f"{text} {currency}"
-    exact = Decimal(text).normalize()
-    places = max(minor_decimals(currency), -int(exact.as_tuple().exponent))
-    return f"{exact:,.{places}f} {currency}"
+    """Format an amount exactly. Two tags may have these names too: text that is not an amount stays unchanged."""
+    return exact_text(Decimal(text), currency) if _AMOUNT.fullmatch(text) else f"{text} {currency}"

@@ -102,12 +102,12 @@ def test_no_sender_exceeds_its_daily_cost_limit(
 ) -> None:
     for _ in range(6):
         answer = send(event(data={"quantity": 10**12}), status=400)
-        assert "more than the 10000.00 EUR that a sender may report a day" in answer["refused"][0]["reason"]
+        assert "more than the €10,000.00 that a sender may report a day" in answer["refused"][0]["reason"]
     for _ in range(2):
         send(event(data={"quantity": 240_000_000}))  # EUR 4,800
     answer = send([event(data={"quantity": 1}), event(data={"quantity": 240_000_000})], status=429)
     assert answer["code"] == "usage_limit"
-    assert "has reported 9600.00 EUR today" in answer["title"]
+    assert "has reported €9,600.00 today" in answer["title"]
     assert figures(tenant)[0] == 9600
     assert Sender(tenant)(event()) is None  # another key has its own daily limit
     finance("PUT", "usage/limits/", {"events": 4, "amount": "20000"})

@@ -152,7 +152,7 @@ def test_a_budget_below_its_spend_shows_a_warning_and_the_consequence(
     client, page = client_for(tenant, "finance"), f"/t/{tenant.slug}/budgets/"
     form = {"scope": "tenant", "at_limit": at_limit, "alerts": "50, 80", "amount": "0.01"}
     below = text_of(client.post(f"{page}new/", form, follow=True))
-    assert "It is below that: 0.03 EUR is spent already, of 0.01 EUR." in below
+    assert "It is below that: €0.03 is spent already, of €0.01." in below
     assert follows in below
     with tenant_scope(tenant.id):
         (status,) = queries.budgets()
@@ -160,7 +160,10 @@ def test_a_budget_below_its_spend_shows_a_warning_and_the_consequence(
     assert "Budget changed, starting this month." in enough
     assert "below that" not in enough
     again = text_of(client.post(f"{page}{status.id}/", form, follow=True))
-    assert "0.03 EUR is spent already" in again
+    assert "€0.03 is spent already" in again
+    names = {"notify": "Alert only", "block_new": "Refuse", "stop_running": "Refuse and pause"}
+    listed = text_of(client.get(page))
+    assert re.search(rf"<td>\s*{names[at_limit]}\s*<br>", listed), listed
 
 
 def test_a_budget_changed_in_another_tab_is_not_overwritten_unasked(tenant: Tenant) -> None:
@@ -174,7 +177,7 @@ def test_a_budget_changed_in_another_tab_is_not_overwritten_unasked(tenant: Tena
     second = client.post(f"{page}{status.id}/", {**terms, "amount": "7", "was": seen})
     text = text_of(second)
     assert second.status_code == 422
-    assert "This budget was changed meanwhile, to 6 EUR, only alert." in text and 'value="7"' in text
+    assert "This budget was changed meanwhile, to €6.00, alert only." in text and 'value="7"' in text
     assert client.post(f"{page}{status.id}/", {**terms, "amount": "7", "was": was_in(text)}).status_code == 302
     with tenant_scope(tenant.id):
         assert queries.budgets()[0].limit.amount == 7

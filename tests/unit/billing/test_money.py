@@ -132,9 +132,9 @@ def test_b7_no_float_is_written_in_billing() -> None:
 @pytest.mark.parametrize(
     ("amount", "currency", "written"),
     [
-        ("0.392992268912", "EUR", "0.3930 EUR"), ("0.0405", "EUR", "0.0405 EUR"), ("0.30", "EUR", "0.30 EUR"),
-        ("0.000052", "EUR", "0.000052 EUR"), ("7.4649", "EUR", "7.46 EUR"), ("0", "JPY", "0 JPY"),
-        ("0.5", "JPY", "0.5000 JPY"), ("1234567.005", "KWD", "1234567.005 KWD"), ("-0.0301", "EUR", "-0.0301 EUR"),
+        ("0.392992268912", "EUR", "€0.3930"), ("0.0405", "EUR", "€0.0405"), ("0.30", "EUR", "€0.30"),
+        ("0.000052", "EUR", "€0.000052"), ("7.4649", "EUR", "€7.46"), ("0", "JPY", "¥0"),
+        ("0.5", "JPY", "¥0.5000"), ("1234567.005", "KWD", "KWD\u00a01,234,567.005"), ("-0.0301", "EUR", "\u2212€0.0301"),
     ],
 )  # fmt: skip
 def test_an_amount_in_a_sentence_has_as_many_digits_as_it_needs_to_be_seen(amount, currency, written):

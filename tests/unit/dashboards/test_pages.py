@@ -16,13 +16,11 @@ from compute.queries import MetricPoint
 from compute.views.progress import loss_series, other_metrics, single_values
 from dashboards import ranges, svg
 from dashboards.formatting import (
-    SYMBOLS,
     duration_text,
     figure,
     limit_tone,
     money_column,
     money_parts,
-    money_text,
     number,
     percent_text,
     shares,
@@ -36,7 +34,7 @@ from dashboards.templatetags.charts import block_legend
 from dashboards.templatetags.recipes import titled
 from models_app.forms.schema_fields import field_for
 from models_app.recipes.base import recipes
-from tenants.currencies import CURRENCIES
+from tenants.currencies import CURRENCIES, SYMBOLS, exact_text, money_text
 from tenants.web.pagination import FORMULA, csv_response
 
 TEXTS = st.text(max_size=40) | st.builds(lambda sign, rest: sign + rest, st.sampled_from(FORMULA), st.text(max_size=20))
@@ -297,9 +295,9 @@ def test_the_legend_names_the_dashed_line_where_there_is_one() -> None:
 
 @pytest.mark.parametrize(("currency", "decimals"), sorted(CURRENCIES.items()))
 def test_each_currency_is_written_with_the_decimals_of_its_minor_unit(currency: str, decimals: int) -> None:
-    shown = money_text(Decimal(1234), currency)
-    assert shown.removeprefix(SYMBOLS.get(currency, f"{currency}\u00a0")) == f"{1234:,.{decimals}f}"
-    assert Money(Decimal("1.23456"), currency).plain() == f"{Decimal('1.23456'):.{decimals}f} {currency}"
+    shown, sign = money_text(Decimal(1234), currency), SYMBOLS.get(currency, f"{currency}\u00a0")
+    assert shown == exact_text(Decimal("1234.0000"), currency) == f"{sign}{1234:,.{decimals}f}"
+    assert Money(Decimal("1.23456"), currency).plain() == f"{sign}{Decimal('1.23456'):.{decimals}f}"
     chart = charts.daily_spend(
         [date(2026, 1, 1)], {"a": [Decimal(1234)]}, currency=currency, budget_per_day=Decimal(1234), theme="dark"
     )
