@@ -22,7 +22,7 @@ from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 ALERTS = 25
-SHORT = {NOTIFY: "Tell", BLOCK_NEW: "Refuse", STOP_RUNNING: "Refuse and pause"}
+SHORT = {NOTIFY: "Alert only", BLOCK_NEW: "Refuse", STOP_RUNNING: "Refuse and pause"}
 FOLLOWS = {
     NOTIFY: "This budget only alerts; it stops nothing.",
     BLOCK_NEW: "New work is refused until the month ends, held money is released or the budget is raised. Running work continues.",
