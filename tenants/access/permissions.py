@@ -68,7 +68,7 @@ ROLE_WORDS = {
     "admin": "people, keys, quotas, money and work",
     "finance": "prices, budgets, invoices and the audit log",
     "engineer": "data, jobs, models and endpoints",
-    "viewer": "looking only",
+    "viewer": "read access to data, jobs, models and spend",
 }
 
 
