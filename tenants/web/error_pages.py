@@ -161,6 +161,7 @@ def page_behind(request: HttpRequest) -> str:
     return "/"
 
 
-def log_in_url(page: str) -> str:
-    """Return the URL of the login page that redirects to `page` afterwards."""
-    return f"{reverse('account_login')}?{urlencode({'next': page})}"
+def log_in_url(page: str, *, ended: bool = False) -> str:
+    """Return the URL of the login page that redirects to `page` afterwards; it says so if a session has `ended`."""
+    asked = {"next": page, **({"ended": "1"} if ended else {})}
+    return f"{reverse('account_login')}?{urlencode(asked)}"

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
@@ -208,8 +209,11 @@ def own_transaction(view: Any, request: HttpRequest) -> bool:
 
 def log_in_first(request: HttpRequest) -> HttpResponse:
     """Redirect a browser to the login page and from there back to its page; for a poll or a script return the URL."""
-    target = log_in_url(page_behind(request))
-    if request.headers.get("HX-Request"):
+    fragment = bool(request.headers.get("HX-Request"))
+    # Only an open page sends these; a browser that asks for a page has its old cookie, or was never logged in.
+    ended = fragment or request.method not in ("GET", "HEAD") or settings.SESSION_COOKIE_NAME in request.COOKIES
+    target = log_in_url(page_behind(request), ended=ended)
+    if fragment:
         return HttpResponse(status=401, headers={"HX-Redirect": target})
     if (
         request.content_type == "application/json"

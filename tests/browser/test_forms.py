@@ -301,6 +301,9 @@ def test_the_budget_of_a_project_is_shown_where_spend_is(page: Page, world: Worl
     page.context.clear_cookies(name=settings.SESSION_COOKIE_NAME)
     page.get_by_label("Time range").select_option("7d")
     page.wait_for_url("**/accounts/login/?next=*spend*")  # and not the old figures below the new range
+    expect(page.get_by_text("Your session has ended.")).to_be_visible()
+    page.goto("/accounts/login/?next=/t/vision/")
+    expect(page.get_by_text("Your session has ended.")).to_have_count(0)
 
 
 def test_a_typed_name_is_kept_when_switching_the_kind_of_job(page: Page, world: World) -> None:

@@ -203,7 +203,9 @@ class TestPage:
             headers={"X-CSRFToken": browser.cookies["csrftoken"].value, "Referer": f"http://testserver{page}"},
         )
         assert answer.status_code == 401
-        assert answer["X-Exchequer-Log-In"] == "/accounts/login/?next=%2Ft%2Fvision%2Fdash%2Fspend%2F%3Frange%3D7d"
+        assert (
+            answer["X-Exchequer-Log-In"] == "/accounts/login/?next=%2Ft%2Fvision%2Fdash%2Fspend%2F%3Frange%3D7d&ended=1"
+        )
         assert "Location" not in answer
 
     @pytest.mark.parametrize("path", ["", "_dash-layout", "_dash-dependencies"])
