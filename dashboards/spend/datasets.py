@@ -133,8 +133,11 @@ def _by_day(
     taken: dict[str, str] = {}
     for key, label in series.items():  # two jobs of one name are two series
         taken[key] = label if label not in taken.values() else f"{label} ({key[-8:]})"
+    # If no group is left over, the rest is what has no value, and is named as in the table.
+    left_over = any(key not in series for row in rows if (key := row.keys.get(group)))
+    rest = OTHER if left_over else value_title(group, None)
     return [
-        (row.starts, taken.get(row.keys[group] or "", OTHER), row.cost.amount)
+        (row.starts, taken.get(row.keys[group] or "", rest), row.cost.amount)
         for row in cost_by_day(over, group, list(taken))
         if isinstance(row.starts, date)
     ]

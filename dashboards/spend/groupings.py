@@ -31,5 +31,5 @@ def group_title(group: str) -> str | None:
 def value_title(group: str, value: str | None) -> str:
     """Return the label of a grouping's value that has no name."""
     if not value:
-        return _WITHOUT.get(group, "without this tag" if TAG.fullmatch(group) else "none")
+        return _WITHOUT.get(group, "Without this tag" if TAG.fullmatch(group) else "None")
     return f"job {value[-8:]}" if group == "job" else worded(value) if group in _CODES else value

@@ -12,11 +12,13 @@ from dash import html
 from django.utils.timezone import get_current_timezone_name
 
 from billing.queries.budgets import BudgetStatus
-from dashboards.formatting import limit_tone, money_column, percent_text, quantity_text, shares
+from dashboards.formatting import duration_text, limit_tone, money_column, percent_text, quantity_text, shares
 from dashboards.spend.datasets import CostRow, Daily, Utilisation
 from tenants.currencies import money_text
 
 Header = Sequence[tuple[str, bool]]
+#: Seconds of each unit of time.
+SECONDS = {"second": Decimal(1), "millisecond": Decimal("0.001")}
 
 
 def aria(**words: str) -> dict[str, Any]:
@@ -67,12 +69,19 @@ def costs(
         if with_project:
             cells.append(row.project)
         cells += [
-            quantity_text(row.quantity, row.unit),
+            quantity(row.quantity, row.unit),
             cost,
             share_bar(percent, row.label),
         ]
         body.append(cells)
     return table(header, body, label)
+
+
+def quantity(value: Decimal | None, unit: str) -> Any:
+    """Return a quantity; time as people read it, with its exact amount in the title and in the export."""
+    if value is None or unit not in SECONDS:
+        return quantity_text(value, unit)
+    return html.Span(duration_text(value * SECONDS[unit]), className="duration", title=quantity_text(value, unit))
 
 
 def budgets(rows: Sequence[BudgetStatus], month: str) -> Any:
@@ -82,7 +91,7 @@ def budgets(rows: Sequence[BudgetStatus], month: str) -> Any:
         ("Spent", True),
         ("Held", True),
         ("Free", True),
-        ("Of", True),
+        ("Amount", True),
         ("Share spent", True),
     ]
     body = [

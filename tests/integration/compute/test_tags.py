@@ -196,14 +196,14 @@ def test_the_spend_page_offers_the_tags_that_usage_carries_and_groups_by_what_us
         assert "tag:Team" not in [one["value"] for one in datasets.groupings({"range": "last-month"})]
         daily = datasets.spend_page({"group": "tag:Team"}).daily
     assert offered["tag:Team"] == "Tag Team" and {"dim:tier", "dim:device_class", "dim:endpoint"} < set(offered)
-    assert set(daily.series) == {"a", "other"}
+    assert set(daily.series) == {"a", "Without this tag"}
     page = f"/t/{world.tenant.slug}/spend/export/groups.csv?group="
     names = {
         group: {row["name"] for row in csv.DictReader(StringIO(finance.get(page + group).content.decode()))}
         for group in ("tag:Team", "dim:tier", "dim:device_class", "dim:endpoint")
     }
     assert names == {
-        "tag:Team": {"a", "without this tag"},
+        "tag:Team": {"a", "Without this tag"},
         "dim:tier": {"On demand"},
         "dim:device_class": {"CPU"},
         "dim:endpoint": {"Without an endpoint"},

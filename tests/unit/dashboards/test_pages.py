@@ -28,7 +28,7 @@ from dashboards.formatting import (
 )
 from dashboards.health import charts as health_charts
 from dashboards.spend import charts
-from dashboards.spend.tables import share_bar
+from dashboards.spend.tables import quantity, share_bar
 from dashboards.templatetags import ui
 from dashboards.templatetags.charts import block_legend
 from dashboards.templatetags.recipes import titled
@@ -309,3 +309,20 @@ def test_amounts_in_one_column_have_the_same_decimals() -> None:
     assert money_column(coarse, "EUR") == ["€26.22", "€10.83", "€0.00"]
     assert money_column([*coarse, Decimal("0.7376")], "EUR") == ["€26.2240", "€10.8300", "€0.0000", "€0.7376"]
     assert money_column([], "EUR") == []
+
+
+@pytest.mark.parametrize(
+    ("amount", "unit", "text", "exact"),
+    [
+        ("69203.49", "second", "19\u00a0h 13\u00a0min", "69,203.49\u00a0s"),
+        ("8500", "millisecond", "8.5\u00a0s", "8,500\u00a0ms"),
+    ],
+)
+def test_time_used_is_read_as_a_duration_and_kept_exact(amount: str, unit: str, text: str, exact: str) -> None:
+    shown = quantity(Decimal(amount), unit)
+    assert (shown.children, shown.title) == (text, exact)
+
+
+def test_what_is_no_time_is_counted() -> None:
+    assert quantity(Decimal(8876), "request") == "8,876\u00a0requests"
+    assert quantity(None, "") == "\u2013"
