@@ -74,10 +74,10 @@ ROLE_WORDS = {
 
 #: What each permission allows: for `.view` the object read, for `.manage` the object managed, else the action.
 WORDS = {
-    "usage.ingest": "send usage from outside",
+    "usage.ingest": "report usage",
     "jobs.launch": "launch jobs",
     "jobs.cancel": "pause and cancel the jobs it launched",
-    "datasets.create": "bring datasets",
+    "datasets.create": "upload datasets",
     "datasets.share": "share datasets",
     "endpoints.feedback": "send ground truth",
     "audit.export": "export the audit log",

@@ -38,8 +38,8 @@ def test_presets_are_made_of_permissions_and_leave_out_only_what_a_person_does()
 
 READ_AS = {"API keys": "apikeys", "prices": "pricebooks", "the audit log": "audit"}
 ACTS = {
-    "launch jobs": "jobs.launch", "pause and cancel the jobs it launched": "jobs.cancel", "bring datasets": "datasets.create",
-    "share datasets": "datasets.share", "send ground truth": "endpoints.feedback", "send usage from outside": "usage.ingest",
+    "launch jobs": "jobs.launch", "pause and cancel the jobs it launched": "jobs.cancel", "upload datasets": "datasets.create",
+    "share datasets": "datasets.share", "send ground truth": "endpoints.feedback", "report usage": "usage.ingest",
     "export the audit log": "audit.export",
 }  # fmt: skip
 
