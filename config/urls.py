@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.authentication import SessionAuthentication
 
 from config.monitoring import health, metrics
 from tenants.views import join, pick_tenant
@@ -21,7 +22,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/invitation/<str:token>/", join, name="join"),
     path("accounts/", include("tenants.views.accounts")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
+    # The session is read for the person's theme alone.
+    path(
+        "api/docs/",
+        SpectacularSwaggerSplitView.as_view(url_name="schema", authentication_classes=[SessionAuthentication]),
+        name="api-docs",
+    ),
     path("api/v1/", include(api)),
     path("dash/", include("dashboards.bundles")),
     path("t/<slug:tenant>/", include(pages)),

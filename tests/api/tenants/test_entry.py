@@ -224,6 +224,17 @@ def test_the_described_api_is_shown_under_the_strict_policy(client: Client) -> N
     assert client.get("/api/schema/").status_code == 200
 
 
+@pytest.mark.parametrize(("theme", "marked"), [("dark", True), ("light", False)])
+def test_the_described_api_has_the_theme_of_the_person_and_a_way_back(client: Client, theme: str, marked: bool) -> None:
+    person = factories.make_member(factories.make_tenant(), "viewer")
+    type(person).objects.filter(pk=person.pk).update(theme=theme)
+    client.force_login(person)
+    page = client.get("/api/docs/").content.decode()
+    assert f'data-bs-theme="{theme}"' in page
+    assert ('class="dark-mode"' in page) is marked
+    assert '<a href="/">Back to your organisation</a>' in page
+
+
 @pytest.mark.parametrize("path", ["/api/v1/me/", "/t/lab/", "/"])
 def test_a_database_that_is_away_is_a_503_that_says_when_to_try_again(
     path: str, monkeypatch: pytest.MonkeyPatch
