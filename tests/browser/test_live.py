@@ -213,3 +213,12 @@ def test_a_dataset_shows_its_profile_once_it_has_been_read(page: Page, world: Wo
         DatasetVersion.objects.filter(id=world.ids["dataset_version"]).update(state="ready")
     expect(page.get_by_text("Predictive power:")).to_be_visible()
     expect(page.get_by_text("Reading the file.")).to_have_count(0)
+
+
+def test_each_line_of_a_log_stands_on_its_own(page: Page, world: World) -> None:
+    log_in(page, OWNER)
+    page.goto(f"/t/vision/jobs/{world.ids['succeeded']}/?tab=logs")
+    lines = page.get_by_role("log").locator(":scope > div")
+    assert lines.count() > 1
+    tops = [lines.nth(number).bounding_box()["y"] for number in range(lines.count())]  # type: ignore[index]
+    assert sorted(set(tops)) == tops, "each begins below the one before"
