@@ -1,6 +1,6 @@
 """Queries of the compute app: frozen rows, in the open scope."""
 
-from compute.queries.capacity import device_classes, devices, expected_wait_s
+from compute.queries.capacity import class_title, device_classes, devices, expected_wait_s
 from compute.queries.device_hours import Utilisation, utilisation
 from compute.queries.jobs import (
     SORTS,
@@ -37,6 +37,7 @@ __all__ = [
     "MetricPoint",
     "Utilisation",
     "attempts",
+    "class_title",
     "counts_by_state",
     "device_classes",
     "devices",

@@ -66,11 +66,12 @@ def limited() -> list[quotas.Resource]:
     Every host has a CPU, so that class can be limited before the first host registers.
     """
     seen = Device.objects.filter(serves=False).values_list("device_class", flat=True).distinct()
-    classes = [quotas.Resource(f"devices:{name}", f"{_plain(name)} devices") for name in sorted({"cpu", *seen})]
+    classes = [quotas.Resource(f"devices:{name}", f"{class_title(name)} devices") for name in sorted({"cpu", *seen})]
     return [*classes, quotas.Resource(QUOTA, "Serving slots", "Undeploy an endpoint")]
 
 
-def _plain(device_class: str) -> str:
+def class_title(device_class: str) -> str:
+    """Return a device class as pages write it."""
     return "CPU" if device_class == "cpu" else device_class
 
 

@@ -14,7 +14,7 @@ from billing.queries.budgets import tightest
 from compute.jobs.repricing import worst_rest
 from compute.jobs.visibility import visible_jobs
 from compute.models import AttemptState, Cause, Job, JobState
-from compute.queries.capacity import device_classes
+from compute.queries.capacity import class_title, device_classes
 from compute.queries.rows import AttemptRow
 from tenants.clock import now
 from tenants.isolation.scoping import current_tenant_id
@@ -73,24 +73,26 @@ def _for_a_device(job: Job) -> dict[str, Any]:
         "devices": total,
         "devices_free": free,
         "own_jobs_running": mine,
-        "reason": _device_reason(job.device_class, ahead, [one["name"] for one in named], total, free, mine),
+        "reason": _device_reason(
+            class_title(job.device_class), ahead, [one["name"] for one in named], total, free, mine
+        ),
     }
 
 
-def _device_reason(device_class: str, ahead: int, named: Sequence[str], total: int, free: int, mine: int) -> str:
+def _device_reason(kind: str, ahead: int, named: Sequence[str], total: int, free: int, mine: int) -> str:
     """Return what keeps a job from a device, and what would change that."""
     if not total:
-        return f"No {device_class} device is in service. It starts when a node with one joins; your administrator can start one."
+        return (
+            f"No {kind} device is in service. It starts when a node with one joins; your administrator can start one."
+        )
     before = ""
     if ahead:
         listed = ", ".join(named) + (f" and {ahead - len(named)} more" if named and ahead > len(named) else "")
         before = f" {ahead} of your jobs {'is' if ahead == 1 else 'are'} before it{f': {listed}' if listed else ''}."
     if free:
-        return f"A {device_class} device is free; it starts in a moment.{before}"
+        return f"A {kind} device is free; it starts in a moment.{before}"
     held = f"{mine} by jobs of your organisation" if mine else "by other organisations"
-    devices = (
-        f"The only {device_class} device is taken" if total == 1 else f"All {total} {device_class} devices are taken"
-    )
+    devices = f"The only {kind} device is taken" if total == 1 else f"All {total} {kind} devices are taken"
     return f"{devices}, {held}. It starts when one is free: wait, or cancel a running job.{before}"
 
 

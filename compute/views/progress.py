@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from compute.queries import JobDetail, MetricPoint
+from compute.queries import JobDetail, MetricPoint, class_title
 
 FINAL_WORDS = {"succeeded": "Succeeded", "failed": "Failed", "cancelled": "Cancelled"}
 TONES = {"succeeded": "done", "failed": "bad", "cancelled": "bad"}
@@ -67,7 +67,7 @@ def why(job: JobDetail) -> str:
         return ""
     if waiting.get("kind") == "device":
         place = waiting.get("position", 1)
-        return f"{'next' if place == 1 else f'number {place}'} of yours for {waiting.get('device_class')}"
+        return f"{'next' if place == 1 else f'number {place}'} of yours for {class_title(str(waiting.get('device_class')))}"
     until = waiting.get("until")
     if isinstance(until, datetime):
         return f"tries again at {timezone.localtime(until):%H:%M:%S}"
@@ -75,12 +75,12 @@ def why(job: JobDetail) -> str:
 
 
 def phase(job: JobDetail) -> str:
-    """Return the child's current phase as text."""
+    """Return the child's current phase as text, unless it has a bar."""
     if job.state != "running":
         return ""
     done, total = job.progress.get("done"), job.progress.get("total")
     name = str(job.progress.get("phase") or "working")
-    return f"{name} {done} of {total}" if done is not None and total else name
+    return "" if done is not None and total else name  # the bar below says how far it is
 
 
 def overrun(job: JobDetail) -> timedelta | None:

@@ -105,8 +105,8 @@ def test_a_waiting_job_shows_its_place_the_jobs_ahead_and_what_unblocks_it(
     world.assign()
     waiting = [world.submit() for _ in range(5)]
     last = text_of(client.get(f"{jobs_path}{waiting[-1]}/live/"))
-    assert "Number 5 of your organisation’s jobs for cpu." in last
-    assert "All 2 cpu devices are taken, 2 by jobs of your organisation" in last
+    assert "Number 5 of your organisation’s jobs for CPU." in last
+    assert "All 2 CPU devices are taken, 2 by jobs of your organisation" in last
     assert "4 of your jobs are before it" in last and "and 1 more" in last
     assert f"{jobs_path}{waiting[0]}/" in last, "a link to what is first"
     key = make_api_key(world.tenant)
@@ -115,12 +115,12 @@ def test_a_waiting_job_shows_its_place_the_jobs_ahead_and_what_unblocks_it(
     assert [one["id"] for one in said["ahead"]] == [str(one) for one in waiting[:3]]
     assert "cancel a running job" in said["reason"]
     page = text_of(client.get(jobs_path))
-    assert "next of yours" in page and "number 5 of yours" in page
+    assert "next of yours for CPU" in page and "number 5 of yours for CPU" in page
     assert ">Progress<" not in page
     with tenant_scope(world.tenant.id):
         Device.objects.update(state="gone")
     gone = text_of(client.get(f"{jobs_path}{waiting[0]}/live/"))
-    assert "No cpu device is in service" in gone
+    assert "No CPU device is in service" in gone
     assert running
 
 
