@@ -172,7 +172,7 @@ def describe_operations(result: dict[str, Any], generator: Any, request: Any, pu
 #: The start of the API's page: each line runs as shown, once the key is in the first.
 QUICK_START = """## Quick start
 
-Make a key on the page *API keys* of your organisation, for reading, launching jobs and bringing datasets. Put it into the first line, then
+Make a key on the page *API keys* of your organisation, for reading, launching jobs and uploading datasets. Put it into the first line, then
 paste the rest into a shell with `curl` and `python3`. Each operation below names the scope that its key needs.
 
 ```sh
