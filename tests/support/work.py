@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from compute.sandbox.process import Child
-from compute.sandbox.protocol import Said
+from compute.sandbox.protocol import Report
 from tests.support.waiting import wait_until
 
 
@@ -32,7 +32,7 @@ def work_until_the_end(child: Child) -> float:
     return max(used) - used[0]
 
 
-def wait_until_sent(child: Child, wanted: Callable[[Said], bool], count: int = 1) -> None:
+def wait_until_sent(child: Child, wanted: Callable[[Report], bool], count: int = 1) -> None:
     """Wait until a child has sent `count` of the wanted messages; fail with its log if it exits before."""
 
     def sent() -> bool:
