@@ -138,11 +138,14 @@ def unit_text(unit: str, count: Any = 2) -> str:
 
 
 def quantity_text(value: Any, unit: str) -> str:
-    """Format a quantity with its unit: 12.5 s, 8,500 ms, 1 request; a dash for a sum over several units."""
+    """Format a quantity with its unit: 12.5 s, 8,500 ms, 1 request; a dash for a sum over several units.
+
+    A small one keeps the six decimals of usage: what has a cost is never shown as 0.
+    """
     if value is None or not unit:
         return "\u2013"
     count = Decimal(str(value))
-    return f"{number(count, 2)}\u00a0{unit_text(unit, count)}"
+    return f"{number(count, 6 if abs(count) < 1 else 2)}\u00a0{unit_text(unit, count)}"
 
 
 def took_text(span: timedelta) -> str:

@@ -222,6 +222,8 @@ def test_units_are_written_as_people_write_them() -> None:
     assert quantity_text(Decimal("1204.5"), "second") == "1,204.5\u00a0s"
     assert quantity_text(Decimal("1.000000"), "request") == "1\u00a0request"
     assert quantity_text(2, "GiB") == "2\u00a0GiB"
+    assert quantity_text(Decimal("0.000654"), "GiB") == "0.000654\u00a0GiB"
+    assert quantity_text(Decimal(0), "GiB") == "0\u00a0GiB"
     assert quantity_text(None, "") == "\u2013"
     assert unit_text("address") == "address"
     assert [took_text(timedelta(milliseconds=n)) for n in (0.25, 7, 1500)] == [
