@@ -30,6 +30,8 @@ MOST_DROPPED = 1024 * MIB
 IN_MEMORY = 512 * 1024
 #: Chunk sizes and trailers may exceed the content of the chunks by this many bytes.
 FRAME = 64 * 1024
+#: waitress would answer any other version, and read no chunks in it.
+VERSIONS = ("1.0", "1.1")
 
 
 class TooSlow(ExchequerError):
@@ -78,13 +80,18 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         return consumed
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Parse the head of a request; an invalid one is a 400."""
+        """Parse the head of a request; an invalid one is a 400, and so is one whose body may end in two places."""
         try:
             super().parse_header(header_plus)
         except (
             ValueError
         ) as unreadable:  # waitress lets some of urlsplit's errors pass, which would reset the connection
             raise ParsingError("Bad URI") from unreadable
+        # A proxy that counts bytes where waitress reads chunks, or the other way round, would take the rest of the body
+        # for another person's request (RFC 9112, 6.1 and 11.2). waitress removes the header from requests of HTTP/1.1.
+        both = self.chunked and "CONTENT_LENGTH" in self.headers
+        if both or "TRANSFER_ENCODING" in self.headers or self.version not in VERSIONS:
+            raise ParsingError("Ambiguous end of the body")
 
     def _weigh(self) -> None:
         """Give up a chunked body with more framing than content: it may be endless, and each chunk costs work."""
