@@ -25,7 +25,7 @@ from models_app.serving.engine.batcher import Batcher
 from models_app.serving.engine.codec import Codec, Encoded, empty_block
 from models_app.serving.engine.loader import CannotLoad, LoadDeferred
 from models_app.serving.requests import problems
-from models_app.serving.requests.access import PLAYGROUND, Key, KeyChecker
+from models_app.serving.requests.access import PLAYGROUND, Key, KeyChecker, Ticket
 from models_app.serving.requests.calls import Call, ServedAnswer, deliver
 from models_app.serving.requests.problems import BudgetSpent
 from models_app.serving.telemetry import Telemetry
@@ -147,8 +147,10 @@ class Worker:
         while calls := [call for call in calls if not call.given_up]:
             reservation, paid = self._money(len(calls))
             if reservation is None:
+                ticket = self._ask(calls)
                 for call in calls:
                     call.refuse(self._no_money())
+                self._hide(calls, *self._context.key_checker.good(ticket))
                 self._refused(calls)
                 return
             try:
@@ -164,7 +166,7 @@ class Worker:
         """Predict and record one batch; return whether there was anything to record."""
         clock, worked = self._context.clock, self._context.worked
         began, before = clock(), worked()
-        ticket = self._context.key_checker.ask({call.key.digest for call in calls} - {PLAYGROUND})
+        ticket = self._ask(calls)
         parsed = self._interpreter.parse(calls)
         answers: list[Encoded] = []
         whole, found = None, None
@@ -177,6 +179,7 @@ class Worker:
         # Check before the record: it cannot be undone, so from here on no call may time out.
         awaited = [one for one in answers if one[0].call.keep() and self._fits(one[0].call, len(one[1]))]
         let_in = [one for one in awaited if self._may(one[0].call, good, asked=asked)]
+        self._hide(calls, good, asked)
         self._refused([call for call in calls if call.answer is not None])
         if not let_in or whole is None or found is None:
             return False
@@ -198,6 +201,16 @@ class Worker:
             Served(self.order, self.model, whole, found, compute),
         )
         return True
+
+    def _ask(self, calls: list[Call]) -> Ticket:
+        """Have the keys of these calls checked."""
+        return self._context.key_checker.ask({call.key.digest for call in calls} - {PLAYGROUND})
+
+    def _hide(self, calls: list[Call], good: dict[bytes, Key], asked: bool) -> None:
+        """Replace the refusals of calls without a valid key: others name the model's columns, or the budget's state."""
+        for call in calls:
+            if call.answer is not None:
+                self._may(call, good, asked=asked)
 
     def _may(self, call: Call, good: dict[bytes, Key], *, asked: bool) -> bool:
         if call.key.digest == PLAYGROUND or call.key.digest in good:

@@ -135,7 +135,7 @@ class App:
         raise problems.NoSuchModel("There is no such route. POST /v1/models/NAME:predict or /v2/models/NAME/infer.")
 
     async def _model(self, scope: Scope, name: str, version: str, *, ready: bool) -> ServedAnswer:
-        key = await self._key(_header(scope, b"authorization"))
+        key = await self._key(_header(scope, b"authorization"), confirmed=True)  # no batch will check it
         worker = self._worker(key, name, version)
         if ready:
             return ServedAnswer(200, JSON, b'{"ready":true}')
@@ -208,15 +208,19 @@ class App:
             raise problems.Unavailable
         raise problems.NotReady
 
-    async def _key(self, authorization: bytes) -> Key:
-        """Return the key of a request; look it up if it was not verified within the last minute."""
+    async def _key(self, authorization: bytes, *, confirmed: bool = False) -> Key:
+        """Return the key of a request; look it up if it was not verified within the last minute.
+
+        With `confirmed` it is looked up in any case, as long as the database is reachable.
+        """
         digest = digest_of(authorization)
         if digest is None:
             raise problems.Unauthenticated
         key = self.node.key_checker.fresh(digest)
         # Check again if the endpoint is not here: the key may be revoked together with its endpoint.
-        if key is not None and self.node.find(key.endpoint_id) is not None:
-            return key
+        known = key if key is not None and self.node.find(key.endpoint_id) is not None else None
+        if known is not None and not confirmed:
+            return known
         loop = asyncio.get_running_loop()
         answered = asyncio.Event()
         ticket = self.node.key_checker.ask({digest}, lambda: _wake(loop, answered))
@@ -225,6 +229,8 @@ class App:
         except TimeoutError:
             raise problems.Unavailable from None
         if ticket.away:
+            if known is not None:
+                return known
             raise problems.Unavailable
         key = self.node.key_checker.keys.get(digest)
         if key is None:

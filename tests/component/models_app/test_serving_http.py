@@ -161,7 +161,7 @@ def test_tritonclient_works_unchanged(cluster, binary):
             client.infer("churn", inputs, model_version="2", headers=headers)
         with pytest.raises(InferenceServerException, match="endpoint key"):
             client.infer("churn", inputs)
-        with pytest.raises(InferenceServerException, match="'town' is absent"):
+        with pytest.raises(InferenceServerException, match="'town' is missing"):
             client.infer("churn", inputs[:1], headers=headers)
 
 
@@ -341,6 +341,35 @@ def test_a_revoked_key_is_refused_from_the_next_request_on(cluster):
     backend.revoke(key)
     assert post(server, key, "price", GOOD).status_code == 401
     assert post(server, key, "price", GOOD).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "reveals"),
+    [
+        ("GET", "v2/models/price", None, "x1"),
+        ("GET", "v2/models/price/ready", None, "true"),
+        ("POST", "v1/models/price:predict", {"instances": [{"nope": 1}]}, "x1"),
+        (
+            "POST",
+            "v2/models/price/infer",
+            {"inputs": [{"name": "nope", "shape": [1], "datatype": "FP64", "data": [1]}]},
+            "x1",
+        ),
+    ],
+)
+def test_a_revoked_key_learns_nothing_of_the_model_from_the_next_request_on(cluster, method, path, body, reveals):
+    backend, server, _ = cluster
+    key = backend.key("price")
+    headers = {"Authorization": f"Bearer {key}"}
+
+    def ask() -> requests.Response:
+        return requests.request(method, f"{server.url}/{path}", json=body, headers=headers, timeout=60)
+
+    assert reveals in ask().text
+    backend.revoke(key)
+    refused = ask()
+    assert refused.status_code == 401
+    assert "x1" not in refused.text
 
 
 def test_a_key_has_its_own_limit(cluster):
