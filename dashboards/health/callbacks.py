@@ -46,18 +46,19 @@ def register(app: BridgedDash) -> None:
     @app.callback(
         Output("url", "search"),
         Output("range", "value"),
+        Output("filters", "disabled"),
         Input("url", "search"),
         Input("range", "value"),
         Input("endpoint", "value"),
     )
-    def keep_in_url(search: str | None, span: str | None, endpoint: str | None) -> tuple[Any, Any]:
+    def keep_in_url(search: str | None, span: str | None, endpoint: str | None) -> tuple[Any, ...]:
         """Keep the choices and the query string in step, whichever changed."""
         values = chosen(search)
         if ctx.triggered_id in {"range", "endpoint"}:
             wanted = chosen("?" + urlencode({"endpoint": endpoint or "", "range": span or ""}))
             # Setting an equal value would call the other callback, which sets the endpoint, in an endless loop.
-            return no_update if wanted == values else "?" + urlencode(wanted), no_update
-        return no_update, values["range"]
+            return no_update if wanted == values else "?" + urlencode(wanted), no_update, False
+        return no_update, values["range"], False
 
     @app.callback(
         Output("endpoint", "options"),

@@ -20,14 +20,15 @@ def health() -> Any:
         [
             dcc.Location(id="url", refresh=False),
             dcc.Interval(id="tick", interval=15_000, disabled=True),
-            html.Div(
+            html.Fieldset(
                 [
                     select("endpoint", "Endpoint", {}, ""),
                     select("range", "Time range", SPANS, "24h"),
                     html.P(id="range-note", className="x-range-note"),
                 ],
+                id="filters",
                 className="x-toolbar",
-                role="group",
+                disabled=True,  # until the address has set them: an earlier choice would be overwritten
                 **aria(label="Filters"),
             ),
             html.Div(id="tiles", className="x-tiles", **aria(live="polite")),

@@ -62,6 +62,7 @@ def register(app: BridgedDash) -> None:
         *(Output(name, "value") for name in CONTROLS),
         Output("custom-days", "hidden"),
         Output("group", "options"),
+        Output("filters", "disabled"),
         Input("url", "search"),
         *(Input(name, "value") for name in CONTROLS),
     )
@@ -73,11 +74,11 @@ def register(app: BridgedDash) -> None:
             kept = {
                 name: wanted[name] for name in CONTROLS if name in wanted and (name not in DAYS or is_custom(wanted))
             }
-            return "?" + urlencode(kept), *(no_update for _ in CONTROLS), not is_custom(wanted), no_update
+            return "?" + urlencode(kept), *(no_update for _ in CONTROLS), not is_custom(wanted), no_update, False
         known = chosen(search)
         permitted()
         offered = datasets.groupings(known)
-        return no_update, *(known.get(name, "") for name in CONTROLS), not is_custom(known), offered
+        return no_update, *(known.get(name, "") for name in CONTROLS), not is_custom(known), offered, False
 
     @app.callback(
         Output("tiles", "children"),

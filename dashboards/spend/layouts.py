@@ -20,7 +20,7 @@ def spend() -> Any:
         [
             dcc.Location(id="url", refresh=False),
             dcc.Interval(id="tick", interval=15_000, disabled=True),
-            html.Div(
+            html.Fieldset(
                 [
                     select(
                         "range",
@@ -35,8 +35,9 @@ def spend() -> Any:
                     select("sort", "Sort tables by", ORDERS, "cost"),
                     html.P(id="range-note", className="x-range-note"),
                 ],
+                id="filters",
                 className="x-toolbar",
-                role="group",
+                disabled=True,  # until the address has set them: an earlier choice would be overwritten
                 **aria(label="Filters"),
             ),
             html.Div(id="tiles", className="x-tiles", **aria(live="polite")),

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from django.conf import settings
 from django.contrib.sessions.models import Session
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from billing import queries as billing_queries
 from billing.budgets import budgets
@@ -22,6 +22,8 @@ from tests.browser.actions import log_in
 from tests.browser.chromium import watch
 from tests.browser.world import OWNER, World, second_price
 from tests.support.factories import PASSWORD
+
+DASH_CALLBACK = "**/_dash-update-component*"
 
 
 @pytest.fixture
@@ -313,3 +315,22 @@ def test_a_typed_name_is_kept_when_switching_the_kind_of_job(page: Page, world: 
     expect(page.get_by_label("Name", exact=True)).to_have_value("november")
     page.get_by_role("link", name="Training").click()
     expect(page.get_by_label("Name", exact=True)).to_have_value("november")
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize("name", ["spend", "health"])
+def test_filters_wait_until_the_address_has_set_them(page: Page, name: str) -> None:
+    log_in(page, OWNER)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(DASH_CALLBACK, hold)
+    with page.expect_request(DASH_CALLBACK):
+        page.goto(f"/t/vision/dash/{name}/")
+    expect(page.get_by_label("Time range")).to_be_disabled()  # a choice made now would be overwritten
+    page.route(DASH_CALLBACK, lambda route: route.continue_())
+    for route in held:
+        route.continue_()
+    expect(page.get_by_label("Time range")).to_be_enabled()

@@ -86,7 +86,7 @@ class TestPage:
     def body(self) -> dict[str, object]:
         return {
             "output": "..url.search...range.value...group.value...sort.value...from.value...to.value"
-            "...custom-days.hidden...group.options..",
+            "...custom-days.hidden...group.options...filters.disabled..",
             "outputs": [
                 {"id": "url", "property": "search"},
                 {"id": "range", "property": "value"},
@@ -96,6 +96,7 @@ class TestPage:
                 {"id": "to", "property": "value"},
                 {"id": "custom-days", "property": "hidden"},
                 {"id": "group", "property": "options"},
+                {"id": "filters", "property": "disabled"},
             ],
             "inputs": [
                 {"id": "url", "property": "search", "value": "?range=7d"},
