@@ -31,7 +31,7 @@ from compute.queries.rows import (
 from tenants.errors import Invalid, NotFound
 
 SORTS = {
-    "name": "name", "project": "project__slug", "device": "device_class", "state": "state", "submitted": "submitted_at",
+    "name": "name", "project": "project__name", "device": "device_class", "state": "state", "submitted": "submitted_at",
     "billed": "measured_s", "cost": "spent",
 }  # fmt: skip
 """Sort keys of the list, with their columns."""
@@ -195,6 +195,7 @@ def _row(job: Job, charges: Mapping[UUID, Any]) -> dict[str, Any]:
         "kind": job.kind,
         "project_id": job.project_id,
         "project": job.project.slug,
+        "project_name": job.project.name,
         "submitted_by": job.submitted_by,
         "submitted_by_label": job.submitted_by_label,
         "device_class": job.device_class,

@@ -41,6 +41,7 @@ class JobRow:
     kind: str
     project_id: UUID
     project: str
+    project_name: str
     submitted_by: UUID | None
     submitted_by_label: str
     device_class: str

@@ -41,6 +41,7 @@ class EndpointRow:
     recipe: str
     project_id: UUID
     project: str
+    project_name: str
     slo_ms: int
     generation: int
     keys: int
@@ -160,6 +161,7 @@ def _row(row: Endpoint, slot: SlotRow | None, charge: Decimal, keys: int) -> End
         recipe=row.version.recipe,
         project_id=row.project_id,
         project=row.project.slug,
+        project_name=row.project.name,
         slo_ms=row.slo_ms,
         generation=row.generation,
         keys=keys,

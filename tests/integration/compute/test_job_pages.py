@@ -18,7 +18,7 @@ from compute.leases.messages import Heartbeat
 from compute.models import Device, Job, JobMetric, Outcome
 from models_app.models import Dataset
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Tenant
+from tenants.models import Project, Tenant
 from tenants.web.pagination import encode_cursor
 from tests.api.objects import one_of_everything
 from tests.integration.compute.test_leases import World
@@ -84,6 +84,16 @@ def test_data_and_model_are_named_and_each_figure_is_shown_once(made: tuple[Tena
     assert "Open a model v1" in page
     assert page.count("0.9375") == 1
     assert "<span>a job</span></nav>" in page
+
+
+@pytest.mark.django_db
+def test_work_names_its_project_as_spend_and_budgets_do(made: tuple[Tenant, dict[str, Any]]) -> None:
+    tenant, ids = made
+    with tenant_scope(tenant.id):
+        Project.objects.update(name="Cancer outcomes")
+    client = client_of(tenant)
+    for path in ("jobs/", f"jobs/{ids['job_id']}/", "endpoints/", f"endpoints/{ids['endpoint_id']}/"):
+        assert "Cancer outcomes" in text_of(client.get(f"/t/lab/{path}")), path
 
 
 @pytest.mark.django_db
