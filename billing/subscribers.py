@@ -5,13 +5,20 @@ from __future__ import annotations
 from billing.budgets import alerts
 from billing.events import BudgetThresholdReached
 from billing.pricing import price_books
-from tenants.events.events import TenantCreated, subscribe
+from billing.usage import draft_bounds
+from tenants.events.events import TenantCreated, TimeZoneChanged, subscribe
 
 
 @subscribe(TenantCreated)
 def give_first_prices(event: TenantCreated) -> None:
     """Give a new tenant its meters and first price book."""
     price_books.provision_defaults(event.tenant_id)
+
+
+@subscribe(TimeZoneChanged)
+def move_end_of_month(event: TimeZoneChanged) -> None:
+    """Let the draft of the running month end when the month does."""
+    draft_bounds.follow_time_zone()
 
 
 @subscribe(BudgetThresholdReached)

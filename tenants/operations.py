@@ -154,6 +154,8 @@ def change_tenant(*, actor: Actor, name: str, timezone: str, self_approval: bool
     _check_month(tenant.timezone, timezone)
     Tenant.objects.filter(id=tenant.id).update(**given)
     record(TENANT_CHANGED, actor=actor, target=tenant, changes=changes)
+    if "timezone" in changes:
+        events.publish(events.TimeZoneChanged(tenant_id=tenant.id))
     return True
 
 

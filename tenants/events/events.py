@@ -48,6 +48,11 @@ class TenantCreated(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TimeZoneChanged(Event):
+    """The tenant moved to another time zone, so its days and months begin at other times."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MemberRemoved(Event):
     """A person is no longer a member; shares with this person alone end too."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -18,6 +18,8 @@ from billing.money import Money
 from billing.pricing import price_books
 from tenants import clock
 from tenants.errors import Invalid, NotFound
+from tenants.events import outbox
+from tenants.operations import change_tenant
 from tests.support.factories import in_tenant, make_project, make_tenant
 from tests.support.usage import interval
 
@@ -99,6 +101,39 @@ def test_b4_a_job_over_a_local_month_end_lies_on_two_invoices(demo_clock: DemoCl
         listed = queries.invoices(limit=1)
         assert [view.id for view in listed] == [march.id]
         assert [view.id for view in queries.invoices(after=(march.period, march.id))] == [february.id]
+        assert list(reconcile_faults()) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "moment", "end"),
+    [
+        ("Europe/London", "America/Los_Angeles", "2026-11-30T12:00:00+00:00", "2026-12-01T08:00:00+00:00"),
+        ("America/Los_Angeles", "Pacific/Kiritimati", "2026-11-20T12:00:00+00:00", "2026-11-30T10:00:00+00:00"),
+        ("America/Los_Angeles", "Pacific/Kiritimati", "2026-11-30T12:00:00+00:00", "2026-11-30T12:00:00+00:00"),
+    ],
+)
+def test_a_draft_ends_with_its_month_in_another_time_zone(
+    demo_clock: DemoClock, as_control: Any, before: str, after: str, moment: str, end: str
+) -> None:
+    tenant = make_tenant(timezone=before)
+    project = make_project(tenant)
+    now, ends = datetime.fromisoformat(moment), datetime.fromisoformat(end)
+    for month in (10, 11):
+        demo_clock.move_to(now.replace(month=month))
+        with in_tenant(tenant) as actor:
+            price_books.provision_defaults()
+            record_usage([interval(project.id, now.replace(month=month) - timedelta(hours=1), 60)])
+    with in_tenant(tenant) as actor:
+        october = Invoice.objects.get(period=date(2026, 10, 1)).ends_at
+        change_tenant(actor=actor, name=tenant.name, timezone=after)
+    with as_control():
+        outbox.drain(tenant.id)
+    with in_tenant(tenant):
+        past, running = Invoice.objects.order_by("period")
+        assert past.ends_at == october, "a month that is over stays as it was"
+        assert abs(running.ends_at - ends) < timedelta(minutes=1)
+        demo_clock.move_to(ends)
+        record_usage([interval(project.id, ends - timedelta(seconds=30), 20)])
         assert list(reconcile_faults()) == []
 
 
