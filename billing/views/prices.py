@@ -62,7 +62,7 @@ def publish(request: TenantRequest) -> HttpResponse:
         context["digest"] = form.digest
         return _shown(request, context)
     try:
-        target = run_once(request.actor, form.cleaned_data["form_key"], lambda: _publish(request, book, base, form))
+        target = run_once(request, form.cleaned_data["form_key"], lambda: _publish(request, book, base, form))
     except (Invalid, Conflict) as refused:
         fields = getattr(refused, "fields", None) or {"": [refused.message]}
         for name, texts in fields.items():

@@ -52,7 +52,7 @@ def endpoint_key_create(request: TenantRequest, endpoint_id: UUID) -> HttpRespon
 
     try:
         with transaction.atomic():
-            place = run_once(actor, form.cleaned_data["form_key"], act)
+            place = run_once(request, form.cleaned_data["form_key"], act)
     except ExchequerError as refused:
         explain(form, refused)
         return endpoint_page(request, endpoint_id, key_form=form, status=422)

@@ -84,7 +84,7 @@ def deploy(request: TenantRequest) -> HttpResponse:
             if found is None or allowed:
                 with transaction.atomic():
                     return redirect(
-                        run_once(actor, entered["form_key"], lambda: _deploy(request, entered, replace=allowed))
+                        run_once(request, entered["form_key"], lambda: _deploy(request, entered, replace=allowed))
                     )
             status = 409
         except ExchequerError as refused:

@@ -156,7 +156,7 @@ def launched(parts: Ordering) -> HttpResponse:
     if parts.is_valid():
         try:
             with transaction.atomic():
-                return redirect(run_once(parts.actor, parts.form.cleaned_data["key"], lambda: _submit(parts)))
+                return redirect(run_once(parts.request, parts.form.cleaned_data["key"], lambda: _submit(parts)))
         except Invalid as refused:
             parts.blame(refused)
         except ExchequerError as refused:

@@ -51,7 +51,7 @@ def create_key(request: TenantRequest) -> HttpResponse:
         return reverse("api-keys-page", args=(request.tenant.slug,))
 
     try:
-        place = run_once(actor, form.cleaned_data["form_key"], act)
+        place = run_once(request, form.cleaned_data["form_key"], act)
     except ExchequerError as refused:
         explain(form, refused)
         return _render(request, form=form, status=422)

@@ -41,7 +41,7 @@ def create_project(request: TenantRequest) -> HttpResponse:
 
     if form.is_valid():
         try:
-            return redirect(run_once(actor, form.cleaned_data["form_key"], act))
+            return redirect(run_once(request, form.cleaned_data["form_key"], act))
         except ExchequerError as refused:
             explain(form, refused)
     return _render(request, form=form, status=422)

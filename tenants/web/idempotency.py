@@ -23,18 +23,25 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import IdempotencyKey
 
 if TYPE_CHECKING:
+    from tenants.web.requests import TenantRequest
     from tenants.web.views import ApiView
 
+#: Fields of a form that may change between two clicks: the page asks for a new price by itself.
+NOT_ENTERED = frozenset({"csrfmiddlewaretoken", "offer"})
 
-def run_once(actor: Actor, key: UUID | None, act: Callable[[], str]) -> str:
-    """Return the result of `act` (a URL to redirect to); call it only the first time a form's key is used.
 
-    If `act` raises, the key stays unused.
+def run_once(request: TenantRequest, key: UUID | None, act: Callable[[], str]) -> str:
+    """Return the result of `act` (a URL to redirect to); call it only the first time a form's key comes with this input.
+
+    A form that is sent again with other input, such as after a step back, acts again. If `act` raises, the key stays
+    unused.
     """
+    actor = request.actor
     if key is None or actor.id is None:
         return act()
-    text = f"form:{key}"
-    row, _ = _claim(actor, text, hashlib.sha256(text.encode()).digest())
+    entered = {name: values for name, values in request.POST.lists() if name not in NOT_ENTERED}
+    digest = hashlib.sha256(json.dumps([request.path, entered], sort_keys=True).encode())
+    row, _ = _claim(actor, f"form:{key}:{digest.hexdigest()}", digest.digest())
     if row.body is not None:
         return str(row.body["location"])
     location = act()

@@ -190,6 +190,19 @@ def test_a_new_account_follows_the_system() -> None:
     assert 'data-bs-theme="auto"' in text_of(client.get(f"/t/{tenant.slug}/quotas/"))
 
 
+def test_a_form_sent_again_with_other_input_acts_again() -> None:
+    tenant = factories.make_tenant()
+    client, _ = logged_in(tenant)
+    form = {"form_key": str(uuid4()), "name": "First", "slug": "first"}
+    for entered in (form, {**form, "csrfmiddlewaretoken": "another"}, {**form, "name": "Second", "slug": "second"}):
+        assert client.post(f"/t/{tenant.slug}/projects/new/", entered).status_code == 302
+    key = {"form_key": form["form_key"], "name": "ci", "days": "30", "presets": ["launch"]}
+    client.post(f"/t/{tenant.slug}/api-keys/new/", key)
+    with tenant_scope(tenant.id):
+        assert set(Project.objects.values_list("slug", flat=True)) == {"default", "first", "second"}
+        assert ApiKey.objects.count() == 1
+
+
 def test_a_project_form_names_what_is_wrong_and_is_sent_once() -> None:
     tenant = factories.make_tenant()
     client, _ = logged_in(tenant)
