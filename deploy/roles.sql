@@ -48,5 +48,11 @@ BEGIN
     ALTER SCHEMA public OWNER TO exchequer_owner;
     REVOKE ALL ON SCHEMA public FROM PUBLIC;
     GRANT USAGE ON SCHEMA public TO exchequer_app, exchequer_control;
+
+    -- No policy binds a large object: any session of a role reads it, whatever its tenant. And a role that owns one owns a
+    -- part of the database, so that no process starts with it. Only a superuser can take the functions away.
+    IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        REVOKE EXECUTE ON FUNCTION lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) FROM PUBLIC;
+    END IF;
 END
 $roles$;

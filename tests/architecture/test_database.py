@@ -217,6 +217,16 @@ def test_run_time_roles_are_plain(superuser: psycopg.Connection) -> None:
     assert truncate == []
 
 
+def test_run_time_roles_make_no_large_objects(superuser: psycopg.Connection) -> None:
+    rows = superuser.execute(
+        "SELECT role, p.oid::regprocedure::text FROM pg_proc p, unnest(%s::text[]) AS role "
+        "WHERE p.proname IN ('lo_creat', 'lo_create', 'lo_from_bytea', 'lo_import') "
+        "AND has_function_privilege(role, p.oid, 'EXECUTE')",
+        [list(ROLES)],
+    ).fetchall()
+    assert rows == []
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_process_with_too_strong_a_role_is_refused(superuser: psycopg.Connection) -> None:
     with connection.cursor() as cursor:
