@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.api.config.test_hosts import Behind, make_owner, served
 from tests.support.servers import proxy
@@ -46,11 +48,37 @@ def configured(folder: Path, web: int) -> tuple[Path, int]:
     return whole, tls
 
 
+def reached(url: str) -> bool:
+    """Return whether a server answers at a URL."""
+    try:
+        requests.head(url, allow_redirects=False, timeout=5)
+    except requests.ConnectionError:
+        return False
+    return True
+
+
 def test_its_syntax_is_right(tmp_path: Path) -> None:
     file, _ = configured(tmp_path, 8000)
     done = subprocess.run([str(NGINX), "-t", "-c", str(file)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "[warn]" not in done.stderr.replace('the "user" directive makes sense only', ""), done.stderr
+
+
+def test_it_keeps_each_name_and_serves_no_other(tmp_path: Path) -> None:
+    file, tls = configured(tmp_path, free_ports(1)[0])
+    found = re.search(r"listen 127.0.0.1:(\d+);", file.read_text())
+    assert found is not None
+    plain = f"http://127.0.0.1:{found[1]}/v2/"
+    with subprocess.Popen([str(NGINX), "-c", str(file), "-g", "daemon off; master_process off;"]) as nginx:
+        try:
+            wait_until(lambda: reached(plain), "nginx")
+            for name in ("localhost", "predict.localhost"):
+                led = requests.get(plain, headers={"Host": name}, allow_redirects=False, timeout=10)
+                assert led.headers["Location"] == f"https://{name}/v2/"
+            person = proxy.visitor("127.0.0.11", tmp_path / "localhost.pem")
+            assert person.get(f"https://localhost:{tls}/", headers={"Host": "evil.example"}).status_code == 421
+        finally:
+            nginx.terminate()
 
 
 @pytest.mark.nightly
