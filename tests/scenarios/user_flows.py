@@ -72,7 +72,7 @@ def launch(page: Page, dataset: str, recipe: str, slug: str) -> str:
     page.locator("#id_name").fill(f"{dataset}-baseline")
     page.locator(f"input[name=recipe][value='{recipe}']").check()
     choose(page, "#id_dataset", dataset)
-    expect(page.locator("#cost")).to_contain_text("EUR")
+    expect(page.locator("#cost")).to_contain_text("€")
     page.get_by_role("button", name="Launch").click()
     return job_id(page)
 
