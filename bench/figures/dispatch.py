@@ -139,7 +139,8 @@ def _processes(options: Options, broker: str) -> Iterator[None]:
                 running.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log))
         from compute.models import Device
 
-        _until(Device.objects.exists, "the node")
+        # Another figure may have left a serving device in the same database.
+        _until(Device.objects.filter(serves=False, state="ready", node__accepting=True).exists, "the node")
         yield
     finally:
         for process in running:

@@ -12,6 +12,7 @@ from billing import queries
 from billing.metering.metering import record_usage
 from compute.models import Job
 from tenants.clock import now
+from tenants.currencies import exact_text
 from tenants.isolation.scoping import tenant_scope
 from tests.api.objects import one_of_everything
 from tests.api.test_matrix import client_for
@@ -56,9 +57,9 @@ def test_the_cost_is_money_the_exact_figure_is_on_demand_and_shares_are_sorted(d
     client, path = client_for(tenant, "finance"), f"/t/{tenant.slug}/invoices/{invoice.id}/lines/1/"
     tiles = text_of(client.get(path)).split('<div class="x-tiles">')[1].split("x-stack")[0]
     value = tiles.split("= Cost")[1].split("x-tile-value")[1].split("</span>")[0]
-    exact = f"{line.exact.amount.normalize():f}"
+    exact = exact_text(line.exact.amount, invoice.currency)
     assert f">€{line.amount.amount:.2f}</data>" in value
-    assert f"{exact} {invoice.currency} exactly" in tiles.split("<details")[1].split("</details>")[0]
+    assert f">{exact}</data> exactly" in tiles.split("<details")[1].split("</details>")[0]
     for asked, names in (
         ("name", ["alpha", "beta", "gamma"]),
         ("-cost", ["alpha", "gamma", "beta"]),

@@ -295,7 +295,9 @@ def test_a_budget_that_holds_what_no_open_hold_has_left_is_a_fault(superuser: ps
         assert list(ledger_faults()) == []
     superuser.execute("DELETE FROM billing_holdshare")
     with tenant_scope(tenant.id):
-        assert [fault.rule for fault in ledger_faults()] == ["a budget holds what the open holds on it have left"]
+        assert [fault.rule for fault in ledger_faults()] == [
+            "the held amount of a budget equals what its open holds have left"
+        ]
 
 
 @pytest.mark.django_db

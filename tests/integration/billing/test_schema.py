@@ -206,21 +206,24 @@ PLANTED = {
     "UPDATE billing_usagerollup SET amount = amount + 0.000000000001": ("reconcile", "roll-ups"),
     "UPDATE billing_usageevent SET amount = 0 WHERE ctid IN (SELECT ctid FROM billing_usageevent LIMIT 1)": (
         "reconcile",
-        "intervals add up",
+        "intervals sum to roll-ups",
     ),
     "UPDATE billing_usageevent SET amount = amount * 2; UPDATE billing_usagerollup SET amount = amount * 2": (
         "reconcile",
         "quantity times price",
     ),
-    "DELETE FROM billing_usagekey": ("reconcile", "every interval has its key"),
-    "DELETE FROM billing_usageevent; DELETE FROM billing_usagerollup": ("reconcile", "every key has its interval"),
+    "DELETE FROM billing_usagekey": ("reconcile", "every interval has its usage key"),
+    "DELETE FROM billing_usageevent; DELETE FROM billing_usagerollup": (
+        "reconcile",
+        "every usage key has its interval",
+    ),
     "DELETE FROM billing_invoice": ("reconcile", "has an invoice"),
     "UPDATE billing_priceversion SET effective_at = effective_at + interval '2 hours'": ("reconcile", "price in force"),
-    "UPDATE billing_budgetperiod SET spent = 0": ("verify_ledger", "budget counters follow"),
-    "UPDATE billing_hold SET settled = 0": ("verify_ledger", "holds follow"),
+    "UPDATE billing_budgetperiod SET spent = 0": ("verify_ledger", "budget counters equal the ledger"),
+    "UPDATE billing_hold SET settled = 0": ("verify_ledger", "holds equal the ledger"),
     "DELETE FROM billing_ledgerposting WHERE account = 'spent' AND pot_kind = 'hold'": (
         "verify_ledger",
-        "adds up to zero",
+        "every ledger transaction sums to zero",
     ),
 }
 

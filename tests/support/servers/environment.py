@@ -13,7 +13,7 @@ def use_test_environment() -> Session:
     """Set every variable that the settings read, before anything imports them; return the session's services."""
     for name in [name for name in os.environ if name.startswith(FAMILIES) and name not in KEPT]:
         del os.environ[name]
-    # Some shells set it; each of the many processes that tests start would then compile the product anew.
+    # Some shells set it; each of the many processes that tests start would then compile the product again.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     session = Session.current()
     home = session.folder / "home"
