@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, ViewportSize, expect
+from playwright.sync_api import Page, expect
 
 from tenants.models import User
 from tests.browser import chromium
@@ -18,7 +18,8 @@ from tests.browser.hostile import poison
 from tests.browser.pages import PAGES, THEMES, PageSpec
 from tests.browser.world import NEWCOMER, OWNER, VIEWER, World
 
-PHONE: ViewportSize = {"width": 390, "height": 844}
+WIDTHS = (390, 600, 900, 1024, chromium.VIEWPORT["width"])
+"""A phone, two tablets, the narrowest screen with the side bar, and back: tables must follow each change."""
 REDRAWS = 40
 READABLE = 9
 LETTERS = """Array.from(document.querySelectorAll("svg.x-chart text"), (text) => {
@@ -26,8 +27,12 @@ LETTERS = """Array.from(document.querySelectorAll("svg.x-chart text"), (text) =>
   return parseFloat(getComputedStyle(text).fontSize) * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
 }).sort((a, b) => a - b)"""
 SIDEWAYS = """Array.from(document.querySelectorAll("main .x-table-wrap"))
-  .filter((wrap) => wrap.scrollWidth > wrap.clientWidth + 1 && !wrap.querySelector("table[data-grid]"))
+  .filter((wrap) => wrap.scrollWidth > wrap.clientWidth + 1 && !wrap.matches(".more:has(> table[data-grid])"))
   .map((wrap) => wrap.getAttribute("aria-label"))"""
+NAMELESS = """Array.from(document.querySelectorAll("main .stacked > :is(tbody, tfoot) > tr")).flatMap((row) => {
+  const without = Array.from(row.cells).filter((cell) => cell.dataset.label && getComputedStyle(cell, "::before").display === "none");
+  return without.slice(1).map((cell) => cell.dataset.label);
+})"""
 ASKEW = """Array.from(document.querySelectorAll("main table")).filter((table) => table.tHead).flatMap((table) => {
   const wide = (row) => Array.from(row.cells).reduce((sum, cell) => sum + cell.colSpan, 0);
   return Array.from(table.rows).filter((row) => wide(row) !== wide(table.tHead.rows[0]))
@@ -54,27 +59,30 @@ def look(watched: Watched, spec: PageSpec, url: str, words: str) -> list[str]:
     if watched.page.locator("h1").count() != 1:
         faults.append(f"{spec.name}: not exactly one h1")
     faults += [f"{spec.name}: {line}" for line in watched.page.evaluate(ASKEW)]
-    faults += [f"{spec.name}: {line}" for line in on_a_phone(watched.page)]
+    faults += [f"{spec.name}: {line}" for line in narrowed(watched.page)]
     return faults
 
 
-def on_a_phone(page: Page) -> list[str]:
-    """Return the faults on a narrow screen: sideways scrolling of page or table, unreadable chart text."""
-    page.set_viewport_size(PHONE)
-    for _ in range(REDRAWS):  # Dash charts and tables follow their frame a moment later
-        width, letters, sideways = page.evaluate(
-            "[document.scrollingElement.scrollWidth, " + LETTERS + ", " + SIDEWAYS + "]"
-        )
-        if width <= PHONE["width"] and not sideways:
-            break
-        page.wait_for_timeout(250)
-    page.set_viewport_size(chromium.VIEWPORT)
-    faults = [f"{width} px wide on a screen of {PHONE['width']}"] if width > PHONE["width"] else []
-    return (
-        faults
-        + [f"letters of {size:.1f} px in a chart" for size in letters[:1] if size < READABLE]
-        + [f"scrolls sideways: {name}" for name in sideways]
-    )
+def narrowed(page: Page) -> list[str]:
+    """Return the faults at each width: sideways scrolling of page or table, values without a name, unreadable chart text.
+
+    A table that scrolls because it is a grid must fade at its edge.
+    """
+    faults = []
+    for screen in WIDTHS:
+        page.set_viewport_size({"width": screen, "height": chromium.VIEWPORT["height"]})
+        for _ in range(REDRAWS):  # Dash charts and tables follow their frame a moment later
+            width, letters, sideways, nameless = page.evaluate(
+                f"[document.scrollingElement.scrollWidth, {LETTERS}, {SIDEWAYS}, {NAMELESS}]"
+            )
+            if width <= screen and not sideways and not nameless:
+                break
+            page.wait_for_timeout(250)
+        faults += [f"{width} px wide on a screen of {screen}"] if width > screen else []
+        faults += [f"letters of {size:.1f} px in a chart at {screen} px" for size in letters[:1] if size < READABLE]
+        faults += [f"scrolls sideways at {screen} px: {name}" for name in sideways]
+        faults += [f"a value without its column's name at {screen} px: {name}" for name in nameless[:1]]
+    return faults
 
 
 @pytest.mark.parametrize("share", range(SHARES))
