@@ -32,7 +32,9 @@ class ComputeConfig(AppConfig):
         reserved_sources.reserve(source="compute", prefixes=("job", "attempt"))
         reserved_sources.reserve(source=slot_billing.SOURCE, prefixes=("slot",))
         words.register(
-            {"compute.slot.unpaid": "Serving slot released: budget exhausted"}, nouns={"slot": "serving slot"}
+            {"compute.slot.unpaid": "Serving slot released: budget exhausted"},
+            nouns={"slot": "serving slot"},
+            fields={"max_cost": "cost limit", "max_seconds": "time limit (s)"},
         )
         navigation.register(MAIN, NavigationEntry("Jobs", "list-check", "jobs", "jobs.view", "j", order=20))
         navigation.register_operator_home(NavigationEntry("Operator", "server", "operator-fleet", ""))

@@ -130,15 +130,17 @@ def hidden_version_names(actor: Actor, texts: set[str]) -> set[str]:
 
 
 def names_of(ids: set[UUID]) -> dict[UUID, str]:
-    """Return the display names of those of these datasets, versions and models that the reader may see."""
+    """Return the display names of those of these dataset versions, model versions and endpoints that the reader may see."""
     who = reader()
     data = DatasetVersion.objects.filter(id__in=ids)
     made = ModelVersion.objects.filter(id__in=ids)
+    served = Endpoint.objects.filter(id__in=ids)
     if who is not None:
         data = data.filter(dataset__in=visible_datasets(who))
         made = made.filter(id__in=visible_versions(who).values("id"))
+        served = served.filter(version__in=visible_versions(who).values("id"))
     found = [*data.values_list("id", "dataset__name", "number"), *made.values_list("id", "model__name", "number")]
-    return {one: f"{name} v{number}" for one, name, number in found}
+    return {one: f"{name} v{number}" for one, name, number in found} | dict(served.values_list("id", "name"))
 
 
 def register_audited() -> None:

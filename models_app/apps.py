@@ -54,7 +54,8 @@ class ModelsAppConfig(AppConfig):
                 "models_app.endpoint.reported": "Endpoint state reported",
                 "models_app.model_version.declined": "Promotion declined",
                 "models_app.model_version.requested": "Promotion requested",
-            }
+            },
+            fields={"generation": "deployment", "slo_ms": "latency objective (ms)", "wanted": "requested stage"},
         )
         error_pages.register_advice(413, uploads.size_advice)
         navigation.register(

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from tenants.access.actor import Actor
 from tenants.access.reader import reader
 from tenants.audit.chain import FIELDS
-from tenants.audit.differences import names_in, sentences
+from tenants.audit.differences import named, names_in, sentences
 from tenants.audit.withheld import withhold
 from tenants.audit.words import act_words
 from tenants.identity import authentication
@@ -81,7 +81,7 @@ class ChangeOf:
 class AuditRow:
     """One entry of the audit log.
 
-    `hash` is hexadecimal; `differences` are the changes in sentences, with names for ids.
+    `hash` is hexadecimal; `target_name` is the label and `differences` are the changes in sentences, with names for ids.
     """
 
     seq: int
@@ -98,6 +98,7 @@ class AuditRow:
     ip: str
     request_id: str
     hash: str
+    target_name: str = ""
     differences: tuple[str, ...] = ()
 
     @property
@@ -214,11 +215,15 @@ def audit_entries(only: EntryFilter = EVERY_ENTRY, *, before_seq: int | None = N
         rows = rows.filter(occurred_at__gte=only.since)
     if only.until:
         rows = rows.filter(occurred_at__lt=only.until)
-    stored = [name for name in AuditRow.__dataclass_fields__ if name != "differences"]
+    stored = [name for name in AuditRow.__dataclass_fields__ if name not in ("target_name", "differences")]
     found = withhold(reader(), list(rows.values(*stored)[: limit + 1]))
-    names = names_in(row["changes"] for row in found)
+    names = names_in((row["target_label"], row["changes"]) for row in found)
     return [
-        AuditRow(**{**row, "hash": bytes(row["hash"]).hex()}, differences=sentences(row["changes"], names))
+        AuditRow(
+            **{**row, "hash": bytes(row["hash"]).hex()},
+            target_name=named(row["target_label"], names),
+            differences=sentences(row["changes"], names),
+        )
         for row in found
     ]
 

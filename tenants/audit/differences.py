@@ -8,10 +8,12 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from tenants.audit.words import field_words
 from tenants.currencies import exact_text
 
 Namer = Callable[[set[UUID]], Mapping[UUID, str]]
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SUBJECT = re.compile(rf"(?:\b[a-z]+:)?(?P<id>{_UUID.pattern})")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?(?:Z|\+00:00)")
 _AMOUNT = re.compile(r"-?\d{1,20}(?:\.\d{1,12})?")
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
@@ -24,9 +26,9 @@ def register(namer: Namer) -> None:
     _namers.append(namer)
 
 
-def names_in(all_changes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the names of the ids in these changes, by the text of the id."""
-    wanted = {UUID(found) for changes in all_changes for found in _UUID.findall(str(changes))}
+def names_in(texts: Iterable[Any]) -> dict[str, str]:
+    """Return the names of the ids in these changes and labels, by the text of the id."""
+    wanted = {UUID(found) for text in texts for found in _UUID.findall(str(text))}
     known: dict[str, str] = {}
     for namer in _namers if wanted else ():
         known |= {str(one): name for one, name in namer(wanted).items()}
@@ -34,9 +36,14 @@ def names_in(all_changes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return known
 
 
+def named(text: str, names: Mapping[str, str]) -> str:
+    """Return a text with names in place of ids, and of such as `endpoint:ID`."""
+    return _SUBJECT.sub(lambda found: names.get(found["id"], found[0]), text)
+
+
 def sentences(changes: Mapping[str, Any], names: Mapping[str, str]) -> tuple[str, ...]:
     """Return a sentence for each field that changed."""
-    return tuple(_sentence(str(field).replace("_", " "), value, names) for field, value in changes.items())
+    return tuple(_sentence(field_words(str(field)), value, names) for field, value in changes.items())
 
 
 def _sentence(field: str, value: Any, names: Mapping[str, str]) -> str:
@@ -69,7 +76,7 @@ def _said(value: Any, names: Mapping[str, str]) -> str:
         nested = any(isinstance(one, list | dict) for one in value)
         text = ("; " if nested else ", ").join(_said(one, names) for one in value)
     else:
-        text = _MOMENT.sub(r"\1 \2 UTC", _UUID.sub(lambda found: names.get(found[0], found[0]), str(value)))
+        text = _MOMENT.sub(r"\1 \2 UTC", named(str(value), names))
     return text if len(text) <= _MOST else f"{text[: _MOST - 1]}…"
 
 

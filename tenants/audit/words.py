@@ -9,12 +9,21 @@ _PHRASES = {
     "tenants.operator.password_set": "Operator password set",
 }
 _NOUNS = {"api_key": "API key", "tenant": "organisation"}
+_FIELDS: dict[str, str] = {}
 
 
-def register(phrases: Mapping[str, str], nouns: Mapping[str, str] | None = None) -> None:
-    """Add an app's words: those of whole actions, and those of nouns that people call otherwise."""
+def register(
+    phrases: Mapping[str, str], nouns: Mapping[str, str] | None = None, fields: Mapping[str, str] | None = None
+) -> None:
+    """Add an app's words: those of whole actions, and those of nouns and fields that people call otherwise."""
     _PHRASES.update(phrases)
     _NOUNS.update(nouns or {})
+    _FIELDS.update(fields or {})
+
+
+def field_words(field: str) -> str:
+    """Return the label of a changed field, as it stands in a sentence: "time limit (s)"."""
+    return _FIELDS.get(field, field.replace("_", " "))
 
 
 def noun_words(noun: str) -> str:

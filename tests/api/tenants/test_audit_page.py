@@ -55,6 +55,15 @@ def test_acts_of_exchequer_itself_are_shown_when_asked_for(lab: tuple[Tenant, Cl
     assert {row["actor_type"] for row in table_of(client.get("/t/lab/audit/?export=csv&acts=system"))} == {"system"}
 
 
+def test_an_object_is_shown_by_its_name() -> None:
+    tenant = factories.make_tenant("works")
+    ids = one_of_everything(tenant)
+    client = Client()
+    client.force_login(factories.make_member(tenant, "owner"))
+    page = text_of(client.get("/t/works/audit/?acts=all"))
+    assert "Serving slot requested" in page and f"endpoint:{ids['endpoint_id']}" not in page
+
+
 def test_a_difference_is_a_sentence_on_the_page_in_the_file_and_in_the_api(lab: tuple[Tenant, Client]) -> None:
     _, client = lab
     assert "role changed from viewer to finance" in text_of(client.get("/t/lab/audit/"))

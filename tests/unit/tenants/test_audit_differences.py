@@ -15,7 +15,9 @@ ANN = "01a22774-0000-7000-8000-000000000001"
     ("changes", "said"),
     [
         ({"limit": [2, 4]}, "limit changed from 2 to 4"),
-        ({"max_seconds": [None, 60]}, "max seconds set to 60"),
+        ({"max_seconds": [None, 60]}, "time limit (s) set to 60"),
+        ({"slo_ms": [None, 2000]}, "latency objective (ms) set to 2000"),
+        ({"wanted": ["staging", "production"]}, "requested stage changed from staging to production"),
         ({"role": ["viewer", None]}, "role removed, it was viewer"),
         ({"restricted": [False, True]}, "restricted changed from no to yes"),
         ({"requested_by": [None, ANN]}, "requested by set to ann@example.org"),
