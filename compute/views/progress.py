@@ -80,7 +80,7 @@ def phase(job: JobDetail) -> str:
         return ""
     done, total = job.progress.get("done"), job.progress.get("total")
     name = str(job.progress.get("phase") or "working")
-    return "" if done is not None and total else name  # the bar below says how far it is
+    return "" if name == "running" or (done is not None and total) else name  # the bar below says how far it is
 
 
 def overrun(job: JobDetail) -> timedelta | None:

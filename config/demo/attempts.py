@@ -87,7 +87,7 @@ class Run:
 
     def _diverge(self, mine: leases.Claim, seconds: float) -> AttemptScript:
         beat = yield from self._learn(mine, seconds, upto=0.1)
-        message = DIVERGED.format(epoch=self.chance.randint(2, 5))
+        message = DIVERGED.format(epoch=max(1, round(self.launch.epochs * 0.1)) + 1)
         self._say(beat, message)
         leases.finish(mine, Outcome.USER_ERROR, beat, message=message, exit_code=65)
         return False

@@ -127,7 +127,7 @@ def tiles(traffic: Traffic, health: Health) -> list[Any]:
         tile(
             "p95 latency",
             tables.wait(totals.p95),
-            f"p50 {tables.wait(totals.p50)} · p99 {tables.wait(totals.p99)} · SLO {health.slo_ms:,} ms",
+            f"p50 {tables.wait(totals.p50)} · p99 {tables.wait(totals.p99)} · SLO {health.slo_ms:,}\u00a0ms",
         ),
         tile(
             "Error rate",

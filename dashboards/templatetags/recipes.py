@@ -26,6 +26,12 @@ def parameter(value: Any, name: str) -> Any:
 
 
 @register.filter
+def recipe_title(recipe_id: Any) -> str:
+    """Return the title of a recipe; the id of one that is no longer offered."""
+    return next((recipe.title for recipe in queries.recipe_cards() if recipe.id == recipe_id), str(recipe_id))
+
+
+@register.filter
 def titled(values: Mapping[str, Any], recipe_id: Any) -> list[tuple[str, Any]]:
     """Return parameters in their schema's order, each with its title; parameters unknown to the recipe come last."""
     chosen = [recipe for recipe in queries.recipe_cards() if recipe.id == recipe_id]

@@ -256,12 +256,12 @@ def clock(value: datetime) -> str:
 
 @register.simple_tag
 def spoken(value: Any) -> str:
-    """Format a parameter's value: yes and no, comma-separated lists, numbers as figures, a dash for nothing."""
+    """Format a parameter's value: yes and no, comma-separated lists, numbers as they were chosen, a dash for nothing."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "\u2013"
-    return figure(value)
+    return normal(value) if isinstance(value, float) and value % 1 else figure(value)
 
 
 @register.filter

@@ -36,7 +36,7 @@ PAGES = (
     PageSpec("job-running", "jobs/{running}/", "Training", fill="running", pictured=True),
     PageSpec("job-succeeded", "jobs/{succeeded}/", "Open cancer", fill="succeeded"),
     PageSpec("job-failed", "jobs/{failed}/", "Last lines of its log", fill="failed"),
-    PageSpec("job-queued", "jobs/{queued}/", "Queued", fill="queued"),
+    PageSpec("job-queued", "jobs/{queued}/", "Table regressor", fill="queued"),
     PageSpec("job-logs", "jobs/{succeeded}/?tab=logs", "training starts", fill="succeeded"),
     PageSpec("job-attempts", "jobs/{succeeded}/?tab=attempts", "Total", fill="succeeded"),
     PageSpec("job-events", "jobs/{succeeded}/?tab=events", "Job submitted", fill="succeeded"),

@@ -21,7 +21,7 @@ from tests.browser.world import NEWCOMER, OWNER, VIEWER, World
 WIDTHS = (390, 600, 900, 1024, chromium.VIEWPORT["width"])
 """A phone, two tablets, the narrowest screen with the side bar, and back: tables must follow each change."""
 REDRAWS = 40
-READABLE = 9
+READABLE, LARGEST = 9, 15
 LETTERS = """Array.from(document.querySelectorAll("svg.x-chart text"), (text) => {
   const svg = text.ownerSVGElement;
   return parseFloat(getComputedStyle(text).fontSize) * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
@@ -80,6 +80,7 @@ def narrowed(page: Page) -> list[str]:
             page.wait_for_timeout(250)
         faults += [f"{width} px wide on a screen of {screen}"] if width > screen else []
         faults += [f"letters of {size:.1f} px in a chart at {screen} px" for size in letters[:1] if size < READABLE]
+        faults += [f"letters of {size:.1f} px in a chart at {screen} px" for size in letters[-1:] if size > LARGEST]
         faults += [f"scrolls sideways at {screen} px: {name}" for name in sideways]
         faults += [f"a value without its column's name at {screen} px: {name}" for name in nameless[:1]]
     return faults

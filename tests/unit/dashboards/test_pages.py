@@ -326,3 +326,19 @@ def test_time_used_is_read_as_a_duration_and_kept_exact(amount: str, unit: str, 
 def test_what_is_no_time_is_counted() -> None:
     assert quantity(Decimal(8876), "request") == "8,876\u00a0requests"
     assert quantity(None, "") == "\u2013"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.3, "0.3"),
+        (0.001, "0.001"),
+        (0.000001, "0.000001"),
+        (1000, "1,000"),
+        (2.0, "2"),
+        (True, "yes"),
+        ([], "\u2013"),
+    ],
+)
+def test_a_parameter_is_shown_as_it_was_chosen(value: object, said: str) -> None:
+    assert ui.spoken(value) == said
