@@ -73,22 +73,17 @@ def _for_a_device(job: Job) -> dict[str, Any]:
         "devices": total,
         "devices_free": free,
         "own_jobs_running": mine,
-        "reason": _device_reason(
-            class_title(job.device_class), ahead, [one["name"] for one in named], total, free, mine
-        ),
+        "reason": _device_reason(class_title(job.device_class), ahead, total, free, mine),
     }
 
 
-def _device_reason(kind: str, ahead: int, named: Sequence[str], total: int, free: int, mine: int) -> str:
+def _device_reason(kind: str, ahead: int, total: int, free: int, mine: int) -> str:
     """Return what keeps a job from a device, and what would change that."""
     if not total:
         return (
             f"No {kind} device is in service. It starts when a node with one joins; your administrator can start one."
         )
-    before = ""
-    if ahead:
-        listed = ", ".join(named) + (f" and {ahead - len(named)} more" if named and ahead > len(named) else "")
-        before = f" {ahead} of your jobs {'is' if ahead == 1 else 'are'} before it{f': {listed}' if listed else ''}."
+    before = f" {ahead} of your jobs {'is' if ahead == 1 else 'are'} before it." if ahead else ""
     if free:
         return f"A {kind} device is free; it starts in a moment.{before}"
     held = f"{mine} by jobs of your organisation" if mine else "by other organisations"

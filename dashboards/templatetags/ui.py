@@ -108,16 +108,16 @@ def priced(amount: Decimal, currency: str) -> SafeString:
 
 @register.filter
 def when(value: datetime | None) -> SafeString | str:
-    """Format a time in the organisation's zone, short; the title holds all of it, in UTC too."""
+    """Format a time in the organisation's zone, with the year if it is another; the title holds all of it, in UTC too."""
     if value is None:
         return "\u2013"
     there, utc = timezone.localtime(value), value.astimezone(UTC)
     full = f"{there:%Y-%m-%d %H:%M:%S} {zone()}"
     if zone() != "UTC":
         full = f"{full}, {utc:%Y-%m-%d %H:%M:%S} UTC"
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>', utc.isoformat(), full, f"{there.day} {there:%b %H:%M}"
-    )
+    year = "" if there.year == timezone.localtime().year else f" {there.year}"
+    short = f"{there.day} {there:%b}{year} {there:%H:%M}"
+    return format_html('<time datetime="{}" title="{}">{}</time>', utc.isoformat(), full, short)
 
 
 @register.simple_tag

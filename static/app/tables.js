@@ -9,15 +9,16 @@
   const LOOKS = ["snug", "lean", "stacked"]; // each adds to those before it
   const found = new WeakMap(); // how many looks each table has, and the widths that it needs with fewer
 
-  const titleOf = (head) => head.querySelector(".visually-hidden") ? "" : head.textContent.replace(/[↑↓]/, "").trim();
+  const titleOf = (head) => head.textContent.replace(/[↑↓]/, "").trim();
+  const speaks = (head, cell) => !head.querySelector(".visually-hidden") || cell.querySelector("input"); // a button says what it does
 
   // Store the column's name on each cell, because CSS cannot look it up.
   function label(table) {
-    const names = [...table.tHead.rows[table.tHead.rows.length - 1].cells].flatMap((head) => Array(head.colSpan).fill(titleOf(head)));
+    const heads = [...table.tHead.rows[table.tHead.rows.length - 1].cells].flatMap((head) => Array(head.colSpan).fill(head));
     for (const row of table.querySelectorAll(":scope > :is(tbody, tfoot) > tr")) {
       let at = 0;
       for (const cell of row.cells) {
-        const name = cell.colSpan > 1 ? "" : names[at] || "";
+        const name = cell.colSpan === 1 && heads[at] && speaks(heads[at], cell) ? titleOf(heads[at]) : "";
         if (cell.dataset.label !== name) cell.dataset.label = name;
         at += cell.colSpan;
       }

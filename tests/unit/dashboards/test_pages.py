@@ -342,3 +342,9 @@ def test_what_is_no_time_is_counted() -> None:
 )
 def test_a_parameter_is_shown_as_it_was_chosen(value: object, said: str) -> None:
     assert ui.spoken(value) == said
+
+
+def test_a_time_of_another_year_has_its_year() -> None:
+    now = datetime.now(UTC)
+    assert f">{now.day} {now:%b %H:%M}<" in ui.when(now)
+    assert ">28 Feb 2031 08:44<" in ui.when(datetime(2031, 2, 28, 8, 44, tzinfo=UTC))
