@@ -10,7 +10,7 @@
   const found = new WeakMap(); // how many looks each table has, and the widths that it needs with fewer
 
   const titleOf = (head) => head.textContent.replace(/[↑↓]/, "").trim();
-  const speaks = (head, cell) => !head.querySelector(".visually-hidden") || cell.querySelector("input"); // a button says what it does
+  const speaks = (head, cell) => !head.querySelector(".visually-hidden") || cell.querySelector("input[type=checkbox]"); // a button says what it does
 
   // Store the column's name on each cell, because CSS cannot look it up.
   function label(table) {

@@ -31,7 +31,8 @@ SIDEWAYS = """Array.from(document.querySelectorAll("main .x-table-wrap"))
   .map((wrap) => wrap.getAttribute("aria-label"))"""
 NAMELESS = """Array.from(document.querySelectorAll("main .stacked > :is(tbody, tfoot) > tr")).flatMap((row) => {
   const without = Array.from(row.cells).filter((cell) => cell.dataset.label && getComputedStyle(cell, "::before").display === "none");
-  return without.slice(1).map((cell) => cell.dataset.label);
+  const buttons = Array.from(row.cells).filter((cell) => cell.dataset.label === "Actions");
+  return [...without.slice(1), ...buttons].map((cell) => cell.dataset.label);
 })"""
 ASKEW = """Array.from(document.querySelectorAll("main table")).filter((table) => table.tHead).flatMap((table) => {
   const wide = (row) => Array.from(row.cells).reduce((sum, cell) => sum + cell.colSpan, 0);
@@ -82,7 +83,7 @@ def narrowed(page: Page) -> list[str]:
         faults += [f"letters of {size:.1f} px in a chart at {screen} px" for size in letters[:1] if size < READABLE]
         faults += [f"letters of {size:.1f} px in a chart at {screen} px" for size in letters[-1:] if size > LARGEST]
         faults += [f"scrolls sideways at {screen} px: {name}" for name in sideways]
-        faults += [f"a value without its column's name at {screen} px: {name}" for name in nameless[:1]]
+        faults += [f"a column's name is missing or needless at {screen} px: {name}" for name in nameless[:1]]
     return faults
 
 
