@@ -283,4 +283,4 @@ def test_costs_in_one_column_have_the_same_decimals(tenant: Tenant, client: Clie
     make_endpoint(version, "risk")
     for path in (f"/t/lab/models/{version.model_id}/", "/t/lab/models/", "/t/lab/endpoints/"):
         assert re.search(r'<data class="money"[^>]*>€0\.0000</data>', text_of(client.get(path))), path
-    assert f"up to {settings.EXCHEQUER.max_upload_mb} MiB" in text_of(client.get("/t/lab/datasets/upload/"))
+    assert f"Up to {settings.EXCHEQUER.max_upload_mb} MiB" in text_of(client.get("/t/lab/datasets/upload/"))
