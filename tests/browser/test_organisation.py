@@ -11,8 +11,10 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Invitation, User
 from tests.browser.actions import log_in
 from tests.browser.chromium import watch
-from tests.browser.pages import THEMES
 from tests.browser.world import OWNER, VIEWER, World
+
+LIGHT_BY_DAY = ("light", pytest.param("dark", marks=pytest.mark.nightly))
+"""The steps do not depend on the theme; test_pages.py looks at pages and dialogs in both by day."""
 
 
 def link_for(world: World, email: str) -> str:
@@ -21,7 +23,7 @@ def link_for(world: World, email: str) -> str:
     return f"/accounts/invitation/{invitations.token_of(row.id)}/"
 
 
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("theme", LIGHT_BY_DAY)
 def test_someone_new_is_invited_and_joins(page: Page, world: World, theme: str) -> None:
     User.objects.filter(email=OWNER).update(theme=theme)
     log_in(page, OWNER)
@@ -76,7 +78,7 @@ def owner_of(world: World) -> Actor:
     return Actor.member(tenant_id=world.vision.id, user_id=user.id, email=OWNER, role="owner")
 
 
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("theme", LIGHT_BY_DAY)
 def test_a_member_is_removed_only_after_confirmation(page: Page, world: World, theme: str) -> None:
     User.objects.filter(email=OWNER).update(theme=theme)
     log_in(page, OWNER)
@@ -105,7 +107,7 @@ def test_a_member_is_removed_only_after_confirmation(page: Page, world: World, t
     assert not watched.complaints
 
 
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("theme", LIGHT_BY_DAY)
 def test_a_quota_is_changed_against_its_difference(page: Page, world: World, theme: str) -> None:
     User.objects.filter(email=OWNER).update(theme=theme)
     log_in(page, OWNER)
@@ -150,7 +152,7 @@ def test_the_bell_counts_and_a_notification_leads_to_its_page(page: Page, world:
     expect(page.get_by_role("heading", name="Nothing unread")).to_be_visible()
 
 
-@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("theme", LIGHT_BY_DAY)
 def test_an_operator_takes_a_device_out_of_work_and_back(page: Page, world: World, theme: str) -> None:
     User.objects.filter(email=OWNER).update(theme=theme)
     log_in(page, OWNER)

@@ -186,7 +186,10 @@ def test_a_second_start_on_the_same_home_is_refused(running: Console) -> None:
     assert second.said(f"Exchequer already runs on {running.home} (process {running.process.pid})")
 
 
-@pytest.mark.parametrize("part", ["postgres", "valkey", "node", "serving", "web"])
+@pytest.mark.parametrize(
+    "part",
+    ["postgres", "node", *(pytest.param(part, marks=pytest.mark.nightly) for part in ("valkey", "serving", "web"))],
+)
 def test_a_killed_part_is_named_and_started_again(running: Console, part: str) -> None:
     before = running.pid(part)
     os.kill(before, signal.SIGKILL)

@@ -30,6 +30,8 @@ from tests.unit.models_app.test_recipes import RECIPE, ingested, trained
 # Three models learn and answer 36,000 rows one by one: too long for `make test-quick`.
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("drift"), pytest.mark.services]
 NAMES = ("breast_cancer", "diabetes", "digits")
+#: Twenty quiet runs on each of these take long.
+LONG = ("breast_cancer", "digits")
 SWAPPED = "mean_radius"
 
 
@@ -171,7 +173,7 @@ def test_swapped_categories_are_flagged_within_500_requests(learned, deployed):
     assert ("drift", SWAPPED) in alarms(endpoint)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["diabetes", *(pytest.param(name, marks=pytest.mark.nightly) for name in LONG)])
 def test_twenty_quiet_runs_raise_no_alarm_of_any_kind(learned, deployed, engineer, name):
     one = learned[name]
     version = deployed[name].version
