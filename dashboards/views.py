@@ -33,7 +33,7 @@ def overview(request: TenantRequest) -> HttpResponse:
     actor = request.actor
     context = {
         "seen": numbers(actor),
-        "can_launch": actor.can("jobs.launch"),
+        "can_launch": actor.can_somewhere("jobs.launch"),
         "can_create": actor.can("datasets.create"),
         "can_spend": actor.can("spend.view"),
     }

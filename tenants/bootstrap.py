@@ -10,7 +10,7 @@ from tenants.access.permissions import PERMISSIONS
 from tenants.events import outbox
 from tenants.identity import api_keys
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Membership
+from tenants.rights import held
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,8 @@ def settle_in(tenant_id: UUID) -> None:
 def owner_of(tenant_id: UUID) -> Actor:
     """Return the first owner as an actor, on whose behalf the demo acts."""
     with tenant_scope(tenant_id):
-        owner = Membership.objects.select_related("user").filter(role="owner").order_by("created_at").first()
-        if owner is None:
+        owner = held.owners().select_related("membership__user").order_by("created_at").first()
+        if owner is None or owner.membership is None:
             raise LookupError("A tenant always has an owner.")
-        return Actor.member(tenant_id=tenant_id, user_id=owner.user_id, email=owner.user.email, role="owner")
+        user = owner.membership.user
+        return Actor.member(tenant_id=tenant_id, user_id=user.id, email=user.email, role="owner")

@@ -18,6 +18,7 @@ from tenants.events import events
 from tenants.ids import uuid7
 from tenants.lookalikes import imitates
 from tenants.models import Membership, Project, Tenant, User, slug_rules
+from tenants.rights import held
 
 TENANT_CREATED = AuditAction("tenants.tenant.created")
 TENANT_CHANGED = AuditAction("tenants.tenant.changed")
@@ -121,7 +122,7 @@ def _create_tenant(*, actor: Actor, tenant: Tenant, email: str, password: str | 
     user = find_or_create_user(email=email, password=password)
     tenant.save(force_insert=True)
     Project.objects.create(slug="default", name="Default")
-    Membership.objects.create(user=user, role="owner")
+    held.give(Membership.objects.create(user=user), "owner", by=actor.label)
     record(
         TENANT_CREATED,
         actor=actor,

@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 
 from tenants.access.actor import Actor
 from tenants.access.reader import reader
+from tenants.access.rights import NO_RIGHTS, Rights
 from tenants.audit.chain import FIELDS
 from tenants.audit.differences import named, names_in, sentences
 from tenants.audit.withheld import withhold
@@ -19,6 +20,7 @@ from tenants.audit.words import act_words
 from tenants.identity import authentication
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import ApiKey, AuditEntry, Membership, Project, Tenant
+from tenants.rights import held
 
 T = TypeVar("T")
 
@@ -34,13 +36,14 @@ class TenantRow:
 
 @dataclass(frozen=True)
 class MemberRow:
-    """A person and the role in this tenant."""
+    """A person in this tenant. `role` names the roles in the whole tenant, `rights` is what all grants allow together."""
 
     user_id: UUID
     email: str
     name: str
     role: str
     since: datetime
+    rights: Rights = NO_RIGHTS
 
 
 @dataclass(frozen=True)
@@ -143,10 +146,14 @@ def all_tenant_ids(slug: str | None = None) -> list[UUID]:
 
 def members() -> list[MemberRow]:
     """Return the tenant's members by address."""
+    rights = held.rights_of_members()
     rows = Membership.objects.order_by("user__email").values_list(
-        "user_id", "user__email", "user__name", "role", "created_at"
+        "id", "user_id", "user__email", "user__name", "created_at"
     )
-    return [MemberRow(*row) for row in rows]
+    return [
+        MemberRow(user_id, email, name, own.role, since, own)
+        for own, user_id, email, name, since in ((rights.get(row[0], NO_RIGHTS), *row[1:]) for row in rows)
+    ]
 
 
 def approves_alone() -> bool:

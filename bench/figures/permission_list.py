@@ -56,25 +56,23 @@ def permission_list(options: Options) -> Iterator[Row]:
     from django.contrib.contenttypes.models import ContentType
     from django.db import connection
     from django.db.models import QuerySet
+    from django.http import HttpRequest
     from guardian.shortcuts import get_objects_for_user
 
     from compute import queries
     from compute.models import Job
-    from tenants.access.actor import Actor
     from tenants.identity import authentication
     from tenants.isolation.scoping import tenant_scope
-    from tenants.models import Membership, User
+    from tenants.models import User
 
+    request = HttpRequest()
     person, tenant_id = _fill(options, ContentType, Permission, Job)
     user = User.objects.get(id=person)
 
     def shipped() -> list[UUID]:
-        found = authentication.tenant_id_for(person, "tenant-7")
-        assert found == tenant_id
-        with tenant_scope(tenant_id):
-            role = Membership.objects.values_list("role", flat=True).get(user_id=person)
-            actor = Actor.member(tenant_id=tenant_id, user_id=person, email=user.email, role=role)
-            actor.require("jobs.view")
+        with authentication.entering_as_member(request, user, slug="tenant-7") as entered:
+            assert entered is not None
+            entered[0].require("jobs.view")
             return [row.id for row in queries.job_list(queries.JobFilter(), limit=PAGE)[:PAGE]]
 
     def guardian() -> list[UUID]:
@@ -123,6 +121,7 @@ def _fill(options: Options, content_types: type, permissions: type, job: type) -
     """Write 200 tenants with 5,000 jobs each and guardian's grants for them; return a person and their tenant."""
     from tenants.isolation.scoping import tenant_scope
     from tenants.models import Membership, User
+    from tenants.rights import held
 
     model = job._meta  # type: ignore[attr-defined]
     content_type = content_types.objects.get_by_natural_key(model.app_label, model.model_name)  # type: ignore[attr-defined]
@@ -142,7 +141,7 @@ def _fill(options: Options, content_types: type, permissions: type, job: type) -
     # Through the models, which know the required columns of a person and a membership.
     person: UUID = User.objects.create(email="p@example.org", password="").id
     with tenant_scope(tenant):
-        Membership.objects.create(user_id=person, role="viewer")
+        held.give(Membership.objects.create(user_id=person), "viewer")
     options.superuser(f"INSERT INTO tenants_user_groups (user_id, group_id) VALUES ('{person}', 7)")
     return person, tenant
 

@@ -24,7 +24,7 @@ from billing.rating.tags import as_dims, marks, tag_fault, tags_in
 from billing.usage.intervals import Series
 from billing.usage.rollups import Segment
 from tenants import clock
-from tenants.access.actor import Actor
+from tenants.access.actor import Actor, InProject
 from tenants.audit import AuditAction, operation, record
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.isolation.scoping import current_tenant_id
@@ -57,7 +57,7 @@ def create_budget(
 
     Includes what was spent and held earlier this month. Raises Invalid, NotFound for a foreign project, BudgetExists.
     """
-    actor.require("budgets.manage")
+    actor.require("budgets.manage", InProject(project_id))
     _check(amount, at_limit, alerts)
     if tag is not None and (project_id is not None or (fault := tag_fault(dict([tag])))):
         raise Invalid(
@@ -107,9 +107,10 @@ def change_budget(
     alerts: Sequence[int] | None = None,
 ) -> Budget:
     """Change a budget from the current month on. Below what is spent and held, it blocks new holds until that shrinks."""
-    actor.require("budgets.manage")
+    actor.require_somewhere("budgets.manage")
     counters.lock_budget_set(exclusive=True)
     budget = _get(budget_id)
+    actor.require("budgets.manage", budget)
     before = _terms(budget)
     budget.amount = budget.amount if amount is None else amount
     budget.at_limit = at_limit or budget.at_limit
@@ -127,9 +128,10 @@ def change_budget(
 @operation(BUDGET_CLOSED)
 def close_budget(*, actor: Actor, budget_id: UUID) -> None:
     """Stop limiting; the counters stay as history."""
-    actor.require("budgets.manage")
+    actor.require_somewhere("budgets.manage")
     counters.lock_budget_set(exclusive=True)
     budget = _get(budget_id)
+    actor.require("budgets.manage", budget)
     _limit(budget, budget.amount, NOTIFY)
     Budget.objects.filter(pk=budget_id).update(closed_at=clock.DatabaseNow())
     record(BUDGET_CLOSED, actor=actor, target=budget, changes={"closed": [False, True]})

@@ -17,7 +17,7 @@ from billing.pricing import price_books
 from billing.queries.budgets import BudgetStatus, tightest
 from billing.rating.flat import affordable, charge
 from tenants import clock
-from tenants.access.actor import Actor
+from tenants.access.actor import Actor, InProject
 from tenants.audit import AuditAction, operation, record
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.models import Project
@@ -146,7 +146,7 @@ def bind(
 
     `limit_s` and `forecast` belong to the caller and are passed to the launch unchanged.
     """
-    actor.require("jobs.launch")
+    actor.require("jobs.launch", InProject(project_id))
     if not Project.objects.filter(pk=project_id).exists():
         raise NotFound
     quote = Quote.objects.create(

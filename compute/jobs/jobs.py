@@ -69,9 +69,10 @@ def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) 
 
     Raises Invalid, QuotaExceeded (409), BudgetExceeded (402) or QueueFull (429).
     """
-    actor.require("jobs.launch")
+    actor.require_somewhere("jobs.launch")
     backlog.admit()  # here, so that a flood costs nothing more; again below, for concurrent submissions
     order = check(actor=actor, asked=asked)
+    actor.require("jobs.launch", order)
     price = _price(order, asked.quote_id)
     order = replace(order, max_seconds=price.limit_s or order.max_seconds)
     job_id = uuid7()
@@ -173,8 +174,7 @@ def cancel(*, actor: Actor, job_id: UUID, reason: str = "") -> Job:
 
     The state is final at once; the node, which is woken here, kills a child that still runs.
     """
-    actor.require("jobs.cancel")
-    job = _own(actor, job_id)
+    job = _own(actor, job_id, "jobs.cancel")
     if job.state == JobState.CANCELLED:
         unchanged("it was cancelled before")
         return job
@@ -190,8 +190,7 @@ def cancel(*, actor: Actor, job_id: UUID, reason: str = "") -> Job:
 @operation(transitions.JOB_PAUSED)
 def pause(*, actor: Actor, job_id: UUID) -> Job:
     """Pause a queued or running job; a running one saves a checkpoint first. Raises NotFound, JobIsFinal."""
-    actor.require("jobs.cancel")
-    job = _own(actor, job_id)
+    job = _own(actor, job_id, "jobs.cancel")
     if job.state == JobState.PAUSED:
         unchanged("it was paused before")
         return job
@@ -210,8 +209,7 @@ def resume(*, actor: Actor, job_id: UUID) -> Job:
 
     Raises NotFound, JobNotPaused, BudgetExceeded, QueueFull.
     """
-    actor.require("jobs.launch")
-    job = _own(actor, job_id)
+    job = _own(actor, job_id, "jobs.launch")
     if job.state != JobState.PAUSED:
         raise JobNotPaused(state=job.state)
     fields: dict[str, Any] = {"message": "", "not_before": None}
@@ -262,13 +260,15 @@ def wake_attempt(job_id: UUID) -> None:
         cursor.execute("SELECT pg_notify('exchequer_job', %s)", [str(job_id)])
 
 
-def _own(actor: Actor, job_id: UUID) -> Job:
-    """Return the job, locked; another person's job needs `jobs.cancel_any`. Raises NotFound."""
+def _own(actor: Actor, job_id: UUID, permission: str) -> Job:
+    """Return the job, locked; another person's job needs `jobs.cancel_any` too. Raises NotFound, PermissionDenied."""
+    actor.require_somewhere(permission)
     job = transitions.lock(job_id)
     if job is None or not visible_jobs(actor).filter(id=job_id).exists():
         raise NotFound
+    actor.require(permission, job)
     if job.submitted_by != actor.id or actor.id is None:
-        actor.require("jobs.cancel_any", target=job)
+        actor.require("jobs.cancel_any", job)
     return job
 
 

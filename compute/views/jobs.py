@@ -58,7 +58,7 @@ def jobs(request: TenantRequest) -> HttpResponse:
         "order": _order(sort),
         "filtered": bool(asked.states or asked.project_id or asked.device_class or asked.text),
         "filter_words": form.words(),
-        "can_launch": request.actor.can("jobs.launch"),
+        "can_launch": request.actor.can_somewhere("jobs.launch"),
         **links,
     }
     return render(request, "compute/jobs.html", context)

@@ -16,7 +16,7 @@ from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, Invalid, NotFound
-from tenants.identity import provenance
+from tenants.identity import creators, provenance
 from tenants.isolation.scoping import tenant_scope
 from tenants.operations import check_text
 
@@ -85,9 +85,9 @@ def create(*, actor: Actor, endpoint_id: UUID, name: str, requests_per_minute: i
     TooManyKeys.
     """
     actor.require("endpoints.manage")
-    creator = provenance.lock_creator(actor)
+    creator = creators.lock_creator(actor)
     if "endpoints.manage" not in creator.permissions:
-        raise provenance.AccessEnded
+        raise creators.AccessEnded
     endpoint = deployments.lock(actor, endpoint_id)
     if endpoint.state == EndpointState.UNDEPLOYED:
         raise EndpointIsUndeployed

@@ -1,7 +1,7 @@
 """Stages of model versions and the operations that move them. `registration` adds versions.
 
 Only `production` may be deployed, so it takes two people: one requests it, and the version stays where it is until
-another person, an approver, grants it. Keys count as the person who created them (`provenance.person_of`).
+another person, an approver, grants it. Keys count as the person who created them (`creators.person_of`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import now
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
-from tenants.identity import provenance
+from tenants.identity import creators
 from tenants.isolation.scoping import tenant_scope
 from tenants.notifications import notifications
 from tenants.parsing import holds_nul
@@ -152,7 +152,7 @@ def _request(*, actor: Actor, version_id: UUID) -> ModelVersion:
     if version.stage == Stage.PRODUCTION or waits(version):
         unchanged("it is in production, or was asked for before")
         return version
-    asked = {"requested_by": provenance.person_of(actor), "requested_by_label": actor.label, "requested_at": now()}
+    asked = {"requested_by": creators.person_of(actor), "requested_by_label": actor.label, "requested_at": now()}
     _keep(version, **NO_APPROVAL | asked)
     changes = {"requested_by": [None, actor.label], "wanted": [version.stage, str(Stage.PRODUCTION)]}
     record(PROMOTION_REQUESTED, actor=actor, target=_target(version), changes=changes)
@@ -175,7 +175,7 @@ NO_APPROVAL: dict[str, Any] = {
 def _own_request(actor: Actor, version: ModelVersion) -> bool:
     """Return whether the actor made the request; also if the requester is unknown."""
     asker = version.requested_by or queries.who_last(PROMOTION_REQUESTED, "modelversion", version.id)
-    return asker is None or asker == provenance.person_of(actor)
+    return asker is None or asker == creators.person_of(actor)
 
 
 def _require_second_person(actor: Actor, version: ModelVersion) -> None:
@@ -205,7 +205,7 @@ def _to_production(actor: Actor, version: ModelVersion) -> None:
     _keep(
         version,
         stage=Stage.PRODUCTION,
-        requested_by=version.requested_by if asked else provenance.person_of(actor),
+        requested_by=version.requested_by if asked else creators.person_of(actor),
         requested_by_label=asker,
         requested_at=version.requested_at if asked else moment,
         approved_by=actor.id,

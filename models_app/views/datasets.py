@@ -88,7 +88,7 @@ def dataset_page(
         "hanging_all": removal.hangs_on_dataset(actor, dataset_id) if create and detail.versions else None,
         "hanging": removal.hangs_on(actor, version.id) if create and version.state == "ready" else None,
         "members": [one for one in tenancy.members() if one.user_id not in known] if share else [],
-        "can_launch": actor.can("jobs.launch"),
+        "can_launch": actor.can_somewhere("jobs.launch"),
         "can_create": create,
         "can_share": share,
         "fault": fault,

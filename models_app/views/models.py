@@ -31,7 +31,7 @@ def models(request: TenantRequest) -> HttpResponse:
     context = {
         "models": shown,
         "asked": queries.waiting_list(actor) if actor.can("models.approve") else [],
-        "can_launch": actor.can("jobs.launch"),
+        "can_launch": actor.can_somewhere("jobs.launch"),
         **links,
     }
     return render(request, "models_app/models.html", context)
@@ -81,7 +81,7 @@ def version_page(request: TenantRequest, version_id: UUID, *, fault: str = "", s
         "can_approve": actor.can("models.approve"),
         "grants": registry.grants(actor, version_id),
         "can_deploy": actor.can("endpoints.manage"),
-        "can_launch": actor.can("jobs.launch"),
+        "can_launch": actor.can_somewhere("jobs.launch"),
     }
     return render(request, "models_app/version.html", context, status=status)
 

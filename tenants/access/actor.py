@@ -1,23 +1,36 @@
 """The actor: a person, an API key, or the system. The first argument of every operation."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
 from tenants.access.permissions import PERMISSIONS, ROLE_PERMISSIONS
+from tenants.access.rights import Rights
 from tenants.errors import PermissionDenied
 
 Kind = Literal["user", "api_key", "system"]
 
 
+@dataclass(frozen=True)
+class InProject:
+    """A target that is no row yet: what is to be made in a project, or in the whole tenant."""
+
+    project_id: UUID | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Actor:
-    """One actor in one tenant, with its rights for one request or one operation."""
+    """One actor in one tenant, with its rights for one request or one operation.
+
+    `permissions` hold in the whole tenant, those of `in_projects` in one project each. `role` names the roles.
+    """
 
     kind: Kind
     tenant_id: UUID
     label: str
     permissions: frozenset[str]
+    in_projects: Mapping[UUID, frozenset[str]] = field(default_factory=dict, hash=False)
     id: UUID | None = None
     role: str = ""
     ip: str = ""
@@ -26,14 +39,21 @@ class Actor:
 
     @classmethod
     def member(cls, *, tenant_id: UUID, user_id: UUID, email: str, role: str) -> "Actor":
-        """Return the actor for a person with a role; an unknown role has no permissions."""
+        """Return the actor for a person with a built-in role in the whole tenant; an unknown role has no permissions."""
+        rights = Rights(ROLE_PERMISSIONS.get(role, frozenset()), roles=(role,))
+        return cls.person(tenant_id=tenant_id, user_id=user_id, email=email, rights=rights)
+
+    @classmethod
+    def person(cls, *, tenant_id: UUID, user_id: UUID, email: str, rights: Rights) -> "Actor":
+        """Return the actor for a person with these rights."""
         return cls(
             kind="user",
             tenant_id=tenant_id,
             id=user_id,
             label=email,
-            role=role,
-            permissions=ROLE_PERMISSIONS.get(role, frozenset()),
+            role=rights.role,
+            permissions=rights.everywhere,
+            in_projects=rights.in_projects,
         )
 
     @classmethod
@@ -47,17 +67,35 @@ class Actor:
             permissions=PERMISSIONS,
         )
 
-    def can(self, permission: str) -> bool:
-        """Return whether the actor has a permission. A permission unknown to all roles is a bug and raises."""
+    def can(self, permission: str, target: object = None) -> bool:
+        """Return whether the actor has a permission in the whole tenant, or in the target's project.
+
+        A target is what the permission is asked for: an object with a `project_id`, or None for the whole tenant. A
+        permission unknown to all roles is a bug and raises.
+        """
         if permission not in PERMISSIONS:
             raise KeyError(f"{permission!r} is in no role; see tenants/access/permissions.py")
-        return permission in self.permissions
+        if permission in self.permissions:
+            return True
+        project = getattr(target, "project_id", None)
+        return project is not None and permission in self.in_projects.get(project, ())
+
+    def can_somewhere(self, permission: str) -> bool:
+        """Return whether the actor has a permission in the whole tenant or in any project: then a page may offer it."""
+        return self.can(permission) or any(permission in allowed for allowed in self.in_projects.values())
 
     def require(self, permission: str, target: object = None) -> None:
         """Raise `PermissionDenied` unless the actor has the permission; for a key the message names the missing scope."""
-        if not self.can(permission):
-            words = key_lacks(permission) if self.kind == "api_key" else None
-            raise PermissionDenied(words, permission=permission)
+        if not self.can(permission, target):
+            raise self._refusal(permission)
+
+    def require_somewhere(self, permission: str) -> None:
+        """Raise `PermissionDenied` unless `can_somewhere`: for the door of what is then required with its target."""
+        if not self.can_somewhere(permission):
+            raise self._refusal(permission)
+
+    def _refusal(self, permission: str) -> PermissionDenied:
+        return PermissionDenied(key_lacks(permission) if self.kind == "api_key" else None, permission=permission)
 
 
 def key_lacks(permission: str) -> str:

@@ -1,4 +1,4 @@
-"""The one table from role to permissions."""
+"""The one table from built-in role to permissions."""
 
 from dataclasses import dataclass
 
@@ -52,15 +52,28 @@ ADMIN = (
         "models.approve",
     }
 )
+AUDITOR = VIEW | {
+    "apikeys.view",
+    "pricebooks.view",
+    "invoices.view",
+    "audit.view",
+    "audit.export",
+}
+#: The built-in roles. They are constants, so that a new permission needs no change of data.
 ROLE_PERMISSIONS: dict[str, frozenset[str]] = {
     "owner": ADMIN | {"tenant.manage"},
     "admin": ADMIN,
     "finance": FINANCE,
     "engineer": ENGINEER,
+    "auditor": AUDITOR,
     "viewer": VIEW,
 }
 ROLES = tuple(ROLE_PERMISSIONS)
 PERMISSIONS = ROLE_PERMISSIONS["owner"]
+
+#: What a grant in one project can give. Each is checked with its target's project (`Actor.require`); all others concern
+#: the whole tenant.
+PROJECT_PERMISSIONS = frozenset({"jobs.launch", "jobs.cancel", "jobs.cancel_any", "budgets.manage"})
 
 #: What each role is for, as the members page shows it.
 ROLE_WORDS = {
@@ -68,6 +81,7 @@ ROLE_WORDS = {
     "admin": "people, keys, quotas, money and work",
     "finance": "prices, budgets, invoices and the audit log",
     "engineer": "data, jobs, models and endpoints",
+    "auditor": "read access to everything that is recorded, the audit log, keys and invoices included",
     "viewer": "read access to data, jobs, models and spend",
 }
 

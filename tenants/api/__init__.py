@@ -6,6 +6,19 @@ from tenants.api.audit import Audit, AuditExport, AuditVerify
 from tenants.api.invitations import Invitations, OneInvitation
 from tenants.api.members import Member, MemberAdoption, MemberDeparture, Members
 from tenants.api.organisation import ApiKeys, Me, OneApiKey, Organisation, Projects, Quotas
+from tenants.api.rights import (
+    Access,
+    Grants,
+    GroupMembers,
+    Groups,
+    OneGrant,
+    OneGroup,
+    OneGroupMember,
+    OneRole,
+    OneServiceAccount,
+    Roles,
+    ServiceAccounts,
+)
 
 __all__ = ["urlpatterns"]
 
@@ -22,6 +35,17 @@ urlpatterns: list[URLPattern] = [
     path("members/<uuid:user_id>/adopt/", MemberAdoption.as_view(), name="api-member-adoption"),
     path("invitations/", Invitations.as_view(), name="api-invitations"),
     path("invitations/<uuid:invitation_id>/", OneInvitation.as_view(), name="api-invitation"),
+    path("roles/", Roles.as_view(), name="api-roles"),
+    path("roles/<uuid:role_id>/", OneRole.as_view(), name="api-role"),
+    path("groups/", Groups.as_view(), name="api-groups"),
+    path("groups/<uuid:group_id>/", OneGroup.as_view(), name="api-group"),
+    path("groups/<uuid:group_id>/members/", GroupMembers.as_view(), name="api-group-members"),
+    path("groups/<uuid:group_id>/members/<uuid:user_id>/", OneGroupMember.as_view(), name="api-group-member"),
+    path("service-accounts/", ServiceAccounts.as_view(), name="api-service-accounts"),
+    path("service-accounts/<uuid:account_id>/", OneServiceAccount.as_view(), name="api-service-account"),
+    path("grants/", Grants.as_view(), name="api-grants"),
+    path("grants/<uuid:grant_id>/", OneGrant.as_view(), name="api-grant"),
+    path("access/", Access.as_view(), name="api-access"),
     path("audit/", Audit.as_view(), name="api-audit"),
     path("audit/verify/", AuditVerify.as_view(), name="api-audit-verify"),
     path("audit/export/", AuditExport.as_view(), name="api-audit-export"),

@@ -9,7 +9,7 @@ from tenants.access.permissions import PERMISSIONS
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
 from tenants.errors import Invalid, NotFound, PermissionDenied
-from tenants.identity import authentication, provenance
+from tenants.identity import authentication, creators, provenance
 from tenants.models import ApiKey
 from tenants.operations import check_text
 
@@ -41,11 +41,13 @@ def create_api_key(
     name: str,
     scopes: list[str],
     expires_at: datetime | None = None,
+    service_account_id: UUID | None = None,
     secret: str | None = None,
     responsible_id: UUID | None = None,
 ) -> NewKey:
     """Create a key with scopes within the actor's own permissions, which expires no later than the actor's key.
 
+    A key of a service account has no more than the account's rights, and outlives the membership of its creator.
     `secret`, and the person who answers for the key, are given only when bootstrapping.
     """
     actor.require("apikeys.manage")
@@ -56,14 +58,15 @@ def create_api_key(
             fields={"scopes": [f"Unknown: {', '.join(unknown)}." if unknown else "Choose at least one scope."]}
         )
     scopes = sorted({*scopes, provenance.ALWAYS})
-    creator = provenance.lock_creator(actor)
+    creator = creators.lock_creator(actor)
     beyond = sorted({"apikeys.manage", *scopes} - (creator.permissions & actor.permissions))
     if beyond:
         raise PermissionDenied(f"You cannot grant permissions you do not have: {', '.join(beyond)}.")
     if creator.expires_at is not None and (expires_at is None or expires_at > creator.expires_at):
         latest = f"A key created with this one expires no later than this one: {creator.expires_at:%Y-%m-%dT%H:%M:%SZ}."
         raise Invalid(fields={"expires_at": [latest]})
-    provenance.check_depth(creator)
+    creators.check_depth(creator)
+    origin = creator.origin() | _root(scopes, service_account_id)
     key, prefix, digest = authentication.new_key()
     if secret is not None:
         if (
@@ -84,7 +87,7 @@ def create_api_key(
         created_by=actor.label,
         created_by_id=responsible_id or creator.person_id,
         expires_at=expires_at,
-        **creator.origin(),
+        **origin,
     )
     record(
         KEY_CREATED,
@@ -93,6 +96,16 @@ def create_api_key(
         changes={"scopes": [None, row.scopes]},
     )
     return NewKey(row.id, key)
+
+
+def _root(scopes: list[str], service_account_id: UUID | None) -> dict[str, UUID | None]:
+    """Return the root that a key of a service account has in place of its creator's. Raises AccessEnded, Invalid."""
+    if service_account_id is None:
+        return {}
+    account = creators.locked_creator(service_account_id=service_account_id)
+    if beyond := sorted(set(scopes) - account.permissions):
+        raise Invalid(fields={"scopes": [f"The service account lacks {', '.join(beyond)}. Grant it a role with them."]})
+    return {"membership_id": None, "service_account_id": service_account_id}
 
 
 @operation(KEY_REVOKED)

@@ -36,6 +36,9 @@ def everywhere(request: HttpRequest, user: Any) -> list[Actor]:
 
     Always in the same order, because one transaction may lock the heads of several audit logs.
     """
-    ids = sorted(authentication.tenant_ids_of(user.id))
-    found = (authentication.member_actor(request, user, tenant_id) for tenant_id in ids)
-    return [entry[0] for entry in found if entry is not None]
+    found = []
+    for tenant_id in sorted(authentication.tenant_ids_of(user.id)):
+        with authentication.entering_as_member(request, user, tenant_id=tenant_id) as entered:
+            if entered is not None:
+                found.append(entered[0])
+    return found

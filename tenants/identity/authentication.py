@@ -1,12 +1,15 @@
 """Authenticate requests by session or API key. Both result in one `Actor`.
 
-Look-ups before a tenant is known go through two database functions that return ids only.
+Look-ups before a tenant is known go through database functions that return ids only; what is read then is read within
+that tenant (`exchequer_enter_member`, `exchequer_enter_key`).
 """
 
 import hashlib
-import hmac
+import json
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -19,10 +22,11 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from tenants.access.actor import Actor, key_lacks
-from tenants.access.permissions import ROLE_PERMISSIONS
+from tenants.access.rights import NO_RIGHTS, Rights, rights_from
 from tenants.clock import DatabaseNow
-from tenants.isolation.scoping import tenant_scope
+from tenants.isolation.scoping import entered_scope, tenant_scope
 from tenants.models import ApiKey, Membership, Tenant
+from tenants.rights import held
 
 KEY_START = "exq_"
 PREFIX_LENGTH = 8
@@ -55,96 +59,136 @@ def tenant_ids_of(user_id: UUID) -> list[UUID]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def tenant_id_for(user_id: UUID, slug: str) -> UUID | None:
-    """Return the id of the tenant with this slug if the person is a member of it."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT exchequer_tenant_for(%s, %s)", [user_id, slug])
-        row = cursor.fetchone()
-    return row[0] if row else None
+Entered = tuple[Actor, Tenant]
+
+BY_SLUG = "SELECT tenant, grants FROM exchequer_enter_member(%s, exchequer_tenant_for(%s, %s))"
+BY_ID = "SELECT tenant, grants FROM exchequer_enter_member(%s, %s)"
+ONLY_ONE = "SELECT tenant, grants FROM exchequer_enter_member(%s, exchequer_only_tenant(%s))"
+BY_KEY = "SELECT tenant, key_id, key_name, scopes, bounded, grants FROM exchequer_enter_key(%s, %s)"
 
 
-def member_actor(request: HttpRequest, user: Any, tenant_id: UUID) -> tuple[Actor, Tenant] | None:
-    """Return the actor for a person in a tenant, and the tenant; None without a membership.
+@contextmanager
+def entering_as_member(
+    request: HttpRequest, user: Any, *, slug: str = "", tenant_id: UUID | None = None
+) -> Iterator[Entered | None]:
+    """Enter a tenant as the session's person; yields the actor and the tenant in its scope, None for no member of it.
 
-    Both are read again for each request.
+    One statement finds out who asks, with all grants, and sets the tenant. It is named by its short name or its id; with
+    neither it is the person's only one.
     """
-    with tenant_scope(tenant_id):
-        membership = Membership.objects.select_related("tenant").filter(user_id=user.id).first()
-    if membership is None:
-        return None
-    actor = Actor.member(tenant_id=tenant_id, user_id=user.id, email=user.email, role=membership.role)
-    return replace(actor, **_origin(request)), membership.tenant
+
+    def enter() -> Entered | None:
+        if slug:
+            found = _one(BY_SLUG, [user.id, user.id, slug])
+        else:
+            found = _one(BY_ID, [user.id, tenant_id]) if tenant_id else _one(ONLY_ONE, [user.id, user.id])
+        if found is None:
+            return None
+        tenant, rights = _tenant_from(found[0]), rights_from(json.loads(found[1]))
+        actor = Actor.person(tenant_id=tenant.id, user_id=user.id, email=user.email, rights=rights)
+        return replace(actor, **_origin(request)), tenant
+
+    with entered_scope(enter, lambda entered: entered[1].id) as entered:
+        yield entered
 
 
-def key_actor(request: HttpRequest, key: str) -> tuple[Actor, Tenant] | None:
-    """Return the actor for an API key, and its tenant; None for an unknown, expired or revoked one."""
-    if not key or len(key) > LONGEST_KEY:
-        return None
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT tenant_id, id FROM exchequer_api_keys(%s)", [key_prefix(key)])
-        candidates = cursor.fetchall()
-    for tenant_id, key_id in candidates:
-        with tenant_scope(tenant_id):
-            row = _live_keys().select_related("tenant").filter(id=key_id).first()
-            if row is None or not hmac.compare_digest(bytes(row.key_hash), key_hash(key)):
-                continue
-            permissions = _of_key(row)
-            if permissions is None:
-                continue
-            _note_use(key_id)
-            actor = Actor(
-                kind="api_key",
-                tenant_id=tenant_id,
-                id=row.id,
-                label=row.name,
-                role="key",
-                permissions=permissions,
-                **_origin(request),
-            )
-            return actor, row.tenant
-    return None
+@contextmanager
+def entering_by_key(request: HttpRequest, key: str) -> Iterator[Entered | None]:
+    """Enter a tenant with an API key; yields the actor and the tenant in its scope.
+
+    None for an unknown, expired or revoked key. One statement, as with a session. Comparing hashes in the database reveals
+    nothing by its time: nobody can choose the hash that is compared.
+    """
+
+    def enter() -> Entered | None:
+        if not key or len(key) > LONGEST_KEY:
+            return None
+        found = _one(BY_KEY, [key_prefix(key), key_hash(key)])
+        if found is None:
+            return None
+        tenant, (key_id, name, scopes, bounded, grants) = _tenant_from(found[0]), found[1:]
+        rights = _of_key(scopes, rights_from(json.loads(grants)) if bounded else None)
+        return _key_actor(tenant.id, key_id, name, rights, **_origin(request)), tenant
+
+    with entered_scope(enter, lambda entered: entered[1].id) as entered:
+        yield entered
 
 
 def actor_today(tenant_id: UUID, who: UUID | None) -> Actor:
     """Return a past actor with its current rights: a person or a key, without rights if deleted; None is the system."""
     if who is None:
         return Actor.system(tenant_id, "controller")
-    role = Membership.objects.filter(user_id=who, user__is_active=True).values_list("role", flat=True).first()
-    if role is not None:
-        return Actor.member(tenant_id=tenant_id, user_id=who, email="", role=role)
-    key = _live_keys().filter(id=who).first()
-    permissions = (_of_key(key) if key is not None else None) or frozenset()
-    return Actor(kind="api_key", tenant_id=tenant_id, id=who, label="", permissions=permissions)
+    rights = held.rights_of_person(who)
+    if rights is not None:
+        return Actor.person(tenant_id=tenant_id, user_id=who, email="", rights=rights)
+    live = ApiKey.objects.extra(where=["revoked_at IS NULL", "(expires_at IS NULL OR expires_at > exchequer_now())"])
+    key = live.filter(id=who).first()
+    return _key_actor(tenant_id, who, "", NO_RIGHTS if key is None else _of_key(key.scopes, _root_of(key)))
 
 
-def _live_keys() -> Any:
-    return ApiKey.objects.extra(where=["revoked_at IS NULL", "(expires_at IS NULL OR expires_at > exchequer_now())"])
+def _root_of(key: ApiKey) -> Rights | None:
+    """Return the rights of the member or the service account that a key descends from; None if Exchequer made it."""
+    if key.service_account_id is not None:
+        return held.rights_of_account(key.service_account_id)
+    if key.membership_id is None:
+        return None
+    person = Membership.objects.filter(id=key.membership_id, user__is_active=True).exists()
+    return held.rights_of(membership_id=key.membership_id) if person else NO_RIGHTS
 
 
-def _of_key(row: ApiKey) -> frozenset[str] | None:
-    """Return the permissions of a key, limited to those of the member it descends from; None if that member is gone."""
-    permissions = frozenset(row.scopes)
-    if row.membership_id is None:
-        return permissions
-    member = Membership.objects.filter(id=row.membership_id, user__is_active=True)
-    role = member.values_list("role", flat=True).first()
-    return None if role is None else permissions & ROLE_PERMISSIONS.get(role, frozenset())
+def _of_key(scopes: list[str], root: Rights | None) -> Rights:
+    """Return the rights of a key: its scopes, limited to the rights that it descends from."""
+    return Rights(frozenset(scopes)) if root is None else root.within(scopes)
+
+
+def _key_actor(tenant_id: UUID, key_id: UUID, name: str, rights: Rights, **origin: Any) -> Actor:
+    return Actor(
+        kind="api_key",
+        tenant_id=tenant_id,
+        id=key_id,
+        label=name,
+        role="key",
+        permissions=rights.everywhere,
+        in_projects=rights.in_projects,
+        **origin,
+    )
+
+
+def _one(statement: str, values: list[Any]) -> tuple[Any, ...] | None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        row: tuple[Any, ...] | None = cursor.fetchone()
+    return row
+
+
+def _tenant_from(columns: str) -> Tenant:
+    """Return a tenant from its row as JSON."""
+    stored = json.loads(columns)
+    fields = Tenant._meta.concrete_fields
+    return Tenant.from_db(
+        "default", [one.attname for one in fields], [one.to_python(stored[one.column]) for one in fields]
+    )
 
 
 _noted: dict[UUID, float] = {}
 
 
-def _note_use(key_id: UUID) -> None:
-    """Record the use of a key, at most once a minute in this process, to save a statement per request."""
+def note_use(actor: Actor) -> None:
+    """Record the use of a key, at most once a minute in this process.
+
+    It has a transaction of its own, after the request's: the row of a key must not stay locked while a request runs.
+    """
     at = time.monotonic()
-    if at - _noted.get(key_id, -NOTED_S) < NOTED_S:
+    key_id = actor.id
+    if actor.kind != "api_key" or key_id is None or at - _noted.get(key_id, -NOTED_S) < NOTED_S:
         return
     if len(_noted) > MOST_NOTED:
         _noted.clear()
     _noted[key_id] = at
-    ApiKey.objects.filter(id=key_id).extra(
-        where=["last_used_at IS NULL OR last_used_at < exchequer_now() - interval '1 minute'"]
-    ).update(last_used_at=DatabaseNow())
+    with tenant_scope(actor.tenant_id):
+        ApiKey.objects.filter(id=key_id).extra(
+            where=["last_used_at IS NULL OR last_used_at < exchequer_now() - interval '1 minute'"]
+        ).update(last_used_at=DatabaseNow())
 
 
 def bearer(request: HttpRequest) -> str | None:
@@ -198,4 +242,4 @@ class DeclaredPermission(BasePermission):
         needed = declared.get(method)
         if actor is not None and actor.kind == "api_key":
             self.message = key_lacks(str(needed))
-        return bool(needed and actor is not None and actor.can(needed))
+        return bool(needed and actor is not None and actor.can_somewhere(needed))

@@ -26,12 +26,13 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow, now
 from tenants.errors import Conflict, ExchequerError, Invalid, NotFound, PermissionDenied, RateLimited
 from tenants.events import events
-from tenants.identity import provenance
+from tenants.identity import creators, provenance
 from tenants.identity.members import MEMBER_ADDED, check_role
 from tenants.ids import uuid7
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Invitation, Membership, Tenant, User
 from tenants.operations import check_email, check_text
+from tenants.rights import held
 
 INVITED = AuditAction("tenants.invitation.issued")
 ACCEPTED = AuditAction("tenants.invitation.accepted")
@@ -111,9 +112,9 @@ def invite(*, actor: Actor, email: str, role: str) -> Invitation:
     if Membership.objects.filter(user__email=email).exists():
         raise Conflict(f"{email} is already a member.")
     _check_limit(actor, email)
-    creator = provenance.lock_creator(actor)
+    creator = creators.lock_creator(actor)
     if not _could_issue(Invitation(role=role), creator.permissions):
-        raise provenance.AccessEnded
+        raise creators.AccessEnded
     for earlier in Invitation.objects.select_for_update(no_key=True).filter(
         email=email, accepted_at=None, revoked_at=None
     ):
@@ -187,7 +188,7 @@ def _accept(*, actor: Actor, offer: InvitationDetails, user: User | None, name: 
     person = user or _new_account(row.email, name, password)
     if Membership.objects.filter(user_id=person.id).exists():
         raise Conflict(f"{person.email} is already a member.")
-    Membership.objects.create(user=person, role=row.role)
+    held.give(Membership.objects.create(user=person), row.role, by=row.invited_by)
     actor = replace(actor, id=person.id)
     changes = {"role": [None, row.role], "invited_by": [None, row.invited_by]}
     record(ACCEPTED, actor=actor, target=("invitation", row.id, row.email), changes=changes)
@@ -237,8 +238,8 @@ def _withdraw(actor: Actor, row: Invitation, reason: str) -> None:
 def _still_backed(row: Invitation) -> bool:
     """Return whether the issuer still exists and may grant that role now."""
     try:
-        creator = provenance.locked_creator(parent_key_id=row.parent_key_id, membership_id=row.membership_id)
-    except provenance.AccessEnded:
+        creator = creators.creator_of(row)
+    except creators.AccessEnded:
         return False
     return _could_issue(row, creator.permissions)
 

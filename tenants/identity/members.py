@@ -1,4 +1,7 @@
-"""Members: who belongs to an organisation in which role, and what ends with a membership."""
+"""Members: who belongs to an organisation in which role, and what ends with a membership.
+
+The membership's row is the lock of a person's rights: operations that change them, or make a credential with them, hold it.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,18 @@ from typing import Literal
 from uuid import UUID
 
 from tenants.access.actor import Actor
-from tenants.access.permissions import ROLE_PERMISSIONS, ROLES, may_assign
+from tenants.access.permissions import ROLES, may_assign
+from tenants.access.rights import Rights
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.events import events
 from tenants.identity import departures, provenance
 from tenants.identity.departures import Departure
-from tenants.models import Membership
+from tenants.identity.holders import begin, keep_an_owner, lower
+from tenants.models import Grant, Membership
 from tenants.operations import check_email, find_or_create_user
 from tenants.parsing import uuid_in
+from tenants.rights import held
 
 MEMBER_ADDED = AuditAction("tenants.member.added")
 MEMBER_CHANGED = AuditAction("tenants.member.role_changed")
@@ -35,12 +41,6 @@ def parse_jobs(text: str | None) -> Jobs:
     return heir or "cancel"
 
 
-class LastOwner(Conflict):
-    """An organisation needs at least one owner. Make another member an owner first."""
-
-    code = "last_owner"
-
-
 @operation(MEMBER_ADDED)
 def add_member(*, actor: Actor, email: str, role: str, password: str | None = None, name: str = "") -> Membership:
     """Make a person a member with a role not above the actor's own; raises `Conflict` for a member.
@@ -53,37 +53,39 @@ def add_member(*, actor: Actor, email: str, role: str, password: str | None = No
     if Membership.objects.filter(user__email=email).exists():
         raise Conflict(f"{email} is already a member.")
     user = find_or_create_user(email=email, password=password, name=name)
-    membership = Membership.objects.create(user=user, role=role)
+    membership = Membership.objects.create(user=user)
+    held.give(membership, role, by=actor.label)
     record(MEMBER_ADDED, actor=actor, target=("member", user.id, user.email), changes={"role": [None, role]})
     return membership
 
 
 @operation(MEMBER_CHANGED)
 def change_role(*, actor: Actor, user_id: UUID, role: str) -> None:
-    """Change a member's role: never above the actor's own, never one's own, never the last owner's.
+    """Give a member one built-in role in the whole tenant, in place of those of before; grants in projects stay.
 
-    Credentials of the member that the new role could not have created are revoked, or narrowed to it.
+    Never above the actor's own rights, never one's own role, never the last owner's. Credentials of the member that the
+    new rights could not have created are revoked, or narrowed to them.
     """
     actor.require("members.manage")
     membership = _locked_member(actor, user_id)
     check_role(actor, role)
-    check_role(actor, membership.role)
-    if membership.role == role:
+    before = held.rights_of(membership_id=membership.id)
+    check_rights(actor, before)
+    direct = Grant.objects.filter(membership=membership, project=None)
+    if [(one.built_in, one.expires_at) for one in direct] == [(role, None)]:
         unchanged("the member has this role already")
         return
-    if membership.role == "owner":
-        _keep_an_owner(user_id)
-    Membership.objects.filter(id=membership.id).update(role=role)
+    direct.delete()
+    held.give(membership, role, by=actor.label)
+    keep_an_owner()
     record(
         MEMBER_CHANGED,
         actor=actor,
         target=("member", user_id, membership.user.email),
-        changes={"role": [membership.role, role]},
+        changes={"role": [before.role, role]},
     )
-    reason = f"{membership.user.email} became {role}"
-    # Rights beyond the previous role are already unusable, and a higher role must not revive them.
-    kept = ROLE_PERMISSIONS[membership.role] & ROLE_PERMISSIONS[role]
-    provenance.shrink(actor=actor, membership_id=membership.id, permissions=kept, reason=reason)
+    now = held.rights_of(membership_id=membership.id)
+    lower(actor, membership.id, before, now, reason=f"{membership.user.email} became {role}")
 
 
 def departure(*, actor: Actor, user_id: UUID) -> Departure:
@@ -93,7 +95,7 @@ def departure(*, actor: Actor, user_id: UUID) -> Departure:
     if membership is None:
         raise NotFound
     return Departure(
-        credentials=provenance.descendants(membership_id=membership.id),
+        credentials=provenance.descendants(provenance.of_member(membership.id)),
         jobs=departures.count(departures.submitters(user_id, membership.id)),
     )
 
@@ -121,17 +123,17 @@ def remove_member(*, actor: Actor, user_id: UUID, jobs: Jobs = "keep", adopt: bo
     """
     actor.require("members.manage")
     membership = _locked_member(actor, user_id)
-    check_role(actor, membership.role)
-    if membership.role == "owner":
-        _keep_an_owner(user_id)
+    rights = held.rights_of(membership_id=membership.id)
+    check_rights(actor, rights)
     left = departure(actor=actor, user_id=user_id)
     reason = f"{membership.user.email} was removed"
     if jobs != "keep" and left.open_jobs:
         to = None if jobs == "cancel" else _heir(actor, jobs, user_id)
         departures.settle(actor=actor, ids=departures.submitters(user_id, membership.id), to=to, reason=reason)
     adopted = _adopt(actor, membership) if adopt else []
-    taken = provenance.revoke_descendants(actor=actor, membership_id=membership.id, reason=reason)
+    taken = provenance.revoke_descendants(actor=actor, root=provenance.of_member(membership.id), reason=reason)
     Membership.objects.filter(id=membership.id).delete()
+    keep_an_owner()
     events.publish(events.MemberRemoved(tenant_id=actor.tenant_id, user_id=user_id))
     names = {str(one.id): one.name for one in left.credentials}
     record(
@@ -139,7 +141,7 @@ def remove_member(*, actor: Actor, user_id: UUID, jobs: Jobs = "keep", adopt: bo
         actor=actor,
         target=("member", user_id, membership.user.email),
         changes={
-            "role": [membership.role, None],
+            "role": [rights.role, None],
             "api_keys": [taken["apikey"], []],
             "invitations": [[names.get(one, one) for one in taken["invitation"]], []],
             "endpoint_keys": [taken.get("endpointkey", []), []],
@@ -158,6 +160,17 @@ def check_role(actor: Actor, role: str) -> None:
         raise PermissionDenied("You cannot assign or change a role with more permissions than yours.")
 
 
+def may_change(actor: Actor, rights: Rights) -> bool:
+    """Return whether the actor has all that these rights allow."""
+    return rights.everywhere.union(*rights.in_projects.values()) <= actor.permissions
+
+
+def check_rights(actor: Actor, rights: Rights) -> None:
+    """Raise unless the actor has all that these rights allow: nobody changes a person above themselves."""
+    if not may_change(actor, rights):
+        raise PermissionDenied("You cannot assign or change a role with more permissions than yours.")
+
+
 def _adopt(actor: Actor, membership: Membership) -> list[str]:
     actor.require("tenant.manage")
     actor.require("endpoints.manage")
@@ -169,12 +182,12 @@ def _heir(actor: Actor, jobs: Jobs, leaver: UUID) -> Actor:
     heir = Membership.objects.select_related("user").filter(user_id=jobs).exclude(user_id=leaver).first()
     if heir is None:
         raise Invalid(fields={"jobs": ["Use keep, cancel, or the id of another member."]})
-    return Actor.member(tenant_id=actor.tenant_id, user_id=heir.user_id, email=heir.user.email, role=heir.role)
+    rights = held.rights_of(membership_id=heir.id)
+    return Actor.person(tenant_id=actor.tenant_id, user_id=heir.user_id, email=heir.user.email, rights=rights)
 
 
 def _locked_member(actor: Actor, user_id: UUID) -> Membership:
-    # Every change of members locks the tenant's owners' rows first, in one order: two owners cannot remove each other.
-    list(Membership.objects.select_for_update(no_key=True).filter(role="owner").order_by("id"))
+    begin(actor)
     membership = (
         Membership.objects.select_for_update(of=("self",), no_key=True)
         .select_related("user")
@@ -186,8 +199,3 @@ def _locked_member(actor: Actor, user_id: UUID) -> Membership:
     if user_id == actor.id or actor.id in departures.submitters(user_id, membership.id):
         raise PermissionDenied("You cannot change your own role or remove yourself.")
     return membership
-
-
-def _keep_an_owner(user_id: UUID) -> None:
-    if not Membership.objects.filter(role="owner").exclude(user_id=user_id).exists():
-        raise LastOwner

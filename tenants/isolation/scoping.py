@@ -64,16 +64,45 @@ def tenant_scope(tenant_id: UUID) -> Iterator[None]:
     nested = connection.in_atomic_block
     with transaction.atomic():
         set_tenant(tenant_id)
-        token, put_off = _tenant.set(tenant_id), _put_off.set([])
-        try:
+        with _opened(tenant_id, nested=nested):
             yield
-            if not connection.needs_rollback:  # a rollback discards the work itself
-                _do_put_off()
-                if nested:
-                    set_tenant(None)
-        finally:
-            _tenant.reset(token)
-            _put_off.reset(put_off)
+
+
+@contextmanager
+def entered_scope(enter: Callable[[], T | None], tenant_id: Callable[[T], UUID]) -> Iterator[T | None]:
+    """Open a transaction and the scope of the tenant that `enter` finds; yields what it found, or None without a scope.
+
+    `enter` runs the one statement that finds out who asks, and that sets the tenant for the policies. Never inside
+    another scope.
+    """
+    if scope_open():
+        raise ForeignTenant("A scope is open already.")
+    nested = connection.in_atomic_block
+    with transaction.atomic():
+        found = enter()
+        if found is None:
+            yield None
+            return
+        with _opened(tenant_id(found), nested=nested):
+            yield found
+
+
+@contextmanager
+def _opened(tenant_id: UUID, *, nested: bool) -> Iterator[None]:
+    """Keep the scope of the tenant that is set, and do what was put off before it ends.
+
+    `nested`: the transaction goes on afterwards, and the setting with it.
+    """
+    token, put_off = _tenant.set(tenant_id), _put_off.set([])
+    try:
+        yield
+        if not connection.needs_rollback:  # a rollback discards the work itself
+            _do_put_off()
+            if nested:
+                set_tenant(None)
+    finally:
+        _tenant.reset(token)
+        _put_off.reset(put_off)
 
 
 def before_commit(work: Callable[[list[T]], None], item: T) -> Deferred:

@@ -10,12 +10,16 @@ from tenants.models.organisations import Project, Tenant, slug_rules
 from tenants.models.outbox import OutboxMessage
 from tenants.models.people import Membership, User, UserManager
 from tenants.models.quotas import Quota, QuotaReservation
+from tenants.models.rights import Grant, Group, GroupMember, Role, ServiceAccount
 
 __all__ = [
     "ApiKey",
     "AuditEntry",
     "AuditHead",
     "Credential",
+    "Grant",
+    "Group",
+    "GroupMember",
     "IdempotencyKey",
     "Invitation",
     "MasterKeyRecord",
@@ -26,6 +30,8 @@ __all__ = [
     "Project",
     "Quota",
     "QuotaReservation",
+    "Role",
+    "ServiceAccount",
     "Tenant",
     "TenantDigest",
     "TenantKey",

@@ -18,18 +18,21 @@ if TYPE_CHECKING:
 class Credential(TenantModel):
     """An API key, an invitation or an endpoint key, created by `parent_key`, or else by the member of `membership_id`.
 
-    The root membership is copied down to all descendants. It is not a foreign key: the membership's row is deleted when
-    the member leaves, and a returning member gets a new one. Both are empty for credentials created by the system.
+    The root, a membership or a service account, is copied down to all descendants. The membership is not a foreign key:
+    its row is deleted when the member leaves, and a returning member gets a new one. All are empty for credentials
+    created by the system.
     """
 
     parent_key = TenantForeignKey("tenants.ApiKey", on_delete=models.PROTECT, null=True, related_name="+")
     membership_id = models.UUIDField(null=True)
+    service_account = TenantForeignKey("tenants.ServiceAccount", on_delete=models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
 
     if TYPE_CHECKING:
         parent_key_id: UUID | None
+        service_account_id: UUID | None
 
     class Meta(TenantModel.Meta):
         abstract = True
@@ -38,7 +41,8 @@ class Credential(TenantModel):
 class ApiKey(Credential):
     """A key for programs: found by its prefix, verified by its hash, shown once.
 
-    `created_by_id` is the responsible person.
+    `created_by_id` is the responsible person. A key of a service account has that account's rights and descends from no
+    membership.
     """
 
     name = models.CharField(max_length=120)

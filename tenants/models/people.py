@@ -1,4 +1,4 @@
-"""The tables of people: users, and the roles they have as members of organisations."""
+"""The tables of people: users, and their memberships of organisations."""
 
 from typing import Any, ClassVar
 
@@ -7,7 +7,6 @@ from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, Permis
 from django.db import models
 from django.db.models.functions import Lower
 
-from tenants.access.permissions import ROLES
 from tenants.clock import DatabaseNow
 from tenants.ids import uuid7
 from tenants.isolation.scoping import TenantModel
@@ -57,14 +56,10 @@ class User(AbstractBaseUser, PermissionsMixin):
 
 
 class Membership(TenantModel):
-    """A person's role in a tenant."""
+    """A person's place in a tenant. What they may do there is in their grants, and in those of their groups."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
-    role = models.CharField(max_length=16, choices=[(role, role) for role in ROLES])
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
     class Meta(TenantModel.Meta):
-        constraints = [
-            models.UniqueConstraint(fields=["tenant", "user"], name="membership_once"),
-            models.CheckConstraint(condition=models.Q(role__in=ROLES), name="membership_role_known"),
-        ]
+        constraints = [models.UniqueConstraint(fields=["tenant", "user"], name="membership_once")]

@@ -10,12 +10,12 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from tenants.access.actor import Actor
-from tenants.access.permissions import PERMISSIONS, ROLE_PERMISSIONS
 from tenants.clock import DatabaseNow
 from tenants.errors import NotFound
 from tenants.events import events
 from tenants.isolation.scoping import current_tenant_id, tenant_scope
 from tenants.models import Membership, Notification, Tenant
+from tenants.rights import held
 
 #: The bell's maximum: "99+".
 MOST_COUNTED = 100
@@ -47,15 +47,12 @@ class NotificationEmail:
 
 
 def notify(*, permission: str, kind: str, title: str, body: str = "", path: str = "", but: UUID | None = None) -> int:
-    """Notify every member of the open scope whose role has `permission`, except one; return how many.
+    """Notify every member of the open scope with `permission` in the whole tenant, except one; return how many.
 
     `path` is the page that shows it, relative to the tenant's pages: `models/`, `endpoints/<id>/`. The email follows
     after the surrounding transaction has committed.
     """
-    if permission not in PERMISSIONS:
-        raise KeyError(permission)
-    roles = [role for role, permissions in ROLE_PERMISSIONS.items() if permission in permissions]
-    members = Membership.objects.filter(role__in=roles)
+    members = held.holding(permission)
     return _raise(members if but is None else members.exclude(user_id=but), kind, title, body, path)
 
 

@@ -10,10 +10,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from tenants import queries
 from tenants.access.actor import Actor
-from tenants.access.permissions import ROLE_PERMISSIONS, ROLE_WORDS, ROLES, may_assign
+from tenants.access.permissions import ROLE_WORDS, ROLES, may_assign
 from tenants.errors import ExchequerError, Invalid
 from tenants.identity import invitation_queries, invitations
 from tenants.identity import members as people
+from tenants.identity.holders import LastOwner
 from tenants.notifications.emails import invitation_link
 from tenants.notifications.file_backend import written_to_files
 from tenants.parsing import uuid_in
@@ -64,7 +65,7 @@ def member_role(request: TenantRequest, user_id: UUID) -> HttpResponse:
     role = request.POST.get("role", "")
     try:
         people.change_role(actor=request.actor, user_id=user_id, role=role)
-    except people.LastOwner as refused:
+    except LastOwner as refused:
         return _render(request, refused=refused.message, status=409)
     messages.success(request, f"Role changed to {role}, effective immediately.")
     return redirect("members", request.tenant.slug)
@@ -81,7 +82,7 @@ def member_remove(request: TenantRequest, user_id: UUID) -> HttpResponse:
             jobs=people.parse_jobs(request.POST.get("jobs")),
             adopt=request.POST.get("endpoint_keys") == "adopt",
         )
-    except (people.LastOwner, Invalid) as refused:
+    except (LastOwner, Invalid) as refused:
         return _render(request, refused=refused.message, status=refused.status)
     ended = len(left.credentials) - len(left.adopted)
     adopted = f" {len(left.adopted)} now descend from you." if left.adopted else ""
@@ -106,31 +107,37 @@ def _asked(request: TenantRequest, known: list[queries.MemberRow], roles: list[s
     """Return the requested role change, or None if the actor may not make it."""
     user_id, role = uuid_in(request.GET.get("change")), request.GET.get("role", "")
     member = next((one for one in known if one.user_id == user_id and one.user_id != request.user.pk), None)
-    if member is None or member.role == role or not {member.role, role} <= set(roles):
+    if (
+        member is None
+        or member.role == role
+        or role not in roles
+        or not people.may_change(request.actor, member.rights)
+    ):
         return None
-    return {"member": member, "role": role, "was_words": ROLE_WORDS[member.role], "words": ROLE_WORDS[role]}
+    was_words = ROLE_WORDS.get(member.role, "their roles and grants in the whole organisation")
+    return {"member": member, "role": role, "was_words": was_words, "words": ROLE_WORDS[role]}
 
 
-def _member(request: TenantRequest, name: str, known: list[queries.MemberRow], roles: list[str]) -> Any:
+def _member(request: TenantRequest, name: str, known: list[queries.MemberRow]) -> Any:
     """Return the member named in the URL if the actor may manage that member, else None."""
     user_id = uuid_in(request.GET.get(name))
-    return next((one for one in known if one.user_id == user_id != request.user.pk and one.role in roles), None)
+    managed = (one for one in known if one.user_id == user_id != request.user.pk)
+    return next((one for one in managed if people.may_change(request.actor, one.rights)), None)
 
 
-def _leaver(request: TenantRequest, known: list[queries.MemberRow], roles: list[str]) -> dict[str, Any] | None:
+def _leaver(request: TenantRequest, known: list[queries.MemberRow]) -> dict[str, Any] | None:
     """Return the context of the removal dialog; None without a removal."""
-    member = _member(request, "remove", known, roles)
+    member = _member(request, "remove", known)
     if member is None:
         return None
     actor = request.actor
     left = people.departure(actor=actor, user_id=member.user_id)
-    launch = [role for role in ROLES if "jobs.launch" in ROLE_PERMISSIONS[role]]
     return {
         "member": member,
         "left": left,
         "adoptable": bool(left.endpoint_keys) and actor.can("tenant.manage"),
         "may_settle": actor.can("jobs.cancel_any"),
-        "heirs": [one for one in known if one.role in launch and one.user_id != member.user_id],
+        "heirs": [one for one in known if "jobs.launch" in one.rights.everywhere and one.user_id != member.user_id],
     }
 
 
@@ -157,12 +164,13 @@ def _render(
         "refused": refused,
         "can_manage": manage,
         "roles": roles,
+        "manageable": {one.user_id for one in known if people.may_change(actor, one.rights)},
     }
     if manage:
         context["form"] = form or InviteMember(roles=roles)
         context["asked"] = _asked(request, known, roles)
-        context["managed"] = _member(request, "member", known, roles)
-        context["leaver"] = _leaver(request, known, roles)
+        context["managed"] = _member(request, "member", known)
+        context["leaver"] = _leaver(request, known)
         context["email"], context["email_link"] = _just_invited(request)
         context["invited"] = invitation_queries.invitations(only_open=True, limit=200)
     return render(request, "tenants/members.html", context, status=status)

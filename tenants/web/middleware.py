@@ -2,8 +2,8 @@
 
 import re
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import structlog
@@ -20,7 +20,6 @@ from tenants.access.actor import Actor
 from tenants.access.reader import read_as, reading_as
 from tenants.errors import ExchequerError
 from tenants.identity import authentication, known_devices
-from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tenants.parsing import NUL
 from tenants.web import problems, rate_limits
@@ -106,21 +105,21 @@ class TenantMiddleware:
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
         """Open the scope and run the view, or leave it to Django if no tenant is involved."""
-        entered: TenantRequest | HttpResponse | None = None
+        by_path = request.path_info.startswith("/t/")
+        if not by_path and not request.path_info.startswith("/api/v1/"):
+            return None
         try:
-            if request.path_info.startswith("/t/"):
-                entered = self.enter_by_path(request, kwargs.pop("tenant"))
-            elif request.path_info.startswith("/api/v1/"):
-                entered = self.enter_by_key_or_session(request)
-            if entered is None or isinstance(entered, HttpResponse):
-                return entered
-            if own_transaction(view, request):
-                return None
-            with tenant_scope(entered.tenant_id):
-                response = view(entered, *args, **kwargs)
-                if hasattr(response, "render") and not response.is_rendered:
-                    response = response.render()
-                return response  # type: ignore[no-any-return]
+            if by_path and not request.user.is_authenticated:
+                kwargs.pop("tenant")
+                return log_in_first(request)
+            door = self.entering_by_path(request, kwargs.pop("tenant")) if by_path else self.entering_api(request)
+            with door as entered:
+                response = (
+                    None if entered is None or own_transaction(view, request) else run(view, entered, args, kwargs)
+                )
+            if entered is not None:
+                authentication.note_use(entered.actor)
+            return response
         except (ExchequerError, OperationalError, InterfaceError) as error:
             return self.process_exception(request, error)
 
@@ -132,51 +131,40 @@ class TenantMiddleware:
             return database_unavailable(request, error)
         return None
 
-    def enter_by_path(self, request: HttpRequest, slug: str) -> TenantRequest | HttpResponse:
-        """Admit the session's person to the tenant in the path; return a response if there is no session."""
-        if not request.user.is_authenticated:
-            return log_in_first(request)
-        entered = self.enter_as_member(request, slug)
-        if entered is None:
-            raise Http404
-        if request.session.get("tenant") != slug:
-            request.session["tenant"] = slug
-        return entered
+    @classmethod
+    @contextmanager
+    def entering_by_path(cls, request: HttpRequest, slug: str) -> Iterator[TenantRequest]:
+        """Admit the session's person to the tenant in the path; one that they do not belong to is a 404."""
+        with authentication.entering_as_member(request, request.user, slug=slug) as known:
+            if known is None:
+                raise Http404
+            entered = cls.accept(request, *known)
+            timezone.activate(entered.tenant.timezone)  # for pages: the API uses UTC
+            if request.session.get("tenant") != slug:
+                request.session["tenant"] = slug
+            yield entered
 
     @classmethod
-    def enter_as_member(cls, request: HttpRequest, slug: str) -> TenantRequest | None:
-        """Let in the session's person to a tenant; return None for one that they do not belong to."""
-        tenant_id = authentication.tenant_id_for(request.user.id, slug) if request.user.is_authenticated else None
-        known = authentication.member_actor(request, request.user, tenant_id) if tenant_id else None
-        if known is None:
-            return None
-        entered = cls.accept(request, *known)
-        timezone.activate(entered.tenant.timezone)  # for pages: the API uses UTC
-        return entered
-
-    def enter_by_key_or_session(self, request: HttpRequest) -> TenantRequest | None:
-        """Admit a bearer key, else the session's person to their tenant; return None otherwise."""
+    @contextmanager
+    def entering_api(cls, request: HttpRequest) -> Iterator[TenantRequest | None]:
+        """Admit a bearer key, else the session's person to their tenant; yields None otherwise."""
         key = authentication.bearer(request)
-        known = None
         many = rate_limits.OF_EVENTS if request.path_info.startswith("/api/v1/events") else 1
+        door: AbstractContextManager[authentication.Entered | None] = nullcontext()
         if key is not None:
             name = f"{key[: authentication.LONGEST_KEY]} {many}"
             rate_limits.take(request, "key", name, times=rate_limits.PER_KEY * many)
-            known = authentication.key_actor(request, key)
+            door = authentication.entering_by_key(request, key)
         elif request.user.is_authenticated:
-            slug = request.headers.get(TENANT_HEADER) or request.session.get("tenant")
-            ids = (
-                [authentication.tenant_id_for(request.user.id, slug)]
-                if slug
-                else authentication.tenant_ids_of(request.user.id)
-            )
-            if len(ids) == 1 and ids[0] is not None:
-                known = authentication.member_actor(request, request.user, ids[0])
-        if known is None:
-            return None
-        actor, tenant = known
-        rate_limits.take(request, "tenant", f"{actor.tenant_id} {many}", times=rate_limits.PER_TENANT * many)
-        return self.accept(request, actor, tenant)
+            slug = request.headers.get(TENANT_HEADER) or request.session.get("tenant") or ""
+            door = authentication.entering_as_member(request, request.user, slug=slug)
+        with door as known:
+            if known is None:
+                yield None
+                return
+            actor, tenant = known
+            rate_limits.take(request, "tenant", f"{actor.tenant_id} {many}", times=rate_limits.PER_TENANT * many)
+            yield cls.accept(request, actor, tenant)
 
     @staticmethod
     def accept(request: HttpRequest, actor: Actor, tenant: Tenant) -> TenantRequest:
@@ -192,8 +180,16 @@ def enter_by_address(request: HttpRequest) -> None:
     user = getattr(request, "user", None)
     if named is None or user is None or not user.is_authenticated or is_admitted(request):
         return
-    with suppress(ExchequerError):
-        TenantMiddleware.enter_as_member(request, named[1])
+    with suppress(ExchequerError, Http404), TenantMiddleware.entering_by_path(request, named[1]):
+        pass
+
+
+def run(view: Any, request: TenantRequest, args: Any, kwargs: Any) -> HttpResponseBase:
+    """Return the view's response, rendered while the scope is open."""
+    response = view(request, *args, **kwargs)
+    if hasattr(response, "render") and not response.is_rendered:
+        response = response.render()
+    return response  # type: ignore[no-any-return]
 
 
 def own_transaction(view: Any, request: HttpRequest) -> bool:

@@ -44,7 +44,7 @@ def page(permission: str, *, own_transaction: bool = False) -> Callable[[PageVie
     def decorate(view: PageView[P, Answer]) -> PageView[P, Answer]:
         @functools.wraps(view)
         def run(request: TenantRequest, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
-            request.actor.require(permission)
+            request.actor.require_somewhere(permission)
             return view(request, *args, **kwargs)
 
         run.permission = permission  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ from compute.models import Job
 from models_app.endpoints import deployments, endpoint_keys
 from models_app.models import Dataset, DatasetVersion, Model, ModelVersion
 from tenants.clock import now
+from tenants.grants import grants, groups, roles, service_accounts
 from tenants.identity import api_keys, invitations
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Notification, Tenant
@@ -39,6 +40,10 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
         provision_defaults(tenant.id)
         key = api_keys.create_api_key(actor=actor, name="a key", scopes=["jobs.view"])
         invitation = invitations.invite(actor=actor, email="nora@example.org", role="viewer")
+        role = roles.create_role(actor=actor, name="Launcher", permissions=["jobs.view", "jobs.launch"])
+        group = groups.create_group(actor=actor, name="A team")
+        account = service_accounts.create_service_account(actor=actor, name="nightly")
+        grant = grants.give(actor=actor, holder=grants.Holder(group_id=group.id), role="engineer")
         notification = Notification.objects.create(user=member, kind="hint", title="A hint")
         budget = budgets.create_budget(actor=actor, amount=Decimal(1000), at_limit="notify")
         batch = UsageBatch.objects.create(
@@ -95,6 +100,10 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             "user_id": member.id,
             "key_id": key.id,
             "invitation_id": invitation.id,
+            "role_id": role.id,
+            "group_id": group.id,
+            "account_id": account.id,
+            "grant_id": grant.id,
             "notification_id": notification.id,
             "budget_id": budget.id,
             "batch_id": batch.id,
@@ -116,6 +125,10 @@ def missing() -> dict[str, UUID]:
         "user_id",
         "key_id",
         "invitation_id",
+        "role_id",
+        "group_id",
+        "account_id",
+        "grant_id",
         "notification_id",
         "budget_id",
         "batch_id",

@@ -10,6 +10,7 @@ from tenants.access.actor import Actor
 from tenants.identity import api_keys
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Membership, Project, Tenant, User
+from tenants.rights import held
 
 _count = itertools.count(1)
 PASSWORD = "correct horse battery staple"
@@ -37,7 +38,7 @@ def make_member(tenant: Tenant, role: str, email: str = "") -> User:
     """Return a new person with a role in a tenant."""
     user = make_user(email)
     with tenant_scope(tenant.id):
-        Membership.objects.create(user=user, role=role)
+        held.give(Membership.objects.create(user=user), role)
     return user
 
 

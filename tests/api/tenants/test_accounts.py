@@ -20,6 +20,7 @@ from tenants.identity import account_adapter, account_forms, audited_access, inv
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Invitation, Membership, Tenant, User
 from tenants.notifications import file_backend
+from tenants.rights import held
 from tests.support import factories
 from tests.support.pages import text_of
 
@@ -168,7 +169,7 @@ def test_a_password_changes_with_an_entry_in_every_organisations_log_or_not_at_a
     tenants = sorted((factories.make_tenant() for _ in range(2)), key=lambda one: one.id)
     user = factories.make_member(tenants[0], "viewer")
     with tenant_scope(tenants[1].id):
-        Membership.objects.create(user=user, role="admin")
+        held.give(Membership.objects.create(user=user), "admin")
     client, new = Client(raise_request_exception=False), "a long walk at night"
     client.force_login(user)
     form = {"oldpassword": factories.PASSWORD, "password1": new, "password2": new}

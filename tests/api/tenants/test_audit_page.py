@@ -17,6 +17,7 @@ from tenants.access.actor import Actor
 from tenants.identity import members
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Membership, Tenant
+from tenants.rights import held
 from tests.api.models_app.test_restricted import paths
 from tests.api.objects import one_of_everything
 from tests.support import factories
@@ -154,7 +155,7 @@ def test_a_log_in_and_a_password_change_are_audited_in_each_organisation(setting
     one, other, third = (factories.make_tenant(slug) for slug in ("one", "other", "third"))
     ann = factories.make_member(one, "viewer", "ann@example.org")
     with tenant_scope(other.id):
-        Membership.objects.create(user=ann, role="engineer")
+        held.give(Membership.objects.create(user=ann), "engineer")
     client = Client()
     wrong = {"login": "ann@example.org", "password": "not this one"}
     assert client.post("/accounts/login/", wrong).status_code == 200

@@ -250,7 +250,7 @@ def test_a_database_that_is_away_is_a_503_that_says_when_to_try_again(
     def away(*args: object) -> None:
         raise OperationalError("the server is gone")
 
-    for module, name in ((authentication, "tenant_ids_of"), (authentication, "tenant_id_for"), (queries, "tenants_of")):
+    for module, name in ((authentication, "tenant_ids_of"), (authentication, "entered_scope"), (queries, "tenants_of")):
         monkeypatch.setattr(module, name, away)
     answer = client.get(path)
     assert answer.status_code == 503

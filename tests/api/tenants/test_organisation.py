@@ -10,11 +10,11 @@ from django.test import Client
 
 from billing.pricing.price_books import provision_defaults
 from compute.models import Device, Node
-from tenants import quotas
+from tenants import queries, quotas
 from tenants.access.permissions import PERMISSIONS, PRESETS, ROLE_PERMISSIONS, ROLE_WORDS
 from tenants.errors import Invalid
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import ApiKey, IdempotencyKey, Invitation, Membership, Project, Quota, Tenant, User
+from tenants.models import ApiKey, IdempotencyKey, Invitation, Project, Quota, Tenant, User
 from tests.support import factories
 from tests.support.pages import text_of
 
@@ -123,7 +123,7 @@ def test_the_last_owner_stays_and_no_member_changes_their_own_role() -> None:
     assert client.post(f"/t/{tenant.slug}/members/{olga.id}/remove/").status_code == 403
     assert client.post(f"/t/{tenant.slug}/members/{admin.id}/remove/").status_code == 302
     with tenant_scope(tenant.id):
-        assert list(Membership.objects.values_list("role", flat=True)) == ["owner"]
+        assert [one.role for one in queries.members()] == ["owner"]
 
 
 def test_a_quota_changes_only_when_confirmed_and_only_from_what_was_seen() -> None:

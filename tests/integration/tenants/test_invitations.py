@@ -15,13 +15,13 @@ from django.db import connection
 from django.test import Client, override_settings
 
 from config.mail import mail_settings
-from tenants import operations
+from tenants import operations, queries
 from tenants.clock import now
 from tenants.errors import Conflict, ExchequerError, Invalid, PermissionDenied
 from tenants.events import outbox
-from tenants.identity import api_keys, invitation_queries, invitations, members, provenance
+from tenants.identity import api_keys, creators, invitation_queries, invitations, members
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import ApiKey, AuditEntry, Invitation, Membership, OutboxMessage, Tenant, User
+from tenants.models import ApiKey, AuditEntry, Invitation, OutboxMessage, Tenant, User
 from tenants.notifications import file_backend
 from tests.integration.tenants.test_audit_order import in_thread
 from tests.support import factories
@@ -40,7 +40,7 @@ def issue(tenant: Tenant, role: str = "engineer", by: str = "owner") -> str:
 
 def roles_of(tenant: Tenant, email: str = ADDRESS) -> list[str]:
     with tenant_scope(tenant.id):
-        return list(Membership.objects.filter(user__email=email).values_list("role", flat=True))
+        return [one.role for one in queries.members() if one.email == email]
 
 
 def test_a_new_person_joins_with_the_role_of_the_invitation() -> None:
@@ -213,7 +213,7 @@ def test_what_is_made_while_its_maker_is_removed_is_not_made(act: str, superuser
         assert other.is_alive(), "it did not wait"
     other.join(60)
     (fault,) = faults
-    assert isinstance(fault, provenance.AccessEnded | invitations.InvitationGone)
+    assert isinstance(fault, creators.AccessEnded | invitations.InvitationGone)
     with tenant_scope(tenant.id):
         assert not ApiKey.objects.filter(revoked_at=None).exists()
         assert not Invitation.objects.filter(revoked_at=None).exists()

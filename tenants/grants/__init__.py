@@ -1,0 +1,1 @@
+"""Operations on rights: grants, a tenant's own roles, groups, service accounts."""

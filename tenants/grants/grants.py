@@ -1,0 +1,196 @@
+"""Grants: roles given to people, groups and service accounts, in the whole tenant or in one project."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+
+from tenants.access.actor import Actor
+from tenants.access.permissions import PROJECT_PERMISSIONS, ROLES
+from tenants.access.rights import permissions_of
+from tenants.audit import AuditAction, operation, record
+from tenants.clock import now
+from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
+from tenants.identity import creators
+from tenants.identity.holders import changing, of_group
+from tenants.models import Grant, Group, Membership, Project, Role, ServiceAccount
+
+T = TypeVar("T")
+
+GRANT_GIVEN = AuditAction("tenants.grant.given")
+GRANT_WITHDRAWN = AuditAction("tenants.grant.withdrawn")
+
+
+class AlreadyGranted(Conflict):
+    """This holder has this role there already."""
+
+    code = "already_granted"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """Who a grant is for: exactly one of a person of the organisation, a group, and a service account."""
+
+    user_id: UUID | None = None
+    group_id: UUID | None = None
+    service_account_id: UUID | None = None
+
+    def columns(self) -> dict[str, UUID | None]:
+        """Return the columns of a grant. Raises NotFound for a foreign holder, Invalid unless there is exactly one."""
+        if sum(one is not None for one in (self.user_id, self.group_id, self.service_account_id)) != 1:
+            raise Invalid(fields={"holder": ["Name one of user_id, group_id and service_account_id."]})
+        member = None
+        if self.user_id is not None:
+            member = _known(Membership.objects.filter(user_id=self.user_id).values_list("id", flat=True).first())
+        if self.group_id is not None:
+            _known(Group.objects.filter(id=self.group_id).first())
+        if self.service_account_id is not None:
+            _known(ServiceAccount.objects.filter(id=self.service_account_id).first())
+        return {
+            "membership_id": member,
+            "group_id": self.group_id,
+            "service_account_id": self.service_account_id,
+        }
+
+
+@operation(GRANT_GIVEN)
+def give(
+    *,
+    actor: Actor,
+    holder: Holder,
+    role: str | UUID,
+    project_id: UUID | None = None,
+    expires_at: datetime | None = None,
+) -> Grant:
+    """Give a role: the name of a built-in one, or the id of one of the tenant's own.
+
+    Nobody gives what they do not have, nor anything to themselves. Raises Invalid, NotFound, AlreadyGranted,
+    PermissionDenied.
+    """
+    actor.require("members.manage")
+    columns = holder.columns()
+    built_in, own = _role(role)
+    _check_scope(built_in, columns, project_id, expires_at)
+    check_within(actor, permissions_of(built_in, own.permissions if own else None), project_id)
+    refuse_self(actor, affected(columns))
+    with changing(actor, affected(columns), Q(id=columns["service_account_id"])) as reason:
+        reason.text = "another role was granted"
+        try:
+            with transaction.atomic():
+                grant = Grant.objects.create(
+                    **columns,
+                    built_in=built_in,
+                    role=own,
+                    project_id=project_id,
+                    created_by=actor.label,
+                    expires_at=expires_at,
+                )
+        except IntegrityError as given:
+            raise AlreadyGranted from given
+    record(GRANT_GIVEN, actor=actor, target=_target(grant), changes={"grant": [None, _facts(grant)]})
+    return grant
+
+
+@operation(GRANT_WITHDRAWN)
+def withdraw(*, actor: Actor, grant_id: UUID) -> None:
+    """Withdraw a grant, effective with the holder's next request.
+
+    Credentials that the remaining rights could not have created are revoked, or narrowed to them. Raises NotFound,
+    LastOwner, PermissionDenied.
+    """
+    actor.require("members.manage")
+    grant = Grant.objects.select_related("role").filter(id=grant_id).first()
+    if grant is None:
+        raise NotFound
+    columns = {name: getattr(grant, name) for name in ("membership_id", "group_id", "service_account_id")}
+    check_within(actor, permissions_in(grant), grant.project_id)
+    refuse_self(actor, affected(columns))
+    target, facts = _target(grant), _facts(grant)
+    with changing(actor, affected(columns), Q(id=columns["service_account_id"])) as reason:
+        reason.text = "a grant was withdrawn"
+        if not Grant.objects.filter(id=grant_id).delete()[0]:
+            raise NotFound
+    record(GRANT_WITHDRAWN, actor=actor, target=target, changes={"grant": [facts, None]})
+
+
+def check_within(actor: Actor, permissions: frozenset[str], project_id: UUID | None) -> None:
+    """Raise unless the actor has all of these permissions, those of a project there."""
+    if project_id is None:
+        beyond = permissions - actor.permissions
+    else:
+        beyond = (
+            (permissions & PROJECT_PERMISSIONS) - actor.permissions - actor.in_projects.get(project_id, frozenset())
+        )
+    if beyond:
+        words = ", ".join(sorted(beyond))
+        raise PermissionDenied(f"You cannot grant or withdraw permissions you do not have: {words}.")
+
+
+def permissions_in(grant: Grant) -> frozenset[str]:
+    """Return the permissions that a grant's role has."""
+    return permissions_of(grant.built_in, grant.role.permissions if grant.role else None)
+
+
+def refuse_self(actor: Actor, who: Q) -> None:
+    """Raise if the actor's person is among these memberships: nobody changes their own rights, nor lengthens them.
+
+    A key counts as the person who answers for it.
+    """
+    person = None if actor.kind == "system" else creators.person_of(actor)
+    if person is not None and Membership.objects.filter(who, user_id=person).exists():
+        raise PermissionDenied("You cannot change your own rights. Ask another admin or owner.")
+
+
+def affected(columns: dict[str, UUID | None]) -> Q:
+    """Return the memberships whose rights a grant changes."""
+    if columns["group_id"] is not None:
+        return of_group(columns["group_id"])
+    return Q(id=columns["membership_id"])
+
+
+def _role(role: str | UUID) -> tuple[str, Role | None]:
+    if isinstance(role, UUID):
+        return "", _known(Role.objects.filter(id=role).first())
+    if role not in ROLES:
+        raise Invalid(fields={"role": [f"Use one of {', '.join(ROLES)}, or the id of a role of the organisation."]})
+    return role, None
+
+
+def _check_scope(
+    built_in: str, columns: dict[str, UUID | None], project_id: UUID | None, expires_at: datetime | None
+) -> None:
+    if built_in == "owner" and (columns["membership_id"] is None or project_id is not None or expires_at is not None):
+        raise Invalid(fields={"role": ["Only a person is an owner: of the whole organisation, and without an end."]})
+    if project_id is not None:
+        _known(Project.objects.filter(id=project_id).first())
+    if expires_at is not None and expires_at <= now():
+        raise Invalid(fields={"expires_at": ["Choose a time in the future."]})
+
+
+def _target(grant: Grant) -> tuple[str, UUID, str]:
+    if grant.membership is not None:
+        return ("member", grant.membership.user_id, grant.membership.user.email)
+    if grant.group is not None:
+        return ("group", grant.group.id, grant.group.name)
+    account = _known(grant.service_account)
+    return ("service_account", account.id, account.name)
+
+
+def _facts(grant: Grant) -> dict[str, str]:
+    facts = {"role": grant.built_in or str(grant.role)}
+    if grant.project is not None:
+        facts["project"] = grant.project.slug
+    if grant.expires_at is not None:
+        facts["until"] = grant.expires_at.isoformat()
+    return facts
+
+
+def _known(row: T | None) -> T:
+    if row is None:
+        raise NotFound
+    return row

@@ -1,0 +1,97 @@
+"""Groups: people who hold grants together."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.errors import NotFound
+from tenants.grants.grants import check_within, permissions_in, refuse_self
+from tenants.grants.roles import NameTaken
+from tenants.identity.holders import changing, of_group
+from tenants.models import Grant, Group, GroupMember, Membership
+from tenants.operations import check_text
+
+GROUP_CREATED = AuditAction("tenants.group.created")
+GROUP_DELETED = AuditAction("tenants.group.deleted")
+MEMBER_JOINED = AuditAction("tenants.group.member_added")
+MEMBER_LEFT = AuditAction("tenants.group.member_removed")
+
+
+@operation(GROUP_CREATED)
+def create_group(*, actor: Actor, name: str) -> Group:
+    """Create an empty group without grants. Raises Invalid, NameTaken."""
+    actor.require("members.manage")
+    name = check_text(name, "name", 60)
+    try:
+        with transaction.atomic():
+            group = Group.objects.create(name=name)
+    except IntegrityError as taken:
+        raise NameTaken from taken
+    record(GROUP_CREATED, actor=actor, target=("group", group.id, name))
+    return group
+
+
+@operation(GROUP_DELETED)
+def delete_group(*, actor: Actor, group_id: UUID) -> None:
+    """Delete a group; its members lose its grants with their next request. Raises NotFound, PermissionDenied."""
+    actor.require("members.manage")
+    refuse_self(actor, of_group(group_id))
+    with changing(actor, of_group(group_id)) as reason:
+        group = _locked(actor, group_id)
+        reason.text = f"the group {group.name} was deleted"
+        left = GroupMember.objects.filter(group_id=group_id).values_list("membership__user__email", flat=True)
+        changes = {"members": [sorted(left), []]}
+        Group.objects.filter(id=group_id).delete()
+    record(GROUP_DELETED, actor=actor, target=("group", group_id, group.name), changes=changes)
+
+
+@operation(MEMBER_JOINED)
+def add_member(*, actor: Actor, group_id: UUID, user_id: UUID) -> None:
+    """Add a person to a group, whose grants the actor must have. Raises NotFound, PermissionDenied."""
+    actor.require("members.manage")
+    member = _member(actor, user_id)
+    with changing(actor, Q(id=member.id)):
+        group = _locked(actor, group_id)
+        if GroupMember.objects.filter(group_id=group_id, membership=member).exists():
+            unchanged("the person is in the group already")
+            return
+        GroupMember.objects.create(group=group, membership=member)
+    changes = {"member": [None, member.user.email]}
+    record(MEMBER_JOINED, actor=actor, target=("group", group_id, group.name), changes=changes)
+
+
+@operation(MEMBER_LEFT)
+def remove_member(*, actor: Actor, group_id: UUID, user_id: UUID) -> None:
+    """Remove a person from a group, effective with their next request. Raises NotFound, PermissionDenied."""
+    actor.require("members.manage")
+    member = _member(actor, user_id)
+    with changing(actor, Q(id=member.id)) as reason:
+        group = _locked(actor, group_id)
+        reason.text = f"{member.user.email} left the group {group.name}"
+        if not GroupMember.objects.filter(group_id=group_id, membership=member).delete()[0]:
+            raise NotFound
+    changes = {"member": [member.user.email, None]}
+    record(MEMBER_LEFT, actor=actor, target=("group", group_id, group.name), changes=changes)
+
+
+def _member(actor: Actor, user_id: UUID) -> Membership:
+    member = Membership.objects.select_related("user").filter(user_id=user_id).first()
+    if member is None:
+        raise NotFound
+    refuse_self(actor, Q(id=member.id))
+    return member
+
+
+def _locked(actor: Actor, group_id: UUID) -> Group:
+    """Return the group, locked, if the actor has all that its grants allow."""
+    group = Group.objects.select_for_update(no_key=True).filter(id=group_id).first()
+    if group is None:
+        raise NotFound
+    for grant in Grant.objects.select_related("role").filter(group_id=group_id):
+        check_within(actor, permissions_in(grant), grant.project_id)
+    return group

@@ -1,0 +1,158 @@
+"""Creators of credentials, locked while they create one.
+
+A credential is created under a lock on its creator, and revoked after a lock on the same rows (`provenance`): the second
+transaction sees what the first did, so no credential is created by a key that is revoked meanwhile. Lock order: the root
+(a membership or a service account), API keys from parent to child, then the other kinds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from django.db import connection
+
+from tenants.access.actor import Actor
+from tenants.access.permissions import PERMISSIONS
+from tenants.errors import Invalid, PermissionDenied
+from tenants.isolation.scoping import current_tenant_id
+from tenants.models import ApiKey, Credential, Membership
+from tenants.rights import held
+
+#: Maximum depth of keys that create keys.
+DEEPEST = 10
+
+
+class AccessEnded(PermissionDenied):
+    """Your access ended a moment ago. Nothing was changed."""
+
+    code = "access_ended"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Creator:
+    """Creator of a credential with its current rights: an API key, a member, a service account, or none: the system."""
+
+    permissions: frozenset[str]
+    key_id: UUID | None = None
+    membership_id: UUID | None = None
+    service_account_id: UUID | None = None
+    person_id: UUID | None = None
+    expires_at: datetime | None = None
+
+    def origin(self) -> dict[str, UUID | None]:
+        """Return the columns that a credential stores of it."""
+        return {
+            "parent_key_id": self.key_id,
+            "membership_id": self.membership_id,
+            "service_account_id": self.service_account_id,
+        }
+
+    def until(self, moment: datetime) -> datetime:
+        """Return a time, or the creator's end if that is earlier."""
+        return moment if self.expires_at is None else min(moment, self.expires_at)
+
+
+def lock_creator(actor: Actor) -> Creator:
+    """Return the creator of a credential that the actor creates, locked until the transaction ends.
+
+    Raises AccessEnded if the membership, the service account or the key ended since the request began.
+    """
+    if actor.kind == "system":
+        return Creator(permissions=PERMISSIONS)
+    own_id = cast(UUID, actor.id)
+    if actor.kind == "api_key":
+        key = ApiKey.objects.filter(id=own_id).only("id", "membership_id", "service_account_id").first()
+        if key is None:
+            raise AccessEnded
+        return locked_creator(
+            parent_key_id=key.id, membership_id=key.membership_id, service_account_id=key.service_account_id
+        )
+    member = Membership.objects.filter(user_id=own_id).values_list("id", flat=True).first()
+    if member is None:
+        raise AccessEnded
+    return locked_creator(membership_id=member)
+
+
+def creator_of(row: Credential) -> Creator:
+    """Lock the creator of a credential and return its current rights. Raises AccessEnded if it is gone."""
+    return locked_creator(
+        parent_key_id=row.parent_key_id, membership_id=row.membership_id, service_account_id=row.service_account_id
+    )
+
+
+def locked_creator(
+    *,
+    parent_key_id: UUID | None = None,
+    membership_id: UUID | None = None,
+    service_account_id: UUID | None = None,
+) -> Creator:
+    """Lock a creator, root first, and return its current rights. Raises AccessEnded if it is gone."""
+    permissions, person_id, expires_at = PERMISSIONS, None, None
+    # Rights are read in a statement after the lock: one that waited for it would still read the grants of before.
+    if membership_id is not None:
+        (person_id,) = _share(
+            "SELECT m.user_id FROM tenants_membership m JOIN tenants_user u ON u.id = m.user_id AND u.is_active"
+            " WHERE m.tenant_id = %s AND m.id = %s FOR SHARE OF m",
+            membership_id,
+        )
+        permissions = held.rights_of(membership_id=membership_id).everywhere
+    if service_account_id is not None:
+        _share(
+            "SELECT a.id FROM tenants_serviceaccount a WHERE a.tenant_id = %s AND a.id = %s AND a.disabled_at IS NULL"
+            " FOR SHARE",
+            service_account_id,
+        )
+        permissions = held.rights_of(service_account_id=service_account_id).everywhere
+    if parent_key_id is not None:
+        scopes, responsible_id, expires_at = _share(
+            "SELECT k.scopes, k.created_by_id, k.expires_at FROM tenants_apikey k WHERE k.tenant_id = %s AND k.id = %s"
+            " AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > exchequer_now()) FOR SHARE",
+            parent_key_id,
+        )
+        permissions, person_id = permissions & frozenset(scopes), person_id or responsible_id
+    return Creator(
+        permissions=permissions,
+        key_id=parent_key_id,
+        membership_id=membership_id,
+        service_account_id=service_account_id,
+        person_id=person_id,
+        expires_at=expires_at,
+    )
+
+
+def person_of(actor: Actor) -> UUID | None:
+    """Return the person responsible for an action.
+
+    For a key that is its creator, or that of the first key above it with a known person.
+    """
+    row_id = actor.id
+    while actor.kind == "api_key" and row_id is not None:
+        person, parent = ApiKey.objects.values_list("created_by_id", "parent_key_id").get(id=row_id)
+        if person is not None or parent is None:
+            return person or row_id
+        row_id = parent
+    return row_id
+
+
+def check_depth(creator: Creator) -> None:
+    """Refuse a key that would exceed the maximum depth DEEPEST. Raises Invalid."""
+    key_id, keys = creator.key_id, 0
+    while key_id is not None:
+        keys += 1
+        if keys >= DEEPEST:
+            raise Invalid(
+                f"This key is the last of {DEEPEST} that were each created with the one before; it cannot create another. Use an earlier key, or create the key on the page."
+            )
+        key_id = ApiKey.objects.values_list("parent_key_id", flat=True).get(id=key_id)
+
+
+def _share(statement: str, row_id: UUID) -> tuple[Any, ...]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [current_tenant_id(), row_id])
+        row: tuple[Any, ...] | None = cursor.fetchone()
+    if row is None:
+        raise AccessEnded
+    return row

@@ -1,0 +1,112 @@
+"""The one way to change what people hold: their memberships are locked, and their credentials follow.
+
+Lock order: the owners' grants, then memberships by id, then service accounts, roles, groups and grants. A credential that is made
+meanwhile waits for its creator's membership (`creators.locked_creator`) and then reads the rights of after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import Model, Q
+
+from tenants.access.actor import Actor
+from tenants.access.rights import Rights
+from tenants.errors import Conflict
+from tenants.identity import creators, provenance
+from tenants.models import Grant, GroupMember, Membership, ServiceAccount
+from tenants.rights import held
+
+
+class LastOwner(Conflict):
+    """An organisation needs at least one owner. Make another member an owner first."""
+
+    code = "last_owner"
+
+
+@dataclass
+class Reason:
+    """Why credentials are revoked, for their entries in the audit log."""
+
+    text: str = ""
+
+
+def begin(actor: Actor) -> None:
+    """Lock the owners' grants, and the actor's own rights: all changes of what people hold run one after the other.
+
+    Two changes that each leave an owner could together leave none. Raises AccessEnded if the actor lost rights since the
+    request began.
+    """
+    list(held.owners().select_for_update(no_key=True).order_by("id").values_list("id"))
+    if not actor.permissions <= creators.lock_creator(actor).permissions:
+        raise creators.AccessEnded
+
+
+def keep_an_owner() -> None:
+    """Raise LastOwner if no owner is left who can log in."""
+    if not held.owners().filter(membership__user__is_active=True).exists():
+        raise LastOwner
+
+
+NOBODY = Q(pk__in=())
+
+
+@contextmanager
+def changing(actor: Actor, members: Q = NOBODY, accounts: Q = NOBODY) -> Iterator[Reason]:
+    """Lock these memberships and service accounts; afterwards narrow the credentials of those who lost rights.
+
+    All such changes of a tenant run one after the other. Raises LastOwner.
+    """
+    begin(actor)
+    before = _locked_rights(members, accounts)
+    reason = Reason()
+    yield reason
+    now = held.rights_of_members([row_id for model, row_id in before if model is Membership])
+    for (model, row_id), rights in before.items():
+        if model is Membership:
+            lower(actor, row_id, rights, now[row_id], reason=reason.text)
+        else:
+            kept = rights.everywhere & held.rights_of(service_account_id=row_id).everywhere
+            root = provenance.of_service_account(row_id)
+            provenance.shrink(actor=actor, root=root, permissions=kept, reason=reason.text)
+    keep_an_owner()
+
+
+def _locked_rights(members: Q, accounts: Q) -> dict[tuple[type[Model], UUID], Rights]:
+    locked = Membership.objects.select_for_update(no_key=True).filter(members).order_by("id")
+    people = held.rights_of_members(list(locked.values_list("id", flat=True)))
+    found: dict[tuple[type[Model], UUID], Rights] = {(Membership, row_id): rights for row_id, rights in people.items()}
+    programs = ServiceAccount.objects.select_for_update(no_key=True).filter(accounts).order_by("id")
+    for row_id in programs.values_list("id", flat=True):
+        found[ServiceAccount, row_id] = held.rights_of(service_account_id=row_id)
+    return found
+
+
+def lower(actor: Actor, membership_id: UUID, before: Rights, now: Rights, *, reason: str) -> None:
+    """Narrow a locked member's credentials to the rights that are left of those of before.
+
+    Rights beyond the previous ones are unusable already, and more rights must not revive them: not even those of a grant
+    that expired, which no operation ended.
+    """
+    kept = before.everywhere & now.everywhere
+    provenance.shrink(actor=actor, root=provenance.of_member(membership_id), permissions=kept, reason=reason)
+
+
+def of_group(group_id: UUID) -> Q:
+    """Return the memberships in a group."""
+    return Q(id__in=GroupMember.objects.filter(group_id=group_id).values("membership_id"))
+
+
+def of_role(role_id: UUID) -> Q:
+    """Return the memberships that hold a role, themselves or by a group."""
+    grants = Grant.objects.filter(role_id=role_id)
+    groups = GroupMember.objects.filter(group_id__in=grants.exclude(group=None).values("group_id"))
+    return Q(id__in=grants.exclude(membership=None).values("membership_id")) | Q(id__in=groups.values("membership_id"))
+
+
+def accounts_of_role(role_id: UUID) -> Q:
+    """Return the service accounts that hold a role."""
+    return Q(id__in=Grant.objects.filter(role_id=role_id).exclude(service_account=None).values("service_account_id"))

@@ -1,0 +1,1 @@
+"""Who holds which rights: grants of people, groups and service accounts, as rows."""

@@ -1,0 +1,83 @@
+"""The rights that a holder has now, and the holders of a permission. All within the open scope."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from tenants.access.permissions import PERMISSIONS, ROLE_PERMISSIONS
+from tenants.access.rights import NO_RIGHTS, Rights, rights_from
+from tenants.clock import DatabaseNow
+from tenants.models import Grant, GroupMember, Membership, ServiceAccount
+
+LIVE = Q(expires_at=None) | Q(expires_at__gt=DatabaseNow())
+GRANT = ("membership_id", "group_id", "built_in", "role__name", "role__permissions", "project_id")
+
+
+def rights_of(*, membership_id: UUID | None = None, service_account_id: UUID | None = None) -> Rights:
+    """Return the rights of a membership, its groups' included, or of a service account."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT exchequer_grants(%s, %s)", [membership_id, service_account_id])
+        return rights_from(json.loads(cursor.fetchone()[0]))
+
+
+def rights_of_person(user_id: UUID) -> Rights | None:
+    """Return the rights of a person; None for one that is no member or deactivated."""
+    member = Membership.objects.filter(user_id=user_id, user__is_active=True).values_list("id", flat=True).first()
+    return None if member is None else rights_of(membership_id=member)
+
+
+def rights_of_account(service_account_id: UUID) -> Rights:
+    """Return the rights of a service account; a disabled one has none."""
+    live = ServiceAccount.objects.filter(id=service_account_id, disabled_at=None).exists()
+    return rights_of(service_account_id=service_account_id) if live else NO_RIGHTS
+
+
+def rights_of_members(only: Sequence[UUID] | None = None) -> dict[UUID, Rights]:
+    """Return the rights of every member, or of these, by membership; in three statements."""
+    members = Membership.objects.all() if only is None else Membership.objects.filter(id__in=only)
+    found: dict[UUID, list[dict[str, Any]]] = {member: [] for member in members.values_list("id", flat=True)}
+    places = GroupMember.objects.filter(membership__in=list(found)) if only is not None else GroupMember.objects.all()
+    groups: dict[UUID, list[UUID]] = {}
+    for member, group in places.values_list("membership_id", "group_id"):
+        groups.setdefault(group, []).append(member)
+    grants = Grant.objects.filter(LIVE, service_account=None)
+    if only is not None:
+        grants = grants.filter(Q(membership__in=only) | Q(group__in=list(groups)))
+    for member, group, built_in, role, permissions, project in grants.values_list(*GRANT):
+        grant = {"built_in": built_in, "role": role, "permissions": permissions, "project": project and str(project)}
+        for holder in [member] if member else groups.get(group, ()):
+            found[holder].append(grant)
+    return {member: rights_from(given) for member, given in found.items()}
+
+
+def holding(permission: str) -> QuerySet[Membership]:
+    """Return the memberships with a permission in the whole tenant, by a grant of their own or of a group.
+
+    Raises KeyError for an unknown permission.
+    """
+    if permission not in PERMISSIONS:
+        raise KeyError(permission)
+    built_in = [role for role, allowed in ROLE_PERMISSIONS.items() if permission in allowed]
+    fitting = Grant.objects.filter(
+        LIVE, Q(built_in__in=built_in) | Q(role__permissions__contains=[permission]), project=None
+    )
+    places = GroupMember.objects.filter(
+        membership=OuterRef("pk"), group__in=fitting.exclude(group=None).values("group")
+    )
+    return Membership.objects.filter(Exists(fitting.filter(membership=OuterRef("pk"))) | Exists(places))
+
+
+def owners() -> QuerySet[Grant]:
+    """Return the grants that make somebody an owner."""
+    return Grant.objects.filter(built_in="owner")
+
+
+def give(membership: Membership, role: str, *, by: str = "") -> Grant:
+    """Give a member a built-in role in the whole tenant."""
+    return Grant.objects.create(membership=membership, built_in=role, created_by=by)
