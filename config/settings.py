@@ -118,7 +118,7 @@ DATABASES = {"default": database(env.database_url(env.db_role))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "tenants.User"
-AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTHENTICATION_BACKENDS = ["tenants.identity.sessions.PreloadedBackend"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -163,7 +163,7 @@ PASSWORD_RESET_TIMEOUT = 3600
 # allauth's own adds a second row of addresses at each link, which accounts here do not have.
 ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "django.contrib.auth.tokens.PasswordResetTokenGenerator"  # noqa: S105 (a class)
 
-SESSION_ENGINE = "django.contrib.sessions.backends.db"
+SESSION_ENGINE = "tenants.identity.sessions"
 SESSION_SERIALIZER = "django.contrib.sessions.serializers.JSONSerializer"
 SESSION_COOKIE_NAME = "__Host-exchequer" if env.effective_tls else "exchequer"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.effective_tls

@@ -5,13 +5,12 @@ Those are delivered events, old idempotency keys, notifications and credentials,
 
 from datetime import timedelta
 
-from django.contrib.sessions.models import Session
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q
 
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import all_tenants, tenant_scope
-from tenants.models import ApiKey, Credential, IdempotencyKey, Invitation, Notification, OutboxMessage, Tenant
+from tenants.models import ApiKey, Credential, IdempotencyKey, Invitation, Notification, OutboxMessage, Session, Tenant
 
 DELIVERED_DAYS = 7
 IDEMPOTENCY_DAYS = 30

@@ -70,7 +70,7 @@ def permission_list(options: Options) -> Iterator[Row]:
     user = User.objects.get(id=person)
 
     def shipped() -> list[UUID]:
-        with authentication.entering_as_member(request, user, slug="tenant-7") as entered:
+        with authentication.entering_as_member(request, user, tenant_id) as entered:
             assert entered is not None
             entered[0].require("jobs.view")
             return [row.id for row in queries.job_list(queries.JobFilter(), limit=PAGE)[:PAGE]]

@@ -19,6 +19,7 @@ from tenants.api.rights import (
     Roles,
     ServiceAccounts,
 )
+from tenants.api.sessions import OneSession, Sessions
 
 __all__ = ["urlpatterns"]
 
@@ -46,6 +47,8 @@ urlpatterns: list[URLPattern] = [
     path("grants/", Grants.as_view(), name="api-grants"),
     path("grants/<uuid:grant_id>/", OneGrant.as_view(), name="api-grant"),
     path("access/", Access.as_view(), name="api-access"),
+    path("sessions/", Sessions.as_view(), name="api-sessions"),
+    path("sessions/<str:session_id>/", OneSession.as_view(), name="api-session"),
     path("audit/", Audit.as_view(), name="api-audit"),
     path("audit/verify/", AuditVerify.as_view(), name="api-audit-verify"),
     path("audit/export/", AuditExport.as_view(), name="api-audit-export"),

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
 
-from tenants.identity import audited_access, known_devices
+from tenants.identity import audited_access, known_devices, sessions
 
 #: Seconds after which a retry is worthwhile.
 HELD_UP_S = 300
@@ -63,6 +63,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         for actor in audited_access.everywhere(request, user):
             audited_access.log_in(actor=actor)
         super().login(request, user)
+        sessions.remember_origin(request)
         known_devices.remember(request, user)
 
     def set_password(self, user: Any, password: str) -> None:

@@ -38,7 +38,7 @@ def everywhere(request: HttpRequest, user: Any) -> list[Actor]:
     """
     found = []
     for tenant_id in sorted(authentication.tenant_ids_of(user.id)):
-        with authentication.entering_as_member(request, user, tenant_id=tenant_id) as entered:
+        with authentication.entering_as_member(request, user, tenant_id) as entered:
             if entered is not None:
                 found.append(entered[0])
     return found

@@ -11,10 +11,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Model
 from django.http import HttpRequest
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed
@@ -24,8 +25,9 @@ from rest_framework.request import Request
 from tenants.access.actor import Actor, key_lacks
 from tenants.access.rights import NO_RIGHTS, Rights, rights_from
 from tenants.clock import DatabaseNow
+from tenants.identity import sessions
 from tenants.isolation.scoping import entered_scope, tenant_scope
-from tenants.models import ApiKey, Membership, Tenant
+from tenants.models import ApiKey, Membership, Tenant, User
 from tenants.rights import held
 
 KEY_START = "exq_"
@@ -60,36 +62,53 @@ def tenant_ids_of(user_id: UUID) -> list[UUID]:
 
 
 Entered = tuple[Actor, Tenant]
+M = TypeVar("M", bound=Model)
 
-BY_SLUG = "SELECT tenant, grants FROM exchequer_enter_member(%s, exchequer_tenant_for(%s, %s))"
 BY_ID = "SELECT tenant, grants FROM exchequer_enter_member(%s, %s)"
-ONLY_ONE = "SELECT tenant, grants FROM exchequer_enter_member(%s, exchequer_only_tenant(%s))"
+BY_SESSION = "SELECT session_data, person, tenant, grants FROM exchequer_enter_session(%s, %s)"
 BY_KEY = "SELECT tenant, key_id, key_name, scopes, bounded, grants FROM exchequer_enter_key(%s, %s)"
 
 
 @contextmanager
-def entering_as_member(
-    request: HttpRequest, user: Any, *, slug: str = "", tenant_id: UUID | None = None
-) -> Iterator[Entered | None]:
-    """Enter a tenant as the session's person; yields the actor and the tenant in its scope, None for no member of it.
+def entering_by_session(request: HttpRequest, slug: str = "") -> Iterator[Entered | None]:
+    """Enter a tenant with the session of a request; yields the actor and the tenant in its scope.
 
-    One statement finds out who asks, with all grants, and sets the tenant. It is named by its short name or its id; with
-    neither it is the person's only one.
+    Without a short name it is the tenant that the session is in, or the person's only one. None for a person who does not
+    belong to it, and for nobody: then `request.user` is not authenticated. One statement finds out who asks, with all
+    grants, and sets the tenant; Django checks the session that it has read.
     """
 
     def enter() -> Entered | None:
-        if slug:
-            found = _one(BY_SLUG, [user.id, user.id, slug])
-        else:
-            found = _one(BY_ID, [user.id, tenant_id]) if tenant_id else _one(ONLY_ONE, [user.id, user.id])
+        cookie = request.session.session_key
+        found = _one(BY_SESSION, [cookie, slug]) if cookie else None
         if found is None:
             return None
-        tenant, rights = _tenant_from(found[0]), rights_from(json.loads(found[1]))
-        actor = Actor.person(tenant_id=tenant.id, user_id=user.id, email=user.email, rights=rights)
-        return replace(actor, **_origin(request)), tenant
+        user = _from_json(User, found[1])
+        sessions.hand_over(request, found[0], user)
+        if found[2] is None or request.user.pk != user.pk:
+            return None
+        return _member(request, user, found[2], found[3])
 
     with entered_scope(enter, lambda entered: entered[1].id) as entered:
         yield entered
+
+
+@contextmanager
+def entering_as_member(request: HttpRequest, user: Any, tenant_id: UUID) -> Iterator[Entered | None]:
+    """Enter a tenant as a person who is logging in; yields the actor and the tenant, None for no member of it."""
+
+    def enter() -> Entered | None:
+        found = _one(BY_ID, [user.id, tenant_id])
+        return None if found is None else _member(request, user, *found)
+
+    with entered_scope(enter, lambda entered: entered[1].id) as entered:
+        yield entered
+
+
+def _member(request: HttpRequest, user: Any, columns: str, grants: str) -> Entered:
+    tenant, rights = _from_json(Tenant, columns), rights_from(json.loads(grants))
+    actor = Actor.person(tenant_id=tenant.id, user_id=user.id, email=user.email, rights=rights)
+    return replace(actor, **_origin(request)), tenant
 
 
 @contextmanager
@@ -106,7 +125,7 @@ def entering_by_key(request: HttpRequest, key: str) -> Iterator[Entered | None]:
         found = _one(BY_KEY, [key_prefix(key), key_hash(key)])
         if found is None:
             return None
-        tenant, (key_id, name, scopes, bounded, grants) = _tenant_from(found[0]), found[1:]
+        tenant, (key_id, name, scopes, bounded, grants) = _from_json(Tenant, found[0]), found[1:]
         rights = _of_key(scopes, rights_from(json.loads(grants)) if bounded else None)
         return _key_actor(tenant.id, key_id, name, rights, **_origin(request)), tenant
 
@@ -161,13 +180,11 @@ def _one(statement: str, values: list[Any]) -> tuple[Any, ...] | None:
     return row
 
 
-def _tenant_from(columns: str) -> Tenant:
-    """Return a tenant from its row as JSON."""
-    stored = json.loads(columns)
-    fields = Tenant._meta.concrete_fields
-    return Tenant.from_db(
-        "default", [one.attname for one in fields], [one.to_python(stored[one.column]) for one in fields]
-    )
+def _from_json(model: type[M], columns: str) -> M:
+    """Return an object from its row as JSON."""
+    stored, fields = json.loads(columns), model._meta.concrete_fields
+    values = [one.to_python(stored[one.column]) for one in fields]
+    return model.from_db("default", [one.attname for one in fields], values)
 
 
 _noted: dict[UUID, float] = {}

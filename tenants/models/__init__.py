@@ -11,6 +11,7 @@ from tenants.models.outbox import OutboxMessage
 from tenants.models.people import Membership, User, UserManager
 from tenants.models.quotas import Quota, QuotaReservation
 from tenants.models.rights import Grant, Group, GroupMember, Role, ServiceAccount
+from tenants.models.sessions import Session
 
 __all__ = [
     "ApiKey",
@@ -32,6 +33,7 @@ __all__ = [
     "QuotaReservation",
     "Role",
     "ServiceAccount",
+    "Session",
     "Tenant",
     "TenantDigest",
     "TenantKey",

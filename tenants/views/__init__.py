@@ -19,7 +19,7 @@ from tenants.views.navigation import frame
 from tenants.views.notifications import notification_open, notifications_page, notifications_read
 from tenants.views.projects import create_project, projects
 from tenants.views.quotas import quota_change, quotas_page
-from tenants.views.settings import organisation, settings
+from tenants.views.settings import organisation, settings, sign_out
 from tenants.views.tenant_picker import pick_tenant
 
 __all__ = [
@@ -40,6 +40,7 @@ urlpatterns: list[URLPattern] = [
     path("audit/", audit_log, name="audit"),
     path("audit/verified/", audit_verified, name="audit-verified"),
     path("settings/", settings, name="settings"),
+    path("settings/sign-out/", sign_out, name="sign-out"),
     path("settings/organisation/", organisation, name="organisation"),
     path("members/", members, name="members"),
     path("members/invite/", invite, name="member-invite"),

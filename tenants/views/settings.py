@@ -8,6 +8,7 @@ from django.shortcuts import redirect, render
 
 from tenants import operations
 from tenants.errors import ExchequerError
+from tenants.identity import sessions
 from tenants.views.forms import Organisation, Preferences
 from tenants.web.form_posts import explain, redirect_get_to
 from tenants.web.requests import TenantRequest
@@ -23,6 +24,17 @@ def settings(request: TenantRequest) -> HttpResponse:
         messages.success(request, "Saved.")
         return redirect("settings", request.tenant.slug)
     return _render(request, form=form, status=422 if form.errors else 200)
+
+
+@page("tenant.view")
+@redirect_get_to("settings")
+def sign_out(request: TenantRequest) -> HttpResponse:
+    """End one of one's own sessions, or all but this one."""
+    ended = sessions.end(
+        actor=request.actor, session_id=request.POST.get("session", ""), cookie=request.session.session_key
+    )
+    messages.success(request, f"{ended} session{'' if ended == 1 else 's'} ended.")
+    return redirect("settings", request.tenant.slug)
 
 
 @page("tenant.manage")
@@ -48,7 +60,8 @@ def _render(request: TenantRequest, *, status: int = 200, **given: Any) -> HttpR
     actor = request.actor
     tenant = request.tenant
     form = given.pop("form", None) or Preferences(instance=request.user)
-    context: dict[str, Any] = {"form": form, **given}
+    own = sessions.sessions_of(request.user.pk, cookie=request.session.session_key)
+    context: dict[str, Any] = {"form": form, "sessions": own, **given}
     if actor.can("tenant.manage"):
         known = {"name": tenant.name, "timezone": tenant.timezone, "self_approval": tenant.self_approval}
         context.setdefault("organisation", Organisation(initial=known, auto_id="org_%s"))

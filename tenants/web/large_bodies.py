@@ -16,6 +16,7 @@ from django.db import Error, close_old_connections
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 
 from tenants.access.reader import reading_as
 from tenants.errors import ExchequerError, RateLimited, Unavailable
@@ -61,8 +62,6 @@ def sender_of(environ: dict[str, Any]) -> str | None:
 def entered(request: HttpRequest) -> TenantRequest | None:
     """Return a request as its view would see it; None for an unauthenticated one."""
     slug = _match(request.path_info).kwargs.get("tenant")
-    if slug is not None and not request.user.is_authenticated:
-        return None
     door = TenantMiddleware.entering_by_path(request, slug) if slug else TenantMiddleware.entering_api(request)
     with door as inside:
         return inside
@@ -71,7 +70,7 @@ def entered(request: HttpRequest) -> TenantRequest | None:
 def _let_in(environ: dict[str, Any]) -> str | None:
     request = WSGIRequest(environ)
     SessionMiddleware(lambda _: HttpResponse()).process_request(request)
-    request.user = get_user(request)
+    request.user = SimpleLazyObject(lambda: get_user(request))  # type: ignore[assignment]
     inside = entered(request)
     view = _view(request.path_info)
     permission = getattr(view, "permission", None) or getattr(view, "permissions", {}).get(request.method)

@@ -19,7 +19,7 @@ from django.utils import timezone
 from tenants.access.actor import Actor
 from tenants.access.reader import read_as, reading_as
 from tenants.errors import ExchequerError
-from tenants.identity import authentication, known_devices
+from tenants.identity import authentication, known_devices, sessions
 from tenants.models import Tenant
 from tenants.parsing import NUL
 from tenants.web import problems, rate_limits
@@ -109,16 +109,13 @@ class TenantMiddleware:
         if not by_path and not request.path_info.startswith("/api/v1/"):
             return None
         try:
-            if by_path and not request.user.is_authenticated:
-                kwargs.pop("tenant")
-                return log_in_first(request)
             door = self.entering_by_path(request, kwargs.pop("tenant")) if by_path else self.entering_api(request)
             with door as entered:
-                response = (
-                    None if entered is None or own_transaction(view, request) else run(view, entered, args, kwargs)
-                )
-            if entered is not None:
-                authentication.note_use(entered.actor)
+                inside = entered is not None and not own_transaction(view, request)
+                response = run(view, entered, args, kwargs) if inside else None
+            if entered is None:
+                return log_in_first(request) if by_path else None
+            authentication.note_use(entered.actor)
             return response
         except (ExchequerError, OperationalError, InterfaceError) as error:
             return self.process_exception(request, error)
@@ -133,15 +130,21 @@ class TenantMiddleware:
 
     @classmethod
     @contextmanager
-    def entering_by_path(cls, request: HttpRequest, slug: str) -> Iterator[TenantRequest]:
-        """Admit the session's person to the tenant in the path; one that they do not belong to is a 404."""
-        with authentication.entering_as_member(request, request.user, slug=slug) as known:
+    def entering_by_path(cls, request: HttpRequest, slug: str) -> Iterator[TenantRequest | None]:
+        """Admit the session's person to the tenant in the path; yields None if there is no session.
+
+        A tenant that they do not belong to is a 404.
+        """
+        with authentication.entering_by_session(request, slug) as known:
             if known is None:
-                raise Http404
+                if request.user.is_authenticated:
+                    raise Http404
+                yield None
+                return
             entered = cls.accept(request, *known)
             timezone.activate(entered.tenant.timezone)  # for pages: the API uses UTC
-            if request.session.get("tenant") != slug:
-                request.session["tenant"] = slug
+            if request.session.get(sessions.TENANT) != slug:
+                request.session[sessions.TENANT] = slug
             yield entered
 
     @classmethod
@@ -155,9 +158,8 @@ class TenantMiddleware:
             name = f"{key[: authentication.LONGEST_KEY]} {many}"
             rate_limits.take(request, "key", name, times=rate_limits.PER_KEY * many)
             door = authentication.entering_by_key(request, key)
-        elif request.user.is_authenticated:
-            slug = request.headers.get(TENANT_HEADER) or request.session.get("tenant") or ""
-            door = authentication.entering_as_member(request, request.user, slug=slug)
+        elif request.session.session_key:
+            door = authentication.entering_by_session(request, request.headers.get(TENANT_HEADER, ""))
         with door as known:
             if known is None:
                 yield None
@@ -177,8 +179,7 @@ class TenantMiddleware:
 def enter_by_address(request: HttpRequest) -> None:
     """Let the session's person in to the tenant of an address that no view answers: the error page then has its frame."""
     named = TENANT_PATH.match(request.path_info)
-    user = getattr(request, "user", None)
-    if named is None or user is None or not user.is_authenticated or is_admitted(request):
+    if named is None or not hasattr(request, "user") or is_admitted(request):
         return
     with suppress(ExchequerError, Http404), TenantMiddleware.entering_by_path(request, named[1]):
         pass

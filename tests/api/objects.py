@@ -42,6 +42,7 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
         invitation = invitations.invite(actor=actor, email="nora@example.org", role="viewer")
         role = roles.create_role(actor=actor, name="Launcher", permissions=["jobs.view", "jobs.launch"])
         group = groups.create_group(actor=actor, name="A team")
+        groups.add_member(actor=actor, group_id=group.id, user_id=member.id)
         account = service_accounts.create_service_account(actor=actor, name="nightly")
         grant = grants.give(actor=actor, holder=grants.Holder(group_id=group.id), role="engineer")
         notification = Notification.objects.create(user=member, kind="hint", title="A hint")

@@ -49,6 +49,8 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "grants/": {"GET": EVERYONE, "POST": ADMINS},
     "grants/<uuid:grant_id>/": {"DELETE": ADMINS},
     "access/": {"GET": EVERYONE},
+    "sessions/": {"GET": EVERYONE, "DELETE": EVERYONE},
+    "sessions/<str:session_id>/": {"DELETE": EVERYONE},
     "audit/": {"GET": READS_MONEY},
     "audit/verify/": {"GET": READS_MONEY},
     "audit/export/": {"GET": READS_MONEY},
@@ -119,6 +121,7 @@ PAGES: dict[str, frozenset[str]] = {
     "audit/verified/": READS_MONEY,
     "audit/export/": READS_MONEY,
     "settings/": EVERYONE,
+    "settings/sign-out/": EVERYONE,
     "settings/organisation/": frozenset({"owner"}),
     "members/": EVERYONE,
     "members/invite/": ADMINS,
@@ -201,7 +204,7 @@ PAGES: dict[str, frozenset[str]] = {
     "spend/export/<slug:table>.csv": EVERYONE,
     "health/export/<slug:table>.csv": EVERYONE,
 }
-FILLED = {"n": "1", "slug": "spend", "path": "_dash-layout", "table": "jobs", "form": "csv"}
+FILLED = {"session_id": "0" * 32, "n": "1", "slug": "spend", "path": "_dash-layout", "table": "jobs", "form": "csv"}
 #: Valid bodies, so that a response depends on the object and not on the body.
 BODIES: dict[str, dict[str, Any]] = {
     "members/<uuid:user_id>/": {"role": "viewer"},

@@ -8,7 +8,6 @@ from uuid import UUID
 
 import pytest
 from django.conf import settings
-from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, Route, expect
 
 from billing import queries as billing_queries
@@ -17,7 +16,7 @@ from compute.models import Job
 from tenants import quotas
 from tenants.access.actor import Actor
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import User
+from tenants.models import Session, User
 from tests.browser.actions import log_in
 from tests.browser.chromium import watch
 from tests.browser.world import OWNER, World, second_price

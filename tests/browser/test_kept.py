@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
+from tenants.models import Session
 from tests.browser.actions import log_in
 from tests.browser.chromium import watch
 from tests.browser.world import NEWCOMER, OWNER, World

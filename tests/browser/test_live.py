@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from uuid import UUID
 
-from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, Request, Route, expect
 
 from compute.jobs import jobs, transitions
@@ -15,7 +14,7 @@ from models_app.models import DatasetVersion
 from tenants.access.actor import Actor
 from tenants.audit import operation
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import User
+from tenants.models import Session, User
 from tests.browser.actions import log_in
 from tests.browser.chromium import watch
 from tests.browser.conftest import SLOW_MS

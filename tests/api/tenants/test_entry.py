@@ -3,16 +3,20 @@
 import base64
 import random
 import threading
+from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
+from tenants.clock import now
+from tenants.grants import grants, groups
 from tenants.identity import api_keys, members
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import IdempotencyKey, Project, Tenant
+from tenants.models import IdempotencyKey, Project, Session, Tenant
 from tenants.web.pagination import encode_cursor
 from tests.support import factories
 from tests.support.pages import text_of
@@ -39,6 +43,57 @@ def test_a_key_fixes_the_tenant(client: Client) -> None:
     assert client.get("/api/v1/members/", headers=bearer(key)).status_code == 403
 
 
+def statements(client: Client, path: str, **options: Any) -> list[str]:
+    """Return the statements of a request, without those that begin and end a transaction."""
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(path, **options).status_code == 200
+    return [
+        query["sql"] for query in captured if not query["sql"].startswith(("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"))
+    ]
+
+
+def test_one_statement_finds_out_who_asks_and_enters() -> None:
+    tenant = factories.make_tenant()
+    owner, group = factories.actor_for(tenant), groups.create_group(actor=factories.actor_for(tenant), name="g")
+    client = logged_in(tenant, "viewer")
+    person = client.get("/api/v1/me/").json()["actor"]["id"]
+    grants.give(actor=owner, holder=grants.Holder(group_id=group.id), role="engineer")
+    groups.add_member(actor=owner, group_id=group.id, user_id=UUID(person))
+    client.get(f"/t/{tenant.slug}/")  # the session is in this tenant from now on, and says so
+    for asked in (client, Client(headers=bearer(factories.make_api_key(tenant, ["jobs.view"])))):
+        asked.get("/api/v1/me/")  # the use of a key is noted once a minute
+        found = statements(asked, "/api/v1/me/")
+        assert len([one for one in found if "set_config('app.tenant', '', true)" not in one]) == 1, found
+        assert "exchequer_enter" in found[0]
+    assert client.get("/api/v1/me/").json()["role"] == "engineer, viewer"
+
+
+def test_a_session_whose_row_names_another_person_enters_nowhere(superuser: Any) -> None:
+    """The row's person is found by the statement; what counts is the signed data."""
+    tenant = factories.make_tenant()
+    client, other = logged_in(tenant, "viewer"), factories.make_member(tenant, "owner")
+    assert client.get("/api/v1/me/").status_code == 200
+    Session.objects.update(user_id=other.id)
+    assert client.get("/api/v1/me/").status_code == 401
+    assert client.get(f"/t/{tenant.slug}/").status_code in (302, 404)
+
+
+def test_a_session_ends_with_its_time_its_password_and_its_account() -> None:
+    tenant = factories.make_tenant()
+    for end in (
+        lambda user: Session.objects.filter(user_id=user.id).update(expire_date=now() - timedelta(seconds=1)),
+        lambda user: (user.set_password("another long one"), user.save()),
+        lambda user: type(user).objects.filter(id=user.id).update(is_active=False),
+    ):
+        user = factories.make_member(tenant, "viewer")
+        client = Client()
+        client.force_login(user)
+        assert client.get("/api/v1/me/").status_code == 200
+        end(user)
+        assert client.get("/api/v1/me/").status_code == 401
+        assert client.get(f"/t/{tenant.slug}/").status_code == 302
+
+
 @pytest.mark.parametrize("key", ["", "exq_", "exq_00000000_" + "x" * 43, "Bearer", "\u2603"])
 def test_a_wrong_key_is_a_401_that_says_how(client: Client, key: str) -> None:
     factories.make_tenant()
@@ -57,10 +112,6 @@ def test_a_revoked_or_expired_key_is_refused_at_the_next_request(client: Client,
     assert client.get("/api/v1/me/", headers=bearer(revoked.secret)).status_code == 200
     api_keys.revoke_api_key(actor=actor, key_id=revoked.id)
     assert client.get("/api/v1/me/", headers=bearer(revoked.secret)).status_code == 401
-    from datetime import timedelta
-
-    from tenants.clock import now
-
     expired = api_keys.create_api_key(
         actor=actor, name="b", scopes=["tenant.view"], expires_at=now() - timedelta(seconds=1)
     )

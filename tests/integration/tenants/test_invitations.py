@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client, override_settings
 
@@ -21,7 +20,7 @@ from tenants.errors import Conflict, ExchequerError, Invalid, PermissionDenied
 from tenants.events import outbox
 from tenants.identity import api_keys, creators, invitation_queries, invitations, members
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import ApiKey, AuditEntry, Invitation, OutboxMessage, Tenant, User
+from tenants.models import ApiKey, AuditEntry, Invitation, OutboxMessage, Session, Tenant, User
 from tenants.notifications import file_backend
 from tests.integration.tenants.test_audit_order import in_thread
 from tests.support import factories

@@ -1,0 +1,137 @@
+"""Sessions in PostgreSQL: Django's store, on a table that knows whose they are.
+
+The statement that enters a tenant reads the session too (`authentication.entering_by_session`); `preload` and
+`preloaded_user` hand it to Django, which checks it as it checks its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from allauth.account.auth_backends import AuthenticationBackend
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
+from django.http import HttpRequest
+
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.clock import DatabaseNow
+from tenants.errors import NotFound
+from tenants.models import Session, User
+
+SESSION_ENDED = AuditAction("tenants.session.ended")
+#: In the session's data: the tenant whose pages were opened last.
+TENANT = "tenant"
+ORIGIN = "origin"
+
+_loaded: ContextVar[User | None] = ContextVar("loaded_user", default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionRow:
+    """An open session of a person. `id` names it without revealing its cookie; `current` is the one that asks."""
+
+    id: str
+    created_at: datetime
+    expires_at: datetime
+    ip: str
+    user_agent: str
+    current: bool
+
+
+class SessionStore(DatabaseStore):
+    """Django's store on our table."""
+
+    @classmethod
+    def get_model_class(cls) -> type[Session]:
+        """Return our table."""
+        return Session
+
+    def create_model_instance(self, data: dict[str, Any]) -> Session:
+        """Return the row of this session, with its person and tenant beside the signed data."""
+        row: Session = super().create_model_instance(data)
+        origin = data.get(ORIGIN) or {}
+        row.user_id, row.tenant_slug = data.get(SESSION_KEY), data.get(TENANT) or ""
+        row.ip, row.user_agent = origin.get("ip", "")[:45], origin.get("user_agent", "")[:254]
+        return row
+
+    def preload(self, encoded: str) -> None:
+        """Take the data that another statement has read; forged or damaged data is an empty session, as in `load`."""
+        self._session_cache = self.decode(encoded)
+
+
+class PreloadedBackend(AuthenticationBackend):  # type: ignore[misc]
+    """allauth's backend, which reads no user that the request's statement has read already."""
+
+    def get_user(self, user_id: Any) -> User | None:
+        """Return the user with this id, if active."""
+        found = _loaded.get()
+        if found is not None and str(found.pk) == str(user_id):
+            return found if self.user_can_authenticate(found) else None
+        user: User | None = super().get_user(user_id)
+        return user
+
+
+def hand_over(request: HttpRequest, encoded: str, user: User) -> None:
+    """Let Django check a session and its person that another statement has read; `request.user` is known afterwards."""
+    request.session.preload(encoded)  # type: ignore[attr-defined]
+    token = _loaded.set(user)
+    try:
+        bool(request.user.is_authenticated)  # Django compares the session's hash of the password here
+    finally:
+        _loaded.reset(token)
+
+
+def remember_origin(request: HttpRequest) -> None:
+    """Store where a session was opened, for the list of sessions."""
+    request.session[ORIGIN] = {
+        "ip": request.META.get("REMOTE_ADDR", ""),
+        "user_agent": request.headers.get("User-Agent", ""),
+    }
+
+
+def sessions_of(user_id: UUID, *, cookie: str | None = None) -> list[SessionRow]:
+    """Return a person's open sessions, newest first; `cookie` is the session that asks."""
+    rows = Session.objects.filter(user_id=user_id, expire_date__gt=DatabaseNow()).order_by("-created_at")
+    return [
+        SessionRow(
+            id=public_id(row.session_key),
+            created_at=row.created_at,
+            expires_at=row.expire_date,
+            ip=row.ip,
+            user_agent=row.user_agent,
+            current=row.session_key == cookie,
+        )
+        for row in rows
+    ]
+
+
+@operation(SESSION_ENDED)
+def end(*, actor: Actor, session_id: str = "", cookie: str | None = None) -> int:
+    """End one of the actor's own sessions, or all but the one that asks; return how many ended. Raises NotFound."""
+    if actor.kind != "user" or actor.id is None:
+        raise NotFound
+    own = Session.objects.filter(user_id=actor.id)
+    chosen = [key for key in own.values_list("session_key", flat=True) if _fits(key, session_id, cookie)]
+    if session_id and not chosen:
+        raise NotFound
+    if not chosen:
+        unchanged("no other session is open")
+        return 0
+    Session.objects.filter(session_key__in=chosen).delete()
+    record(SESSION_ENDED, actor=actor, target=("member", actor.id, actor.label), changes={"sessions": [len(chosen), 0]})
+    return len(chosen)
+
+
+def public_id(cookie: str) -> str:
+    """Return the name of a session that does not reveal its cookie: 32 hexadecimal digits."""
+    return hashlib.sha256(b"session:" + cookie.encode()).hexdigest()[:32]
+
+
+def _fits(key: str, session_id: str, cookie: str | None) -> bool:
+    return public_id(key) == session_id if session_id else key != cookie
