@@ -51,10 +51,11 @@ Control = Callable[[], AbstractContextManager[None]]
 NAME = "exchequer_upgraded"
 #: The migrations of the first release.
 BEFORE = {"tenants": "0004", "billing": "0003", "compute": "0003", "models_app": "0004"}
-#: Written by migrations themselves, or filled by Django.
-OWN = ("django_migrations", "django_content_type", "auth_permission")
+#: Written by migrations themselves, filled by Django, or given up: sessions of before end.
+OWN = ("django_migrations", "django_content_type", "auth_permission", "django_session")
 #: Changes of later migrations to existing rows.
 CHANGED = {
+    "tenants_membership": {"role"},
     "tenants_apikey": {"revoked_at", "expires_at", "created_by_id"},
     "tenants_invitation": {"revoked_at", "expires_at"},
     "models_app_endpointkey": {"revoked_at", "expires_at"},
@@ -89,6 +90,7 @@ class Before:
     rows: dict[str, list[str]] = field(default_factory=dict)
     origins: dict[str, Any] = field(default_factory=dict)
     hours: list[Any] = field(default_factory=list)
+    roles: list[Any] = field(default_factory=list)
 
 
 def columns(admin: psycopg.Connection) -> dict[str, set[str]]:
@@ -170,6 +172,7 @@ def lay(source: psycopg.Connection, old: psycopg.Connection, before: Before) -> 
     """Copy what the older schema has columns for, then let one person leave, and a former member return."""
     here, there = columns(source), columns(old)
     old.execute("SET session_replication_role = replica")
+    old.execute("ALTER TABLE tenants_membership ALTER role SET DEFAULT ''")
     for table in sorted(set(here) & set(there)):
         said = ", ".join(sorted(here[table] & there[table]))
         old.execute(f"DELETE FROM {table}")
@@ -179,6 +182,11 @@ def lay(source: psycopg.Connection, old: psycopg.Connection, before: Before) -> 
         ):
             for data in out:
                 into.write(data)
+    # Today a role is a grant.
+    direct = "SELECT built_in, membership_id FROM tenants_grant WHERE project_id IS NULL"
+    for role, member in source.execute(direct).fetchall():
+        old.execute("UPDATE tenants_membership SET role = %s WHERE id = %s", [role, member])
+    old.execute("ALTER TABLE tenants_membership ALTER role DROP DEFAULT")
     old.execute("DELETE FROM tenants_membership WHERE user_id = %s", [before.leaver.id])
     old.execute(
         "UPDATE tenants_membership SET id = gen_random_uuid(), created_at = exchequer_now() WHERE user_id = %s",
@@ -189,6 +197,7 @@ def lay(source: psycopg.Connection, old: psycopg.Connection, before: Before) -> 
         old.execute(f"UPDATE {table} SET expires_at = NULL WHERE id = %s", [before.credentials["key of owner's key"]])
     old.execute(EARLIER_SAMPLES)
     old.execute("SET session_replication_role = DEFAULT")
+    before.roles = old.execute("SELECT id, role FROM tenants_membership ORDER BY id").fetchall()
     before.rows = {table: rows(old, table, names) for table, names in there.items()}
     before.hours = old.execute(HOURS).fetchall()
     before.origins = origins(source)
@@ -275,6 +284,12 @@ def test_migrated_credentials_descend_and_end_like_new_ones(before: Before, afte
         {"ids": heirs},
     ).fetchall()
     assert shortened == [(end,), (end,)]
+
+
+def test_the_role_of_each_member_is_a_grant(before: Before, after: psycopg.Connection) -> None:
+    asked = "SELECT membership_id, built_in FROM tenants_grant WHERE num_nonnulls(role_id, project_id, expires_at) = 0"
+    assert after.execute(f"{asked} ORDER BY membership_id").fetchall() == before.roles
+    assert {role for _, role in before.roles} == {"owner", "admin"}
 
 
 def test_migrated_samples_are_summed_by_the_hour(before: Before, after: psycopg.Connection) -> None:
