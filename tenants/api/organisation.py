@@ -22,7 +22,10 @@ class MeSerializer(serializers.Serializer[Any]):
     tenant = serializers.DictField(help_text="id, slug, name, timezone, currency")
     actor = serializers.DictField(help_text="kind, id, label")
     role = serializers.CharField()
-    scopes = serializers.ListField(child=serializers.CharField())
+    scopes = serializers.ListField(child=serializers.CharField(), help_text="In the whole organisation")
+    in_projects = serializers.DictField(
+        child=serializers.ListField(child=serializers.CharField()), help_text="Further scopes, by the id of a project"
+    )
 
 
 class OrganisationSerializer(serializers.Serializer[Any]):
@@ -90,7 +93,9 @@ class Me(ApiView):
         actor, tenant = self.actor, self.tenant
         here = {name: getattr(tenant, name) for name in ("id", "slug", "name", "timezone", "currency")}
         me = {"kind": actor.kind, "id": actor.id, "label": actor.label}
-        answer = {"tenant": here, "actor": me, "role": actor.role, "scopes": sorted(actor.permissions)}
+        further = {str(project): sorted(allowed) for project, allowed in actor.in_projects.items()}
+        scopes = sorted(actor.permissions)
+        answer = {"tenant": here, "actor": me, "role": actor.role, "scopes": scopes, "in_projects": further}
         return Response(MeSerializer(answer).data)
 
 

@@ -14,7 +14,7 @@ from tenants.access.actor import Actor
 from tenants.access.permissions import PROJECT_PERMISSIONS, ROLES
 from tenants.access.rights import permissions_of
 from tenants.audit import AuditAction, operation, record
-from tenants.clock import now
+from tenants.clock import DatabaseNow, now
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.identity import creators
 from tenants.identity.holders import changing, of_group
@@ -80,6 +80,8 @@ def give(
     refuse_self(actor, affected(columns))
     with changing(actor, affected(columns), Q(id=columns["service_account_id"])) as reason:
         reason.text = "another role was granted"
+        same = Grant.objects.filter(**columns, built_in=built_in, role=own, project_id=project_id)
+        same.filter(expires_at__lte=DatabaseNow()).delete()  # one that expired is no obstacle
         try:
             with transaction.atomic():
                 grant = Grant.objects.create(

@@ -118,6 +118,8 @@ def test_a_grant_ends_by_itself() -> None:
         assert user.id not in set(held.holding("jobs.launch").values_list("user_id", flat=True))
         assert held.rights_of_members()[Membership.objects.get(user=user).id].role == "viewer"
     assert not rights_in(tenant, user).can("jobs.launch")
+    grants.give(actor=owner, holder=Holder(user_id=user.id), role="engineer")
+    assert rights_in(tenant, user).can("jobs.launch")
 
 
 def test_one_reading_of_rights_equals_the_other() -> None:
