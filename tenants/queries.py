@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from tenants.access.actor import Actor
+from tenants.access.actor import Actor, InProject
 from tenants.access.reader import reader
 from tenants.access.rights import NO_RIGHTS, Rights
 from tenants.audit.chain import FIELDS
@@ -165,6 +165,11 @@ def approves_alone() -> bool:
 def projects() -> list[ProjectRow]:
     """Return the tenant's projects by short name."""
     return [ProjectRow(*row) for row in Project.objects.order_by("slug").values_list(*PROJECT)]
+
+
+def projects_for(actor: Actor, permission: str) -> list[ProjectRow]:
+    """Return the projects in which the actor has a permission, by short name."""
+    return [project for project in projects() if actor.can(permission, InProject(project.id))]
 
 
 def find_project(text: str) -> ProjectRow | None:

@@ -104,7 +104,7 @@ class BudgetTerms(forms.Form):
 
 
 class NewBudget(BudgetTerms):
-    """A budget for all, for one project or for work with a tag; at most one each."""
+    """A budget for all, for one project or for work with a tag; at most one each. Without `whole` only for projects."""
 
     scope = forms.ChoiceField(label="Budget of")
     tag = forms.CharField(
@@ -117,13 +117,22 @@ class NewBudget(BudgetTerms):
     field_order = ("scope", "tag", "amount", "at_limit", "alerts")
 
     def __init__(
-        self, data: Any = None, *, projects: Sequence[ProjectRow], known: Sequence[BudgetStatus], **more: Any
+        self,
+        data: Any = None,
+        *,
+        projects: Sequence[ProjectRow],
+        known: Sequence[BudgetStatus],
+        whole: bool = True,
+        **more: Any,
     ) -> None:
         super().__init__(data, **more)
         taken = {status.project_id for status in known if not status.tag}
-        choices = [] if None in taken else [(WHOLE, "The whole organisation")]
+        choices = [(WHOLE, "The whole organisation")] if whole and None not in taken else []
         choices += [(str(project.id), project.name) for project in projects if project.id not in taken]
-        choices.append((TAGGED, "Work with a tag"))
+        if whole:
+            choices.append((TAGGED, "Work with a tag"))
+        else:
+            del self.fields["tag"]
         cast("forms.ChoiceField", self.fields["scope"]).choices = choices
 
     def clean(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from billing.budgets import budgets
 from billing.forms.budgets import BudgetTerms, NewBudget
 from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
 from tenants.errors import ExchequerError, Invalid
-from tenants.queries import projects
+from tenants.queries import projects_for
 from tenants.web.pagination import before, csv_response, paged, wants_csv
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
@@ -46,7 +46,8 @@ def budget_list(request: TenantRequest) -> HttpResponse:
         "budgets": known,
         "at_limit": SHORT,
         "alerts": alerts,
-        "can_manage": request.actor.can("budgets.manage"),
+        "can_manage": request.actor.can_somewhere("budgets.manage"),
+        "manageable": {status.id for status in known if request.actor.can("budgets.manage", status)},
         **links,
     }
     return render(request, "billing/budgets.html", context)
@@ -58,7 +59,8 @@ def budget_create(request: TenantRequest) -> HttpResponse:
     """Set a budget for the organisation or a project."""
     form = NewBudget(
         request.POST or None,
-        projects=projects(),
+        projects=projects_for(request.actor, "budgets.manage"),
+        whole=request.actor.can("budgets.manage"),
         known=queries.budgets(),
         currency=queries.tenant_today().currency,
     )
@@ -80,6 +82,7 @@ def budget_create(request: TenantRequest) -> HttpResponse:
 def budget_change(request: TenantRequest, budget_id: UUID) -> HttpResponse:
     """Change a budget, effective this month."""
     status = queries.budget(budget_id)
+    request.actor.require("budgets.manage", status)
     form = BudgetTerms(request.POST or None, status=status, currency=status.currency)
 
     def change() -> None:

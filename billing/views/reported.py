@@ -46,6 +46,7 @@ def reported(request: TenantRequest) -> HttpResponse:
         "form": SenderLimits(currency=currency, initial=first),
         "decision": Decision(auto_id="decision_%s"),
         "can_decide": request.actor.can("invoices.manage"),
+        "can_limit": request.actor.can("budgets.manage"),
         **links,
     }
     return render(request, "billing/reported.html", context)

@@ -128,7 +128,8 @@ def live_context(request: TenantRequest, detail: queries.JobDetail) -> dict[str,
     points = queries.metrics(detail.id)
     strip: list[ProgressStage] = stages(detail)
     own = detail.submitted_by is not None and detail.submitted_by == actor.id
-    mine = actor.can("jobs.cancel_any", detail) or (own and actor.can("jobs.cancel", detail))
+    answers = own or actor.can("jobs.cancel_any", detail)
+    mine = answers and actor.can("jobs.cancel", detail)
     return {
         "job": detail,
         "offers": offers(detail),
@@ -141,7 +142,7 @@ def live_context(request: TenantRequest, detail: queries.JobDetail) -> dict[str,
         "last_lines": queries.last_log_lines(detail.id, 20) if detail.state == "failed" else [],
         "can_cancel": not detail.final and mine,
         "can_pause": offers(detail) == "live" and mine,
-        "can_resume": detail.state == "paused" and mine and actor.can("jobs.launch", detail),
+        "can_resume": detail.state == "paused" and answers and actor.can("jobs.launch", detail),
         "can_launch": actor.can("jobs.launch", detail),
         "facts": _facts(detail.described),
     }

@@ -111,15 +111,21 @@ class LaunchForm(JobForm):
 
 
 class BatchForm(JobForm):
-    """A batch prediction: which version, over which dataset."""
+    """A batch prediction: which version, over which dataset.
+
+    Without `any_project` the version's own project is not offered: the person may not launch in each.
+    """
 
     version = forms.ChoiceField(label="Model version", help_text="Archived versions are not offered.")
 
-    def __init__(self, *args: Any, versions: Sequence[tuple[str, str]], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, versions: Sequence[tuple[str, str]], any_project: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._offer("version", [("", "Choose a version"), *versions])
-        self._offer("project", [("", "The version's own"), *self.fields["project"].choices])  # type: ignore[attr-defined]
-        self.fields["project"].required = False
+        if any_project:
+            self._offer("project", [("", "The version's own"), *self.fields["project"].choices])  # type: ignore[attr-defined]
+            self.fields["project"].required = False
         self.fields["dataset"].help_text = "It needs the columns that the model was trained on; others are ignored."
         self.fields[
             "max_minutes"

@@ -14,7 +14,6 @@ from models_app.batch import batch
 from models_app.files import downloads
 from models_app.forms.datasets import BatchForm
 from models_app.views.launch_form import NO_DEVICE, Ordering, cloned, launched, quoted, shown
-from tenants import queries as tenancy
 from tenants.ids import uuid7
 from tenants.parsing import uuid_in
 from tenants.web.requests import TenantRequest
@@ -41,7 +40,8 @@ class BatchLaunch(Ordering):
         self.form = BatchForm(
             data,
             initial=dict(initial or {}),
-            projects=[(str(project.id), project.name) for project in tenancy.projects()],
+            projects=self.projects,
+            any_project=self.actor.can("jobs.launch"),
             versions=[(str(version_id), label) for version_id, label in self.versions],
             datasets=[(str(row.version_id), row.label) for row in queries.launchable(self.actor, also=also)],
             devices=[device.name for device in self.devices],

@@ -17,7 +17,6 @@ from models_app.forms.parameters import ParameterForm
 from models_app.recipes.base import Recipe
 from models_app.training.training import TrainKind
 from models_app.views.launch_form import NO_DEVICE, Ordering, cloned, launched, quoted, shown
-from tenants import queries as tenancy
 from tenants.errors import Invalid
 from tenants.ids import uuid7
 from tenants.parsing import uuid_in
@@ -49,7 +48,7 @@ class Launch(Ordering):
         self.form = LaunchForm(
             data,
             initial=started,
-            projects=[(str(project.id), project.name) for project in tenancy.projects()],
+            projects=self.projects,
             recipes=self.recipes,
             datasets=[(str(row.version_id), row.label) for row in self.datasets],
             devices=[device.name for device in self.devices],

@@ -19,6 +19,7 @@ from compute.jobs import jobs, signed_quotes
 from compute.jobs.job_request import TIERS
 from models_app.views.launch_options import Refusal, quote_of, refusal_of
 from models_app.views.launch_options import devices as offered_devices
+from tenants import queries as tenancy
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.parsing import uuid_in
 from tenants.web.idempotency import run_once
@@ -55,6 +56,7 @@ class Ordering(ABC):
         self.actor = request.actor
         self.currency = request.tenant.currency
         self.devices = offered_devices(self.currency, self.meter)
+        self.projects = [(str(project.id), project.name) for project in tenancy.projects_for(self.actor, "jobs.launch")]
 
     @abstractmethod
     def spec(self) -> dict[str, Any]:
