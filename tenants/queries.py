@@ -70,6 +70,7 @@ class ApiKeyRow:
     revoked_at: datetime | None
     last_used_at: datetime | None
     parent_key_id: UUID | None
+    service_account_id: UUID | None
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,9 @@ class ApiKeySerializer(serializers.Serializer[Any]):
     revoked_at = serializers.DateTimeField(read_only=True, allow_null=True)
     last_used_at = serializers.DateTimeField(read_only=True, allow_null=True)
     parent_key_id = serializers.UUIDField(read_only=True, allow_null=True, help_text="The key that made it")
+    service_account_id = serializers.UUIDField(
+        read_only=True, allow_null=True, help_text="The service account that it belongs to; null: a member"
+    )
 
 
 class NewApiKeySerializer(serializers.Serializer[Any]):
@@ -71,6 +74,9 @@ class NewApiKeySerializer(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=120)
     scopes = serializers.ListField(child=serializers.CharField())
     expires_at = Moment(required=False, allow_null=True)
+    service_account_id = serializers.UUIDField(
+        required=False, allow_null=True, help_text="Create it for this service account, with scopes of its rights"
+    )
     key = serializers.CharField(read_only=True, allow_null=True)
 
 
@@ -156,8 +162,9 @@ class ApiKeys(ApiView):
             name=data["name"],
             scopes=data["scopes"],
             expires_at=data.get("expires_at"),
+            service_account_id=data.get("service_account_id"),
         )
-        made = {"expires_at": None, **data, "id": key.id, "key": key.secret}
+        made = {"expires_at": None, "service_account_id": None, **data, "id": key.id, "key": key.secret}
         return Response(NewApiKeySerializer(made).data, status=201)
 
 

@@ -15,6 +15,7 @@ from tenants import clock, queries
 from tenants.access.actor import Actor
 from tenants.access.permissions import ALONE, PERMISSIONS
 from tenants.errors import ExchequerError
+from tenants.grants.queries import service_accounts
 from tenants.identity import api_keys as keys
 from tenants.identity import provenance
 from tenants.views.forms import NewApiKey
@@ -36,7 +37,7 @@ def api_keys(request: TenantRequest) -> HttpResponse:
 def create_key(request: TenantRequest) -> HttpResponse:
     """Create a key and show its secret once; resubmitting the form creates no second key."""
     actor = request.actor
-    form = NewApiKey(request.POST, own=actor.permissions)
+    form = NewApiKey(request.POST, own=actor.permissions, accounts=_accounts())
     if not form.is_valid():
         return _render(request, form=form, status=422)
     made: list[keys.NewKey] = []
@@ -46,7 +47,13 @@ def create_key(request: TenantRequest) -> HttpResponse:
         expires_at = clock.now() + timedelta(days=days) if days else None
         wanted = form.cleaned_data["wanted"]
         made.append(
-            keys.create_api_key(actor=actor, name=form.cleaned_data["name"], scopes=wanted, expires_at=expires_at)
+            keys.create_api_key(
+                actor=actor,
+                name=form.cleaned_data["name"],
+                scopes=wanted,
+                expires_at=expires_at,
+                service_account_id=form.cleaned_data.get("service_account"),
+            )
         )
         return reverse("api-keys-page", args=(request.tenant.slug,))
 
@@ -70,14 +77,21 @@ def revoke_key(request: TenantRequest, key_id: UUID) -> HttpResponse:
     return redirect("api-keys-page", request.tenant.slug)
 
 
+def _accounts() -> list[tuple[str, str]]:
+    """Return the service accounts that a key can be created for."""
+    return [(str(one.id), f"Service account {one.name}") for one in service_accounts() if one.disabled_at is None]
+
+
 def _keys(actor: Actor) -> list[dict[str, Any]]:
     """Return the keys, each with its creating key, the number revoked with it, and whether the actor may revoke it."""
     rows, below = queries.api_keys(), provenance.numbers()
     names = {row.id: row.name for row in rows}
+    accounts = {account.id: account.name for account in service_accounts()}
     return [
         asdict(row)
         | {
             "made_with": names.get(row.parent_key_id, "") if row.parent_key_id else "",
+            "account": accounts.get(row.service_account_id, "") if row.service_account_id else "",
             "below": below.get(row.id, 0),
             "may_revoke": row.revoked_at is None and PERMISSIONS & set(row.scopes) <= actor.permissions,
         }
@@ -89,6 +103,7 @@ def _render(request: TenantRequest, *, form: NewApiKey | None = None, status: in
     actor = request.actor
     context: dict[str, Any] = {"keys": _keys(actor), "now": clock.now(), **given}
     if actor.can("apikeys.manage"):
-        context["form"] = form or NewApiKey(own=actor.permissions)
+        initial = {"service_account": request.GET.get("service_account", "")}
+        context["form"] = form or NewApiKey(own=actor.permissions, accounts=_accounts(), initial=initial)
         context["alone"] = {scope: words for scope, words in ALONE.items() if actor.can(scope)}
     return render(request, "tenants/api_keys.html", context, status=status)

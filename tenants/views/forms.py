@@ -4,7 +4,7 @@ import zoneinfo
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any, ClassVar, cast
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django import forms
 from django.core.validators import MaxValueValidator
@@ -109,6 +109,13 @@ class NewApiKey(forms.Form):
         help_text="Who or what will use it, such as ci-nightly.",
     )
     days = forms.TypedChoiceField(label="Works for", choices=KEY_LIVES, coerce=int, initial=90)
+    service_account = forms.TypedChoiceField(
+        label="Belongs to",
+        required=False,
+        coerce=UUID,
+        empty_value=None,
+        help_text="The key of a service account has only scopes of its roles, and outlives your membership.",
+    )
     presets = forms.MultipleChoiceField(
         label="Presets",
         required=False,
@@ -117,12 +124,24 @@ class NewApiKey(forms.Form):
     )
     scopes = forms.MultipleChoiceField(label="Single scopes", required=False, widget=forms.CheckboxSelectMultiple)
 
-    def __init__(self, data: Any = None, *, own: frozenset[str]) -> None:
-        super().__init__(data, auto_id="key_%s")
+    def __init__(
+        self,
+        data: Any = None,
+        *,
+        own: frozenset[str],
+        accounts: Sequence[tuple[str, str]],
+        initial: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(data, auto_id="key_%s", initial=initial)
+        self._offer("service_account", [("", "You"), *accounts])
+        if not accounts:
+            del self.fields["service_account"]
         self.offered = {preset.key: preset for preset in PRESETS if preset.permissions <= own}
-        presets = [(key, preset.label) for key, preset in self.offered.items()]
-        cast("forms.MultipleChoiceField", self.fields["presets"]).choices = presets
-        cast("forms.MultipleChoiceField", self.fields["scopes"]).choices = [(scope, scope) for scope in sorted(own)]
+        self._offer("presets", [(key, preset.label) for key, preset in self.offered.items()])
+        self._offer("scopes", [(scope, scope) for scope in sorted(own)])
+
+    def _offer(self, name: str, choices: Sequence[tuple[str, str]]) -> None:
+        cast("forms.ChoiceField", self.fields[name]).choices = list(choices)
 
     def clean(self) -> dict[str, Any]:
         """Combine presets and single scopes into `cleaned_data["wanted"]`."""
