@@ -43,6 +43,7 @@ STATES = {
     "open": ("wait", "Open"),
     "accepted": ("good", "Accepted"),
     "revoked": ("idle", "Revoked"),
+    "disabled": ("idle", "Disabled"),
     "busy": ("busy", "In use"),
     "unread": ("busy", "Unread"),
 }

@@ -19,6 +19,7 @@ class TenantsConfig(AppConfig):
         navigation.register(
             ORGANISATION,
             NavigationEntry("Members", "users", "members", "members.view", order=10),
+            NavigationEntry("Access", "lock", "access", "members.view", order=15),
             NavigationEntry("Projects", "stack-2", "projects", "projects.view", order=20),
             NavigationEntry("Quotas", "gauge", "quotas", "quotas.view", "q", order=30),
             NavigationEntry("API keys", "key", "api-keys-page", "apikeys.view", order=40),

@@ -120,16 +120,17 @@ def withdraw(*, actor: Actor, grant_id: UUID) -> None:
     record(GRANT_WITHDRAWN, actor=actor, target=target, changes={"grant": [facts, None]})
 
 
+def beyond(actor: Actor, permissions: frozenset[str], project_id: UUID | None) -> frozenset[str]:
+    """Return which of these permissions, those of a project there, the actor lacks."""
+    if project_id is None:
+        return permissions - actor.permissions
+    return (permissions & PROJECT_PERMISSIONS) - actor.permissions - actor.in_projects.get(project_id, frozenset())
+
+
 def check_within(actor: Actor, permissions: frozenset[str], project_id: UUID | None) -> None:
     """Raise unless the actor has all of these permissions, those of a project there."""
-    if project_id is None:
-        beyond = permissions - actor.permissions
-    else:
-        beyond = (
-            (permissions & PROJECT_PERMISSIONS) - actor.permissions - actor.in_projects.get(project_id, frozenset())
-        )
-    if beyond:
-        words = ", ".join(sorted(beyond))
+    if lacking := beyond(actor, permissions, project_id):
+        words = ", ".join(sorted(lacking))
         raise PermissionDenied(f"You cannot grant or withdraw permissions you do not have: {words}.")
 
 

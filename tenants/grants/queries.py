@@ -90,12 +90,24 @@ class AccessRow:
     granted_by: str
     permissions: tuple[str, ...]
     expires_at: datetime | None
+    grant: GrantRow
 
     @property
     def because(self) -> str:
         """Return the reason in words: "member of the group Research, granted by olga@example.org"."""
         by = f" by {self.granted_by}" if self.granted_by else ""
         return f"member of the group {self.group}, granted{by}" if self.group else f"granted{by}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HolderAccess:
+    """A person, by address and name, or a service account, with every reason why they may do something."""
+
+    id: UUID
+    holder: str
+    name: str
+    kind: str
+    reasons: tuple[AccessRow, ...]
 
 
 def roles() -> list[RoleRow]:
@@ -135,28 +147,53 @@ def grants(holder: Q | None = None) -> list[GrantRow]:
     return sorted(found, key=lambda row: (order.index(row.kind), row.holder.lower(), row.project, row.role))
 
 
-def access() -> Iterator[AccessRow]:
-    """Yield who may do what and why: for each person and service account each grant that gives it, three statements."""
-    by_group: dict[UUID, list[GrantRow]] = {}
-    own: dict[UUID | None, list[GrantRow]] = {}
-    permissions = {row.name: frozenset(row.permissions) for row in roles()}
-    for row in grants():
-        if row.group_id is not None:
-            by_group.setdefault(row.group_id, []).append(row)
-        else:
-            own.setdefault(row.user_id or row.service_account_id, []).append(row)
+def holders() -> Iterator[HolderAccess]:
+    """Yield the people, then the service accounts that are not disabled, each with all grants; in five statements."""
+    by_group, own = _by_holder(grants())
+    permissions = _permissions_by_role()
     places: dict[UUID, list[UUID]] = {}
-    for user_id, group in GroupMember.objects.values_list("membership__user_id", "group_id"):
+    for user_id, group in GroupMember.objects.order_by("group__name").values_list("membership__user_id", "group_id"):
         places.setdefault(user_id, []).append(group)
-    people = Membership.objects.order_by("user__email").values_list("user_id", "user__email")
-    for user_id, email in people:
-        reasons = [
-            *own.get(user_id, []),
-            *(row for group in places.get(user_id, []) for row in by_group.get(group, [])),
-        ]
-        yield from (_access(email, "person", row, permissions[row.role]) for row in reasons)
+    people = Membership.objects.order_by("user__email").values_list("user_id", "user__email", "user__name")
+    for user_id, email, name in people:
+        of_groups = (row for group in places.get(user_id, []) for row in by_group.get(group, []))
+        rows = [*own.get(user_id, []), *of_groups]
+        reasons = tuple(_access(email, "person", row, permissions[row.role]) for row in rows)
+        yield HolderAccess(id=user_id, holder=email, name=name, kind="person", reasons=reasons)
     for row_id, name in ServiceAccount.objects.filter(disabled_at=None).order_by("name").values_list("id", "name"):
-        yield from (_access(name, "service account", row, permissions[row.role]) for row in own.get(row_id, []))
+        kind = "service account"
+        reasons = tuple(_access(name, kind, row, permissions[row.role]) for row in own.get(row_id, []))
+        yield HolderAccess(id=row_id, holder=name, name="", kind=kind, reasons=reasons)
+
+
+def access() -> Iterator[AccessRow]:
+    """Yield who may do what and why: for each person and service account each grant that gives it."""
+    for holder in holders():
+        yield from holder.reasons
+
+
+def access_of(user_id: UUID) -> list[AccessRow]:
+    """Return why one person may do something."""
+    groups_of = GroupMember.objects.filter(membership__user_id=user_id).values("group_id")
+    rows = grants(Q(membership__user_id=user_id) | Q(group__in=groups_of))
+    permissions = _permissions_by_role()
+    return [_access(row.holder, "person", row, permissions[row.role]) for row in rows]
+
+
+def _by_holder(rows: list[GrantRow]) -> tuple[dict[UUID, list[GrantRow]], dict[UUID, list[GrantRow]]]:
+    """Return the grants of groups, and those of people and service accounts."""
+    of_groups: dict[UUID, list[GrantRow]] = {}
+    own: dict[UUID, list[GrantRow]] = {}
+    for row in rows:
+        if row.group_id is not None:
+            of_groups.setdefault(row.group_id, []).append(row)
+        elif holder := row.user_id or row.service_account_id:
+            own.setdefault(holder, []).append(row)
+    return of_groups, own
+
+
+def _permissions_by_role() -> dict[str, frozenset[str]]:
+    return {row.name: frozenset(row.permissions) for row in roles()}
 
 
 def _access(holder: str, kind: str, row: GrantRow, allowed: frozenset[str]) -> AccessRow:
@@ -170,6 +207,7 @@ def _access(holder: str, kind: str, row: GrantRow, allowed: frozenset[str]) -> A
         granted_by=row.created_by,
         permissions=tuple(sorted(given)),
         expires_at=row.expires_at,
+        grant=row,
     )
 
 

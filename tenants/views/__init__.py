@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, path
 
+from tenants.views import access
 from tenants.views.accept_invitation import join
 from tenants.views.api_keys import api_keys, create_key, revoke_key
 from tenants.views.audit import audit_log, audit_verified
@@ -47,6 +48,7 @@ urlpatterns: list[URLPattern] = [
     path("members/<uuid:user_id>/role/", member_role, name="member-role"),
     path("members/<uuid:user_id>/remove/", member_remove, name="member-remove"),
     path("members/invitations/<uuid:invitation_id>/revoke/", invitation_revoke, name="invitation-revoke"),
+    *access.urlpatterns,
     path("projects/", projects, name="projects"),
     path("projects/new/", create_project, name="project-create"),
     path("quotas/", quotas_page, name="quotas"),

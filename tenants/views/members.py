@@ -11,6 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 from tenants import queries
 from tenants.access.actor import Actor
 from tenants.access.permissions import ROLE_WORDS, ROLES, may_assign
+from tenants.access.wording import allowed_words
 from tenants.errors import ExchequerError, Invalid
 from tenants.identity import invitation_queries, invitations
 from tenants.identity import members as people
@@ -114,8 +115,14 @@ def _asked(request: TenantRequest, known: list[queries.MemberRow], roles: list[s
         or not people.may_change(request.actor, member.rights)
     ):
         return None
-    was_words = ROLE_WORDS.get(member.role, "their roles and grants in the whole organisation")
-    return {"member": member, "role": role, "was_words": was_words, "words": ROLE_WORDS[role]}
+    return {
+        "member": member,
+        "role": role,
+        "words": ROLE_WORDS[role],
+        "was": member.role[:1].upper() + member.role[1:] if member.rights.roles else "None",
+        "was_words": ROLE_WORDS.get(member.role) or allowed_words(member.rights.everywhere),
+        "several": bool(member.rights.in_projects) or member.role not in ROLES,
+    }
 
 
 def _member(request: TenantRequest, name: str, known: list[queries.MemberRow]) -> Any:

@@ -7,7 +7,9 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
 from tenants import operations
+from tenants.access.wording import allowed_words
 from tenants.errors import ExchequerError
+from tenants.grants.queries import access_of
 from tenants.identity import sessions
 from tenants.views.forms import Organisation, Preferences
 from tenants.web.form_posts import explain, redirect_get_to
@@ -61,7 +63,11 @@ def _render(request: TenantRequest, *, status: int = 200, **given: Any) -> HttpR
     tenant = request.tenant
     form = given.pop("form", None) or Preferences(instance=request.user)
     own = sessions.sessions_of(request.user.pk, cookie=request.session.session_key)
-    context: dict[str, Any] = {"form": form, "sessions": own, **given}
+    rights = [
+        {"row": row, "words": allowed_words(row.permissions), "number": len(row.permissions)}
+        for row in access_of(request.user.id)
+    ]
+    context: dict[str, Any] = {"form": form, "sessions": own, "rights": rights, **given}
     if actor.can("tenant.manage"):
         known = {"name": tenant.name, "timezone": tenant.timezone, "self_approval": tenant.self_approval}
         context.setdefault("organisation", Organisation(initial=known, auto_id="org_%s"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from compute.models import Job, JobLog, JobMetric
 from models_app.models import Dataset, DatasetVersion, Model
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Project, User
+from tenants.models import Group, Project, Role, ServiceAccount, User
 from tests.browser.world import OWNER, World
 
 PAYLOADS = (
@@ -24,7 +24,9 @@ PAYLOADS = (
 )
 
 
-RECOGNISED = frozenset({"breast-cancer", "cancer", "cancer-final", "Research"})
+RECOGNISED = frozenset(
+    {"breast-cancer", "cancer", "cancer-final", "Research", "Launcher", "Vision lab", "nightly-scoring"}
+)
 """Names by which `PAGES` tells that a page is complete; a payload follows them."""
 
 
@@ -46,6 +48,9 @@ def poison(world: World) -> None:
             )
         for number, project in enumerate(Project.objects.order_by("id")):
             Project.objects.filter(id=project.id).update(name=hostile(project.name, number + 1))
+        for model in (Role, Group, ServiceAccount):
+            for number, row in enumerate(model.objects.order_by("id")):
+                model.objects.filter(id=row.id).update(name=hostile(row.name, number)[:60])
         for number, dataset in enumerate(Dataset.objects.order_by("id")):
             Dataset.objects.filter(id=dataset.id).update(
                 name=hostile(dataset.name, number), created_by_label=PAYLOADS[3]

@@ -1,4 +1,4 @@
-"""Owners and operators in a browser: invite, remove, change limits, cordon, notifications."""
+"""Owners and operators in a browser: invite, remove, grant, change limits, cordon, notifications."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Invitation, User
 from tests.browser.actions import log_in
 from tests.browser.chromium import watch
-from tests.browser.world import OWNER, VIEWER, World
+from tests.browser.world import ENGINEER, OWNER, VIEWER, World
+
+BANNER = ".x-banner[role=status]:visible"
 
 LIGHT_BY_DAY = ("light", pytest.param("dark", marks=pytest.mark.nightly))
 """The steps do not depend on the theme; test_pages.py looks at pages and dialogs in both by day."""
@@ -104,6 +106,95 @@ def test_a_member_is_removed_only_after_confirmation(page: Page, world: World, t
         page.get_by_role("link", name=f"Remove {VIEWER}").click()
         asked.get_by_role("button", name="Remove").click()
         expect(page.locator("main table")).not_to_contain_text(VIEWER)
+    assert not watched.complaints
+
+
+@pytest.mark.parametrize("theme", LIGHT_BY_DAY)
+def test_a_role_is_granted_to_a_group_in_one_project_and_launches_only_there(
+    page: Page, world: World, theme: str
+) -> None:
+    User.objects.filter(email__in=(OWNER, VIEWER)).update(theme=theme)
+    log_in(page, OWNER)
+    with watch(page) as watched:
+        page.get_by_role("navigation", name="Main").get_by_role("link", name="Access").click()
+        page.get_by_role("link", name="Roles", exact=True).click()
+        page.get_by_role("link", name="Create a role").click()
+        page.get_by_label("Name", exact=True).fill("Trainee")
+        page.get_by_role("button", name="Create role").click()
+        expect(page.locator(".x-field-error").first).to_have_text("Choose at least one permission.")
+        assert not watched.axe()
+        expect(page.get_by_label("Name", exact=True)).to_have_value("Trainee")
+        for words in ("Launch jobs", "Pause and cancel own jobs", "Read jobs"):
+            page.get_by_label(words, exact=True).check()
+        page.get_by_role("button", name="Create role").click()
+        expect(page.get_by_role("row", name="Trainee")).to_be_visible()
+
+        page.get_by_role("link", name="Groups", exact=True).click()
+        page.get_by_label("Name", exact=True).fill("Interns")
+        page.get_by_role("button", name="Create group").click()
+        expect(page.get_by_role("heading", level=1, name="Interns")).to_be_visible()
+        page.get_by_label("Person", exact=True).select_option(label=VIEWER)
+        page.get_by_role("button", name="Add to the group").click()
+        expect(page.get_by_role("button", name=f"Remove {VIEWER}")).to_be_visible()
+        assert not watched.axe()
+
+        page.get_by_role("link", name="Give the group a role").click()
+        expect(page.get_by_label("Person, group or service account").locator("option:checked")).to_have_text("Interns")
+        page.locator("#grant_role").select_option(label="Trainee")
+        page.get_by_label("Where", exact=True).select_option(label="Research")
+        page.get_by_role("button", name="Give", exact=True).click()
+        expect(page.locator(BANNER)).to_contain_text("Interns has the role Trainee in Research")
+        page.get_by_label("Who may", exact=True).select_option(label="launch jobs")
+        expect(page.get_by_role("row", name=VIEWER)).to_contain_text("Member of Interns")
+        assert not watched.axe()
+
+        page.context.clear_cookies()
+        log_in(page, VIEWER)
+        page.get_by_role("link", name="New job").first.click()
+        expect(page.get_by_label("Project", exact=True).locator("option")).to_have_text(["Research"])
+        assert not watched.axe()
+        page.goto(f"/t/vision/jobs/{world.ids['queued']}/")
+        expect(page.get_by_role("link", name="Clone")).to_have_count(0)
+        page.goto("/t/vision/settings/")
+        expect(page.get_by_role("region", name="Table: Your rights")).to_contain_text("Member of the group Interns")
+        assert not watched.axe()
+    assert not watched.complaints
+
+
+@pytest.mark.parametrize("theme", LIGHT_BY_DAY)
+def test_what_is_lost_is_shown_before_a_grant_a_person_or_an_account_goes(page: Page, world: World, theme: str) -> None:
+    User.objects.filter(email=OWNER).update(theme=theme)
+    log_in(page, OWNER)
+    with watch(page) as watched:
+        page.goto(f"/t/vision/access/groups/{world.ids['group']}/")
+        page.get_by_role("button", name=f"Remove {ENGINEER}").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text(f"{ENGINEER} loses in Research: Manage budgets.")
+        assert not watched.axe()
+        dialog.get_by_role("button", name="Keep").click()
+        page.get_by_role("link", name="Withdraw a grant").click()
+        page.get_by_role("link", name="Withdraw finance").click()
+        asked = page.get_by_role("region", name="Withdraw a grant of Vision lab?")
+        expect(asked).to_contain_text(f"{ENGINEER} loses in Research: Manage budgets.")
+        assert not watched.axe()
+        asked.get_by_role("button", name="Withdraw").click()
+        expect(page.locator(BANNER)).to_contain_text("Vision lab no longer has the role finance in Research.")
+
+        page.goto(f"/t/vision/access/roles/{world.ids['role']}/")
+        page.get_by_label("Launch jobs", exact=True).uncheck()
+        page.get_by_role("button", name="Save").click()
+        asked = page.get_by_role("region", name="Change the role for all who hold it?")
+        expect(asked).to_contain_text("nightly-scoring")
+        assert not watched.axe()
+        asked.get_by_role("button", name="Confirm").click()
+        expect(page.locator(BANNER)).to_contain_text("Role Launcher saved")
+
+        page.goto("/t/vision/access/service-accounts/")
+        page.get_by_role("button", name="Disable nightly-scoring").click()
+        expect(page.get_by_role("dialog")).to_contain_text("Its keys are revoked: scoring.")
+        assert not watched.axe()
+        page.get_by_role("dialog").get_by_role("button", name="Disable").click()
+        expect(page.locator("main table")).to_contain_text("Disabled")
     assert not watched.complaints
 
 

@@ -137,6 +137,7 @@ def test_a_viewer_sees_no_button_and_no_entry_that_the_role_may_not_use(page: Pa
                 "Spend",
                 "Budgets",
                 "Members",
+                "Access",
                 "Projects",
                 "Quotas",
                 "Settings",

@@ -41,6 +41,8 @@ from models_app.runner_protocol import Context, Reporter
 from models_app.tables.reader import ingest
 from tenants import operations, quotas
 from tenants.access.actor import Actor
+from tenants.grants import grants as rights
+from tenants.grants import groups, roles, service_accounts
 from tenants.identity import api_keys, invitations, members
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant, User
@@ -139,6 +141,7 @@ class Builder:
             world.ids["model"] = Job.objects.get(id=world.ids["succeeded"]).result["model"]
             world.ids["invoice"] = draft_invoice().id
         self.ask(vision, world.ids["version"])
+        world.ids |= self.give(owner, research.id)
         world.ids |= {
             "batch": scored.id,
             "failed": failed.id,
@@ -150,6 +153,17 @@ class Builder:
         self.beat_node()
         self.run_the_platform(vision)
         return world
+
+    def give(self, owner: Actor, research: uuid.UUID) -> dict[str, uuid.UUID]:
+        """Make a role, a group with the engineer that manages a project's budgets, and a service account with a key."""
+        role = roles.create_role(actor=owner, name="Launcher", permissions=["jobs.launch", "jobs.view"])
+        group = groups.create_group(actor=owner, name="Vision lab")
+        groups.add_member(actor=owner, group_id=group.id, user_id=User.objects.get(email=ENGINEER).id)
+        grant = rights.give(actor=owner, holder=rights.Holder(group_id=group.id), role="finance", project_id=research)
+        account = service_accounts.create_service_account(actor=owner, name="nightly-scoring")
+        rights.give(actor=owner, holder=rights.Holder(service_account_id=account.id), role=role.id)
+        api_keys.create_api_key(actor=owner, name="scoring", scopes=["jobs.view"], service_account_id=account.id)
+        return {"role": role.id, "group": group.id, "grant": grant.id}
 
     def run_the_platform(self, vision: Tenant) -> None:
         """Make the owner an operator who cordons the silent host's device; notify the members of something."""
