@@ -15,8 +15,6 @@ from tenants.web.error_pages import log_in_url
 from tenants.web.form_posts import explain
 from tenants.web.navigation import home_url
 
-BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
-
 
 @never_cache
 @sensitive_post_parameters("password")
@@ -47,7 +45,7 @@ def _accept(request: HttpRequest, token: str, offer: invitations.InvitationDetai
             explain(form, refused)
         return _render(request, offer, form, refused=refused.message, status=refused.status)
     if user is None:
-        login(request, person, backend=BACKEND)
+        login(request, person)
         known_devices.remember(request, person)
     return redirect(home_url(offer.slug))
 

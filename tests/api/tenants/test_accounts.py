@@ -120,6 +120,15 @@ def test_the_link_of_an_invitation_is_the_same_with_an_account_and_without() -> 
     assert (taken.status_code, "Log in with it" in text_of(taken)) == (409, True)
 
 
+def test_someone_new_who_joins_is_logged_in() -> None:
+    actor = factories.actor_for(factories.make_tenant())
+    made = invitations.invite(actor=actor, email="none@other.example", role="viewer")
+    form = {"name": "N", "password": "a long walk at night"}
+    answer = Client().post(f"/accounts/invitation/{invitations.token_of(made.id)}/", form, follow=True)
+    assert [status for _, status in answer.redirect_chain] == [302]
+    assert "Overview" in text_of(answer)
+
+
 def test_an_invitation_does_not_take_over_an_existing_account() -> None:
     client, _ = key_client()
     body = {"email": "nora@example.org", "role": "viewer"}
