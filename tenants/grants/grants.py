@@ -80,8 +80,8 @@ def give(
     refuse_self(actor, affected(columns))
     with changing(actor, affected(columns), Q(id=columns["service_account_id"])) as reason:
         reason.text = "another role was granted"
-        same = Grant.objects.filter(**columns, built_in=built_in, role=own, project_id=project_id)
-        same.filter(expires_at__lte=DatabaseNow()).delete()  # one that expired is no obstacle
+        same = Q(**columns, built_in=built_in, role=own, project_id=project_id)
+        Grant.objects.filter(same, expires_at__lte=DatabaseNow()).delete()  # one that expired is no obstacle
         try:
             with transaction.atomic():
                 grant = Grant.objects.create(

@@ -10,7 +10,7 @@ import hashlib
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from allauth.account.auth_backends import AuthenticationBackend
@@ -54,7 +54,7 @@ class SessionStore(DatabaseStore):
 
     def create_model_instance(self, data: dict[str, Any]) -> Session:
         """Return the row of this session, with its person and tenant beside the signed data."""
-        row: Session = super().create_model_instance(data)
+        row = cast(Session, super().create_model_instance(data))
         origin = data.get(ORIGIN) or {}
         row.user_id, row.tenant_slug = data.get(SESSION_KEY), data.get(TENANT) or ""
         row.ip, row.user_agent = origin.get("ip", "")[:45], origin.get("user_agent", "")[:254]

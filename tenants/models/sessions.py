@@ -1,7 +1,7 @@
 """The table of sessions: whose they are and which tenant they are in, so that one statement can enter by them."""
 
 from importlib import import_module
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.contrib.sessions.base_session import AbstractBaseSession, BaseSessionManager
@@ -25,7 +25,7 @@ class Session(AbstractBaseSession):
     user_agent = models.CharField(max_length=254, blank=True)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
-    objects = BaseSessionManager()
+    objects: ClassVar[BaseSessionManager[Self]] = BaseSessionManager()
 
     class Meta(AbstractBaseSession.Meta):
         indexes = [models.Index(fields=["user_id"], name="session_user")]

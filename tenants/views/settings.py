@@ -1,6 +1,7 @@
 """Settings: one person's preferences, and the organisation's."""
 
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -62,10 +63,11 @@ def _render(request: TenantRequest, *, status: int = 200, **given: Any) -> HttpR
     actor = request.actor
     tenant = request.tenant
     form = given.pop("form", None) or Preferences(instance=request.user)
-    own = sessions.sessions_of(request.user.pk, cookie=request.session.session_key)
+    person = cast(UUID, request.user.pk)
+    own = sessions.sessions_of(person, cookie=request.session.session_key)
     rights = [
         {"row": row, "words": allowed_words(row.permissions), "number": len(row.permissions)}
-        for row in access_of(request.user.id)
+        for row in access_of(person)
     ]
     context: dict[str, Any] = {"form": form, "sessions": own, "rights": rights, **given}
     if actor.can("tenant.manage"):

@@ -111,8 +111,9 @@ class TenantMiddleware:
         try:
             door = self.entering_by_path(request, kwargs.pop("tenant")) if by_path else self.entering_api(request)
             with door as entered:
-                inside = entered is not None and not own_transaction(view, request)
-                response = run(view, entered, args, kwargs) if inside else None
+                response = None
+                if entered is not None and not own_transaction(view, request):
+                    response = run(view, entered, args, kwargs)
             if entered is None:
                 return log_in_first(request) if by_path else None
             authentication.note_use(entered.actor)
