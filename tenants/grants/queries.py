@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db.models import Count, Q
 
 from tenants.access.permissions import PROJECT_PERMISSIONS, ROLE_PERMISSIONS, ROLE_WORDS
+from tenants.access.rights import permissions_of
 from tenants.clock import DatabaseNow
 from tenants.models import ApiKey, Grant, Group, GroupMember, Membership, Role, ServiceAccount
 from tenants.rights.held import LIVE
@@ -53,7 +54,8 @@ class ServiceAccountRow:
 class GrantRow:
     """A grant. Of `user_id`, `group_id` and `service_account_id` one is set; `holder` is its name.
 
-    `role_id` is empty for a built-in role, `project` for the whole tenant.
+    `role_id` is empty for a built-in role, `project` for the whole tenant. `permissions` are those of the role, in a project
+    those that can be limited to one.
     """
 
     id: UUID
@@ -63,6 +65,7 @@ class GrantRow:
     holder: str
     role: str
     role_id: UUID | None
+    permissions: frozenset[str]
     project_id: UUID | None
     project: str
     created_by: str
@@ -148,9 +151,8 @@ def grants(holder: Q | None = None) -> list[GrantRow]:
 
 
 def holders() -> Iterator[HolderAccess]:
-    """Yield the people, then the service accounts that are not disabled, each with all grants; in five statements."""
+    """Yield the people, then the service accounts that are not disabled, each with all grants; in four statements."""
     by_group, own = _by_holder(grants())
-    permissions = _permissions_by_role()
     places: dict[UUID, list[UUID]] = {}
     for user_id, group in GroupMember.objects.order_by("group__name").values_list("membership__user_id", "group_id"):
         places.setdefault(user_id, []).append(group)
@@ -158,11 +160,11 @@ def holders() -> Iterator[HolderAccess]:
     for user_id, email, name in people:
         of_groups = (row for group in places.get(user_id, []) for row in by_group.get(group, []))
         rows = [*own.get(user_id, []), *of_groups]
-        reasons = tuple(_access(email, "person", row, permissions[row.role]) for row in rows)
+        reasons = tuple(_access(email, "person", row) for row in rows)
         yield HolderAccess(id=user_id, holder=email, name=name, kind="person", reasons=reasons)
     for row_id, name in ServiceAccount.objects.filter(disabled_at=None).order_by("name").values_list("id", "name"):
         kind = "service account"
-        reasons = tuple(_access(name, kind, row, permissions[row.role]) for row in own.get(row_id, []))
+        reasons = tuple(_access(name, kind, row) for row in own.get(row_id, []))
         yield HolderAccess(id=row_id, holder=name, name="", kind=kind, reasons=reasons)
 
 
@@ -176,8 +178,7 @@ def access_of(user_id: UUID) -> list[AccessRow]:
     """Return why one person may do something."""
     groups_of = GroupMember.objects.filter(membership__user_id=user_id).values("group_id")
     rows = grants(Q(membership__user_id=user_id) | Q(group__in=groups_of))
-    permissions = _permissions_by_role()
-    return [_access(row.holder, "person", row, permissions[row.role]) for row in rows]
+    return [_access(row.holder, "person", row) for row in rows]
 
 
 def _by_holder(rows: list[GrantRow]) -> tuple[dict[UUID, list[GrantRow]], dict[UUID, list[GrantRow]]]:
@@ -192,12 +193,7 @@ def _by_holder(rows: list[GrantRow]) -> tuple[dict[UUID, list[GrantRow]], dict[U
     return of_groups, own
 
 
-def _permissions_by_role() -> dict[str, frozenset[str]]:
-    return {row.name: frozenset(row.permissions) for row in roles()}
-
-
-def _access(holder: str, kind: str, row: GrantRow, allowed: frozenset[str]) -> AccessRow:
-    given = allowed if row.project_id is None else allowed & PROJECT_PERMISSIONS
+def _access(holder: str, kind: str, row: GrantRow) -> AccessRow:
     return AccessRow(
         holder=holder,
         kind=kind,
@@ -205,13 +201,14 @@ def _access(holder: str, kind: str, row: GrantRow, allowed: frozenset[str]) -> A
         project=row.project,
         group=row.holder if row.group_id else "",
         granted_by=row.created_by,
-        permissions=tuple(sorted(given)),
+        permissions=tuple(sorted(row.permissions)),
         expires_at=row.expires_at,
         grant=row,
     )
 
 
 def _row(row: Grant) -> GrantRow:
+    allowed = permissions_of(row.built_in, row.role.permissions if row.role else None)
     holder = row.membership.user.email if row.membership else (row.group or row.service_account)
     return GrantRow(
         id=row.id,
@@ -221,6 +218,7 @@ def _row(row: Grant) -> GrantRow:
         holder=str(holder),
         role=row.built_in or str(row.role),
         role_id=row.role_id,
+        permissions=allowed if row.project_id is None else allowed & PROJECT_PERMISSIONS,
         project_id=row.project_id,
         project=row.project.name if row.project else "",
         created_by=row.created_by,

@@ -11,7 +11,6 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from tenants import queries as tenancy
-from tenants.access.permissions import PROJECT_PERMISSIONS
 from tenants.access.wording import allowed_words
 from tenants.errors import ExchequerError, NotFound
 from tenants.grants import groups as operations
@@ -114,9 +113,8 @@ def _grants_by_group() -> dict[UUID, list[GrantRow]]:
     return by_group
 
 
-def _shown(row: GrantRow, permissions: frozenset[str]) -> dict[str, Any]:
-    given = permissions if row.project_id is None else permissions & PROJECT_PERMISSIONS
-    return {"row": row, "words": allowed_words(given), "number": len(given)}
+def _shown(row: GrantRow) -> dict[str, Any]:
+    return {"row": row, "words": allowed_words(row.permissions), "number": len(row.permissions)}
 
 
 def _list(request: TenantRequest, *, form: NewGroup | None = None, status: int = 200) -> HttpResponse:
@@ -133,15 +131,14 @@ def _list(request: TenantRequest, *, form: NewGroup | None = None, status: int =
 def _one(request: TenantRequest, found: GroupRow, *, form: JoinGroup | None = None, status: int = 200) -> HttpResponse:
     actor = request.actor
     held = _grants_by_group().get(found.id, [])
-    permissions = {role.name: frozenset(role.permissions) for role in queries.roles()}
-    within = not any(beyond(actor, permissions[row.role], row.project_id) for row in held)
+    within = not any(beyond(actor, row.permissions, row.project_id) for row in held)
     lost = {one.id: one for one in losses(queries.holders(), lambda row: row.grant.group_id == found.id)}
     may_change = actor.can("members.manage") and within
     people = _addable(request, found) if may_change else []
     context: dict[str, Any] = {
         "group": found,
         "people": [{**one, "loss": lost.get(one["user_id"])} for one in found.members],
-        "grants": [_shown(row, permissions[row.role]) for row in held],
+        "grants": [_shown(row) for row in held],
         "can_manage": actor.can("members.manage"),
         "may_change": may_change,
         "within": within,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -39,15 +38,13 @@ def own_groups(actor: Actor) -> frozenset[UUID]:
     return frozenset(group.id for group in queries.groups() if includes(group, actor))
 
 
-def may_withdraw(
-    actor: Actor, row: GrantRow, permissions: Sequence[str] | frozenset[str], own: frozenset[UUID]
-) -> bool:
-    """Return whether the actor may withdraw a grant of a role with these permissions; `own` are the actor's groups."""
+def may_withdraw(actor: Actor, row: GrantRow, own: frozenset[UUID]) -> bool:
+    """Return whether the actor may withdraw a grant; `own` are the actor's groups."""
     return (
         actor.can("members.manage")
         and row.user_id != actor.id
         and row.group_id not in own
-        and not beyond(actor, frozenset(permissions), row.project_id)
+        and not beyond(actor, row.permissions, row.project_id)
     )
 
 

@@ -104,13 +104,12 @@ def _lines(request: TenantRequest, form: AccessFilter) -> Iterator[Line]:
     """Yield a line for each grant that fits the filter, and one for each holder without grants if it fits."""
     actor = request.actor
     own = own_groups(actor) if actor.can("members.manage") else frozenset()
-    of_roles = {role.name: role.permissions for role in queries.roles()}
     only_holders = set(form.chosen()) <= {"holder"}
     for holder in queries.holders():
         named = form.names_holder(holder.holder, holder.name)
         for row in holder.reasons:
             if form.fits(row) and (named or form.names_holder(row.group)):
-                given = may_withdraw(actor, row.grant, of_roles[row.role], own)
+                given = may_withdraw(actor, row.grant, own)
                 yield Line(holder=holder, row=row, may_withdraw=given)
         if not holder.reasons and only_holders and named:
             yield Line(holder=holder)

@@ -70,7 +70,6 @@ def _live_keys() -> dict[UUID, list[str]]:
 def _render(request: TenantRequest, *, form: NewServiceAccount | None = None, status: int = 200) -> HttpResponse:
     actor = request.actor
     manage = actor.can("apikeys.manage")
-    permissions = {role.name: frozenset(role.permissions) for role in queries.roles()}
     keys = _live_keys()
     held: dict[UUID, list[GrantRow]] = {}
     for row in queries.grants():
@@ -79,7 +78,7 @@ def _render(request: TenantRequest, *, form: NewServiceAccount | None = None, st
     lines = []
     for account in queries.service_accounts():
         own = held.get(account.id, [])
-        within = not any(beyond(actor, permissions[row.role], row.project_id) for row in own)
+        within = not any(beyond(actor, row.permissions, row.project_id) for row in own)
         may = manage and account.disabled_at is None
         lines.append(
             {
