@@ -59,7 +59,7 @@ def test_one_statement_finds_out_who_asks_and_enters() -> None:
     person = client.get("/api/v1/me/").json()["actor"]["id"]
     grants.give(actor=owner, holder=grants.Holder(group_id=group.id), role="engineer")
     groups.add_member(actor=owner, group_id=group.id, user_id=UUID(person))
-    client.get(f"/t/{tenant.slug}/")  # the session is in this tenant from now on, and says so
+    client.get(f"/t/{tenant.slug}/")  # the session says that it is in this tenant
     for asked in (client, Client(headers=bearer(factories.make_api_key(tenant, ["jobs.view"])))):
         asked.get("/api/v1/me/")  # the use of a key is noted once a minute
         found = statements(asked, "/api/v1/me/")

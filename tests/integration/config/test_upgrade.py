@@ -172,7 +172,7 @@ def lay(source: psycopg.Connection, old: psycopg.Connection, before: Before) -> 
     """Copy what the older schema has columns for, then let one person leave, and a former member return."""
     here, there = columns(source), columns(old)
     old.execute("SET session_replication_role = replica")
-    old.execute("ALTER TABLE tenants_membership ALTER role SET DEFAULT ''")
+    old.execute("ALTER TABLE tenants_membership ALTER role SET DEFAULT 'viewer'")
     for table in sorted(set(here) & set(there)):
         said = ", ".join(sorted(here[table] & there[table]))
         old.execute(f"DELETE FROM {table}")
