@@ -28,6 +28,22 @@ SESSION_ENDED = AuditAction("tenants.session.ended")
 #: In the session's data: the tenant whose pages were opened last.
 TENANT = "tenant"
 ORIGIN = "origin"
+#: How a user agent names a browser and a system, the particular before what others imitate.
+BROWSERS = (
+    ("Edg/", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)
 
 _loaded: ContextVar[User | None] = ContextVar("loaded_user", default=None)
 
@@ -42,6 +58,14 @@ class SessionRow:
     ip: str
     user_agent: str
     current: bool
+
+    @property
+    def browser(self) -> str:
+        """Return the browser and its system as people call them, as far as the user agent says."""
+        browser, system = (
+            next((words for mark, words in known if mark in self.user_agent), "") for known in (BROWSERS, SYSTEMS)
+        )
+        return f"{browser} on {system}" if browser and system else browser or system or self.user_agent or "Unknown"
 
 
 class SessionStore(DatabaseStore):

@@ -45,6 +45,23 @@ def test_sessions_are_listed_with_their_log_in_and_without_their_cookie() -> Non
     assert rows(work)[0]["created_at"] == found[0]["created_at"], "the time of the log-in stays"
 
 
+@pytest.mark.parametrize(
+    ("agent", "words"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0 Safari/537.36", "Chrome on Linux"),
+        ("Mozilla/5.0 (Windows NT 10.0; Win64) AppleWebKit/537.36 Chrome/150.0 Safari/537.36 Edg/150.0", "Edge on Windows"),
+        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on macOS"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1 Version/18.0 Safari/604.1", "Safari on iPhone"),
+        ("curl/8.5.0", "curl/8.5.0"),
+        ("", "Unknown"),
+    ],
+)  # fmt: skip
+def test_a_browser_is_named_as_people_call_it(agent: str, words: str) -> None:
+    tenant = factories.make_tenant()
+    (client,) = browsers(tenant, agent)
+    assert f'<td class="name">{words}</td>' in text_of(client.get(f"/t/{tenant.slug}/settings/"))
+
+
 def test_a_session_is_ended_from_another_browser_at_its_next_request() -> None:
     tenant = factories.make_tenant()
     work, home, phone = browsers(tenant, "Work", "Home", "Phone")
