@@ -82,7 +82,7 @@ PAGES = (
     PageSpec("audit", "audit/", "Chain verified", empty="Chain verified", pictured=True),
     PageSpec("members", "members/", "Invite someone", empty="No open invitation"),
     PageSpec("access", "access/", "Member of", empty="1 holder"),
-    PageSpec("access-withdraw", "access/?withdraw={grant}", "emil@vision.example loses in Research", fill="grant"),
+    PageSpec("access-withdraw", "access/?withdraw={grant}", "emil@vision.example loses in Research"),
     PageSpec("roles", "access/roles/", "Launcher", empty="No role of your own yet"),
     PageSpec("role", "access/roles/{role}/", "Who holds it", fill="role"),
     PageSpec("role-new", "access/roles/new/", "In every role"),

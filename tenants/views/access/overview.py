@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -45,14 +46,50 @@ class Line:
         return allowed_words(self.row.permissions) if self.row else ""
 
 
+class Overview:
+    """The grants that a request's filter chooses; each list is read once."""
+
+    def __init__(self, request: TenantRequest) -> None:
+        self.actor = request.actor
+        self.filter = AccessFilter(request.GET, roles=queries.roles(), projects=tenancy.projects())
+
+    @cached_property
+    def holders(self) -> list[HolderAccess]:
+        """Return everybody with all grants."""
+        return list(queries.holders())
+
+    def lines(self) -> Iterator[Line]:
+        """Yield a line for each grant that fits the filter, and one for each holder without grants if it fits."""
+        actor, chosen = self.actor, self.filter
+        own = own_groups(actor) if actor.can("members.manage") else frozenset()
+        only_holders = set(chosen.chosen()) <= {"holder"}
+        for holder in self.holders:
+            named = chosen.names_holder(holder.holder, holder.name)
+            for row in holder.reasons:
+                if chosen.fits(row) and (named or chosen.names_holder(row.group)):
+                    given = may_withdraw(actor, row.grant, own)
+                    yield Line(holder=holder, row=row, may_withdraw=given)
+            if not holder.reasons and only_holders and named:
+                yield Line(holder=holder)
+
+    def asked(self, grant_id: UUID | None) -> dict[str, Any] | None:
+        """Return the requested withdrawal with what each holder would lose, or None if the actor may not make it."""
+        own = own_groups(self.actor) if grant_id else frozenset()
+        grant = next(iter(queries.grants(Q(id=grant_id))), None) if grant_id else None
+        if grant is None or not may_withdraw(self.actor, grant, own):
+            return None
+        lost = losses(self.holders, lambda row: row.grant.id == grant_id)
+        return {"grant": grant, "losses": lost, "place": _place(grant)}
+
+
 @require_safe
 @page("members.view")
 def access(request: TenantRequest) -> HttpResponse:
     """List each holder's grants; `?withdraw=ID` confirms a withdrawal, `?export=csv` returns the access review."""
-    form = _filter(request)
-    if wants_csv(request, form=form):
-        return csv_response(request, "access", EXPORTED, map(_exported, _lines(request, form)))
-    return _render(request)
+    seen = Overview(request)
+    if wants_csv(request, form=seen.filter):
+        return csv_response(request, "access", EXPORTED, map(_exported, seen.lines()))
+    return _render(request, seen=seen)
 
 
 @page("members.manage")
@@ -96,25 +133,6 @@ def _place(row: GrantRow) -> str:
     return row.project or "the whole organisation"
 
 
-def _filter(request: TenantRequest) -> AccessFilter:
-    return AccessFilter(request.GET, roles=queries.roles(), projects=tenancy.projects())
-
-
-def _lines(request: TenantRequest, form: AccessFilter) -> Iterator[Line]:
-    """Yield a line for each grant that fits the filter, and one for each holder without grants if it fits."""
-    actor = request.actor
-    own = own_groups(actor) if actor.can("members.manage") else frozenset()
-    only_holders = set(form.chosen()) <= {"holder"}
-    for holder in queries.holders():
-        named = form.names_holder(holder.holder, holder.name)
-        for row in holder.reasons:
-            if form.fits(row) and (named or form.names_holder(row.group)):
-                given = may_withdraw(actor, row.grant, own)
-                yield Line(holder=holder, row=row, may_withdraw=given)
-        if not holder.reasons and only_holders and named:
-            yield Line(holder=holder)
-
-
 def _exported(line: Line) -> list[Any]:
     holder, row = line.holder, line.row
     if row is None:
@@ -133,33 +151,28 @@ def _exported(line: Line) -> list[Any]:
     ]
 
 
-def _asked(request: TenantRequest, lines: list[Line]) -> dict[str, Any] | None:
-    """Return the requested withdrawal with what each holder would lose, or None if the actor may not make it."""
-    grant_id = uuid_in(request.GET.get("withdraw"))
-    known = (line.row.grant for line in lines if line.row and line.may_withdraw and line.row.grant.id == grant_id)
-    grant = next(known, None)
-    if grant is None:
-        return None
-    lost = losses(queries.holders(), lambda row: row.grant.id == grant_id)
-    return {"grant": grant, "losses": lost, "place": _place(grant)}
-
-
-def _render(request: TenantRequest, *, form: GiveGrant | None = None, status: int = 200, **given: Any) -> HttpResponse:
+def _render(
+    request: TenantRequest,
+    *,
+    seen: Overview | None = None,
+    form: GiveGrant | None = None,
+    status: int = 200,
+    refused: str = "",
+) -> HttpResponse:
     actor = request.actor
-    chosen = _filter(request)
-    lines = list(_lines(request, chosen))
+    seen = seen or Overview(request)
+    lines = list(seen.lines())
     context: dict[str, Any] = {
         "lines": lines,
         "holders": len({line.holder.id for line in lines}),
-        "filter": chosen,
-        "filtered": bool(chosen.chosen()),
+        "filter": seen.filter,
+        "filtered": bool(seen.filter.chosen()),
         "can_manage": actor.can("members.manage"),
         **tabs(actor),
-        "asked": None,
-        **given,
+        "refused": refused,
     }
     if context["can_manage"]:
-        context["asked"] = _asked(request, lines)
         initial = {"holder": request.GET.get("give_to", "")}
+        context["asked"] = seen.asked(uuid_in(request.GET.get("withdraw")))
         context["form"] = form or GiveGrant(**offered(actor), initial=initial)
     return render(request, "tenants/access/access.html", context, status=status)
