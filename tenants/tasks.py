@@ -7,6 +7,7 @@ from celery import shared_task
 from tenants import cleanup
 from tenants.events import outbox
 from tenants.events.external_work import EXTERNAL_EVENTS
+from tenants.grants import expiry
 from tenants.operators import tenant_metrics
 
 
@@ -25,8 +26,9 @@ def deliver(message_id: str, tenant_id: str) -> None:
 
 @shared_task(name="tenants.housekeeping")
 def purge_expired() -> None:
-    """Remove expired rows."""
+    """Remove expired rows, and grants whose end has come."""
     cleanup.purge_expired()
+    expiry.end_expired()
 
 
 @shared_task(name="tenants.digests")

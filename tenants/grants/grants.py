@@ -16,8 +16,7 @@ from tenants.access.rights import permissions_of
 from tenants.audit import AuditAction, operation, record
 from tenants.clock import DatabaseNow, now
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
-from tenants.identity import creators
-from tenants.identity.holders import changing, of_group
+from tenants.identity.holders import changing, check_lasting, keep_an_owner, of_group, refuse_self
 from tenants.models import Grant, Group, Membership, Project, Role, ServiceAccount
 
 T = TypeVar("T")
@@ -69,16 +68,19 @@ def give(
 ) -> Grant:
     """Give a role: the name of a built-in one, or the id of one of the tenant's own.
 
-    Nobody gives what they do not have, nor anything to themselves. Raises Invalid, NotFound, AlreadyGranted,
-    PermissionDenied.
+    Nobody gives what they do not have, nor for longer than they have it, nor anything to themselves. Raises Invalid,
+    NotFound, AlreadyGranted, PermissionDenied.
     """
     actor.require("members.manage")
     columns = holder.columns()
     built_in, own = _role(role)
     _check_scope(built_in, columns, project_id, expires_at)
-    check_within(actor, permissions_of(built_in, own.permissions if own else None), project_id)
-    refuse_self(actor, affected(columns))
-    with changing(actor, affected(columns), Q(id=columns["service_account_id"])) as reason:
+    allowed = permissions_of(built_in, own.permissions if own else None)
+    check_within(actor, allowed, project_id)
+    given = allowed if project_id is None else allowed & PROJECT_PERMISSIONS
+    with changing(actor, *affected(columns)) as reason:
+        refuse_self(actor, *affected(columns))
+        check_lasting(actor, given, expires_at, project_id)
         reason.text = "another role was granted"
         same = Q(**columns, built_in=built_in, role=own, project_id=project_id)
         Grant.objects.filter(same, expires_at__lte=DatabaseNow()).delete()  # one that expired is no obstacle
@@ -92,9 +94,9 @@ def give(
                     created_by=actor.label,
                     expires_at=expires_at,
                 )
-        except IntegrityError as given:
-            raise AlreadyGranted from given
-    record(GRANT_GIVEN, actor=actor, target=_target(grant), changes={"grant": [None, _facts(grant)]})
+        except IntegrityError as taken:
+            raise AlreadyGranted from taken
+    record(GRANT_GIVEN, actor=actor, target=target_of(grant), changes={"grant": [None, facts(grant)]})
     return grant
 
 
@@ -111,13 +113,15 @@ def withdraw(*, actor: Actor, grant_id: UUID) -> None:
         raise NotFound
     columns = {name: getattr(grant, name) for name in ("membership_id", "group_id", "service_account_id")}
     check_within(actor, permissions_in(grant), grant.project_id)
-    refuse_self(actor, affected(columns))
-    target, facts = _target(grant), _facts(grant)
-    with changing(actor, affected(columns), Q(id=columns["service_account_id"])) as reason:
+    target, told = target_of(grant), facts(grant)
+    with changing(actor, *affected(columns)) as reason:
+        refuse_self(actor, *affected(columns))
         reason.text = "a grant was withdrawn"
         if not Grant.objects.filter(id=grant_id).delete()[0]:
             raise NotFound
-    record(GRANT_WITHDRAWN, actor=actor, target=target, changes={"grant": [facts, None]})
+        if grant.built_in == "owner":
+            keep_an_owner()
+    record(GRANT_WITHDRAWN, actor=actor, target=target, changes={"grant": [told, None]})
 
 
 def beyond(actor: Actor, permissions: frozenset[str], project_id: UUID | None) -> frozenset[str]:
@@ -139,21 +143,11 @@ def permissions_in(grant: Grant) -> frozenset[str]:
     return permissions_of(grant.built_in, grant.role.permissions if grant.role else None)
 
 
-def refuse_self(actor: Actor, who: Q) -> None:
-    """Raise if the actor's person is among these memberships: nobody changes their own rights, nor lengthens them.
-
-    A key counts as the person who answers for it.
-    """
-    person = None if actor.kind == "system" else creators.person_of(actor)
-    if person is not None and Membership.objects.filter(who, user_id=person).exists():
-        raise PermissionDenied("You cannot change your own rights. Ask another admin or owner.")
-
-
-def affected(columns: dict[str, UUID | None]) -> Q:
-    """Return the memberships whose rights a grant changes."""
-    if columns["group_id"] is not None:
-        return of_group(columns["group_id"])
-    return Q(id=columns["membership_id"])
+def affected(columns: dict[str, UUID | None]) -> tuple[Q, Q]:
+    """Return the memberships and the service accounts whose rights a grant changes."""
+    group, account = columns["group_id"], columns["service_account_id"]
+    members = Q(id=columns["membership_id"]) if group is None else of_group(group)
+    return members, Q(id=account)
 
 
 def _role(role: str | UUID) -> tuple[str, Role | None]:
@@ -175,7 +169,8 @@ def _check_scope(
         raise Invalid(fields={"expires_at": ["Choose a time in the future."]})
 
 
-def _target(grant: Grant) -> tuple[str, UUID, str]:
+def target_of(grant: Grant) -> tuple[str, UUID, str]:
+    """Return the holder of a grant as the object of an audit entry."""
     if grant.membership is not None:
         return ("member", grant.membership.user_id, grant.membership.user.email)
     if grant.group is not None:
@@ -184,13 +179,14 @@ def _target(grant: Grant) -> tuple[str, UUID, str]:
     return ("service_account", account.id, account.name)
 
 
-def _facts(grant: Grant) -> dict[str, str]:
-    facts = {"role": grant.built_in or str(grant.role)}
+def facts(grant: Grant) -> dict[str, str]:
+    """Return what a grant gives, for the audit log."""
+    told = {"role": grant.built_in or str(grant.role)}
     if grant.project is not None:
-        facts["project"] = grant.project.slug
+        told["project"] = grant.project.slug
     if grant.expires_at is not None:
-        facts["until"] = grant.expires_at.isoformat()
-    return facts
+        told["until"] = grant.expires_at.isoformat()
+    return told
 
 
 def _known(row: T | None) -> T:

@@ -10,9 +10,9 @@ from django.db.models import Q
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import NotFound
-from tenants.grants.grants import check_within, permissions_in, refuse_self
+from tenants.grants.grants import check_within, permissions_in
 from tenants.grants.roles import NameTaken
-from tenants.identity.holders import changing, of_group
+from tenants.identity.holders import begin, changing, check_lasting, of_group, refuse_self
 from tenants.models import Grant, Group, GroupMember, Membership
 from tenants.operations import check_text
 
@@ -26,6 +26,7 @@ MEMBER_LEFT = AuditAction("tenants.group.member_removed")
 def create_group(*, actor: Actor, name: str) -> Group:
     """Create an empty group without grants. Raises Invalid, NameTaken."""
     actor.require("members.manage")
+    begin(actor)
     name = check_text(name, "name", 60)
     try:
         with transaction.atomic():
@@ -45,7 +46,9 @@ def delete_group(*, actor: Actor, group_id: UUID) -> None:
         group = _locked(actor, group_id)
         reason.text = f"the group {group.name} was deleted"
         left = GroupMember.objects.filter(group_id=group_id).values_list("membership__user__email", flat=True)
-        changes = {"members": [sorted(left), []]}
+        given = Grant.objects.select_related("role", "project").filter(group_id=group_id)
+        grants = [f"{one.built_in or one.role}{f' in {one.project}' if one.project else ''}" for one in given]
+        changes = {"members": [sorted(left), []], "grants": [sorted(grants), []]}
         Group.objects.filter(id=group_id).delete()
     record(GROUP_DELETED, actor=actor, target=("group", group_id, group.name), changes=changes)
 
@@ -57,6 +60,8 @@ def add_member(*, actor: Actor, group_id: UUID, user_id: UUID) -> None:
     member = _member(actor, user_id)
     with changing(actor, Q(id=member.id)):
         group = _locked(actor, group_id)
+        for grant in Grant.objects.select_related("role").filter(group=group):
+            check_lasting(actor, permissions_in(grant), grant.expires_at, grant.project_id)
         if GroupMember.objects.filter(group_id=group_id, membership=member).exists():
             unchanged("the person is in the group already")
             return

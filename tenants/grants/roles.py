@@ -11,13 +11,16 @@ from tenants.access.actor import Actor
 from tenants.access.permissions import PERMISSIONS, ROLES
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
-from tenants.identity.holders import accounts_of_role, changing, of_role
+from tenants.identity.holders import accounts_of_role, begin, changing, check_lasting, of_role, refuse_self
+from tenants.lookalikes import hides, imitates
 from tenants.models import Grant, Role
 from tenants.operations import check_text
 
 ROLE_CREATED = AuditAction("tenants.role.created")
 ROLE_CHANGED = AuditAction("tenants.role.changed")
 ROLE_DELETED = AuditAction("tenants.role.deleted")
+#: Names that a role of an organisation's own must not look like.
+RESERVED = (*ROLES, "system", "key", "none")
 #: What every role includes: without it nothing of the organisation can be opened.
 ALWAYS = "tenant.view"
 
@@ -38,6 +41,7 @@ class RoleInUse(Conflict):
 def create_role(*, actor: Actor, name: str, permissions: Sequence[str], description: str = "") -> Role:
     """Create a role with permissions that the actor has. Raises Invalid, NameTaken, PermissionDenied."""
     actor.require("members.manage")
+    begin(actor)
     fields = {
         "name": _check_name(name),
         "description": _check_description(description),
@@ -77,6 +81,8 @@ def change_role(
             "permissions": role.permissions if permissions is None else _check_permissions(actor, permissions),
         }
         _within(actor, role.permissions)
+        refuse_self(actor, of_role(role_id), accounts_of_role(role_id))
+        check_lasting(actor, frozenset(after["permissions"]) - frozenset(role.permissions))
         if after == before:
             unchanged("the role is as wanted")
             return role
@@ -95,6 +101,7 @@ def change_role(
 def delete_role(*, actor: Actor, role_id: UUID) -> None:
     """Delete a role that nobody holds. Raises NotFound, RoleInUse, PermissionDenied."""
     actor.require("members.manage")
+    begin(actor)
     role = _locked(role_id)
     _within(actor, role.permissions)
     if Grant.objects.filter(role_id=role_id).exists():
@@ -113,8 +120,12 @@ def _locked(role_id: UUID) -> Role:
 
 def _check_name(name: str) -> str:
     name = check_text(name, "name", 60)
-    if name.lower() in ROLES:
-        raise Invalid(fields={"name": [f"{name} is a built-in role. Choose another name."]})
+    if "," in name or hides(name):
+        raise Invalid(
+            fields={"name": ["Leave out commas and invisible characters: several roles are listed together."]}
+        )
+    if imitates(name, RESERVED):
+        raise Invalid(fields={"name": [f"{name} reads as a name of Exchequer's own. Choose another one."]})
     return name
 
 

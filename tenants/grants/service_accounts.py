@@ -13,6 +13,7 @@ from tenants.errors import NotFound
 from tenants.grants.grants import check_within, permissions_in
 from tenants.grants.roles import NameTaken
 from tenants.identity import provenance
+from tenants.identity.holders import begin
 from tenants.models import Grant, ServiceAccount
 from tenants.operations import check_text
 
@@ -24,6 +25,7 @@ ACCOUNT_DISABLED = AuditAction("tenants.service_account.disabled")
 def create_service_account(*, actor: Actor, name: str, description: str = "") -> ServiceAccount:
     """Create a service account without grants or keys. Raises Invalid, NameTaken."""
     actor.require("apikeys.manage")
+    begin(actor)
     fields = {
         "name": check_text(name, "name", 60),
         "description": check_text(description, "description", 200) if description else "",
@@ -44,6 +46,7 @@ def disable_service_account(*, actor: Actor, service_account_id: UUID) -> dict[s
     Returns the ids of what was revoked, by kind. Raises NotFound, PermissionDenied.
     """
     actor.require("apikeys.manage")
+    begin(actor)
     account = ServiceAccount.objects.select_for_update(no_key=True).filter(id=service_account_id).first()
     if account is None:
         raise NotFound

@@ -72,6 +72,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             super().set_password(user, password)
             for actor in audited_access.everywhere(self.request, user):
                 audited_access.password(actor=actor)
+            sessions.end_others(user.id, self.request.session.session_key)
         known_devices.remember(self.request, user)
 
     def clean_password(self, password: str, user: Any = None) -> str:

@@ -14,7 +14,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import connection
+import structlog
+from django.db import DatabaseError, connection
 from django.db.models import Model
 from django.http import HttpRequest
 from rest_framework.authentication import SessionAuthentication
@@ -202,10 +203,16 @@ def note_use(actor: Actor) -> None:
     if len(_noted) > MOST_NOTED:
         _noted.clear()
     _noted[key_id] = at
-    with tenant_scope(actor.tenant_id):
-        ApiKey.objects.filter(id=key_id).extra(
-            where=["last_used_at IS NULL OR last_used_at < exchequer_now() - interval '1 minute'"]
-        ).update(last_used_at=DatabaseNow())
+    try:
+        with tenant_scope(actor.tenant_id):
+            idle = ApiKey.objects.filter(id=key_id).extra(
+                where=["last_used_at IS NULL OR last_used_at < exchequer_now() - interval '1 minute'"]
+            )
+            # A key that an operation holds is noted another time: the request is over, and nobody waits for this.
+            free = list(idle.select_for_update(no_key=True, skip_locked=True).values_list("id", flat=True))
+            ApiKey.objects.filter(id__in=free).update(last_used_at=DatabaseNow())
+    except DatabaseError as error:
+        structlog.get_logger(__name__).warning("key.use_not_noted", key=str(key_id), error=str(error))
 
 
 def bearer(request: HttpRequest) -> str | None:

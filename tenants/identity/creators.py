@@ -123,6 +123,28 @@ def locked_creator(
     )
 
 
+@dataclass(frozen=True)
+class Root:
+    """What an actor's rights come from: a membership, a service account, or neither: all rights, as Exchequer made it."""
+
+    membership_id: UUID | None = None
+    service_account_id: UUID | None = None
+
+    def __bool__(self) -> bool:
+        """Return whether there is one."""
+        return self.membership_id is not None or self.service_account_id is not None
+
+
+def root_of(actor: Actor) -> Root:
+    """Return the membership or the service account that an actor's rights come from."""
+    if actor.kind == "system" or actor.id is None:
+        return Root()
+    if actor.kind == "api_key":
+        columns = ApiKey.objects.filter(id=actor.id).values_list("membership_id", "service_account_id").first()
+        return Root(*columns) if columns else Root()
+    return Root(Membership.objects.filter(user_id=actor.id).values_list("id", flat=True).first())
+
+
 def person_of(actor: Actor) -> UUID | None:
     """Return the person responsible for an action.
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from django.db.models import Model, Q
 
 from tenants.access.actor import Actor
 from tenants.access.rights import Rights
-from tenants.errors import Conflict
+from tenants.errors import Conflict, PermissionDenied
 from tenants.identity import creators, provenance
 from tenants.models import Grant, GroupMember, Membership, ServiceAccount
 from tenants.rights import held
@@ -25,6 +26,9 @@ class LastOwner(Conflict):
     """An organisation needs at least one owner. Make another member an owner first."""
 
     code = "last_owner"
+
+
+NOBODY = Q(pk__in=())
 
 
 @dataclass
@@ -45,34 +49,60 @@ def begin(actor: Actor) -> None:
         raise creators.AccessEnded
 
 
+def refuse_self(actor: Actor, members: Q = NOBODY, accounts: Q = NOBODY) -> None:
+    """Raise if the actor is among these holders: nobody changes their own rights, nor lengthens them.
+
+    A key counts as the person who answers for it, and as the service account whose rights it has.
+    """
+    if actor.kind == "system":
+        return
+    person, account = creators.person_of(actor), creators.root_of(actor).service_account_id
+    own = Membership.objects.filter(members, user_id=person) if person is not None else Membership.objects.none()
+    if own.exists() or (account is not None and ServiceAccount.objects.filter(accounts, id=account).exists()):
+        raise PermissionDenied("You cannot change your own rights. Ask another admin or owner.")
+
+
+def check_lasting(
+    actor: Actor, permissions: frozenset[str], until: datetime | None = None, project_id: UUID | None = None
+) -> None:
+    """Raise unless the actor's own rights to these permissions last as long as what is given; None is without an end."""
+    root = creators.root_of(actor)
+    if not root:
+        return
+    own = held.rights_until(until, membership_id=root.membership_id, service_account_id=root.service_account_id)
+    there = own.everywhere if project_id is None else own.everywhere | own.in_projects.get(project_id, frozenset())
+    if lacking := sorted(permissions - there):
+        raise PermissionDenied(
+            f"Your own rights end before that: {', '.join(lacking)}. Choose an earlier end, or ask somebody whose rights last."
+        )
+
+
 def keep_an_owner() -> None:
-    """Raise LastOwner if no owner is left who can log in."""
+    """Raise LastOwner if no owner is left who can log in; for changes that take an owner away."""
     if not held.owners().filter(membership__user__is_active=True).exists():
         raise LastOwner
-
-
-NOBODY = Q(pk__in=())
 
 
 @contextmanager
 def changing(actor: Actor, members: Q = NOBODY, accounts: Q = NOBODY) -> Iterator[Reason]:
     """Lock these memberships and service accounts; afterwards narrow the credentials of those who lost rights.
 
-    All such changes of a tenant run one after the other. Raises LastOwner.
+    All such changes of a tenant run one after the other. Raises AccessEnded.
     """
     begin(actor)
     before = _locked_rights(members, accounts)
     reason = Reason()
     yield reason
-    now = held.rights_of_members([row_id for model, row_id in before if model is Membership])
+    # Most people have made no credential: a group of thousands is no longer a matter of thousands of walks.
+    people = provenance.with_credentials([row_id for model, row_id in before if model is Membership])
+    now = held.rights_of_members(sorted(people))
     for (model, row_id), rights in before.items():
-        if model is Membership:
-            lower(actor, row_id, rights, now[row_id], reason=reason.text)
-        else:
+        if model is ServiceAccount:
             kept = rights.everywhere & held.rights_of(service_account_id=row_id).everywhere
             root = provenance.of_service_account(row_id)
             provenance.shrink(actor=actor, root=root, permissions=kept, reason=reason.text)
-    keep_an_owner()
+        elif row_id in people:
+            lower(actor, row_id, rights, now[row_id], reason=reason.text)
 
 
 def _locked_rights(members: Q, accounts: Q) -> dict[tuple[type[Model], UUID], Rights]:

@@ -21,12 +21,13 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 
 from tenants.access.actor import Actor
-from tenants.access.permissions import may_assign
+from tenants.access.permissions import ROLE_PERMISSIONS, may_assign
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow, now
 from tenants.errors import Conflict, ExchequerError, Invalid, NotFound, PermissionDenied, RateLimited
 from tenants.events import events
 from tenants.identity import creators, provenance
+from tenants.identity.holders import check_lasting
 from tenants.identity.members import MEMBER_ADDED, check_role
 from tenants.ids import uuid7
 from tenants.isolation.scoping import tenant_scope
@@ -108,6 +109,7 @@ def invite(*, actor: Actor, email: str, role: str) -> Invitation:
     """
     actor.require("members.manage")
     check_role(actor, role)
+    check_lasting(actor, ROLE_PERMISSIONS[role])
     email = check_email(email)
     if Membership.objects.filter(user__email=email).exists():
         raise Conflict(f"{email} is already a member.")

@@ -8,15 +8,17 @@ from __future__ import annotations
 from typing import Literal
 from uuid import UUID
 
+from django.db.models import Q
+
 from tenants.access.actor import Actor
-from tenants.access.permissions import ROLES, may_assign
+from tenants.access.permissions import ROLE_PERMISSIONS, ROLES, may_assign
 from tenants.access.rights import Rights
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.events import events
 from tenants.identity import departures, provenance
 from tenants.identity.departures import Departure
-from tenants.identity.holders import begin, keep_an_owner, lower
+from tenants.identity.holders import begin, check_lasting, keep_an_owner, lower, refuse_self
 from tenants.models import Grant, Membership
 from tenants.operations import check_email, find_or_create_user
 from tenants.parsing import uuid_in
@@ -49,6 +51,7 @@ def add_member(*, actor: Actor, email: str, role: str, password: str | None = No
     """
     actor.require("members.manage")
     check_role(actor, role)
+    check_lasting(actor, ROLE_PERMISSIONS[role])
     email = check_email(email)
     if Membership.objects.filter(user__email=email).exists():
         raise Conflict(f"{email} is already a member.")
@@ -75,9 +78,11 @@ def change_role(*, actor: Actor, user_id: UUID, role: str) -> None:
     if [(one.built_in, one.expires_at) for one in direct] == [(role, None)]:
         unchanged("the member has this role already")
         return
+    check_lasting(actor, ROLE_PERMISSIONS[role])
     direct.delete()
     held.give(membership, role, by=actor.label)
-    keep_an_owner()
+    if "owner" in before.roles:
+        keep_an_owner()
     record(
         MEMBER_CHANGED,
         actor=actor,
@@ -133,7 +138,8 @@ def remove_member(*, actor: Actor, user_id: UUID, jobs: Jobs = "keep", adopt: bo
     adopted = _adopt(actor, membership) if adopt else []
     taken = provenance.revoke_descendants(actor=actor, root=provenance.of_member(membership.id), reason=reason)
     Membership.objects.filter(id=membership.id).delete()
-    keep_an_owner()
+    if "owner" in rights.roles:
+        keep_an_owner()
     events.publish(events.MemberRemoved(tenant_id=actor.tenant_id, user_id=user_id))
     names = {str(one.id): one.name for one in left.credentials}
     record(
@@ -196,6 +202,5 @@ def _locked_member(actor: Actor, user_id: UUID) -> Membership:
     )
     if membership is None:
         raise NotFound
-    if user_id == actor.id or actor.id in departures.submitters(user_id, membership.id):
-        raise PermissionDenied("You cannot change your own role or remove yourself.")
+    refuse_self(actor, Q(id=membership.id))
     return membership

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -74,7 +74,7 @@ def descendants(root: Q) -> list[Descendant]:
             expires_at=row.expires_at,
             last_used_at=getattr(row, "last_used_at", None),
         )
-        for kind, row in _rows(root, lock=False)
+        for kind, row in _rows(_below_root(root, lock=False), lock=False)
     ]
 
 
@@ -108,7 +108,7 @@ def revoke_descendants(
 
     Each gets its audit entry; returns the ids by kind.
     """
-    below = _below_key(key_id) if root is None else root
+    below = _below_key(key_id) if root is None else _below_root(root)
     taken: dict[str, list[str]] = {name: [] for name in _kinds}
     for kind, row in _rows(below, lock=True):
         _revoke(actor, kind, row, reason)
@@ -121,15 +121,18 @@ def shrink(*, actor: Actor, root: Q, permissions: frozenset[str], reason: str) -
 
     An API key loses the scopes beyond them, and is revoked if none is left; so are its descendants.
     """
-    rights: dict[UUID | None, frozenset[str]] = {None: permissions}
-    for kind, row in _rows(root, lock=True):
-        own = rights.get(row.parent_key_id, frozenset())
+    # A key of a service account descends from the key that created it, too. Where that one has another root, only the
+    # root that shrinks here counts.
+    rights: dict[UUID | None, frozenset[str]] = {}
+    for kind, row in _rows(_below_root(root), lock=True):
+        own = rights.get(row.parent_key_id, permissions)
         if not isinstance(row, ApiKey):
             if not kind.could_make(row, own):
                 _revoke(actor, kind, row, reason)
             continue
         left = frozenset(row.scopes) & own
         if left <= {ALWAYS} < frozenset(row.scopes) or ALWAYS not in left:
+            rights[row.id] = frozenset()
             _revoke(actor, kind, row, reason)
             continue
         rights[row.id] = left
@@ -163,13 +166,31 @@ def of_service_account(service_account_id: UUID) -> Q:
     return Q(service_account_id=service_account_id)
 
 
+def with_credentials(membership_ids: Sequence[UUID]) -> set[UUID]:
+    """Return those of these memberships from which live credentials descend; one statement a kind."""
+    found: set[UUID] = set()
+    for kind in _kinds.values():
+        rows = kind.model.objects.filter(kind.live, membership_id__in=membership_ids)
+        found.update(row_id for row_id in rows.values_list("membership_id", flat=True).distinct() if row_id)
+    return found
+
+
+def _below_root(root: Q, *, lock: bool = True) -> Q:
+    """Return the filter for a root's credentials, and for those of other roots that its keys created."""
+    return root | _below(set(ApiKey.objects.filter(root, revoked_at=None).values_list("id", flat=True)), lock=lock)
+
+
 def _below_key(key_id: UUID | None) -> Q:
-    """Return the filter for descendants; keys are found level by level, each locked before its children are read."""
-    level = set() if key_id is None else {key_id}
+    """Return the filter for a key's descendants; each key is locked before its children are read."""
+    return _below(set() if key_id is None else {key_id}, lock=True)
+
+
+def _below(level: set[UUID], *, lock: bool) -> Q:
+    """Return the filter for what keys created, level by level."""
     found = set(level)
     while level:
         rows = ApiKey.objects.filter(parent_key_id__in=level, revoked_at=None).order_by("id")
-        level = {row.id for row in rows.select_for_update(no_key=True).only("id")} - found
+        level = {row.id for row in (rows.select_for_update(no_key=True) if lock else rows).only("id")} - found
         found |= level
     return Q(parent_key_id__in=found)
 

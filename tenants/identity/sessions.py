@@ -152,6 +152,11 @@ def end(*, actor: Actor, session_id: str = "", cookie: str | None = None) -> int
     return len(chosen)
 
 
+def end_others(user_id: UUID, cookie: str | None) -> None:
+    """End a person's sessions but one: those of before a change of the password, which open nothing any more."""
+    Session.objects.filter(user_id=user_id).exclude(session_key=cookie or "").delete()
+
+
 def public_id(cookie: str) -> str:
     """Return the name of a session that does not reveal its cookie: 32 hexadecimal digits."""
     return hashlib.sha256(b"session:" + cookie.encode()).hexdigest()[:32]

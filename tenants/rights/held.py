@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -38,6 +39,18 @@ def rights_of_account(service_account_id: UUID) -> Rights:
     return rights_of(service_account_id=service_account_id) if live else NO_RIGHTS
 
 
+def rights_until(
+    moment: datetime | None, *, membership_id: UUID | None = None, service_account_id: UUID | None = None
+) -> Rights:
+    """Return those rights of a holder that last until a time, or, for None, without an end."""
+    lasting = Q(expires_at=None) if moment is None else Q(expires_at=None) | Q(expires_at__gte=moment)
+    groups = GroupMember.objects.filter(membership=membership_id).values("group")
+    person = Q(membership__isnull=False, membership=membership_id) | Q(group__in=groups)
+    account = Q(service_account__isnull=False, service_account=service_account_id)
+    rows = Grant.objects.filter(lasting, person if membership_id else account).values_list(*GRANT)
+    return rights_from(_as_grant(*row[2:]) for row in rows)
+
+
 def rights_of_members(only: Sequence[UUID] | None = None) -> dict[UUID, Rights]:
     """Return the rights of every member, or of these, by membership; in three statements."""
     members = Membership.objects.all() if only is None else Membership.objects.filter(id__in=only)
@@ -50,7 +63,7 @@ def rights_of_members(only: Sequence[UUID] | None = None) -> dict[UUID, Rights]:
     if only is not None:
         grants = grants.filter(Q(membership__in=only) | Q(group__in=list(groups)))
     for member, group, built_in, role, permissions, project in grants.values_list(*GRANT):
-        grant = {"built_in": built_in, "role": role, "permissions": permissions, "project": project and str(project)}
+        grant = _as_grant(built_in, role, permissions, project)
         for holder in [member] if member else groups.get(group, ()):
             found[holder].append(grant)
     return {member: rights_from(given) for member, given in found.items()}
@@ -81,3 +94,7 @@ def owners() -> QuerySet[Grant]:
 def give(membership: Membership, role: str, *, by: str = "") -> Grant:
     """Give a member a built-in role in the whole tenant."""
     return Grant.objects.create(membership=membership, built_in=role, created_by=by)
+
+
+def _as_grant(built_in: str, role: str | None, permissions: list[str] | None, project: UUID | None) -> dict[str, Any]:
+    return {"built_in": built_in, "role": role, "permissions": permissions, "project": project and str(project)}

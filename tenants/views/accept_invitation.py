@@ -1,6 +1,5 @@
 """The page behind an invitation's link: for a new person, for one with an account, and for the wrong account."""
 
-from django.contrib.auth import login
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -8,7 +7,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
 from tenants.errors import ExchequerError
-from tenants.identity import invitations, known_devices
+from tenants.identity import invitations
+from tenants.identity.account_adapter import AccountAdapter
 from tenants.models import User
 from tenants.views.forms import JoinAsNew
 from tenants.web.error_pages import log_in_url
@@ -45,8 +45,7 @@ def _accept(request: HttpRequest, token: str, offer: invitations.InvitationDetai
             explain(form, refused)
         return _render(request, offer, form, refused=refused.message, status=refused.status)
     if user is None:
-        login(request, person)
-        known_devices.remember(request, person)
+        AccountAdapter(request).login(request, person)
     return redirect(home_url(offer.slug))
 
 

@@ -29,6 +29,8 @@ from tenants.web.pagination import csv_response, wants_csv
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
+#: Lines on the page: of more, the filter finds those that are wanted, and the CSV has all.
+MOST_LINES = 200
 EXPORTED = ("kind", "holder", "name", "role", "where", "group", "granted_by", "granted_at", "until", "permissions")
 
 
@@ -163,7 +165,8 @@ def _render(
     seen = seen or Overview(request)
     lines = list(seen.lines())
     context: dict[str, Any] = {
-        "lines": lines,
+        "lines": lines[:MOST_LINES],
+        "hidden": max(len(lines) - MOST_LINES, 0),
         "holders": len({line.holder.id for line in lines}),
         "filter": seen.filter,
         "filtered": bool(seen.filter.chosen()),

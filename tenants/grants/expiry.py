@@ -1,0 +1,45 @@
+"""Grants whose end has come: they give nothing since that moment, and are removed with what was made with them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.clock import DatabaseNow
+from tenants.grants.grants import affected, facts, target_of
+from tenants.identity.holders import changing
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import Grant, Tenant
+
+GRANT_EXPIRED = AuditAction("tenants.grant.expired")
+
+
+def end_expired() -> int:
+    """Remove the expired grants of every tenant (control role); return how many."""
+    ended = 0
+    for tenant_id in Tenant.objects.values_list("id", flat=True):
+        with tenant_scope(tenant_id):
+            due = list(Grant.objects.filter(expires_at__lte=DatabaseNow()).values_list("id", flat=True))
+        for grant_id in due:
+            ended += _end(actor=Actor.system(tenant_id, "housekeeping"), grant_id=grant_id)
+    return ended
+
+
+@operation(GRANT_EXPIRED)
+def _end(*, actor: Actor, grant_id: UUID) -> int:
+    """Remove a grant, and revoke or narrow the credentials that the remaining rights could not have created.
+
+    Rights of API keys end with the grant itself; endpoint keys and invitations do here.
+    """
+    grant = Grant.objects.filter(id=grant_id, expires_at__lte=DatabaseNow()).first()
+    if grant is None:
+        unchanged("it was withdrawn or given again meanwhile")
+        return 0
+    columns = {name: getattr(grant, name) for name in ("membership_id", "group_id", "service_account_id")}
+    target, told = target_of(grant), facts(grant)
+    with changing(actor, *affected(columns)) as reason:
+        reason.text = "a grant expired"
+        Grant.objects.filter(id=grant_id).delete()
+    record(GRANT_EXPIRED, actor=actor, target=target, changes={"grant": [told, None]})
+    return 1
