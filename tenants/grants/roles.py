@@ -125,7 +125,7 @@ def _check_name(name: str) -> str:
             fields={"name": ["Leave out commas and invisible characters: several roles are listed together."]}
         )
     if imitates(name, RESERVED):
-        raise Invalid(fields={"name": [f"{name} reads as a name of Exchequer's own. Choose another one."]})
+        raise Invalid(fields={"name": [f"{name} reads like a built-in name. Choose another one."]})
     return name
 
 

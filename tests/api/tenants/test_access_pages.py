@@ -252,7 +252,7 @@ def test_a_role_is_created_changed_after_who_is_affected_was_shown_and_deleted(t
     [
         ({"name": "", "permissions": ["jobs.view"]}, "This field is required"),
         ({"name": "x" * 61, "permissions": ["jobs.view"]}, "at most 60 characters"),
-        ({"name": "Owner", "permissions": ["jobs.view"]}, "Owner is a built-in role. Choose another name."),
+        ({"name": "Owner", "permissions": ["jobs.view"]}, "Owner reads like a built-in name. Choose another one."),
         ({"name": "Taken", "permissions": ["jobs.view"]}, "This name is taken. Choose another one."),
         ({"name": "None"}, "Choose at least one permission."),
         ({"name": "Odd", "permissions": ["jobs.fly"]}, "Select a valid choice"),

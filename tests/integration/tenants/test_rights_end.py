@@ -178,7 +178,9 @@ def test_an_organisation_whose_owner_cannot_log_in_still_changes_other_people() 
         owners = list(Membership.objects.filter(grants__built_in="owner").values_list("user_id", flat=True))
     User.objects.filter(id__in=owners).update(is_active=False)
     members.change_role(actor=actor, user_id=viewer.id, role="engineer")
+    assert as_now(tenant, viewer.id).role == "engineer"
     members.remove_member(actor=actor, user_id=viewer.id)
+    assert as_now(tenant, viewer.id).permissions == frozenset()
 
 
 def test_a_large_group_changes_in_few_statements() -> None:
