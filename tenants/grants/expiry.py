@@ -7,7 +7,7 @@ from uuid import UUID
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
-from tenants.grants.grants import affected, facts, target_of
+from tenants.grants.grants import affected, facts, holder_columns, target_of
 from tenants.identity.holders import changing
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Grant, Tenant
@@ -36,7 +36,7 @@ def _end(*, actor: Actor, grant_id: UUID) -> int:
     if grant is None:
         unchanged("it was withdrawn or given again meanwhile")
         return 0
-    columns = {name: getattr(grant, name) for name in ("membership_id", "group_id", "service_account_id")}
+    columns = holder_columns(grant)
     target, told = target_of(grant), facts(grant)
     with changing(actor, *affected(columns)) as reason:
         reason.text = "a grant expired"

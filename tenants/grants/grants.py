@@ -111,7 +111,7 @@ def withdraw(*, actor: Actor, grant_id: UUID) -> None:
     grant = Grant.objects.select_related("role").filter(id=grant_id).first()
     if grant is None:
         raise NotFound
-    columns = {name: getattr(grant, name) for name in ("membership_id", "group_id", "service_account_id")}
+    columns = holder_columns(grant)
     check_within(actor, permissions_in(grant), grant.project_id)
     target, told = target_of(grant), facts(grant)
     with changing(actor, *affected(columns)) as reason:
@@ -141,6 +141,11 @@ def check_within(actor: Actor, permissions: frozenset[str], project_id: UUID | N
 def permissions_in(grant: Grant) -> frozenset[str]:
     """Return the permissions that a grant's role has."""
     return permissions_of(grant.built_in, grant.role.permissions if grant.role else None)
+
+
+def holder_columns(grant: Grant) -> dict[str, UUID | None]:
+    """Return the columns that name a grant's holder, as `Holder.columns` does."""
+    return {name: getattr(grant, name) for name in ("membership_id", "group_id", "service_account_id")}
 
 
 def affected(columns: dict[str, UUID | None]) -> tuple[Q, Q]:

@@ -11,6 +11,7 @@ from tenants.access.actor import Actor
 from tenants.access.permissions import PERMISSIONS, ROLES
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
+from tenants.identity import provenance
 from tenants.identity.holders import accounts_of_role, begin, changing, check_lasting, of_role, refuse_self
 from tenants.lookalikes import hides, imitates
 from tenants.models import Grant, Role
@@ -21,8 +22,6 @@ ROLE_CHANGED = AuditAction("tenants.role.changed")
 ROLE_DELETED = AuditAction("tenants.role.deleted")
 #: Names that a role of an organisation's own must not look like.
 RESERVED = (*ROLES, "system", "key", "none")
-#: What every role includes: without it nothing of the organisation can be opened.
-ALWAYS = "tenant.view"
 
 
 class NameTaken(Conflict):
@@ -139,7 +138,7 @@ def _check_permissions(actor: Actor, permissions: Sequence[str]) -> list[str]:
         words = f"Unknown: {', '.join(unknown)}." if unknown else "Choose at least one permission."
         raise Invalid(fields={"permissions": [words]})
     _within(actor, permissions)
-    return sorted({*permissions, ALWAYS})
+    return sorted({*permissions, provenance.ALWAYS})
 
 
 def _within(actor: Actor, permissions: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from tenants.identity import creators
 from tenants.models import ApiKey, Credential
 
 KEY_NARROWED = AuditAction("tenants.api_key.narrowed")
-#: Every key may query its own identity; a key that can do nothing else is useless.
+#: What every key and every role includes: without it nothing of the organisation opens. Alone it is useless.
 ALWAYS = "tenant.view"
 
 NOT_REVOKED = Q(revoked_at=None)

@@ -18,6 +18,7 @@ from tenants.errors import ExchequerError, NotFound
 from tenants.grants import queries
 from tenants.grants import roles as operations
 from tenants.grants.queries import RoleRow
+from tenants.identity import provenance
 from tenants.views.access.forms import RoleForm
 from tenants.views.access.offers import tabs
 from tenants.web.form_posts import explain
@@ -104,7 +105,7 @@ def _holders(role_id: UUID) -> list[str]:
 
 def _changes(role: RoleRow, fields: dict[str, Any]) -> dict[str, Any]:
     """Return what changes for the holders of a role; nothing if its permissions stay."""
-    before, after = frozenset(role.permissions) & PERMISSIONS, frozenset((*fields["permissions"], operations.ALWAYS))
+    before, after = frozenset(role.permissions) & PERMISSIONS, frozenset((*fields["permissions"], provenance.ALWAYS))
     if before == after:
         return {}
     gained, lost = after - before, before - after
@@ -121,8 +122,8 @@ def _groups(actor: Actor, chosen: list[str]) -> list[dict[str, Any]]:
                 {
                     "value": one,
                     "words": permission_words(one),
-                    "checked": one in chosen or one == operations.ALWAYS,
-                    "always": one == operations.ALWAYS,
+                    "checked": one in chosen or one == provenance.ALWAYS,
+                    "always": one == provenance.ALWAYS,
                     "lacking": not actor.can(one),
                 }
                 for one in noun.permissions
