@@ -7,6 +7,7 @@ Exit codes: 0 done, 65 the input is at fault, 69 the device could not be opened,
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import json
 import os
@@ -129,6 +130,7 @@ def place_of(error: Exception) -> str:
 def run(job: dict[str, Any], workdir: Path, report: Reporter, stopping: StopSignal) -> None:
     """Import the task's code, open the device, lock the process down, then touch the data."""
     started = time.monotonic()
+    gc.disable()  # while everything is loaded: torch makes a million objects that stay, and no garbage
     device = None
     if job["task"] in MODULE_OF:
         restrict_visibility(job["device"])
@@ -137,6 +139,8 @@ def run(job: dict[str, Any], workdir: Path, report: Reporter, stopping: StopSign
     else:
         task = importlib.import_module(INGEST_MODULE)
     task.warm_up()
+    gc.freeze()
+    gc.enable()
     lock_down()
     report.progress("starting", 0, 1)  # from here on, a failing device no longer counts as unavailable
     spent = time.monotonic() - started

@@ -7,6 +7,7 @@ linear model.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from models_app.recipes.tabular.shapes import embedding_size, inputs_of
+
+
+class AdamW(torch.optim.AdamW):
+    """The optimiser of torch without the import of its compiler.
+
+    Its public methods are wrapped so that they import torch._dynamo, which nothing here compiles with: a second of
+    computing in every job before its first step.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
+    state_dict = inspect.unwrap(torch.optim.AdamW.state_dict)
+    load_state_dict = inspect.unwrap(torch.optim.AdamW.load_state_dict)
+    zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
 
 
 class TabularNet(nn.Module):

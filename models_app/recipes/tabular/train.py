@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from models_app.recipes import base
 from models_app.recipes.tabular import checkpoint, preparation, table, training_log
 from models_app.recipes.tabular.features import Feature, encode, widths
-from models_app.recipes.tabular.network import TabularNet
+from models_app.recipes.tabular.network import AdamW, TabularNet
 from models_app.recipes.tabular.outcome import write_outcome
 from models_app.recipes.tabular.spec import steps_of
 from models_app.runner_protocol import Context, InputError, StopRequested, counted, note
@@ -30,7 +30,7 @@ QUICK_BYTES = 64 * 1024**2
 def warm_up() -> None:
     """Trigger the late imports of torch: after lockdown its files may be inaccessible."""
     net = TabularNet(numeric=2, codes=[3], outputs=1, layers=1, width=4, dropout=0.1)
-    optimiser = torch.optim.AdamW(net.parameters())
+    optimiser = AdamW(net.parameters())
     net(torch.zeros(2, 2), torch.zeros(2, 1, dtype=torch.int64)).sum().backward()
     optimiser.step()
 
@@ -104,9 +104,7 @@ class Training:
             dropout=params["dropout"],
         ).to(self.device)
         self.loss = preparation.loss_for(params, classes, targets[parts.train]).to(self.device)
-        self.optimiser = torch.optim.AdamW(
-            self.net.parameters(), lr=params["learning_rate"], weight_decay=params["weight_decay"]
-        )
+        self.optimiser = AdamW(self.net.parameters(), lr=params["learning_rate"], weight_decay=params["weight_decay"])
         self.best = {name: value.clone() for name, value in self.net.state_dict().items()}
         self.at = checkpoint.Position()
         self.folder = context.workdir / "checkpoint"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,12 @@ def context(folder: Path, job: dict, stopping=lambda: False) -> Context:
     return Context(
         workdir=folder, job=job, report=Reporter(io.StringIO()), stopping=stopping, device=torch.device("cpu")
     )
+
+
+@pytest.fixture(autouse=True)
+def _no_compiler(monkeypatch):
+    """Fail where a recipe imports torch's compiler: a second of computing in every job, for nothing."""
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)
 
 
 @pytest.fixture(autouse=True)
