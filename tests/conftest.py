@@ -6,6 +6,7 @@ controller's role. Nothing leaves the machine.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -59,6 +60,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the folders by how long their tests take, groups before single tests; within that the order stays random."""
     items.sort(key=lambda item: (_place(item), next(item.iter_markers("xdist_group"), None) is None))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is loaded by now to stay: looking through it for garbage again and again is a part of every test."""
+    gc.collect()
+    gc.freeze()
 
 
 def _place(item: pytest.Item) -> int:
