@@ -81,7 +81,7 @@ def request(*, actor: Actor, subject: str, project_id: UUID, dims: Mapping[str, 
     )  # fmt: skip
     row.claim_tenant()
     slot_billing.reserve(row, actor)
-    quotas.reserve(resource=QUOTA, subject=subject)
+    quotas.reserve(resource=QUOTA, subject=subject, of=quotas.Scopes(project_id, quotas.person_of(actor)))
     row.save(force_insert=True)
     record(SLOT_REQUESTED, actor=actor, target=("allocation", row.id, subject), changes={"state": [None, row.state]})
     wake()

@@ -44,7 +44,8 @@ class Quotes(ApiView):
             actor=self.actor, project_id=order.project_id, body=order.body(), estimate=estimate,
             limit_s=order.max_seconds, forecast=order.forecast.json(),
         )  # fmt: skip
-        use = next((use for use in quotas.usage() if use.resource == f"devices:{order.device_class}"), None)
+        limits = queries.limits_for(order, quotas.person_of(self.actor))
+        at_once = [one.left_after for one in limits if one.waits]
         least_s, most_s = order.typical_range()
         answer = {
             "id": quote.id,
@@ -63,7 +64,8 @@ class Quotes(ApiView):
             "based_on": quote_shapes.based_on(order),
             "expected_wait_s": queries.expected_wait_s(order.device_class),
             "budget_left_after": estimate.budget_left_after,
-            "quota_left_after": None if use is None or use.left is None else use.left - 1,
+            "quota_left_after": min(at_once, default=None),
+            "quotas": limits,
             "expires_at": quote.expires_at,
         }
         return Response(quote_shapes.QuoteSerializer(answer).data, status=201)

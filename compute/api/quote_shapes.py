@@ -53,6 +53,22 @@ class JobQuoteSerializer(serializers.Serializer[Any]):
     within = serializers.BooleanField(allow_null=True)
 
 
+class LimitAfterSerializer(serializers.Serializer[Any]):
+    """A limit that binds the launch. One that does not fit makes the job wait (`waits`), or refuses it."""
+
+    resource = serializers.CharField()
+    title = serializers.CharField()
+    scope = serializers.CharField(help_text="tenant, project:<id> or person:<id>")
+    period = serializers.CharField(help_text="at_once or month")
+    unit = serializers.CharField(allow_blank=True, help_text="Of the figures; empty for a number of things.")
+    limit = serializers.FloatField()
+    in_use = serializers.FloatField()
+    needed = serializers.FloatField()
+    left_after = serializers.FloatField()
+    fits = serializers.BooleanField()
+    waits = serializers.BooleanField()
+
+
 class QuoteSerializer(serializers.Serializer[Any]):
     """Expected cost of a job; a launch with the same body holds money at this price until `expires_at`."""
 
@@ -79,7 +95,10 @@ class QuoteSerializer(serializers.Serializer[Any]):
     based_on = BasedOnSerializer()
     expected_wait_s = serializers.FloatField(allow_null=True)
     budget_left_after = MoneySerializer(allow_null=True)
-    quota_left_after = serializers.IntegerField(allow_null=True)
+    quota_left_after = serializers.IntegerField(
+        allow_null=True, help_text="Devices that may still be held at once; null without a limit."
+    )
+    quotas = LimitAfterSerializer(many=True)
     expires_at = serializers.DateTimeField()
 
 

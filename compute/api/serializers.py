@@ -102,7 +102,7 @@ class JobDetailSerializer(JobSerializer):
 
     waiting_for = serializers.DictField(
         allow_null=True,
-        help_text="Why it does not run: `kind` (device, retry, earlier_attempt, approval, budget), `reason`, and the facts behind.",
+        help_text="Why it does not run: `kind` (device, quota, retry, earlier_attempt, approval, budget), `reason`, and the facts behind.",
     )
     max_seconds = serializers.IntegerField()
     max_cost = MoneySerializer(allow_null=True)

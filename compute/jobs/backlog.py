@@ -19,7 +19,7 @@ class QueueFull(RateLimited):
 def admit() -> None:
     """Raise QueueFull if the tenant of the open scope has reached its limit of queued jobs.
 
-    Exact once the caller has reserved its quota, because that serialises launches for one device class.
+    Exact once the caller has reserved its device time, because that serialises launches for one device class.
     """
     most = settings.EXCHEQUER.queued_jobs
     if most and Job.objects.filter(state=JobState.QUEUED)[most - 1 : most].exists():

@@ -15,7 +15,7 @@ from billing.budgets.counters import BudgetExceeded
 from billing.money import Money
 from billing.pricing import quotes
 from compute.events import JobSubmitted
-from compute.jobs import alternatives, backlog, transitions
+from compute.jobs import alternatives, backlog, job_quotas, transitions
 from compute.jobs.job_request import TIERS, JobRequest, Submission, check, estimate
 from compute.jobs.repricing import worst_rest
 from compute.jobs.visibility import visible_jobs
@@ -65,7 +65,9 @@ class JobNotPaused(Conflict):
 
 @operation(JOB_SUBMITTED)
 def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) -> Job:
-    """Queue a job, reserve its quota and hold its money; all of it or nothing.
+    """Queue a job, reserve its device time of the month and hold its money; all of it or nothing.
+
+    A limit of devices at once refuses nothing here: the job waits for it.
 
     Raises Invalid, QuotaExceeded (409), BudgetExceeded (402) or QueueFull (429).
     """
@@ -96,6 +98,7 @@ def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) 
         typical_s=order.typical_s,
         submitted_by=actor.id,
         submitted_by_label=actor.label,
+        person=quotas.person_of(actor),
         unit_amount=price.unit_amount,
         currency=price.currency,
         price_version=price.version_id,
@@ -106,7 +109,7 @@ def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) 
         job.hold_id = hold_for(job, actor)
     except BudgetExceeded as refused:
         raise _with_alternatives(refused, order) from None
-    quotas.reserve(resource=f"devices:{order.device_class}", subject=job.subject)
+    job_quotas.reserve_time(job)
     backlog.admit()
     job.save(force_insert=True)
     wanted = {
@@ -205,9 +208,9 @@ def pause(*, actor: Actor, job_id: UUID) -> Job:
 
 @operation(transitions.JOB_RESUMED)
 def resume(*, actor: Actor, job_id: UUID) -> Job:
-    """Requeue a paused job, holding money and reserving quota again.
+    """Requeue a paused job, holding money and reserving device time again.
 
-    Raises NotFound, JobNotPaused, BudgetExceeded, QueueFull.
+    Raises NotFound, JobNotPaused, BudgetExceeded, QuotaExceeded, QueueFull.
     """
     job = _own(actor, job_id, "jobs.launch")
     if job.state != JobState.PAUSED:
@@ -215,7 +218,7 @@ def resume(*, actor: Actor, job_id: UUID) -> Job:
     fields: dict[str, Any] = {"message": "", "not_before": None}
     if job.hold_id is None:
         fields["hold_id"] = hold_for(job, actor)
-    quotas.reserve(resource=f"devices:{job.device_class}", subject=job.subject)
+    job_quotas.reserve_time(job)
     backlog.admit()
     transitions.move(job, JobState.QUEUED, actor=actor, action=transitions.JOB_RESUMED, **fields)
     publish(JobSubmitted(tenant_id=actor.tenant_id, job_id=job.id))

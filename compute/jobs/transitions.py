@@ -17,9 +17,8 @@ from billing.budgets import holds
 from billing.metering.metering import waive_usage
 from compute import kinds
 from compute.events import JobEnded
-from compute.jobs import outcomes
+from compute.jobs import job_quotas, outcomes
 from compute.models import FINAL_STATES, Attempt, AttemptState, Device, DeviceState, Job, JobState, Outcome
-from tenants import quotas
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, record
 from tenants.clock import DatabaseNow, now
@@ -151,8 +150,7 @@ def end_attempt(
     if rests:
         _release_hold(job)
     waive_platform(job, attempt, outcome, message)  # money before quota, as at a launch
-    if rests:
-        quotas.release(subject=job.subject)
+    job_quotas.release(job, rests=rests)
 
 
 def waive_platform(job: Job, attempt: Attempt, outcome: Outcome, message: str) -> None:
@@ -173,7 +171,7 @@ def give_back(job: Job) -> None:
     """Release held money and quota of a locked job that neither waits nor runs and has no live attempt."""
     if _rests(job):
         _release_hold(job)
-        quotas.release(subject=job.subject)
+        job_quotas.release(job, rests=True)
 
 
 def _rests(job: Job) -> bool:

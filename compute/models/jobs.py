@@ -39,6 +39,7 @@ class Job(TenantModel):
     message = models.TextField(blank=True)
     submitted_by = models.UUIDField(null=True)
     submitted_by_label = models.CharField(max_length=254)
+    person = models.UUIDField(null=True)
     submitted_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
     queued_at = models.DateTimeField(db_default=DatabaseNow())
     not_before = models.DateTimeField(null=True)

@@ -2,6 +2,7 @@
 
 from compute.queries.capacity import class_title, device_classes, devices, expected_wait_s
 from compute.queries.device_hours import Utilisation, utilisation
+from compute.queries.job_limits import LimitAfter, limits_for
 from compute.queries.jobs import (
     SORTS,
     attempts,
@@ -33,6 +34,7 @@ __all__ = [
     "JobDetail",
     "JobFilter",
     "JobRow",
+    "LimitAfter",
     "LogLine",
     "MetricPoint",
     "Utilisation",
@@ -47,6 +49,7 @@ __all__ = [
     "job_list",
     "job_names",
     "last_log_lines",
+    "limits_for",
     "logs_after",
     "metrics",
     "utilisation",

@@ -9,10 +9,14 @@ from django.db.models import Count, Q
 from django.db.models.expressions import CombinedExpression
 
 from compute.allocations.allocations import QUOTA
+from compute.jobs.job_quotas import device_time
+from compute.jobs.job_quotas import devices as devices_of
 from compute.models import Device, DeviceState, Job, JobState
 from compute.queries.rows import INFERENCE, JOBS, ClassRow, DeviceRow
 from tenants import quotas
 from tenants.clock import DatabaseNow, now
+
+TIME_RELIEF = "Set a shorter time limit, wait for the next month"
 
 
 def devices() -> list[DeviceRow]:
@@ -61,13 +65,25 @@ def device_classes() -> list[ClassRow]:
 
 
 def limited() -> list[quotas.Resource]:
-    """Return what quotas can limit: devices of each class ever in the pool, and slots for endpoints.
+    """Return what quotas can limit: devices and device time of each class ever in the pool, and slots for endpoints.
 
     Every host has a CPU, so that class can be limited before the first host registers.
     """
     seen = Device.objects.filter(serves=False).values_list("device_class", flat=True).distinct()
-    classes = [quotas.Resource(f"devices:{name}", f"{class_title(name)} devices") for name in sorted({"cpu", *seen})]
-    return [*classes, quotas.Resource(QUOTA, "Serving slots", "Undeploy an endpoint")]
+    classes = sorted({"cpu", *seen})
+    at_once = [quotas.Resource(devices_of(name), f"{class_title(name)} devices", waits=True) for name in classes]
+    in_a_month = [
+        quotas.Resource(
+            device_time(name),
+            f"{class_title(name)} device time",
+            TIME_RELIEF,
+            period=quotas.MONTH,
+            unit=3600,
+            unit_words="hours",
+        )
+        for name in classes
+    ]
+    return [*at_once, *in_a_month, quotas.Resource(QUOTA, "Serving slots", "Undeploy an endpoint")]
 
 
 def class_title(device_class: str) -> str:

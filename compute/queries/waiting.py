@@ -11,11 +11,13 @@ from django.db import connection
 
 from billing.money import Money
 from billing.queries.budgets import tightest
+from compute.jobs import job_quotas
 from compute.jobs.repricing import worst_rest
 from compute.jobs.visibility import visible_jobs
 from compute.models import AttemptState, Cause, Job, JobState
 from compute.queries.capacity import class_title, device_classes
 from compute.queries.rows import AttemptRow
+from tenants import quotas
 from tenants.clock import now
 from tenants.isolation.scoping import current_tenant_id
 
@@ -52,7 +54,22 @@ def waiting_for(job: Job, runs: Sequence[AttemptRow]) -> dict[str, Any] | None:
     if job.not_before is not None and job.not_before > now():
         reason = "Its last attempt did not succeed. It is retried automatically."
         return {"kind": "retry", "until": job.not_before, "reason": reason}
-    return _for_a_device(job)
+    return _for_a_quota(job) or _for_a_device(job)
+
+
+def _for_a_quota(job: Job) -> dict[str, Any] | None:
+    found = quotas.full(job_quotas.devices(job.device_class), project_id=job.project_id, person=job.person)
+    if found is None:
+        return None
+    use = found.use
+    return {
+        "kind": "quota",
+        "resource": use.resource,
+        "scope": use.scope.text,
+        "limit": use.effective,
+        "in_use": use.in_use,
+        "reason": found.reason,
+    }
 
 
 def _for_a_device(job: Job) -> dict[str, Any]:

@@ -14,24 +14,26 @@ from django.db.models import Exists, OuterRef
 
 from compute import pg_session
 from compute.events import JobStarted
-from compute.jobs import transitions
+from compute.jobs import job_quotas, transitions
 from compute.models import Allocation, Attempt, AttemptState, Device, DeviceState, Job, JobState, SlotState
 from compute.queries.capacity import silent_before
 from compute.scheduling import policy
+from tenants import quotas
 from tenants.access.actor import Actor
 from tenants.audit import operation, unchanged
 from tenants.clock import DatabaseNow, now
 from tenants.events.events import publish
 from tenants.ids import uuid7
 from tenants.isolation.scoping import all_tenants
+from tenants.quotas import QuotaExceeded
 from tenants.rows import rows_as
 
 CONTROLLER = "controller"
 log = structlog.get_logger(__name__)
 
 _WAITING = """
-SELECT id AS job_id, tenant_id, device_class, queued_at, not_before FROM (
-    SELECT j.*, row_number() OVER (PARTITION BY tenant_id, device_class ORDER BY queued_at, id) AS place
+SELECT id AS job_id, tenant_id, device_class, queued_at, not_before, project_id, person FROM (
+    SELECT j.*, row_number() OVER (PARTITION BY tenant_id, device_class, project_id, person ORDER BY queued_at, id) AS place
     FROM compute_job j
     WHERE state = 'queued' AND device_class = ANY(%s) AND (not_before IS NULL OR not_before <= (SELECT exchequer_now()))
       AND NOT EXISTS (SELECT FROM compute_attempt a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id AND a.state <> 'ended')
@@ -61,11 +63,14 @@ def assign_all() -> list[Dispatch]:
         if not waiting:
             return []
         live = Attempt.objects.exclude(state=AttemptState.ENDED).values_list("tenant_id", flat=True)
-        in_use, present = Counter(live), now()
+        in_use, present, rooms = Counter(live), now(), _rooms(waiting)
     dispatches, session = [], pg_session.session()
-    for choice in policy.assign(waiting, free, in_use, present):
+    for choice in policy.assign(waiting, free, in_use, present, rooms):
         try:
             dispatch = _assign(actor=Actor.system(choice.job.tenant_id, CONTROLLER), choice=choice)
+        except QuotaExceeded as full:  # a limit was lowered, or another controller was quicker: the job waits on
+            log.info("controller.quota_full", job=str(choice.job.job_id), reason=full.message)
+            continue
         except IntegrityError as error:  # someone else was quicker: the unique live attempt of a job or a device
             log.warning("controller.assignment_refused", job=str(choice.job.job_id), error=str(error).splitlines()[0])
             continue
@@ -77,6 +82,18 @@ def assign_all() -> list[Dispatch]:
         if dispatch is not None:
             dispatches.append(dispatch)
     return dispatches
+
+
+def _rooms(waiting: list[policy.Waiting]) -> dict[policy.Scope, policy.Room]:
+    """Return the limits on devices of those who wait, with what is in use of each."""
+    classes = {job_quotas.devices(job.device_class): job.device_class for job in waiting}
+    found = quotas.rooms({job.tenant_id for job in waiting}, classes)
+    return {
+        policy.Scope(tenant_id, classes[resource], scope.project_id, scope.person): policy.Room(
+            room.in_use, room.limit, room.guaranteed, room.weight
+        )
+        for (tenant_id, resource, scope), room in found.items()
+    }
 
 
 def free_devices(*, serves: bool = False) -> list[policy.Free]:
@@ -93,7 +110,10 @@ def free_devices(*, serves: bool = False) -> list[policy.Free]:
 
 @operation(transitions.JOB_STARTED)
 def _assign(*, actor: Actor, choice: policy.Assignment) -> Dispatch | None:
-    """Write one choice: attempt with the next token, device taken, job running. None if either is gone meanwhile."""
+    """Write one choice: attempt with the next token, device taken and counted, job running.
+
+    None if either is gone meanwhile. Raises QuotaExceeded, which undoes all of it, if a limit has no room any more.
+    """
     job = (
         Job.objects.select_for_update(skip_locked=True, no_key=True)
         .filter(id=choice.job.job_id, state=JobState.QUEUED)
@@ -106,6 +126,7 @@ def _assign(*, actor: Actor, choice: policy.Assignment) -> Dispatch | None:
     if job is None or not taken:
         unchanged("the job or the device was taken meanwhile")
         return None
+    job_quotas.take_device(job)
     device = Device.objects.select_related("node").get(id=choice.device.device_id)
     job.token += 1
     Attempt.objects.create(

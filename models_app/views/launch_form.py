@@ -182,7 +182,7 @@ def quoted(parts: Ordering) -> HttpResponse:
         order = jobs.check(actor=parts.actor, asked=asked)
         priced = jobs.estimate(order)
         offer = signed_quotes.sign(parts.actor, order, priced)
-        return _panel(parts, quote=quote_of(order, priced, ending=parts.ending), offer=offer)
+        return _panel(parts, quote=quote_of(parts.actor, order, priced, ending=parts.ending), offer=offer)
     except Invalid as refused:
         parts.blame(refused)
         return _panel(parts, quote_faults=parts.faults())

@@ -13,6 +13,8 @@ from billing.queries.prices import PriceView, prices_in_force
 from compute import queries as work
 from compute.jobs import alternatives
 from compute.jobs.jobs import JobRequest
+from tenants import quotas
+from tenants.access.actor import Actor
 from tenants.errors import ExchequerError, NotFound
 
 METER = "device_seconds"
@@ -45,7 +47,7 @@ class Sentence:
 class Shown:
     """The cost panel. Nine runs of ten end between `least` and `most`, of which start-up takes `start`.
 
-    `learnt` describes the runs it is based on; `quota_after` includes this job; `refusals` would stop the launch now.
+    `learnt` describes the runs it is based on; `limits` are the quotas that bind it; `refusals` would stop the launch now.
     """
 
     least: Money
@@ -61,9 +63,7 @@ class Shown:
     budget_left: Money | None
     budget: BudgetStatus | None
     waiting: str
-    quota_after: int
-    quota_limit: int | None
-    quota_share: float
+    limits: Sequence[work.LimitAfter]
     refusals: Sequence[Sentence]
     warnings: Sequence[Sentence]
 
@@ -94,10 +94,9 @@ def devices(currency: str, meter: str = METER) -> list[DeviceOffer]:
     ]
 
 
-def quote_of(order: JobRequest, estimate: Estimate, *, ending: str) -> Shown:
+def quote_of(actor: Actor, order: JobRequest, estimate: Estimate, *, ending: str) -> Shown:
     """Return the cost panel for a checked request; `ending` is how a job ends that reaches its own limit."""
-    row = next((row for row in work.device_classes() if row.device_class == order.device_class), None)
-    limit, used = (row.quota_limit, row.quota_in_use) if row else (None, 0)
+    limits = work.limits_for(order, quotas.person_of(actor))
     refusals: list[Sentence] = []
     if not estimate.fits and estimate.budget is not None:
         cheaper = alternatives.suggest(order, estimate.budget.left.amount)
@@ -105,12 +104,8 @@ def quote_of(order: JobRequest, estimate: Estimate, *, ending: str) -> Shown:
         stands = _budget_sentence(estimate.budget)
         text = f"Does not fit the budget: up to {{}} is needed. {stands.text} {advice}"
         refusals.append(Sentence(text, (estimate.worst, *stands.parts)))
-    if limit is not None and used + 1 > limit:
-        refusals.append(
-            Sentence(
-                f"Your quota of {limit} {order.device_class} devices is in use. Wait for a job to end, or ask an admin for more."
-            )
-        )
+    refusals += [Sentence("{}", (one.sentence,)) for one in limits if not one.fits and not one.waits]
+    waits = [Sentence("{}", (one.sentence,)) for one in limits if not one.fits and one.waits]
     least_s, most_s = order.typical_range()
     wait = work.expected_wait_s(order.device_class)
     return Shown(
@@ -133,11 +128,9 @@ def quote_of(order: JobRequest, estimate: Estimate, *, ending: str) -> Shown:
         else f"about {wait / 60:.0f} min"
         if wait >= 60
         else "under a minute",
-        quota_after=used + 1,
-        quota_limit=limit,
-        quota_share=(used + 1) / limit if limit else 0.0,
+        limits=limits,
         refusals=refusals,
-        warnings=warnings_of(order, estimate.unit_amount, estimate.currency, ending),
+        warnings=[*waits, *warnings_of(order, estimate.unit_amount, estimate.currency, ending)],
     )
 
 
@@ -200,17 +193,8 @@ def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
         steps = [would, LOWER, "Choose a cheaper device.", RAISE] if would else without_alternatives(status)
         return Refusal("The budget has no headroom for this.", text, steps, status)
     if refused.code == "quota_exceeded":
-        limit, used = refused.extra.get("limit"), refused.extra.get("in_use")
-        text = (
-            Sentence(f"Your organisation may use {limit} at once, and {used} are in use. Nothing was charged.")
-            if limit is not None
-            else Sentence(refused.message)
-        )
-        return Refusal(
-            "The quota is used up.",
-            text,
-            ["Wait for a running job to end, or cancel one.", "Ask an admin to raise the quota."],
-        )
+        text = Sentence("{} Nothing was charged.", (refused.message,))
+        return Refusal("The quota is used up.", text, ["Set a shorter time limit.", "Ask an admin to raise the quota."])
     return Refusal("Not launched.", Sentence(refused.message), [])
 
 

@@ -9,11 +9,13 @@ from tenants.models.operators import OperatorAct, TenantDigest
 from tenants.models.organisations import Project, Tenant, slug_rules
 from tenants.models.outbox import OutboxMessage
 from tenants.models.people import Membership, User, UserManager
-from tenants.models.quotas import Quota, QuotaReservation
+from tenants.models.quotas import AT_ONCE, MONTH, Quota, QuotaCeiling, QuotaReservation
 from tenants.models.rights import Grant, Group, GroupMember, Role, ServiceAccount
 from tenants.models.sessions import Session
 
 __all__ = [
+    "AT_ONCE",
+    "MONTH",
     "ApiKey",
     "AuditEntry",
     "AuditHead",
@@ -30,6 +32,7 @@ __all__ = [
     "OutboxMessage",
     "Project",
     "Quota",
+    "QuotaCeiling",
     "QuotaReservation",
     "Role",
     "ServiceAccount",

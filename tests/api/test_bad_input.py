@@ -513,14 +513,14 @@ def test_a_launch_over_its_budget_says_what_would_fit_and_stores_nothing(doors: 
 
 
 def test_a_launch_over_its_quota_says_what_helps_and_stores_nothing(doors: Doors, dataset: dict[str, str]) -> None:
-    quotas.set_limit(actor=factories.actor_for(doors.tenant), resource="devices:cpu", limit=1)
-    assert doors.api("post", "jobs/", order(dataset)).status_code == 201
+    quotas.set_limit(actor=factories.actor_for(doors.tenant), resource="device_hours:cpu", limit=1)
+    assert doors.api("post", "jobs/", order(dataset, max_seconds=2000)).status_code == 201
     before = doors.traces()
-    refused = doors.api("post", "jobs/", order(dataset))
+    refused = doors.api("post", "jobs/", order(dataset, max_seconds=2000))
     problem = refused.json()
-    assert (refused.status_code, problem["code"], problem["limit"], problem["in_use"]) == (409, "quota_exceeded", 1, 1)
-    assert "Wait for running work to end, or ask an admin" in problem["title"]
-    form = doors.page("jobs/new/", entered(doors, dataset))
+    assert (refused.status_code, problem["code"], problem["limit"]) == (409, "quota_exceeded", 1)
+    assert "Set a shorter time limit, wait for the next month, or ask an owner or admin" in problem["title"]
+    form = doors.page("jobs/new/", entered(doors, dataset, max_minutes="33"))
     assert form.status_code in (409, 422)
     assert "Ask an admin to raise the quota" in text_of(form)
     assert doors.traces() == before

@@ -20,7 +20,7 @@ CONTROL_ROWS: Policy = ("control_rows", "*", ("exchequer_control",), "true", "tr
 LOOKUP_ROWS: Policy = ("lookup_rows", "r", ("exchequer_owner",), "true", None)
 OPERATOR_READS: Policy = ("operator_rows", "r", ("exchequer_app",), OPERATOR, None)
 
-#: The controller, the relay, cleanup, readers of files and key rotation find these rows before they know the tenant.
+#: The controller (with the limits that it weighs), the relay, cleanup, readers of files and key rotation find these rows before they know the tenant.
 CONTROL = frozenset(
     {
         "compute_allocation",
@@ -31,6 +31,8 @@ CONTROL = frozenset(
         "tenants_idempotencykey",
         "tenants_notification",
         "tenants_outboxmessage",
+        "tenants_quota",
+        "tenants_quotaceiling",
     }
 )
 #: Read by a SECURITY DEFINER function of the allowlist, which returns ids only.

@@ -12,9 +12,8 @@ from django.test import Client
 from billing.models import Hold
 from compute.models import Job
 from models_app.models import DatasetVersion
-from tenants import quotas
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Tenant
+from tenants.models import QuotaReservation, Tenant
 from tests.api.compute.test_launch import BEFORE, post
 from tests.api.objects import launchable
 from tests.support import factories
@@ -37,9 +36,10 @@ def order(tenant: Tenant) -> dict[str, Any]:
 
 
 def kept(tenant: Tenant) -> tuple[int, int, int]:
-    """Return the numbers of jobs, holds and reserved devices."""
+    """Return the numbers of jobs, holds, and jobs that reserve device time."""
     with tenant_scope(tenant.id):
-        return Job.objects.count(), Hold.objects.count(), sum(row.in_use for row in quotas.usage())
+        timed = QuotaReservation.objects.filter(resource="device_hours:cpu")
+        return Job.objects.count(), Hold.objects.count(), timed.count()
 
 
 def filled(key: str, order: dict[str, Any]) -> list[str]:

@@ -144,12 +144,24 @@ def test_a_wrong_field_is_named(api: Api, change: dict[str, Any], field: str) ->
     assert api.get("/jobs/").json()["results"] == []
 
 
-def test_a_full_quota_is_a_409_and_stores_nothing(api: Api) -> None:
-    quotas.set_limit(actor=factories.actor_for(api.tenant), resource="devices:cpu", limit=1)
-    assert api.post("/jobs/", ORDER).status_code == 201
-    refused = api.post("/jobs/", ORDER)
+def test_a_full_quota_of_the_month_is_a_409_and_stores_nothing(api: Api) -> None:
+    quotas.set_limit(actor=factories.actor_for(api.tenant), resource="device_hours:cpu", limit=1)
+    order = {**ORDER, "max_seconds": 2000}
+    assert api.post("/jobs/", order).status_code == 201
+    refused = api.post("/jobs/", order)
     assert (refused.status_code, refused.json()["code"], refused.json()["limit"]) == (409, "quota_exceeded", 1)
+    assert refused.json()["scope"] == "tenant" and 0 < refused.json()["left"] < 1
+    assert "in the organisation" in refused.json()["title"] and "ask an owner or admin" in refused.json()["title"]
     assert len(api.get("/jobs/").json()["results"]) == 1
+
+
+def test_a_full_quota_at_once_lets_the_job_in_and_it_says_why_it_waits(api: Api) -> None:
+    quotas.set_limit(actor=factories.actor_for(api.tenant), resource="devices:cpu", limit=0)
+    launched = api.post("/jobs/", ORDER)
+    assert (launched.status_code, launched.json()["state"]) == (201, "queued")
+    waits = launched.json()["waiting_for"]
+    assert (waits["kind"], waits["resource"], waits["scope"], waits["limit"]) == ("quota", "devices:cpu", "tenant", 0)
+    assert waits["reason"].startswith("Quota: 0 of 0 CPU devices in use in the organisation.")
 
 
 def test_the_pool_is_listed_without_saying_who_holds_what(api: Api) -> None:

@@ -185,8 +185,8 @@ def test_the_launch_form_starts_with_a_recipe_for_the_target_of_the_dataset(
 
 
 def test_a_launch_beyond_the_quota_is_refused_and_stores_nothing(tenant: Tenant, order: dict[str, Any]) -> None:
-    key = factories.make_api_key(tenant)
-    quotas.set_limit(actor=factories.actor_for(tenant), resource="devices:cpu", limit=1)
+    key, order = factories.make_api_key(tenant), {**order, "max_seconds": 2000}
+    quotas.set_limit(actor=factories.actor_for(tenant), resource="device_hours:cpu", limit=1)
     assert post(key, order).status_code == 201
     refused = post(key, order)
     assert refused.status_code == 409
@@ -226,7 +226,7 @@ def test_bad_input_is_refused_by_name(
     assert field in text_of(answer)
     with tenant_scope(tenant.id):
         assert Job.objects.count() == BEFORE
-        assert all(use.in_use == 0 for use in quotas.usage() if use.resource != "devices:serving")
+        assert all(use.in_use == 0 for use in quotas.usage() if use.resource == "devices:cpu")
 
 
 def test_one_page_of_jobs_takes_the_same_queries_as_fifty(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -25,6 +26,7 @@ from compute.agent import heartbeat
 from compute.devices.base import Found
 from compute.fleet import nodes
 from compute.jobs import jobs
+from compute.jobs.repricing import grace_s
 from compute.leases import leases
 from compute.leases.messages import Claim, Fenced, Heartbeat, Sample
 from compute.models import Attempt, Device, DeviceSample, Job, Outcome
@@ -40,6 +42,8 @@ from tests.support import factories
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Control = Callable[[], AbstractContextManager[None]]
+#: The most device time that a job of `World.submit` reserves: its time limit and the grace of a stop.
+WORST_S = math.ceil(100 + grace_s())
 
 
 class World:
@@ -201,7 +205,7 @@ def test_the_end_of_an_attempt_is_written_once(world: World) -> None:
     with tenant_scope(world.tenant.id):
         job = queries.job_detail(mine.job.id)
         assert (job.state, job.result) == ("succeeded", {"answer": 42})
-        assert all(use.in_use == 0 for use in quotas.usage())
+        assert {use.resource: use.in_use for use in quotas.usage()} == {"devices:cpu": 0, "device_hours:cpu": 1}
     assert not Device.objects.exclude(taken_by=None).exists()
 
 
@@ -260,7 +264,7 @@ def test_a_job_without_room_in_the_budget_leaves_nothing_behind(world: World) ->
         world.submit()
     with tenant_scope(world.tenant.id):
         assert queries.counts_by_state()["queued"] == 1
-        assert [use.in_use for use in quotas.usage()] == [1]
+        assert {use.resource: use.in_use for use in quotas.usage()} == {"device_hours:cpu": WORST_S}
 
 
 def test_of_sixteen_launches_that_race_for_a_budget_three_are_let_in(world: World) -> None:
@@ -285,12 +289,12 @@ def test_of_sixteen_launches_that_race_for_a_budget_three_are_let_in(world: Worl
     assert len(answers) == 16 and answers.count("budget_exceeded") == 13
     with tenant_scope(world.tenant.id):
         assert queries.counts_by_state()["queued"] == 3
-        assert [use.in_use for use in quotas.usage()] == [3]
+        assert {use.resource: use.in_use for use in quotas.usage()} == {"device_hours:cpu": 3 * WORST_S}
 
 
 def test_a_full_quota_refuses_and_no_money_stays_held(world: World) -> None:
-    quotas.set_limit(actor=world.actor, resource="devices:cpu", limit=1)
-    world.submit()
+    quotas.set_limit(actor=world.actor, resource="device_hours:cpu", limit=1)
+    world.submit(max_seconds=3500)
     with pytest.raises(quotas.QuotaExceeded):
         world.submit()
     with tenant_scope(world.tenant.id):

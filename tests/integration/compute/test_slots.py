@@ -160,7 +160,10 @@ def test_a_quota_without_room_stores_nothing(place: Place) -> None:
     with tenant_scope(place.tenant.id):
         quotas.set_limit(actor=actor, resource=allocations.QUOTA, limit=1)
     place.ask()
-    with pytest.raises(quotas.QuotaExceeded, match=r"^Serving slots: 1 of 1 in use, .* Undeploy an endpoint, or ask"):
+    with pytest.raises(
+        quotas.QuotaExceeded,
+        match=r"^Serving slots: 1 of 1 in use in the organisation, .* Undeploy an endpoint, or ask",
+    ):
         place.ask()
     with tenant_scope(place.tenant.id):
         assert Allocation.objects.count() == 1

@@ -1,0 +1,56 @@
+"""What a job takes of quotas: a device at once while an attempt lives, and its device time of the month from its launch.
+
+The worst case is reserved at the launch, and what was not used is given back when the job rests. Device time counts in
+the local month in which the job was launched or resumed.
+"""
+
+from __future__ import annotations
+
+import math
+
+from compute.jobs.repricing import grace_s
+from compute.models import Job
+from tenants import quotas
+from tenants.quotas import Scopes
+
+
+def devices(device_class: str) -> str:
+    """Return the resource of devices of a class, held at once."""
+    return f"devices:{device_class}"
+
+
+def device_time(device_class: str) -> str:
+    """Return the resource of the device time of a class in a month, counted in seconds."""
+    return f"device_hours:{device_class}"
+
+
+def rest_s(job: Job) -> int:
+    """Return the most seconds that a job can still use, with the grace of a stop."""
+    return max(1, worst_s(job.max_seconds) - math.ceil(job.measured_s))
+
+
+def worst_s(max_seconds: int) -> int:
+    """Return the whole seconds to reserve for a run with this time limit, with the grace of a stop."""
+    return math.ceil(max_seconds + grace_s())
+
+
+def reserve_time(job: Job) -> None:
+    """Reserve the rest of a job's device time in the running month. Raises QuotaExceeded (409)."""
+    quotas.reserve(resource=device_time(job.device_class), subject=job.subject, amount=rest_s(job), of=_scopes(job))
+
+
+def take_device(job: Job) -> None:
+    """Count a device as held by a job that gets one. Raises QuotaExceeded: then the job waits."""
+    quotas.reserve(resource=devices(job.device_class), subject=job.subject, of=_scopes(job))
+
+
+def release(job: Job, *, rests: bool) -> None:
+    """Release a job's device, and, if it `rests`, the device time that it did not use; idempotent."""
+    if rests:
+        quotas.release(subject=job.subject, unused={device_time(job.device_class): rest_s(job)})
+    else:
+        quotas.release(subject=job.subject, resource=devices(job.device_class))
+
+
+def _scopes(job: Job) -> Scopes:
+    return Scopes(job.project_id, job.person)

@@ -1,0 +1,87 @@
+"""What a limit applies to: the organisation, a project, or a person."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import Q
+
+from tenants.access.actor import Actor
+from tenants.errors import Invalid
+from tenants.models import ApiKey, Membership, Project, User
+from tenants.parsing import uuid_in
+
+TENANT, PROJECT, PERSON = "tenant", "project", "person"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The organisation (both empty), a project, or a person by the id of their account."""
+
+    project_id: UUID | None = None
+    person: UUID | None = None
+
+    @property
+    def kind(self) -> str:
+        """Return `tenant`, `project` or `person`."""
+        return PROJECT if self.project_id else PERSON if self.person else TENANT
+
+    @property
+    def id(self) -> UUID | None:
+        """Return the id of the project or of the account; None for the organisation."""
+        return self.project_id or self.person
+
+    @property
+    def text(self) -> str:
+        """Return it as a parameter: `tenant`, `project:<id>`, `person:<id>`."""
+        return f"{self.kind}:{self.id}" if self.id else TENANT
+
+
+ORGANISATION = Scope()
+
+
+def parse(text: str) -> Scope:
+    """Return a scope from its text; a project also by its short name, a person by their address.
+
+    Raises Invalid if there is none such in the open scope.
+    """
+    kind, _, key = text.strip().partition(":")
+    if kind in ("", TENANT) and not key:
+        return ORGANISATION
+    found: UUID | None
+    if kind == PROJECT and key:
+        projects = Project.objects.filter(Q(slug=key) | Q(id=uuid_in(key)))
+        if found := projects.values_list("id", flat=True).first():
+            return Scope(project_id=found)
+    if kind == PERSON and key:
+        members = Membership.objects.filter(Q(user__email=key.lower()) | Q(user_id=uuid_in(key)))
+        if found := members.values_list("user_id", flat=True).first():
+            return Scope(person=found)
+    raise Invalid(fields={"scope": ["Use tenant, project:<id or short name>, or person:<id or address> of a member."]})
+
+
+def names(scopes: Collection[Scope]) -> dict[Scope, str]:
+    """Return each scope as a sentence names it: `the organisation`, `project Vision`, `ann@example.org`."""
+    projects = {one.project_id for one in scopes if one.project_id}
+    people = {one.person for one in scopes if one.person}
+    titles = dict(Project.objects.filter(id__in=projects).values_list("id", "name")) if projects else {}
+    addresses = dict(User.objects.filter(id__in=people).values_list("id", "email")) if people else {}
+    return {one: _name(one, titles, addresses) for one in scopes}
+
+
+def person_of(actor: Actor) -> UUID | None:
+    """Return the member who counts for what an actor uses: themselves, or the one whose key it is; else None."""
+    if actor.kind == "user":
+        return actor.id
+    if actor.kind == "api_key" and actor.id is not None:
+        behind = ApiKey.objects.filter(id=actor.id).values("membership_id")
+        return Membership.objects.filter(id__in=behind).values_list("user_id", flat=True).first()
+    return None
+
+
+def _name(scope: Scope, titles: dict[UUID, str], addresses: dict[UUID, str]) -> str:
+    if scope.project_id:
+        return f"project {titles.get(scope.project_id, scope.project_id)}"
+    if scope.person:
+        return addresses.get(scope.person, "a former member")
+    return "the organisation"
