@@ -17,11 +17,12 @@ class ModelsAppConfig(AppConfig):
         from compute import kinds
         from models_app import access, subscribers  # noqa: F401
         from models_app.batch.batch import BatchPredictKind
-        from models_app.datasets import uploads
+        from models_app.datasets import storage_quota, uploads
         from models_app.endpoints import endpoint_keys  # noqa: F401
         from models_app.models import Endpoint
         from models_app.serving.accounting.usage import SOURCE
         from models_app.training.training import TrainKind
+        from tenants import quotas
         from tenants.access.reader import reader
         from tenants.audit import words
         from tenants.web import error_pages, navigation
@@ -30,6 +31,7 @@ class ModelsAppConfig(AppConfig):
         kinds.register(TrainKind(), visible=access.visible_work(TrainKind.name), admit=access.admit_model_name)
         kinds.register(BatchPredictKind(), visible=access.visible_work(BatchPredictKind.name))
         access.register_audited()
+        quotas.register(storage_quota.limited)
 
         def endpoint_names(ids: Iterable[UUID]) -> dict[UUID, str]:
             rows = Endpoint.objects.filter(id__in=list(ids))

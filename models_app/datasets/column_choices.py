@@ -16,6 +16,7 @@ from django.db.models import Max
 
 from models_app import wakeups
 from models_app.access import visible_datasets
+from models_app.datasets import storage_quota
 from models_app.models import Dataset, DatasetVersion, IngestState
 from models_app.tables import writing as written
 from models_app.tables.columns import contract
@@ -85,7 +86,7 @@ def choose_columns(
     `choices`: column -> any of `type`, `role`, `missing`, `number`, `date` (`tables/columns/contract.py`); `writing`:
     `encoding` and `delimiter` of a text file (`tables/writing.py`); null withdraws a choice. Earlier choices stay. The
     role `target` makes a column the target. The same choices return the version that they made before. Raises NotFound,
-    VersionNotRead, and Invalid by column.
+    VersionNotRead, QuotaExceeded (409), and Invalid by column.
     """
     actor.require("datasets.create")
     dataset_id = _version(actor, version_id).dataset_id
@@ -120,6 +121,7 @@ def choose_columns(
     same.uploaded_by, same.uploaded_by_label = actor.id, actor.label
     same.removed_at, same.removed_by_label = None, ""
     same.save()
+    storage_quota.reserve(actor, same)
     changes: dict[str, Any] = {"version": [before.number, same.number]}
     changes |= {
         f"columns.{name}"[:200]: [before.choices.get(name, {}), wanted.get(name, {})]

@@ -13,6 +13,7 @@ from guardian.shortcuts import assign_perm, remove_perm
 
 from models_app import wakeups
 from models_app.access import VIEW_DATASET, visible_datasets
+from models_app.datasets import storage_quota
 from models_app.models import Dataset, DatasetUserPermission, DatasetVersion, IngestState
 from models_app.object_store import storage
 from models_app.tables import writing as written
@@ -23,6 +24,7 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Membership, User
+from tenants.quotas import QuotaExceeded
 
 DATASET_UPLOADED = AuditAction("models_app.dataset.uploaded")
 DATASET_RESTRICTED = AuditAction("models_app.dataset.restricted")
@@ -60,7 +62,7 @@ def upload(
     `writing`: `encoding` and `delimiter` of a text file, if the person knows them (`tables/writing.py`). The same
     bytes, target and writing under the same name return the existing version; one that failed or was removed is read
     again. An existing name gets a new version. Opens its own transactions, because the file goes to the object store
-    between them. Raises Invalid, DatasetNameTaken, StorageUnavailable.
+    between them. Raises Invalid, DatasetNameTaken, QuotaExceeded (409), StorageUnavailable.
     """
     actor.require("datasets.create")
     name, target = name.strip(), target.strip()
@@ -77,15 +79,19 @@ def upload(
         _existing(actor, name)
     key = storage.new_key(actor.tenant_id, "u")
     stored = storage.put(actor.tenant_id, key, file)
-    version = _record_upload(
-        actor=actor,
-        name=name,
-        target=target,
-        filename=_plain(filename),
-        restricted=restricted,
-        stored=stored,
-        writing=known,
-    )
+    try:
+        version = _record_upload(
+            actor=actor,
+            name=name,
+            target=target,
+            filename=_plain(filename),
+            restricted=restricted,
+            stored=stored,
+            writing=known,
+        )
+    except QuotaExceeded:
+        wakeups.wake_discard([key], actor.tenant_id)
+        raise
     if version.source_key != key:
         wakeups.wake_discard([key], actor.tenant_id)
     return version
@@ -133,6 +139,7 @@ def _record_upload(
     version.uploaded_by, version.uploaded_by_label = actor.id, actor.label
     version.removed_at, version.removed_by_label = None, ""
     version.save()
+    storage_quota.reserve(actor, version)
     changes: dict[str, Any] = {
         "version": [None, version.number],
         "sha256": [None, stored.sha256],
@@ -203,6 +210,7 @@ def remove_failed(*, actor: Actor, dataset_id: UUID) -> bool:
 def discard(actor: Actor, dataset: Dataset, failed: list[DatasetVersion]) -> bool:
     """Delete failed versions and their files; return whether the dataset was left empty and deleted too."""
     DatasetVersion.objects.filter(id__in=[version.id for version in failed]).delete()
+    storage_quota.release(version.id for version in failed)
     keys = [version.source_key for version in failed]
     transaction.on_commit(lambda: wakeups.wake_discard(keys, actor.tenant_id))
     if DatasetVersion.objects.filter(dataset=dataset).exists():

@@ -15,7 +15,7 @@ from compute.jobs.visibility import visible_jobs
 from compute.models import FINAL_STATES, Job
 from models_app.access import visible_datasets
 from models_app.batch import batch
-from models_app.datasets import operations
+from models_app.datasets import operations, storage_quota
 from models_app.datasets.operations import DATASET_REMOVED
 from models_app.events import DatasetVersionRemoved
 from models_app.models import DatasetVersion, Endpoint, EndpointState, IngestState, ModelVersion
@@ -149,6 +149,7 @@ def remove_version(*, actor: Actor, dataset_id: UUID, version_id: UUID) -> Datas
     version.profile, version.warnings, version.reading = {}, [], {}
     version.removed_at, version.removed_by_label = now(), actor.label
     version.save()
+    storage_quota.release([version.id])
     publish(DatasetVersionRemoved(tenant_id=actor.tenant_id, version_id=version.id, keys=keys))
     return version
 

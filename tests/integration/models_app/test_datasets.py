@@ -13,10 +13,11 @@ from django.db import connection
 
 from compute.sandbox import workdirs
 from models_app import queries, tasks
-from models_app.datasets import ingestion, operations
+from models_app.datasets import ingestion, operations, removal
 from models_app.files import orphans
 from models_app.models import Dataset, DatasetVersion
 from models_app.object_store import storage
+from tenants import quotas
 from tenants.access.actor import Actor
 from tenants.audit.verify import verify
 from tenants.errors import NotFound
@@ -321,3 +322,21 @@ def test_an_idempotency_key_covers_the_content_of_the_file(client):
     assert (first.status_code, twin.status_code, turned.status_code, other.status_code) == (201, 201, 201, 409)
     assert first.json()["id"] == twin.json()["id"] == turned.json()["id"]
     assert twin["Idempotent-Replayed"] == turned["Idempotent-Replayed"] == "true"
+
+
+def test_a_full_storage_quota_refuses_an_upload_and_keeps_no_file(monkeypatch):
+    actor, half = actor_for(make_tenant()), b"a,b\n" + b"1,2\n" * 150_000
+    discarded = []
+    monkeypatch.setattr(operations.wakeups, "wake_discard", lambda keys, tenant_id: discarded.extend(keys))
+    quotas.set_limit(actor=actor, resource="storage:datasets", limit=1)
+    first = upload(actor, data=half, name="one", target="b")
+    with pytest.raises(quotas.QuotaExceeded, match=r"Dataset storage: 0\.57 of 1 MiB in use in the organisation"):
+        upload(actor, data=half + b"3,4\n", name="two", target="b")
+    with tenant_scope(actor.tenant_id):
+        assert DatasetVersion.objects.count() == 1
+    assert len(discarded) == 1 and discarded[0] != first.source_key
+    ingestion.ingest(first.id, actor.tenant_id)
+    removal.remove_version(actor=actor, dataset_id=first.dataset_id, version_id=first.id)
+    assert upload(actor, data=half + b"3,4\n", name="two", target="b").state == "ingesting"
+    with tenant_scope(actor.tenant_id):
+        assert {use.in_use for use in quotas.everywhere()} == {len(half) + 4}
