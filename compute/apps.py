@@ -13,7 +13,7 @@ class ComputeConfig(AppConfig):
         from compute import queries
         from compute.allocations import slot_billing
         from compute.jobs import departures, visibility
-        from compute.queries import capacity
+        from compute.queries import capacity, quota_work
         from tenants import quotas
         from tenants.audit import differences, withheld, words
         from tenants.identity import departures as leavers
@@ -24,6 +24,7 @@ class ComputeConfig(AppConfig):
         leavers.register(departures.Jobs())
         tenant_metrics.register(queries.digest, "running_jobs", "queued_jobs")
         quotas.register(capacity.limited)
+        quotas.register_work(quota_work.Jobs())
         resource_names.register(queries.job_names, page="job")
         resource_names.withhold(resource_names.JOB, visibility.hidden_jobs)
         differences.register(queries.job_names)

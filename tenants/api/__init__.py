@@ -5,7 +5,8 @@ from django.urls import URLPattern, path
 from tenants.api.audit import Audit, AuditExport, AuditVerify
 from tenants.api.invitations import Invitations, OneInvitation
 from tenants.api.members import Member, MemberAdoption, MemberDeparture, Members
-from tenants.api.organisation import ApiKeys, Me, OneApiKey, Organisation, Projects, Quotas
+from tenants.api.organisation import ApiKeys, Me, OneApiKey, Organisation, Projects
+from tenants.api.quotas import Quotas
 from tenants.api.rights import (
     Access,
     Grants,

@@ -1,4 +1,4 @@
-"""REST endpoints for the caller, the organisation, projects, keys and quotas."""
+"""REST endpoints for the caller, the organisation, projects and keys."""
 
 from typing import Any
 from uuid import UUID
@@ -8,10 +8,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from tenants import operations, queries, quotas
+from tenants import operations, queries
 from tenants.identity import api_keys
 from tenants.models import Tenant
-from tenants.web.body_fields import Moment, Whole, checked
+from tenants.web.body_fields import Moment, checked
 from tenants.web.openapi import page_of
 from tenants.web.views import ApiView
 
@@ -78,14 +78,6 @@ class NewApiKeySerializer(serializers.Serializer[Any]):
         required=False, allow_null=True, help_text="Create it for this service account, with scopes of its rights"
     )
     key = serializers.CharField(read_only=True, allow_null=True)
-
-
-class QuotaSerializer(serializers.Serializer[Any]):
-    """A resource's limit and use."""
-
-    resource = serializers.CharField(max_length=80)
-    limit = Whole(allow_null=True, min_value=0)
-    in_use = serializers.IntegerField(read_only=True)
 
 
 class Me(ApiView):
@@ -178,21 +170,3 @@ class OneApiKey(ApiView):
         """Revoke the key, effective with the next request."""
         api_keys.revoke_api_key(actor=self.actor, key_id=key_id)
         return Response(status=204)
-
-
-class Quotas(ApiView):
-    """Limits by resource."""
-
-    permissions = {"GET": "quotas.view", "PUT": "quotas.manage"}
-
-    @extend_schema(responses=page_of(QuotaSerializer))
-    def get(self, request: Request) -> Response:
-        """List resources with their limits and current use."""
-        return self.whole(quotas.usage(), QuotaSerializer)
-
-    @extend_schema(request=QuotaSerializer, responses=QuotaSerializer)
-    def put(self, request: Request) -> Response:
-        """Set or lift a limit."""
-        data = checked(QuotaSerializer(data=request.data))
-        changed = quotas.set_limit(actor=self.actor, resource=data["resource"], limit=data["limit"])
-        return Response(QuotaSerializer(changed).data)

@@ -6,6 +6,7 @@ the organisation, a project, or a person. It counts at once or in a local month.
 
 from tenants.models import AT_ONCE, MONTH
 from tenants.quotas.ceilings import CEILING_CHANGED, CeilingRow, ceilings, set_ceiling
+from tenants.quotas.effects import Named, preview, queued, register_work, use_of
 from tenants.quotas.limits import QUOTA_CHANGED, Share, check_limit, raise_until, set_limit
 from tenants.quotas.reservations import QuotaExceeded, Scopes, release, reserve, reserved
 from tenants.quotas.resources import Resource, register, resources, title_of, titles
@@ -21,6 +22,7 @@ __all__ = [
     "QUOTA_CHANGED",
     "CeilingRow",
     "Full",
+    "Named",
     "QuotaExceeded",
     "QuotaUse",
     "Resource",
@@ -33,8 +35,11 @@ __all__ = [
     "everywhere",
     "full",
     "person_of",
+    "preview",
+    "queued",
     "raise_until",
     "register",
+    "register_work",
     "release",
     "reserve",
     "reserved",
@@ -45,5 +50,6 @@ __all__ = [
     "title_of",
     "titles",
     "usage",
+    "use_of",
     "where",
 ]

@@ -113,9 +113,12 @@ def raise_until(
     return _use(found, scope)
 
 
-def label(found: Resource, scope: Scope) -> str:
-    """Return a limit as the audit log names it: its resource, and whose it is unless it is the organisation's."""
-    return found.name if scope == ORGANISATION else f"{found.name} of {scopes.names([scope])[scope]}"
+def label(found: Resource, scope: Scope, whose: str = "") -> str:
+    """Return a limit as the audit log names it: its resource, and whose it is unless it is the organisation's.
+
+    `whose`: the scope's name, where it is known already.
+    """
+    return found.name if scope == ORGANISATION else f"{found.name} of {whose or scopes.names([scope])[scope]}"
 
 
 def _check_ceiling(found: Resource, limit: int | None) -> None:

@@ -194,8 +194,9 @@ class NewProject(forms.Form):
 
 
 class QuotaLimit(forms.Form):
-    """A resource's limit; empty means no limit. `was` is the limit that the person saw."""
+    """A scope's limit of a resource; empty means no limit. `was` is the limit that the person saw."""
 
+    scope = forms.CharField(label="For", required=False, max_length=80)
     resource = forms.CharField(label="Resource", max_length=80)
     limit = forms.IntegerField(label="Limit", required=False, min_value=0, max_value=2**53 - 1)
     was = forms.CharField(widget=forms.HiddenInput, required=False, max_length=20)

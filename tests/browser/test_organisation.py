@@ -204,7 +204,7 @@ def test_a_quota_is_changed_against_its_difference(page: Page, world: World, the
     log_in(page, OWNER)
     with watch(page) as watched:
         page.goto("/t/vision/quotas/")
-        page.get_by_role("link", name="Change the limit of CPU devices").click()
+        page.get_by_role("link", name="Change the limit of CPU devices", exact=True).click()
         box = page.get_by_label("New limit of CPU devices")
         expect(box).to_be_focused()
         box.fill("-1")
@@ -217,7 +217,7 @@ def test_a_quota_is_changed_against_its_difference(page: Page, world: World, the
         expect(page.locator(".x-ask")).to_contain_text("More than the new limit is in use")
         assert not watched.axe()
         page.get_by_role("button", name="Confirm").click()
-        row = page.get_by_role("row").filter(has_text="devices:cpu")
+        row = page.get_by_role("row").filter(has_text="CPU devices").first
         expect(row).to_contain_text("2 of 1")
         expect(row).to_contain_text(OWNER)
         page.goto("/t/vision/audit/?action=tenants.quota.")

@@ -159,7 +159,7 @@ def test_only_what_the_platform_reserves_can_be_limited(resource: str) -> None:
     for confirmed in ({}, {"was": "", "confirmed": "1"}):
         page = client.post(f"/t/{tenant.slug}/quotas/change/", {"resource": resource, "limit": "4", **confirmed})
         assert page.status_code == 400
-        assert "Use one of device_hours:cpu, devices:cpu, devices:serving." in text_of(page)
+        assert "Use one of device_hours:cpu, devices:cpu, devices:serving, storage:datasets." in text_of(page)
         assert "Not saved." in text_of(page)
     key = {"authorization": f"Bearer {factories.make_api_key(tenant)}"}
     put = partial(Client().put, "/api/v1/quotas/", content_type="application/json", headers=key)
