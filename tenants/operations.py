@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
-from tenants.clock import now
+from tenants.clock import now, timezones
 from tenants.currencies import currency_fault
 from tenants.errors import Conflict, Invalid
 from tenants.events import events
@@ -79,7 +79,7 @@ def check_email(text: str) -> str:
 
 def check_timezone(name: str) -> str:
     """Return the name of a time zone; raise `Invalid` for one missing from the tz database."""
-    if name not in zoneinfo.available_timezones():
+    if name not in timezones():
         raise Invalid(fields={"timezone": ["Use a name of the tz database, such as Europe/Berlin."]})
     return name
 

@@ -1,6 +1,5 @@
 """Forms of the tenants app. A form only parses; operations decide."""
 
-import zoneinfo
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any, ClassVar, cast
@@ -14,6 +13,7 @@ from django.utils.functional import lazy
 from tenants.access.permissions import PRESETS, ROLE_WORDS
 from tenants.audit import AuditAction
 from tenants.audit.words import noun_words
+from tenants.clock import timezones
 from tenants.models import User
 from tenants.parsing import LATEST
 
@@ -209,7 +209,7 @@ class Organisation(forms.Form):
     name = forms.CharField(label="Name", max_length=120)
     timezone = forms.ChoiceField(
         label="Time zone of reports",
-        choices=lazy(lambda: [(zone, zone) for zone in sorted(zoneinfo.available_timezones())], list),
+        choices=lazy(lambda: [(zone, zone) for zone in sorted(timezones())], list),
         help_text="Defines when days and months start. Usage that is already metered keeps its day.",
     )
     self_approval = forms.BooleanField(
