@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connection
@@ -25,16 +26,39 @@ from tests.fakes.runner.kind import digest_of
 from tests.faults.harness import HEARTBEAT_S, WorkCluster, assert_billed_as_seen, assert_no_overlap, work_cluster
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+if TYPE_CHECKING:
+    from pytest_django import DjangoDbBlocker
+
+pytestmark = pytest.mark.xdist_group("path of a job")
+
+
+@pytest.fixture(scope="module")
+def running(
+    process_environment: Callable[..., dict[str, str]],
+    django_db_setup: Callable[[], None],
+    django_db_blocker: DjangoDbBlocker,
+    tmp_path_factory: pytest.TempPathFactory,
+    valkey_of_module: str,
+) -> Iterator[WorkCluster]:
+    """One controller and one node for all tests here, on a database that is emptied after the last."""
+    folder = tmp_path_factory.mktemp("path")
+    # Nobody is killed here: no pause of a busy machine may cost an attempt its lease.
+    with django_db_blocker.unblock():
+        with work_cluster(process_environment, folder, valkey_of_module, EXCHEQUER_LEASE_S=30) as opened:
+            opened.controller()
+            opened.node()
+            yield opened
+        django_db_setup()
 
 
 @pytest.fixture
-def home(process_environment: Callable[..., dict[str, str]], tmp_path: Path, own_valkey: str) -> Iterator[WorkCluster]:
-    # Nobody is killed here: no pause of a busy machine may cost an attempt its lease.
-    with work_cluster(process_environment, tmp_path, own_valkey, EXCHEQUER_LEASE_S=30) as opened:
-        opened.controller()
-        opened.node()
-        yield opened
+def home(running: WorkCluster) -> WorkCluster:
+    """What runs, with a new tenant that knows nothing of the tests before."""
+    if any(process.poll() is not None for process in running.processes[-1:]):
+        running.node()
+    running.truth.lag = 0.0
+    running.move_in()
+    return running
 
 
 def assert_nothing_is_kept(home: WorkCluster) -> None:
