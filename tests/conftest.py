@@ -46,7 +46,9 @@ LONGEST_FIRST = ("scenarios", "browser", "faults", "component", "integration", "
 """In this order the workers end together: what takes long begins early, and what takes a moment fills the end."""
 
 
-BEYOND_THE_DATABASE = frozenset({"s3_server", "valkey_url", "own_valkey", "process_environment", "browser"})
+BEYOND_THE_DATABASE = frozenset(
+    {"s3_server", "valkey_url", "own_valkey", "valkey_of_module", "process_environment", "browser"}
+)
 """The fixtures that start something beside PostgreSQL: `make test-quick` leaves out the tests that ask for one."""
 
 
@@ -82,13 +84,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _quick_settings(django_test_environment: None) -> Iterator[None]:
     """Hash passwords quickly and keep counters in memory; both are tested with their real settings elsewhere."""
+    from tests.support.servers import static_files
+
     quick = override_settings(
         PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
         CACHES={"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}},
         EMAIL_BACKEND="django.core.mail.backends.locmem.EmailBackend",
     )
     quick.enable()
+    patch = pytest.MonkeyPatch()
+    static_files.list_once(patch)
     yield
+    patch.undo()
     quick.disable()
 
 
@@ -101,15 +108,15 @@ def _fresh_counters(_quick_settings: None) -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Give this worker its copy of the migrated template, and Django the tests' login."""
+def django_db_setup(django_test_environment: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Callable[[], None]]:
+    """Give this worker its copy of the migrated template, and Django the tests' login; the value empties it again."""
     from tests.support.servers.database import Reset, provide
 
     with django_db_blocker.unblock():
         reset = Reset(SESSION.cluster, provide(SESSION, WORKER))
     patch = pytest.MonkeyPatch()
     patch.setattr(TransactionTestCase, "_fixture_teardown", lambda case: reset())
-    yield
+    yield reset
     patch.undo()
     reset.close()
     connection.close()
@@ -223,6 +230,12 @@ def own_valkey(request: pytest.FixtureRequest) -> str:
     return SESSION.start_valkey(f"valkey-{WORKER}-{abs(hash(request.node.nodeid))}")
 
 
+@pytest.fixture(scope="module")
+def valkey_of_module(request: pytest.FixtureRequest) -> str:
+    """The URL of a Valkey that the tests of one module share."""
+    return SESSION.start_valkey(f"valkey-{WORKER}-{abs(hash(request.node.nodeid))}")
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> S3:
     """A real S3 store with this worker's bucket, started for the first test that needs it."""
@@ -243,8 +256,8 @@ def s3(s3_server: S3, settings: Settings) -> S3:
     return s3_server
 
 
-@pytest.fixture
-def process_environment(django_db_setup: None) -> Callable[..., dict[str, str]]:
+@pytest.fixture(scope="session")
+def process_environment(django_db_setup: object) -> Callable[..., dict[str, str]]:
     """`process_environment(role="control", **more)`: variables for a real process on this test's database.
 
     It logs in as one of the product's three roles. The test must commit what that process is to see.

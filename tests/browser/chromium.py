@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, Request
 
 from deploy.chromium import REMEDY, find
 
@@ -25,8 +26,13 @@ FLAGS = [
 ]
 VIEWPORT = {"width": 1360, "height": 860}
 RULES = {
-    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]},
+    "resultTypes": ["violations"],  # of all others axe describes one element only, which is half of its work
 }
+DRAWN = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"
+SWAPPING = ".htmx-request, .htmx-swapping, .htmx-settling, .htmx-added"
+SLOW_S = 60
+DASH = "#react-entry-point, ._dash-loading"
 
 
 class ChromiumMissing(RuntimeError):
@@ -53,10 +59,27 @@ class Watched:
     page: Page
     complaints: list[str] = field(default_factory=list)
     dialogs: list[str] = field(default_factory=list)
+    under_way: set[Request] = field(default_factory=set)
+
+    def settle(self) -> None:
+        """Wait until the page is drawn, asks for nothing and replaces nothing.
+
+        A page of Dash asks again after each answer: there only silence on the network tells.
+        """
+        if self.page.locator(DASH).count():
+            self.page.wait_for_load_state("networkidle")
+            return
+        late = time.monotonic() + SLOW_S
+        self.page.evaluate(DRAWN)
+        while self.under_way or self.page.locator(SWAPPING).count():
+            self.page.evaluate(DRAWN)
+            assert time.monotonic() < late, [one.url for one in self.under_way]
 
     def axe(self) -> list[str]:
         """Return axe-core's violations, one line each with the first elements concerned."""
-        found = Axe().run(self.page, options=RULES).response["violations"]
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(Axe().axe_script)
+        found = self.page.evaluate("(rules) => axe.run(rules).then((all) => all.violations)", RULES)
         return [
             f"{one['id']} ({one['impact']}): {one['help']} @ {[node['target'] for node in one['nodes']][:4]}"
             for one in found
@@ -75,7 +98,16 @@ def watch(page: Page) -> Iterator[Watched]:
         if message.type == "error" and "Failed to load resource" not in message.text:
             watched.complaints.append(message.text)
 
+    def asked(request: Request) -> None:  # Playwright takes functions of Python alone
+        watched.under_way.add(request)
+
+    def over(request: Request) -> None:
+        watched.under_way.discard(request)
+
     page.on("console", console)
     page.on("pageerror", lambda error: watched.complaints.append(str(error)))
+    page.on("request", asked)
+    page.on("requestfinished", over)
+    page.on("requestfailed", over)
     page.on("dialog", lambda dialog: (watched.dialogs.append(dialog.message), dialog.dismiss()))
     yield watched

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from tenants import quotas
 from tenants.access.actor import Actor
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Session, User
-from tests.browser.actions import log_in
+from tests.browser.actions import enter, log_in
 from tests.browser.chromium import watch
 from tests.browser.world import OWNER, World, second_price
 from tests.support.factories import PASSWORD
@@ -32,8 +33,8 @@ def owner(world: World) -> Actor:
     return Actor.member(tenant_id=world.vision.id, user_id=user.id, email=OWNER, role="owner")
 
 
-def open_launch(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+def open_launch(page: Page, world: World, arrive: Callable[[Page, str], None] = enter) -> None:
+    arrive(page, OWNER)
     page.goto(f"/t/vision/jobs/new/?dataset={world.ids['dataset_version']}")
     expect(page.locator("#cost").get_by_text("of device time")).to_be_visible()
 
@@ -153,7 +154,7 @@ def test_a_launch_beyond_the_quota_is_refused_and_stores_nothing(page: Page, wor
 
 
 def test_a_form_that_is_sent_twice_launches_once(page: Page, world: World) -> None:
-    open_launch(page, world)
+    open_launch(page, world, log_in)  # going back finds the page in the cache of a browser that logged in itself
     page.get_by_label("Name", exact=True).fill("only-once")
     page.get_by_role("button", name="Launch").click()
     page.get_by_role("heading", level=1, name="only-once").wait_for()
@@ -165,7 +166,7 @@ def test_a_form_that_is_sent_twice_launches_once(page: Page, world: World) -> No
 
 
 def test_an_upload_without_a_file_keeps_the_name(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     page.goto("/t/vision/datasets/upload/")
     page.get_by_label("Name", exact=True).fill("my table")
     page.get_by_role("button", name="Upload").click()
@@ -174,7 +175,7 @@ def test_an_upload_without_a_file_keeps_the_name(page: Page, world: World) -> No
 
 
 def test_settings_change_the_theme(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     page.goto("/t/vision/settings/")
     page.get_by_label("Theme").select_option("dark")
     page.get_by_role("button", name="Save", exact=True).click()
@@ -182,7 +183,7 @@ def test_settings_change_the_theme(page: Page, world: World) -> None:
 
 
 def test_a_key_is_made_for_a_preset_and_shown_once(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     page.goto("/t/vision/api-keys/")
     page.get_by_role("button", name="Create key").click()
     expect(page.get_by_label("Name", exact=True)).to_have_attribute("aria-invalid", "true")
@@ -208,7 +209,7 @@ def test_a_key_is_made_for_a_preset_and_shown_once(page: Page, world: World) -> 
 
 
 def test_a_filter_that_matches_nothing_says_so_and_can_be_cleared(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     page.goto("/t/vision/jobs/?search=nothing-like-it&state=failed")
     expect(page.get_by_role("heading", name="No job matches")).to_be_visible()
     expect(page.locator(".x-empty")).to_contain_text("nothing-like-it")
@@ -234,14 +235,14 @@ def test_limits_below_the_estimate_are_warned_of_and_a_mistake_is_named(page: Pa
 
 
 def test_a_dataset_chosen_by_hand_brings_its_target(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     page.goto("/t/vision/jobs/new/")
     page.get_by_label("Dataset").select_option(str(world.ids["dataset_version"]))
     expect(page.get_by_label("Target column", exact=True)).to_have_value("target")
 
 
 def test_a_file_beyond_the_limit_is_one_error(page: Page, world: World, tmp_path: Path) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     page.goto("/t/vision/datasets/upload/")
     page.get_by_label("Name", exact=True).fill("too big")
     big = tmp_path / "big.csv"
@@ -319,7 +320,7 @@ def test_a_typed_name_is_kept_when_switching_the_kind_of_job(page: Page, world: 
 @pytest.mark.usefixtures("world")
 @pytest.mark.parametrize("name", ["spend", "health"])
 def test_filters_wait_until_the_address_has_set_them(page: Page, name: str) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     held: list[Route] = []
 
     def hold(route: Route) -> None:

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from compute.models import Job
 from tenants.isolation.scoping import tenant_scope
-from tests.browser.actions import log_in
+from tests.browser.actions import enter
 from tests.browser.chromium import watch
 from tests.browser.hostile import poison
 from tests.browser.world import OWNER, World
@@ -16,7 +16,7 @@ from tests.browser.world import OWNER, World
 
 def test_hostile_texts_are_shown_and_do_nothing(page: Page, world: World) -> None:
     poison(world)
-    log_in(page, OWNER)
+    enter(page, OWNER)
     with watch(page) as watched:
         page.goto("/t/vision/jobs/")
         expect(page.get_by_role("table").get_by_text("<img src=x onerror=alert(1)>").first).to_be_visible()
@@ -28,7 +28,7 @@ def test_an_export_holds_no_formula(page: Page, world: World) -> None:
         Job.objects.filter(id=world.ids["running"]).update(
             name="=HYPERLINK(1)", submitted_by_label="@sum", max_cost=Decimal(1)
         )
-    log_in(page, OWNER)
+    enter(page, OWNER)
     page.goto("/t/vision/jobs/")
     with page.expect_download() as download:
         page.get_by_role("link", name="Export CSV").click()

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tenants.models import Session
-from tests.browser.actions import log_in
+from tests.browser.actions import enter
 from tests.browser.chromium import watch
 from tests.browser.world import NEWCOMER, OWNER, World
 from tests.support.factories import PASSWORD
@@ -58,7 +58,7 @@ def expect_launch(page: Page, world: World) -> None:
 @pytest.mark.parametrize("ends", ["cookie", "at a change of a field"])
 def test_a_launch_whose_session_ended_is_typed_once(page: Page, world: World, ends: str) -> None:
     with watch(page) as watched:
-        log_in(page, OWNER)
+        enter(page, OWNER)
         fill_launch(page, world)
         if ends == "cookie":
             page.context.clear_cookies(name="exchequer")
@@ -79,7 +79,7 @@ def test_a_launch_whose_session_ended_is_typed_once(page: Page, world: World, en
 
 
 def test_a_form_whose_token_is_stale_is_typed_once(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     fill_launch(page, world)
     page.context.clear_cookies(name="csrftoken")
     page.get_by_role("button", name="Launch").click()
@@ -88,7 +88,7 @@ def test_a_form_whose_token_is_stale_is_typed_once(page: Page, world: World) -> 
 
 
 def test_nothing_secret_is_kept_and_nothing_for_another_person(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     fill_launch(page, world)
     key = page.locator("input[name=key]").input_value()
     token = page.locator("#launch input[name=csrfmiddlewaretoken]").input_value()
@@ -112,7 +112,7 @@ def test_nothing_secret_is_kept_and_nothing_for_another_person(page: Page, world
 
 
 def test_what_was_sent_or_left_or_logged_out_of_is_not_kept(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     page.goto("/t/vision/settings/")
     page.locator("#id_name").fill("Olga")
     page.get_by_role("button", name="Save", exact=True).click()

@@ -15,7 +15,7 @@ from tenants.access.actor import Actor
 from tenants.audit import operation
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Session, User
-from tests.browser.actions import log_in
+from tests.browser.actions import enter, log_in
 from tests.browser.chromium import watch
 from tests.browser.conftest import SLOW_MS
 from tests.browser.world import OWNER, World
@@ -52,7 +52,7 @@ def wait_for(page: Page, ready: Callable[[], object]) -> None:
 
 
 def test_only_rows_under_way_poll_and_the_last_answer_ends_it(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     asked = polls(page, "/row/")
     page.goto("/t/vision/jobs/")
     wanted = {f"/jobs/{world.ids[name]}/row/" for name in ("running", "queued")}
@@ -68,7 +68,7 @@ def test_only_rows_under_way_poll_and_the_last_answer_ends_it(page: Page, world:
 
 
 def test_the_page_of_a_job_ends_its_polling_with_the_job(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     asked = polls(page, "/live/")
     page.goto(f"/t/vision/jobs/{world.ids['running']}/")
     wait_for(page, lambda: asked)
@@ -89,7 +89,7 @@ def test_the_page_of_a_job_ends_its_polling_with_the_job(page: Page, world: Worl
 
 
 def test_one_503_leaves_the_page_as_it_is_and_polling_goes_on(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     with watch(page) as watched:
         page.goto(f"/t/vision/jobs/{world.ids['running']}/")
         refused: list[Route] = []
@@ -113,7 +113,7 @@ def test_one_503_leaves_the_page_as_it_is_and_polling_goes_on(page: Page, world:
 
 
 def test_a_failed_request_shows_a_toast(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     page.goto(f"/t/vision/jobs/new/?dataset={world.ids['dataset_version']}")
     expect(page.locator("#cost").get_by_text("of device time")).to_be_visible()
     page.route("**/quote/", lambda route: route.fulfill(status=500, body="<h1>broken</h1>"))
@@ -124,7 +124,7 @@ def test_a_failed_request_shows_a_toast(page: Page, world: World) -> None:
 
 
 def test_a_dead_session_leads_to_the_log_in_page(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     page.goto(f"/t/vision/jobs/{world.ids['running']}/")
     Session.objects.all().delete()
     expect(page.get_by_role("heading", level=1, name="Log in")).to_be_visible()
@@ -136,7 +136,7 @@ def test_a_dead_session_leads_to_the_log_in_page(page: Page, world: World) -> No
 
 
 def test_keys_lead_around_and_stay_out_of_fields(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     page.goto("/t/vision/")
     page.keyboard.press("g")
     page.keyboard.press("j")
@@ -177,7 +177,7 @@ def test_ctrl_k_finds_pages_and_things_by_the_keyboard_alone(page: Page, world: 
 
 
 def test_a_job_is_paused_and_resumed_from_its_page(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     page.goto(f"/t/vision/jobs/{world.ids['queued']}/")
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_text("Paused. Nothing is charged while it is paused.")).to_be_visible()
@@ -188,7 +188,7 @@ def test_a_job_is_paused_and_resumed_from_its_page(page: Page, world: World) -> 
 
 
 def test_cancel_asks_first_and_leads_back(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     page.goto(f"/t/vision/jobs/{world.ids['running']}/")
     page.get_by_role("button", name="Cancel job").click()
     page.keyboard.press("Escape")
@@ -204,7 +204,7 @@ def test_cancel_asks_first_and_leads_back(page: Page, world: World) -> None:
 def test_a_dataset_shows_its_profile_once_it_has_been_read(page: Page, world: World) -> None:
     with tenant_scope(world.vision.id):
         DatasetVersion.objects.filter(id=world.ids["dataset_version"]).update(state="ingesting")
-    log_in(page, OWNER)
+    enter(page, OWNER)
     page.goto(f"/t/vision/datasets/{world.ids['dataset']}/")
     expect(page.get_by_text("Reading the file.")).to_be_visible()
     expect(page.get_by_text("Predictive power:")).to_have_count(0)
@@ -215,7 +215,7 @@ def test_a_dataset_shows_its_profile_once_it_has_been_read(page: Page, world: Wo
 
 
 def test_each_line_of_a_log_stands_on_its_own(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     page.goto(f"/t/vision/jobs/{world.ids['succeeded']}/?tab=logs")
     lines = page.get_by_role("log").locator(":scope > div")
     assert lines.count() > 1

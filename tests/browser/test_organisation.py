@@ -9,7 +9,7 @@ from tenants.access.actor import Actor
 from tenants.identity import invitations
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Invitation, User
-from tests.browser.actions import log_in
+from tests.browser.actions import enter, log_in
 from tests.browser.chromium import watch
 from tests.browser.world import ENGINEER, OWNER, VIEWER, World
 
@@ -28,7 +28,7 @@ def link_for(world: World, email: str) -> str:
 @pytest.mark.parametrize("theme", LIGHT_BY_DAY)
 def test_someone_new_is_invited_and_joins(page: Page, world: World, theme: str) -> None:
     User.objects.filter(email=OWNER).update(theme=theme)
-    log_in(page, OWNER)
+    enter(page, OWNER)
     with watch(page) as watched:
         page.goto("/t/vision/members/")
         page.get_by_label("Email address").fill("ada@vision.example")
@@ -83,7 +83,7 @@ def owner_of(world: World) -> Actor:
 @pytest.mark.parametrize("theme", LIGHT_BY_DAY)
 def test_a_member_is_removed_only_after_confirmation(page: Page, world: World, theme: str) -> None:
     User.objects.filter(email=OWNER).update(theme=theme)
-    log_in(page, OWNER)
+    enter(page, OWNER)
     with watch(page) as watched:
         page.goto("/t/vision/members/")
         page.get_by_role("link", name=f"Manage {VIEWER}").click()
@@ -164,7 +164,7 @@ def test_a_role_is_granted_to_a_group_in_one_project_and_launches_only_there(
 @pytest.mark.parametrize("theme", LIGHT_BY_DAY)
 def test_what_is_lost_is_shown_before_a_grant_a_person_or_an_account_goes(page: Page, world: World, theme: str) -> None:
     User.objects.filter(email=OWNER).update(theme=theme)
-    log_in(page, OWNER)
+    enter(page, OWNER)
     with watch(page) as watched:
         page.goto(f"/t/vision/access/groups/{world.ids['group']}/")
         page.get_by_role("button", name=f"Remove {ENGINEER}").click()
@@ -201,7 +201,7 @@ def test_what_is_lost_is_shown_before_a_grant_a_person_or_an_account_goes(page: 
 @pytest.mark.parametrize("theme", LIGHT_BY_DAY)
 def test_a_quota_is_changed_against_its_difference(page: Page, world: World, theme: str) -> None:
     User.objects.filter(email=OWNER).update(theme=theme)
-    log_in(page, OWNER)
+    enter(page, OWNER)
     with watch(page) as watched:
         page.goto("/t/vision/quotas/")
         page.get_by_role("link", name="Change the limit of CPU devices", exact=True).click()
@@ -226,7 +226,7 @@ def test_a_quota_is_changed_against_its_difference(page: Page, world: World, the
 
 
 def test_the_bell_counts_and_a_notification_leads_to_its_page(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     page.goto("/t/vision/jobs/")
     bell = page.get_by_role("link", name="Notifications")
     count = int((bell.get_attribute("aria-label") or "").split()[1])

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tenants.models import User
 from tests.browser import chromium
-from tests.browser.actions import log_in
+from tests.browser.actions import enter, log_in
 from tests.browser.chromium import Watched, watch
 from tests.browser.hostile import poison
 from tests.browser.pages import PAGES, THEMES, PageSpec
@@ -20,7 +20,7 @@ from tests.browser.world import NEWCOMER, OWNER, VIEWER, World
 
 WIDTHS = (390, 600, 900, 1024, chromium.VIEWPORT["width"])
 """A phone, two tablets, the narrowest screen with the side bar, and back: tables must follow each change."""
-REDRAWS = 40
+REDRAWS = 200
 READABLE, LARGEST = 9, 15
 LETTERS = """Array.from(document.querySelectorAll("svg.x-chart text"), (text) => {
   const svg = text.ownerSVGElement;
@@ -48,7 +48,7 @@ def look(watched: Watched, spec: PageSpec, url: str, words: str) -> list[str]:
     watched.page.goto(url)
     try:
         expect(watched.page.locator("main").get_by_text(words).first).to_be_visible()
-        watched.page.wait_for_load_state("networkidle")
+        watched.settle()
     except AssertionError:
         return [f"{spec.name}: {words!r} is not there"]
     faults = [f"{spec.name}: {line}" for line in (*watched.complaints, *watched.axe())]
@@ -78,7 +78,7 @@ def narrowed(page: Page) -> list[str]:
             )
             if width <= screen and not sideways and not nameless:
                 break
-            page.wait_for_timeout(250)
+            page.wait_for_timeout(50)
         faults += [f"{width} px wide on a screen of {screen}"] if width > screen else []
         faults += [f"letters of {size:.1f} px in a chart at {screen} px" for size in letters[:1] if size < READABLE]
         faults += [f"letters of {size:.1f} px in a chart at {screen} px" for size in letters[-1:] if size > LARGEST]
@@ -97,7 +97,7 @@ def test_every_filled_page_is_complete_accessible_and_within_the_policy(
     if texts == "hostile":
         poison(world)
     User.objects.filter(email=OWNER).update(theme=theme)
-    log_in(page, OWNER)
+    enter(page, OWNER)
     with watch(page) as watched:
         faults = [
             fault
@@ -110,7 +110,7 @@ def test_every_filled_page_is_complete_accessible_and_within_the_policy(
 @pytest.mark.parametrize("theme", [pytest.param("light", marks=pytest.mark.nightly), "dark"])
 def test_every_empty_page_says_what_it_is_for_and_what_to_do(page: Page, world: World, theme: str) -> None:
     User.objects.filter(email=NEWCOMER).update(theme=theme)
-    log_in(page, NEWCOMER)
+    enter(page, NEWCOMER)
     with watch(page) as watched:
         faults = [
             fault
@@ -122,7 +122,7 @@ def test_every_empty_page_says_what_it_is_for_and_what_to_do(page: Page, world: 
 
 
 def test_a_viewer_sees_no_button_and_no_entry_that_the_role_may_not_use(page: Page, world: World) -> None:
-    log_in(page, VIEWER)
+    enter(page, VIEWER)
     with watch(page) as watched:
         page.goto("/t/vision/jobs/")
         expect(page.get_by_role("link", name="New job")).to_have_count(0)
@@ -185,5 +185,5 @@ def test_log_in_pages_use_the_products_words_and_the_api_page_keeps_the_policy(p
         expect(page.locator("label")).to_have_text(["Current password", "New password", "Repeat the new password"])
         page.goto("/api/docs/")
         expect(page.get_by_role("heading", name="Exchequer").first).to_be_visible()
-        page.wait_for_load_state("networkidle")
+        watched.settle()
     assert not watched.complaints

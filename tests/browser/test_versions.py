@@ -9,14 +9,14 @@ from playwright.sync_api import Page, expect
 from compute.models import Job
 from models_app.models import ModelVersion
 from tenants.isolation.scoping import tenant_scope
-from tests.browser.actions import log_in
+from tests.browser.actions import enter
 from tests.browser.chromium import watch
 from tests.browser.world import ENGINEER, OWNER, World
 
 
 def test_from_the_version_to_a_quoted_batch_prediction_in_the_queue(page: Page, world: World) -> None:
     with watch(page) as watched:
-        log_in(page, ENGINEER)
+        enter(page, ENGINEER)
         page.goto(f"/t/vision/models/versions/{world.ids['version']}/")
         page.get_by_role("link", name="Batch prediction").click()
         expect(page.get_by_role("heading", name="New job")).to_be_visible()
@@ -41,7 +41,7 @@ def test_from_the_version_to_a_quoted_batch_prediction_in_the_queue(page: Page, 
 
 
 def test_a_clone_of_a_batch_prediction_opens_its_own_form(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     page.goto(f"/t/vision/jobs/{world.ids['batch']}/")
     expect(page.get_by_role("link", name="Download CSV")).to_be_visible()
     page.get_by_role("link", name="Clone").click()
@@ -51,7 +51,7 @@ def test_a_clone_of_a_batch_prediction_opens_its_own_form(page: Page, world: Wor
 
 
 def test_the_approver_types_the_name_and_the_version_is_in_production(page: Page, world: World) -> None:
-    log_in(page, OWNER)
+    enter(page, OWNER)
     page.goto("/t/vision/models/")
     page.get_by_role("region", name="Table: Waiting for approval").get_by_role("link").click()
     expect(page.get_by_text("Waiting for approval.")).to_be_visible()

@@ -21,7 +21,8 @@ def wait_until(
 ) -> T:
     """Return the first true result of `condition`; fail with `what` after `seconds`.
 
-    It asks often at first and up to four times a second later, so that a long wait is no load. A shorter
+    It asks often at first and ever less, in the end four times a second: each question is work for the machine that is
+    waited for, and an answer comes a twentieth late at most. A shorter
     `longest_pause_s` is for what must be caught at once.
     """
     began = time.monotonic()
@@ -29,5 +30,5 @@ def wait_until(
         waited = time.monotonic() - began
         if waited > seconds:
             raise AssertionError(f"not within {seconds:.0f} s: {what if isinstance(what, str) else what()}")
-        time.sleep(min(max(waited / 50, 0.01), longest_pause_s))
+        time.sleep(min(max(waited / 20, 0.02), longest_pause_s))
     return found

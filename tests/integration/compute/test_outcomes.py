@@ -15,6 +15,7 @@ from typing import cast
 
 import pytest
 from django.conf import settings
+from django.test import override_settings
 
 from compute import limits, queries
 from compute.agent import heartbeat
@@ -217,6 +218,7 @@ def test_what_the_platform_waives_is_left_of_the_cost_limit(world: World, paused
     assert leases.heartbeat(second, Heartbeat()).stop is None
 
 
+@override_settings(EXCHEQUER=settings.EXCHEQUER.model_copy(update={"heartbeat_s": 1}))
 def test_a_node_that_learns_late_of_a_cancel_bills_one_heartbeat_at_most(world: World) -> None:
     mine, began = world.running(), time.monotonic()
     jobs.cancel(actor=world.actor, job_id=mine.job.id)

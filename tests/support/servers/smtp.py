@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import socketserver
 import threading
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ class _Conversation(socketserver.StreamRequestHandler):
         if answer.startswith("250"):
             self.server.taken.append(message_from_bytes(body, policy=policy.default))  # type: ignore[arg-type]
         if self.server.hang_up_after_taking:
-            self.connection.close()
+            self.connection.shutdown(socket.SHUT_RDWR)  # closing it leaves it open: the files on it hold it too
             return
         self._say(answer)
 
