@@ -64,7 +64,7 @@ class Watched:
     def settle(self) -> None:
         """Wait until the page is drawn, asks for nothing and replaces nothing.
 
-        A page of Dash asks again after each answer: there only silence on the network tells.
+        A page of Dash asks again after each answer: there only silence on the network shows it.
         """
         if self.page.locator(DASH).count():
             self.page.wait_for_load_state("networkidle")

@@ -114,10 +114,10 @@ class WorkCluster:
         self.truth = Truth(folder)
         self._watcher = threading.Thread(target=self.truth.watch, daemon=True)
         self._watcher.start()
-        self.move_in()
+        self.use_new_tenant()
 
-    def move_in(self) -> None:
-        """Submit for a new tenant from now on."""
+    def use_new_tenant(self) -> None:
+        """Make a new tenant and submit for it."""
         self.tenant: Tenant = factories.make_tenant()
         self.actor: Actor = factories.actor_for(self.tenant)
         self.project = factories.default_project_id(self.tenant)

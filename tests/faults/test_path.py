@@ -57,7 +57,7 @@ def home(running: WorkCluster) -> WorkCluster:
     if any(process.poll() is not None for process in running.processes[-1:]):
         running.node()
     running.truth.lag = 0.0
-    running.move_in()
+    running.use_new_tenant()
     return running
 
 

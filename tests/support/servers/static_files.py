@@ -11,7 +11,7 @@ from config import statics
 
 
 def list_once(patch: pytest.MonkeyPatch) -> None:
-    """Let all test clients of one state folder share what the first one lists: each builds the middleware anew."""
+    """Let all test clients of one state folder share what the first one lists: each builds the middleware again."""
     listed: dict[Path, tuple[dict[str, Any], set[Path]]] = {}
     list_files = statics.Middleware.add_files_from_finders
 
