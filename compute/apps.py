@@ -38,4 +38,3 @@ class ComputeConfig(AppConfig):
             fields={"max_cost": "cost limit", "max_seconds": "time limit (s)"},
         )
         navigation.register(MAIN, NavigationEntry("Jobs", "list-check", "jobs", "jobs.view", "j", order=20))
-        navigation.register_operator_home(NavigationEntry("Operator", "server", "operator-fleet", ""))

@@ -29,7 +29,7 @@ from tenants.models import MasterKeyRecord, Tenant, User
 LEAST_DISK_BYTES = 2 * 1024**3
 MOST_CLOCK_DRIFT_S = 2.0
 
-ROLES = ("exchequer_app", "exchequer_control")
+ROLES = ("exchequer_app", "exchequer_control", "exchequer_operator")
 LIMITED = """
 SELECT r.rolname, coalesce(r.rolconfig::text LIKE '%%statement_timeout=%%', false) AS limited FROM pg_roles r
 WHERE r.rolname = ANY(%s)

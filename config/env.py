@@ -18,31 +18,10 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from config import proxies, variables
+from config.databases import DATABASE_URLS, OPERATOR_SECRET_KEY, DatabaseRole
 from config.mail import mail_settings
 
-DatabaseRole = Literal["app", "control", "owner"]
-
 OWNER_COMMANDS = frozenset({"migrate", "makemigrations", "sqlmigrate", "showmigrations", "optimizemigration"})
-SECRETS = frozenset(
-    {
-        "secret_key",
-        "master_key",
-        "master_key_previous",
-        "database_app_url",
-        "database_control_url",
-        "database_owner_url",
-        "database_admin_url",
-        "broker_url",
-        "cache_url",
-        "aws_secret_access_key",
-        "email_url",
-        "init_password",
-        "init_api_key",
-        "metrics_token",
-        "stripe_api_key",
-        "stripe_webhook_secret",
-    }
-)
 
 
 class SettingsInvalid(SystemExit):
@@ -57,6 +36,7 @@ class Environment(BaseModel):
     home: Path = Field(Path(".exchequer"), validation_alias="EXCHEQUER_HOME")
     http_port: int = Field(8000, validation_alias="EXCHEQUER_HTTP_PORT", ge=1, le=65535)
     serving_port: int = Field(8001, validation_alias="EXCHEQUER_SERVING_PORT", ge=1, le=65535)
+    operator_port: int = Field(8002, validation_alias="EXCHEQUER_OPERATOR_PORT", ge=1, le=65535)
     serving_slots: int = Field(8, validation_alias="EXCHEQUER_SERVING_SLOTS", ge=1, le=256)
     demo: bool = Field(False, validation_alias="EXCHEQUER_DEMO")
     debug: bool = Field(False, validation_alias="EXCHEQUER_DEBUG")
@@ -65,7 +45,10 @@ class Environment(BaseModel):
     init_email: str = Field("", validation_alias="EXCHEQUER_INIT_EMAIL")
     init_password: str = Field("", validation_alias="EXCHEQUER_INIT_PASSWORD")
     init_api_key: str = Field("", validation_alias="EXCHEQUER_INIT_API_KEY")
+    init_operator_email: str = Field("", validation_alias="EXCHEQUER_INIT_OPERATOR_EMAIL")
+    init_operator_password: str = Field("", validation_alias="EXCHEQUER_INIT_OPERATOR_PASSWORD")
 
+    #: In the console's process it is EXCHEQUER_OPERATOR_SECRET_KEY: cookies ignore ports, so its own sign with another.
     secret_key: str = Field(min_length=32, validation_alias="SECRET_KEY")
     master_key: str = Field("", validation_alias="EXCHEQUER_MASTER_KEY")
     master_key_file: str = Field("", validation_alias="EXCHEQUER_MASTER_KEY_FILE")
@@ -74,6 +57,7 @@ class Environment(BaseModel):
     csrf_trusted_origins: str = Field("", validation_alias="CSRF_TRUSTED_ORIGINS")
     tls: bool | None = Field(None, validation_alias="EXCHEQUER_TLS")
     public_url: str = Field("", validation_alias="EXCHEQUER_PUBLIC_URL")
+    operator_public_url: str = Field("", validation_alias="EXCHEQUER_OPERATOR_PUBLIC_URL")
     #: Set by deploy.server.web for the processes that it forks: the address that it listens on.
     bound_to: str = Field("", validation_alias="EXCHEQUER_BOUND_TO")
     trusted_proxies: str = Field("", validation_alias="EXCHEQUER_TRUSTED_PROXIES")
@@ -82,6 +66,7 @@ class Environment(BaseModel):
     database_app_url: str = Field("", validation_alias="DATABASE_URL")
     database_control_url: str = Field("", validation_alias="DATABASE_CONTROL_URL")
     database_owner_url: str = Field("", validation_alias="DATABASE_OWNER_URL")
+    database_operator_url: str = Field("", validation_alias="DATABASE_OPERATOR_URL")
 
     database_admin_url: str = Field("", validation_alias="DATABASE_ADMIN_URL")
 
@@ -118,12 +103,9 @@ class Environment(BaseModel):
         """Return the connection URL of a role; raise `SettingsInvalid` if this process does not hold it."""
         url: str = getattr(self, f"database_{role}_url")
         if not url:
-            name = {
-                "app": "DATABASE_URL",
-                "control": "DATABASE_CONTROL_URL",
-                "owner": "DATABASE_OWNER_URL",
-            }[role]
-            raise SettingsInvalid(f"{name} is not set: this process works as the database role {role!r}.")
+            raise SettingsInvalid(
+                f"{DATABASE_URLS[role]} is not set: this process works as the database role {role!r}."
+            )
         return url
 
     @cached_property
@@ -148,7 +130,7 @@ class Environment(BaseModel):
         mail_settings(value, Path())
         return value
 
-    @field_validator("public_url")
+    @field_validator("public_url", "operator_public_url")
     @classmethod
     def _web_address(cls, value: str) -> str:
         parts = urlsplit(value)
@@ -170,7 +152,7 @@ class Environment(BaseModel):
             local = ipaddress.ip_address(self.bound_to).is_loopback
         except ValueError:
             return False
-        return local and not self.public_url and not self.trusted_proxies
+        return local and not (self.public_url or self.operator_public_url or self.trusted_proxies)
 
     @property
     def effective_tls(self) -> bool:
@@ -181,6 +163,11 @@ class Environment(BaseModel):
     def effective_public_url(self) -> str:
         """Return the public URL: the start of every link in an email, never taken from a request."""
         return self.public_url or f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def own_public_url(self) -> str:
+        """Return the public URL of the side that this process serves, if one is set."""
+        return self.operator_public_url if self.db_role == "operator" else self.public_url
 
     @property
     def effective_node_id(self) -> str:
@@ -197,7 +184,7 @@ class Environment(BaseModel):
         shown = {}
         for name, field in type(self).model_fields.items():
             value = str(getattr(self, name))
-            if value and name in SECRETS:
+            if value and name in variables.SECRETS:
                 value = _mask(value)
             shown[str(field.validation_alias)] = value
         return shown
@@ -212,15 +199,21 @@ def _mask(value: str) -> str:
 
 
 #: Accepted names, each also with `_FILE`.
-NAMES = frozenset(str(field.validation_alias) for field in Environment.model_fields.values())
+NAMES = frozenset(str(field.validation_alias) for field in Environment.model_fields.values()) | {OPERATOR_SECRET_KEY}
 
 
 def read(given: Mapping[str, str]) -> Environment:
     """Return the settings of these variables; raise `SettingsInvalid` naming every missing or wrong one."""
+    values = variables.chosen(given, NAMES)
+    names = {}
+    if values.get("EXCHEQUER_DB_ROLE") == "operator":
+        values["SECRET_KEY"] = values.get(OPERATOR_SECRET_KEY, "")
+        names["SECRET_KEY"] = OPERATOR_SECRET_KEY
     try:
-        return Environment.model_validate(variables.chosen(given, NAMES))
+        return Environment.model_validate(values)
     except ValidationError as error:
-        lines = [f"  {'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+        faults = [(".".join(str(part) for part in fault["loc"]), fault["msg"]) for fault in error.errors()]
+        lines = [f"  {names.get(name, name)}: {message}" for name, message in faults]
         raise SettingsInvalid("Exchequer cannot start; set these:\n" + "\n".join(lines)) from error
 
 

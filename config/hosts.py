@@ -42,7 +42,7 @@ class HostMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Respond, or raise `DisallowedHost`, which Django turns into a 400."""
-        public = settings.EXCHEQUER.public_url
+        public = settings.EXCHEQUER.own_public_url
         if public and request.path_info not in PROBES:
             check(request, public)
         return self.get_response(request)

@@ -7,7 +7,7 @@ import django_stubs_ext
 from csp.constants import NONCE, NONE, SELF
 from psycopg.conninfo import conninfo_to_dict
 
-from config import hosts
+from config import console, hosts
 from config import logging as structured_logging
 from config.demo import organisations
 from config.env import load_once
@@ -22,13 +22,16 @@ SECRET_KEY = env.secret_key
 DEBUG = env.debug
 ALLOWED_HOSTS = [host.strip() for host in env.allowed_hosts.split(",") if host.strip()]
 CSRF_TRUSTED_ORIGINS = [origin.strip() for origin in env.csrf_trusted_origins.split(",") if origin.strip()]
-if env.public_url:
-    ALLOWED_HOSTS.append(hosts.of(env.public_url)[0])
-    CSRF_TRUSTED_ORIGINS.append(hosts.origin(env.public_url))
+if env.own_public_url:
+    ALLOWED_HOSTS.append(hosts.of(env.own_public_url)[0])
+    CSRF_TRUSTED_ORIGINS.append(hosts.origin(env.own_public_url))
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = True
-SILENCED_SYSTEM_CHECKS = ["guardian.W001"]  # Object permissions are checked by queries, not by an auth backend.
+SILENCED_SYSTEM_CHECKS = [
+    "guardian.W001",  # Object permissions are checked by queries, not by an auth backend.
+    "auth.W004",  # An address is unique on its side; each side sees its own accounts alone.
+]
 
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -43,6 +46,7 @@ INSTALLED_APPS = [
     "csp",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
     "guardian",
     "rest_framework",
     "drf_spectacular",
@@ -138,6 +142,8 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 #: Shared by everybody in the demo, printed at its start; it does not work if other machines can reach the web server.
 PUBLISHED_PASSWORD = organisations.PASSWORD
 ACCOUNT_ADAPTER = "tenants.identity.account_adapter.AccountAdapter"
+MFA_ADAPTER = "tenants.identity.second_factor.SecondFactorAdapter"
+MFA_TOTP_ISSUER = "Exchequer"
 ACCOUNT_FORMS = {
     "login": "tenants.identity.account_forms.LogIn",
     "reset_password": "tenants.identity.account_forms.ForgottenPassword",
@@ -281,6 +287,11 @@ CELERY_BEAT_SCHEDULE = {
     "housekeeping": {"task": "tenants.housekeeping", "schedule": 3_600},
     "digests for operators": {"task": "tenants.digests", "schedule": 30},
 }
+
+#: Whether this process serves the operators' console (`config.console`), not the tenants.
+CONSOLE = False
+if env.db_role == "operator":
+    globals().update(console.overrides(env, globals()))
 
 # EMAIL_BACKEND, EMAIL_HOST and the rest, from EMAIL_URL.
 globals().update(mail_settings(env.email_url, env.home))

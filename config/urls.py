@@ -31,8 +31,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include(api)),
     path("dash/", include("dashboards.bundles")),
     path("t/<slug:tenant>/", include(pages)),
-    path("operator/", include("compute.views.operator")),
-    path("operator/", include("tenants.views.operator")),
 ]
 
 handler400 = "tenants.views.bad_request"

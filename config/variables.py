@@ -16,6 +16,30 @@ LINK = re.compile(r"_SERVICE_(HOST|PORT)(_|$)|_PORT_\d+_(TCP|UDP)")
 #: What it, or a link of containers, puts into NAME_PORT of a service whose name is the start of a setting's.
 SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
 
+#: The settings that are never shown.
+SECRETS = frozenset(
+    {
+        "secret_key",
+        "master_key",
+        "master_key_previous",
+        "database_app_url",
+        "database_control_url",
+        "database_owner_url",
+        "database_operator_url",
+        "database_admin_url",
+        "broker_url",
+        "cache_url",
+        "aws_secret_access_key",
+        "email_url",
+        "init_password",
+        "init_api_key",
+        "init_operator_password",
+        "metrics_token",
+        "stripe_api_key",
+        "stripe_webhook_secret",
+    }
+)
+
 
 class Unreadable(Exception):
     """Files named by variables cannot be read; the message has a line for each."""

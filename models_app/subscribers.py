@@ -7,14 +7,14 @@ from django.db import transaction
 from compute.events import JobEnded, SlotLost, SlotUnpaid
 from models_app import wakeups
 from models_app.datasets import operations
-from models_app.endpoints import slot_events
+from models_app.endpoints import deployments, slot_events
 from models_app.events import DatasetVersionRemoved, EndpointDeployed, EndpointUndeployed, HealthAlertOpened
 from models_app.files import orphans
-from models_app.models import DatasetUserPermission
+from models_app.models import DatasetUserPermission, Endpoint, EndpointState
 from models_app.monitoring import alerts
 from models_app.object_store import storage
 from tenants.access.actor import Actor
-from tenants.events.events import MemberRemoved, subscribe
+from tenants.events.events import MemberRemoved, StandingChanged, subscribe
 
 
 @subscribe(JobEnded)
@@ -52,6 +52,17 @@ def end_shares_of_a_leaver(event: MemberRemoved) -> None:
         "content_object_id", flat=True
     ):
         operations.unshare(actor=system, dataset_id=dataset_id, user_id=event.user_id)
+
+
+@subscribe(StandingChanged)
+def stop_endpoints(event: StandingChanged) -> None:
+    """Undeploy every endpoint of a tenant that is no longer active; what is being answered is answered."""
+    if event.standing == "active":
+        return
+    system = Actor.system(event.tenant_id, "operator")
+    live = Endpoint.objects.exclude(state=EndpointState.UNDEPLOYED).order_by("id")
+    for endpoint_id in live.values_list("id", flat=True):
+        deployments.undeploy(actor=system, endpoint_id=endpoint_id)
 
 
 @subscribe(HealthAlertOpened)

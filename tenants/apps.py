@@ -8,7 +8,7 @@ class TenantsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks, the kinds of credentials, the scheme of the API's keys, the emails, and the navigation's entries."""
-        from tenants import checks, queries  # noqa: F401
+        from tenants import bootstrap, checks, queries  # noqa: F401
         from tenants.audit import differences
         from tenants.identity import api_keys, invitations  # noqa: F401
         from tenants.notifications import emails  # noqa: F401

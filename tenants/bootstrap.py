@@ -1,4 +1,4 @@
-"""Set up an organisation without a browser: by command, by environment, for the demo."""
+"""Set up an organisation: by command, by environment, for the demo, and after an operator created it."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,8 +8,10 @@ from tenants import operations
 from tenants.access.actor import Actor
 from tenants.access.permissions import PERMISSIONS
 from tenants.events import outbox
-from tenants.identity import api_keys
+from tenants.events.events import OwnerAwaited, subscribe
+from tenants.identity import api_keys, invitations
 from tenants.isolation.scoping import tenant_scope
+from tenants.models import Invitation, Membership, Project
 from tenants.rights import held
 
 
@@ -75,3 +77,14 @@ def owner_of(tenant_id: UUID) -> Actor:
             raise LookupError("A tenant always has an owner.")
         user = owner.membership.user
         return Actor.member(tenant_id=tenant_id, user_id=user.id, email=user.email, role="owner")
+
+
+@subscribe(OwnerAwaited)
+def open_the_tenant(event: OwnerAwaited) -> None:
+    """Make the first project of a tenant that an operator created, and invite its owner, once.
+
+    The console has no right to either table, nor the key that signs an invitation.
+    """
+    Project.objects.get_or_create(slug="default", defaults={"name": "Default"})
+    if not Invitation.objects.exists() and not Membership.objects.exists():
+        invitations.invite(actor=Actor.system(event.tenant_id, "operator"), email=event.email, role="owner")

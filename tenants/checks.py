@@ -17,7 +17,7 @@ ROLE_FACTS = """
 WITH asked AS (SELECT coalesce(%(role)s::name, session_user) AS name),
      mine AS (SELECT r.* FROM pg_roles r, asked a WHERE pg_has_role(a.name, r.oid, 'MEMBER')),
      plain AS (SELECT oid FROM pg_roles WHERE rolname = 'exchequer_app'
-               UNION ALL SELECT oid FROM mine WHERE rolname = 'exchequer_control'),
+               UNION ALL SELECT oid FROM mine WHERE rolname IN ('exchequer_control', 'exchequer_operator')),
      relation AS (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm'))
 SELECT (SELECT name FROM asked),
        bool_or(rolsuper), bool_or(rolbypassrls), bool_or(rolcreaterole), bool_or(rolreplication),
@@ -33,7 +33,7 @@ SELECT (SELECT name FROM asked),
                  AND NOT EXISTS (SELECT FROM plain p WHERE has_table_privilege(p.oid, t.oid, act))),
        bool_or(has_parameter_privilege(oid, 'session_replication_role', 'SET'))
          OR current_setting('session_replication_role') <> 'origin',
-       bool_or(rolname = 'exchequer_control')
+       bool_or(rolname = 'exchequer_control'), bool_or(rolname = 'exchequer_operator'), bool_or(rolname = 'exchequer_app')
 FROM mine
 """
 FAULTS = (
@@ -53,14 +53,16 @@ FAULTS = (
 )
 #: Defaults as in `deploy/roles.sql`: a login of its own in a role's group inherits the role's rights and none of its
 #: settings, and a role has none before that file is run again.
-STATEMENTS = {"app": "30s", "control": "10min"}
+STATEMENTS = {"app": "30s", "control": "10min", "operator": "30s"}
 WAITS = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "1min"}
 LIMIT = """
 SELECT set_config(s.name, chosen.value, false) FROM pg_settings s JOIN jsonb_each_text(%s::jsonb) AS chosen ON chosen.key = s.name
 WHERE s.source = 'default'
 """
 OF_CONTROL = "works as exchequer_control, which sees every tenant"
-HINT = "Set DATABASE_URL and DATABASE_CONTROL_URL to the plain roles of deploy/roles.sql."
+OF_OPERATORS = "works as exchequer_operator, the console's role"
+OF_TENANTS = "works as exchequer_app, which sees a tenant's data"
+HINT = "Set DATABASE_URL, DATABASE_CONTROL_URL and DATABASE_OPERATOR_URL to the plain roles of deploy/roles.sql."
 
 
 class UnsafeRole(ImproperlyConfigured):
@@ -70,11 +72,13 @@ class UnsafeRole(ImproperlyConfigured):
 def role_faults(of: Any = None, *, one_tenant: bool = False) -> list[str]:
     """Return why a connection's role must not run the product; empty if it may. Raises `DatabaseError`.
 
-    `one_tenant`: the process serves one tenant at a time, so the controller's role is too strong for it.
+    `one_tenant`: the process serves one tenant at a time, or operators; each has its own role, and the controller's is too
+    strong for both.
     """
-    name, found, control = _facts(of or connection, None)
-    if one_tenant and control and FAULTS[0] not in found:
-        found.append(OF_CONTROL)
+    name, found, also = _facts(of or connection, None)
+    if one_tenant and FAULTS[0] not in found:
+        other = OF_TENANTS if settings.EXCHEQUER.db_role == "operator" else OF_OPERATORS
+        found += [fault for fault in (OF_CONTROL, other) if also[fault]]
     return [f"Database role {name!r} {fault}." for fault in found]
 
 
@@ -83,13 +87,14 @@ def faults_of(role: str) -> list[str]:
     return _facts(connection, role)[1]
 
 
-def _facts(of: Any, role: str | None) -> tuple[str, list[str], bool]:
-    """Return a role, the session's own unless named, what is wrong with it, and whether it is the controller's."""
+def _facts(of: Any, role: str | None) -> tuple[str, list[str], dict[str, bool]]:
+    """Return a role, the session's own unless named, what is wrong with it, and as which plain roles it works."""
     with of.cursor() as cursor:
         cursor.execute(ROLE_FACTS, {"role": role})
-        name, *facts, control = cursor.fetchone()
+        name, *facts, control, operators, tenants = cursor.fetchone()
     found = [fault for fault, is_so in zip(FAULTS, facts, strict=True) if is_so]
-    return name, [FAULTS[0]] if FAULTS[0] in found else found, control
+    also = {OF_CONTROL: control, OF_OPERATORS: operators, OF_TENANTS: tenants}
+    return name, [FAULTS[0]] if FAULTS[0] in found else found, also
 
 
 @register(Tags.database)

@@ -180,7 +180,7 @@ def check_password(password: str) -> None:
 def find_or_create_user(*, email: str, password: str | None, name: str = "") -> User:
     """Return the account with this address, created if missing; an existing one is never changed."""
     email = check_email(email)
-    user = User.objects.filter(email=email).first()
+    user = User.objects.filter(email=email, is_operator=False).first()
     if user is not None:
         return user
     if password is not None:

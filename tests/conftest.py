@@ -27,6 +27,9 @@ from django.db import connection  # noqa: E402
 from django.test import TransactionTestCase, override_settings  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
+from config.console import overrides  # noqa: E402
+from config.env import DATABASE_URLS  # noqa: E402
+
 assert django_settings.DATABASES  # read the settings now, so that pytest-django finds them configured
 
 # A loaded machine is slow, not wrong: no example fails for its time. By day a commit always gets the same examples, so
@@ -159,27 +162,48 @@ def once_made(
     return get
 
 
+@contextmanager
+def _as(role: str) -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET ROLE {role}")
+    try:
+        yield
+    finally:
+        # In a broken transaction the rollback resets the role; no other statement is possible there.
+        broken = (
+            connection.connection
+            and connection.connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR
+        )
+        if not broken:
+            with connection.cursor() as cursor:
+                cursor.execute("SET ROLE exchequer_app")
+
+
 @pytest.fixture
 def as_control(db: None) -> Callable[[], AbstractContextManager[None]]:
     """`with as_control():` uses the role `exchequer_control`, as the controller and commands do."""
+    return lambda: _as("exchequer_control")
+
+
+@pytest.fixture
+def as_operator(db: None) -> Callable[[], AbstractContextManager[None]]:
+    """`with as_operator():` uses the role `exchequer_operator`, as the operators' console does."""
+    return lambda: _as("exchequer_operator")
+
+
+@pytest.fixture
+def console(db: None) -> Callable[[], AbstractContextManager[None]]:
+    """`with console():` uses the settings and the database role of the operators' console."""
 
     @contextmanager
-    def switch() -> Iterator[None]:
-        with connection.cursor() as cursor:
-            cursor.execute("SET ROLE exchequer_control")
-        try:
+    def enter() -> Iterator[None]:
+        given = {
+            name: getattr(django_settings, name) for name in ("MIDDLEWARE", "CACHES", "TEMPLATES", "ACCOUNT_FORMS")
+        }
+        with override_settings(**overrides(django_settings.EXCHEQUER, given)), _as("exchequer_operator"):
             yield
-        finally:
-            # In a broken transaction the rollback resets the role; no other statement is possible there.
-            broken = (
-                connection.connection
-                and connection.connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR
-            )
-            if not broken:
-                with connection.cursor() as cursor:
-                    cursor.execute("SET ROLE exchequer_app")
 
-    return switch
+    return enter
 
 
 @pytest.fixture
@@ -260,13 +284,13 @@ def s3(s3_server: S3, settings: Settings) -> S3:
 def process_environment(django_db_setup: object) -> Callable[..., dict[str, str]]:
     """`process_environment(role="control", **more)`: variables for a real process on this test's database.
 
-    It logs in as one of the product's three roles. The test must commit what that process is to see.
+    It logs in as one of the product's roles. The test must commit what that process is to see.
     """
 
     def build(role: str = "app", **more: Any) -> dict[str, str]:
         database = connection.settings_dict["NAME"]
-        variable = {"app": "DATABASE_URL", "control": "DATABASE_CONTROL_URL", "owner": "DATABASE_OWNER_URL"}[role]
-        names = ("DATABASE_URL", "DATABASE_CONTROL_URL", "DATABASE_OWNER_URL")
+        variable = DATABASE_URLS[role]
+        names = tuple(DATABASE_URLS.values())
         kept = {
             name: value for name, value in os.environ.items() if name not in names and not name.startswith("PYTEST")
         }

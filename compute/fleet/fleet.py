@@ -13,7 +13,8 @@ from compute.queries.capacity import seen_since
 from compute.sandbox.sandbox import explained
 from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, NotFound
-from tenants.operators.operator_log import Operator, check_reason, record_act
+from tenants.operators.operator import Operator
+from tenants.operators.operator_log import check_reason, record_act
 
 CORDONED = "compute.device.cordoned"
 UNCORDONED = "compute.device.uncordoned"
@@ -81,6 +82,7 @@ def uncordon(*, operator: Operator, device_id: UUID, reason: str) -> None:
 
 
 def _change(operator: Operator, device_id: UUID, reason: str, to: DeviceState) -> None:
+    operator.require("fleet.manage")
     reason = check_reason(reason)
     with transaction.atomic():
         device = (

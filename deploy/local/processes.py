@@ -88,6 +88,19 @@ def web(plan: Plan, listener: socket.socket) -> Part:
     )
 
 
+def operator(plan: Plan, listener: socket.socket) -> Part:
+    """Return the operators' console: the same web server, with a database role, a secret key and cookies of its own."""
+    counts = str((plan.home.run / "operator-counts").absolute())
+    return Part(
+        name="operator",
+        command=[sys.executable, "-m", "deploy.server.web", "--fd", str(listener.fileno()), "--processes", "1"],
+        environment=plan.for_console(PROMETHEUS_MULTIPROC_DIR=counts),
+        cwd=str(ROOT),
+        ready=lambda within_s: answers(f"{plan.operator_url}/readyz", within_s),
+        pass_fds=(listener.fileno(),),
+    )
+
+
 def serving(plan: Plan, listener: socket.socket) -> Part:
     """Return the node that serves predictions.
 

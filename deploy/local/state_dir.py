@@ -63,12 +63,13 @@ class Home:
         kept = self._noted()
         fresh = {
             "secret_key": secrets.token_urlsafe(48),
-            "database": random_passwords(ROLES),
+            "operator_secret_key": secrets.token_urlsafe(48),
             "valkey": secrets.token_urlsafe(24),
             "s3_access_key": secrets.token_hex(10),
             "s3_secret_key": secrets.token_urlsafe(30),
         }
         known = fresh | kept
+        known["database"] = random_passwords(ROLES) | kept.get("database", {})
         known["ports"] = _usable_ports(kept.get("ports", {}))
         self.write_private("secrets.json", json.dumps(known, indent=2))
         return known

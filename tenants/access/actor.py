@@ -7,9 +7,16 @@ from uuid import UUID
 
 from tenants.access.permissions import PERMISSIONS, ROLE_PERMISSIONS
 from tenants.access.rights import Rights
+from tenants.access.standing import WITHHELD, WORDS, Standing
 from tenants.errors import PermissionDenied
 
 Kind = Literal["user", "api_key", "system"]
+
+
+class TenantSuspended(PermissionDenied):
+    """This organisation is suspended. Contact the operator of this installation."""
+
+    code = "tenant_suspended"
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,8 @@ class InProject:
 class Actor:
     """One actor in one tenant, with its rights for one request or one operation.
 
-    `permissions` hold in the whole tenant, those of `in_projects` in one project each. `role` names the roles.
+    `permissions` hold in the whole tenant, those of `in_projects` in one project each. `role` names the roles. `standing`
+    is the tenant's: one that is not active withholds permissions from everybody but the system.
     """
 
     kind: Kind
@@ -33,9 +41,15 @@ class Actor:
     in_projects: Mapping[UUID, frozenset[str]] = field(default_factory=dict, hash=False)
     id: UUID | None = None
     role: str = ""
+    standing: Standing = "active"
     ip: str = ""
     user_agent: str = ""
     request_id: str = ""
+
+    @property
+    def standing_words(self) -> str:
+        """Return what the tenant's standing withholds, empty for an active one."""
+        return WORDS[self.standing]
 
     @classmethod
     def member(cls, *, tenant_id: UUID, user_id: UUID, email: str, role: str) -> "Actor":
@@ -75,6 +89,8 @@ class Actor:
         """
         if permission not in PERMISSIONS:
             raise KeyError(f"{permission!r} is in no role; see tenants/access/permissions.py")
+        if permission in WITHHELD[self.standing] and self.kind != "system":
+            return False
         if permission in self.permissions:
             return True
         project = getattr(target, "project_id", None)
@@ -82,6 +98,8 @@ class Actor:
 
     def can_somewhere(self, permission: str) -> bool:
         """Return whether the actor has a permission in the whole tenant or in any project: then a page may offer it."""
+        if permission in WITHHELD[self.standing] and self.kind != "system":
+            return False
         return self.can(permission) or any(permission in allowed for allowed in self.in_projects.values())
 
     def require(self, permission: str, target: object = None) -> None:
@@ -95,6 +113,8 @@ class Actor:
             raise self._refusal(permission)
 
     def _refusal(self, permission: str) -> PermissionDenied:
+        if permission in WITHHELD[self.standing]:
+            return TenantSuspended(WORDS[self.standing], permission=permission, standing=self.standing)
         return PermissionDenied(key_lacks(permission) if self.kind == "api_key" else None, permission=permission)
 
 

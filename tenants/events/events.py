@@ -48,6 +48,20 @@ class TenantCreated(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnerAwaited(Event):
+    """An operator created the tenant for the person with this address, who is to be invited as its owner."""
+
+    email: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandingChanged(Event):
+    """An operator suspended, resumed, closed or restored the tenant."""
+
+    standing: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class TimeZoneChanged(Event):
     """The tenant moved to another time zone, so its days and months begin at other times."""
 

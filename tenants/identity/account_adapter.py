@@ -59,28 +59,32 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return user
 
     def login(self, request: HttpRequest, user: Any) -> None:
-        """Log in after recording it in the audit log of each of the person's organisations."""
-        for actor in audited_access.everywhere(request, user):
-            audited_access.log_in(actor=actor)
+        """Log in after recording it."""
+        self.note_log_in(request, user)
         super().login(request, user)
         sessions.remember_origin(request)
         known_devices.remember(request, user)
 
+    def note_log_in(self, request: HttpRequest, user: Any) -> None:
+        """Record a log-in in the audit log of each of the person's organisations."""
+        for actor in audited_access.everywhere(request, user):
+            audited_access.log_in(actor=actor)
+
     def set_password(self, user: Any, password: str) -> None:
-        """Set another password and record it in the audit log of each of the person's organisations, all or nothing."""
+        """Set another password and record it, all or nothing."""
         with transaction.atomic():
             super().set_password(user, password)
-            for actor in audited_access.everywhere(self.request, user):
-                audited_access.password(actor=actor)
-            sessions.end_others(user.id, self.request.session.session_key)
+            self.note_password(self.request, user)
         known_devices.remember(self.request, user)
 
+    def note_password(self, request: HttpRequest, user: Any) -> None:
+        """Record a new password in the audit log of each of the person's organisations, and end the other sessions."""
+        for actor in audited_access.everywhere(request, user):
+            audited_access.password(actor=actor)
+        sessions.end_others(user.id, request.session.session_key)
+
     def clean_password(self, password: str, user: Any = None) -> str:
-        """Return a valid password; an operator's can be set by a command only, as the database enforces."""
-        if getattr(user, "is_operator", False):
-            raise ValidationError(
-                "An operator’s password is set on the machine: manage.py operator EMAIL --set-password."
-            )
+        """Return a valid password."""
         if password == settings.PUBLISHED_PASSWORD:
             raise ValidationError("This password is public. Choose another one.")
         chosen: str = super().clean_password(password, user)

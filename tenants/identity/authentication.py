@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import structlog
@@ -25,6 +25,7 @@ from rest_framework.request import Request
 
 from tenants.access.actor import Actor, key_lacks
 from tenants.access.rights import NO_RIGHTS, Rights, rights_from
+from tenants.access.standing import WITHHELD, Standing
 from tenants.clock import DatabaseNow
 from tenants.identity import sessions
 from tenants.isolation.scoping import entered_scope, tenant_scope
@@ -109,7 +110,7 @@ def entering_as_member(request: HttpRequest, user: Any, tenant_id: UUID) -> Iter
 def _member(request: HttpRequest, user: Any, columns: str, grants: str) -> Entered:
     tenant, rights = _from_json(Tenant, columns), rights_from(json.loads(grants))
     actor = Actor.person(tenant_id=tenant.id, user_id=user.id, email=user.email, rights=rights)
-    return replace(actor, **_origin(request)), tenant
+    return replace(actor, standing=cast(Standing, tenant.standing), **_origin(request)), tenant
 
 
 @contextmanager
@@ -128,7 +129,9 @@ def entering_by_key(request: HttpRequest, key: str) -> Iterator[Entered | None]:
             return None
         tenant, (key_id, name, scopes, bounded, grants) = _from_json(Tenant, found[0]), found[1:]
         rights = _of_key(scopes, rights_from(json.loads(grants)) if bounded else None)
-        return _key_actor(tenant.id, key_id, name, rights, **_origin(request)), tenant
+        return _key_actor(
+            tenant.id, key_id, name, rights, standing=cast(Standing, tenant.standing), **_origin(request)
+        ), tenant
 
     with entered_scope(enter, lambda entered: entered[1].id) as entered:
         yield entered
@@ -138,12 +141,14 @@ def actor_today(tenant_id: UUID, who: UUID | None) -> Actor:
     """Return a past actor with its current rights: a person or a key, without rights if deleted; None is the system."""
     if who is None:
         return Actor.system(tenant_id, "controller")
+    standing = cast(Standing, Tenant.objects.values_list("standing", flat=True).get(id=tenant_id))
     rights = held.rights_of_person(who)
     if rights is not None:
-        return Actor.person(tenant_id=tenant_id, user_id=who, email="", rights=rights)
+        return replace(Actor.person(tenant_id=tenant_id, user_id=who, email="", rights=rights), standing=standing)
     live = ApiKey.objects.extra(where=["revoked_at IS NULL", "(expires_at IS NULL OR expires_at > exchequer_now())"])
     key = live.filter(id=who).first()
-    return _key_actor(tenant_id, who, "", NO_RIGHTS if key is None else _of_key(key.scopes, _root_of(key)))
+    rights = NO_RIGHTS if key is None else _of_key(key.scopes, _root_of(key))
+    return _key_actor(tenant_id, who, "", rights, standing=standing)
 
 
 def _root_of(key: ApiKey) -> Rights | None:
@@ -161,7 +166,7 @@ def _of_key(scopes: list[str], root: Rights | None) -> Rights:
     return Rights(frozenset(scopes)) if root is None else root.within(scopes)
 
 
-def _key_actor(tenant_id: UUID, key_id: UUID, name: str, rights: Rights, **origin: Any) -> Actor:
+def _key_actor(tenant_id: UUID, key_id: UUID, name: str, rights: Rights, *, standing: Any, **origin: Any) -> Actor:
     return Actor(
         kind="api_key",
         tenant_id=tenant_id,
@@ -170,6 +175,7 @@ def _key_actor(tenant_id: UUID, key_id: UUID, name: str, rights: Rights, **origi
         role="key",
         permissions=rights.everywhere,
         in_projects=rights.in_projects,
+        standing=standing,
         **origin,
     )
 
@@ -264,6 +270,10 @@ class DeclaredPermission(BasePermission):
             return actor is not None
         declared: dict[str, str] = getattr(view, "permissions", {})
         needed = declared.get(method)
-        if actor is not None and actor.kind == "api_key":
-            self.message = key_lacks(str(needed))
-        return bool(needed and actor is not None and actor.can_somewhere(needed))
+        if not needed or actor is None:
+            return False
+        if actor.kind == "api_key":
+            self.message = key_lacks(needed)
+        if not actor.can_somewhere(needed) and needed in WITHHELD[actor.standing]:
+            actor.require_somewhere(needed)  # says why nobody here may
+        return bool(actor.can_somewhere(needed))

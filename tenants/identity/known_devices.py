@@ -19,7 +19,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 
 from tenants.models import User
 
-NAME = "__Host-exchequer-device" if settings.SESSION_COOKIE_SECURE else "exchequer-device"
+NAME = f"{settings.SESSION_COOKIE_NAME}-device"
 SALT = "exchequer.known-device"
 #: Browsers keep no cookie for longer than 400 days.
 LIFE_S = 365 * 24 * 3600

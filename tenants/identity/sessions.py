@@ -22,7 +22,7 @@ from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
 from tenants.errors import NotFound
-from tenants.models import Session, User
+from tenants.models import Session, StoredSession, User
 
 SESSION_ENDED = AuditAction("tenants.session.ended")
 #: In the session's data: the tenant whose pages were opened last.
@@ -68,20 +68,30 @@ class SessionRow:
         return f"{browser} on {system}" if browser and system else browser or system or self.user_agent or "Unknown"
 
 
-class SessionStore(DatabaseStore):
-    """Django's store on our table."""
+class StoreWithPerson(DatabaseStore):
+    """Django's store on a table that knows whose session a row is, and where it was opened."""
+
+    def create_model_instance(self, data: dict[str, Any]) -> StoredSession:
+        """Return the row of this session, with its person and origin beside the signed data."""
+        row = cast(StoredSession, super().create_model_instance(data))
+        origin = data.get(ORIGIN) or {}
+        row.user_id = data.get(SESSION_KEY)
+        row.ip, row.user_agent = origin.get("ip", "")[:45], origin.get("user_agent", "")[:254]
+        return row
+
+
+class SessionStore(StoreWithPerson):
+    """The store of the tenants' people."""
 
     @classmethod
     def get_model_class(cls) -> type[Session]:
-        """Return our table."""
+        """Return the tenants' table."""
         return Session
 
     def create_model_instance(self, data: dict[str, Any]) -> Session:
-        """Return the row of this session, with its person and tenant beside the signed data."""
+        """Return the row of this session, with the tenant that it is in."""
         row = cast(Session, super().create_model_instance(data))
-        origin = data.get(ORIGIN) or {}
-        row.user_id, row.tenant_slug = data.get(SESSION_KEY), data.get(TENANT) or ""
-        row.ip, row.user_agent = origin.get("ip", "")[:45], origin.get("user_agent", "")[:254]
+        row.tenant_slug = data.get(TENANT) or ""
         return row
 
     def preload(self, encoded: str) -> None:

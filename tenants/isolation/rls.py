@@ -13,7 +13,7 @@ from django.db.models import Model
 
 from tenants.isolation.scoping import TenantForeignKey
 
-APP, CONTROL = "exchequer_app", "exchequer_control"
+APP, CONTROL, OPERATOR = "exchequer_app", "exchequer_control", "exchequer_operator"
 ALL = "SELECT, INSERT, UPDATE, DELETE"
 TENANT = "(SELECT nullif(current_setting('app.tenant', true), '')::uuid)"
 
@@ -24,29 +24,28 @@ def secure_sql(
     control: bool,
     app: str = ALL,
     control_grants: str = ALL,
+    operator: str = "",
     column: str = "tenant_id",
 ) -> list[str]:
     """Return the statements that secure one table: forced policies with USING and WITH CHECK, and its grants."""
     same = f"{column} = {TENANT}"
+    roles = ", ".join((APP, CONTROL, OPERATOR) if operator else (APP, CONTROL))
     statements = [
         f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
         f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY",
-        f"CREATE POLICY tenant_rows ON {table} TO {APP}, {CONTROL} USING ({same}) WITH CHECK ({same})",
-        *grant_sql(table, app=app, control=control_grants),
+        f"CREATE POLICY tenant_rows ON {table} TO {roles} USING ({same}) WITH CHECK ({same})",
+        *grant_sql(table, app=app, control=control_grants, operator=operator),
     ]
     if control:
         statements.append(f"CREATE POLICY control_rows ON {table} TO {CONTROL} USING (true) WITH CHECK (true)")
     return statements
 
 
-def grant_sql(table: str, *, app: str, control: str) -> list[str]:
+def grant_sql(table: str, *, app: str, control: str, operator: str = "") -> list[str]:
     """Return the statements that give each run-time role exactly these rights on a table."""
-    statements = [f"REVOKE ALL ON {table} FROM PUBLIC, {APP}, {CONTROL}"]
-    if app:
-        statements.append(f"GRANT {app} ON {table} TO {APP}")
-    if control:
-        statements.append(f"GRANT {control} ON {table} TO {CONTROL}")
-    return statements
+    statements = [f"REVOKE ALL ON {table} FROM PUBLIC, {APP}, {CONTROL}, {OPERATOR}"]
+    rights = {APP: app, CONTROL: control, OPERATOR: operator}
+    return statements + [f"GRANT {given} ON {table} TO {role}" for role, given in rights.items() if given]
 
 
 class TableOperation(Operation):
@@ -89,7 +88,8 @@ class TableOperation(Operation):
 class SecureTable(TableOperation):
     """Secure a tenant's table and bind its references to the same tenant.
 
-    Options: `control` (the control role sees every tenant's rows), `app` and `control_grants` (rights by role).
+    Options: `control` (the control role sees every tenant's rows), `app`, `control_grants` and `operator` (rights by role;
+    the console's within one tenant).
     """
 
     def statements(self, model: type[Model]) -> list[str]:
@@ -114,7 +114,7 @@ def composite_key_sql(table: str, column: str, target: str) -> str:
 
 
 class GrantTable(TableOperation):
-    """Give the run-time roles rights on a table without tenant. Options: `app`, `control`."""
+    """Give the run-time roles rights on a table without tenant. Options: `app`, `control`, `operator`."""
 
     def statements(self, model: type[Model]) -> list[str]:
         """Return the grants."""

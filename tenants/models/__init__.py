@@ -5,13 +5,13 @@ from tenants.models.credentials import ApiKey, Credential, Invitation
 from tenants.models.encryption import MasterKeyRecord, TenantKey
 from tenants.models.idempotency import IdempotencyKey
 from tenants.models.notifications import Notification
-from tenants.models.operators import OperatorAct, TenantDigest
+from tenants.models.operators import OperatorAct, OperatorGrant, OperatorKey, OperatorSession, TenantDigest
 from tenants.models.organisations import Project, Tenant, slug_rules
 from tenants.models.outbox import OutboxMessage
 from tenants.models.people import Membership, User, UserManager
 from tenants.models.quotas import AT_ONCE, MONTH, Quota, QuotaCeiling, QuotaReservation
 from tenants.models.rights import Grant, Group, GroupMember, Role, ServiceAccount
-from tenants.models.sessions import Session
+from tenants.models.sessions import Session, StoredSession
 
 __all__ = [
     "AT_ONCE",
@@ -29,6 +29,9 @@ __all__ = [
     "Membership",
     "Notification",
     "OperatorAct",
+    "OperatorGrant",
+    "OperatorKey",
+    "OperatorSession",
     "OutboxMessage",
     "Project",
     "Quota",
@@ -37,6 +40,7 @@ __all__ = [
     "Role",
     "ServiceAccount",
     "Session",
+    "StoredSession",
     "Tenant",
     "TenantDigest",
     "TenantKey",

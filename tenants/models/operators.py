@@ -1,14 +1,18 @@
-"""Tables that no tenant sees: each tenant's metrics for operators, and the operator log.
+"""Tables of the operators' console, which no tenant's process reaches: the database role of the web process has no right.
 
-Their policies show rows only while `app.operator` is set, which `operator_scope` does after checking the person.
+An operator's account is a row of `tenants_user` with `is_operator`; row security shows it to the console alone.
 """
 
 from typing import ClassVar
 
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+from tenants.access.operator_roles import OPERATOR_ROLES
 from tenants.clock import DatabaseNow
 from tenants.ids import uuid7
+from tenants.models.sessions import StoredSession
 
 
 class TenantDigest(models.Model):
@@ -51,3 +55,53 @@ class OperatorAct(models.Model):
 
     def __str__(self) -> str:
         return self.action
+
+
+class OperatorGrant(models.Model):
+    """A role of an operator. Only a command on the machine grants one."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    role = models.CharField(max_length=20, choices=[(role, role) for role in OPERATOR_ROLES])
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "role"], name="operator_grant_once"),
+            models.CheckConstraint(condition=models.Q(role__in=list(OPERATOR_ROLES)), name="operator_role_known"),
+        ]
+
+    def __str__(self) -> str:
+        return self.role
+
+
+class OperatorSession(StoredSession):
+    """A session in the operators' console."""
+
+    class Meta(StoredSession.Meta):
+        abstract = False
+        indexes: ClassVar = [models.Index(fields=["user_id"], name="operator_session_user")]
+
+
+class OperatorKey(models.Model):
+    """A key of an operator for programs: found by its prefix, verified by its hash, shown once.
+
+    It has at most the roles of its operator, and ends with them.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    name = models.CharField(max_length=120)
+    prefix = models.CharField(max_length=12)
+    key_hash = models.BinaryField()
+    roles = ArrayField(models.CharField(max_length=20))
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    expires_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["prefix"], name="operator_key_prefix")]
+
+    def __str__(self) -> str:
+        return self.name

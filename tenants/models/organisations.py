@@ -3,6 +3,7 @@
 from django.core.validators import RegexValidator
 from django.db import models
 
+from tenants.access.standing import STANDINGS
 from tenants.clock import DatabaseNow
 from tenants.ids import uuid7
 from tenants.isolation.scoping import TenantModel
@@ -22,7 +23,20 @@ class Tenant(models.Model):
     timezone = models.CharField(max_length=64, default="UTC")
     currency = models.CharField(max_length=3, default="EUR")
     self_approval = models.BooleanField(default=False)
+    #: Set by operators alone; the web role has no right to these columns.
+    standing = models.CharField(max_length=10, choices=[(one, one) for one in STANDINGS], default="active")
+    standing_reason = models.TextField(blank=True, default="")
+    closes_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(standing__in=STANDINGS), name="tenant_standing_known"),
+            models.CheckConstraint(
+                condition=models.Q(closes_at=None) | models.Q(standing__in=("closing", "closed")),
+                name="tenant_closes_when_closing",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.slug

@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar
 
-from django.contrib.auth import hashers
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
 from django.db.models.functions import Lower
@@ -24,10 +23,14 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person. Belongs to tenants only through memberships."""
+    """An account: a person's, who belongs to tenants only through memberships, or an operator's.
+
+    Each is on one side for ever. Row security shows people to the tenants' processes and operators to the console, so
+    that one address may have an account on each.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    email = models.EmailField(max_length=254, unique=True)
+    email = models.EmailField(max_length=254)
     name = models.CharField(max_length=120, blank=True)
     theme = models.CharField(
         max_length=5, choices=[("auto", "Follow the system"), ("light", "Light"), ("dark", "Dark")], default="auto"
@@ -43,16 +46,13 @@ class User(AbstractBaseUser, PermissionsMixin):
     EMAIL_FIELD = "email"
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=models.Q(email=Lower("email")), name="user_email_lower_case")]
+        constraints = [
+            models.UniqueConstraint(fields=["email", "is_operator"], name="user_email_once"),
+            models.CheckConstraint(condition=models.Q(email=Lower("email")), name="user_email_lower_case"),
+        ]
 
     def __str__(self) -> str:
         return self.email
-
-    def check_password(self, raw_password: str | None) -> bool:
-        """Return whether this is the password, without rehashing an operator's, which the web role may not write."""
-        if self.is_operator:
-            return hashers.check_password(raw_password, self.password)
-        return super().check_password(raw_password)
 
 
 class Membership(TenantModel):

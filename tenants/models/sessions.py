@@ -9,18 +9,17 @@ from django.db import models
 
 from tenants.clock import DatabaseNow
 
-#: What a session's row takes over whenever it is saved.
-KEPT_CURRENT = ("session_data", "expire_date", "user_id", "tenant_slug", "ip", "user_agent")
 
-
-class Session(AbstractBaseSession):
-    """A browser's session. `user_id` and `tenant_slug` repeat what the signed data says; they decide nothing alone.
+class StoredSession(AbstractBaseSession):
+    """A browser's session. `user_id` repeats what the signed data says; it decides nothing alone.
 
     `ip` and `user_agent` are those of the log-in, for the person's own list of sessions.
     """
 
+    #: What the row takes over whenever it is saved.
+    kept_current: ClassVar[tuple[str, ...]] = ("session_data", "expire_date", "user_id", "ip", "user_agent")
+
     user_id = models.UUIDField(null=True)
-    tenant_slug = models.CharField(max_length=50, blank=True)
     ip = models.CharField(max_length=45, blank=True)
     user_agent = models.CharField(max_length=254, blank=True)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
@@ -28,12 +27,12 @@ class Session(AbstractBaseSession):
     objects: ClassVar[BaseSessionManager[Self]] = BaseSessionManager()
 
     class Meta(AbstractBaseSession.Meta):
-        indexes = [models.Index(fields=["user_id"], name="session_user")]
+        abstract = True
 
     def save(self, *args: Any, **options: Any) -> None:
         """Save the row; one that exists keeps the time at which it was opened."""
         if options.get("force_update"):
-            options["update_fields"] = KEPT_CURRENT
+            options["update_fields"] = self.kept_current
         super().save(*args, **options)
 
     @classmethod
@@ -41,3 +40,15 @@ class Session(AbstractBaseSession):
         """Return the store of these rows."""
         store: type = import_module(settings.SESSION_ENGINE).SessionStore
         return store
+
+
+class Session(StoredSession):
+    """A session of a tenant's person. `tenant_slug` is the tenant that it is in."""
+
+    kept_current = (*StoredSession.kept_current, "tenant_slug")
+
+    tenant_slug = models.CharField(max_length=50, blank=True)
+
+    class Meta(StoredSession.Meta):
+        abstract = False
+        indexes = [models.Index(fields=["user_id"], name="session_user")]

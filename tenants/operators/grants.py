@@ -1,66 +1,118 @@
-"""Grants of operator rights. The database refuses them in a web request; a command of the control role makes them."""
+"""Accounts and roles of operators. Only a command on the machine makes or changes them, as the control role."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from allauth.mfa.models import Authenticator
 from django.db import transaction
 
-from tenants.errors import NotFound
-from tenants.models import User
-from tenants.operations import check_email, check_password, find_or_create_user
-from tenants.operators.operator_log import Operator, operator_scope, record_act
+from tenants.access.operator_roles import OPERATOR_ROLES
+from tenants.errors import Invalid, NotFound
+from tenants.models import OperatorGrant, OperatorKey, OperatorSession, User
+from tenants.operations import check_email, check_password
+from tenants.operators.operator import Operator
+from tenants.operators.operator_log import record_act
 
 COMMAND = "manage.py operator"
+REASON = "typed on the machine itself"
 
 
 class NoAccount(NotFound):
-    """No account has this email address. Add --password to create one."""
+    """No operator has this email address. Add --password to create one."""
 
     code = "no_account"
 
 
-def grant(email: str, *, password: str | None = None) -> bool:
-    """Make an account an operator; create it with `password` if missing.
+@dataclass(frozen=True)
+class OperatorRow:
+    """One operator with their roles, and how they log in. Without roles they cannot."""
 
-    Runs as the control role. Returns False if it already is an operator.
+    email: str
+    roles: tuple[str, ...]
+    second_factor: bool
+
+
+def grant(email: str, role: str, *, password: str | None = None) -> bool:
+    """Give an operator a role; create the account with `password` if missing.
+
+    Returns False if they had the role. Raises NoAccount, Invalid.
     """
-    return _set(find_or_create_user(email=email, password=password) if password else _known(email), True)
+    check_role(role)
+    with transaction.atomic():
+        user = _create(email, password) if password and _find(email) is None else _known(email)
+        _, fresh = OperatorGrant.objects.get_or_create(user=user, role=role)
+        if fresh:
+            _record(user, "tenants.operator.appointed", f"{user.email}: {role}")
+    return fresh
+
+
+def revoke(email: str, role: str = "") -> bool:
+    """Take a role from an operator, or all: then their sessions and keys end too. Returns False if there was none."""
+    with transaction.atomic():
+        user = _known(email)
+        held = OperatorGrant.objects.filter(user=user)
+        gone, _ = (held.filter(role=role) if role else held).delete()
+        if gone:
+            _record(user, "tenants.operator.dismissed", f"{user.email}: {role or 'all roles'}")
+        if not held.exists():
+            OperatorSession.objects.filter(user_id=user.id).delete()
+            OperatorKey.objects.filter(user_id=user.id).delete()
+    return bool(gone)
 
 
 def set_password(email: str, password: str) -> None:
-    """Set an operator's password (control role); all their sessions end. Raises NoAccount, Invalid."""
-    user = _known(email)
+    """Set an operator's password; all their sessions end. Raises NoAccount, Invalid."""
     check_password(password)
-    user.set_password(password)
-    by = Operator(id=user.id, label=COMMAND)
-    with transaction.atomic(), operator_scope(by):
+    with transaction.atomic():
+        user = _known(email)
+        user.set_password(password)
         User.objects.filter(id=user.id).update(password=user.password)
-        reason = "typed on the machine itself"
-        record_act(by, "tenants.operator.password_set", target=("user", user.id, user.email), reason=reason)
+        OperatorSession.objects.filter(user_id=user.id).delete()
+        _record(user, "tenants.operator.password_set", user.email)
 
 
-def revoke(email: str) -> bool:
-    """Revoke an account's operator rights, effective with its next request; return False if it has none."""
-    return _set(_known(email), False)
+def reset_second_factor(email: str) -> bool:
+    """Remove the second factors of an operator who lost them; return False if there were none."""
+    with transaction.atomic():
+        user = _known(email)
+        gone, _ = Authenticator.objects.filter(user_id=user.id).delete()
+        if gone:
+            _record(user, "tenants.operator.second_factor_reset", user.email)
+    return bool(gone)
 
 
-def operators() -> list[str]:
-    """Return the addresses of all operators."""
-    return list(User.objects.filter(is_operator=True).order_by("email").values_list("email", flat=True))
+def operators() -> list[OperatorRow]:
+    """Return all operators by address: three queries."""
+    roles: dict[object, list[str]] = {}
+    for user_id, role in OperatorGrant.objects.order_by("role").values_list("user_id", "role"):
+        roles.setdefault(user_id, []).append(role)
+    users = User.objects.filter(is_operator=True).order_by("email").values_list("id", "email")
+    proven = set(Authenticator.objects.filter(user__is_operator=True).values_list("user_id", flat=True))
+    return [OperatorRow(email, tuple(roles.get(user_id, ())), user_id in proven) for user_id, email in users]
+
+
+def check_role(role: str) -> None:
+    """Raise `Invalid` for a role that does not exist."""
+    if role not in OPERATOR_ROLES:
+        raise Invalid(fields={"role": [f"Use one of {', '.join(OPERATOR_ROLES)}."]})
+
+
+def _find(email: str) -> User | None:
+    return User.objects.filter(email=check_email(email), is_operator=True).first()
 
 
 def _known(email: str) -> User:
-    user = User.objects.filter(email=check_email(email)).first()
+    user = _find(email)
     if user is None:
         raise NoAccount
     return user
 
 
-def _set(user: User, is_operator: bool) -> bool:
-    if user.is_operator == is_operator:
-        return False
-    by = Operator(id=user.id, label=COMMAND)
-    with transaction.atomic(), operator_scope(by):
-        User.objects.filter(id=user.id).update(is_operator=is_operator)
-        action = "tenants.operator.appointed" if is_operator else "tenants.operator.dismissed"
-        record_act(by, action, target=("user", user.id, user.email), reason="typed on the machine itself")
-    return True
+def _create(email: str, password: str) -> User:
+    check_password(password)
+    return User.objects.create_user(check_email(email), password, is_operator=True)
+
+
+def _record(user: User, action: str, label: str) -> None:
+    record_act(Operator(id=user.id, label=COMMAND), action, target=("operator", user.id, label), reason=REASON)

@@ -41,6 +41,10 @@ class DigestRow:
     queued_jobs: int
     month_spend: Decimal
     refreshed_at: datetime
+    standing: str
+
+
+FIGURES = [{"standing": "tenant__standing"}.get(name, name) for name in DigestRow.__dataclass_fields__]
 
 
 @dataclass(frozen=True)
@@ -90,10 +94,15 @@ def refresh(limit: int = AT_ONCE) -> int:
 
 
 def digests(*, text: str = "", after: str = "", limit: int = 50) -> list[DigestRow]:
-    """Return up to `limit` + 1 metrics by short name, those after `after`; empty outside an operator's page."""
-    names = list(DigestRow.__dataclass_fields__)
+    """Return up to `limit` + 1 metrics by short name, those after `after`; empty for every role but the console's."""
     rows = _matching(text).filter(slug__gt=after).order_by("slug")
-    return [DigestRow(*row) for row in rows.values_list(*names)[: limit + 1]]
+    return [DigestRow(*row) for row in rows.values_list(*FIGURES)[: limit + 1]]
+
+
+def digest_of(tenant_id: UUID) -> DigestRow | None:
+    """Return the metrics of one tenant, None until they are collected for the first time."""
+    row = TenantDigest.objects.filter(tenant_id=tenant_id).values_list(*FIGURES).first()
+    return None if row is None else DigestRow(*row)
 
 
 def totals(text: str = "") -> list[TotalRow]:

@@ -13,7 +13,7 @@ from tenants.isolation.scoping import scope_open, tenant_scope
 from tenants.models import User
 from tenants.notifications import notifications
 from tenants.notifications.file_backend import written_to_files
-from tenants.web.navigation import navigation, operator_link
+from tenants.web.navigation import navigation
 from tenants.web.requests import is_admitted
 
 
@@ -29,8 +29,6 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     if is_admitted(request) and person:
         actor = request.actor
         context["navigation"] = navigation(actor, request.tenant.slug, request.path)
-        if person.is_operator:
-            context["navigation"].append({"title": "Platform", "entries": [operator_link()]})
         context["unread"] = _lazily(lambda: _unread(actor.tenant_id, person.pk))
         context["memberships"] = _lazily(lambda: queries.tenants_of(person.id))
     return context

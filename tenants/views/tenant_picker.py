@@ -8,16 +8,14 @@ from django.shortcuts import redirect, render
 
 from tenants import queries
 from tenants.models import User
-from tenants.web.navigation import home_url, operator_link
+from tenants.web.navigation import home_url
 
 
 @login_required
 def pick_tenant(request: HttpRequest) -> HttpResponse:
-    """List one's organisations, or redirect to the only one; an operator without one goes to the platform."""
+    """List one's organisations, or redirect to the only one."""
     person = cast(User, request.user)
     tenants = queries.tenants_of(person.id)
-    if not tenants and person.is_operator:
-        return redirect(operator_link().url)
     if len(tenants) == 1:
         return redirect(home_url(tenants[0].slug))
     return render(request, "tenants/entrance.html", {"tenants": tenants})

@@ -38,7 +38,6 @@ class Link:
 @dataclass
 class _Homes:
     tenant: str = ""
-    operator: NavigationEntry | None = None
 
 
 _groups: dict[str, list[NavigationEntry]] = {MAIN: [], MONEY: [], ORGANISATION: []}
@@ -57,21 +56,9 @@ def register_home(page: str) -> None:
     _homes.tenant = page
 
 
-def register_operator_home(entry: NavigationEntry) -> None:
-    """Set the page that the operator's area opens with; its permission is not asked for."""
-    _homes.operator = entry
-
-
 def home_url(slug: str) -> str:
     """Return the address of the page that an organisation opens with. Paths of notifications are relative to it."""
     return reverse(_homes.tenant, args=(slug,))
-
-
-def operator_link() -> Link:
-    """Return the link to the operator's area. Raises LookupError where no app has registered its first page."""
-    if (entry := _homes.operator) is None:
-        raise LookupError("no app has registered the operator's first page")
-    return Link(entry.label, entry.icon, reverse(entry.page), active=False, key=entry.key)
 
 
 def navigation(actor: Actor, slug: str, path: str) -> list[dict[str, Any]]:

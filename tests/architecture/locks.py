@@ -9,8 +9,10 @@ from __future__ import annotations
 import psycopg
 
 BOTH = ("exchequer_app", "exchequer_control")
+OPERATOR = "exchequer_operator"
 SAME = """(tenant_id = ( SELECT (NULLIF(current_setting('app.tenant'::text, true), ''::text))::uuid AS "nullif"))"""
-OPERATOR = "(( SELECT current_setting('app.operator'::text, true) AS current_setting) = '1'::text)"
+
+OPERATORS_ACTS = f"({SAME} AND ((actor_type)::text = 'system'::text) AND ((actor_label)::text = 'operator'::text))"
 
 Policy = tuple[str, str, tuple[str, ...], str | None, str | None]
 """Name, command (* for all), roles, USING, WITH CHECK."""
@@ -18,7 +20,7 @@ Policy = tuple[str, str, tuple[str, ...], str | None, str | None]
 TENANT_ROWS: Policy = ("tenant_rows", "*", BOTH, SAME, SAME)
 CONTROL_ROWS: Policy = ("control_rows", "*", ("exchequer_control",), "true", "true")
 LOOKUP_ROWS: Policy = ("lookup_rows", "r", ("exchequer_owner",), "true", None)
-OPERATOR_READS: Policy = ("operator_rows", "r", ("exchequer_app",), OPERATOR, None)
+OPERATOR_READS: Policy = ("operator_rows", "r", (OPERATOR,), "true", None)
 
 #: The controller (with the limits that it weighs), the relay, cleanup, readers of files and key rotation find these rows before they know the tenant.
 CONTROL = frozenset(
@@ -35,13 +37,46 @@ CONTROL = frozenset(
         "tenants_quotaceiling",
     }
 )
+#: The console's rights within one tenant, word for word. No dataset, job, model, prediction or secret is among them.
+OPERATED = {
+    "tenants_audithead": {"SELECT", "INSERT", "UPDATE"},
+    "tenants_grant": {"SELECT"},
+    "tenants_invitation": {"SELECT"},
+    "tenants_membership": {"SELECT"},
+    "tenants_outboxmessage": {"SELECT", "INSERT"},
+    "tenants_project": {"SELECT"},
+    "tenants_quota": {"SELECT"},
+    "tenants_quotaceiling": {"SELECT", "INSERT", "UPDATE"},
+    "tenants_role": {"SELECT"},
+}
+#: And its rights on what belongs to no tenant, and on the tenants themselves, which it reads across all.
+PLATFORM = {
+    "account_emailaddress": {"SELECT"},
+    "compute_device": {"SELECT", "UPDATE"},
+    "compute_node": {"SELECT"},
+    "demo_clock": {"SELECT"},
+    "django_content_type": {"SELECT"},
+    "django_migrations": {"SELECT"},
+    "mfa_authenticator": {"SELECT", "INSERT", "UPDATE", "DELETE"},
+    "tenants_auditentry": {"SELECT", "INSERT"},
+    "tenants_operatoract": {"SELECT", "INSERT"},
+    "tenants_operatorgrant": {"SELECT"},
+    "tenants_operatorkey": {"SELECT", "INSERT", "UPDATE"},
+    "tenants_operatorsession": {"SELECT", "INSERT", "UPDATE", "DELETE"},
+    "tenants_ratelimit": {"SELECT", "INSERT", "UPDATE", "DELETE"},
+    "tenants_tenant": {"SELECT", "INSERT", "UPDATE"},
+    "tenants_tenantdigest": {"SELECT", "INSERT"},
+    "tenants_user": {"SELECT", "UPDATE"},
+}
 #: Read by a SECURITY DEFINER function of the allowlist, which returns ids only.
 LOOKED_UP = frozenset(
     {"compute_allocation", "models_app_endpointkey", "tenants_apikey", "tenants_invitation", "tenants_membership"}
 )
 #: Tables with a complete set of their own policies.
 OWN: dict[str, set[Policy]] = {
-    "tenants_tenantdigest": {CONTROL_ROWS, OPERATOR_READS},
+    # The console's part of a tenant's log: what operators did.
+    "tenants_auditentry": {TENANT_ROWS, ("operator_rows", "*", (OPERATOR,), OPERATORS_ACTS, OPERATORS_ACTS)},
+    "tenants_tenantdigest": {CONTROL_ROWS, OPERATOR_READS, ("operator_makes", "a", (OPERATOR,), None, SAME)},
     # The function that looks a key up also records its last use.
     "models_app_endpointkey": {TENANT_ROWS, ("last_use", "w", ("exchequer_owner",), "true", None)},
 }
@@ -62,6 +97,7 @@ UNLOCKED = frozenset(
         "django_migrations",
         "guardian_groupobjectpermission",
         "guardian_userobjectpermission",
+        "mfa_authenticator",
         "tenants_masterkey",
         "tenants_ratelimit",
         "tenants_session",
@@ -113,7 +149,8 @@ def policy_faults(admin: psycopg.Connection, oid: int, table: str, *, partition:
     """Return where a table's policies differ from the expected ones."""
     rows = admin.execute(POLICIES, [oid]).fetchall()
     found = {(name, command, tuple(roles), using, check) for name, command, roles, using, check, _ in rows}
-    wanted = OWN.get(table) or {TENANT_ROWS}
+    tenant_rows = (*TENANT_ROWS[:2], (*BOTH, OPERATOR), SAME, SAME) if table in OPERATED else TENANT_ROWS
+    wanted = OWN.get(table) or {tenant_rows}
     wanted = wanted | ({CONTROL_ROWS} if table in CONTROL else set()) | ({LOOKUP_ROWS} if table in LOOKED_UP else set())
     if partition and not found:
         return []  # reachable only through its parent
@@ -129,7 +166,7 @@ def reference_faults(admin: psycopg.Connection, oid: int, table: str) -> list[st
 
 
 #: SECURITY DEFINER functions, which bypass the policies, with their arguments. Each returns ids only, or creates and
-#: drops partitions.
+#: drops partitions; one names the people of the open tenant to the console.
 DEFINERS = frozenset(
     {
         "exchequer_memberships(uuid)",
@@ -137,6 +174,7 @@ DEFINERS = frozenset(
         "exchequer_api_keys(text)",
         "exchequer_endpoint_keys(bytea[])",
         "exchequer_invitation(bytea)",
+        "exchequer_people()",
         "billing_ensure_partitions(date,date)",
         "compute_drop_partitions(text,interval)",
         "compute_ensure_partitions(interval)",
@@ -157,7 +195,16 @@ STRANGERS = """
 SELECT c.oid::regclass::text, CASE g.grantee WHEN 0 THEN 'public' ELSE g.grantee::regrole::text END
 FROM pg_class c, aclexplode(c.relacl) g WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
   AND g.grantee <> c.relowner
-  AND (g.grantee = 0 OR g.grantee NOT IN ('exchequer_app'::regrole, 'exchequer_control'::regrole))
+  AND (g.grantee = 0 OR g.grantee NOT IN ('exchequer_app'::regrole, 'exchequer_control'::regrole, 'exchequer_operator'::regrole))
+"""
+CONSOLE = """
+SELECT c.relname, array_agg(DISTINCT g.privilege_type) FROM pg_class c, aclexplode(c.relacl) g
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S') AND g.grantee = 'exchequer_operator'::regrole
+GROUP BY c.relname
+"""
+IN_COLUMNS = """
+SELECT c.relname || '.' || a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid, aclexplode(a.attacl) g
+WHERE c.relnamespace = 'public'::regnamespace AND g.grantee = 'exchequer_operator'::regrole
 """
 
 
@@ -181,3 +228,15 @@ def see_through_faults(admin: psycopg.Connection) -> list[str]:
             faults.append(f"{name}: everybody may call it")
     faults += [f"{name} is missing" for name in sorted(DEFINERS - {row[0] for row in found})]
     return faults + [f"{table}: {role} has rights on it" for table, role in admin.execute(STRANGERS).fetchall()]
+
+
+def console_faults(admin: psycopg.Connection) -> list[str]:
+    """Return where the console's rights on tables differ from the listed ones."""
+    found = {table: set(rights) for table, rights in admin.execute(CONSOLE).fetchall()}
+    wanted = OPERATED | PLATFORM
+    faults = [
+        f"{table}: the console may {sorted(found.get(table, ()))}, expected {sorted(wanted.get(table, ()))}"
+        for table in sorted(found.keys() | wanted.keys())
+        if found.get(table, set()) != wanted.get(table, set())
+    ]
+    return faults + [f"{name}: the console has a right on a column" for (name,) in admin.execute(IN_COLUMNS).fetchall()]

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import connection
 
 from tenants.checks import role_faults
-from tests.architecture.locks import UNLOCKED, policy_faults, reference_faults, see_through_faults
+from tests.architecture.locks import UNLOCKED, console_faults, policy_faults, reference_faults, see_through_faults
 from tests.support.servers.services import TEST_ROLE
 
 pytestmark = pytest.mark.django_db
@@ -21,7 +21,7 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p')
   AND EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped)
 """
-ROLES = ("exchequer_app", "exchequer_control")
+ROLES = ("exchequer_app", "exchequer_control", "exchequer_operator")
 
 
 def tenant_table_faults(superuser: psycopg.Connection) -> list[str]:
@@ -132,6 +132,29 @@ def test_tables_that_no_policy_locks_are_known(superuser: psycopg.Connection) ->
     assert {name for (name,) in rows} - UNLOCKED == set()
 
 
+ACCOUNTS = """
+SELECT p.polname, p.polrelid::regclass::text, ARRAY(SELECT r::regrole::text FROM unnest(p.polroles) r ORDER BY 1),
+       pg_get_expr(p.polqual, p.polrelid)
+FROM pg_policy p WHERE p.polrelid IN ('tenants_user'::regclass, 'mfa_authenticator'::regclass) ORDER BY 2, 1
+"""
+OWN_SIDE = "(EXISTS ( SELECT\n   FROM tenants_user u\n  WHERE (u.id = mfa_authenticator.user_id)))"
+
+
+def test_each_side_sees_its_own_accounts(superuser: psycopg.Connection) -> None:
+    assert superuser.execute(ACCOUNTS).fetchall() == [
+        ("control_rows", "mfa_authenticator", ["exchequer_control"], "true"),
+        ("own_side", "mfa_authenticator", ["exchequer_app", "exchequer_operator"], OWN_SIDE),
+        ("control_rows", "tenants_user", ["exchequer_control"], "true"),
+        ("lookup_rows", "tenants_user", ["exchequer_owner"], "true"),
+        ("operators", "tenants_user", ["exchequer_operator"], "is_operator"),
+        ("people", "tenants_user", ["exchequer_app"], "(NOT is_operator)"),
+    ]
+
+
+def test_the_console_has_the_listed_rights_and_no_others(superuser: psycopg.Connection) -> None:
+    assert console_faults(superuser) == []
+
+
 def tables_of(page: str) -> list[str]:
     """Return the tables in the second column of a page."""
     rows = [line.split("|")[2] for line in page.splitlines() if line.startswith("| ")]
@@ -181,7 +204,7 @@ SEEN = (
     "tenants_apikey: public has rights on it",
     "tenants_project: policy ('theirs', '*', ('exchequer_owner',), 'true', None) is not among",
     "tenants_quota: row security is not enabled and forced",
-    "tenants_membership: policy ('tenant_rows', '*', ('exchequer_app', 'exchequer_control'),",
+    "tenants_membership: policy ('tenant_rows', '*', ('exchequer_app', 'exchequer_control', 'exchequer_operator'),",
 )
 
 

@@ -43,7 +43,7 @@ def upper_routes() -> set[str]:
 
 def test_the_lowest_app_names_no_route_of_another() -> None:
     above = upper_routes()
-    assert {"overview", "operator-fleet", "budgets", "job", "endpoint"} <= above
+    assert {"overview", "budgets", "job", "endpoint"} <= above
     found = []
     for path, tree in modules("tenants"):
         found += [f"{path}:{line} {text}" for text, line in texts(tree) if text in above - WORDS]

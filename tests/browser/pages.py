@@ -27,7 +27,7 @@ class PageSpec:
 
     def url(self, slug: str, ids: Mapping[str, Any]) -> str:
         """Return the path in one tenant; one that starts with a slash belongs to none."""
-        return self.path if self.path.startswith("/") else f"/t/{slug}/{self.path.format(**ids)}"
+        return self.path.format(**ids) if self.path.startswith("/") else f"/t/{slug}/{self.path.format(**ids)}"
 
 
 PAGES = (
@@ -95,9 +95,14 @@ PAGES = (
     PageSpec("api-keys", "api-keys/", "ci-nightly", empty="No API key yet"),
     PageSpec("notifications", "notifications/", "Mark all as read", empty="No notification yet"),
     PageSpec("settings", "settings/", "Save organisation", empty="Save organisation"),
-    PageSpec("operator-fleet", "/operator/", "Hosts alive"),
-    PageSpec("operator-tenants", "/operator/tenants/", "Refreshed"),
-    PageSpec("operator-acts", "/operator/acts/", "Device cordoned"),
-    PageSpec("operator-mail", "/operator/mail/", "Mail"),
+)
+CONSOLE_PAGES = (
+    PageSpec("console-tenants", "/tenants/", "Refreshed"),
+    PageSpec("console-tenant", "/tenants/{vision}/", "What operators did", fill="vision"),
+    PageSpec("console-tenant-new", "/tenants/new/", "Create and invite"),
+    PageSpec("console-fleet", "/fleet/", "Hosts alive"),
+    PageSpec("console-operators", "/operators/", "platform_finance"),
+    PageSpec("console-log", "/log/", "Device cordoned"),
+    PageSpec("console-mail", "/mail/", "Mail"),
 )
 THEMES = ("light", "dark")

@@ -1,4 +1,4 @@
-"""Owners and operators in a browser: invite, remove, grant, change limits, cordon, notifications."""
+"""Owners in a browser: invite, remove, grant, change limits, notifications."""
 
 from __future__ import annotations
 
@@ -241,30 +241,3 @@ def test_the_bell_counts_and_a_notification_leads_to_its_page(page: Page, world:
     expect(page.get_by_role("link", name="Notifications")).to_have_attribute("aria-label", "Notifications")
     page.goto("/t/vision/notifications/?show=unread")
     expect(page.get_by_role("heading", name="Nothing unread")).to_be_visible()
-
-
-@pytest.mark.parametrize("theme", LIGHT_BY_DAY)
-def test_an_operator_takes_a_device_out_of_work_and_back(page: Page, world: World, theme: str) -> None:
-    User.objects.filter(email=OWNER).update(theme=theme)
-    log_in(page, OWNER)
-    with watch(page) as watched:
-        page.get_by_role("link", name="Operator").click()
-        row = page.get_by_role("row").filter(has_text="CPU 3 of host atlas")
-        row.get_by_text("Cordon").first.click()
-        row.get_by_label("Reason").fill("x   ")
-        row.get_by_role("button", name="Cordon").click()
-        assert not watched.axe()
-        row.get_by_label("Reason").fill("Throttles under load")
-        row.get_by_role("button", name="Cordon").click()
-        expect(row).to_contain_text("Cordoned")
-        expect(row).to_contain_text("Throttles under load")
-        row.get_by_text("Uncordon").first.click()
-        row.get_by_label("Reason").fill("New fan")
-        row.get_by_role("button", name="Uncordon").click()
-        expect(row).to_contain_text("Ready")
-        page.get_by_role("link", name="Acts").click()
-        expect(page.get_by_role("row").nth(1)).to_contain_text("New fan")
-        page.goto("/operator/tenants/?q=nothing")
-        expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
-        assert not watched.axe()
-    assert not watched.complaints

@@ -41,6 +41,7 @@ from models_app.runner_protocol import Context, Reporter
 from models_app.tables.reader import ingest
 from tenants import operations, quotas
 from tenants.access.actor import Actor
+from tenants.access.operator_roles import OPERATOR_ROLES
 from tenants.grants import grants as rights
 from tenants.grants import groups, roles, service_accounts
 from tenants.identity import api_keys, invitations, members
@@ -48,7 +49,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant, User
 from tenants.notifications import notifications
 from tenants.operators import grants, tenant_metrics
-from tenants.operators.operator_log import Operator, operator_scope
+from tenants.operators.operator import Operator
 from tests.browser.money import spend_and_limit
 from tests.browser.serving import baseline_of_cancer, serve
 from tests.support import factories
@@ -56,6 +57,7 @@ from tests.support.datasets import csv_bytes
 
 NOW = datetime(2026, 11, 21, 14, 30, tzinfo=UTC)
 OWNER = "ada@vision.example"
+OPERATOR = "root@platform.example"
 VIEWER = "vera@vision.example"
 ENGINEER = "emil@vision.example"
 NEWCOMER = "otto@audio.example"
@@ -101,7 +103,7 @@ class Builder:
         )
         cancer = self.dataset(vision, "breast-cancer", "breast_cancer")
         diabetes = self.dataset(vision, "diabetes", "diabetes")
-        world.ids |= {"dataset": cancer.dataset_id, "dataset_version": cancer.id}
+        world.ids |= {"dataset": cancer.dataset_id, "dataset_version": cancer.id, "vision": vision.id}
         default = factories.default_project_id(vision)
         runs = [
             (12, "cancer-baseline", default, cancer, "tabular.classifier", 260),
@@ -166,14 +168,14 @@ class Builder:
         return {"role": role.id, "group": group.id, "grant": grant.id}
 
     def run_the_platform(self, vision: Tenant) -> None:
-        """Make the owner an operator who cordons the silent host's device; notify the members of something."""
-        with self.control():
-            grants.grant(OWNER)
-            tenant_metrics.refresh()
-        user = User.objects.get(email=OWNER)
-        operator = Operator(user.id, user.email)
+        """Make an operator, who cordons the silent host's device; notify the members of something."""
         device = Device.objects.get(node__name="borealis")
-        with operator_scope(operator):
+        with self.control():
+            for role in OPERATOR_ROLES:
+                grants.grant(OPERATOR, role, password=factories.PASSWORD)
+            tenant_metrics.refresh()
+            user = User.objects.get(email=OPERATOR)
+            operator = Operator(id=user.id, label=user.email, roles=tuple(OPERATOR_ROLES))
             fleet.cordon(operator=operator, device_id=device.id, reason="Fan fails, replacement ordered")
         invitations.invite(actor=self.actor(vision, OWNER), email="nora@vision.example", role="engineer")
         with tenant_scope(vision.id):

@@ -1,4 +1,4 @@
-"""`manage.py bootstrap`: the tenant named by EXCHEQUER_INIT_*, created once; existing data is never changed."""
+"""`manage.py bootstrap`: the tenant and the operator named by EXCHEQUER_INIT_*, created once; existing data is never changed."""
 
 import re
 from typing import Any
@@ -9,18 +9,39 @@ from django.db import transaction
 
 from tenants import bootstrap, queries
 from tenants.errors import ExchequerError
+from tenants.operators import grants
 
 
 class Command(BaseCommand):
-    """Create the tenant of the environment if it is absent."""
+    """Create the tenant and the first operator of the environment if they are absent."""
 
-    help = "Create the organisation that EXCHEQUER_INIT_TENANT, _EMAIL, _PASSWORD and _API_KEY describe, if absent."
+    help = (
+        "Create the organisation that EXCHEQUER_INIT_TENANT, _EMAIL, _PASSWORD and _API_KEY describe, and the operator of "
+        "EXCHEQUER_INIT_OPERATOR_EMAIL and _PASSWORD, if absent."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print what was done; exit 1 naming what is missing."""
+        if settings.EXCHEQUER.init_operator_email:
+            self._operator()
+        if settings.EXCHEQUER.init_tenant:
+            self._tenant()
+
+    def _operator(self) -> None:
         env = settings.EXCHEQUER
-        if not env.init_tenant:
+        if not env.init_operator_password:
+            raise CommandError("Set also: EXCHEQUER_INIT_OPERATOR_PASSWORD")
+        if grants.operators():
+            self.stdout.write("there is an operator already; none was made")
             return
+        try:
+            grants.grant(env.init_operator_email, "platform_admin", password=env.init_operator_password)
+        except ExchequerError as error:
+            raise CommandError(error.message) from error
+        self.stdout.write(f"{env.init_operator_email} is platform_admin")
+
+    def _tenant(self) -> None:
+        env = settings.EXCHEQUER
         missing = [name for name in ("init_email", "init_password") if not getattr(env, name)]
         if missing:
             raise CommandError("Set also: " + ", ".join(f"EXCHEQUER_{name.upper()}" for name in missing))

@@ -20,9 +20,9 @@ from billing.metering.metering import record_usage
 from billing.pricing.price_books import provision_defaults
 from config import settings as shipped
 from config.celery import app
-from config.env import SECRETS
 from config.monitoring import metrics
 from config.tasks import take_figures as figures
+from config.variables import SECRETS
 from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
 from tests.api.objects import one_of_everything

@@ -151,6 +151,7 @@ def test_the_counts_of_all_web_processes_are_added_up(running: Console) -> None:
 def test_each_process_holds_only_the_database_urls_it_may(running: Console) -> None:
     allowed = {
         "web": {"DATABASE_URL"},
+        "operator": {"DATABASE_OPERATOR_URL"},
         "serving": {"DATABASE_URL"},
         "node": {"DATABASE_URL"},
         "ops": {"DATABASE_CONTROL_URL"},
@@ -238,10 +239,10 @@ def test_a_home_with_a_long_path_is_refused_with_the_cure(tmp_path: Path) -> Non
     assert console.said("set EXCHEQUER_HOME to a shorter path")
 
 
-def test_one_database_url_of_three_is_refused_with_the_missing_names(tmp_path: Path) -> None:
+def test_one_database_url_of_four_is_refused_with_the_missing_names(tmp_path: Path) -> None:
     console = Console(tmp_path / "h", free_port(), DATABASE_URL="postgresql://a@127.0.0.1/x")
     assert console.process.wait(90) == 1
-    assert console.said("missing: DATABASE_CONTROL_URL, DATABASE_OWNER_URL")
+    assert console.said("missing: DATABASE_CONTROL_URL, DATABASE_OWNER_URL, DATABASE_OPERATOR_URL")
 
 
 @pytest.mark.parametrize(

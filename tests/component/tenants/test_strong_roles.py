@@ -13,6 +13,7 @@ import pytest
 from django.db import connection
 from django.db.backends.signals import connection_created
 
+from config.databases import DATABASE_URLS
 from tenants.checks import UnsafeRole, refuse_unsafe_role, role_faults
 from tests.conftest import SESSION
 from tests.support.servers.ports import free_port
@@ -26,6 +27,9 @@ STARTS = {
     "web as superuser": (WEB, "app", "postgres", "is a superuser"),
     "web as the controller": (WEB, "app", "exchequer_control", "works as exchequer_control"),
     "web that may become the controller": (WEB, "app", TEST_ROLE, "works as exchequer_control"),
+    "web as the console": (WEB, "app", "exchequer_operator", "works as exchequer_operator"),
+    "console as the web": (WEB, "operator", "exchequer_app", "works as exchequer_app"),
+    "console as the controller": (WEB, "operator", "exchequer_control", "works as exchequer_control"),
     "web that says it is the owner": (WEB, "owner", "exchequer_owner", "owns tables"),
     "serving node without row security": (SERVING, "app", BYPASSING_ROLE, "bypasses row-level security"),
     "ops worker as owner of the tables": ([*WORKER, "--queues=ops"], "control", "exchequer_owner", "owns tables"),
@@ -40,7 +44,7 @@ def test_a_process_with_too_strong_a_role_ends_at_once_and_says_why(
     start: str, process_environment: Callable[..., dict[str, str]]
 ) -> None:
     command, role, login, fault = STARTS[start]
-    variable = {"app": "DATABASE_URL", "control": "DATABASE_CONTROL_URL", "owner": "DATABASE_OWNER_URL"}[role]
+    variable = DATABASE_URLS[role]
     environment = process_environment(role=role)
     known = SESSION.cluster.passwords.get(login)
     database = str(connection.settings_dict["NAME"])

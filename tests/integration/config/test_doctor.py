@@ -95,13 +95,12 @@ def test_a_healthy_installation_has_nothing_wrong(as_control: Control, s3: S3, s
 
 
 def test_accounts_with_the_published_password_beside_real_organisations_are_named(as_control: Control) -> None:
-    operator = factories.make_user(organisations.OPERATOR, password=organisations.PASSWORD)
     factories.make_user("owner@riverside.example", password=organisations.PASSWORD)
     factories.make_user("admin@riverside.example", password="another one entirely")
     assert not any(line.startswith("demo:") for lines in examine(as_control).values() for line in lines)
     factories.make_tenant("real")
     with as_control():
-        grants.grant(operator.email)
+        grants.grant(organisations.OPERATOR, "platform_admin", password=organisations.PASSWORD)
     told = examine(as_control)
     assert [line.split()[1] for line in told["note"] if line.startswith("demo:")] == ["owner@riverside.example"]
     assert [line.split()[1] for line in told["wrong"] if line.startswith("demo:")] == [organisations.OPERATOR]

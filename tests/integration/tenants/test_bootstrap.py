@@ -11,6 +11,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 
+from tenants.operators import grants
+
 pytestmark = pytest.mark.django_db
 AsControl = Callable[[], AbstractContextManager[None]]
 
@@ -74,3 +76,19 @@ def test_config_shows_no_secret() -> None:
             assert value in ("", "***")
         if name.startswith("DATABASE_") and value:
             assert "***" in value
+
+
+def test_the_first_operator_comes_from_the_environment_once(as_control: AsControl, settings: Any, capsys: Any) -> None:
+    given = {"init_operator_email": "root@platform.example", "init_operator_password": "long enough"}
+    with as_control():
+        settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"init_operator_email": "root@platform.example"})
+        with pytest.raises(CommandError, match="EXCHEQUER_INIT_OPERATOR_PASSWORD"):
+            call_command("bootstrap")
+        settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update=given)
+        call_command("bootstrap")
+        settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"init_operator_email": "eve@platform.example"})
+        call_command("bootstrap")
+        assert [(row.email, row.roles) for row in grants.operators()] == [
+            ("root@platform.example", ("platform_admin",))
+        ]
+    assert "none was made" in capsys.readouterr().out

@@ -31,6 +31,8 @@ def use_test_environment() -> Session:
         "DATABASE_URL": session.cluster.url("exchequer_app"),
         "DATABASE_CONTROL_URL": session.cluster.url("exchequer_control"),
         "DATABASE_OWNER_URL": session.cluster.url("exchequer_owner"),
+        "DATABASE_OPERATOR_URL": session.cluster.url("exchequer_operator"),
+        "EXCHEQUER_OPERATOR_SECRET_KEY": "another secret key for tests, known too",
         "EXCHEQUER_API_RATE": "0",
         "EXCHEQUER_MAX_UPLOAD_MB": "50",
         "BROKER_URL": "memory://",

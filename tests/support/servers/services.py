@@ -99,7 +99,7 @@ class Session:
             connection.execute(f"CREATE ROLE {GROUPED_ROLE} LOGIN")
         self.cluster.provision()
         with self.cluster.superuser("postgres") as connection:
-            connection.execute(f"GRANT exchequer_app, exchequer_control TO {TEST_ROLE}")
+            connection.execute(f"GRANT exchequer_app, exchequer_control, exchequer_operator TO {TEST_ROLE}")
             connection.execute(f"GRANT exchequer_app TO {BYPASSING_ROLE}, {GROUPED_ROLE}")
             # As `roles.sql` sets them for exchequer_app: SET ROLE applies none of its settings.
             for name, value in {"role": "exchequer_app", "statement_timeout": "30s", "lock_timeout": "10s"}.items():

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from config.env import SECRETS as SECRET_FIELDS
-from config.env import Environment, SettingsInvalid, load
+from config.env import DATABASE_URLS, Environment, SettingsInvalid, load
+from config.variables import SECRETS as SECRET_FIELDS
 from deploy import chromium, procfs
 from deploy.local import accounts, services
-from deploy.local.plan import DATABASE_URLS, plan_for, with_secret_files
+from deploy.local.plan import plan_for, with_secret_files
 from deploy.local.postgres import Cluster, StartError, random_passwords
 from deploy.local.state_dir import MASTER_KEY, Home
 from deploy.server.web import FORM_BYTES
@@ -27,6 +27,7 @@ GIVEN_DATABASE = {
     "DATABASE_URL": "postgresql://a@db/x",
     "DATABASE_CONTROL_URL": "postgresql://c@db/x",
     "DATABASE_OWNER_URL": "postgresql://o@db/x",
+    "DATABASE_OPERATOR_URL": "postgresql://p@db/x",
 }
 SECRETS = {str(Environment.model_fields[field].validation_alias) for field in SECRET_FIELDS}
 GIVEN_STORE = {"S3_ENDPOINT_URL": "https://s3.example", "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}

@@ -1,4 +1,4 @@
-"""The operator's fleet: hosts, devices, missing sandbox layers, and cordoning devices."""
+"""The console's fleet: hosts, devices, missing sandbox layers, and cordoning devices."""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -11,25 +11,25 @@ from django.views.decorators.http import require_POST, require_safe
 
 from compute.fleet import fleet
 from tenants.errors import ExchequerError, NotFound
-from tenants.operators.operator_log import OperatorRequest, operator_page
+from tenants.operators.pages import OperatorRequest, operator_page
 
 
 @require_safe
-@operator_page
+@operator_page("fleet.view")
 def fleet_page(request: OperatorRequest) -> HttpResponse:
     """Show every host and device."""
     return _render(request)
 
 
 @require_POST
-@operator_page
+@operator_page("fleet.manage")
 def device_cordon(request: OperatorRequest, device_id: UUID) -> HttpResponse:
     """Cordon a device."""
     return _change(request, device_id, fleet.cordon, "takes no more work. Running work continues to its end.")
 
 
 @require_POST
-@operator_page
+@operator_page("fleet.manage")
 def device_uncordon(request: OperatorRequest, device_id: UUID) -> HttpResponse:
     """Uncordon a device."""
     return _change(request, device_id, fleet.uncordon, "takes work again.")
@@ -52,7 +52,6 @@ def _render(request: OperatorRequest, *, status: int = 200, **given: object) -> 
     devices = [device for node in nodes for device in node.devices if device.state != "gone"]
     context = {
         "nodes": nodes,
-        "area": "fleet",
         "alive": sum(node.state == "alive" for node in nodes),
         "known": f"of {len(nodes)} registered",
         "busy": sum(device.busy for device in devices),

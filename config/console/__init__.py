@@ -1,0 +1,62 @@
+"""Django's settings where the operators' console differs from the tenants' side.
+
+The console is a process of its own, with a database role of its own. Browsers send a cookie to every port of its host, so
+the names of its cookies, and the key that signs them, are its own too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from config.env import Environment
+
+#: Operators work for half a day; a forgotten browser then asks again.
+SESSION_S = 12 * 3600
+
+
+def overrides(env: Environment, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings to set in the console's process. `given` are those of the tenants' side."""
+    secure = env.operator_public_url.startswith("https://") if env.tls is None else env.tls
+    start = "__Host-" if secure else ""
+    middleware = list(given["MIDDLEWARE"])
+    middleware[middleware.index("tenants.web.middleware.TenantMiddleware")] = (
+        "tenants.operators.middleware.ConsoleMiddleware"
+    )
+    middleware.insert(
+        middleware.index("django.contrib.messages.middleware.MessageMiddleware"),
+        "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    )
+    return {
+        "CONSOLE": True,
+        "ROOT_URLCONF": "config.console.urls",
+        "MIDDLEWARE": middleware,
+        "AUTHENTICATION_BACKENDS": ["allauth.account.auth_backends.AuthenticationBackend"],
+        "ACCOUNT_ADAPTER": "tenants.operators.accounts.ConsoleAdapter",
+        "ACCOUNT_SESSION_REMEMBER": False,
+        "SESSION_ENGINE": "tenants.operators.sessions",
+        "SESSION_COOKIE_NAME": f"{start}exchequer-operator",
+        "SESSION_COOKIE_AGE": SESSION_S,
+        "SESSION_COOKIE_SECURE": secure,
+        "SESSION_COOKIE_SAMESITE": "Strict",
+        "CSRF_COOKIE_NAME": f"{start}exchequer-operator-csrf",
+        "CSRF_COOKIE_SECURE": secure,
+        "CSRF_COOKIE_SAMESITE": "Strict",
+        "SECURE_HSTS_SECONDS": 31_536_000 if secure else 0,
+        # Failures on the tenants' side, which anybody can cause, lock no operator out.
+        "CACHES": {"default": {**given["CACHES"]["default"], "KEY_PREFIX": "operator"}},
+        "TEMPLATES": [_framed(given["TEMPLATES"][0])],
+        # Its other backend is a cookie, whose name both sides would share.
+        "MESSAGE_STORAGE": "django.contrib.messages.storage.session.SessionStorage",
+        "ACCOUNT_FORMS": given["ACCOUNT_FORMS"] | {"login": "tenants.operators.accounts.LogIn"},
+        "MFA_TOTP_ISSUER": "Exchequer operators",
+    }
+
+
+def _framed(engine: dict[str, Any]) -> dict[str, Any]:
+    """Return the template engine with the console's frame in place of an organisation's."""
+    options = engine["OPTIONS"]
+    processors = [
+        "tenants.views.console.frame.frame" if one == "tenants.views.frame" else one
+        for one in options["context_processors"]
+    ]
+    return {**engine, "OPTIONS": {**options, "context_processors": processors}}

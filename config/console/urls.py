@@ -1,0 +1,20 @@
+"""Every route of the operators' console."""
+
+from django.urls import URLPattern, URLResolver, include, path
+
+from config.monitoring import health, metrics
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", metrics.metrics, name="metrics"),
+    path("accounts/", include("tenants.views.console.accounts")),
+    path("fleet/", include("compute.views.fleet")),
+    path("", include("tenants.views.console")),
+]
+
+handler400 = "tenants.views.bad_request"
+handler403 = "tenants.views.forbidden"
+handler404 = "tenants.views.not_found"
+handler429 = "tenants.views.too_many"
+handler500 = "tenants.views.server_error"

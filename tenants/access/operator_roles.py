@@ -1,0 +1,17 @@
+"""The one table from an operator's role to permissions. Operators sell and govern; they see no tenant's data or jobs."""
+
+VIEW = frozenset({"tenants.view", "quotas.view", "prices.view", "invoices.view", "fleet.view", "log.view"})
+
+OPERATOR_ROLES: dict[str, frozenset[str]] = {
+    "platform_admin": VIEW | {"tenants.manage", "quotas.manage", "fleet.manage", "mail.view", "operators.view"},
+    "platform_finance": VIEW | {"prices.manage", "invoices.manage"},
+    "platform_support": VIEW,
+}
+OPERATOR_PERMISSIONS = frozenset().union(*OPERATOR_ROLES.values())
+
+#: What each role is for, as the list of operators shows it.
+OPERATOR_ROLE_WORDS = {
+    "platform_admin": "tenants, ceilings and the fleet",
+    "platform_finance": "prices, contracts and invoices",
+    "platform_support": "reads",
+}

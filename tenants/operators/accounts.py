@@ -1,0 +1,52 @@
+"""Log-in to the console: by operators with a role; entries stand in the operator log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from tenants.identity import account_forms
+from tenants.identity.account_adapter import AccountAdapter
+from tenants.operators import sessions
+from tenants.operators.operator import Operator
+from tenants.operators.operator_log import record_act
+from tenants.operators.pages import roles_of
+
+
+class LogIn(account_forms.LogIn):
+    """Log-in without a link to reset the password, which only a command does."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password"].help_text = ""
+
+
+class ConsoleAdapter(AccountAdapter):
+    """allauth's adapter for operators. Only operators' accounts are visible to this process."""
+
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> Any:
+        """Return the operator, or None for one without a role."""
+        user = super().authenticate(request, **credentials)
+        if user is not None and not roles_of(user):
+            self.authentication_failed(request, **credentials)
+            return None
+        return user
+
+    def note_log_in(self, request: HttpRequest, user: Any) -> None:
+        """Record a log-in in the operator log."""
+        record_act(_by(request, user), "tenants.operator.logged_in", target=("operator", user.id, user.email))
+
+    def note_password(self, request: HttpRequest, user: Any) -> None:
+        """Record a new password in the operator log, and end the other sessions."""
+        record_act(_by(request, user), "tenants.operator.password_changed", target=("operator", user.id, user.email))
+        sessions.end_others(user.id, request.session.session_key)
+
+
+def _by(request: HttpRequest, user: Any) -> Operator:
+    return Operator(
+        id=user.id,
+        label=user.email,
+        ip=request.META.get("REMOTE_ADDR", ""),
+        request_id=getattr(request, "request_id", ""),
+    )

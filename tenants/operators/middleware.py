@@ -1,0 +1,54 @@
+"""Context of every request to the console: errors as pages, and a second factor before anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from allauth.mfa.utils import is_mfa_enabled
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+
+from tenants.access.reader import reading_as
+from tenants.errors import ExchequerError
+from tenants.web.middleware import database_unavailable, refused
+
+#: What an operator without a second factor may open: the pages that set one up.
+SET_UP = "/accounts/"
+
+
+class ConsoleMiddleware:
+    """Asks an operator for a second factor before their first page, and turns errors into pages."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Pass the request on, without reader and in UTC."""
+        with reading_as(None), timezone.override(None):
+            return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        """Redirect an operator without a second factor to where one is set up."""
+        if not request.user.is_authenticated or not second_factor_required():
+            return None
+        if request.path_info.startswith(SET_UP) or is_mfa_enabled(request.user):
+            return None
+        return redirect("mfa_index")
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Respond to an expected error of a page; its writes were rolled back."""
+        if isinstance(error, ExchequerError):
+            return refused(request, error)
+        if isinstance(error, OperationalError | InterfaceError):
+            return database_unavailable(request, error)
+        return None
+
+
+def second_factor_required() -> bool:
+    """Return whether operators need a second factor: always but in a demo that no other machine can reach."""
+    env = settings.EXCHEQUER
+    return not (env.demo and env.demo_logins)

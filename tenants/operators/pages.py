@@ -1,0 +1,65 @@
+"""Pages of the console: each names the permission that it needs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, cast
+
+from django.db import transaction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from tenants.models import OperatorGrant, User
+from tenants.operators.operator import Operator
+
+P = ParamSpec("P")
+View = Callable[P, HttpResponseBase]
+
+
+class OperatorRequest(HttpRequest):
+    """A request of a console's page. Nothing is an instance of it: `operator_page` makes a plain request one."""
+
+    operator: Operator
+
+
+def operator_page(
+    permission: str,
+) -> Callable[[Callable[Concatenate[OperatorRequest, P], HttpResponseBase]], View[Concatenate[HttpRequest, P]]]:
+    """Make a function a page of the console: `view(request: OperatorRequest, ...)`, in one transaction.
+
+    Django's middleware has asked for the log-in. Raises OperatorLacks without the permission.
+    """
+
+    def decorate(
+        view: Callable[Concatenate[OperatorRequest, P], HttpResponseBase],
+    ) -> View[Concatenate[HttpRequest, P]]:
+        @functools.wraps(view)
+        def run(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+            entered = cast(OperatorRequest, request)
+            entered.operator = operator_of(request)
+            entered.operator.require(permission)
+            with transaction.atomic():
+                return view(entered, *args, **kwargs)
+
+        run.operator_permission = permission  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+def operator_of(request: HttpRequest) -> Operator:
+    """Return the operator of a session that Django has checked, with the roles of this moment."""
+    user = cast(User, request.user)
+    return Operator(
+        id=user.id,
+        label=user.email,
+        roles=tuple(roles_of(user)),
+        ip=request.META.get("REMOTE_ADDR", ""),
+        request_id=getattr(request, "request_id", ""),
+    )
+
+
+def roles_of(user: User) -> list[str]:
+    """Return the roles of an operator, by name."""
+    return list(OperatorGrant.objects.filter(user_id=user.id).order_by("role").values_list("role", flat=True))

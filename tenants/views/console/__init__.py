@@ -1,0 +1,18 @@
+"""Pages of the operators' console: tenants, operators, their log, emails, and the frame around them."""
+
+from django.urls import URLPattern, path
+from django.views.generic import RedirectView
+
+from tenants.views.console.platform import log_page, mail_page, operators_page
+from tenants.views.console.tenants import new_tenant, tenant_act, tenant_page, tenants_page
+
+urlpatterns: list[URLPattern] = [
+    path("", RedirectView.as_view(pattern_name="operator-tenants"), name="entrance"),
+    path("tenants/", tenants_page, name="operator-tenants"),
+    path("tenants/new/", new_tenant, name="operator-tenant-new"),
+    path("tenants/<uuid:tenant_id>/", tenant_page, name="operator-tenant"),
+    path("tenants/<uuid:tenant_id>/<slug:act>/", tenant_act, name="operator-tenant-act"),
+    path("operators/", operators_page, name="operators"),
+    path("log/", log_page, name="operator-acts"),
+    path("mail/", mail_page, name="operator-mail"),
+]

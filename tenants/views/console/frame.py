@@ -1,0 +1,43 @@
+"""Context of every page of the console: the theme, and the areas that the operator's roles open."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from tenants.models import User
+from tenants.notifications.file_backend import written_to_files
+from tenants.operators.operator import Operator
+from tenants.web.navigation import Link
+
+#: Label, icon, page, permission, second key of the `g` shortcut.
+AREAS = (
+    ("Tenants", "building", "operator-tenants", "tenants.view", "t"),
+    ("Fleet", "cpu", "operator-fleet", "fleet.view", "f"),
+    ("Operators", "users", "operators", "operators.view", "o"),
+    ("Operator log", "history", "operator-acts", "log.view", "l"),
+    ("Mail", "mail", "operator-mail", "mail.view", "m"),
+)
+
+
+def frame(request: HttpRequest) -> dict[str, Any]:
+    """Context processor; it queries nothing."""
+    user = getattr(request, "user", None)
+    person = cast(User, user) if user is not None and user.is_authenticated else None
+    context: dict[str, Any] = {
+        "console": True,
+        "theme": person.theme if person else "auto",
+        "single_keys": person.single_keys if person else True,
+        "mail_in_files": written_to_files(),
+    }
+    operator: Operator | None = getattr(request, "operator", None)
+    if operator is not None:
+        context["role"] = operator.role
+        context["areas"] = [
+            Link(label, icon, reverse(page), active=request.path.startswith(reverse(page)), key=key)
+            for label, icon, page, permission, key in AREAS
+            if operator.can(permission)
+        ]
+    return context

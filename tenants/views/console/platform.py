@@ -1,0 +1,56 @@
+"""The console's pages about the platform itself: operators, their log, and the emails of a machine without a mail server."""
+
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from tenants.access.operator_roles import OPERATOR_ROLE_WORDS
+from tenants.notifications import file_backend
+from tenants.operators import grants, tenant_metrics
+from tenants.operators.operator_log import record_act
+from tenants.operators.pages import OperatorRequest, operator_page
+from tenants.web.pagination import before, paged
+
+PAGE = 50
+LETTER_OPENED = "tenants.letter.opened"
+
+
+@require_safe
+@operator_page("log.view")
+def log_page(request: OperatorRequest) -> HttpResponse:
+    """List the operator log, newest first."""
+    rows = tenant_metrics.acts(before=before(request, UUID), limit=PAGE)
+    shown, links = paged(request, rows, PAGE, lambda row: (row.id,))
+    return render(request, "console/log.html", {"acts": shown, **links})
+
+
+@require_safe
+@operator_page("operators.view")
+def operators_page(request: OperatorRequest) -> HttpResponse:
+    """List operators with their roles."""
+    return render(request, "console/operators.html", {"rows": grants.operators(), "roles": OPERATOR_ROLE_WORDS})
+
+
+@require_safe
+@operator_page("mail.view")
+def mail_page(request: OperatorRequest) -> HttpResponse:
+    """List the emails written to files, newest first; with a mail server there are none.
+
+    `?letter=` opens one of them, without links that grant access, and records who opened it.
+    """
+    files = file_backend.written_to_files()
+    emails = file_backend.stored_emails(PAGE) if files else []
+    asked = request.GET.get("letter", "")
+    opened = next((email for email in emails if email.name == asked), None)
+    if opened is not None:
+        target = ("letter", opened.name, f"to {opened.to}: {opened.subject}")
+        record_act(request.operator, LETTER_OPENED, target=target, reason="Opened in the operator console")
+    context = {
+        "files": files,
+        "emails": emails,
+        "opened": opened,
+        "text": file_backend.without_links(opened.text) if opened else "",
+    }
+    return render(request, "console/mail.html", context)

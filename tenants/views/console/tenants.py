@@ -1,0 +1,133 @@
+"""The console's tenants: the list with figures, a new one, and one tenant with its standing."""
+
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from tenants.errors import ExchequerError, NotFound
+from tenants.operators import lifecycle, tenant_details, tenant_metrics
+from tenants.operators.pages import OperatorRequest, operator_page
+from tenants.views.console.forms import NewTenant
+from tenants.web.form_posts import explain
+from tenants.web.pagination import EXPORT_LIMIT, before, csv_response, paged, wants_csv
+
+PAGE = 50
+COLUMNS = (
+    "slug",
+    "name",
+    "standing",
+    "members",
+    "running_jobs",
+    "queued_jobs",
+    "month_spend",
+    "currency",
+    "created_at",
+    "refreshed_at",
+)
+#: What each act is called on its button, and what it has come to.
+ACTS = {
+    "suspend": (
+        lifecycle.suspend,
+        "is suspended. It can read; its endpoints stop, its running jobs end by themselves.",
+    ),
+    "resume": (lifecycle.resume, "works again. It starts its endpoints itself."),
+    "close": (lifecycle.close, "closes in seven days. Until then you can restore it."),
+    "restore": (lifecycle.restore, "works again."),
+}
+
+
+@require_safe
+@operator_page("tenants.view")
+def tenants_page(request: OperatorRequest) -> HttpResponse:
+    """List tenants with their figures; `?q=` is part of the name, `?export=csv` returns a file."""
+    text = request.GET.get("q", "").strip()[:100]
+    if wants_csv(request, "q"):
+        rows = tenant_metrics.digests(text=text, limit=EXPORT_LIMIT)
+        return csv_response(request, "tenants", COLUMNS, ([getattr(row, name) for name in COLUMNS] for row in rows))
+    rows = tenant_metrics.digests(text=text, after=before(request, str) or "", limit=PAGE)
+    shown, links = paged(request, rows, PAGE, lambda row: (row.slug,))
+    sums = tenant_metrics.totals(text)
+    context = {
+        "rows": [(row, _money(row.month_spend, row.currency)) for row in shown],
+        "text": text,
+        "number": sum(row.tenants for row in sums),
+        "running": sum(row.running_jobs for row in sums),
+        "spend": [_money(row.month_spend, row.currency) for row in sums],
+        "may_manage": request.operator.can("tenants.manage"),
+        **links,
+    }
+    return render(request, "console/tenants.html", context)
+
+
+@operator_page("tenants.manage")
+def new_tenant(request: OperatorRequest) -> HttpResponse:
+    """Show the form of a new tenant, and create it."""
+    form = NewTenant(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            tenant_id = lifecycle.create(operator=request.operator, **form.cleaned_data)
+        except ExchequerError as refused:
+            explain(form, refused)
+        else:
+            owner = form.cleaned_data["owner_email"]
+            messages.success(request, f"{form.cleaned_data['name']} is created; {owner} gets an invitation.")
+            return redirect("operator-tenant", tenant_id)
+    return render(request, "console/tenant_new.html", {"form": form}, status=422 if form.is_bound else 200)
+
+
+@require_safe
+@operator_page("tenants.view")
+def tenant_page(request: OperatorRequest, tenant_id: UUID) -> HttpResponse:
+    """Show one tenant: facts, figures, people, quotas, and what operators did."""
+    return _render(request, tenant_id)
+
+
+@require_POST
+@operator_page("tenants.manage")
+def tenant_act(request: OperatorRequest, tenant_id: UUID, act: str) -> HttpResponse:
+    """Suspend, resume, close or restore a tenant, for a reason."""
+    if act not in ACTS:
+        raise Http404
+    change, done = ACTS[act]
+    reason = request.POST.get("reason", "")
+    try:
+        change(operator=request.operator, tenant_id=tenant_id, reason=reason)
+    except NotFound:
+        raise
+    except ExchequerError as refused:
+        given = {"asked": act, "reason": reason, "refused": refused.message}
+        return _render(request, tenant_id, status=refused.status, **given)
+    messages.success(request, f"The organisation {done}")
+    return redirect("operator-tenant", tenant_id)
+
+
+def _render(request: OperatorRequest, tenant_id: UUID, *, status: int = 200, **given: Any) -> HttpResponse:
+    found = tenant_details.details(tenant_id)
+    possible = [
+        name
+        for name, action in (
+            ("suspend", lifecycle.SUSPENDED),
+            ("resume", lifecycle.RESUMED),
+            ("close", lifecycle.CLOSING),
+            ("restore", lifecycle.RESTORED),
+        )
+        if found.tenant.standing in lifecycle.MOVES[action][0]
+    ]
+    context = {
+        "found": found,
+        "organisation": found.tenant,
+        "spent": _money(found.figures.month_spend, found.tenant.currency) if found.figures else None,
+        "acts_possible": possible if request.operator.can("tenants.manage") else [],
+        "most": tenant_details.MOST,
+        **given,
+    }
+    return render(request, "console/tenant.html", context, status=status)
+
+
+def _money(amount: Decimal, currency: str) -> dict[str, object]:
+    return {"amount": amount, "currency": currency}

@@ -1,0 +1,164 @@
+"""The operators' console in a browser, as a process of its own beside the tenants' site (journey A0)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.request import urlopen
+
+import pytest
+from django.contrib.auth.hashers import make_password
+from django.test import override_settings
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tenants.events import outbox
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import AuditEntry, Invitation, Tenant, User
+from tests.browser import chromium
+from tests.browser.actions import log_in
+from tests.browser.chromium import watch
+from tests.browser.conftest import SLOW_MS
+from tests.browser.pages import CONSOLE_PAGES
+from tests.browser.test_pages import look
+from tests.browser.world import OPERATOR, OWNER
+from tests.support.factories import PASSWORD
+from tests.support.servers.ports import free_port
+from tests.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from tests.browser.world import World
+
+ROOT = Path(__file__).resolve().parents[3]
+Control = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def console_site(
+    world: World, as_control: Control, process_environment: Callable[..., dict[str, str]]
+) -> Iterator[str]:
+    """The URL of the console, served by the shipped web server with the operators' role."""
+    # A process of its own knows the product's hasher alone, not the fast one of the tests.
+    with as_control(), override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.Argon2PasswordHasher"]):
+        User.objects.filter(email=OPERATOR).update(password=make_password(PASSWORD))
+    port = free_port()
+    environment = process_environment("operator", EXCHEQUER_DEMO="1")
+    del environment["SECRET_KEY"]
+    command = [sys.executable, "-m", "deploy.server.web", "--port", str(port), "--processes", "1"]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    url = f"http://127.0.0.1:{port}"
+
+    def ready() -> bool:
+        try:
+            with urlopen(f"{url}/readyz", timeout=2) as answer:  # noqa: S310 (a fixed loopback address)
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    try:
+        wait_until(ready, "the console")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture
+def console_page(browser: Browser, console_site: str) -> Iterator[Page]:
+    """A tab in a browser profile of its own, at the console."""
+    fresh: BrowserContext = browser.new_context(
+        viewport=chromium.VIEWPORT, base_url=console_site, reduced_motion="reduce", accept_downloads=True
+    )
+    fresh.set_default_timeout(SLOW_MS)
+    yield fresh.new_page()
+    fresh.close()
+
+
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.nightly)])
+def test_every_page_of_the_console_is_complete_accessible_and_within_the_policy(
+    console_page: Page, world: World, as_control: Control, theme: str
+) -> None:
+    with as_control():
+        User.objects.filter(email=OPERATOR).update(theme=theme)
+    log_in(console_page, OPERATOR)
+    with watch(console_page) as watched:
+        faults = [fault for spec in CONSOLE_PAGES for fault in look(watched, spec, spec.url("", world.ids), spec.shows)]
+    assert not faults, "\n".join(faults)
+
+
+def test_an_operator_creates_suspends_and_resumes_a_tenant(
+    console_page: Page, page: Page, world: World, as_control: Control
+) -> None:
+    log_in(console_page, OPERATOR)
+    with watch(console_page) as watched:
+        console_page.get_by_role("link", name="New organisation").click()
+        console_page.get_by_label("Name", exact=True).fill("Robotics")
+        console_page.get_by_label("Short name").fill("Robo tics")
+        console_page.get_by_label("Owner").fill("ada@robotics.example")
+        console_page.get_by_role("button", name="Create and invite").click()
+        expect(console_page.get_by_text("small letters, digits and dashes; begin")).to_be_visible()
+        assert not watched.axe()
+        console_page.get_by_label("Short name").fill("robotics")
+        console_page.get_by_role("button", name="Create and invite").click()
+        expect(console_page.get_by_role("heading", name="Robotics", level=1)).to_be_visible()
+        with as_control():
+            made = Tenant.objects.get(slug="robotics")
+            outbox.drain(made.id)
+        console_page.reload()
+        expect(console_page.get_by_role("region", name="Open invitations")).to_contain_text("ada@robotics.example")
+
+        console_page.goto(f"/tenants/{world.ids['vision']}/")
+        console_page.get_by_text("Suspend", exact=True).click()
+        console_page.get_by_label("Reason").first.fill("Invoice of October is open")
+        console_page.get_by_role("button", name="Suspend Vision").click()
+        expect(console_page.get_by_text("is suspended. It can read")).to_be_visible()
+        expect(console_page.get_by_text("Invoice of October is open").first).to_be_visible()
+        assert not watched.axe()
+
+        log_in(page, OWNER)
+        page.goto("/t/vision/jobs/")
+        expect(page.get_by_text("This organisation is suspended")).to_be_visible()
+        expect(page.get_by_role("link", name="New job")).to_have_count(0)
+
+        console_page.get_by_text("Resume", exact=True).click()
+        console_page.get_by_label("Reason").first.fill("Paid")
+        console_page.get_by_role("button", name="Resume Vision").click()
+        expect(console_page.get_by_text("works again")).to_be_visible()
+        page.reload()
+        expect(page.get_by_role("link", name="New job")).to_be_visible()
+        console_page.goto("/log/")
+        expect(console_page.get_by_role("row").nth(1)).to_contain_text("Paid")
+    assert not watched.complaints
+    with tenant_scope(world.ids["vision"]):
+        acts = AuditEntry.objects.filter(actor_label="operator").order_by("seq").values_list("action", flat=True)
+        assert list(acts)[-2:] == ["tenants.tenant.suspended", "tenants.tenant.resumed"]
+    with tenant_scope(made.id):
+        assert Invitation.objects.get().email == "ada@robotics.example"
+
+
+def test_an_operator_takes_a_device_out_of_work_and_back(console_page: Page, world: World) -> None:
+    log_in(console_page, OPERATOR)
+    with watch(console_page) as watched:
+        console_page.get_by_role("link", name="Fleet").click()
+        row = console_page.get_by_role("row").filter(has_text="CPU 3 of host atlas")
+        row.get_by_text("Cordon").first.click()
+        row.get_by_label("Reason").fill("x   ")
+        row.get_by_role("button", name="Cordon").click()
+        assert not watched.axe()
+        row.get_by_label("Reason").fill("Throttles under load")
+        row.get_by_role("button", name="Cordon").click()
+        expect(row).to_contain_text("Cordoned")
+        expect(row).to_contain_text("Throttles under load")
+        row.get_by_text("Uncordon").first.click()
+        row.get_by_label("Reason").fill("New fan")
+        row.get_by_role("button", name="Uncordon").click()
+        expect(row).to_contain_text("Ready")
+        console_page.get_by_role("link", name="Operator log").click()
+        expect(console_page.get_by_role("row").nth(1)).to_contain_text("New fan")
+        console_page.goto("/tenants/?q=nothing")
+        expect(console_page.get_by_role("heading", name="Nothing matches")).to_be_visible()
+        assert not watched.axe()
+    assert not watched.complaints
