@@ -9,6 +9,7 @@ class BillingConfig(AppConfig):
     def ready(self) -> None:
         """Subscribe to the events of lower apps, and register the month's cost for operators, words of the audit log and navigation."""
         from billing import subscribers  # noqa: F401
+        from billing.budgets import requests  # noqa: F401
         from billing.queries.digest import digest
         from tenants.audit import words
         from tenants.operators import tenant_metrics

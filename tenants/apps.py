@@ -9,6 +9,7 @@ class TenantsConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks, the kinds of credentials, the scheme of the API's keys, the emails, and the navigation's entries."""
         from tenants import bootstrap, checks, queries  # noqa: F401
+        from tenants.approvals import quota_requests  # noqa: F401
         from tenants.audit import differences
         from tenants.identity import api_keys, invitations  # noqa: F401
         from tenants.notifications import emails  # noqa: F401
@@ -22,6 +23,7 @@ class TenantsConfig(AppConfig):
             NavigationEntry("Access", "lock", "access", "members.view", order=15),
             NavigationEntry("Projects", "stack-2", "projects", "projects.view", order=20),
             NavigationEntry("Quotas", "gauge", "quotas", "quotas.view", "q", order=30),
+            NavigationEntry("Approvals", "circle-check", "approvals", "approvals.view", order=35),
             NavigationEntry("API keys", "key", "api-keys-page", "apikeys.view", order=40),
             NavigationEntry("Audit", "shield-check", "audit", "audit.view", "a", order=50),
             NavigationEntry("Settings", "settings", "settings", "tenant.view", "s", order=60),

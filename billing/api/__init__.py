@@ -3,7 +3,7 @@
 from django.urls import URLPattern, path
 
 from billing.api.billing import Explain, Invoice, Invoices, Lines, PriceBooks, PriceVersions, Spend, Usage
-from billing.api.budgets import Budget, BudgetAlerts, Budgets
+from billing.api.budgets import Budget, BudgetAlerts, BudgetRequests, Budgets
 from billing.api.events import Events, Meters
 from billing.api.reported import (
     HeldUsage,
@@ -34,6 +34,7 @@ urlpatterns: list[URLPattern] = [
     path("price-books/<uuid:book_id>/versions/", PriceVersions.as_view(), name="api-price-versions"),
     path("budgets/", Budgets.as_view(), name="api-budgets"),
     path("budgets/<uuid:budget_id>/", Budget.as_view(), name="api-budget"),
+    path("budgets/<uuid:budget_id>/requests/", BudgetRequests.as_view(), name="api-budget-requests"),
     path("budgets/<uuid:budget_id>/alerts/", BudgetAlerts.as_view(), name="api-budget-alerts"),
     path("invoices/", Invoices.as_view(), name="api-invoices"),
     path("invoices/<uuid:invoice_id>/", Invoice.as_view(), name="api-invoice"),

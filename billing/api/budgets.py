@@ -11,9 +11,10 @@ from rest_framework.response import Response
 
 from billing import queries
 from billing.api import serializers as forms
-from billing.budgets import budgets
+from billing.budgets import budgets, requests
 from billing.money import fineness_fault
 from billing.rating.tags import PREFIX, parse_tags
+from tenants.approvals.shapes import ApprovalSerializer, answer
 from tenants.errors import Invalid
 from tenants.queries import find_project
 from tenants.web.body_fields import checked
@@ -83,6 +84,20 @@ class Budget(ApiView):
         """Close a budget; its past months stay."""
         budgets.close_budget(actor=self.actor, budget_id=budget_id)
         return Response(status=204)
+
+
+class BudgetRequests(ApiView):
+    """Requests for a higher budget."""
+
+    permissions = {"POST": "approvals.request"}
+
+    @extend_schema(request=forms.BudgetRequestSerializer, responses={201: ApprovalSerializer})
+    def post(self, request: Request, budget_id: UUID) -> Response:
+        """Ask for a higher amount; a second person answers it (`/approvals/`)."""
+        data = checked(forms.BudgetRequestSerializer(data=request.data))
+        _check_fineness(data["amount"], queries.budget(budget_id).currency)
+        row = requests.request(actor=self.actor, budget_id=budget_id, **data)
+        return Response(answer(self.actor, row.id), status=201)
 
 
 class BudgetAlerts(ApiView):

@@ -141,6 +141,14 @@ class BudgetChangeSerializer(serializers.Serializer[Any]):
     at_limit = serializers.ChoiceField(choices=AT_LIMIT, required=False)
 
 
+class BudgetRequestSerializer(serializers.Serializer[Any]):
+    """A request for a higher budget; with `this_month` for the running month only."""
+
+    amount = Amount(max_digits=27, decimal_places=12, min_value=0)
+    reason = serializers.CharField(max_length=500)
+    this_month = serializers.BooleanField(required=False, default=False)
+
+
 class BudgetStatusSerializer(serializers.Serializer[Any]):
     """A budget and its use this month."""
 

@@ -17,6 +17,7 @@ VIEW = frozenset(
         "devices.view",
         "budgets.view",
         "endpoints.view",
+        "approvals.view",
     }
 )
 ENGINEER = VIEW | {
@@ -28,6 +29,7 @@ ENGINEER = VIEW | {
     "endpoints.manage",
     "endpoints.feedback",
     "usage.ingest",
+    "approvals.request",
 }
 FINANCE = VIEW | {
     "pricebooks.view",
@@ -37,6 +39,8 @@ FINANCE = VIEW | {
     "invoices.manage",
     "audit.view",
     "audit.export",
+    "approvals.request",
+    "approvals.answer",
 }
 ADMIN = (
     ENGINEER
@@ -73,7 +77,9 @@ PERMISSIONS = ROLE_PERMISSIONS["owner"]
 
 #: What a grant in one project can give. Each is checked with its target's project (`Actor.require`); all others concern
 #: the whole tenant.
-PROJECT_PERMISSIONS = frozenset({"jobs.launch", "jobs.cancel", "jobs.cancel_any", "budgets.manage"})
+PROJECT_PERMISSIONS = frozenset(
+    {"jobs.launch", "jobs.cancel", "jobs.cancel_any", "budgets.manage", "approvals.request", "approvals.answer"}
+)
 
 #: What each role is for, as the members page shows it.
 ROLE_WORDS = {
@@ -119,6 +125,7 @@ WORDS = {
     "quotas.view": "quotas",
     "invoices.view": "invoices",
     "pricebooks.view": "prices",
+    "approvals.view": "approvals",
     "audit.view": "the audit log",
 }
 
@@ -168,7 +175,7 @@ PRESETS = (
     _preset("audit", of="audit.view audit.export"),
     _preset(
         "administer",
-        of="members.view members.manage apikeys.view apikeys.manage projects.view projects.manage quotas.view quotas.manage",
+        of="members.view members.manage apikeys.view apikeys.manage projects.view projects.manage quotas.view quotas.manage approvals.view",
     ),
 )
 
@@ -176,6 +183,8 @@ PRESETS = (
 ALONE = {
     "jobs.cancel_any": "pause and cancel jobs that others launched",
     "models.approve": "approve or decline model versions",
+    "approvals.request": "ask for higher quotas and budgets",
+    "approvals.answer": "answer requests within its other permissions",
     "datasets.view_restricted": "read restricted datasets",
     "tenant.manage": "change the organisation’s settings",
 }

@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, path
 
+from tenants.api.approvals import ApprovalApprove, ApprovalDecline, Approvals, QuotaRequests
 from tenants.api.audit import Audit, AuditExport, AuditVerify
 from tenants.api.invitations import Invitations, OneInvitation
 from tenants.api.members import Member, MemberAdoption, MemberDeparture, Members
@@ -31,6 +32,10 @@ urlpatterns: list[URLPattern] = [
     path("api-keys/", ApiKeys.as_view(), name="api-keys"),
     path("api-keys/<uuid:key_id>/", OneApiKey.as_view(), name="api-key"),
     path("quotas/", Quotas.as_view(), name="api-quotas"),
+    path("quotas/requests/", QuotaRequests.as_view(), name="api-quota-requests"),
+    path("approvals/", Approvals.as_view(), name="api-approvals"),
+    path("approvals/<uuid:approval_id>/approve/", ApprovalApprove.as_view(), name="api-approval-approve"),
+    path("approvals/<uuid:approval_id>/decline/", ApprovalDecline.as_view(), name="api-approval-decline"),
     path("members/", Members.as_view(), name="api-members"),
     path("members/<uuid:user_id>/", Member.as_view(), name="api-member"),
     path("members/<uuid:user_id>/departure/", MemberDeparture.as_view(), name="api-member-departure"),

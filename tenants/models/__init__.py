@@ -1,5 +1,6 @@
 """Tables of the tenancy app. Writes go through operations, reads through `queries`."""
 
+from tenants.models.approvals import Approval, ApprovalState
 from tenants.models.audit import AuditEntry, AuditHead
 from tenants.models.credentials import ApiKey, Credential, Invitation
 from tenants.models.encryption import MasterKeyRecord, TenantKey
@@ -17,6 +18,8 @@ __all__ = [
     "AT_ONCE",
     "MONTH",
     "ApiKey",
+    "Approval",
+    "ApprovalState",
     "AuditEntry",
     "AuditHead",
     "Credential",

@@ -5,6 +5,7 @@ from django.urls import URLPattern, path
 from tenants.views import access
 from tenants.views.accept_invitation import join
 from tenants.views.api_keys import api_keys, create_key, revoke_key
+from tenants.views.approvals import approval_answer, approvals_page, quota_request
 from tenants.views.audit import audit_log, audit_verified
 from tenants.views.errors import (
     bad_request,
@@ -53,6 +54,9 @@ urlpatterns: list[URLPattern] = [
     path("projects/new/", create_project, name="project-create"),
     path("quotas/", quotas_page, name="quotas"),
     path("quotas/change/", quota_change, name="quota-change"),
+    path("approvals/", approvals_page, name="approvals"),
+    path("approvals/quota/", quota_request, name="quota-request"),
+    path("approvals/<uuid:approval_id>/answer/", approval_answer, name="approval-answer"),
     path("api-keys/", api_keys, name="api-keys-page"),
     path("api-keys/new/", create_key, name="api-key-create"),
     path("api-keys/<uuid:key_id>/revoke/", revoke_key, name="api-key-revoke"),

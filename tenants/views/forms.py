@@ -203,6 +203,36 @@ class QuotaLimit(forms.Form):
     confirmed = forms.BooleanField(widget=forms.HiddenInput, required=False)
 
 
+class QuotaRequest(forms.Form):
+    """A request for a higher quota; with a last day the raise ends by itself."""
+
+    quota = forms.ChoiceField(label="Quota")
+    limit = forms.IntegerField(label="New limit", min_value=1, max_value=2**53 - 1)
+    last_day = forms.DateField(
+        label="Until the end of",
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
+        help_text="Empty: permanently.",
+    )
+    reason = forms.CharField(label="Reason", max_length=500, help_text="Who answers reads it.")
+
+    def __init__(self, *args: Any, quotas: Sequence[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        cast(forms.ChoiceField, self.fields["quota"]).choices = [("", "Choose one"), *quotas]
+
+    def until(self) -> datetime | None:
+        """Return when the raise ends; None without a last day."""
+        day: date | None = self.cleaned_data["last_day"]
+        return _midnight(day + timedelta(days=1)) if day else None
+
+
+class ApprovalAnswer(forms.Form):
+    """Approve or decline a request, with a reason if wanted."""
+
+    answer = forms.ChoiceField(choices=[("approve", "Approve"), ("decline", "Decline")])
+    reason = forms.CharField(label="Reason", max_length=500, required=False)
+
+
 class Organisation(forms.Form):
     """The organisation's name, and the time zone of its days and months."""
 

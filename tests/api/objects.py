@@ -15,6 +15,9 @@ from compute.fleet import nodes
 from compute.models import Job
 from models_app.endpoints import deployments, endpoint_keys
 from models_app.models import Dataset, DatasetVersion, Model, ModelVersion
+from tenants import quotas
+from tenants.access.actor import Actor
+from tenants.approvals import quota_requests
 from tenants.clock import now
 from tenants.grants import grants, groups, roles, service_accounts
 from tenants.identity import api_keys, invitations
@@ -46,6 +49,13 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
         account = service_accounts.create_service_account(actor=actor, name="nightly")
         grant = grants.give(actor=actor, holder=grants.Holder(group_id=group.id), role="engineer")
         notification = Notification.objects.create(user=member, kind="hint", title="A hint")
+        quotas.set_limit(actor=actor, resource="devices:serving", limit=3)
+        approval = quota_requests.request(
+            actor=Actor.member(tenant_id=tenant.id, user_id=member.id, email=member.email, role="engineer"),
+            resource="devices:serving",
+            limit=4,
+            reason="a second endpoint",
+        )
         budget = budgets.create_budget(actor=actor, amount=Decimal(1000), at_limit="notify")
         batch = UsageBatch.objects.create(
             sender_kind="user", sender="nora", accepted=0, held=0, amount=0, currency="EUR"
@@ -106,6 +116,7 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             "account_id": account.id,
             "grant_id": grant.id,
             "notification_id": notification.id,
+            "approval_id": approval.id,
             "budget_id": budget.id,
             "batch_id": batch.id,
             "book_id": billing_queries.price_books()[0].id,
@@ -131,6 +142,7 @@ def missing() -> dict[str, UUID]:
         "account_id",
         "grant_id",
         "notification_id",
+        "approval_id",
         "budget_id",
         "batch_id",
         "book_id",

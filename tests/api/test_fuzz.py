@@ -89,6 +89,10 @@ GOOD: dict[str, dict[str, Any]] = {
     "projects": {"slug": "fresh", "name": "Fresh"},
     "api-keys": {"name": "k", "scopes": ["jobs.view"], "expires_at": "2099-01-01T00:00:00Z"},
     "quotas": {"resource": "devices:cpu", "limit": 3},
+    "quotas requests": {"resource": "devices:serving", "limit": 5, "reason": "more", "until": "2099-01-01T00:00:00Z"},
+    "budgets requests": {"amount": "5000", "reason": "more", "this_month": True},
+    "approvals approve": {"reason": "fine"},
+    "approvals decline": {"reason": "not now"},
     "budgets": {"amount": "10", "period": "month", "alerts": [50, 80], "at_limit": "notify"},
     "versions": {"effective_at": "2099-01-01T00:00:00Z", "prices": [{"meter": "device_seconds", "unit_amount": "0.1"}]},
     "promote": {"stage": "staging"},
@@ -99,7 +103,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "invitations": {"email": "asked@example.org", "role": "viewer"},
     "roles": {"name": "Reader", "permissions": ["jobs.view"]},
     "groups": {"name": "Another team"},
-    "group members": {"user_id": "user"},
+    "groups members": {"user_id": "user"},
     "service-accounts": {"name": "another"},
     "grants": {"group_id": "group", "role": "viewer"},
 }
@@ -167,7 +171,7 @@ def prepared(world: World, case: Any, draw: Callable[..., Any]) -> None:
     if not isinstance(case.body, dict):
         return
     nouns = re.findall(r"[a-z-]+(?=/)", re.sub(r"{.*?}/", "", case.path))
-    good = GOOD.get("group members" if nouns[-2:] == ["groups", "members"] else nouns[-1])
+    good = GOOD.get(" ".join(nouns[-2:]), GOOD.get(nouns[-1]))
     way = draw(st.sampled_from(["generated", "good", "one field changed"])) if good else "generated"
     if way == "good":
         case.body = {

@@ -21,6 +21,7 @@ EVERYONE = frozenset(ROLES)
 LAUNCH = frozenset({"owner", "admin", "engineer"})
 MONEY = frozenset({"owner", "admin", "finance"})
 ADMINS = frozenset({"owner", "admin"})
+ASKS = frozenset({"owner", "admin", "engineer", "finance"})
 READS_MONEY = MONEY | {"auditor"}
 READS_KEYS = ADMINS | {"auditor"}
 
@@ -38,6 +39,11 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "api-keys/": {"GET": READS_KEYS, "POST": ADMINS},
     "api-keys/<uuid:key_id>/": {"DELETE": ADMINS},
     "quotas/": {"GET": EVERYONE, "PUT": ADMINS},
+    "quotas/requests/": {"POST": ASKS},
+    "approvals/": {"GET": EVERYONE},
+    "approvals/<uuid:approval_id>/approve/": {"POST": MONEY},
+    "approvals/<uuid:approval_id>/decline/": {"POST": MONEY},
+    "budgets/<uuid:budget_id>/requests/": {"POST": ASKS},
     "roles/": {"GET": EVERYONE, "POST": ADMINS},
     "roles/<uuid:role_id>/": {"PATCH": ADMINS, "DELETE": ADMINS},
     "groups/": {"GET": EVERYONE, "POST": ADMINS},
@@ -148,6 +154,9 @@ PAGES: dict[str, frozenset[str]] = {
     "projects/new/": ADMINS,
     "quotas/": EVERYONE,
     "quotas/change/": ADMINS,
+    "approvals/": EVERYONE,
+    "approvals/quota/": ASKS,
+    "approvals/<uuid:approval_id>/answer/": MONEY,
     "api-keys/": READS_KEYS,
     "api-keys/new/": ADMINS,
     "api-keys/<uuid:key_id>/revoke/": ADMINS,
@@ -231,6 +240,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "prices": [{"meter": "device_seconds", "unit_amount": "0.1"}],
     },
     "budgets/<uuid:budget_id>/": {"amount": "10"},
+    "budgets/<uuid:budget_id>/requests/": {"amount": "5000", "reason": "a larger model"},
     "usage/batches/<uuid:batch_id>/void/": {"reason": "a reason"},
     "datasets/<uuid:dataset_id>/": {"restricted": True},
     "datasets/<uuid:dataset_id>/columns/": {"columns": {"a": {"type": "text"}}},

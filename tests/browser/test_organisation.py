@@ -214,11 +214,11 @@ def test_a_quota_is_changed_against_its_difference(page: Page, world: World, the
         page.get_by_label("New limit of CPU devices").fill("1")
         page.get_by_role("button", name="Next").first.click()
         expect(page.locator(".x-difference")).to_have_text("Limit 4 → 1")
-        expect(page.locator(".x-ask")).to_contain_text("More than the new limit is in use")
+        expect(page.locator(".x-ask")).to_contain_text("1 queued job would wait: diabetes-waiting.")
         assert not watched.axe()
         page.get_by_role("button", name="Confirm").click()
         row = page.get_by_role("row").filter(has_text="CPU devices").first
-        expect(row).to_contain_text("2 of 1")
+        expect(row).to_contain_text("1 of 1")
         expect(row).to_contain_text(OWNER)
         page.goto("/t/vision/audit/?action=tenants.quota.")
         expect(page.get_by_text("limit changed from 4 to 1").first).to_be_visible()

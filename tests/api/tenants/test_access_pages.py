@@ -69,7 +69,7 @@ def test_a_grant_is_given_in_one_project_until_a_day_and_withdrawn_after_what_is
         assert AuditEntry.objects.filter(action="tenants.grant.given").count() == 1
     asked = page(client, f"?withdraw={grant.id}")
     assert "Withdraw a grant of nora@example.org?" in asked
-    assert "loses in A project: Launch jobs, pause and cancel own jobs." in asked
+    assert "loses in A project: Launch jobs, pause and cancel own jobs, ask for higher quotas and budgets." in asked
     assert client.post(f"/t/lab/access/grants/{grant.id}/withdraw/").status_code == 302
     assert roles_of(tenant, nora) == [("viewer", "")]
     assert client.post(f"/t/lab/access/grants/{grant.id}/withdraw/").status_code == 404
@@ -198,7 +198,7 @@ def test_the_access_review_is_a_file_with_a_line_for_each_holder_and_grant(tenan
         ("viewer", "whole organisation", "", ""),
         ("engineer", "A project", "'=Research", owner.label),
     ]
-    assert of_nora[1]["permissions"] == "jobs.cancel jobs.launch"
+    assert of_nora[1]["permissions"] == "approvals.request jobs.cancel jobs.launch"
     assert [row["role"] for row in rows if row["holder"] == "nightly"] == [""], "one without a grant is reviewed too"
     with tenant_scope(tenant.id):
         assert AuditEntry.objects.filter(action="tenants.list.exported", target_label="access").count() == 1

@@ -314,7 +314,7 @@ def test_who_may_do_what_is_listed_with_its_reason() -> None:
         ("viewer", "", "granted"),
         ("engineer", "A project", f"member of the group Research, granted by {owner.label}"),
     ]
-    assert set(rows[1].permissions) == {"jobs.launch", "jobs.cancel"}
+    assert set(rows[1].permissions) == {"jobs.launch", "jobs.cancel", "approvals.request"}
 
 
 @pytest.mark.django_db(transaction=True)

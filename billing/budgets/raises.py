@@ -1,0 +1,45 @@
+"""Raise a budget for the running month only; the next month has the budget's own amount again."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from uuid import UUID
+
+from django.db.models import F, Value
+from django.db.models.functions import Greatest
+
+from billing.budgets import counters
+from billing.budgets.budgets import LARGEST
+from billing.models import Budget, BudgetPeriod
+from billing.models.budgets import NOTIFY
+from billing.models.fields import exact
+from billing.money import Money
+from billing.queries.calendar import tenant_today
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record
+from tenants.errors import Invalid, NotFound
+
+BUDGET_RAISED = AuditAction("billing.budget.raised")
+
+
+@operation(BUDGET_RAISED)
+def raise_this_month(*, actor: Actor, budget_id: UUID, amount: Decimal) -> None:
+    """Raise a budget's limit in the running local month. Raises NotFound, Invalid unless it is higher."""
+    actor.require_somewhere("budgets.manage")
+    counters.lock_budget_set(exclusive=True)
+    budget = Budget.objects.select_for_update(no_key=True).filter(pk=budget_id, closed_at__isnull=True).first()
+    if budget is None:
+        raise NotFound
+    actor.require("budgets.manage", budget)
+    month = tenant_today().period
+    projects = [budget.project_id] if budget.project_id else []
+    tags = [f"{budget.tag_key}={budget.tag_value}"] if budget.tag_key else []
+    counters.lock_scope(projects, [month], budget.currency, tags)  # creates the month's counter where there is none
+    counter = BudgetPeriod.objects.get(budget=budget, period=month)
+    if not counter.limit < amount < LARGEST:
+        raise Invalid(fields={"amount": ["Use an amount above this month’s limit."]})
+    ceiling = Greatest(Value(amount, output_field=exact()), F("held") + F("spent"), output_field=exact())
+    changes = {"limit": amount, "ceiling": None if counter.at_limit == NOTIFY else ceiling}
+    BudgetPeriod.objects.filter(id=counter.id).update(**changes)
+    before, after = (Money(one, budget.currency).json() for one in (counter.limit, amount))
+    record(BUDGET_RAISED, actor=actor, target=budget, changes={"amount": [before, after], "month": [None, str(month)]})

@@ -1,0 +1,183 @@
+"""Operations on approvals: ask, approve, decline. Who asks and who approves are two people.
+
+Locks: the approval first, then those of the operation that it lets through.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from tenants import queries
+from tenants.access.actor import Actor, InProject
+from tenants.approvals import kinds
+from tenants.approvals.queries import visible
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.clock import now
+from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
+from tenants.identity import creators
+from tenants.models import Approval, ApprovalState
+from tenants.notifications import notifications
+
+APPROVAL_REQUESTED = AuditAction("tenants.approval.requested")
+APPROVAL_GRANTED = AuditAction("tenants.approval.granted")
+APPROVAL_DECLINED = AuditAction("tenants.approval.declined")
+WAITS, ANSWERED = "approval.waits", "approval.answered"
+OPEN_DAYS = 30
+MOST_REASON = 500
+MOST_OPEN = 100
+
+
+class AlreadyAnswered(Conflict):
+    """Somebody has answered this request already."""
+
+    code = "already_answered"
+
+
+class ApprovalExpired(Conflict):
+    """This request has expired. Ask again."""
+
+    code = "approval_expired"
+
+
+class OwnRequest(PermissionDenied):
+    """Another member must answer requests by you or by a key that you created."""
+
+    code = "self_approval"
+
+
+class TooManyOpen(Conflict):
+    """Too many of your requests are open. Wait for answers."""
+
+    code = "too_many_requests_open"
+
+
+@operation(APPROVAL_REQUESTED)
+def request(
+    *, actor: Actor, kind: str, target: str, wanted: dict[str, Any], reason: str, project_id: UUID | None = None
+) -> Approval:
+    """Store a request, and notify those who may answer it; an equal open one of the same person is returned instead.
+
+    The caller has checked what is wanted. Raises PermissionDenied, Invalid, TooManyOpen.
+    """
+    found = kinds.find(kind)
+    if found is None:
+        raise KeyError(kind)
+    actor.require("approvals.request", InProject(project_id))
+    reason = check_reason(reason)
+    person = creators.person_of(actor)
+    mine = Approval.objects.filter(state=ApprovalState.OPEN, requester=person, expires_at__gt=now())
+    same = mine.filter(kind=kind, target=target, wanted=wanted).first()
+    if same is not None:
+        unchanged("the same was asked for before")
+        return same
+    if mine.count() >= MOST_OPEN:
+        raise TooManyOpen
+    row = Approval.objects.create(
+        kind=kind,
+        side=found.side,
+        project_id=project_id,
+        requester=person,
+        requester_label=actor.label[:254],
+        target=target,
+        wanted=wanted,
+        reason=reason,
+        expires_at=now() + timedelta(days=OPEN_DAYS),
+    )
+    said = found.describe(wanted, target)
+    changes = {"wanted": [None, said], "kind": [None, found.title]}
+    record(APPROVAL_REQUESTED, actor=actor, target=_target(row, said), changes=changes, reason=reason)
+    notifications.notify(
+        permission=found.permission,
+        kind=WAITS,
+        title=f"{found.title} waits for an answer",
+        body=f"{actor.label} asks: {said} Reason: {reason}",
+        path=_page(row),
+        but=person,
+    )
+    return row
+
+
+@operation(APPROVAL_GRANTED)
+def approve(*, actor: Actor, approval_id: UUID, reason: str = "") -> Approval:
+    """Approve a request: its operation runs with the approver as actor, or nothing changes. Idempotent.
+
+    Raises NotFound, PermissionDenied, OwnRequest, AlreadyAnswered, ApprovalExpired, and what the operation raises.
+    """
+    row, kind = _answerable(actor, approval_id)
+    if row.state == ApprovalState.APPROVED:
+        unchanged("it was approved before")
+        return row
+    _require_open(row)
+    kind.apply(actor, row)
+    _answer(actor, row, kind, ApprovalState.APPROVED, check_reason(reason, needed=False))
+    return row
+
+
+@operation(APPROVAL_DECLINED)
+def decline(*, actor: Actor, approval_id: UUID, reason: str = "") -> Approval:
+    """Decline a request; nothing else changes. Idempotent. Raises as `approve`."""
+    row, kind = _answerable(actor, approval_id)
+    if row.state == ApprovalState.DECLINED:
+        unchanged("it was declined before")
+        return row
+    _require_open(row)
+    _answer(actor, row, kind, ApprovalState.DECLINED, check_reason(reason, needed=False))
+    return row
+
+
+def check_reason(text: str, *, needed: bool = True) -> str:
+    """Return a reason of at most 500 characters; raise `Invalid` otherwise, or without one where it is `needed`."""
+    reason = " ".join(text.split())
+    if len(reason) > MOST_REASON or not reason.isprintable() or (needed and len(reason) < 3):
+        least = "3 to " if needed else "at most "
+        raise Invalid(fields={"reason": [f"Say why, in {least}{MOST_REASON} characters."]})
+    return reason
+
+
+def _answerable(actor: Actor, approval_id: UUID) -> tuple[Approval, kinds.ApprovalKind]:
+    """Return a request that the actor may answer, locked, with its kind."""
+    actor.require_somewhere("approvals.answer")
+    rows = Approval.objects.select_for_update(no_key=True, of=("self",)).filter(id=approval_id)
+    row = rows.filter(visible(actor)).first()
+    kind = kinds.find(row.kind) if row is not None else None
+    if row is None or kind is None:
+        raise NotFound
+    actor.require("approvals.answer", row)
+    actor.require(kind.permission, row)
+    if (row.requester is None or row.requester == creators.person_of(actor)) and not queries.approves_alone():
+        raise OwnRequest
+    return row, kind
+
+
+def _require_open(row: Approval) -> None:
+    if row.state != ApprovalState.OPEN:
+        raise AlreadyAnswered(state=row.state)
+    if row.expires_at <= now():
+        raise ApprovalExpired
+
+
+def _answer(actor: Actor, row: Approval, kind: kinds.ApprovalKind, state: str, reason: str) -> None:
+    row.state, row.answered_by, row.answered_by_label = state, actor.id, actor.label[:254]
+    row.answered_at, row.answer_reason = now(), reason
+    row.save()
+    said = kind.describe(row.wanted, row.target)
+    action = APPROVAL_GRANTED if state == ApprovalState.APPROVED else APPROVAL_DECLINED
+    changes = {"state": [ApprovalState.OPEN, state], "requested_by": [None, row.requester_label]}
+    record(action, actor=actor, target=_target(row, said), changes=changes, reason=reason)
+    notifications.settle(kind=WAITS, path=_page(row))
+    if row.requester is not None and row.requester != actor.id:
+        because = f" Reason: {reason}" if reason else ""
+        body = f"{actor.label} {state} your request: {said}{because}"
+        notifications.notify_person(
+            row.requester, kind=ANSWERED, title=f"{kind.title} was {state}", body=body, path=_page(row)
+        )
+
+
+def _target(row: Approval, said: str) -> tuple[str, UUID, str]:
+    return ("approval", row.id, said[:254])
+
+
+def _page(row: Approval) -> str:
+    return f"approvals/?of={row.id}"

@@ -1,0 +1,47 @@
+"""The registry of what can be asked for, and what an approval does."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tenants.access.actor import Actor
+from tenants.models import Approval
+
+TENANT, OPERATORS = "tenant", "operators"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApprovalKind:
+    """One kind of request.
+
+    `permission`: what the approver needs, besides `approvals.answer`, in the whole tenant or in the request's project.
+    `apply` runs the operation with the approver as its actor, in the transaction of the answer; `describe` says in a
+    sentence what is wanted. `side`: who answers.
+    """
+
+    name: str
+    title: str
+    permission: str
+    apply: Callable[[Actor, Approval], object]
+    describe: Callable[[Mapping[str, Any], str], str]
+    side: str = TENANT
+
+
+_kinds: dict[str, ApprovalKind] = {}
+
+
+def register(kind: ApprovalKind) -> None:
+    """Register a kind, once."""
+    if kind.name in _kinds:
+        raise ValueError(f"approvals of the kind {kind.name!r} are registered")
+    _kinds[kind.name] = kind
+
+
+def find(name: str) -> ApprovalKind | None:
+    """Return a kind; None if no app has it any more."""
+    return _kinds.get(name)
+
+
+def all_kinds() -> list[ApprovalKind]:
+    """Return every kind that the tenant answers."""
+    return [kind for kind in _kinds.values() if kind.side == TENANT]

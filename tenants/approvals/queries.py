@@ -1,0 +1,109 @@
+"""Reads of approvals: one's own requests, and those that one may answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+
+from tenants import queries
+from tenants.access.actor import Actor
+from tenants.approvals import kinds
+from tenants.clock import now
+from tenants.errors import Invalid
+from tenants.identity import creators
+from tenants.models import Approval, ApprovalState
+
+EXPIRED = "expired"
+STATES = (ApprovalState.OPEN, ApprovalState.APPROVED, ApprovalState.DECLINED, EXPIRED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApprovalRow:
+    """One request. `sentence` says what is wanted; `may_answer` whether the reader can approve or decline it now."""
+
+    id: UUID
+    kind: str
+    title: str
+    sentence: str
+    project_id: UUID | None
+    requester_label: str
+    target: str
+    wanted: Mapping[str, Any]
+    reason: str
+    state: str
+    created_at: datetime
+    expires_at: datetime
+    answered_by_label: str
+    answered_at: datetime | None
+    answer_reason: str
+    may_answer: bool
+
+
+def visible(actor: Actor) -> Q:
+    """Return the condition that a request is the actor's own, or one that they may answer."""
+    answers = [kind for kind in kinds.all_kinds() if actor.can(kind.permission) and actor.can("approvals.answer")]
+    seen = Q(kind__in=[kind.name for kind in answers])
+    for project_id in actor.in_projects:
+        here = Approval(project_id=project_id)
+        names = [kind.name for kind in kinds.all_kinds() if actor.can(kind.permission, here)]
+        if names and actor.can("approvals.answer", here):
+            seen |= Q(kind__in=names, project_id=project_id)
+    person = creators.person_of(actor)
+    return seen | Q(requester=person) if person is not None else seen
+
+
+def approvals(
+    actor: Actor, *, state: str = "", only: UUID | None = None, before: UUID | None = None, limit: int = 50
+) -> list[ApprovalRow]:
+    """Return up to `limit` + 1 requests that the actor may see, newest first, older than `before`.
+
+    Raises Invalid for an unknown state.
+    """
+    moment = now()
+    rows = Approval.objects.filter(visible(actor)).order_by("-id")
+    if state:
+        rows = rows.filter(_in(state, moment))
+    if only is not None:
+        rows = rows.filter(id=only)
+    if before is not None:
+        rows = rows.filter(id__lt=before)
+    person = None if queries.approves_alone() else creators.person_of(actor)
+    return [_row(one, actor, person, moment) for one in rows[: limit + 1]]
+
+
+def _in(state: str, moment: datetime) -> Q:
+    if state not in STATES:
+        raise Invalid(fields={"state": [f"Use one of {', '.join(STATES)}."]})
+    if state == EXPIRED:
+        return Q(state=ApprovalState.OPEN, expires_at__lte=moment)
+    return Q(state=ApprovalState.OPEN, expires_at__gt=moment) if state == ApprovalState.OPEN else Q(state=state)
+
+
+def _row(row: Approval, actor: Actor, person: UUID | None, moment: datetime) -> ApprovalRow:
+    """Return a row for a reader; `person` may not answer their own, None may answer all."""
+    kind = kinds.find(row.kind)
+    state = EXPIRED if row.state == ApprovalState.OPEN and row.expires_at <= moment else row.state
+    may = kind is not None and actor.can("approvals.answer", row) and actor.can(kind.permission, row)
+    return ApprovalRow(
+        id=row.id,
+        kind=row.kind,
+        title=kind.title if kind else row.kind,
+        sentence=kind.describe(row.wanted, row.target) if kind else row.target,
+        project_id=row.project_id,
+        requester_label=row.requester_label,
+        target=row.target,
+        wanted=row.wanted,
+        reason=row.reason,
+        state=state,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        answered_by_label=row.answered_by_label,
+        answered_at=row.answered_at,
+        answer_reason=row.answer_reason,
+        may_answer=may and state == ApprovalState.OPEN and row.requester is not None and row.requester != person,
+    )

@@ -1,0 +1,108 @@
+"""Approvals: requests that one may answer, and one's own; and the form that asks for a higher quota."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from tenants import quotas
+from tenants.approvals import approvals, queries, quota_requests
+from tenants.errors import ExchequerError, NotFound
+from tenants.parsing import uuid_in
+from tenants.quotas import scopes
+from tenants.views.forms import ApprovalAnswer, QuotaRequest
+from tenants.web.form_posts import explain, redirect_get_to
+from tenants.web.pagination import before, paged
+from tenants.web.requests import TenantRequest
+from tenants.web.views import page
+
+PAGE = 50
+MOST_OFFERED = 200
+
+
+@require_safe
+@page("approvals.view")
+def approvals_page(request: TenantRequest) -> HttpResponse:
+    """List requests, the open ones first shown; `?show=all` lists answered ones too, `?of=ID` shows one."""
+    return _render(request)
+
+
+@require_POST
+@page("approvals.answer")
+def approval_answer(request: TenantRequest, approval_id: UUID) -> HttpResponse:
+    """Approve or decline a request, as the pressed button says."""
+    if not queries.approvals(request.actor, only=approval_id):
+        raise NotFound
+    form = ApprovalAnswer(request.POST)
+    if not form.is_valid():
+        return _render(request, answer_form=form, only=approval_id, status=422)
+    act = approvals.approve if form.cleaned_data["answer"] == "approve" else approvals.decline
+    try:
+        row = act(actor=request.actor, approval_id=approval_id, reason=form.cleaned_data["reason"])
+    except ExchequerError as refused:
+        explain(form, refused)
+        return _render(request, answer_form=form, only=approval_id, status=refused.status)
+    messages.success(request, f"The request of {row.requester_label} is {row.state}.")
+    return redirect("approvals", request.tenant.slug)
+
+
+@page("approvals.request")
+@redirect_get_to("approvals")
+def quota_request(request: TenantRequest) -> HttpResponse:
+    """Ask for a higher quota."""
+    form = QuotaRequest(request.POST, quotas=_offered())
+    if not form.is_valid():
+        return _render(request, form=form, status=422)
+    data = form.cleaned_data
+    resource, _, scope = data["quota"].partition("@")
+    try:
+        quota_requests.request(
+            actor=request.actor,
+            resource=resource,
+            limit=data["limit"],
+            scope=scopes.parse(scope),
+            reason=data["reason"],
+            until=form.until(),
+        )
+    except ExchequerError as refused:
+        explain(form, refused)
+        return _render(request, form=form, status=refused.status)
+    messages.success(request, "Request sent. You are notified when it is answered.")
+    return redirect("approvals", request.tenant.slug)
+
+
+def _offered() -> list[tuple[str, str]]:
+    """Return the limits that can be raised, by the text that the form sends."""
+    uses = [use for use in quotas.everywhere() if use.limit is not None]
+    known, names = quotas.resources(), scopes.names({use.scope for use in uses})
+    return [
+        (
+            f"{use.resource}@{use.scope.text}",
+            f"{known[use.resource].title} of {names[use.scope]}, {known[use.resource].said(use.limit or 0)} now",
+        )
+        for use in uses
+        if use.resource in known
+    ][:MOST_OFFERED]
+
+
+def _render(
+    request: TenantRequest,
+    *,
+    form: QuotaRequest | None = None,
+    only: UUID | None = None,
+    status: int = 200,
+    **given: Any,
+) -> HttpResponse:
+    actor, everything = request.actor, request.GET.get("show") == "all"
+    only = only or uuid_in(request.GET.get("of"))
+    state = "" if everything or only else "open"
+    rows = queries.approvals(actor, state=state, only=only, before=before(request, UUID), limit=PAGE)
+    shown, links = paged(request, rows, PAGE, lambda row: (row.id,))
+    context: dict[str, Any] = {"approvals": shown, "everything": everything, "only": only, **links, **given}
+    if actor.can_somewhere("approvals.request"):
+        offered = _offered()
+        context["form"] = form or (QuotaRequest(quotas=offered) if offered else None)
+    return render(request, "tenants/approvals.html", context, status=status)
