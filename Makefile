@@ -40,6 +40,8 @@ endif
 STATIC := env SECRET_KEY=checked-without-any-server-or-secret EXCHEQUER_HOME=/nonexistent \
 	DATABASE_URL='postgresql:///none?host=/nonexistent' DATABASE_CONTROL_URL='postgresql:///none?host=/nonexistent' \
 	DATABASE_OWNER_URL='postgresql:///none?host=/nonexistent' PYTHONWARNINGS=ignore
+CONSOLE := $(STATIC) EXCHEQUER_DB_ROLE=operator DATABASE_OPERATOR_URL='postgresql:///none?host=/nonexistent' \
+	EXCHEQUER_OPERATOR_SECRET_KEY=checked-without-any-server-or-secret
 
 # The folders of `make test-quick`, and the permissions of every route.
 QUICK := tests/architecture tests/unit tests/integration tests/api/test_matrix.py
@@ -93,6 +95,9 @@ check-django:
 	@echo "migrations are complete" && $(STATIC) $(PY) manage.py makemigrations --check --dry-run
 	@echo "docs/openapi.yaml is current" && $(STATIC) $(PY) manage.py spectacular --validate --fail-on-warn | diff -u docs/openapi.yaml - \
 		|| { echo "the API changed: make openapi"; exit 1; }
+	@echo "the console: system checks, docs/openapi-operator.yaml is current" && $(CONSOLE) $(PY) manage.py check --fail-level WARNING \
+		&& $(CONSOLE) $(PY) manage.py spectacular --validate --fail-on-warn | diff -u docs/openapi-operator.yaml - \
+		|| { echo "the console's API changed: make openapi"; exit 1; }
 
 check-docs:
 	@echo "documents" && $(PY) -m scripts.site
@@ -100,8 +105,9 @@ check-docs:
 docs: $(READY) check-docs ## build the documents as a site
 	@echo "build/site/index.html"
 
-openapi: $(READY) ## generate docs/openapi.yaml
+openapi: $(READY) ## generate docs/openapi.yaml and docs/openapi-operator.yaml
 	@$(STATIC) $(PY) manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+	@$(CONSOLE) $(PY) manage.py spectacular --validate --fail-on-warn --file docs/openapi-operator.yaml
 
 bench: $(READY) $(PEERS_READY) ## run the benchmarks; ONLY=G-b3 runs one
 	@BENCH_PEERS=$(BENCH_PEERS) $(PY) -m bench $(if $(ONLY),--only $(ONLY))

@@ -10,7 +10,7 @@ class ComputeConfig(AppConfig):
         """Register jobs with the lower apps: names for billing and the audit log, figures, quotas, departures and navigation."""
         from billing import resource_names
         from billing.usage import reserved_sources
-        from compute import queries
+        from compute import queries, subscribers  # noqa: F401
         from compute.allocations import slot_billing
         from compute.jobs import departures, visibility
         from compute.queries import capacity, quota_work

@@ -249,6 +249,7 @@ SPECTACULAR_SETTINGS = {
         "tenants.web.openapi.describe_idempotency",
         "tenants.web.openapi.describe_paging",
         "tenants.web.openapi.describe_operations",
+        "tenants.web.openapi.describe_first_steps",
     ],
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
     "ENUM_NAME_OVERRIDES": {"JobStateEnum": "compute.api.serializers.STATES"},
@@ -288,8 +289,7 @@ CELERY_BEAT_SCHEDULE = {
     "digests for operators": {"task": "tenants.digests", "schedule": 30},
 }
 
-#: Whether this process serves the operators' console (`config.console`), not the tenants.
-CONSOLE = False
+CONSOLE = False  # this process serves the tenants; `config.console` sets it for the operators' side
 if env.db_role == "operator":
     globals().update(console.overrides(env, globals()))
 

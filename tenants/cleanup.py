@@ -10,7 +10,18 @@ from django.db.models import Exists, OuterRef, Q
 
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import all_tenants, tenant_scope
-from tenants.models import ApiKey, Credential, IdempotencyKey, Invitation, Notification, OutboxMessage, Session, Tenant
+from tenants.models import (
+    ApiKey,
+    Credential,
+    IdempotencyKey,
+    Invitation,
+    Notification,
+    OperatorKey,
+    OperatorSession,
+    OutboxMessage,
+    Session,
+    Tenant,
+)
 
 DELIVERED_DAYS = 7
 IDEMPOTENCY_DAYS = 30
@@ -24,11 +35,17 @@ def purge_expired() -> dict[str, int]:
         delivered = DatabaseNow() - timedelta(days=DELIVERED_DAYS)
         answered = DatabaseNow() - timedelta(days=IDEMPOTENCY_DAYS)
         read, unread = (DatabaseNow() - timedelta(days=days) for days in (READ_DAYS, UNREAD_DAYS))
+        ended = DatabaseNow() - timedelta(days=CREDENTIAL_DAYS)
         removed = {
             "events": OutboxMessage.objects.filter(delivered_at__lt=delivered).delete()[0],
             "idempotency keys": IdempotencyKey.objects.filter(created_at__lt=answered).delete()[0],
             "notifications": Notification.objects.filter(Q(read_at__lt=read) | Q(created_at__lt=unread)).delete()[0],
-            "sessions": Session.objects.filter(expire_date__lt=DatabaseNow()).delete()[0],
+            "sessions": sum(
+                kind.objects.filter(expire_date__lt=DatabaseNow()).delete()[0] for kind in (Session, OperatorSession)
+            ),
+            "operators' keys": OperatorKey.objects.filter(Q(revoked_at__lt=ended) | Q(expires_at__lt=ended)).delete()[
+                0
+            ],
         }
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM tenants_ratelimit WHERE expires < clock_timestamp()")

@@ -120,7 +120,7 @@ PROJECT = tuple(ProjectRow.__dataclass_fields__)
 
 
 def tenants_of(user_id: UUID) -> list[TenantRow]:
-    """Return the tenants a person belongs to, by name; needs no open scope."""
+    """Return the tenants a person belongs to, by name, without those that are closed; needs no open scope."""
     ids = authentication.tenant_ids_of(user_id)
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -130,7 +130,10 @@ def tenants_of(user_id: UUID) -> list[TenantRow]:
             )
         return [
             TenantRow(*row)
-            for row in Tenant.objects.filter(id__in=ids).order_by("name").values_list("id", "slug", "name")
+            for row in Tenant.objects.filter(id__in=ids)
+            .exclude(standing="closed")
+            .order_by("name")
+            .values_list("id", "slug", "name")
         ]
 
 

@@ -8,7 +8,7 @@ from tenants import cleanup
 from tenants.events import outbox
 from tenants.events.external_work import EXTERNAL_EVENTS
 from tenants.grants import expiry
-from tenants.operators import tenant_metrics
+from tenants.operators import lifecycle, tenant_metrics
 
 
 @shared_task(name="tenants.deliver")
@@ -26,9 +26,10 @@ def deliver(message_id: str, tenant_id: str) -> None:
 
 @shared_task(name="tenants.housekeeping")
 def purge_expired() -> None:
-    """Remove expired rows, and grants whose end has come."""
+    """Remove expired rows and grants whose end has come, and close the tenants whose time to undo is over."""
     cleanup.purge_expired()
     expiry.end_expired()
+    lifecycle.close_due()
 
 
 @shared_task(name="tenants.digests")

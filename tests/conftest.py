@@ -27,7 +27,7 @@ from django.db import connection  # noqa: E402
 from django.test import TransactionTestCase, override_settings  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
-from config.console import overrides  # noqa: E402
+from config.console import CHANGED, overrides  # noqa: E402
 from config.env import DATABASE_URLS  # noqa: E402
 
 assert django_settings.DATABASES  # read the settings now, so that pytest-django finds them configured
@@ -197,9 +197,7 @@ def console(db: None) -> Callable[[], AbstractContextManager[None]]:
 
     @contextmanager
     def enter() -> Iterator[None]:
-        given = {
-            name: getattr(django_settings, name) for name in ("MIDDLEWARE", "CACHES", "TEMPLATES", "ACCOUNT_FORMS")
-        }
+        given = {name: getattr(django_settings, name) for name in CHANGED}
         with override_settings(**overrides(django_settings.EXCHEQUER, given)), _as("exchequer_operator"):
             yield
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.db import connection
@@ -18,8 +18,11 @@ from compute.models import AttemptState, Cause, Job, JobState
 from compute.queries.capacity import class_title, device_classes
 from compute.queries.rows import AttemptRow
 from tenants import quotas
+from tenants.access.standing import WORDS as STANDING_WORDS
+from tenants.access.standing import Standing
 from tenants.clock import now
 from tenants.isolation.scoping import current_tenant_id
+from tenants.models import Tenant
 
 NAMED = 3
 
@@ -46,6 +49,9 @@ def waiting_for(job: Job, runs: Sequence[AttemptRow]) -> dict[str, Any] | None:
         return _for_money(job)
     if job.state != JobState.QUEUED:
         return None
+    standing = cast(Standing, Tenant.objects.values_list("standing", flat=True).get(id=current_tenant_id()))
+    if standing != "active":
+        return {"kind": "standing", "standing": standing, "reason": STANDING_WORDS[standing]}
     if any(run.state != AttemptState.ENDED for run in runs):
         return {
             "kind": "earlier_attempt",

@@ -36,6 +36,7 @@ SELECT id AS job_id, tenant_id, device_class, queued_at, not_before, project_id,
     SELECT j.*, row_number() OVER (PARTITION BY tenant_id, device_class, project_id, person ORDER BY queued_at, id) AS place
     FROM compute_job j
     WHERE state = 'queued' AND device_class = ANY(%s) AND (not_before IS NULL OR not_before <= (SELECT exchequer_now()))
+      AND EXISTS (SELECT FROM tenants_tenant t WHERE t.id = j.tenant_id AND t.standing = 'active')
       AND NOT EXISTS (SELECT FROM compute_attempt a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id AND a.state <> 'ended')
 ) oldest WHERE place <= %s
 """

@@ -12,10 +12,16 @@ from config.env import Environment
 
 #: Operators work for half a day; a forgotten browser then asks again.
 SESSION_S = 12 * 3600
+#: What the description of the API says of tenants' keys alone.
+TENANTS_ONLY = ("describe_idempotency", "describe_first_steps")
+
+
+#: The settings of the tenants' side that the console changes in part.
+CHANGED = ("ACCOUNT_FORMS", "CACHES", "MIDDLEWARE", "REST_FRAMEWORK", "SPECTACULAR_SETTINGS", "TEMPLATES")
 
 
 def overrides(env: Environment, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings to set in the console's process. `given` are those of the tenants' side."""
+    """Return the settings to set in the console's process. `given` are those of the tenants' side, `CHANGED` among them."""
     secure = env.operator_public_url.startswith("https://") if env.tls is None else env.tls
     start = "__Host-" if secure else ""
     middleware = list(given["MIDDLEWARE"])
@@ -48,6 +54,12 @@ def overrides(env: Environment, given: dict[str, Any]) -> dict[str, Any]:
         # Its other backend is a cookie, whose name both sides would share.
         "MESSAGE_STORAGE": "django.contrib.messages.storage.session.SessionStorage",
         "ACCOUNT_FORMS": given["ACCOUNT_FORMS"] | {"login": "tenants.operators.accounts.LogIn"},
+        "REST_FRAMEWORK": given["REST_FRAMEWORK"]
+        | {
+            "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.operators.authentication.OperatorAuthentication"],
+            "DEFAULT_PERMISSION_CLASSES": ["tenants.operators.authentication.OperatorPermission"],
+        },
+        "SPECTACULAR_SETTINGS": _described(given["SPECTACULAR_SETTINGS"]),
         "MFA_TOTP_ISSUER": "Exchequer operators",
     }
 
@@ -60,3 +72,16 @@ def _framed(engine: dict[str, Any]) -> dict[str, Any]:
         for one in options["context_processors"]
     ]
     return {**engine, "OPTIONS": {**options, "context_processors": processors}}
+
+
+def _described(given: dict[str, Any]) -> dict[str, Any]:
+    """Return how the console's own API is described."""
+    hooks = [hook for hook in given["POSTPROCESSING_HOOKS"] if not hook.endswith(TENANTS_ONLY)]
+    return {
+        **given,
+        "TITLE": "Exchequer, operators' console",
+        "DESCRIPTION": "Tenants, ceilings and the fleet, for the organisation that owns the devices.",
+        "SCHEMA_PATH_PREFIX": r"/api/operator/v1",
+        "POSTPROCESSING_HOOKS": hooks,
+        "ENUM_NAME_OVERRIDES": {"StandingEnum": "tenants.access.standing.STANDINGS"},
+    }

@@ -1,6 +1,7 @@
 """Every route of the operators' console."""
 
 from django.urls import URLPattern, URLResolver, include, path
+from drf_spectacular.views import SpectacularAPIView
 
 from config.monitoring import health, metrics
 
@@ -10,6 +11,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("metrics", metrics.metrics, name="metrics"),
     path("accounts/", include("tenants.views.console.accounts")),
     path("fleet/", include("compute.views.fleet")),
+    path("api/operator/v1/fleet/", include("compute.views.fleet_api")),
+    path("api/operator/v1/", include("tenants.operators.api")),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("", include("tenants.views.console")),
 ]
 

@@ -87,7 +87,7 @@ def entering_by_session(request: HttpRequest, slug: str = "") -> Iterator[Entere
             return None
         user = _from_json(User, found[1])
         sessions.hand_over(request, found[0], user)
-        if found[2] is None or request.user.pk != user.pk:
+        if found[2] is None or request.user.pk != user.pk or is_closed(found[2]):
             return None
         return _member(request, user, found[2], found[3])
 
@@ -101,7 +101,7 @@ def entering_as_member(request: HttpRequest, user: Any, tenant_id: UUID) -> Iter
 
     def enter() -> Entered | None:
         found = _one(BY_ID, [user.id, tenant_id])
-        return None if found is None else _member(request, user, *found)
+        return None if found is None or is_closed(found[0]) else _member(request, user, *found)
 
     with entered_scope(enter, lambda entered: entered[1].id) as entered:
         yield entered
@@ -125,7 +125,7 @@ def entering_by_key(request: HttpRequest, key: str) -> Iterator[Entered | None]:
         if not key or len(key) > LONGEST_KEY:
             return None
         found = _one(BY_KEY, [key_prefix(key), key_hash(key)])
-        if found is None:
+        if found is None or is_closed(found[0]):
             return None
         tenant, (key_id, name, scopes, bounded, grants) = _from_json(Tenant, found[0]), found[1:]
         rights = _of_key(scopes, rights_from(json.loads(grants)) if bounded else None)
@@ -192,6 +192,11 @@ def _from_json(model: type[M], columns: str) -> M:
     stored, fields = json.loads(columns), model._meta.concrete_fields
     values = [one.to_python(stored[one.column]) for one in fields]
     return model.from_db("default", [one.attname for one in fields], values)
+
+
+def is_closed(columns: str) -> bool:
+    """Return whether a tenant, given as JSON, is closed: nobody enters it any more."""
+    return bool(json.loads(columns)["standing"] == "closed")
 
 
 _noted: dict[UUID, float] = {}

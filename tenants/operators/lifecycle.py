@@ -5,6 +5,7 @@ Each act stands in the tenant's own chain, as that of the operator, and in the o
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -27,6 +28,7 @@ SUSPENDED = AuditAction("tenants.tenant.suspended")
 RESUMED = AuditAction("tenants.tenant.resumed")
 CLOSING = AuditAction("tenants.tenant.closing")
 RESTORED = AuditAction("tenants.tenant.restored")
+CLOSED = AuditAction("tenants.tenant.closed")
 UNDO_FOR = timedelta(days=7)
 #: From which standing each act leads to which.
 MOVES: dict[AuditAction, tuple[tuple[Standing, ...], Standing]] = {
@@ -96,6 +98,27 @@ def close(*, operator: Operator, tenant_id: UUID, reason: str) -> datetime:
 def restore(*, operator: Operator, tenant_id: UUID, reason: str) -> None:
     """Undo `close` before its date. Raises as `suspend` does."""
     _move(operator, tenant_id, RESTORED, reason)
+
+
+def close_due() -> int:
+    """Close the tenants whose seven days are over (control role); return how many.
+
+    Nobody enters a closed tenant any more, and its open jobs are cancelled. Its rows stay.
+    """
+    due = list(Tenant.objects.filter(standing="closing", closes_at__lte=now()).values_list("id", flat=True))
+    for tenant_id in due:
+        with suppress(WrongStanding):  # restored meanwhile
+            operation(CLOSED)(_end)(actor=Actor.system(tenant_id, "operator"))
+    return len(due)
+
+
+def _end(*, actor: Actor) -> None:
+    tenant = Tenant.objects.select_for_update(no_key=True).get(id=actor.tenant_id)
+    if tenant.standing != "closing" or tenant.closes_at is None or tenant.closes_at > now():
+        raise WrongStanding
+    Tenant.objects.filter(id=tenant.id).update(standing="closed")
+    record(CLOSED, actor=actor, target=tenant, changes={"standing": ["closing", "closed"]})
+    events.publish(events.StandingChanged(tenant_id=tenant.id, standing="closed"))
 
 
 def _move(

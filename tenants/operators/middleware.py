@@ -16,8 +16,8 @@ from tenants.access.reader import reading_as
 from tenants.errors import ExchequerError
 from tenants.web.middleware import database_unavailable, refused
 
-#: What an operator without a second factor may open: the pages that set one up.
-SET_UP = "/accounts/"
+#: What an operator without a second factor may open: the pages that set one up. The API refuses by itself.
+NOT_ASKED = ("/accounts/", "/api/")
 
 
 class ConsoleMiddleware:
@@ -35,7 +35,7 @@ class ConsoleMiddleware:
         """Redirect an operator without a second factor to where one is set up."""
         if not request.user.is_authenticated or not second_factor_required():
             return None
-        if request.path_info.startswith(SET_UP) or is_mfa_enabled(request.user):
+        if request.path_info.startswith(NOT_ASKED) or is_mfa_enabled(request.user):
             return None
         return redirect("mfa_index")
 

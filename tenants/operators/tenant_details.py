@@ -40,6 +40,16 @@ class InvitationRow:
 
 
 @dataclass(frozen=True)
+class QuotaRow:
+    """A resource's use, the tenant's own limit and the operators' ceiling, as text with their unit; empty: none."""
+
+    title: str
+    in_use: str
+    limit: str
+    ceiling: str
+
+
+@dataclass(frozen=True)
 class TenantDetails:
     """One tenant. `figures` is None until they are collected for the first time; `people` holds at most MOST."""
 
@@ -47,7 +57,7 @@ class TenantDetails:
     figures: DigestRow | None
     people: list[PersonRow]
     invitations: list[InvitationRow]
-    quotas: list[tuple[str, quotas.QuotaUse]]
+    quotas: list[QuotaRow]
     acts: list[ActRow]
 
 
@@ -66,9 +76,19 @@ def details(tenant_id: UUID) -> TenantDetails:
             figures=digest_of(tenant_id),
             people=_people(),
             invitations=[InvitationRow(*row) for row in waiting],
-            quotas=[(quotas.title_of(use.resource), use) for use in quotas.usage()],
+            quotas=_quotas(),
             acts=[ActRow(*row) for row in acts.values_list(*names)[:MOST_ACTS]],
         )
+
+
+def _quotas() -> list[QuotaRow]:
+    known = quotas.resources()
+    rows = []
+    for use in quotas.usage():
+        one = known.get(use.resource, quotas.Resource(use.resource, use.resource))
+        amounts = ["" if amount is None else one.said(amount) for amount in (use.in_use, use.limit, use.ceiling)]
+        rows.append(QuotaRow(f"{one.title}, {one.period_words}", *amounts))
+    return rows
 
 
 def _people() -> list[PersonRow]:

@@ -150,12 +150,10 @@ def describe_idempotency(result: dict[str, Any], generator: Any, request: Any, p
 
 
 def describe_operations(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """Give every API operation a summary and its scope; begin with a quick start.
+    """Give every API operation a summary and its scope.
 
     A hook of drf-spectacular. The summary is the first sentence of the description.
     """
-    host = request.build_absolute_uri("/").rstrip("/") if request else settings.EXCHEQUER.effective_public_url
-    result["info"]["description"] += "\n\n" + QUICK_START.replace("{host}", host)
     for path, _, method, view in generator._get_paths_and_endpoints():
         described = result["paths"].get(path, {}).get(method.lower())
         if described is None:
@@ -166,6 +164,13 @@ def describe_operations(result: dict[str, Any], generator: Any, request: Any, pu
         if scope:
             described["description"] = f"{words}\n\nScope: `{scope}`."
             described["x-scope"] = scope
+    return result
+
+
+def describe_first_steps(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """Begin the description with a quick start. A hook of drf-spectacular."""
+    host = request.build_absolute_uri("/").rstrip("/") if request else settings.EXCHEQUER.effective_public_url
+    result["info"]["description"] += "\n\n" + QUICK_START.replace("{host}", host)
     return result
 
 

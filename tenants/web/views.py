@@ -60,27 +60,17 @@ class Negotiation(DefaultContentNegotiation):
     settings = SimpleNamespace(URL_FORMAT_OVERRIDE=None)  # type: ignore[assignment]
 
 
-class ApiView(APIView):
-    """Base of every REST view. `permissions` maps each method to the permission it needs; none = denied.
+class DeclaredView(APIView):
+    """Base of the REST views of both sides. `permissions` maps each method to the permission it needs; none = denied.
 
     Parameters and body fields missing from the method's description are refused; body fields not if the view
     `reads_any_field`. A list that the view returns whole is cut by `?limit=` and `?cursor=` here.
-
-    A POST with an `Idempotency-Key` takes effect once; a repetition gets the first response again, without the fields
-    in `shown_once`: a secret is never stored.
     """
 
     permissions: ClassVar[dict[str, str]] = {}
     content_negotiation_class = Negotiation
-    shown_once: ClassVar[frozenset[str]] = frozenset()
-    own_transaction: ClassVar[bool | frozenset[str]] = False
     large_body: ClassVar[bool] = False
     reads_any_field: ClassVar[bool] = False
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "post" in cls.__dict__:
-            cls.post = idempotent(cls.__dict__["post"])  # type: ignore[attr-defined]
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Check permission and parameters."""
@@ -104,19 +94,6 @@ class ApiView(APIView):
     def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]
         """Return the available methods to any admitted caller."""
         return Response(status=204)
-
-    @property
-    def actor(self) -> Actor:
-        """The actor of the request."""
-        return cast(Actor, self.request.auth)
-
-    @property
-    def tenant(self) -> Tenant:
-        """The tenant of the request."""
-        request = self.request._request
-        if not is_admitted(request):
-            raise NotAuthenticated
-        return request.tenant
 
     def body(self) -> dict[str, Any]:
         """Return the JSON object that was sent; raise `Invalid` for anything else."""
@@ -167,3 +144,32 @@ class ApiView(APIView):
         query = self.request.query_params.copy()
         query["cursor"] = cursor
         return self.request.build_absolute_uri(f"{self.request.path}?{query.urlencode()}")
+
+
+class ApiView(DeclaredView):
+    """Base of every REST view of a tenant.
+
+    A POST with an `Idempotency-Key` takes effect once; a repetition gets the first response again, without the fields
+    in `shown_once`: a secret is never stored.
+    """
+
+    shown_once: ClassVar[frozenset[str]] = frozenset()
+    own_transaction: ClassVar[bool | frozenset[str]] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "post" in cls.__dict__:
+            cls.post = idempotent(cls.__dict__["post"])  # type: ignore[attr-defined]
+
+    @property
+    def actor(self) -> Actor:
+        """The actor of the request."""
+        return cast(Actor, self.request.auth)
+
+    @property
+    def tenant(self) -> Tenant:
+        """The tenant of the request."""
+        request = self.request._request
+        if not is_admitted(request):
+            raise NotAuthenticated
+        return request.tenant

@@ -53,7 +53,7 @@ def test_every_endpoint_declares_a_permission_for_each_method() -> None:
 
 def test_every_page_of_the_console_names_a_permission_of_operators() -> None:
     pages = dict(routes(get_resolver("config.console.urls").url_patterns))
-    own = {route: pattern for route, pattern in pages.items() if not route.startswith("accounts/")}
+    own = {route: pattern for route, pattern in pages.items() if not route.startswith(("accounts/", "api/"))}
     free = {"healthz", "readyz", "metrics", "entrance"}
     faults = [
         route
@@ -61,7 +61,12 @@ def test_every_page_of_the_console_names_a_permission_of_operators() -> None:
         if pattern.name not in free
         and getattr(pattern.callback, "operator_permission", None) not in OPERATOR_PERMISSIONS
     ]
+    views = {route: pattern.callback.cls for route, pattern in pages.items() if route.startswith("api/operator/")}
+    for route, view in views.items():
+        asked = {view.permissions.get(method.upper()) for method in METHODS if hasattr(view, method)}
+        faults += [route] if asked - OPERATOR_PERMISSIONS - {"own"} else []
     assert len(own) > 10
+    assert len(views) > 10
     assert faults == []
 
 

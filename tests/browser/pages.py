@@ -101,6 +101,7 @@ CONSOLE_PAGES = (
     PageSpec("console-tenants", "/tenants/", "Refreshed"),
     PageSpec("console-tenant", "/tenants/{vision}/", "What operators did", fill="vision"),
     PageSpec("console-tenant-new", "/tenants/new/", "Create and invite"),
+    PageSpec("console-keys", "/keys/", "Create key"),
     PageSpec("console-fleet", "/fleet/", "Hosts alive"),
     PageSpec("console-operators", "/operators/", "platform_finance"),
     PageSpec("console-log", "/log/", "Device cordoned"),

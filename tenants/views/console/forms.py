@@ -3,12 +3,47 @@
 from __future__ import annotations
 
 import zoneinfo
+from collections.abc import Sequence
+from typing import Any
 
 from django import forms
+
+from tenants import quotas
 
 
 def _zones() -> list[tuple[str, str]]:
     return [(name, name) for name in sorted(zoneinfo.available_timezones())]
+
+
+class NewKey(forms.Form):
+    """A key of the operator's own."""
+
+    name = forms.CharField(label="Name", max_length=120)
+    roles = forms.MultipleChoiceField(label="Roles", widget=forms.CheckboxSelectMultiple)
+    days = forms.TypedChoiceField(
+        label="Expires", coerce=int, initial=90, choices=[(30, "In 30 days"), (90, "In 90 days"), (365, "In a year")]
+    )
+
+    def __init__(self, *args: Any, roles: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["roles"].choices = [(role, role) for role in roles]  # type: ignore[attr-defined]
+
+
+class Ceiling(forms.Form):
+    """A ceiling to set or lift."""
+
+    resource = forms.ChoiceField(label="Resource")
+    limit = forms.IntegerField(
+        label="At most", required=False, min_value=0, help_text="In the unit of the resource. Empty: no ceiling."
+    )
+    reason = forms.CharField(label="Reason", max_length=400, help_text="The organisation reads it in its audit log.")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        known = sorted(quotas.resources().values(), key=lambda one: one.title)
+        self.fields["resource"].choices = [  # type: ignore[attr-defined]
+            (one.name, f"{one.title}{f' ({one.unit_words})' if one.unit_words else ''}") for one in known
+        ]
 
 
 class NewTenant(forms.Form):

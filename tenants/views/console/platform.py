@@ -1,16 +1,22 @@
 """The console's pages about the platform itself: operators, their log, and the emails of a machine without a mail server."""
 
+from datetime import timedelta
 from uuid import UUID
 
+from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
 
 from tenants.access.operator_roles import OPERATOR_ROLE_WORDS
+from tenants.clock import now
+from tenants.errors import ExchequerError
 from tenants.notifications import file_backend
-from tenants.operators import grants, tenant_metrics
+from tenants.operators import grants, keys, tenant_metrics
 from tenants.operators.operator_log import record_act
 from tenants.operators.pages import OperatorRequest, operator_page
+from tenants.views.console.forms import NewKey
+from tenants.web.form_posts import explain
 from tenants.web.pagination import before, paged
 
 PAGE = 50
@@ -31,6 +37,33 @@ def log_page(request: OperatorRequest) -> HttpResponse:
 def operators_page(request: OperatorRequest) -> HttpResponse:
     """List operators with their roles."""
     return render(request, "console/operators.html", {"rows": grants.operators(), "roles": OPERATOR_ROLE_WORDS})
+
+
+@operator_page("tenants.view")
+def keys_page(request: OperatorRequest) -> HttpResponse:
+    """List the operator's own keys, and create one; its secret is shown once, on this response."""
+    form = NewKey(request.POST or None, roles=request.operator.roles)
+    made = None
+    if request.method == "POST" and form.is_valid():
+        data = form.cleaned_data
+        expires_at = now() + timedelta(days=data["days"])
+        try:
+            made = keys.create(operator=request.operator, name=data["name"], roles=data["roles"], expires_at=expires_at)
+        except ExchequerError as refused:
+            explain(form, refused)
+        else:
+            form = NewKey(roles=request.operator.roles)
+    context = {"rows": keys.keys_of(request.operator), "form": form, "made": made}
+    return render(request, "console/keys.html", context, status=422 if form.is_bound else 200)
+
+
+@require_POST
+@operator_page("tenants.view")
+def key_revoke(request: OperatorRequest, key_id: UUID) -> HttpResponse:
+    """Revoke one of the operator's own keys."""
+    keys.revoke(operator=request.operator, key_id=key_id)
+    messages.success(request, "The key is revoked.")
+    return redirect("operator-keys")
 
 
 @require_safe

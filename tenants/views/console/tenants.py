@@ -10,9 +10,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from tenants.errors import ExchequerError, NotFound
-from tenants.operators import lifecycle, tenant_details, tenant_metrics
+from tenants.operators import ceilings, lifecycle, tenant_details, tenant_metrics
 from tenants.operators.pages import OperatorRequest, operator_page
-from tenants.views.console.forms import NewTenant
+from tenants.views.console.forms import Ceiling, NewTenant
 from tenants.web.form_posts import explain
 from tenants.web.pagination import EXPORT_LIMIT, before, csv_response, paged, wants_csv
 
@@ -106,6 +106,26 @@ def tenant_act(request: OperatorRequest, tenant_id: UUID, act: str) -> HttpRespo
     return redirect("operator-tenant", tenant_id)
 
 
+@require_POST
+@operator_page("quotas.manage")
+def ceiling_set(request: OperatorRequest, tenant_id: UUID) -> HttpResponse:
+    """Set or lift a ceiling of a tenant."""
+    form = Ceiling(request.POST)
+    if form.is_valid():
+        try:
+            given = form.cleaned_data
+            wanted = ceilings.Ceiling(resource=given["resource"], limit=given["limit"])
+            ceilings.set_one(operator=request.operator, tenant_id=tenant_id, wanted=wanted, reason=given["reason"])
+        except NotFound:
+            raise
+        except ExchequerError as refused:
+            explain(form, refused)
+        else:
+            messages.success(request, "The ceiling is set. Limits above it stay; the lower one binds.")
+            return redirect("operator-tenant", tenant_id)
+    return _render(request, tenant_id, status=422, ceiling_form=form)
+
+
 def _render(request: OperatorRequest, tenant_id: UUID, *, status: int = 200, **given: Any) -> HttpResponse:
     found = tenant_details.details(tenant_id)
     possible = [
@@ -124,6 +144,7 @@ def _render(request: OperatorRequest, tenant_id: UUID, *, status: int = 200, **g
         "spent": _money(found.figures.month_spend, found.tenant.currency) if found.figures else None,
         "acts_possible": possible if request.operator.can("tenants.manage") else [],
         "most": tenant_details.MOST,
+        "ceiling_form": Ceiling() if request.operator.can("quotas.manage") else None,
         **given,
     }
     return render(request, "console/tenant.html", context, status=status)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tenants.events import outbox
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Invitation, OperatorAct, OperatorSession, Project, Tenant, User
 from tenants.notifications import file_backend
-from tenants.operators import grants
+from tenants.operators import grants, lifecycle
 from tests.support import factories
 from tests.support.pages import text_of
 
@@ -65,7 +66,7 @@ def pages() -> list[str]:
             walk(pattern.url_patterns, route) if hasattr(pattern, "url_patterns") else found.append(route)
 
     walk(get_resolver("config.console.urls").url_patterns, "")
-    return [route for route in found if not re.match("healthz|readyz|metrics|accounts/", route)]
+    return [route for route in found if not re.match("healthz|readyz|metrics|accounts/|api/", route)]
 
 
 def test_every_page_asks_for_a_session_and_names_a_permission(console: Role) -> None:
@@ -265,6 +266,54 @@ def test_closing_can_be_undone(operator: Any, console: Role, without_second_fact
         assert (restored.standing, restored.closes_at) == ("active", None)
     answer = api.post("/api/v1/projects/", {"slug": "x", "name": "X"}, content_type="application/json", headers=headers)
     assert answer.status_code == 201
+
+
+def test_a_tenant_whose_seven_days_are_over_is_closed(
+    operator: Any, console: Role, as_control: Role, without_second_factor: None, demo_clock: Any
+) -> None:
+    operator()
+    tenant = factories.make_tenant("ours")
+    key = factories.make_api_key(tenant)
+    owner = factories.make_member(tenant, "owner")
+    headers = {"Authorization": f"Bearer {key}"}
+    with console():
+        log_in().post(f"/tenants/{tenant.id}/close/", {"reason": "Contract ended"})
+    person = Client()
+    person.force_login(owner)
+    with as_control():
+        lifecycle.close_due()
+    assert person.get("/t/ours/").status_code == 200
+    demo_clock.advance(timedelta(days=7, minutes=1))
+    with as_control():
+        assert lifecycle.close_due() == 1
+        assert lifecycle.close_due() == 0
+        outbox.drain(tenant.id)
+    assert Client().get("/api/v1/jobs/", headers=headers).status_code == 401
+    assert person.get("/t/ours/").status_code == 404
+    assert "No organisation yet" in text_of(person.get("/"))
+    with console():
+        refused = log_in().post(f"/tenants/{tenant.id}/restore/", {"reason": "Too late"})
+        assert (refused.status_code, Tenant.objects.get().standing) == (409, "closed")
+
+
+def test_a_ceiling_is_set_with_its_reason_in_both_logs(
+    operator: Any, console: Role, without_second_factor: None
+) -> None:
+    operator()
+    tenant = factories.make_tenant("ours")
+    with console():
+        client = log_in()
+        wrong = client.post(
+            f"/tenants/{tenant.id}/ceilings/", {"resource": "devices:cpu", "limit": "-1", "reason": "no"}
+        )
+        assert wrong.status_code == 422
+        given = {"resource": "devices:cpu", "limit": "8", "reason": "Contract of November"}
+        assert client.post(f"/tenants/{tenant.id}/ceilings/", given).status_code == 302
+        assert "Contract of November" in text_of(client.get(f"/tenants/{tenant.id}/"))
+    with tenant_scope(tenant.id):
+        entry = AuditEntry.objects.order_by("-seq").first()
+        assert entry is not None
+        assert (entry.action, entry.actor_label) == ("tenants.quota_ceiling.changed", "operator")
 
 
 def test_log_ins_and_passwords_stand_in_the_operator_log(

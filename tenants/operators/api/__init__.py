@@ -1,0 +1,23 @@
+"""The console's API, below /api/operator/v1/, with keys of operators or the console's session."""
+
+from django.urls import URLPattern, path
+
+from tenants.operators.api.platform import Log, Me, OneOperatorKey, OperatorKeys, Operators
+from tenants.operators.api.tenants import Ceilings, OneTenant, TenantAct, Tenants
+
+__all__ = ["urlpatterns"]
+
+urlpatterns: list[URLPattern] = [
+    path("me/", Me.as_view(), name="operator-api-me"),
+    path("keys/", OperatorKeys.as_view(), name="operator-api-keys"),
+    path("keys/<uuid:key_id>/", OneOperatorKey.as_view(), name="operator-api-key"),
+    path("operators/", Operators.as_view(), name="operator-api-operators"),
+    path("log/", Log.as_view(), name="operator-api-log"),
+    path("tenants/", Tenants.as_view(), name="operator-api-tenants"),
+    path("tenants/<uuid:tenant_id>/", OneTenant.as_view(), name="operator-api-tenant"),
+    path("tenants/<uuid:tenant_id>/quotas/", Ceilings.as_view(), name="operator-api-quotas"),
+    *(
+        path(f"tenants/<uuid:tenant_id>/{act}/", TenantAct.as_view(act=act), name=f"operator-api-{act}")
+        for act in ("suspend", "resume", "close", "restore")
+    ),
+]

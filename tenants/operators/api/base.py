@@ -1,0 +1,35 @@
+"""Base of the console's REST views: what they declare, and one transaction for each request."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.db import transaction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from tenants.operators.authentication import OWN, OperatorAuthentication, OperatorPermission
+from tenants.operators.operator import Operator
+from tenants.web.views import DeclaredView
+
+__all__ = ["OWN", "OperatorView"]
+
+
+class OperatorView(DeclaredView):
+    """Base of the console's REST views. Each request is one transaction; a refusal undoes it."""
+
+    authentication_classes = (OperatorAuthentication,)
+    permission_classes = (OperatorPermission,)
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Respond within a transaction."""
+        with transaction.atomic():
+            response = super().dispatch(request, *args, **kwargs)
+            if response.status_code >= 400:
+                transaction.set_rollback(True)
+            return response
+
+    @property
+    def operator(self) -> Operator:
+        """The operator of the request."""
+        return cast(Operator, self.request.auth)

@@ -1,0 +1,212 @@
+"""The authorisation matrix of the console's API: who may call which method of which route.
+
+A route that the table does not know fails. Each cell is asked over HTTP with a key, and once with a session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+from django.urls import get_resolver
+
+from compute.devices.base import Found
+from compute.fleet import nodes
+from compute.models import Device
+from tenants.access.operator_roles import OPERATOR_ROLES
+from tenants.clock import now
+from tenants.models import OperatorKey, User
+from tenants.operators import grants, keys
+from tenants.operators.operator import Operator
+from tests.support import factories
+
+pytestmark = pytest.mark.django_db
+Role = Callable[[], AbstractContextManager[None]]
+ADMIN, FINANCE, SUPPORT = "platform_admin", "platform_finance", "platform_support"
+ALL = {ADMIN, FINANCE, SUPPORT}
+#: Route and method -> the roles that may call it. `keys/` is for people alone; see below.
+MATRIX: dict[tuple[str, str], set[str]] = {
+    ("me/", "get"): ALL,
+    ("keys/", "get"): ALL,
+    ("keys/", "post"): ALL,
+    ("keys/<uuid:key_id>/", "delete"): ALL,
+    ("operators/", "get"): {ADMIN},
+    ("log/", "get"): ALL,
+    ("tenants/", "get"): ALL,
+    ("tenants/", "post"): {ADMIN},
+    ("tenants/<uuid:tenant_id>/", "get"): ALL,
+    ("tenants/<uuid:tenant_id>/quotas/", "get"): ALL,
+    ("tenants/<uuid:tenant_id>/quotas/", "put"): {ADMIN},
+    ("tenants/<uuid:tenant_id>/suspend/", "post"): {ADMIN},
+    ("tenants/<uuid:tenant_id>/resume/", "post"): {ADMIN},
+    ("tenants/<uuid:tenant_id>/close/", "post"): {ADMIN},
+    ("tenants/<uuid:tenant_id>/restore/", "post"): {ADMIN},
+    ("fleet/", "get"): ALL,
+    ("fleet/devices/<uuid:device_id>/cordon/", "post"): {ADMIN},
+    ("fleet/devices/<uuid:device_id>/uncordon/", "post"): {ADMIN},
+}
+METHODS = ("get", "post", "put", "patch", "delete")
+GOOD: dict[str, dict[str, Any]] = {
+    "keys/": {"name": "export", "roles": [SUPPORT]},
+    "tenants/": {"name": "Vision", "slug": "vision", "owner_email": "owner@vision.example"},
+    "tenants/<uuid:tenant_id>/quotas/": {"resource": "devices:cpu", "limit": 4, "reason": "Contract of November"},
+}
+REASON = {"reason": "Asked for by mail"}
+
+
+def routes() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+
+    def walk(patterns: Any, prefix: str) -> None:
+        for pattern in patterns:
+            route = prefix + str(pattern.pattern)
+            if hasattr(pattern, "url_patterns"):
+                walk(pattern.url_patterns, route)
+            elif route.startswith("api/operator/v1/"):
+                found[route.removeprefix("api/operator/v1/")] = pattern.callback.cls
+
+    walk(get_resolver("config.console.urls").url_patterns, "")
+    return found
+
+
+def test_the_table_knows_every_method_of_every_route() -> None:
+    there = {(route, method) for route, view in routes().items() for method in METHODS if hasattr(view, method)}
+    assert there == set(MATRIX)
+
+
+@pytest.fixture
+def secrets(as_control: Role, as_operator: Role) -> dict[str, str]:
+    """A key of each role, of one operator each."""
+    made = {}
+    for role in OPERATOR_ROLES:
+        with as_control():
+            grants.grant(f"{role}@platform.example", role, password=factories.PASSWORD)
+        with as_operator():
+            user = User.objects.get(email=f"{role}@platform.example")
+            operator = Operator(id=user.id, label=user.email, roles=(role,))
+            made[role] = keys.create(operator=operator, name=role, roles=[role]).secret
+    return made
+
+
+@pytest.fixture
+def ids() -> dict[str, str]:
+    tenant = factories.make_tenant("ours")
+    nodes.register(
+        name="atlas", hostname="atlas", boot=uuid4(), found=[Found("c", "cpu", "cpu", "CPU 0", 0, 1)], missing_layers=[]
+    )
+    return {"tenant_id": str(tenant.id), "device_id": str(Device.objects.get().id), "key_id": str(uuid4())}
+
+
+def call(route: str, method: str, ids: dict[str, str], secret: str | None) -> Any:
+    path = route
+    for name, value in ids.items():
+        path = path.replace(f"<uuid:{name}>", value)
+    headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
+    body = None if method in ("get", "delete") else GOOD.get(route, REASON)
+    return getattr(Client(), method)(
+        f"/api/operator/v1/{path}", body, **({"content_type": "application/json"} if body else {}), headers=headers
+    )
+
+
+@pytest.mark.parametrize("role", [*OPERATOR_ROLES, "nobody", "stranger"])
+def test_each_role_may_call_what_the_table_says(
+    role: str, secrets: dict[str, str], ids: dict[str, str], console: Role
+) -> None:
+    tenants_key = factories.make_api_key(factories.make_tenant("theirs"))
+    secret = {"nobody": None, "stranger": tenants_key}.get(role, secrets.get(role))
+    faults = []
+    with console():
+        for (route, method), allowed in MATRIX.items():
+            answer = call(route, method, ids, secret)
+            if role in ("nobody", "stranger"):
+                right = answer.status_code == 401
+            elif role in allowed:
+                right = answer.status_code not in (401, 403) or answer.json()["code"] == "only_a_person"
+            else:
+                right = answer.status_code == 403 and answer.json()["code"] == "permission_denied"
+            if not right or answer.status_code >= 500:
+                faults.append(f"{method} {route}: {answer.status_code} {answer.content[:200]!r}")
+    assert faults == []
+
+
+def test_a_key_has_no_more_than_its_operator_still_has(
+    secrets: dict[str, str], ids: dict[str, str], console: Role, as_control: Role
+) -> None:
+    secret = secrets[ADMIN]
+    with console():
+        assert call("tenants/", "post", ids, secret).status_code == 201
+        assert call("keys/", "post", ids, secret).json()["code"] == "only_a_person"
+        row = OperatorKey.objects.get(name=ADMIN)
+        assert row.last_used_at is not None
+        assert secret.encode() not in bytes(row.key_hash)
+        OperatorKey.objects.filter(name=SUPPORT).update(expires_at=now() - timedelta(seconds=1))
+        OperatorKey.objects.filter(name=FINANCE).update(revoked_at=now())
+        for ended in (SUPPORT, FINANCE):
+            assert call("me/", "get", ids, secrets[ended]).status_code == 401
+    with as_control():
+        grants.grant(f"{ADMIN}@platform.example", SUPPORT)
+        grants.revoke(f"{ADMIN}@platform.example", ADMIN)
+    with console():
+        refused = call("me/", "get", ids, secret)
+        assert refused.status_code == 403, "its role is gone, and a new role does not widen it"
+
+
+def test_a_person_makes_and_revokes_keys_with_their_own_roles_alone(
+    secrets: dict[str, str], console: Role, settings: Any
+) -> None:
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"demo": True, "bound_to": "127.0.0.1"})
+    with console():
+        client = Client()
+        client.post("/accounts/login/", {"login": f"{SUPPORT}@platform.example", "password": factories.PASSWORD})
+        url, body = "/api/operator/v1/keys/", {"name": "export", "roles": [ADMIN]}
+        refused = client.post(url, body, content_type="application/json")
+        assert (refused.status_code, list(refused.json()["fields"])) == (400, ["roles"])
+        made = client.post(url, body | {"roles": [SUPPORT]}, content_type="application/json")
+        assert made.status_code == 201
+        headers = {"Authorization": f"Bearer {made.json()['key']}"}
+        assert Client().get("/api/operator/v1/me/", headers=headers).json()["roles"] == [SUPPORT]
+        assert client.delete(f"{url}{made.json()['id']}/").status_code == 204
+        assert Client().get("/api/operator/v1/me/", headers=headers).status_code == 401
+        others = OperatorKey.objects.get(name=ADMIN)
+        assert client.delete(f"{url}{others.id}/").status_code == 404
+        strict = Client(enforce_csrf_checks=True)
+        strict.cookies = client.cookies
+        assert strict.post(url, body, content_type="application/json").status_code == 403
+
+
+def test_without_a_second_factor_a_session_opens_no_route(secrets: dict[str, str], console: Role) -> None:
+    with console():
+        client = Client()
+        client.post("/accounts/login/", {"login": f"{ADMIN}@platform.example", "password": factories.PASSWORD})
+        answer = client.get("/api/operator/v1/me/")
+        assert (answer.status_code, answer.json()["code"]) == (403, "second_factor_missing")
+
+
+def test_a_refused_request_leaves_nothing(secrets: dict[str, str], ids: dict[str, str], console: Role) -> None:
+    headers = {"Authorization": f"Bearer {secrets[ADMIN]}"}
+    url = f"/api/operator/v1/tenants/{ids['tenant_id']}/"
+    with console():
+        for path, method, body in (
+            ("quotas/", "put", {"resource": "devices:cpu", "limit": 4, "reason": "x"}),
+            ("quotas/", "put", {"resource": "no:such", "limit": 4, "reason": "Because of this"}),
+            ("quotas/", "put", {"resource": "devices:cpu", "limit": 4, "reason": "Because", "limti": 3}),
+            ("suspend/", "post", {"reason": ""}),
+            ("suspend/", "post", {}),
+        ):
+            answer = getattr(Client(), method)(f"{url}{path}", body, content_type="application/json", headers=headers)
+            assert answer.status_code == 400, (path, body, answer.content[:200])
+        again = Client().post(f"{url}resume/", REASON, content_type="application/json", headers=headers)
+        assert (again.status_code, again.json()["code"]) == (409, "wrong_standing")
+        log = Client().get("/api/operator/v1/log/", headers=headers).json()["results"]
+        assert {act["target_type"] for act in log} <= {"operator", "operator_key"}
+        set_one = Client().put(
+            f"{url}quotas/", GOOD["tenants/<uuid:tenant_id>/quotas/"], content_type="application/json", headers=headers
+        )
+        assert (set_one.status_code, set_one.json()["limit"]) == (200, 4)
+        (row,) = Client().get(f"{url}quotas/", headers=headers).json()["results"]
+        assert (row["resource"], row["limit"], row["reason"]) == ("devices:cpu", 4, "Contract of November")
