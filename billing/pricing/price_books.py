@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from billing.defaults import METERS, PRICES, SECOND, MeterSpec
+from billing.defaults import METERS, PRICES, SECOND
 from billing.models import Meter, Price, PriceBook, PriceVersion
 from billing.money import EXACT, computed
 from billing.pricing.price_tables import tables_of
@@ -157,7 +157,7 @@ def provision(*, actor: Actor) -> None:
         cursor.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended('billing.provision' || %s, 0))", [str(actor.tenant_id)]
         )
-    meters = {spec.key: _meter(spec) for spec in METERS}
+    meters = _meters()
     currency = Tenant.objects.values_list("currency", flat=True).get(pk=actor.tenant_id)
     if PriceBook.objects.filter(currency=currency).exists():
         unchanged("the tenant has its price book")
@@ -266,11 +266,14 @@ def _faults(prices: Sequence[NewPrice], meters: set[str]) -> dict[str, list[str]
     return {"prices": messages} if messages else {}
 
 
-def _meter(spec: MeterSpec) -> Meter:
-    meter, _ = Meter.objects.get_or_create(
-        key=spec.key, defaults={"title": spec.title, "unit": spec.unit, "event_type": spec.event_type}
-    )
-    return meter
+def _meters() -> dict[str, Meter]:
+    known = {meter.key: meter for meter in Meter.objects.filter(key__in=[spec.key for spec in METERS])}
+    missing = [
+        Meter(key=spec.key, title=spec.title, unit=spec.unit, event_type=spec.event_type)
+        for spec in METERS
+        if spec.key not in known
+    ]
+    return known | {meter.key: meter for meter in Meter.objects.bulk_create(missing)}
 
 
 def _store(
