@@ -38,6 +38,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ROW = [1.0, 2.0, 3.0, 4.0]
 #: A request may wait in the socket while a killed node restarts, on a loaded machine, too.
 PATIENCE_S = 180
+BREATH_S = 0.01
+"""Between two requests of a client: without it four of them are all that the machine does while something else starts."""
 
 
 @dataclass
@@ -201,6 +203,7 @@ class ServingCluster:
                 with tally.lock:
                     tally.answered.append((answer.status_code, answer.text if answer.status_code != 200 else ""))
                     tally.cost += float(answer.headers.get("x-exchequer-cost", 0))
+                stop.wait(BREATH_S)
             session.close()
 
         threads = [threading.Thread(target=client) for _ in range(clients)]
