@@ -164,6 +164,29 @@ class NewBudget(BudgetTerms):
         return None if scope in (WHOLE, TAGGED) else UUID(scope)
 
 
+class BudgetRequest(forms.Form):
+    """A request for a higher budget."""
+
+    amount = AmountField(label="New amount a month", min_value=0, max_digits=27, decimal_places=12)
+    this_month = forms.BooleanField(
+        label="For this month only", required=False, help_text="The next month has the former amount again."
+    )
+    reason = forms.CharField(label="Reason", max_length=500, help_text="Who answers reads it.")
+
+    def __init__(self, data: Any = None, *, currency: str, **more: Any) -> None:
+        super().__init__(data, **more)
+        self.currency = currency
+        cast("AmountField", self.fields["amount"]).decimals = minor_decimals(currency)
+        self.fields["amount"].help_text = f"In {currency}."
+
+    def clean_amount(self) -> Decimal:
+        """Refuse amounts finer than the currency."""
+        amount: Decimal = self.cleaned_data["amount"]
+        if fault := fineness_fault(amount, self.currency):
+            raise forms.ValidationError(fault)
+        return amount
+
+
 class SenderLimits(forms.Form):
     """Daily limits of each key or person."""
 

@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, path
 
+from billing.views.budget_requests import budget_request
 from billing.views.budgets import budget_change, budget_close, budget_create, budget_list
 from billing.views.invoices import invoice, invoice_of, invoice_reconciled, line
 from billing.views.prices import prices, publish
@@ -11,6 +12,7 @@ urlpatterns: list[URLPattern] = [
     path("budgets/", budget_list, name="budgets"),
     path("budgets/new/", budget_create, name="budget-create"),
     path("budgets/<uuid:budget_id>/", budget_change, name="budget-change"),
+    path("budgets/<uuid:budget_id>/request/", budget_request, name="budget-request"),
     path("budgets/<uuid:budget_id>/close/", budget_close, name="budget-close"),
     path("prices/", prices, name="prices"),
     path("prices/new/", publish, name="price-publish"),

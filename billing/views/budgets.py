@@ -48,6 +48,7 @@ def budget_list(request: TenantRequest) -> HttpResponse:
         "alerts": alerts,
         "can_manage": request.actor.can_somewhere("budgets.manage"),
         "manageable": {status.id for status in known if request.actor.can("budgets.manage", status)},
+        "askable": {status.id for status in known if request.actor.can("approvals.request", status)},
         **links,
     }
     return render(request, "billing/budgets.html", context)

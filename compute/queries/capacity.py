@@ -60,7 +60,7 @@ def device_classes() -> list[ClassRow]:
     found = []
     for name, total, number in rows.order_by("device_class"):
         use = uses.get(f"devices:{name}")
-        found.append(ClassRow(name, total, number, use.limit if use else None, use.in_use if use else 0))
+        found.append(ClassRow(name, total, number, use.effective if use else None, use.in_use if use else 0))
     return found
 
 

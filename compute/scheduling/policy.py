@@ -81,6 +81,7 @@ class _State:
     held: dict[UUID, int]
     used: dict[Scope, int] = field(default_factory=dict)
     weighted: frozenset[UUID] = frozenset()
+    shared: frozenset[UUID] = frozenset()
 
 
 def assign(
@@ -135,14 +136,16 @@ def _begin(
         if job.not_before is None or job.not_before <= now:
             queues[job.tenant_id].append(job)
     used = {scope: room.in_use for scope, room in rooms.items()}
-    weighted = frozenset(scope.tenant_id for scope, room in rooms.items() if scope.project_id and room.weight != 1)
-    return _State(rooms, devices, queues, defaultdict(int, in_use), used, weighted)
+    projects = [(scope.tenant_id, room) for scope, room in rooms.items() if scope.project_id]
+    weighted = frozenset(tenant for tenant, room in projects if room.weight != 1)
+    guaranteed = frozenset(tenant for tenant, room in projects if room.guaranteed)
+    return _State(rooms, devices, queues, defaultdict(int, in_use), used, weighted, weighted | guaranteed)
 
 
 def _candidate(state: _State, tenant: UUID) -> Waiting | None:
     """Return the tenant's next job that has a free device and room; others do not block it."""
     fitting = (job for job in state.queues[tenant] if state.devices.get(job.device_class) and _fits(state, job))
-    if not any(scope.tenant_id == tenant for scope in state.rooms):
+    if tenant not in state.shared:
         return next(fitting, None)
     return min(fitting, key=lambda job: _place(state, job), default=None)
 

@@ -184,7 +184,7 @@ ALONE = {
     "jobs.cancel_any": "pause and cancel jobs that others launched",
     "models.approve": "approve or decline model versions",
     "approvals.request": "ask for higher quotas and budgets",
-    "approvals.answer": "answer requests within its other permissions",
+    "approvals.answer": "answer requests of others",
     "datasets.view_restricted": "read restricted datasets",
     "tenant.manage": "change the organisation’s settings",
 }

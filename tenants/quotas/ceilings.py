@@ -35,6 +35,8 @@ def set_ceiling(
 ) -> CeilingRow:
     """Set or lift (None) the ceiling of the actor's tenant, in the resource's shown unit, as an operator.
 
+    `actor` is `Actor.system(tenant_id, "operator")`: the tenant reads that the operator did it, the operator log who.
+
     It needs no permission of the tenant: the database lets only the operators' console and the commands write it. A
     ceiling below a limit leaves the limit as it is; the lower one binds. Raises `Invalid`.
     """
@@ -58,7 +60,7 @@ def set_ceiling(
         for name, new in wanted.items()
         if name == "limit" or old[name] != new
     }
-    record(CEILING_CHANGED, actor=actor, target=("quota_ceiling", row.id, resource), changes=changes, reason=reason)
+    record(CEILING_CHANGED, actor=actor, target=("quota_ceiling", row.id, found.title), changes=changes, reason=reason)
     return next(one for one in ceilings() if one.resource == resource)
 
 

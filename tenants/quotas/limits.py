@@ -118,7 +118,7 @@ def label(found: Resource, scope: Scope, whose: str = "") -> str:
 
     `whose`: the scope's name, where it is known already.
     """
-    return found.name if scope == ORGANISATION else f"{found.name} of {whose or scopes.names([scope])[scope]}"
+    return found.title if scope == ORGANISATION else f"{found.title} of {whose or scopes.names([scope])[scope]}"
 
 
 def _check_ceiling(found: Resource, limit: int | None) -> None:

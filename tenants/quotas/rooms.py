@@ -18,6 +18,7 @@ SELECT q.tenant_id, q.resource, q.project_id, q.person, {RAISED}, c."limit", q.i
 FROM tenants_quota q
 LEFT JOIN tenants_quotaceiling c ON c.tenant_id = q.tenant_id AND c.resource = q.resource AND c.period = q.period
 WHERE q.tenant_id = ANY(%(tenants)s) AND q.resource = ANY(%(resources)s) AND q.period = 'at_once'
+  AND (q.person IS NULL OR q."limit" IS NOT NULL)
 UNION ALL
 SELECT c.tenant_id, c.resource, NULL, NULL, NULL, c."limit", 0, c.guaranteed, c.weight FROM tenants_quotaceiling c
 WHERE c.tenant_id = ANY(%(tenants)s) AND c.resource = ANY(%(resources)s) AND c.period = 'at_once' AND NOT EXISTS (

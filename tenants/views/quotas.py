@@ -142,6 +142,8 @@ def _lines() -> list[Line]:
             continue
         what = known.get(use.resource, Resource(use.resource, use.resource))
         by = changed.get(label(what, use.scope, names[use.scope]))
+        if by is None and use.scope == ORGANISATION:
+            by = changed.get(use.resource)  # entries of before name the resource
         waits = queued.get((use.resource, use.scope), 0)
         lines.append(Line(use, what, names[use.scope], waits, by.label if by else "", by.at if by else None))
     return sorted(lines, key=lambda line: (list(HEADINGS).index(line.use.scope.kind), line.whose, line.use.resource))

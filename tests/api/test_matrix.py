@@ -166,6 +166,7 @@ PAGES: dict[str, frozenset[str]] = {
     "budgets/": EVERYONE,
     "budgets/new/": MONEY,
     "budgets/<uuid:budget_id>/": MONEY,
+    "budgets/<uuid:budget_id>/request/": ASKS,
     "budgets/<uuid:budget_id>/close/": MONEY,
     "reported/": READS_MONEY,
     "reported/decide/": MONEY,

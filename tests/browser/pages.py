@@ -91,6 +91,7 @@ PAGES = (
     PageSpec("service-accounts", "access/service-accounts/", "nightly-scoring", empty="No service account yet"),
     PageSpec("projects", "projects/", "Research", empty="Default"),
     PageSpec("quotas", "quotas/", "Changed by", empty="No limit is set"),
+    PageSpec("budget-request", "budgets/{budget}/request/", "Send request", fill="budget"),
     PageSpec("approvals", "approvals/", "Requests", empty="Nothing waits"),
     PageSpec("quota-edit", "quotas/?edit=devices:cpu", "Cancel"),
     PageSpec("api-keys", "api-keys/", "ci-nightly", empty="No API key yet"),

@@ -143,14 +143,14 @@ def test_a_launch_beyond_the_budget_is_refused_with_the_cheaper_ways(page: Page,
 
 
 def test_a_launch_beyond_the_quota_is_refused_and_stores_nothing(page: Page, world: World, owner: Actor) -> None:
-    quotas.set_limit(actor=owner, resource="devices:cpu", limit=2)
+    quotas.set_limit(actor=owner, resource="device_hours:cpu", limit=0)
+    before = _usage(world)
     open_launch(page, world)
     page.get_by_label("Name", exact=True).fill("one-too-many")
     page.get_by_role("button", name="Launch").click()
     expect(page.get_by_role("alert")).to_contain_text("The quota is used up")
     assert jobs_named(world, "one-too-many") == 0
-    use = {row.resource: row.in_use for row in _usage(world)}
-    assert use["devices:cpu"] == 2
+    assert _usage(world) == before
 
 
 def test_a_form_that_is_sent_twice_launches_once(page: Page, world: World) -> None:

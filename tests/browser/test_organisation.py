@@ -169,13 +169,13 @@ def test_what_is_lost_is_shown_before_a_grant_a_person_or_an_account_goes(page: 
         page.goto(f"/t/vision/access/groups/{world.ids['group']}/")
         page.get_by_role("button", name=f"Remove {ENGINEER}").click()
         dialog = page.get_by_role("dialog")
-        expect(dialog).to_contain_text(f"{ENGINEER} loses in Research: Manage budgets.")
+        expect(dialog).to_contain_text(f"{ENGINEER} loses in Research: Answer requests of others; manage budgets.")
         assert not watched.axe()
         dialog.get_by_role("button", name="Keep").click()
         page.get_by_role("link", name="Withdraw a grant").click()
         page.get_by_role("link", name="Withdraw finance").click()
         asked = page.get_by_role("region", name="Withdraw a grant of Vision lab?")
-        expect(asked).to_contain_text(f"{ENGINEER} loses in Research: Manage budgets.")
+        expect(asked).to_contain_text(f"{ENGINEER} loses in Research: Answer requests of others; manage budgets.")
         assert not watched.axe()
         asked.get_by_role("button", name="Withdraw").click()
         expect(page.locator(BANNER)).to_contain_text("Vision lab no longer has the role finance in Research.")
@@ -222,6 +222,55 @@ def test_a_quota_is_changed_against_its_difference(page: Page, world: World, the
         expect(row).to_contain_text(OWNER)
         page.goto("/t/vision/audit/?action=tenants.quota.")
         expect(page.get_by_text("limit changed from 4 to 1").first).to_be_visible()
+    assert not watched.complaints
+
+
+def test_four_devices_and_five_hundred_hours_are_set_for_a_project(page: Page, world: World) -> None:
+    # Journey A2: the page, its previews, and the audit log with before and after.
+    enter(page, OWNER)
+    with watch(page) as watched:
+        for resource, limit, says in (
+            ("devices:cpu", "4", "Up to 4 can be held at once"),
+            ("device_hours:cpu", "500", "would be left; a request for more is refused"),
+        ):
+            page.goto("/t/vision/quotas/")
+            page.get_by_label("For", exact=True).select_option(label="Research")
+            page.get_by_label("Resource", exact=True).select_option(resource)
+            page.locator("#new_limit").fill(limit)
+            page.locator("#set").get_by_role("button", name="Next").click()
+            expect(page.locator(".x-difference")).to_have_text(f"Limit none → {limit}")
+            expect(page.locator(".x-ask")).to_contain_text(says)
+            assert not watched.axe()
+            page.get_by_role("button", name="Confirm").click()
+        row = page.get_by_role("row").filter(has_text="CPU device time").filter(has_text="Research")
+        expect(row).to_contain_text("of 500")  # hours
+        page.goto("/t/vision/audit/?action=tenants.quota.")
+        expect(page.get_by_text("CPU device time of project Research").first).to_be_visible()
+        expect(page.get_by_text("limit set to 500").first).to_be_visible()
+    assert not watched.complaints
+
+
+def test_a_higher_quota_is_asked_for_and_approved(page: Page, world: World) -> None:
+    enter(page, ENGINEER)
+    with watch(page) as watched:
+        page.goto("/t/vision/approvals/")
+        page.get_by_label("Quota", exact=True).select_option("devices:cpu@tenant")
+        page.get_by_label("New limit").fill("4")
+        page.get_by_label("Reason", exact=True).fill("a larger model")
+        page.get_by_role("button", name="Send request").click()
+        expect(page.locator(".x-field-error").first).to_contain_text("Ask for more")
+        assert not watched.axe()
+        page.get_by_label("New limit").fill("6")
+        page.get_by_role("button", name="Send request").click()
+        expect(page.get_by_text("Raise CPU devices of the organisation from 4 to 6.")).to_be_visible()
+        expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+        enter(page, OWNER)
+        page.goto("/t/vision/notifications/")
+        page.get_by_role("button", name="Open: Higher quota waits for an answer").click()
+        page.get_by_role("button", name="Approve: Raise CPU devices").click()
+        expect(page.get_by_role("status").first).to_contain_text("is approved")
+        page.goto("/t/vision/quotas/")
+        expect(page.get_by_role("row").filter(has_text="CPU devices").first).to_contain_text("of 6")
     assert not watched.complaints
 
 

@@ -218,7 +218,7 @@ def test_a_new_month_starts_from_nothing_and_an_old_job_gives_nothing_back_to_it
 
 def test_a_ceiling_binds_whatever_limit_the_organisation_sets(world: World) -> None:
     quotas.set_limit(actor=world.actor, resource=CPU, limit=2)
-    operator = Actor.system(world.tenant.id, "ann@operators.example")
+    operator = Actor.system(world.tenant.id, "operator")
     with world.control():
         quotas.set_ceiling(actor=operator, resource=CPU, limit=1, reason="the pool is small")
     world.submit()

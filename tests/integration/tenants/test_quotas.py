@@ -36,7 +36,7 @@ def last_entry(tenant: Tenant) -> AuditEntry:
 
 
 def ceiling(tenant: Tenant, limit: int | None, **more: Any) -> quotas.CeilingRow:
-    operator = Actor.system(tenant.id, "ann@operators.example")
+    operator = Actor.system(tenant.id, "operator")
     return quotas.set_ceiling(actor=operator, resource=SLOTS, limit=limit, reason="the pool is small", **more)
 
 
@@ -139,8 +139,20 @@ def test_a_change_is_audited_with_before_and_after_and_whose_it_is() -> None:
     share = quotas.Share(guaranteed=2, weight=3)
     quotas.set_limit(actor=owner, resource=CPU, limit=6, scope=Scope(project_id=project.id), share=share)
     entry = last_entry(tenant)
-    assert entry.target_label == "devices:cpu of project A project"
+    assert entry.target_label == "CPU devices of project A project"
     assert entry.changes == {"limit": [4, 6], "guaranteed": [0, 2], "weight": [1, 3]}
+
+
+def test_the_console_sets_ceilings_and_no_limits(as_operator: Any) -> None:
+    tenant = factories.make_tenant()
+    quotas.set_limit(actor=factories.actor_for(tenant), resource=SLOTS, limit=5)
+    with as_operator():
+        assert ceiling(tenant, 4).limit == 4
+        assert ceiling(tenant, 3, guaranteed=2, weight=2).set_by == "operator"
+        with pytest.raises(DatabaseError, match="permission denied"), tenant_scope(tenant.id):
+            Quota.objects.update(limit=9)
+    assert (use(tenant).limit, use(tenant).effective) == (5, 3)
+    assert last_entry(tenant).changes == {"limit": [4, 3], "guaranteed": [0, 2], "weight": [1, 2]}
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,18 @@ def test_a_budget_is_raised_for_this_month_or_for_good(tenant: Tenant, demo_cloc
     assert (refused.status_code, list(refused.json()["fields"])) == (400, ["amount"])
 
 
+def test_a_page_asks_for_a_higher_budget(tenant: Tenant) -> None:
+    budget = budgets.create_budget(actor=factories.actor_for(tenant), amount=Decimal(1000), at_limit="block_new")
+    ann, path = Person(tenant, "engineer"), f"/t/{tenant.slug}/budgets/{budget.id}/request/"
+    assert "Ask for a higher budget of the whole organisation" in text_of(ann.client.get(f"/t/{tenant.slug}/budgets/"))
+    for wrong in ("", "1000", "1000.001", "many"):
+        assert ann.client.post(path, {"amount": wrong, "reason": "a deadline"}).status_code == 422
+    assert ann.client.post(path, {"amount": "1,500", "reason": "a deadline", "this_month": "on"}).status_code == 302
+    asked = "from €1,000.00 to €1,500.00 for this month."
+    assert asked in text_of(Person(tenant, "finance").client.get(f"/t/{tenant.slug}/approvals/"))
+    assert Person(tenant, "viewer").client.get(path).status_code == 403
+
+
 def test_finance_answers_budgets_and_no_quotas(tenant: Tenant) -> None:
     ann, finance = Person(tenant, "engineer"), Person(tenant, "finance")
     asked = ann.post("quotas/requests/", ASKED).json()["id"]

@@ -97,7 +97,7 @@ def test_figures_are_in_the_unit_of_the_resource_and_a_wrong_period_is_refused()
 
 def test_a_limit_above_the_ceiling_is_a_409_that_says_so(as_control: Control) -> None:
     tenant = factories.make_tenant()
-    api, operator = Api(tenant), Actor.system(tenant.id, "ann@operators.example")
+    api, operator = Api(tenant), Actor.system(tenant.id, "operator")
     with as_control():
         quotas.set_ceiling(actor=operator, resource="devices:cpu", limit=8, reason="as in the contract")
     refused = api.put({"resource": "devices:cpu", "limit": 9})
