@@ -28,10 +28,8 @@ if env.own_public_url:
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 APPEND_SLASH = True
-SILENCED_SYSTEM_CHECKS = [
-    "guardian.W001",  # Object permissions are checked by queries, not by an auth backend.
-    "auth.W004",  # An address is unique on its side; each side sees its own accounts alone.
-]
+# Object permissions are checked by queries, not by a backend; an address is unique on its side, and each sees its own.
+SILENCED_SYSTEM_CHECKS = ["guardian.W001", "auth.W004"]
 
 INSTALLED_APPS = [
     "django.contrib.auth",
@@ -144,6 +142,8 @@ PUBLISHED_PASSWORD = organisations.PASSWORD
 ACCOUNT_ADAPTER = "tenants.identity.account_adapter.AccountAdapter"
 MFA_ADAPTER = "tenants.identity.second_factor.SecondFactorAdapter"
 MFA_TOTP_ISSUER = "Exchequer"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not env.effective_tls
 ACCOUNT_FORMS = {
     "login": "tenants.identity.account_forms.LogIn",
     "reset_password": "tenants.identity.account_forms.ForgottenPassword",
@@ -293,8 +293,7 @@ CONSOLE = False  # this process serves the tenants; `config.console` sets it for
 if env.db_role == "operator":
     globals().update(console.overrides(env, globals()))
 
-# EMAIL_BACKEND, EMAIL_HOST and the rest, from EMAIL_URL.
-globals().update(mail_settings(env.email_url, env.home))
+globals().update(mail_settings(env.email_url, env.home))  # EMAIL_BACKEND, EMAIL_HOST and the rest
 
 LOGGING_CONFIG = "logging.config.dictConfig"
 LOGGING = structured_logging.config(debug=env.debug)

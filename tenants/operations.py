@@ -134,11 +134,18 @@ def _create_tenant(*, actor: Actor, tenant: Tenant, email: str, password: str | 
 
 
 @operation(TENANT_CHANGED)
-def change_tenant(*, actor: Actor, name: str, timezone: str, self_approval: bool | None = None) -> bool:
+def change_tenant(
+    *,
+    actor: Actor,
+    name: str,
+    timezone: str,
+    self_approval: bool | None = None,
+    second_factor_required: bool | None = None,
+) -> bool:
     """Change the organisation's name and the time zone of its days and months; recorded usage keeps its day.
 
-    `self_approval` lets the only member approve their own requests; it has no effect with a second member. Returns
-    whether anything changed. Raises Invalid for a zone in which the last month still runs, NotAlone.
+    `self_approval` lets the only member approve their own requests; it has no effect with a second member.
+    `second_factor_required` lets in only people who have one; keys of programs stay as they are. Returns whether anything changed. Raises Invalid for a zone in which the last month still runs, NotAlone.
     """
     actor.require("tenant.manage")
     name, timezone = check_text(name, "name"), check_timezone(timezone)
@@ -148,6 +155,8 @@ def change_tenant(*, actor: Actor, name: str, timezone: str, self_approval: bool
         if self_approval and not tenant.self_approval and Membership.objects.count() != 1:
             raise NotAlone
         given["self_approval"] = self_approval
+    if second_factor_required is not None:
+        given["second_factor_required"] = second_factor_required
     changes = {key: [getattr(tenant, key), value] for key, value in given.items() if getattr(tenant, key) != value}
     if not changes:
         unchanged("all of it is so already")

@@ -60,6 +60,7 @@ def overrides(env: Environment, given: dict[str, Any]) -> dict[str, Any]:
             "DEFAULT_PERMISSION_CLASSES": ["tenants.operators.authentication.OperatorPermission"],
         },
         "SPECTACULAR_SETTINGS": _described(given["SPECTACULAR_SETTINGS"]),
+        "MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN": not secure,
         "MFA_TOTP_ISSUER": "Exchequer operators",
     }
 

@@ -38,6 +38,7 @@ class OrganisationSerializer(serializers.Serializer[Any]):
     self_approval = serializers.BooleanField(
         help_text="The only member may approve their own requests; applies while there is one member"
     )
+    second_factor_required = serializers.BooleanField(help_text="Members need a second factor; keys do not")
 
 
 class ProjectSerializer(serializers.Serializer[Any]):
@@ -104,12 +105,12 @@ class Organisation(ApiView):
 
     @extend_schema(responses=OrganisationSerializer)
     def get(self, request: Request) -> Response:
-        """Return name, short name, time zone, currency, and whether the only member approves alone."""
+        """Return name, short name, time zone, currency, and the rules for its members."""
         return Response(OrganisationSerializer(Tenant.objects.get(id=self.actor.tenant_id)).data)
 
     @extend_schema(request=OrganisationSerializer, responses=OrganisationSerializer)
     def patch(self, request: Request) -> Response:
-        """Change name, time zone or `self_approval`; omitted fields stay."""
+        """Change name, time zone, `self_approval` or `second_factor_required`; omitted fields stay."""
         tenant = Tenant.objects.get(id=self.actor.tenant_id)
         data = checked(OrganisationSerializer(data=request.data, partial=True))
         known = {"name": tenant.name, "timezone": tenant.timezone}

@@ -70,6 +70,17 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         for actor in audited_access.everywhere(request, user):
             audited_access.log_in(actor=actor)
 
+    def send_notification_mail(self, template_prefix: str, user: Any, *args: Any, **kwargs: Any) -> None:
+        """Record what allauth would write a mail about: a second factor that was added or removed, and new codes."""
+        kind, _, what = template_prefix.rpartition("/")
+        if kind == "mfa/email":
+            self.note_second_factor(self.request, user, what)
+
+    def note_second_factor(self, request: HttpRequest, user: Any, what: str) -> None:
+        """Record a change of a second factor in the audit log of each of the person's organisations."""
+        for actor in audited_access.everywhere(request, user):
+            audited_access.second_factor(actor=actor, what=what)
+
     def set_password(self, user: Any, password: str) -> None:
         """Set another password and record it, all or nothing."""
         with transaction.atomic():

@@ -10,6 +10,7 @@ from tenants.identity import authentication
 
 LOGGED_IN = AuditAction("tenants.session.started")
 PASSWORD_CHANGED = AuditAction("tenants.password.changed")
+SECOND_FACTOR_CHANGED = AuditAction("tenants.second_factor.changed")
 LIST_EXPORTED = AuditAction("tenants.list.exported")
 
 
@@ -23,6 +24,12 @@ def log_in(*, actor: Actor) -> None:
 def password(*, actor: Actor) -> None:
     """Record in the audit log that a member's password changed."""
     record(PASSWORD_CHANGED, actor=actor)
+
+
+@operation(SECOND_FACTOR_CHANGED)
+def second_factor(*, actor: Actor, what: str) -> None:
+    """Record in the audit log what a member did to a second factor: `totp_activated`, `webauthn_removed`."""
+    record(SECOND_FACTOR_CHANGED, actor=actor, reason=what.replace("_", " "))
 
 
 @operation(LIST_EXPORTED)

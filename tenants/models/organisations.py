@@ -23,6 +23,7 @@ class Tenant(models.Model):
     timezone = models.CharField(max_length=64, default="UTC")
     currency = models.CharField(max_length=3, default="EUR")
     self_approval = models.BooleanField(default=False)
+    second_factor_required = models.BooleanField(default=False)
     #: Set by operators alone; the web role has no right to these columns.
     standing = models.CharField(max_length=10, choices=[(one, one) for one in STANDINGS], default="active")
     standing_reason = models.TextField(blank=True, default="")

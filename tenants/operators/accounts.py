@@ -37,6 +37,13 @@ class ConsoleAdapter(AccountAdapter):
         """Record a log-in in the operator log."""
         record_act(_by(request, user), "tenants.operator.logged_in", target=("operator", user.id, user.email))
 
+    def note_second_factor(self, request: HttpRequest, user: Any, what: str) -> None:
+        """Record a change of a second factor in the operator log."""
+        target = ("operator", user.id, user.email)
+        record_act(
+            _by(request, user), "tenants.operator.second_factor_changed", target=target, reason=what.replace("_", " ")
+        )
+
     def note_password(self, request: HttpRequest, user: Any) -> None:
         """Record a new password in the operator log, and end the other sessions."""
         record_act(_by(request, user), "tenants.operator.password_changed", target=("operator", user.id, user.email))

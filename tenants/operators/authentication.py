@@ -13,8 +13,8 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from tenants.access.operator_roles import OPERATOR_PERMISSIONS
-from tenants.errors import PermissionDenied
 from tenants.identity.authentication import bearer
+from tenants.identity.second_factor import SecondFactorMissing
 from tenants.operators.keys import operator_by_key
 from tenants.operators.middleware import second_factor_required
 from tenants.operators.operator import Operator
@@ -23,12 +23,6 @@ from tenants.web import rate_limits
 
 #: What every operator may, with whatever role: read about themselves, and manage their own keys.
 OWN = "own"
-
-
-class SecondFactorMissing(PermissionDenied):
-    """Set up a second factor in the console first."""
-
-    code = "second_factor_missing"
 
 
 class OperatorAuthentication(SessionAuthentication):

@@ -7,13 +7,15 @@ to one that a membership or an invitation is meant for. A closed page keeps its 
 from typing import Any, NoReturn
 
 from allauth.account.urls import urlpatterns as provided
+from allauth.mfa.urls import urlpatterns as factors
 from django.http import Http404, HttpRequest
-from django.urls import URLPattern
+from django.urls import URLPattern, include, path
 
 OPEN = frozenset(
     {
         "account_login",
         "account_logout",
+        "account_reauthenticate",
         "account_inactive",
         "account_change_password",
         "account_set_password",
@@ -31,5 +33,9 @@ def closed(request: HttpRequest, **_: Any) -> NoReturn:
 
 
 urlpatterns = [
-    page if page.name in OPEN else URLPattern(page.pattern, closed, page.default_args, page.name) for page in provided
+    *(
+        page if page.name in OPEN else URLPattern(page.pattern, closed, page.default_args, page.name)
+        for page in provided
+    ),
+    path("2fa/", include(factors)),
 ]

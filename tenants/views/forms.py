@@ -247,6 +247,11 @@ class Organisation(forms.Form):
         required=False,
         help_text="Applies while the organisation has one member. Changes are recorded in the audit log.",
     )
+    second_factor_required = forms.BooleanField(
+        label="Require a second factor",
+        required=False,
+        help_text="Members without one set it up before they continue. Keys of programs stay as they are.",
+    )
 
 
 def _midnight(day: date | None) -> datetime | None:

@@ -72,5 +72,6 @@ def _render(request: TenantRequest, *, status: int = 200, **given: Any) -> HttpR
     context: dict[str, Any] = {"form": form, "sessions": own, "rights": rights, **given}
     if actor.can("tenant.manage"):
         known = {"name": tenant.name, "timezone": tenant.timezone, "self_approval": tenant.self_approval}
+        known["second_factor_required"] = tenant.second_factor_required
         context.setdefault("organisation", Organisation(initial=known, auto_id="org_%s"))
     return render(request, "tenants/settings.html", context, status=status)

@@ -19,7 +19,7 @@ from django.utils import timezone
 from tenants.access.actor import Actor
 from tenants.access.reader import read_as, reading_as
 from tenants.errors import ExchequerError
-from tenants.identity import authentication, known_devices, sessions
+from tenants.identity import authentication, known_devices, second_factor, sessions
 from tenants.models import Tenant
 from tenants.parsing import NUL
 from tenants.web import problems, rate_limits
@@ -112,6 +112,14 @@ class TenantMiddleware:
             door = self.entering_by_path(request, kwargs.pop("tenant")) if by_path else self.entering_api(request)
             with door as entered:
                 response = None
+                if (
+                    entered is not None
+                    and entered.actor.kind == "user"
+                    and second_factor.is_missing(request, entered.tenant)
+                ):
+                    if not by_path:
+                        raise second_factor.SecondFactorMissing
+                    return redirect("mfa_index")
                 if entered is not None and not own_transaction(view, request):
                     response = run(view, entered, args, kwargs)
             if entered is None:

@@ -26,7 +26,6 @@ from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
 CLOSED = (
-    "reauthenticate/",
     "email/",
     "confirm-email/",
     "confirm-email/abc/",

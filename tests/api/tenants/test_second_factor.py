@@ -1,0 +1,113 @@
+"""Second factors of people: set up, asked for at each log-in, required by an organisation, recorded."""
+
+from typing import Any
+
+import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_hotp_counters_from_time
+from django.test import Client
+
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import AuditEntry, Tenant
+from tests.support import factories
+from tests.support.pages import text_of
+
+pytestmark = pytest.mark.django_db
+EMAIL = "ada@ours.example"
+
+
+def code_of(secret: str) -> str:
+    """Return the code that an authenticator app shows now."""
+    return str(format_hotp_value(hotp_value(secret, next(iter(yield_hotp_counters_from_time())))))
+
+
+def log_in(client: Client) -> Any:
+    return client.post("/accounts/login/", {"login": EMAIL, "password": factories.PASSWORD})
+
+
+def set_up(client: Client) -> str:
+    """Set up an authenticator app as a person does; return its secret."""
+    page = "/accounts/2fa/totp/activate/"
+    client.post("/accounts/reauthenticate/", {"password": factories.PASSWORD, "next": page})
+    secret = str(client.get(page).context["form"].secret)
+    assert client.post(page, {"code": code_of(secret)}).status_code == 302
+    return secret
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    made = factories.make_tenant("ours")
+    factories.make_member(made, "owner", EMAIL)
+    return made
+
+
+def actions(tenant: Tenant) -> list[tuple[str, str]]:
+    with tenant_scope(tenant.id):
+        return list(AuditEntry.objects.order_by("seq").values_list("action", "reason"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_second_factor_is_asked_for_at_each_log_in_and_recorded(tenant: Tenant) -> None:
+    client = Client()
+    log_in(client)
+    secret = set_up(client)
+    assert ("tenants.second_factor.changed", "totp activated") in actions(tenant)
+    stored = Authenticator.objects.get(type="totp")
+    assert secret not in str(stored.data)
+
+    again = Client()
+    assert log_in(again)["Location"].startswith("/accounts/2fa/authenticate/")
+    started = [name for name, _ in actions(tenant)].count("tenants.session.started")
+    assert again.get("/t/ours/").status_code == 302, "a password alone opens nothing"
+    assert again.get("/api/v1/jobs/").status_code == 401
+    assert "incorrect" in text_of(again.post("/accounts/2fa/authenticate/", {"code": "000000"})).lower()
+    recovery = Authenticator.objects.get(type="recovery_codes").wrap().get_unused_codes()[0]
+    assert again.post("/accounts/2fa/authenticate/", {"code": recovery}).status_code == 302
+    assert again.get("/t/ours/").status_code == 200
+    assert [name for name, _ in actions(tenant)].count("tenants.session.started") == started + 1
+    third = Client()
+    log_in(third)
+    assert third.post("/accounts/2fa/authenticate/", {"code": recovery}).status_code == 200, "a code works once"
+
+
+def test_codes_cannot_be_guessed(tenant: Tenant) -> None:
+    client = Client()
+    log_in(client)
+    set_up(client)
+    guesser = Client()
+    log_in(guesser)
+    said = [text_of(guesser.post("/accounts/2fa/authenticate/", {"code": f"{n:06}"})) for n in range(8)]
+    assert "too many" in said[-1].lower()
+
+
+def test_an_organisation_requires_a_second_factor_of_people_and_not_of_keys(tenant: Tenant) -> None:
+    key = factories.make_api_key(tenant)
+    client = Client()
+    log_in(client)
+    url = "/api/v1/organisation/"
+    refused = client.patch(url, {"second_factor_required": "maybe"}, content_type="application/json")
+    assert refused.status_code == 400
+    changed = client.patch(url, {"second_factor_required": True}, content_type="application/json")
+    assert changed.json()["second_factor_required"] is True
+    for path in ("/t/ours/", "/t/ours/jobs/", "/t/ours/members/"):
+        assert client.get(path)["Location"] == "/accounts/2fa/"
+    answer = client.get("/api/v1/jobs/")
+    assert (answer.status_code, answer.json()["code"]) == (403, "second_factor_missing")
+    assert client.post("/t/ours/settings/", {"name": "Eve"}).status_code == 302
+    assert Client().get("/api/v1/jobs/", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+    set_up(client)
+    assert client.get("/t/ours/jobs/").status_code == 200
+    assert client.get("/api/v1/jobs/").status_code == 200
+    with tenant_scope(tenant.id):
+        (entry,) = AuditEntry.objects.filter(action="tenants.tenant.changed")
+        assert entry.changes == {"second_factor_required": [False, True]}
+
+
+def test_other_organisations_of_a_person_are_not_concerned(tenant: Tenant) -> None:
+    other = factories.make_tenant("theirs", owner=EMAIL)
+    with tenant_scope(tenant.id):
+        Tenant.objects.filter(id=tenant.id).update(second_factor_required=True)
+    client = Client()
+    log_in(client)
+    assert client.get("/t/ours/").status_code == 302
+    assert client.get(f"/t/{other.slug}/").status_code == 200
