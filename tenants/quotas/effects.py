@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tenants.quotas.resources import Resource, find
 from tenants.quotas.scopes import ORGANISATION, Scope
-from tenants.quotas.usage import QuotaUse, everywhere
+from tenants.quotas.usage import QuotaUse, usage_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ def queued() -> dict[tuple[str, Scope], int]:
 
 def use_of(resource: str, scope: Scope) -> QuotaUse:
     """Return one scope's use of a resource; an empty one where nobody set a limit or used any."""
-    known = {(use.resource, use.scope): use for use in everywhere()}
+    uses = usage_of(project_id=scope.project_id, person=scope.person)
+    known = {(use.resource, use.scope): use for use in uses}
     whole = known.get((resource, ORGANISATION))
     ceiling = whole.ceiling if whole else None
     return known.get((resource, scope)) or QuotaUse(resource, None, 0, scope, find(resource).period, ceiling)

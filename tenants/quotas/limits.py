@@ -13,7 +13,7 @@ from tenants.quotas import scopes
 from tenants.quotas.ceilings import ceiling_of
 from tenants.quotas.resources import Resource, resources
 from tenants.quotas.scopes import ORGANISATION, Scope
-from tenants.quotas.usage import QuotaUse, everywhere
+from tenants.quotas.usage import QuotaUse, usage_of
 
 QUOTA_CHANGED = AuditAction("tenants.quota.changed")
 QUOTA_RAISED = AuditAction("tenants.quota.raised")
@@ -154,4 +154,5 @@ def _record(
 
 
 def _use(found: Resource, scope: Scope) -> QuotaUse:
-    return next(use for use in everywhere() if (use.resource, use.scope) == (found.name, scope))
+    uses = usage_of(project_id=scope.project_id, person=scope.person)
+    return next(use for use in uses if (use.resource, use.scope) == (found.name, scope))

@@ -8,8 +8,8 @@ from django.db import connection
 
 from tenants.quotas import scopes
 from tenants.quotas.resources import find
-from tenants.quotas.scopes import ORGANISATION, Scope
-from tenants.quotas.usage import RAISED, QuotaUse, everywhere
+from tenants.quotas.scopes import Scope
+from tenants.quotas.usage import RAISED, QuotaUse, usage_of
 
 _ROOMS = f"""
 SELECT q.tenant_id, q.resource, q.project_id, q.person, {RAISED}, c."limit", q.in_use,
@@ -68,9 +68,8 @@ def full(resource: str, *, project_id: UUID | None, person: UUID | None) -> Full
 
 def binding(resources: Collection[str], *, project_id: UUID | None, person: UUID | None) -> list[QuotaUse]:
     """Return the limits that bind a project's and a person's use of these resources."""
-    concerned = (ORGANISATION, Scope(project_id=project_id), Scope(person=person))
-    uses = [use for use in everywhere() if use.resource in resources and use.scope in concerned]
-    return [use for use in uses if use.effective is not None]
+    uses = usage_of(project_id=project_id, person=person)
+    return [use for use in uses if use.resource in resources and use.effective is not None]
 
 
 def where(scope: Scope) -> str:

@@ -25,7 +25,7 @@ SELECT q.resource, q.period, q.project_id, q.person, q."limit",
        CASE WHEN q.raised_until > exchequer_now() THEN q.raised_until END
 FROM tenants_quota q
 LEFT JOIN tenants_quotaceiling c ON c.tenant_id = q.tenant_id AND c.resource = q.resource AND c.period = q.period
-WHERE q.tenant_id = %(tenant)s
+WHERE q.tenant_id = %(tenant)s AND ({{which}})
 UNION ALL
 SELECT c.resource, c.period, NULL, NULL, NULL, 0, c."limit", 0, 1, NULL, NULL FROM tenants_quotaceiling c
 WHERE c.tenant_id = %(tenant)s AND c."limit" IS NOT NULL AND NOT EXISTS (
@@ -33,6 +33,8 @@ WHERE c.tenant_id = %(tenant)s AND c."limit" IS NOT NULL AND NOT EXISTS (
     AND q.project_id IS NULL AND q.person IS NULL)
 ORDER BY 1, 2, 3 NULLS FIRST, 4 NULLS FIRST
 """  # noqa: S608
+_ALL, _WHOLE = "true", "q.project_id IS NULL AND q.person IS NULL"
+_OF = """(q.project_id IS NULL OR q.project_id = %(project)s) AND (q.person IS NULL OR q.person = %(person)s)"""
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,23 @@ class QuotaUse:
 
 def everywhere() -> list[QuotaUse]:
     """Return every scope's limits and use in the open scope of a tenant, by resource; the organisation's first."""
-    with connection.cursor() as cursor:
-        cursor.execute(_ROWS, {"tenant": current_tenant_id()})
-        return [_use(*row) for row in cursor.fetchall()]
+    return _read(_ALL)
 
 
 def usage() -> Sequence[QuotaUse]:
     """Return every resource with a limit, a ceiling or a use in the whole organisation, by name."""
-    return [use for use in everywhere() if use.scope == ORGANISATION]
+    return _read(_WHOLE)
+
+
+def usage_of(*, project_id: UUID | None, person: UUID | None) -> list[QuotaUse]:
+    """Return the limits and use that concern a project and a person: theirs, and those of the whole organisation."""
+    return _read(_OF, project=project_id, person=person)
+
+
+def _read(which: str, **values: UUID | None) -> list[QuotaUse]:
+    with connection.cursor() as cursor:
+        cursor.execute(_ROWS.format(which=which), {"tenant": current_tenant_id(), **values})
+        return [_use(*row) for row in cursor.fetchall()]
 
 
 def _use(resource: str, period: str, project_id: UUID | None, person: UUID | None, *rest: Any) -> QuotaUse:
