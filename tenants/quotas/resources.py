@@ -38,8 +38,12 @@ class Resource:
 
     def said(self, amount: int) -> str:
         """Return an amount as text, with its unit: `12.5 hours`, `4`."""
-        text = f"{self.shown(amount):,}".replace(",", "\u202f")
+        text = self.figure(amount)
         return f"{text} {self.unit_words}" if self.unit_words else text
+
+    def figure(self, amount: int) -> str:
+        """Return an amount as text, without its unit."""
+        return f"{self.shown(amount):,}".replace(",", "\u202f")
 
 
 Source = Callable[[], Iterable[Resource]]

@@ -64,6 +64,11 @@ class Line:
         return self.what.shown(self.use.in_use)
 
     @property
+    def used(self) -> str:
+        """What is in use now, as text: with decimals where it is not whole."""
+        return self.what.figure(self.use.in_use)
+
+    @property
     def over(self) -> Any:
         """How much is in use beyond a lowered limit."""
         return self.what.shown(self.use.over)
