@@ -13,6 +13,7 @@ from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import now, timezones
 from tenants.currencies import currency_fault
+from tenants.encryption import keys
 from tenants.errors import Conflict, Invalid
 from tenants.events import events
 from tenants.ids import uuid7
@@ -23,6 +24,7 @@ from tenants.rights import held
 TENANT_CREATED = AuditAction("tenants.tenant.created")
 TENANT_CHANGED = AuditAction("tenants.tenant.changed")
 PROJECT_CREATED = AuditAction("tenants.project.created")
+DATA_KEY_ROTATED = AuditAction("tenants.data_key.rotated")
 LONGEST_EMAIL = 254
 PLAIN_ADDRESS = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-z0-9.-]+")
 
@@ -214,3 +216,12 @@ def create_project(*, actor: Actor, slug: str, name: str) -> Project:
     project = Project.objects.create(slug=slug, name=name)
     record(PROJECT_CREATED, actor=actor, target=project, changes={"name": [None, name]})
     return project
+
+
+@operation(DATA_KEY_ROTATED)
+def rotate_data_key(*, actor: Actor) -> int:
+    """Give a tenant's new files a new data key; old files stay readable. Returns the version."""
+    before = keys.newest_version(actor.tenant_id)
+    row = keys.new_version(actor.tenant_id, after=before)
+    record(DATA_KEY_ROTATED, actor=actor, changes={"version": [before or None, row.version]})
+    return row.version

@@ -12,7 +12,7 @@ from compute import queries
 from compute.jobs import jobs as operations
 from compute.views.forms import CancelForm
 from compute.views.progress import ProgressStage, loss_series, other_metrics, overrun, single_values, stages
-from tenants import queries as tenancy
+from tenants.audit import queries as audit_queries
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -34,8 +34,8 @@ def job(request: TenantRequest, job_id: UUID) -> HttpResponse:
     if tab == "logs":
         context["lines"] = queries.last_log_lines(job_id, LOG_TAIL)
     elif tab == "events" and may_read_log:
-        context["entries"] = tenancy.audit_entries(
-            tenancy.EntryFilter(target_type="job", target_id=str(job_id)), limit=100
+        context["entries"] = audit_queries.entries(
+            audit_queries.EntryFilter(target_type="job", target_id=str(job_id)), limit=100
         )
     return render(request, "compute/job.html", context)
 

@@ -14,6 +14,7 @@ from models_app.models import Endpoint, EndpointState, ModelVersion, Stage
 from tenants import queries
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.audit import queries as audit_queries
 from tenants.clock import now
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.identity import creators
@@ -174,7 +175,7 @@ NO_APPROVAL: dict[str, Any] = {
 
 def _own_request(actor: Actor, version: ModelVersion) -> bool:
     """Return whether the actor made the request; also if the requester is unknown."""
-    asker = version.requested_by or queries.who_last(PROMOTION_REQUESTED, "modelversion", version.id)
+    asker = version.requested_by or audit_queries.who_last(PROMOTION_REQUESTED, "modelversion", version.id)
     return asker is None or asker == creators.person_of(actor)
 
 
@@ -217,7 +218,7 @@ def _to_production(actor: Actor, version: ModelVersion) -> None:
 def _answered(actor: Actor, version: ModelVersion, *, kind: str, title: str, body: str) -> None:
     """Notify the requester of the decision, unless they made it; clear the notifications of the other approvers."""
     notifications.settle(kind=WAITS, path=_page(version))
-    asker = queries.who_last(PROMOTION_REQUESTED, "modelversion", version.id)
+    asker = audit_queries.who_last(PROMOTION_REQUESTED, "modelversion", version.id)
     if asker is not None and asker != actor.id:
         notifications.notify_person(asker, kind=kind, title=title, body=body, path=_page(version))
 

@@ -42,6 +42,7 @@ class Actor:
     id: UUID | None = None
     role: str = ""
     standing: Standing = "active"
+    credential: str = ""
     ip: str = ""
     user_agent: str = ""
     request_id: str = ""

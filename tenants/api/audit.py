@@ -10,11 +10,12 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from tenants import queries
+from tenants.audit import queries
 from tenants.audit.chain import plain
 from tenants.audit.verify import verify
 from tenants.identity import audited_access
 from tenants.isolation.scoping import tenant_scope
+from tenants.models import OUTCOMES
 from tenants.parsing import parse_moment
 from tenants.web.openapi import page_of
 from tenants.web.pagination import PAGE, whole
@@ -40,6 +41,10 @@ class AuditSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField()
     ip = serializers.CharField()
     request_id = serializers.CharField()
+    on_behalf_of = serializers.UUIDField(allow_null=True, help_text="The person or service account whose key acted.")
+    credential = serializers.CharField(help_text="The key or session: `key:ID`, `session:FINGERPRINT`.")
+    outcome = serializers.ChoiceField(choices=OUTCOMES)
+    error_code = serializers.CharField(help_text="Why it was refused or failed.")
     hash = serializers.CharField()
 
 
@@ -74,7 +79,7 @@ class Audit(ApiView):
             since=since,
             until=until,
         )
-        rows = queries.audit_entries(only, before_seq=self.before(whole), limit=self.page_size())
+        rows = queries.entries(only, before_seq=self.before(whole), limit=self.page_size())
         return self.paginated(rows, AuditSerializer, lambda row: [row.seq])
 
 
@@ -105,7 +110,7 @@ class AuditExport(ApiView):
 
         def lines() -> Iterator[str]:
             with tenant_scope(actor.tenant_id):
-                for entry in queries.audit_export(actor):
+                for entry in queries.export(actor):
                     yield (json.dumps(plain(entry), sort_keys=True, ensure_ascii=False) + "\n")
 
         return StreamingHttpResponse(

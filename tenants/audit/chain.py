@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 GENESIS = bytes(32)
-FIELDS = (
+VERSION = 2
+_FIELDS_1 = (
     "tenant_id",
     "seq",
     "occurred_at",
@@ -26,6 +27,27 @@ FIELDS = (
     "request_id",
     "schema_version",
 )
+#: Version 2 holds no personal text: pseudonyms stand for people, and `sealed` is encrypted under a person's key.
+FIELDS = (*_FIELDS_1, "on_behalf_of", "credential", "outcome", "error_code", "subject", "sealed")
+_PLATFORM_1 = (
+    "seq",
+    "at",
+    "operator",
+    "operator_label",
+    "action",
+    "target_type",
+    "target_id",
+    "target_label",
+    "reason",
+    "ip",
+    "request_id",
+    "schema_version",
+)
+PLATFORM_FIELDS = (*_PLATFORM_1, "credential", "outcome")
+Versions = Mapping[int, tuple[str, ...]]
+#: The hashed fields of each version of an entry: in a tenant's chain, and in the platform's.
+TENANT: Versions = {1: _FIELDS_1, 2: FIELDS}
+PLATFORM: Versions = {1: _PLATFORM_1, 2: PLATFORM_FIELDS}
 
 
 def plain(value: Any) -> Any:
@@ -40,15 +62,20 @@ def plain(value: Any) -> Any:
         return value.astimezone(UTC).isoformat(timespec="microseconds")
     if isinstance(value, Decimal):
         return format(value, "f")
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).hex()
     return str(value).replace("\x00", "\ufffd")
 
 
-def canonical(entry: Mapping[str, Any]) -> bytes:
-    """Return the bytes that are hashed: the named fields, sorted keys, no white space, UTF-8."""
-    chosen = {name: plain(entry[name]) for name in FIELDS}
+def canonical(entry: Mapping[str, Any], versions: Versions = TENANT) -> bytes:
+    """Return the bytes that are hashed: the fields of the entry's version, sorted keys, no white space, UTF-8.
+
+    Raises KeyError for an unknown version.
+    """
+    chosen = {name: plain(entry[name]) for name in versions[entry["schema_version"]]}
     return json.dumps(chosen, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def link(prev_hash: bytes, entry: Mapping[str, Any]) -> bytes:
+def link(prev_hash: bytes, entry: Mapping[str, Any], versions: Versions = TENANT) -> bytes:
     """Return SHA-256(previous hash, canonical entry): 32 bytes."""
-    return hashlib.sha256(prev_hash + canonical(entry)).digest()
+    return hashlib.sha256(prev_hash + canonical(entry, versions)).digest()

@@ -9,19 +9,21 @@ import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 from django.db import connection
 from django.db.models import Model
 
 from tenants.access.actor import Actor
-from tenants.audit.chain import link, plain
+from tenants.audit.chain import VERSION, link, plain
+from tenants.audit.pseudonyms import without_people
 from tenants.isolation.scoping import Deferred, before_commit, current_tenant_id, tenant_scope
-from tenants.models import AuditEntry
+from tenants.models import ApiKey, AuditEntry
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Target = Model | tuple[str, Any, str] | None
+Outcome = Literal["done", "refused", "failed"]
 
 
 class MissingAuditEntry(RuntimeError):
@@ -88,30 +90,16 @@ def record(
     target: Target = None,
     changes: Mapping[str, Any] | None = None,
     reason: str = "",
+    outcome: Outcome = "done",
 ) -> None:
-    """Add one entry to the current operation. `changes` maps a field to `[old, new]`; never put a secret in it."""
+    """Add one entry to the current operation. `changes` maps a field to `[old, new]`; never put a secret in it.
+
+    Addresses of people may be in any text: they are replaced before the entry is hashed.
+    """
     trail = _trail.get()
     if trail is None:
         raise MissingAuditEntry(f"{action} was recorded outside an operation")
-    kind, target_id, label = _describe(target)
-    entry = before_commit(
-        write,
-        {
-            "actor_type": actor.kind,
-            "actor_id": actor.id,
-            "actor_label": actor.label[:254],
-            "action": str(action),
-            "target_type": kind[:40],
-            "target_id": target_id[:64],
-            "target_label": plain(label)[:254],
-            "changes": plain(changes or {}),
-            "reason": plain(reason),
-            "ip": actor.ip[:45],
-            "user_agent": plain(actor.user_agent)[:254],
-            "request_id": plain(actor.request_id)[:64],
-            "schema_version": 1,
-        },
-    )
+    entry = before_commit(write, _entry(action, actor, target, changes or {}, reason, outcome))
     trail.entries.append((action, entry))
 
 
@@ -123,9 +111,35 @@ def unchanged(reason: str) -> None:
     trail.unchanged = True
 
 
+def _entry(
+    action: str, actor: Actor, target: Target, changes: Mapping[str, Any], reason: str, outcome: Outcome
+) -> dict[str, Any]:
+    kind, target_id, label = _describe(target)
+    return {
+        "actor_type": actor.kind,
+        "actor_id": actor.id,
+        "actor_label": actor.label,
+        "action": str(action),
+        "target_type": kind[:40],
+        "target_id": target_id,
+        "target_label": plain(label),
+        "changes": plain(changes),
+        "reason": plain(reason),
+        "ip": actor.ip[:45],
+        "user_agent": plain(actor.user_agent)[:254],
+        "request_id": plain(actor.request_id)[:64],
+        "schema_version": VERSION,
+        "on_behalf_of": None,
+        "credential": actor.credential or (f"key:{actor.id}" if actor.kind == "api_key" else ""),
+        "outcome": outcome,
+        "error_code": "",
+    }
+
+
 def write(entries: list[dict[str, Any]]) -> None:
     """Append entries to the tenant's chain: the head's row lock, taken last, keeps the sequence gapless."""
     tenant_id = current_tenant_id()
+    entries = without_people(_with_creators(entries))
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO tenants_audithead (id, tenant_id, seq, hash) VALUES (gen_random_uuid(), %s, 0, %s) ON CONFLICT (tenant_id) DO NOTHING",
@@ -154,6 +168,16 @@ def write(entries: list[dict[str, Any]]) -> None:
             "UPDATE tenants_audithead SET seq = %s, hash = %s WHERE tenant_id = %s",
             [seq, head, tenant_id],
         )
+
+
+def _with_creators(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the entries with the person or service account that each key acts for."""
+    ids = {entry["actor_id"] for entry in entries if entry["actor_type"] == "api_key"}
+    if not ids:
+        return entries
+    rows = ApiKey.objects.filter(id__in=ids).values_list("id", "service_account_id", "created_by_id")
+    creators = {key_id: account_id or person_id for key_id, account_id, person_id in rows}
+    return [{**entry, "on_behalf_of": creators.get(entry["actor_id"])} for entry in entries]
 
 
 def _describe(target: Target) -> tuple[str, str, str]:

@@ -1,11 +1,11 @@
-"""Verify a tenant's chain: every entry links to the one before it, none is missing, the head is the last."""
+"""Verify a chain, a tenant's or the platform's: every entry links to the one before it, none is missing, the head is the last."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tenants.audit.chain import FIELDS, GENESIS, link
-from tenants.models import AuditEntry, AuditHead
+from tenants.audit.chain import FIELDS, GENESIS, PLATFORM, PLATFORM_FIELDS, TENANT, VERSION, Versions, link
+from tenants.models import AuditEntry, AuditHead, OperatorAct, OperatorHead
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,11 @@ class ChainCheck:
         return self.bad_seq is None
 
 
-def verify_entries(entries: Iterable[Mapping[str, Any]], head_seq: int, head_hash: bytes) -> ChainCheck:
+def verify_entries(
+    entries: Iterable[Mapping[str, Any]], head_seq: int, head_hash: bytes, versions: Versions = TENANT
+) -> ChainCheck:
     """Walk entries in order of `seq` and compare the last with the head. Pure; see `chain` for the hash."""
-    expected, previous = 0, GENESIS
+    expected, previous, version = 0, GENESIS, 1
     for entry in entries:
         expected += 1
         if entry["seq"] != expected:
@@ -42,7 +44,15 @@ def verify_entries(entries: Iterable[Mapping[str, Any]], head_seq: int, head_has
                 expected,
                 f"entry {expected} does not follow entry {expected - 1}",
             )
-        if link(previous, entry) != bytes(entry["hash"]):
+        if not version <= entry["schema_version"] <= VERSION:
+            return ChainCheck(
+                expected - 1,
+                head_seq,
+                expected,
+                f"entry {expected} has the unexpected version {entry['schema_version']}",
+            )
+        version = entry["schema_version"]
+        if link(previous, entry, versions) != bytes(entry["hash"]):
             return ChainCheck(
                 expected - 1,
                 head_seq,
@@ -79,4 +89,15 @@ def verify() -> ChainCheck:
                 beyond,
                 f"entry {beyond} lies beyond the head",
             )
+    return check
+
+
+def verify_platform() -> ChainCheck:
+    """Verify the chain of the operator log, as `verify` does a tenant's (control and console)."""
+    head = OperatorHead.objects.get()
+    rows = OperatorAct.objects.filter(seq__lte=head.seq).order_by("seq").values("prev_hash", "hash", *PLATFORM_FIELDS)
+    check = verify_entries(rows.iterator(chunk_size=2000), head.seq, bytes(head.hash), PLATFORM)
+    beyond = OperatorAct.objects.filter(seq__gt=OperatorHead.objects.get().seq).order_by("seq").first()
+    if check.ok and beyond is not None:
+        return ChainCheck(check.entries, head.seq, beyond.seq, f"entry {beyond.seq} lies beyond the head")
     return check

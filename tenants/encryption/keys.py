@@ -46,7 +46,12 @@ def data_key(tenant_id: UUID, key_id: UUID | None = None) -> DataKey:
         if row is None and key_id is not None:
             raise UnknownKey
         row = row or new_version(tenant_id, after=0)
-    return _unwrapped(row.id, tenant_id, row.version, bytes(row.wrapped), row.master_id)
+    return unwrapped(row)
+
+
+def unwrapped(row: TenantKey) -> DataKey:
+    """Return the data key of a row. Raises KeyUnavailable without its master key."""
+    return _unwrapped(row.id, row.tenant_id, row.version, bytes(row.wrapped), row.master_id)
 
 
 def newest_version(tenant_id: UUID) -> int:

@@ -1,4 +1,4 @@
-"""Rotation: the master key of the installation, the data key of one tenant; and confirmation of a key backup."""
+"""Rotation of the installation's master key, and confirmation of a key backup."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from pathlib import Path
 
 from django.db import transaction
 
-from tenants.access.actor import Actor
-from tenants.audit import AuditAction, operation, record
 from tenants.clock import DatabaseNow
 from tenants.encryption import keys, master
 from tenants.models import MasterKeyRecord
-
-DATA_KEY_ROTATED = AuditAction("tenants.data_key.rotated")
 
 
 @dataclass(frozen=True)
@@ -24,15 +20,6 @@ class Rotated:
     master_id: str
     keys: int
     kept: Path | None = None
-
-
-@operation(DATA_KEY_ROTATED)
-def rotate_data_key(*, actor: Actor) -> int:
-    """Give a tenant's new files a new data key; old files stay readable. Returns the version."""
-    before = keys.newest_version(actor.tenant_id)
-    row = keys.new_version(actor.tenant_id, after=before)
-    record(DATA_KEY_ROTATED, actor=actor, changes={"version": [before or None, row.version]})
-    return row.version
 
 
 def to_given_key() -> Rotated:

@@ -110,7 +110,9 @@ def entering_as_member(request: HttpRequest, user: Any, tenant_id: UUID) -> Iter
 def _member(request: HttpRequest, user: Any, columns: str, grants: str) -> Entered:
     tenant, rights = _from_json(Tenant, columns), rights_from(json.loads(grants))
     actor = Actor.person(tenant_id=tenant.id, user_id=user.id, email=user.email, rights=rights)
-    return replace(actor, standing=cast(Standing, tenant.standing), **_origin(request)), tenant
+    session = getattr(request, "session", None)
+    told = f"session:{sessions.public_id(session.session_key)}" if session is not None and session.session_key else ""
+    return replace(actor, standing=cast(Standing, tenant.standing), credential=told, **_origin(request)), tenant
 
 
 @contextmanager

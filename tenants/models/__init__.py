@@ -1,12 +1,19 @@
 """Tables of the tenancy app. Writes go through operations, reads through `queries`."""
 
 from tenants.models.approvals import Approval, ApprovalState
-from tenants.models.audit import AuditEntry, AuditHead
+from tenants.models.audit import OUTCOMES, AuditEntry, AuditHead, AuditSubject
 from tenants.models.credentials import ApiKey, Credential, Invitation
 from tenants.models.encryption import MasterKeyRecord, TenantKey
 from tenants.models.idempotency import IdempotencyKey
 from tenants.models.notifications import Notification
-from tenants.models.operators import OperatorAct, OperatorGrant, OperatorKey, OperatorSession, TenantDigest
+from tenants.models.operators import (
+    OperatorAct,
+    OperatorGrant,
+    OperatorHead,
+    OperatorKey,
+    OperatorSession,
+    TenantDigest,
+)
 from tenants.models.organisations import Project, Tenant, slug_rules
 from tenants.models.outbox import OutboxMessage
 from tenants.models.people import Membership, User, UserManager
@@ -17,11 +24,13 @@ from tenants.models.sessions import Session, StoredSession
 __all__ = [
     "AT_ONCE",
     "MONTH",
+    "OUTCOMES",
     "ApiKey",
     "Approval",
     "ApprovalState",
     "AuditEntry",
     "AuditHead",
+    "AuditSubject",
     "Credential",
     "Grant",
     "Group",
@@ -33,6 +42,7 @@ __all__ = [
     "Notification",
     "OperatorAct",
     "OperatorGrant",
+    "OperatorHead",
     "OperatorKey",
     "OperatorSession",
     "OutboxMessage",

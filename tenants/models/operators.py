@@ -12,6 +12,7 @@ from django.db import models
 from tenants.access.operator_roles import OPERATOR_ROLES
 from tenants.clock import DatabaseNow
 from tenants.ids import uuid7
+from tenants.models.audit import OUTCOMES
 from tenants.models.sessions import StoredSession
 
 
@@ -36,10 +37,11 @@ class TenantDigest(models.Model):
 
 
 class OperatorAct(models.Model):
-    """One entry of the operator log. Immutable: the database refuses changes."""
+    """One entry of the operator log, chained to the previous one. Immutable: the database refuses changes."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    seq = models.BigIntegerField(unique=True)
+    at = models.DateTimeField(editable=False)
     operator = models.UUIDField()
     operator_label = models.CharField(max_length=254)
     action = models.CharField(max_length=80)
@@ -49,12 +51,31 @@ class OperatorAct(models.Model):
     reason = models.TextField()
     ip = models.CharField(max_length=45, blank=True)
     request_id = models.CharField(max_length=64, blank=True)
+    schema_version = models.PositiveSmallIntegerField()
+    credential = models.CharField(max_length=80, blank=True, default="")
+    outcome = models.CharField(max_length=8, choices=[(one, one) for one in OUTCOMES], default="done")
+    prev_hash = models.BinaryField()
+    hash = models.BinaryField()
 
     class Meta:
         indexes: ClassVar = [models.Index(fields=["-id"], name="operator_act_newest")]
 
     def __str__(self) -> str:
         return self.action
+
+
+class OperatorHead(models.Model):
+    """Number and hash of the newest entry of the operator log: one row, locked after every head of a tenant's log."""
+
+    only_row = models.BooleanField(primary_key=True, default=True)
+    seq = models.BigIntegerField(default=0)
+    hash = models.BinaryField(default=bytes(32))
+
+    class Meta:
+        constraints: ClassVar = [models.CheckConstraint(condition=models.Q(only_row=True), name="operator_head_once")]
+
+    def __str__(self) -> str:
+        return str(self.seq)
 
 
 class OperatorGrant(models.Model):

@@ -8,9 +8,9 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
-from tenants import queries
 from tenants.access.actor import Actor
 from tenants.access.reader import reading_as
+from tenants.audit import queries
 from tenants.audit.verify import verify
 from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
@@ -54,7 +54,7 @@ def audit_log(request: TenantRequest) -> HttpResponseBase:
 
 
 def _shown(request: TenantRequest, form: AuditFilter, only: queries.EntryFilter) -> HttpResponse:
-    rows = queries.audit_entries(only, before_seq=before(request, whole), limit=PAGE)
+    rows = queries.entries(only, before_seq=before(request, whole), limit=PAGE)
     entries, links = paged(request, rows, PAGE, lambda row: (row.seq,))
     can_export = request.actor.can("audit.export")
     context = {
@@ -69,7 +69,7 @@ def _shown(request: TenantRequest, form: AuditFilter, only: queries.EntryFilter)
 
 def _exported(actor: Actor, only: queries.EntryFilter) -> Iterator[list[Any]]:
     """Yield the rows of the file, which are read while it is sent, after the request has ended."""
-    pages = queries.audit_pages(only)
+    pages = queries.pages(only)
     while True:
         with reading_as(actor), tenant_scope(actor.tenant_id):
             rows = next(pages, None)

@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from tenants import queries, quotas
+from tenants.audit import queries as audit_queries
 from tenants.errors import Conflict, ExchequerError
 from tenants.quotas import ORGANISATION, QuotaUse, Resource, Scope, scopes
 from tenants.quotas.limits import label
@@ -140,7 +141,7 @@ def quota_change(request: TenantRequest) -> HttpResponse:
 def _lines() -> list[Line]:
     uses = quotas.everywhere()
     known, names = quotas.resources(), scopes.names({use.scope for use in uses})
-    changed, queued = queries.last_changes(quotas.QUOTA_CHANGED, "quota"), quotas.queued()
+    changed, queued = audit_queries.last_changes(quotas.QUOTA_CHANGED, "quota"), quotas.queued()
     lines = []
     for use in uses:
         if use.scope != ORGANISATION and use.limit is None and not use.in_use:

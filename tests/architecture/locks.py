@@ -40,6 +40,7 @@ CONTROL = frozenset(
 #: The console's rights within one tenant, word for word. No dataset, job, model, prediction or secret is among them.
 OPERATED = {
     "tenants_audithead": {"SELECT", "INSERT", "UPDATE"},
+    "tenants_auditsubject": {"SELECT", "INSERT"},
     "tenants_grant": {"SELECT"},
     "tenants_invitation": {"SELECT"},
     "tenants_membership": {"SELECT"},
@@ -61,6 +62,7 @@ PLATFORM = {
     "tenants_auditentry": {"SELECT", "INSERT"},
     "tenants_operatoract": {"SELECT", "INSERT"},
     "tenants_operatorgrant": {"SELECT"},
+    "tenants_operatorhead": {"SELECT", "UPDATE"},
     "tenants_operatorkey": {"SELECT", "INSERT", "UPDATE"},
     "tenants_operatorsession": {"SELECT", "INSERT", "UPDATE", "DELETE"},
     "tenants_ratelimit": {"SELECT", "INSERT", "UPDATE", "DELETE"},

@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from tenants import operations
 from tenants.access.actor import Actor
 from tenants.encryption import KeyUnavailable, rotation
 from tenants.isolation import locks
@@ -40,7 +41,7 @@ class Command(BaseCommand):
         found = Tenant.objects.filter(slug=slug).first()
         if found is None:
             raise CommandError(f"no organisation {slug!r}")
-        version = rotation.rotate_data_key(actor=Actor.system(found.id, "rotate_keys"))
+        version = operations.rotate_data_key(actor=Actor.system(found.id, "rotate_keys"))
         return f"new files of {slug} are encrypted under data key {version}; older ones stay readable"
 
     def _master(self) -> str:

@@ -5,21 +5,21 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from tenants import queries
-from tenants.audit.verify import verify
+from tenants.audit.verify import verify, verify_platform
 from tenants.isolation.scoping import tenant_scope
 
 
 class Command(BaseCommand):
-    """Verify one tenant's chain (`--tenant`), else all."""
+    """Verify one tenant's chain (`--tenant`), else all and the operator log."""
 
-    help = "Verify the audit chain of every tenant, or of one; exit 1 and name the first entry that fails."
+    help = "Verify the audit chain of every tenant and of the operators, or of one tenant; exit 1 and name the first entry that fails."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the filter."""
         parser.add_argument("--tenant", help="short name of one tenant")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print one line per tenant."""
+        """Print one line per chain."""
         ids = queries.all_tenant_ids(options["tenant"])
         if options["tenant"] and not ids:
             raise CommandError(f"There is no tenant {options['tenant']!r}.")
@@ -29,3 +29,8 @@ class Command(BaseCommand):
             if not check.ok:
                 raise CommandError(f"{tenant_id}: {check.fault}")
             self.stdout.write(f"{tenant_id}: {check.entries} entries, the chain is valid")
+        if not options["tenant"]:
+            check = verify_platform()
+            if not check.ok:
+                raise CommandError(f"operator log: {check.fault}")
+            self.stdout.write(f"operator log: {check.entries} entries, the chain is valid")

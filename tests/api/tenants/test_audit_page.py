@@ -12,8 +12,9 @@ import pytest
 from django.test import Client
 
 from config.mail import mail_settings
-from tenants import operations, queries
+from tenants import operations
 from tenants.access.actor import Actor
+from tenants.audit import queries
 from tenants.identity import members
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Membership, Tenant
@@ -77,8 +78,8 @@ def test_a_difference_is_a_sentence_on_the_page_in_the_file_and_in_the_api(lab: 
 def test_the_file_is_read_page_by_page_and_leaves_nothing_out(lab: tuple[Tenant, Client]) -> None:
     tenant, _ = lab
     with tenant_scope(tenant.id):
-        pages = list(queries.audit_pages(size=2))
-        assert [row.seq for page in pages for row in page] == [row.seq for row in queries.audit_entries(limit=200)]
+        pages = list(queries.pages(size=2))
+        assert [row.seq for page in pages for row in page] == [row.seq for row in queries.entries(limit=200)]
         assert len(pages) > 2
 
 
@@ -118,9 +119,7 @@ def test_the_mail_of_a_password_reset_is_ours(lab: tuple[Tenant, Client], mailou
 
 def acts_of(tenant: Tenant, action: str) -> list[tuple[str, str]]:
     with tenant_scope(tenant.id):
-        return [
-            (row.actor_label, row.target_label) for row in queries.audit_entries(queries.EntryFilter(action=action))
-        ]
+        return [(row.actor_label, row.target_label) for row in queries.entries(queries.EntryFilter(action=action))]
 
 
 def test_every_file_of_a_list_leaves_an_entry_and_looking_leaves_none(lab: tuple[Tenant, Client]) -> None:

@@ -19,6 +19,7 @@ from models_app.endpoints import endpoint_keys
 from models_app.models import EndpointKey
 from tenants.access.actor import Actor
 from tenants.access.permissions import PERMISSIONS, ROLE_PERMISSIONS
+from tenants.audit import queries as audit_queries
 from tenants.clock import now
 from tenants.errors import PermissionDenied
 from tenants.identity import api_keys, invitations, members
@@ -250,7 +251,7 @@ def test_an_owner_adopts_the_endpoint_keys_of_a_leaver(tenant: Tenant, owner: Ac
     assert (gone.status_code, len(gone.json()["adopted"])) == (200, 1)
     assert answers(secret)
     with tenant_scope(tenant.id):
-        entry = AuditEntry.objects.get(action="models_app.endpoint_key.adopted")
+        (entry,) = audit_queries.entries(audit_queries.EntryFilter(action="models_app.endpoint_key.adopted"))
         assert entry.actor_label == owner.label
     second = factories.actor_for(tenant)
     later, _ = key_of(second)

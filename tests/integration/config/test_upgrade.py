@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from psycopg.rows import dict_row
 
 from billing.budgets import budgets, holds
 from billing.ledger.reconcile import ledger_faults, reconcile_faults
@@ -30,7 +31,8 @@ from compute.leases.messages import Heartbeat, Metric, Sample
 from models_app.endpoints import endpoint_keys
 from tenants import quotas
 from tenants.access.actor import Actor
-from tenants.audit.verify import verify
+from tenants.audit.chain import link
+from tenants.audit.verify import verify, verify_platform
 from tenants.clock import now
 from tenants.events import outbox
 from tenants.identity import api_keys, invitations
@@ -77,6 +79,11 @@ FROM compute_devicesample GROUP BY 1, 2 ORDER BY 1, 2
 """
 SUMMED = """
 SELECT attempt_id, hour, sampled_s::numeric(9, 3), used_s::numeric(9, 3), peak_memory_bytes FROM compute_devicehour ORDER BY 1, 2
+"""
+EARLIER_ACTS = """
+INSERT INTO tenants_operatoract (id, at, operator, operator_label, action, target_type, target_id, target_label, reason, ip, request_id)
+SELECT gen_random_uuid(), exchequer_now() - n * interval '1 day', gen_random_uuid(), 'root@platform.example',
+       'compute.device.cordoned', 'device', n::text, 'cpu-0', 'a fan – "loud"', '192.0.2.7', 'r' FROM generate_series(1, 3) n
 """
 EARLIER_SAMPLES = """
 INSERT INTO compute_devicesample (id, tenant_id, attempt_id, job_id, device_id, number, seconds, busy, memory_bytes, at)
@@ -176,6 +183,21 @@ def world_of_today(as_control: Control, demo_clock: DemoClock) -> Before:
     return Before(world.tenant, leaver, back, made)
 
 
+def rechain(old: psycopg.Connection) -> None:
+    """Write the chain as version 1, which had fewer fields."""
+    heads: dict[UUID, tuple[int, bytes]] = {}
+    old.execute("UPDATE tenants_auditentry SET schema_version = 1")
+    with old.cursor(row_factory=dict_row) as cursor:
+        entries = cursor.execute("SELECT * FROM tenants_auditentry ORDER BY tenant_id, seq").fetchall()
+    for entry in entries:
+        previous = heads.get(entry["tenant_id"], (0, bytes(32)))[1]
+        heads[entry["tenant_id"]] = entry["seq"], link(previous, entry)
+        values = [previous, link(previous, entry), entry["id"]]
+        old.execute("UPDATE tenants_auditentry SET prev_hash = %s, hash = %s WHERE id = %s", values)
+    for tenant_id, head in heads.items():
+        old.execute("UPDATE tenants_audithead SET seq = %s, hash = %s WHERE tenant_id = %s", [*head, tenant_id])
+
+
 def lay(source: psycopg.Connection, old: psycopg.Connection, before: Before) -> None:
     """Copy what the older schema has columns for, then let one person leave, and a former member return."""
     here, there = columns(source), columns(old)
@@ -196,6 +218,7 @@ def lay(source: psycopg.Connection, old: psycopg.Connection, before: Before) -> 
         into = "INSERT INTO tenants_quotareservation (id, tenant_id, resource, subject, amount)"
         old.execute(f"{into} {held}", [f"job:{job_id}", before.tenant.id])
         old.execute("UPDATE tenants_quota SET in_use = in_use + 1 WHERE resource = 'devices:cpu'")
+    rechain(old)
     # Today a role is a grant.
     direct = "SELECT built_in, membership_id FROM tenants_grant WHERE project_id IS NULL"
     for role, member in source.execute(direct).fetchall():
@@ -210,6 +233,7 @@ def lay(source: psycopg.Connection, old: psycopg.Connection, before: Before) -> 
     for table in ("tenants_apikey", "tenants_invitation"):
         old.execute(f"UPDATE {table} SET expires_at = NULL WHERE id = %s", [before.credentials["key of owner's key"]])
     old.execute(EARLIER_SAMPLES)
+    old.execute(EARLIER_ACTS)
     old.execute("SET session_replication_role = DEFAULT")
     before.roles = old.execute("SELECT id, role FROM tenants_membership ORDER BY id").fetchall()
     before.rows = {table: rows(old, table, names) for table, names in there.items()}
@@ -288,6 +312,9 @@ def test_what_waits_gives_its_devices_back_and_reserves_its_time(before: Before,
 
 
 def test_migrated_money_balances_and_its_audit_chain_verifies(before: Before) -> None:
+    with logged_in(SESSION.cluster, NAME, "exchequer_control"):
+        operators = verify_platform()
+    assert (operators.ok, operators.entries) == (True, 3)
     with logged_in(SESSION.cluster, NAME, "exchequer_app"), tenant_scope(before.tenant.id):
         with connection.cursor() as cursor:
             cursor.execute("SELECT sum(amount), count(*) FILTER (WHERE kind = 'waiver') FROM billing_usageevent")

@@ -12,6 +12,7 @@ from models_app.models import Endpoint, ModelVersion
 from models_app.registry import registry
 from models_app.registry.registry import NothingToApprove, VersionServes
 from tenants.access.actor import Actor
+from tenants.audit import queries as audit_queries
 from tenants.errors import Invalid, NotFound, PermissionDenied
 from tenants.identity import api_keys
 from tenants.isolation.scoping import tenant_scope
@@ -69,7 +70,7 @@ def test_an_engineer_moves_a_version_but_asks_for_production(version):
     )
     assert actions(tenant) == ["promoted", "requested", "promoted"]
     with tenant_scope(tenant.id):
-        last = AuditEntry.objects.filter(action="models_app.model_version.promoted").latest("seq")
+        last = audit_queries.entries(audit_queries.EntryFilter(action="models_app.model_version.promoted"))[0]
         assert last.changes["requested_by"] == [None, engineer.label]
         assert last.changes["approved_by"] == [None, admin.label]
         assert queries.waiting_list(admin) == []

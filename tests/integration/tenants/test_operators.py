@@ -23,7 +23,16 @@ from tenants.clock import now
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.events import outbox
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import AuditEntry, OperatorAct, OperatorGrant, OperatorKey, OperatorSession, TenantDigest, User
+from tenants.models import (
+    AuditEntry,
+    OperatorAct,
+    OperatorGrant,
+    OperatorHead,
+    OperatorKey,
+    OperatorSession,
+    TenantDigest,
+    User,
+)
 from tenants.operators import grants, tenant_metrics
 from tenants.operators.operator import Operator
 from tests.support import factories
@@ -112,7 +121,7 @@ def test_each_side_has_accounts_of_its_own_with_one_address(operator: Operator, 
 
 
 def test_tenants_reach_no_table_of_the_console(operator: Operator) -> None:
-    for model in (OperatorAct, OperatorGrant, OperatorKey, OperatorSession, TenantDigest):
+    for model in (OperatorAct, OperatorGrant, OperatorHead, OperatorKey, OperatorSession, TenantDigest):
         table = model._meta.db_table
         for statement in (f"SELECT FROM {table}", f"DELETE FROM {table}", f"INSERT INTO {table} DEFAULT VALUES"):
             assert denied(statement), statement
@@ -169,6 +178,33 @@ def test_only_the_command_makes_operators(as_control: Role, as_operator: Role, c
     assert {label for _, label in actions} == {"manage.py operator"}
     with as_operator():
         assert OperatorSession.objects.count() == 0, "who has no role has no session"
+
+
+FORGERIES = (
+    "UPDATE tenants_operatoract SET reason = 'because' WHERE seq = 1",
+    "UPDATE tenants_operatoract SET outcome = 'refused' WHERE seq = 2",
+    "DELETE FROM tenants_operatoract WHERE seq = 2",
+    "DELETE FROM tenants_operatoract WHERE seq = 3",
+)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_the_operator_log_is_a_chain_that_the_command_verifies(
+    forgery: str, as_control: Role, as_operator: Role, superuser: psycopg.Connection, capsys: Any
+) -> None:
+    with as_control():
+        for role in ("platform_admin", "platform_finance", "platform_support"):
+            grants.grant("ana@example.org", role, password=factories.PASSWORD)
+        call_command("verify_audit")
+    assert "operator log: 3 entries, the chain is valid" in capsys.readouterr().out
+    with as_operator():
+        for statement in ("UPDATE tenants_operatoract SET reason = ''", "DELETE FROM tenants_operatoract"):
+            assert denied(statement)
+    superuser.execute("SET session_replication_role = replica")
+    superuser.execute(forgery)
+    with as_control(), pytest.raises(CommandError, match=r"operator log: (entry|the log ends at entry) "):
+        call_command("verify_audit")
 
 
 def test_a_cordon_is_logged_with_its_reason(operator: Operator, device: Device, as_operator: Role) -> None:

@@ -1,0 +1,179 @@
+"""Queries of the audit log: entries with labels in place of pseudonyms, redacted for the reader."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from tenants.access.actor import Actor
+from tenants.access.reader import reader
+from tenants.audit.chain import FIELDS
+from tenants.audit.differences import named, names_in, sentences
+from tenants.audit.pseudonyms import PERSON, labelled, origin_of, pseudonym, pseudonyms_in, with_people
+from tenants.audit.subjects import subjects_by_id, subjects_named
+from tenants.audit.withheld import withhold
+from tenants.audit.words import act_words
+from tenants.models import ApiKey, AuditEntry
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ChangeOf:
+    """The last change of an object: who and when."""
+
+    label: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """One entry of the audit log.
+
+    `hash` is hexadecimal; `target_name` is the label and `differences` are the changes in sentences, with names for ids.
+    """
+
+    seq: int
+    occurred_at: datetime
+    actor_type: str
+    actor_id: UUID | None
+    actor_label: str
+    action: str
+    target_type: str
+    target_id: str
+    target_label: str
+    changes: dict[str, Any]
+    reason: str
+    ip: str
+    request_id: str
+    on_behalf_of: UUID | None
+    credential: str
+    outcome: str
+    error_code: str
+    hash: str
+    target_name: str = ""
+    differences: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The label of the action."""
+        return act_words(self.action)
+
+    @property
+    def long(self) -> bool:
+        """Return whether a list of entries collapses the changes."""
+        return len(self.differences) > 3 or sum(map(len, self.differences)) > 240
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryFilter:
+    """Which entries of the audit log to show: those that all of it fits, with nothing given all.
+
+    `acts`: `people` for those of persons and keys, `system` for those of the system. `actor` is part of a label,
+    `action` how an action begins.
+    """
+
+    actor: str = ""
+    acts: str = ""
+    action: str = ""
+    target_type: str = ""
+    target_id: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+EVERY_ENTRY = EntryFilter()
+STORED = tuple(name for name in AuditRow.__dataclass_fields__ if name not in ("target_name", "differences"))
+
+
+def entries(only: EntryFilter = EVERY_ENTRY, *, before_seq: int | None = None, limit: int = 50) -> list[AuditRow]:
+    """Return up to `limit` + 1 entries, newest first, before a sequence number."""
+    rows: QuerySet[AuditEntry] = AuditEntry.objects.order_by("-seq")
+    if before_seq is not None:
+        rows = rows.filter(seq__lt=before_seq)
+    if only.acts:
+        rows = rows.exclude(actor_type="system") if only.acts == "people" else rows.filter(actor_type="system")
+    if only.actor:
+        people = [pseudonym(subject_id) for subject_id in subjects_named(only.actor)]
+        plainly = Q(actor_label__icontains=only.actor) & ~Q(actor_label__startswith=PERSON)
+        rows = rows.filter(plainly | Q(actor_label__in=people))
+    if only.action:
+        rows = rows.filter(action__startswith=only.action)
+    if only.target_type:
+        rows = rows.filter(target_type=only.target_type)
+    if only.target_id:
+        rows = rows.filter(target_id=only.target_id)
+    if only.since:
+        rows = rows.filter(occurred_at__gte=only.since)
+    if only.until:
+        rows = rows.filter(occurred_at__lt=only.until)
+    found = withhold(reader(), with_people(list(rows.values(*STORED, "subject", "sealed")[: limit + 1])))
+    names = names_in((row["target_label"], row["changes"]) for row in found)
+    return [
+        AuditRow(
+            **{name: row[name] for name in STORED} | {"hash": bytes(row["hash"]).hex()},
+            target_name=named(row["target_label"], names),
+            differences=sentences(row["changes"], names),
+        )
+        for row in found
+    ]
+
+
+def pages(only: EntryFilter = EVERY_ENTRY, *, size: int = 500) -> Iterator[list[AuditRow]]:
+    """Yield the filtered entries, newest first, one page at a time; each page is one query."""
+    before = None
+    while rows := entries(only, before_seq=before, limit=size):
+        yield rows[:size]
+        if len(rows) <= size:
+            return
+        before = rows[size - 1].seq
+
+
+def last_changes(action: str, target_type: str) -> dict[str, ChangeOf]:
+    """Return the newest entry of an action for each object of a type, by the object's label."""
+    rows = (
+        AuditEntry.objects.filter(action=action, target_type=target_type)
+        .order_by("target_id", "-seq")
+        .distinct("target_id")
+        .values_list("target_label", "actor_label", "occurred_at")
+    )
+    found = [dict(zip(("target_label", "actor_label", "at"), row, strict=True)) for row in rows]
+    shown = labelled(found, subjects_by_id(pseudonyms_in(found)))
+    return {row["target_label"]: ChangeOf(row["actor_label"], row["at"]) for row in shown}
+
+
+def who_last(action: str, target_type: str, target_id: UUID) -> UUID | None:
+    """Return the user behind the latest such entry: the key's creator for API-key actions, None for system actions."""
+    rows = AuditEntry.objects.filter(action=action, target_type=target_type, target_id=str(target_id))
+    kind, who = rows.order_by("-seq").values_list("actor_type", "actor_id").first() or ("", None)
+    if kind == "api_key" and who is not None:
+        return ApiKey.objects.filter(id=who).values_list("created_by_id", flat=True).first()
+    return who if kind == "user" else None
+
+
+def export(actor: Actor) -> Iterator[Mapping[str, Any]]:
+    """Stream every entry in order with both hashes in hexadecimal, for a stand-alone verifier.
+
+    `people` has the labels of the pseudonyms in the entry, `origin` address and program of the request: neither is
+    hashed. `withheld` marks entries about objects hidden from the actor: their texts are left out, so that their own
+    hash cannot be computed, but they link to the entries before and after them like all others.
+    """
+    rows = AuditEntry.objects.order_by("seq").values("prev_hash", "hash", *FIELDS).iterator(chunk_size=2000)
+    for some in batched(rows, 500):
+        shown = withhold(actor, list(some))
+        known = subjects_by_id({*pseudonyms_in(shown), *(row["subject"] for row in some if row["subject"])})
+        for row, seen in zip(some, shown, strict=True):
+            people = {pseudonym(one): known[one].label for one in pseudonyms_in(seen) if one in known}
+            origin = origin_of(row, known)
+            yield {**seen, "people": people, "origin": origin, "withheld": seen is not row}
+
+
+def batched(rows: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield the rows in lists of at most `size`."""
+    left = iter(rows)
+    while some := list(islice(left, size)):
+        yield some

@@ -1,0 +1,219 @@
+"""Version 2 of the audit log: pseudonyms in the chain, labels under a person's key, forgetting; and the chain of before."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection
+from django.test import Client
+
+from tenants import operations
+from tenants.access.actor import Actor
+from tenants.audit.chain import link
+from tenants.audit.verify import verify
+from tenants.clock import now
+from tenants.identity import api_keys, members
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import AuditEntry, AuditHead, AuditSubject, Tenant, User
+from tenants.operators import lifecycle
+from tenants.operators.operator import Operator
+from tests.support import factories
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Role = Callable[[], AbstractContextManager[None]]
+AGENT = "Mozilla/5.0 (of Nora)"
+NORA = "nora.lind@example.org"
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    return factories.make_tenant("works")
+
+
+@pytest.fixture
+def nora(tenant: Tenant) -> User:
+    """A member who has acted on a page, and on whom others have acted."""
+    person = factories.make_member(tenant, "admin", NORA)
+    client = Client(headers={"User-Agent": AGENT})
+    client.force_login(person)
+    response = client.post(
+        "/api/v1/projects/",
+        {"slug": "hers", "name": "Hers"},
+        "application/json",
+        headers={"X-Exchequer-Tenant": "works"},
+    )
+    assert response.status_code == 201, response.content
+    owner = factories.actor_for(tenant)
+    with tenant_scope(tenant.id):
+        members.change_role(actor=owner, user_id=person.id, role="viewer")
+    return person
+
+
+def shown(tenant: Tenant, **query: str) -> list[dict[str, Any]]:
+    client = Client(headers={"X-Exchequer-Tenant": tenant.slug})
+    client.force_login(factories.make_member(tenant, "owner"))
+    return client.get("/api/v1/audit/", {"limit": 100, **query}).json()["results"]
+
+
+def forget(as_control: Role, email: str = NORA) -> str:
+    printed = io.StringIO()
+    with as_control():
+        call_command("forget_person", email, tenant="works", stdout=printed)
+    return printed.getvalue()
+
+
+def remove(tenant: Tenant, person: User) -> None:
+    with tenant_scope(tenant.id):
+        members.remove_member(actor=Actor.system(tenant.id, "test"), user_id=person.id)
+
+
+def test_the_chain_holds_no_personal_text_and_readers_see_it(tenant: Tenant, nora: User) -> None:
+    with tenant_scope(tenant.id):
+        stored = json.dumps(list(AuditEntry.objects.order_by("seq").values()), default=str)
+        assert {row.schema_version for row in AuditEntry.objects.all()} == {2}
+        assert verify().ok
+    assert "@example.org" not in stored and "Mozilla" not in stored and "127.0.0.1" not in stored
+    made, changed = shown(tenant, action="tenants.project.")[0], shown(tenant, action="tenants.member.role")[0]
+    assert (made["actor_label"], made["ip"], made["outcome"]) == (NORA, "127.0.0.1", "done")
+    assert made["credential"].startswith("session:") and made["on_behalf_of"] is None
+    assert changed["target_label"] == NORA
+    assert [row["actor_label"] for row in shown(tenant, actor="NORA.lind")] == [NORA]
+    assert shown(tenant, actor="person:") == []
+
+
+def test_a_key_acts_for_its_creator(tenant: Tenant) -> None:
+    owner = factories.actor_for(tenant)
+    made = api_keys.create_api_key(actor=owner, name="ci", scopes=["projects.manage", "tenant.view"])
+    client = Client(headers={"Authorization": f"Bearer {made.secret}"})
+    assert client.post("/api/v1/projects/", {"slug": "ci", "name": "By CI"}, "application/json").status_code == 201
+    entry = shown(tenant, action="tenants.project.")[0]
+    assert (entry["actor_label"], entry["credential"]) == ("ci", f"key:{made.id}")
+    assert (entry["on_behalf_of"], entry["ip"]) == (str(owner.id), "127.0.0.1")
+
+
+def test_forgetting_destroys_the_key_and_the_chain_still_verifies(
+    tenant: Tenant, nora: User, as_control: Role, superuser: psycopg.Connection
+) -> None:
+    with pytest.raises(CommandError, match="still a member"):
+        forget(as_control)
+    remove(tenant, nora)
+    assert "is an erased person now" in forget(as_control, NORA.upper())
+    made, forgot = shown(tenant, action="tenants.project.")[0], shown(tenant, action="tenants.person.")[0]
+    assert (made["actor_label"], made["ip"]) == ("erased person", "")
+    assert shown(tenant, action="tenants.member.role")[0]["target_label"] == "erased person"
+    assert (forgot["actor_label"], forgot["changes"]) == ("forget_person", {"labels": [1, 0]})
+    assert shown(tenant, actor="nora") == []
+    with tenant_scope(tenant.id):
+        assert verify().ok
+    kept = superuser.execute(
+        "SELECT count(*) FROM tenants_auditsubject WHERE erased_at IS NOT NULL AND num_nonnulls(reference, data_key_id, wrapped, label) > 0"
+    ).fetchone()
+    assert kept == (0,)
+    assert "no label" in forget(as_control)
+
+
+def test_a_person_who_returns_is_another_pseudonym(tenant: Tenant, nora: User, as_control: Role) -> None:
+    remove(tenant, nora)
+    forget(as_control)
+    with tenant_scope(tenant.id):
+        members.add_member(actor=Actor.system(tenant.id, "test"), email=NORA, role="viewer")
+    labels = [row["target_label"] for row in shown(tenant, action="tenants.member.")]
+    assert labels[0] == NORA and "erased person" in labels
+
+
+def test_no_process_of_the_tenants_side_forgets_or_rewrites_a_label(tenant: Tenant, nora: User) -> None:
+    for change in ("erased_at = exchequer_now()", "label = 'x'", "wrapped = NULL", "reference = 'x'"):
+        with pytest.raises(DatabaseError), tenant_scope(tenant.id), connection.cursor() as cursor:
+            cursor.execute(f"UPDATE tenants_auditsubject SET {change}")
+    with pytest.raises(DatabaseError), tenant_scope(tenant.id):
+        AuditSubject.objects.all().delete()
+
+
+def test_the_console_writes_a_pseudonym_and_the_next_process_with_the_key_its_label(
+    console: Role,
+) -> None:
+    asker = Operator(id=uuid4(), label="root@platform.example", roles=("platform_admin",))
+    with console():
+        tenant_id = lifecycle.create(operator=asker, name="Works", slug="works", owner_email=NORA)
+    with console(), tenant_scope(tenant_id):
+        (entry,) = AuditEntry.objects.all()
+        assert entry.changes["owner"][1].startswith("person:")
+    tenant = Tenant(id=tenant_id, slug="works")
+    assert "owner set to unknown person" in shown(tenant, action="tenants.tenant.")[0]["differences"]
+    with tenant_scope(tenant_id):
+        members.add_member(actor=Actor.system(tenant_id, "test"), email=NORA, role="viewer")
+        assert verify().ok
+    assert f"owner set to {NORA}" in shown(tenant, action="tenants.tenant.")[0]["differences"]
+
+
+def test_an_older_chain_goes_on_as_version_2(tenant: Tenant, superuser: psycopg.Connection) -> None:
+    entry = old_entry(tenant, seq=1)
+    superuser.execute("SET session_replication_role = replica")
+    superuser.execute("DELETE FROM tenants_auditentry WHERE tenant_id = %s", [tenant.id])
+    insert(superuser, entry)
+    superuser.execute(
+        "UPDATE tenants_audithead SET seq = 1, hash = %s WHERE tenant_id = %s", [entry["hash"], tenant.id]
+    )
+    operations.create_project(actor=factories.actor_for(tenant), slug="next", name="Next")
+    with tenant_scope(tenant.id):
+        assert list(AuditEntry.objects.order_by("seq").values_list("schema_version", flat=True)) == [1, 2]
+        assert verify().ok
+    assert [row["actor_label"] for row in shown(tenant)][-1] == "old@example.org"
+    assert shown(tenant, actor="old@")[0]["ip"] == "10.0.0.1"
+    # An entry of an earlier version never follows one of a later.
+    with tenant_scope(tenant.id):
+        head = AuditHead.objects.get()
+    late = old_entry(tenant, seq=3, prev_hash=bytes(head.hash))
+    insert(superuser, late)
+    superuser.execute("UPDATE tenants_audithead SET seq = 3, hash = %s WHERE tenant_id = %s", [late["hash"], tenant.id])
+    with tenant_scope(tenant.id):
+        check = verify()
+    assert (check.bad_seq, check.fault) == (3, "entry 3 has the unexpected version 1")
+
+
+def old_entry(tenant: Tenant, *, seq: int, prev_hash: bytes = bytes(32)) -> dict[str, Any]:
+    """Return an entry as the release before wrote it."""
+    entry: dict[str, Any] = {
+        "tenant_id": tenant.id,
+        "seq": seq,
+        "occurred_at": now(),
+        "actor_type": "user",
+        "actor_id": uuid4(),
+        "actor_label": "old@example.org",
+        "action": "tenants.tenant.created",
+        "target_type": "tenant",
+        "target_id": str(tenant.id),
+        "target_label": "works",
+        "changes": {"name": [None, "Works"]},
+        "reason": "",
+        "ip": "10.0.0.1",
+        "user_agent": "curl",
+        "request_id": "r",
+        "schema_version": 1,
+    }
+    return {**entry, "prev_hash": prev_hash, "hash": link(prev_hash, entry)}
+
+
+def insert(database: psycopg.Connection, entry: dict[str, Any]) -> None:
+    row = {
+        **entry,
+        "changes": json.dumps(entry["changes"]),
+        "id": uuid4(),
+        "credential": "",
+        "error_code": "",
+        "outcome": "done",
+    }
+    names = ", ".join(row)
+    database.execute(
+        f"INSERT INTO tenants_auditentry ({names}) VALUES ({', '.join(['%s'] * len(row))})",  # type: ignore[arg-type]
+        list(row.values()),
+    )
