@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import transaction
 
 from compute.models import Device, DeviceState, Node
-from compute.queries.capacity import seen_since
+from compute.queries.capacity import class_title, seen_since
 from compute.sandbox.sandbox import explained
 from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, NotFound
@@ -33,6 +33,11 @@ class FleetDevice:
     state_reason: str
     state_at: datetime
     busy: bool
+
+    @property
+    def class_title(self) -> str:
+        """The device class as pages write it."""
+        return class_title(self.device_class)
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def costs(
         cells += [
             quantity(row.quantity, row.unit),
             cost,
-            share_bar(percent, row.label),
+            share_bar(percent, row.label, some=row.amount > 0),
         ]
         body.append(cells)
     return table(header, body, label)
@@ -109,8 +109,11 @@ def budgets(rows: Sequence[BudgetStatus], month: str) -> Any:
     return table(header, body, f"Budgets of {month}")
 
 
-def share_bar(percent: int, label: str, tone: str = "") -> Any:
-    """Return a whole percentage as a bar with its figure. `tone` is wait or bad near or beyond a limit."""
+def share_bar(percent: int, label: str, tone: str = "", *, some: bool = False) -> Any:
+    """Return a whole percentage as a bar with its figure. `tone` is wait or bad near or beyond a limit.
+
+    `some`: there is something, so that a share that rounds to none reads as less than one.
+    """
     return html.Span(
         [
             html.Progress(
@@ -119,7 +122,7 @@ def share_bar(percent: int, label: str, tone: str = "") -> Any:
                 className=f"x-bar {tone}".strip(),
                 **aria(label=f"Share of {label}"),
             ),
-            html.Span(percent_text(percent), className="num"),
+            html.Span("< 1\u00a0%" if some and percent == 0 else percent_text(percent), className="num"),
         ],
         className="x-share",
     )

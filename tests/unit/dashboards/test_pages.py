@@ -157,6 +157,12 @@ def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
     assert duration_text(seconds).replace("\u00a0", " ") == text
 
 
+def test_a_share_that_rounds_to_none_reads_as_less_than_one() -> None:
+    assert share_bar(0, "x", some=True).children[1].children == "< 1\u00a0%"
+    assert share_bar(0, "x").children[1].children == "0\u00a0%"
+    assert share_bar(1, "x", some=True).children[1].children == "1\u00a0%"
+
+
 def test_a_percentage_beyond_999_says_only_that_it_is_more() -> None:
     assert [percent_text(value) for value in (0, 75, 999, 1000, 15_004_361_441)] == [
         "0\u00a0%", "75\u00a0%", "999\u00a0%", "> 999\u00a0%", "> 999\u00a0%"
