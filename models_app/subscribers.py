@@ -15,6 +15,7 @@ from models_app.monitoring import alerts
 from models_app.object_store import storage
 from tenants.access.actor import Actor
 from tenants.events.events import MemberRemoved, StandingChanged, subscribe
+from tenants.models import Tenant
 
 
 @subscribe(JobEnded)
@@ -57,7 +58,7 @@ def end_shares_of_a_leaver(event: MemberRemoved) -> None:
 @subscribe(StandingChanged)
 def stop_endpoints(event: StandingChanged) -> None:
     """Undeploy every endpoint of a tenant that is no longer active; what is being answered is answered."""
-    if event.standing == "active":
+    if Tenant.objects.get(id=event.tenant_id).standing == "active":  # it may have changed since
         return
     system = Actor.system(event.tenant_id, "operator")
     live = Endpoint.objects.exclude(state=EndpointState.UNDEPLOYED).order_by("id")

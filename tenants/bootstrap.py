@@ -7,6 +7,7 @@ from uuid import UUID
 from tenants import operations
 from tenants.access.actor import Actor
 from tenants.access.permissions import PERMISSIONS
+from tenants.clock import DatabaseNow
 from tenants.events import outbox
 from tenants.events.events import OwnerAwaited, subscribe
 from tenants.identity import api_keys, invitations
@@ -81,10 +82,16 @@ def owner_of(tenant_id: UUID) -> Actor:
 
 @subscribe(OwnerAwaited)
 def open_the_tenant(event: OwnerAwaited) -> None:
-    """Make the first project of a tenant that an operator created, and invite its owner, once.
+    """Make the first project of a tenant that an operator created, and invite its owner, in place of an earlier one.
 
     The console has no right to either table, nor the key that signs an invitation.
     """
     Project.objects.get_or_create(slug="default", defaults={"name": "Default"})
-    if not Invitation.objects.exists() and not Membership.objects.exists():
-        invitations.invite(actor=Actor.system(event.tenant_id, "operator"), email=event.email, role="owner")
+    if Membership.objects.exists():
+        return
+    actor = Actor.system(event.tenant_id, "operator")
+    live = Invitation.objects.filter(accepted_at=None, revoked_at=None, expires_at__gt=DatabaseNow())
+    for other in live.exclude(email=event.email).values_list("id", flat=True):
+        invitations.revoke(actor=actor, invitation_id=other)
+    if not live.filter(email=event.email).exists():
+        invitations.invite(actor=actor, email=event.email, role="owner")

@@ -116,8 +116,8 @@ def _assign(*, actor: Actor, choice: policy.Assignment) -> Dispatch | None:
     None if either is gone meanwhile. Raises QuotaExceeded, which undoes all of it, if a limit has no room any more.
     """
     job = (
-        Job.objects.select_for_update(skip_locked=True, no_key=True)
-        .filter(id=choice.job.job_id, state=JobState.QUEUED)
+        Job.objects.select_for_update(skip_locked=True, no_key=True, of=("self",))
+        .filter(id=choice.job.job_id, state=JobState.QUEUED, tenant__standing="active")
         .first()
     )
     attempt_id = uuid7()

@@ -53,7 +53,9 @@ def slot_counts() -> SlotCounts:
 def assign_slots() -> int:
     """Assign free serving slots to waiting allocations, by the policy of jobs; return how many."""
     with transaction.atomic(), all_tenants("the pool is shared: the policy weighs all who wait"):
-        rows = Allocation.objects.filter(state=SlotState.WAITING).order_by("requested_at", "id")
+        rows = Allocation.objects.filter(state=SlotState.WAITING, tenant__standing="active").order_by(
+            "requested_at", "id"
+        )
         waiting = [
             policy.Waiting(*row)
             for row in rows.values_list("id", "tenant_id", "device_class", "requested_at")[:MOST_A_ROUND]

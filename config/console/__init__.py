@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from config import hosts
 from config.env import Environment
 
 #: Operators work for half a day; a forgotten browser then asks again.
@@ -17,7 +18,7 @@ TENANTS_ONLY = ("describe_idempotency", "describe_first_steps")
 
 
 #: The settings of the tenants' side that the console changes in part.
-CHANGED = ("ACCOUNT_FORMS", "CACHES", "MIDDLEWARE", "REST_FRAMEWORK", "SPECTACULAR_SETTINGS", "TEMPLATES")
+CHANGED = ("ACCOUNT_FORMS", "CACHES", "MIDDLEWARE", "SPECTACULAR_SETTINGS", "TEMPLATES")
 
 
 def overrides(env: Environment, given: dict[str, Any]) -> dict[str, Any]:
@@ -37,6 +38,7 @@ def overrides(env: Environment, given: dict[str, Any]) -> dict[str, Any]:
         "ROOT_URLCONF": "config.console.urls",
         "MIDDLEWARE": middleware,
         "AUTHENTICATION_BACKENDS": ["allauth.account.auth_backends.AuthenticationBackend"],
+        "CSRF_TRUSTED_ORIGINS": [hosts.origin(env.operator_public_url)] if env.operator_public_url else [],
         "ACCOUNT_ADAPTER": "tenants.operators.accounts.ConsoleAdapter",
         "ACCOUNT_SESSION_REMEMBER": False,
         "SESSION_ENGINE": "tenants.operators.sessions",
@@ -54,11 +56,6 @@ def overrides(env: Environment, given: dict[str, Any]) -> dict[str, Any]:
         # Its other backend is a cookie, whose name both sides would share.
         "MESSAGE_STORAGE": "django.contrib.messages.storage.session.SessionStorage",
         "ACCOUNT_FORMS": given["ACCOUNT_FORMS"] | {"login": "tenants.operators.accounts.LogIn"},
-        "REST_FRAMEWORK": given["REST_FRAMEWORK"]
-        | {
-            "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.operators.authentication.OperatorAuthentication"],
-            "DEFAULT_PERMISSION_CLASSES": ["tenants.operators.authentication.OperatorPermission"],
-        },
         "SPECTACULAR_SETTINGS": _described(given["SPECTACULAR_SETTINGS"]),
         "MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN": not secure,
         "MFA_TOTP_ISSUER": "Exchequer operators",

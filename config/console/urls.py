@@ -3,12 +3,11 @@
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 
-from config.monitoring import health, metrics
+from config.monitoring import health
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
-    path("metrics", metrics.metrics, name="metrics"),
     path("accounts/", include("tenants.views.console.accounts")),
     path("fleet/", include("compute.views.fleet")),
     path("api/operator/v1/fleet/", include("compute.views.fleet_api")),

@@ -70,8 +70,12 @@ class Plan:
 
     def for_console(self, **more: str) -> dict[str, str]:
         """Return the environment of the operators' console: no key of the tenants' side, nor of a store."""
-        withheld = ("SECRET_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "BROKER_URL", *MASTER_KEYS)
-        given = {name: value for name, value in self.environment("operator").items() if name not in withheld}
+        given = {
+            name: value
+            for name, value in self.environment("operator").items()
+            if name not in ("SECRET_KEY", "BROKER_URL", "CACHE_URL", *MASTER_KEYS)
+            and not name.startswith(("AWS_", "S3_", "STRIPE_"))
+        }
         return given | {OPERATOR_SECRET_KEY: self.operator_secret_key} | more
 
     def for_commands(self) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """A tenant's standing: what its people and keys may still do while it is suspended, closing or closed.
 
 A suspended tenant can read and pay, and manage its people; it starts nothing that costs. One that closes can read and
-export until its date; then only its owners come in, to fetch the export.
+export until its date; then nobody enters it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ STARTS = frozenset({"jobs.launch", "endpoints.manage", "usage.ingest", "datasets
 #: What changes anything beside one's own account.
 CHANGES = STARTS | {
     "apikeys.manage",
+    "approvals.answer",
+    "approvals.request",
     "budgets.manage",
     "datasets.share",
     "endpoints.feedback",

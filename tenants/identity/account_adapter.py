@@ -10,11 +10,14 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 
-from tenants.identity import audited_access, known_devices, sessions
+from tenants.identity import audited_access, known_devices, second_factor, sessions
 
 #: Seconds after which a retry is worthwhile.
 HELD_UP_S = 300
+#: allauth's mails about a second factor that was set up.
+ADDED = ("totp_activated", "webauthn_added")
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
@@ -74,6 +77,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """Record what allauth would write a mail about: a second factor that was added or removed, and new codes."""
         kind, _, what = template_prefix.rpartition("/")
         if kind == "mfa/email":
+            if what in ADDED:
+                # Sessions of before knew the password alone; this one has just been confirmed.
+                self.end_other_sessions(self.request, user)
+                self.request.session[second_factor.SET_UP] = True
             self.note_second_factor(self.request, user, what)
 
     def note_second_factor(self, request: HttpRequest, user: Any, what: str) -> None:
@@ -84,7 +91,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def set_password(self, user: Any, password: str) -> None:
         """Set another password and record it, all or nothing."""
         with transaction.atomic():
-            super().set_password(user, password)
+            user.set_password(password)
+            user.save(update_fields=["password"])
             self.note_password(self.request, user)
         known_devices.remember(self.request, user)
 
@@ -92,7 +100,19 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """Record a new password in the audit log of each of the person's organisations, and end the other sessions."""
         for actor in audited_access.everywhere(request, user):
             audited_access.password(actor=actor)
+        self.end_other_sessions(request, user)
+
+    def end_other_sessions(self, request: HttpRequest, user: Any) -> None:
+        """End a person's other sessions."""
         sessions.end_others(user.id, request.session.session_key)
+
+    def is_safe_url(self, url: str) -> bool:
+        """Return whether a log-in may lead to this URL: on this very host and port, or relative."""
+        return bool(
+            url_has_allowed_host_and_scheme(
+                url, allowed_hosts={self.request.get_host()}, require_https=self.request.is_secure()
+            )
+        )
 
     def clean_password(self, password: str, user: Any = None) -> str:
         """Return a valid password."""

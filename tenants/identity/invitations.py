@@ -209,9 +209,9 @@ def find(token: str) -> InvitationDetails:
     with tenant_scope(tenant_id):
         open_ones = Invitation.objects.filter(accepted_at=None, revoked_at=None, expires_at__gt=DatabaseNow())
         row = open_ones.filter(id=invitation_id).first()
-        if row is None or not _still_backed(row):
+        tenant, slug, standing = Tenant.objects.values_list("name", "slug", "standing").get(id=tenant_id)
+        if row is None or not _still_backed(row) or standing in ("closing", "closed"):
             raise InvitationGone
-        tenant, slug = Tenant.objects.values_list("name", "slug").get(id=tenant_id)
         return InvitationDetails(tenant_id, row.id, tenant, slug, row.email, row.role, row.invited_by, row.expires_at)
 
 

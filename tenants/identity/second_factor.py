@@ -8,14 +8,20 @@ from __future__ import annotations
 import base64
 import hashlib
 
+from allauth.account.internal.flows.login import get_authentication_records
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.utils import is_mfa_enabled
 from cryptography.fernet import Fernet
 from django.conf import settings
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.http import urlencode
 
 from tenants.errors import PermissionDenied
 from tenants.models import Tenant
+
+#: In the data of a session in which a second factor was set up.
+SET_UP = "second_factor_set_up"
 
 
 class SecondFactorMissing(PermissionDenied):
@@ -25,8 +31,26 @@ class SecondFactorMissing(PermissionDenied):
 
 
 def is_missing(request: HttpRequest, tenant: Tenant) -> bool:
-    """Return whether a tenant requires a second factor that the session's person has not. It asks only if one is required."""
-    return tenant.second_factor_required and not is_mfa_enabled(request.user)
+    """Return whether a tenant requires a second factor that this session has not shown. It asks only if one is required."""
+    return tenant.second_factor_required and not is_proven(request)
+
+
+def is_proven(request: HttpRequest) -> bool:
+    """Return whether this session showed a second factor, or set one up, and the account still has one.
+
+    An account that has one is not enough: a session that was opened before, by the password alone, would inherit it.
+    """
+    records = get_authentication_records(request, request.user)
+    shown = SET_UP in request.session or any(record.get("method") == "mfa" for record in records)
+    return shown and is_mfa_enabled(request.user)
+
+
+def where_to_prove(request: HttpRequest) -> str:
+    """Return the page on which a session shows the account's second factor, or on which a first one is set up."""
+    if not is_mfa_enabled(request.user):
+        return reverse("mfa_index")
+    back = request.get_full_path() if request.method == "GET" else "/"
+    return f"{reverse('mfa_reauthenticate')}?{urlencode({'next': back})}"
 
 
 class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]

@@ -26,6 +26,8 @@ class Tenant(models.Model):
     second_factor_required = models.BooleanField(default=False)
     #: Set by operators alone; the web role has no right to these columns.
     standing = models.CharField(max_length=10, choices=[(one, one) for one in STANDINGS], default="active")
+    #: What a tenant that closes was before, and is again when an operator restores it.
+    standing_before = models.CharField(max_length=10, blank=True, default="")
     standing_reason = models.TextField(blank=True, default="")
     closes_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)

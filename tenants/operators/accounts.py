@@ -47,6 +47,10 @@ class ConsoleAdapter(AccountAdapter):
     def note_password(self, request: HttpRequest, user: Any) -> None:
         """Record a new password in the operator log, and end the other sessions."""
         record_act(_by(request, user), "tenants.operator.password_changed", target=("operator", user.id, user.email))
+        self.end_other_sessions(request, user)
+
+    def end_other_sessions(self, request: HttpRequest, user: Any) -> None:
+        """End an operator's other sessions."""
         sessions.end_others(user.id, request.session.session_key)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from allauth.mfa.utils import is_mfa_enabled
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.plumbing import build_bearer_security_scheme_object
 from rest_framework.authentication import SessionAuthentication
@@ -14,7 +13,7 @@ from rest_framework.request import Request
 
 from tenants.access.operator_roles import OPERATOR_PERMISSIONS
 from tenants.identity.authentication import bearer
-from tenants.identity.second_factor import SecondFactorMissing
+from tenants.identity.second_factor import SecondFactorMissing, is_proven
 from tenants.operators.keys import operator_by_key
 from tenants.operators.middleware import second_factor_required
 from tenants.operators.operator import Operator
@@ -40,7 +39,7 @@ class OperatorAuthentication(SessionAuthentication):
         if not plain.user.is_authenticated:
             return None
         self.enforce_csrf(request)
-        if second_factor_required() and not is_mfa_enabled(plain.user):
+        if second_factor_required() and not is_proven(plain):
             raise SecondFactorMissing
         return plain.user, operator_of(plain)
 

@@ -18,12 +18,12 @@ from tenants.operators.operator_log import check_reason, record_act
 
 @dataclass(frozen=True, kw_only=True)
 class Ceiling:
-    """A ceiling to set, in the resource's shown unit; `limit` None lifts it."""
+    """A ceiling to set, in the resource's shown unit; `limit` None lifts it. What is not given stays."""
 
     resource: str
     limit: int | None
-    guaranteed: int = 0
-    weight: int = 1
+    guaranteed: int | None = None
+    weight: int | None = None
 
 
 def of_tenant(tenant_id: UUID) -> list[quotas.CeilingRow]:
@@ -38,16 +38,19 @@ def set_one(*, operator: Operator, tenant_id: UUID, wanted: Ceiling, reason: str
     operator.require("quotas.manage")
     reason, slug = check_reason(reason), _known(tenant_id)
     with transaction.atomic():
+        kept = next((row for row in of_tenant(tenant_id) if row.resource == wanted.resource), None)
+        guaranteed = wanted.guaranteed if wanted.guaranteed is not None else kept.guaranteed if kept else 0
+        weight = wanted.weight if wanted.weight is not None else kept.weight if kept else 1
         row = quotas.set_ceiling(
             actor=Actor.system(tenant_id, "operator"),
             resource=wanted.resource,
             limit=wanted.limit,
             reason=reason,
-            guaranteed=wanted.guaranteed,
-            weight=wanted.weight,
+            guaranteed=guaranteed,
+            weight=weight,
         )
         most = "without a ceiling" if wanted.limit is None else f"at most {wanted.limit}"
-        told = f"{slug}: {quotas.title_of(wanted.resource)} {most}"
+        told = f"{slug}: {quotas.title_of(wanted.resource)} {most}, {guaranteed} guaranteed, weight {weight}"
         record_act(operator, quotas.CEILING_CHANGED, target=("tenant", tenant_id, told), reason=reason)
     return row
 

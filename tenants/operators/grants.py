@@ -56,27 +56,27 @@ def revoke(email: str, role: str = "") -> bool:
         if gone:
             _record(user, "tenants.operator.dismissed", f"{user.email}: {role or 'all roles'}")
         if not held.exists():
-            OperatorSession.objects.filter(user_id=user.id).delete()
-            OperatorKey.objects.filter(user_id=user.id).delete()
+            _end_access(user)
     return bool(gone)
 
 
 def set_password(email: str, password: str) -> None:
-    """Set an operator's password; all their sessions end. Raises NoAccount, Invalid."""
+    """Set an operator's password; all their sessions and keys end. Raises NoAccount, Invalid."""
     check_password(password)
     with transaction.atomic():
         user = _known(email)
         user.set_password(password)
         User.objects.filter(id=user.id).update(password=user.password)
-        OperatorSession.objects.filter(user_id=user.id).delete()
+        _end_access(user)
         _record(user, "tenants.operator.password_set", user.email)
 
 
 def reset_second_factor(email: str) -> bool:
-    """Remove the second factors of an operator who lost them; return False if there were none."""
+    """Remove the second factors of an operator who lost them, and end their sessions and keys; False if there were none."""
     with transaction.atomic():
         user = _known(email)
         gone, _ = Authenticator.objects.filter(user_id=user.id).delete()
+        _end_access(user)
         if gone:
             _record(user, "tenants.operator.second_factor_reset", user.email)
     return bool(gone)
@@ -107,6 +107,12 @@ def _known(email: str) -> User:
     if user is None:
         raise NoAccount
     return user
+
+
+def _end_access(user: User) -> None:
+    """End the sessions and keys of an operator, which somebody else may hold."""
+    OperatorSession.objects.filter(user_id=user.id).delete()
+    OperatorKey.objects.filter(user_id=user.id).delete()
 
 
 def _create(email: str, password: str) -> User:

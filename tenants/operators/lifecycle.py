@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import cast
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -19,11 +20,12 @@ from tenants.currencies import currency_fault
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.events import events
 from tenants.ids import uuid7
-from tenants.models import Tenant, TenantDigest
+from tenants.models import Membership, Tenant, TenantDigest
 from tenants.operations import TENANT_CREATED, TenantExists, check_email, check_slug, check_text, check_timezone
 from tenants.operators.operator import Operator
 from tenants.operators.operator_log import check_reason, record_act
 
+OWNER_AWAITED = AuditAction("tenants.tenant.owner_awaited")
 SUSPENDED = AuditAction("tenants.tenant.suspended")
 RESUMED = AuditAction("tenants.tenant.resumed")
 CLOSING = AuditAction("tenants.tenant.closing")
@@ -72,6 +74,30 @@ def create(
     return tenant.id
 
 
+def invite_owner(*, operator: Operator, tenant_id: UUID, email: str) -> None:
+    """Have somebody invited as the owner of a tenant that nobody has joined yet, in place of an earlier one.
+
+    Raises NotFound, Conflict for a tenant with members, Invalid.
+    """
+    operator.require("tenants.manage")
+    email = _owner(email)
+    with transaction.atomic():
+        slug = Tenant.objects.filter(id=tenant_id).values_list("slug", flat=True).first()
+        if slug is None:
+            raise NotFound
+        _await_owner(actor=Actor.system(tenant_id, "operator"), email=email)
+        record_act(operator, OWNER_AWAITED, target=("tenant", tenant_id, slug), reason=f"owner: {email}")
+
+
+@operation(OWNER_AWAITED)
+def _await_owner(*, actor: Actor, email: str) -> None:
+    if Membership.objects.exists():
+        raise Conflict("This organisation has members. They invite further ones.")
+    tenant = Tenant.objects.get(id=actor.tenant_id)
+    record(OWNER_AWAITED, actor=actor, target=tenant, changes={"owner": [None, email]})
+    events.publish(events.OwnerAwaited(tenant_id=tenant.id, email=email))
+
+
 def suspend(*, operator: Operator, tenant_id: UUID, reason: str) -> None:
     """Suspend a tenant: it reads and starts nothing; running jobs end by themselves, endpoints stop.
 
@@ -96,7 +122,7 @@ def close(*, operator: Operator, tenant_id: UUID, reason: str) -> datetime:
 
 
 def restore(*, operator: Operator, tenant_id: UUID, reason: str) -> None:
-    """Undo `close` before its date. Raises as `suspend` does."""
+    """Undo `close` before its date: the tenant is what it was before, suspended too. Raises as `suspend` does."""
     _move(operator, tenant_id, RESTORED, reason)
 
 
@@ -140,8 +166,17 @@ def _change(*, actor: Actor, action: AuditAction, reason: str, closes_at: dateti
     tenant = Tenant.objects.select_for_update(no_key=True).get(id=actor.tenant_id)
     if tenant.standing not in before:
         raise WrongStanding(f"This organisation is {tenant.standing}. Reload the page.")
+    if action == RESTORED:
+        if tenant.closes_at is None or tenant.closes_at <= now():
+            raise WrongStanding("Its seven days are over. It is closed within the hour.")
+        after = cast(Standing, tenant.standing_before or "active")
     shown = "" if after == "active" else reason
-    Tenant.objects.filter(id=tenant.id).update(standing=after, standing_reason=shown, closes_at=closes_at)
+    Tenant.objects.filter(id=tenant.id).update(
+        standing=after,
+        standing_before=tenant.standing if action == CLOSING else "",
+        standing_reason=shown,
+        closes_at=closes_at,
+    )
     record(action, actor=actor, target=tenant, changes={"standing": [tenant.standing, after]}, reason=reason)
     events.publish(events.StandingChanged(tenant_id=tenant.id, standing=after))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
@@ -14,6 +13,7 @@ from django.utils import timezone
 
 from tenants.access.reader import reading_as
 from tenants.errors import ExchequerError
+from tenants.identity import second_factor
 from tenants.web.middleware import database_unavailable, refused
 
 #: What an operator without a second factor may open: the pages that set one up. The API refuses by itself.
@@ -32,12 +32,12 @@ class ConsoleMiddleware:
             return self.get_response(request)
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
-        """Redirect an operator without a second factor to where one is set up."""
+        """Redirect a session without a second factor to where it shows one, or sets one up."""
         if not request.user.is_authenticated or not second_factor_required():
             return None
-        if request.path_info.startswith(NOT_ASKED) or is_mfa_enabled(request.user):
+        if request.path_info.startswith(NOT_ASKED) or second_factor.is_proven(request):
             return None
-        return redirect("mfa_index")
+        return redirect(second_factor.where_to_prove(request))
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Respond to an expected error of a page; its writes were rolled back."""

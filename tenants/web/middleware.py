@@ -119,7 +119,7 @@ class TenantMiddleware:
                 ):
                     if not by_path:
                         raise second_factor.SecondFactorMissing
-                    return redirect("mfa_index")
+                    return redirect(second_factor.where_to_prove(request))
                 if entered is not None and not own_transaction(view, request):
                     response = run(view, entered, args, kwargs)
             if entered is None:

@@ -135,7 +135,8 @@ def test_tables_that_no_policy_locks_are_known(superuser: psycopg.Connection) ->
 ACCOUNTS = """
 SELECT p.polname, p.polrelid::regclass::text, ARRAY(SELECT r::regrole::text FROM unnest(p.polroles) r ORDER BY 1),
        pg_get_expr(p.polqual, p.polrelid)
-FROM pg_policy p WHERE p.polrelid IN ('tenants_user'::regclass, 'mfa_authenticator'::regclass) ORDER BY 2, 1
+FROM pg_policy p
+WHERE p.polrelid IN ('tenants_user'::regclass, 'mfa_authenticator'::regclass, 'tenants_ratelimit'::regclass) ORDER BY 2, 1
 """
 OWN_SIDE = "(EXISTS ( SELECT\n   FROM tenants_user u\n  WHERE (u.id = mfa_authenticator.user_id)))"
 
@@ -144,6 +145,9 @@ def test_each_side_sees_its_own_accounts(superuser: psycopg.Connection) -> None:
     assert superuser.execute(ACCOUNTS).fetchall() == [
         ("control_rows", "mfa_authenticator", ["exchequer_control"], "true"),
         ("own_side", "mfa_authenticator", ["exchequer_app", "exchequer_operator"], OWN_SIDE),
+        ("control_rows", "tenants_ratelimit", ["exchequer_control"], "true"),
+        ("operators", "tenants_ratelimit", ["exchequer_operator"], "starts_with((cache_key)::text, 'operator:'::text)"),
+        ("people", "tenants_ratelimit", ["exchequer_app"], "(NOT starts_with((cache_key)::text, 'operator:'::text))"),
         ("control_rows", "tenants_user", ["exchequer_control"], "true"),
         ("lookup_rows", "tenants_user", ["exchequer_owner"], "true"),
         ("operators", "tenants_user", ["exchequer_operator"], "is_operator"),

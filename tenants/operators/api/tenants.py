@@ -86,8 +86,8 @@ class CeilingSerializer(serializers.Serializer[Any]):
 
     resource = serializers.CharField(max_length=80)
     limit = serializers.IntegerField(allow_null=True, min_value=0, help_text="In the resource's unit; null lifts it")
-    guaranteed = serializers.IntegerField(default=0, min_value=0)
-    weight = serializers.IntegerField(default=1, min_value=1)
+    guaranteed = serializers.IntegerField(required=False, min_value=0, help_text="Stays as it is unless given")
+    weight = serializers.IntegerField(required=False, min_value=1, help_text="Stays as it is unless given")
 
 
 class NewCeilingSerializer(CeilingSerializer):

@@ -4,13 +4,14 @@ from django.urls import URLPattern, path
 from django.views.generic import RedirectView
 
 from tenants.views.console.platform import key_revoke, keys_page, log_page, mail_page, operators_page
-from tenants.views.console.tenants import ceiling_set, new_tenant, tenant_act, tenant_page, tenants_page
+from tenants.views.console.tenants import ceiling_set, new_tenant, owner_invite, tenant_act, tenant_page, tenants_page
 
 urlpatterns: list[URLPattern] = [
     path("", RedirectView.as_view(pattern_name="operator-tenants"), name="entrance"),
     path("tenants/", tenants_page, name="operator-tenants"),
     path("tenants/new/", new_tenant, name="operator-tenant-new"),
     path("tenants/<uuid:tenant_id>/", tenant_page, name="operator-tenant"),
+    path("tenants/<uuid:tenant_id>/owner/", owner_invite, name="operator-owner"),
     path("tenants/<uuid:tenant_id>/ceilings/", ceiling_set, name="operator-ceiling"),
     path("tenants/<uuid:tenant_id>/<slug:act>/", tenant_act, name="operator-tenant-act"),
     path("operators/", operators_page, name="operators"),

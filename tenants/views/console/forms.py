@@ -46,6 +46,14 @@ class Ceiling(forms.Form):
         ]
 
 
+class Owner(forms.Form):
+    """The person to invite as the owner of a tenant without members."""
+
+    owner_email = forms.EmailField(
+        label="Owner", max_length=254, help_text="Gets an invitation in place of an earlier one."
+    )
+
+
 class NewTenant(forms.Form):
     """A tenant to create."""
 

@@ -11,12 +11,14 @@ from django.views.decorators.http import require_POST, require_safe
 
 from tenants.errors import ExchequerError, NotFound
 from tenants.operators import ceilings, lifecycle, tenant_details, tenant_metrics
+from tenants.operators.operator_log import record_act
 from tenants.operators.pages import OperatorRequest, operator_page
-from tenants.views.console.forms import Ceiling, NewTenant
+from tenants.views.console.forms import Ceiling, NewTenant, Owner
 from tenants.web.form_posts import explain
 from tenants.web.pagination import EXPORT_LIMIT, before, csv_response, paged, wants_csv
 
 PAGE = 50
+LIST_EXPORTED = "tenants.list.exported"
 COLUMNS = (
     "slug",
     "name",
@@ -48,6 +50,7 @@ def tenants_page(request: OperatorRequest) -> HttpResponse:
     text = request.GET.get("q", "").strip()[:100]
     if wants_csv(request, "q"):
         rows = tenant_metrics.digests(text=text, limit=EXPORT_LIMIT)
+        record_act(request.operator, LIST_EXPORTED, target=("list", "tenants", f"{len(rows)} tenants"))
         return csv_response(request, "tenants", COLUMNS, ([getattr(row, name) for name in COLUMNS] for row in rows))
     rows = tenant_metrics.digests(text=text, after=before(request, str) or "", limit=PAGE)
     shown, links = paged(request, rows, PAGE, lambda row: (row.slug,))
@@ -107,6 +110,25 @@ def tenant_act(request: OperatorRequest, tenant_id: UUID, act: str) -> HttpRespo
 
 
 @require_POST
+@operator_page("tenants.manage")
+def owner_invite(request: OperatorRequest, tenant_id: UUID) -> HttpResponse:
+    """Have somebody invited as the owner of a tenant without members."""
+    form = Owner(request.POST)
+    if form.is_valid():
+        email = form.cleaned_data["owner_email"]
+        try:
+            lifecycle.invite_owner(operator=request.operator, tenant_id=tenant_id, email=email)
+        except NotFound:
+            raise
+        except ExchequerError as refused:
+            explain(form, refused)
+        else:
+            messages.success(request, f"{email} gets an invitation.")
+            return redirect("operator-tenant", tenant_id)
+    return _render(request, tenant_id, status=422, owner_form=form)
+
+
+@require_POST
 @operator_page("quotas.manage")
 def ceiling_set(request: OperatorRequest, tenant_id: UUID) -> HttpResponse:
     """Set or lift a ceiling of a tenant."""
@@ -138,11 +160,13 @@ def _render(request: OperatorRequest, tenant_id: UUID, *, status: int = 200, **g
         )
         if found.tenant.standing in lifecycle.MOVES[action][0]
     ]
+    manages = request.operator.can("tenants.manage")
     context = {
         "found": found,
+        "owner_form": Owner() if manages and not found.people else None,
         "organisation": found.tenant,
         "spent": _money(found.figures.month_spend, found.tenant.currency) if found.figures else None,
-        "acts_possible": possible if request.operator.can("tenants.manage") else [],
+        "acts_possible": possible if manages else [],
         "most": tenant_details.MOST,
         "ceiling_form": Ceiling() if request.operator.can("quotas.manage") else None,
         **given,

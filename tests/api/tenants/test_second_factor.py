@@ -4,34 +4,20 @@ from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
-from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_hotp_counters_from_time
 from django.test import Client
 
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Tenant
 from tests.support import factories
+from tests.support.console import set_up_second_factor
 from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
 EMAIL = "ada@ours.example"
 
 
-def code_of(secret: str) -> str:
-    """Return the code that an authenticator app shows now."""
-    return str(format_hotp_value(hotp_value(secret, next(iter(yield_hotp_counters_from_time())))))
-
-
 def log_in(client: Client) -> Any:
     return client.post("/accounts/login/", {"login": EMAIL, "password": factories.PASSWORD})
-
-
-def set_up(client: Client) -> str:
-    """Set up an authenticator app as a person does; return its secret."""
-    page = "/accounts/2fa/totp/activate/"
-    client.post("/accounts/reauthenticate/", {"password": factories.PASSWORD, "next": page})
-    secret = str(client.get(page).context["form"].secret)
-    assert client.post(page, {"code": code_of(secret)}).status_code == 302
-    return secret
 
 
 @pytest.fixture
@@ -50,7 +36,7 @@ def actions(tenant: Tenant) -> list[tuple[str, str]]:
 def test_a_second_factor_is_asked_for_at_each_log_in_and_recorded(tenant: Tenant) -> None:
     client = Client()
     log_in(client)
-    secret = set_up(client)
+    secret = set_up_second_factor(client)
     assert ("tenants.second_factor.changed", "totp activated") in actions(tenant)
     stored = Authenticator.objects.get(type="totp")
     assert secret not in str(stored.data)
@@ -73,13 +59,14 @@ def test_a_second_factor_is_asked_for_at_each_log_in_and_recorded(tenant: Tenant
 def test_codes_cannot_be_guessed(tenant: Tenant) -> None:
     client = Client()
     log_in(client)
-    set_up(client)
+    set_up_second_factor(client)
     guesser = Client()
     log_in(guesser)
     said = [text_of(guesser.post("/accounts/2fa/authenticate/", {"code": f"{n:06}"})) for n in range(8)]
     assert "too many" in said[-1].lower()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_an_organisation_requires_a_second_factor_of_people_and_not_of_keys(tenant: Tenant) -> None:
     key = factories.make_api_key(tenant)
     client = Client()
@@ -95,7 +82,7 @@ def test_an_organisation_requires_a_second_factor_of_people_and_not_of_keys(tena
     assert (answer.status_code, answer.json()["code"]) == (403, "second_factor_missing")
     assert client.post("/t/ours/settings/", {"name": "Eve"}).status_code == 302
     assert Client().get("/api/v1/jobs/", headers={"Authorization": f"Bearer {key}"}).status_code == 200
-    set_up(client)
+    set_up_second_factor(client)
     assert client.get("/t/ours/jobs/").status_code == 200
     assert client.get("/api/v1/jobs/").status_code == 200
     with tenant_scope(tenant.id):

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
-from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_hotp_counters_from_time
 from django.conf import settings as django_settings
 from django.core.mail import EmailMessage
 from django.test import Client
@@ -21,39 +20,11 @@ from tenants.models import AuditEntry, Invitation, OperatorAct, OperatorSession,
 from tenants.notifications import file_backend
 from tenants.operators import grants, lifecycle
 from tests.support import factories
+from tests.support.console import ROOT, code_of, log_in
 from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
 Role = Callable[[], AbstractContextManager[None]]
-ROOT = "root@platform.example"
-
-
-@pytest.fixture
-def operator(as_control: Role) -> Callable[..., None]:
-    def make(*roles: str, email: str = ROOT) -> None:
-        with as_control():
-            for role in roles or ("platform_admin",):
-                grants.grant(email, role, password=factories.PASSWORD)
-
-    return make
-
-
-@pytest.fixture
-def without_second_factor(settings: Any) -> None:
-    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"demo": True, "bound_to": "127.0.0.1"})
-
-
-def log_in(email: str = ROOT, **more: Any) -> Client:
-    client = Client()
-    given = {"login": email, "password": factories.PASSWORD, **more}
-    assert client.post("/accounts/login/", given).status_code == 302
-    return client
-
-
-def code_of(secret: str) -> str:
-    """Return the code that an authenticator app shows now."""
-    counter = next(iter(yield_hotp_counters_from_time()))
-    return str(format_hotp_value(hotp_value(secret, counter)))
 
 
 def pages() -> list[str]:
@@ -79,6 +50,7 @@ def test_every_page_asks_for_a_session_and_names_a_permission(console: Role) -> 
                 assert (response.status_code, response["Location"][:16]) == (302, "/accounts/login/"), path
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_first_log_in_leads_to_the_second_factor_and_nowhere_else(operator: Any, console: Role) -> None:
     operator()
     with console():
