@@ -1,0 +1,58 @@
+"""A tenant's standing on every route: what it withholds is refused with its reason, and nothing else changes."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import get_resolver
+
+from tenants.access.standing import WITHHELD, Standing
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import AuditEntry, Tenant
+from tests.api.objects import one_of_everything
+from tests.support import factories
+
+pytestmark = pytest.mark.django_db
+
+
+def api_routes() -> dict[str, Any]:
+    """Return every route of the tenants' API with its view."""
+    found: dict[str, Any] = {}
+
+    def walk(patterns: Any, prefix: str) -> None:
+        for pattern in patterns:
+            route = prefix + str(pattern.pattern)
+            if hasattr(pattern, "url_patterns"):
+                walk(pattern.url_patterns, route)
+            elif route.startswith("api/v1/"):
+                found[route] = pattern.callback.cls
+
+    walk(get_resolver("config.urls").url_patterns, "")
+    return found
+
+
+@pytest.mark.parametrize("standing", ["suspended", "closing"])
+def test_each_standing_withholds_what_the_table_says_on_every_route(standing: Standing, as_control: Any) -> None:
+    tenant = factories.make_tenant("ours")
+    ids = {name: str(value) for name, value in one_of_everything(tenant).items()}
+    headers = {"Authorization": f"Bearer {factories.make_api_key(tenant)}"}
+    with as_control():
+        Tenant.objects.filter(id=tenant.id).update(standing=standing)
+    with tenant_scope(tenant.id):
+        before = AuditEntry.objects.count()
+    faults, refused = [], 0
+    for route, view in api_routes().items():
+        path = "/" + route
+        for name, value in ids.items():
+            path = path.replace(f"<uuid:{name}>", value).replace(f"<str:{name}>", value)
+        for method, permission in view.permissions.items():
+            if permission not in WITHHELD[standing]:
+                continue
+            answer = getattr(Client(), method.lower())(path, {}, content_type="application/json", headers=headers)
+            refused += 1
+            if (answer.status_code, answer.json().get("code")) != (403, "tenant_suspended"):
+                faults.append(f"{method} {path}: {answer.status_code} {answer.content[:120]!r}")
+    assert faults == []
+    assert refused >= (15 if standing == "suspended" else 40)
+    with tenant_scope(tenant.id):
+        assert AuditEntry.objects.count() == before, "nothing was done"
