@@ -52,6 +52,8 @@ class Environment(BaseModel):
     secret_key: str = Field(min_length=32, validation_alias="SECRET_KEY")
     master_key: str = Field("", validation_alias="EXCHEQUER_MASTER_KEY")
     master_key_file: str = Field("", validation_alias="EXCHEQUER_MASTER_KEY_FILE")
+    #: Signs checkpoints of the audit chains; the ops process alone has it.
+    audit_key: str = Field("", validation_alias="EXCHEQUER_AUDIT_KEY")
     master_key_previous: str = Field("", validation_alias="EXCHEQUER_MASTER_KEY_PREVIOUS")
     allowed_hosts: str = Field("127.0.0.1,localhost,[::1]", validation_alias="ALLOWED_HOSTS")
     csrf_trusted_origins: str = Field("", validation_alias="CSRF_TRUSTED_ORIGINS")
@@ -113,7 +115,7 @@ class Environment(BaseModel):
         """Name of this machine; the default id of its node."""
         return socket.gethostname()
 
-    @field_validator("master_key", "master_key_previous")
+    @field_validator("master_key", "master_key_previous", "audit_key")
     @classmethod
     def _master_key(cls, value: str) -> str:
         try:

@@ -286,6 +286,7 @@ CELERY_BEAT_SCHEDULE = {
     "figures for monitoring": {"task": "config.figures", "schedule": 30},
     "what runs take": {"task": "compute.learn_runs", "schedule": 1_800},
     "housekeeping": {"task": "tenants.housekeeping", "schedule": 3_600},
+    "checkpoints of the audit log": {"task": "tenants.checkpoints", "schedule": 60},
     "digests for operators": {"task": "tenants.digests", "schedule": 30},
 }
 

@@ -21,6 +21,7 @@ SECRETS = frozenset(
     {
         "secret_key",
         "master_key",
+        "audit_key",
         "master_key_previous",
         "database_app_url",
         "database_control_url",

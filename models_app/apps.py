@@ -20,17 +20,19 @@ class ModelsAppConfig(AppConfig):
         from models_app.datasets import storage_quota, uploads
         from models_app.endpoints import endpoint_keys  # noqa: F401
         from models_app.models import Endpoint
+        from models_app.object_store import storage
         from models_app.serving.accounting.usage import SOURCE
         from models_app.training.training import TrainKind
         from tenants import quotas
         from tenants.access.reader import reader
-        from tenants.audit import words
+        from tenants.audit import checkpoints, words
         from tenants.web import error_pages, navigation
         from tenants.web.navigation import MAIN, NavigationEntry
 
         kinds.register(TrainKind(), visible=access.visible_work(TrainKind.name), admit=access.admit_model_name)
         kinds.register(BatchPredictKind(), visible=access.visible_work(BatchPredictKind.name))
         access.register_audited()
+        checkpoints.register(storage.keep_checkpoint)
         quotas.register(storage_quota.limited)
 
         def endpoint_names(ids: Iterable[UUID]) -> dict[UUID, str]:

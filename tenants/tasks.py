@@ -5,6 +5,7 @@ from uuid import UUID
 from celery import shared_task
 
 from tenants import cleanup
+from tenants.audit import checkpoints
 from tenants.events import outbox
 from tenants.events.external_work import EXTERNAL_EVENTS
 from tenants.grants import expiry
@@ -30,6 +31,12 @@ def purge_expired() -> None:
     cleanup.purge_expired()
     expiry.end_expired()
     lifecycle.close_due()
+
+
+@shared_task(name="tenants.checkpoints")
+def sign_checkpoints() -> None:
+    """Sign the heads of the audit chains that are due."""
+    checkpoints.sign_due()
 
 
 @shared_task(name="tenants.digests")

@@ -12,7 +12,7 @@ from config import env, variables
 from config.databases import DATABASE_URLS, OPERATOR_SECRET_KEY, DatabaseRole
 from deploy.local.postgres import Cluster, StartError
 from deploy.local.services import SEAWEED_PORTS, SeaweedFS, Valkey
-from deploy.local.state_dir import MASTER_KEYS, Home
+from deploy.local.state_dir import AUDIT_KEY, MASTER_KEYS, Home
 
 #: Variables that only some parts may see; every part starts without them.
 GUARDED = (
@@ -25,6 +25,7 @@ GUARDED = (
     "EXCHEQUER_INIT_OPERATOR_EMAIL",
     "EXCHEQUER_INIT_OPERATOR_PASSWORD",
     OPERATOR_SECRET_KEY,
+    AUDIT_KEY,
 )
 
 
@@ -42,6 +43,7 @@ class Plan:
     databases: dict[DatabaseRole, str]
     operator_secret_key: str
     master: dict[str, str]
+    audit: dict[str, str]
     master_made: Path | None = None
 
     @property
@@ -132,8 +134,11 @@ def plan_for(home: Home, environ: Mapping[str, str]) -> Plan:
     master, made = home.master_key(given)  # created last: the start that creates it reports it
     if not made:
         _checked(all_of_them | master)
+    audit = home.audit_key(given)
     operator_secret_key = given.get(OPERATOR_SECRET_KEY) or kept["operator_secret_key"]
-    return Plan(home, given, settings, cluster, valkey, seaweedfs, shared, databases, operator_secret_key, master, made)
+    return Plan(
+        home, given, settings, cluster, valkey, seaweedfs, shared, databases, operator_secret_key, master, audit, made
+    )
 
 
 def with_secret_files(given: Mapping[str, str]) -> dict[str, str]:

@@ -120,7 +120,7 @@ def serving(plan: Plan, listener: socket.socket) -> Part:
 def ops(plan: Plan) -> Part:
     """Return the worker for email, webhooks, invoices, exports and events."""
     command = [*CELERY, "--queues=ops", "--pool=threads", "--concurrency=4", "--hostname=ops@%h"]
-    return _worker(plan, "ops", command, plan.environment("control", **plan.master))
+    return _worker(plan, "ops", command, plan.environment("control", **plan.master, **plan.audit))
 
 
 def node(plan: Plan) -> Part:

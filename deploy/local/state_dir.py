@@ -16,6 +16,8 @@ from deploy.local.services import SEAWEED_PORTS, free_ports, port_free
 
 LOG_BYTES = 10 * 1024 * 1024
 MASTER_KEY = "master.key"
+#: Signs checkpoints of the audit chains: for ops alone.
+AUDIT_KEY = "EXCHEQUER_AUDIT_KEY"
 #: Only those that read or write stored files hold it: web, ops, node and serving node.
 MASTER_KEYS = (
     "EXCHEQUER_MASTER_KEY",
@@ -97,6 +99,15 @@ class Home:
         if not kept.get("master_key_made"):
             self.write_private("secrets.json", json.dumps(kept | {"master_key_made": True}, indent=2))
         return {"EXCHEQUER_MASTER_KEY_FILE": str(file)}, file if made else None
+
+    def audit_key(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Return the variable that names the key of audit checkpoints, created at the first call if none is given."""
+        if given.get(AUDIT_KEY):
+            return {AUDIT_KEY: given[AUDIT_KEY]}
+        file = self.path / "audit.key"
+        if not file.exists():
+            self.write_private(file.name, base64.b64encode(secrets.token_bytes(32)).decode() + "\n")
+        return {f"{AUDIT_KEY}_FILE": str(file)}
 
     def _noted(self) -> dict[str, Any]:
         """Return the content of `secrets.json`.

@@ -1,7 +1,7 @@
 """REST endpoints of the audit log: list, verify, export with proof."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from django.http import StreamingHttpResponse
@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from tenants.audit import queries
 from tenants.audit.chain import plain
 from tenants.audit.verify import verify
+from tenants.errors import Invalid
 from tenants.identity import audited_access
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import OUTCOMES
@@ -58,7 +59,12 @@ class VerdictSerializer(serializers.Serializer[Any]):
     fault = serializers.CharField(allow_blank=True)
 
 
-AUDIT_FILTERS = [OpenApiParameter(name) for name in ("actor", "action", "target_type", "target_id", "since", "until")]
+NAMED = ("actor", "action", "target_type", "target_id", "since", "until")
+AUDIT_FILTERS = [
+    *(OpenApiParameter(name) for name in NAMED),
+    OpenApiParameter("outcome", enum=OUTCOMES),
+    OpenApiParameter("acts", enum=tuple(queries.ACTS), description="Whose acts: `reads` are downloads and exports."),
+]
 
 
 class Audit(ApiView):
@@ -76,6 +82,8 @@ class Audit(ApiView):
             action=query.get("action", ""),
             target_type=query.get("target_type", ""),
             target_id=query.get("target_id", ""),
+            outcome=_one_of(query, "outcome", OUTCOMES),
+            acts=_one_of(query, "acts", queries.ACTS),
             since=since,
             until=until,
         )
@@ -94,23 +102,44 @@ class AuditVerify(ApiView):
         return Response(VerdictSerializer(verify()).data)
 
 
+def _one_of(query: Mapping[str, str], name: str, known: Collection[str]) -> str:
+    text = query.get(name, "")
+    if text and text not in known:
+        raise Invalid(fields={name: [f"Use one of {', '.join(known)}."]})
+    return text
+
+
+def _number(request: Request, name: str) -> int | None:
+    """Return the number of an entry from the query, None if it is not given. Raises Invalid."""
+    text = request.query_params.get(name, "")
+    try:
+        return whole(text) if text else None
+    except ValueError:
+        raise Invalid(fields={name: ["Use the number of an entry."]}) from None
+
+
+RANGED = ("from", "to")
+RANGE = [OpenApiParameter(name, int, description="Number of an entry, included.") for name in RANGED]
+
+
 class AuditExport(ApiView):
     """The whole log with its proof."""
 
     permissions = {"GET": "audit.export"}
     own_transaction = True
 
-    @extend_schema(responses={(200, "application/jsonl"): str})
+    @extend_schema(parameters=RANGE, responses={(200, "application/jsonl"): str})
     def get(self, request: Request) -> StreamingHttpResponse:
-        """Stream one JSON object per line, in order."""
+        """Stream one JSON object per line, in order: entries, and signed checkpoints after theirs."""
         actor = self.actor
+        first, last = (_number(request, name) for name in RANGED)
         if request.method != "HEAD":
             with tenant_scope(actor.tenant_id):
                 audited_access.export(actor=actor, name="audit.jsonl")
 
         def lines() -> Iterator[str]:
             with tenant_scope(actor.tenant_id):
-                for entry in queries.export(actor):
+                for entry in queries.export(actor, first or 1, last):
                     yield (json.dumps(plain(entry), sort_keys=True, ensure_ascii=False) + "\n")
 
         return StreamingHttpResponse(

@@ -12,12 +12,13 @@ from django.db.models import Q, QuerySet
 from tenants.access.actor import Actor
 from tenants.access.reader import reader
 from tenants.audit.chain import FIELDS
+from tenants.audit.checkpoints import exported
 from tenants.audit.differences import named, names_in, sentences
 from tenants.audit.pseudonyms import PERSON, labelled, origin_of, pseudonym, pseudonyms_in, with_people
 from tenants.audit.subjects import subjects_by_id, subjects_named
 from tenants.audit.withheld import withhold
 from tenants.audit.words import act_words
-from tenants.models import ApiKey, AuditEntry
+from tenants.models import ApiKey, AuditCheckpoint, AuditEntry
 
 T = TypeVar("T")
 
@@ -73,7 +74,7 @@ class AuditRow:
 class EntryFilter:
     """Which entries of the audit log to show: those that all of it fits, with nothing given all.
 
-    `acts`: `people` for those of persons and keys, `system` for those of the system. `actor` is part of a label,
+    `acts`: `people` for those of persons and keys, `system` for those of the system, `reads` for what was taken out or seen. `actor` is part of a label,
     `action` how an action begins.
     """
 
@@ -82,10 +83,16 @@ class EntryFilter:
     action: str = ""
     target_type: str = ""
     target_id: str = ""
+    outcome: str = ""
     since: datetime | None = None
     until: datetime | None = None
 
 
+ACTS = {
+    "people": ~Q(actor_type="system"),
+    "system": Q(actor_type="system"),
+    "reads": Q(action__endswith=".downloaded") | Q(action__endswith=".exported"),
+}
 EVERY_ENTRY = EntryFilter()
 STORED = tuple(name for name in AuditRow.__dataclass_fields__ if name not in ("target_name", "differences"))
 
@@ -96,7 +103,7 @@ def entries(only: EntryFilter = EVERY_ENTRY, *, before_seq: int | None = None, l
     if before_seq is not None:
         rows = rows.filter(seq__lt=before_seq)
     if only.acts:
-        rows = rows.exclude(actor_type="system") if only.acts == "people" else rows.filter(actor_type="system")
+        rows = rows.filter(ACTS[only.acts])
     if only.actor:
         people = [pseudonym(subject_id) for subject_id in subjects_named(only.actor)]
         plainly = Q(actor_label__icontains=only.actor) & ~Q(actor_label__startswith=PERSON)
@@ -107,6 +114,8 @@ def entries(only: EntryFilter = EVERY_ENTRY, *, before_seq: int | None = None, l
         rows = rows.filter(target_type=only.target_type)
     if only.target_id:
         rows = rows.filter(target_id=only.target_id)
+    if only.outcome:
+        rows = rows.filter(outcome=only.outcome)
     if only.since:
         rows = rows.filter(occurred_at__gte=only.since)
     if only.until:
@@ -155,21 +164,27 @@ def who_last(action: str, target_type: str, target_id: UUID) -> UUID | None:
     return who if kind == "user" else None
 
 
-def export(actor: Actor) -> Iterator[Mapping[str, Any]]:
-    """Stream every entry in order with both hashes in hexadecimal, for a stand-alone verifier.
+def export(actor: Actor, first: int = 1, last: int | None = None) -> Iterator[Mapping[str, Any]]:
+    """Stream the entries from `first` to `last` in order with both hashes, and checkpoints, for a stand-alone verifier.
 
     `people` has the labels of the pseudonyms in the entry, `origin` address and program of the request: neither is
     hashed. `withheld` marks entries about objects hidden from the actor: their texts are left out, so that their own
     hash cannot be computed, but they link to the entries before and after them like all others.
     """
-    rows = AuditEntry.objects.order_by("seq").values("prev_hash", "hash", *FIELDS).iterator(chunk_size=2000)
-    for some in batched(rows, 500):
+    within = {"seq__gte": first} if last is None else {"seq__gte": first, "seq__lte": last}
+    signed = iter(exported(AuditCheckpoint.objects.filter(**within).order_by("seq").iterator(chunk_size=500)))
+    following = next(signed, None)
+    rows = AuditEntry.objects.filter(**within).order_by("seq").values("prev_hash", "hash", *FIELDS)
+    for some in batched(rows.iterator(chunk_size=2000), 500):
         shown = withhold(actor, list(some))
         known = subjects_by_id({*pseudonyms_in(shown), *(row["subject"] for row in some if row["subject"])})
         for row, seen in zip(some, shown, strict=True):
             people = {pseudonym(one): known[one].label for one in pseudonyms_in(seen) if one in known}
             origin = origin_of(row, known)
             yield {**seen, "people": people, "origin": origin, "withheld": seen is not row}
+            if following is not None and following["seq"] == row["seq"]:
+                yield {"checkpoint": following}
+                following = next(signed, None)
 
 
 def batched(rows: Iterable[T], size: int) -> Iterator[list[T]]:

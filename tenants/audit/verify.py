@@ -4,8 +4,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import QuerySet
+
 from tenants.audit.chain import FIELDS, GENESIS, PLATFORM, PLATFORM_FIELDS, TENANT, VERSION, Versions, link
-from tenants.models import AuditEntry, AuditHead, OperatorAct, OperatorHead
+from tenants.audit.checkpoints import exported, signature_fault
+from tenants.audit.queries import batched
+from tenants.models import (
+    AuditCheckpoint,
+    AuditEntry,
+    AuditHead,
+    AuditPublicKey,
+    OperatorAct,
+    OperatorHead,
+    PlatformCheckpoint,
+)
 
 
 @dataclass(frozen=True)
@@ -24,10 +36,17 @@ class ChainCheck:
 
 
 def verify_entries(
-    entries: Iterable[Mapping[str, Any]], head_seq: int, head_hash: bytes, versions: Versions = TENANT
+    entries: Iterable[Mapping[str, Any]],
+    head_seq: int,
+    head_hash: bytes,
+    versions: Versions = TENANT,
+    after: tuple[int, bytes] = (0, GENESIS),
 ) -> ChainCheck:
-    """Walk entries in order of `seq` and compare the last with the head. Pure; see `chain` for the hash."""
-    expected, previous, version = 0, GENESIS, 1
+    """Walk entries in order of `seq` and compare the last with the head. Pure; see `chain` for the hash.
+
+    `after` is number and hash of the entry before the first one, which is taken as valid.
+    """
+    (expected, previous), version = after, 1
     for entry in entries:
         expected += 1
         if entry["seq"] != expected:
@@ -70,16 +89,23 @@ def verify_entries(
     return ChainCheck(expected, head_seq)
 
 
-def verify() -> ChainCheck:
+def verify(first: int = 1, last: int | None = None) -> ChainCheck:
     """Verify the chain of the tenant whose scope is open, streaming; memory stays constant.
 
-    The head is read first: entries that commit meanwhile lie beyond it and wait for the next run.
+    The head is read first: entries that commit meanwhile lie beyond it and wait for the next run. Of a part from `first`
+    to `last` the entry before it is taken as valid, and the one after it, if any, in place of the head.
     """
     head = AuditHead.objects.first()
     head_seq, head_hash = (head.seq, bytes(head.hash)) if head else (0, GENESIS)
-    rows = AuditEntry.objects.filter(seq__lte=head_seq).order_by("seq").values("prev_hash", "hash", *FIELDS)
-    check = verify_entries(rows.iterator(chunk_size=2000), head_seq, head_hash)
-    if check.ok:
+    if last is not None and last < head_seq:
+        following = AuditEntry.objects.filter(seq=last + 1).first()
+        head_seq, head_hash = last, bytes(following.prev_hash) if following else b""
+    before = AuditEntry.objects.filter(seq=first - 1).first() if first > 1 else None
+    after = (before.seq, bytes(before.hash)) if before else (0, GENESIS)
+    rows = AuditEntry.objects.filter(seq__gt=after[0], seq__lte=head_seq).order_by("seq")
+    walked = rows.values("prev_hash", "hash", *FIELDS).iterator(chunk_size=2000)
+    check = verify_entries(walked, head_seq, head_hash, after=after)
+    if check.ok and last is None:
         beyond = AuditEntry.objects.filter(seq__gt=head_seq).order_by("seq").values_list("seq", flat=True).first()
         fresh = AuditHead.objects.values_list("seq", flat=True).first() or 0
         if beyond is not None and beyond > fresh:
@@ -89,7 +115,8 @@ def verify() -> ChainCheck:
                 beyond,
                 f"entry {beyond} lies beyond the head",
             )
-    return check
+    signed = AuditCheckpoint.objects.filter(seq__gt=after[0], seq__lte=head_seq).order_by("seq")
+    return _against(check, head_seq, signed, AuditEntry.objects.all())
 
 
 def verify_platform() -> ChainCheck:
@@ -100,4 +127,20 @@ def verify_platform() -> ChainCheck:
     beyond = OperatorAct.objects.filter(seq__gt=OperatorHead.objects.get().seq).order_by("seq").first()
     if check.ok and beyond is not None:
         return ChainCheck(check.entries, head.seq, beyond.seq, f"entry {beyond.seq} lies beyond the head")
+    return _against(check, head.seq, PlatformCheckpoint.objects.order_by("seq"), OperatorAct.objects.all())
+
+
+def _against(check: ChainCheck, head_seq: int, stored: QuerySet[Any], entries: QuerySet[Any]) -> ChainCheck:
+    """Return the check, or the first checkpoint that the chain or its signature contradicts."""
+    if not check.ok:
+        return check
+    keys = {row.id: bytes(row.public) for row in AuditPublicKey.objects.all()}
+    for some in batched(exported(stored.iterator(chunk_size=500)), 500):
+        hashes = dict(entries.filter(seq__in=[one["seq"] for one in some]).values_list("seq", "hash"))
+        for said in some:
+            fault = signature_fault(said, keys)
+            if not fault and bytes(hashes.get(said["seq"], b"")).hex() != said["hash"]:
+                fault = f"the log was rewritten: entry {said['seq']} is not the one that was signed at {said['at']}"
+            if fault:
+                return ChainCheck(check.entries, head_seq, said["seq"], fault)
     return check

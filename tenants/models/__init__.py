@@ -2,6 +2,7 @@
 
 from tenants.models.approvals import Approval, ApprovalState
 from tenants.models.audit import OUTCOMES, AuditEntry, AuditHead, AuditSubject
+from tenants.models.checkpoints import AuditCheckpoint, AuditPublicKey, PlatformCheckpoint
 from tenants.models.credentials import ApiKey, Credential, Invitation
 from tenants.models.encryption import MasterKeyRecord, TenantKey
 from tenants.models.idempotency import IdempotencyKey
@@ -28,8 +29,10 @@ __all__ = [
     "ApiKey",
     "Approval",
     "ApprovalState",
+    "AuditCheckpoint",
     "AuditEntry",
     "AuditHead",
+    "AuditPublicKey",
     "AuditSubject",
     "Credential",
     "Grant",
@@ -46,6 +49,7 @@ __all__ = [
     "OperatorKey",
     "OperatorSession",
     "OutboxMessage",
+    "PlatformCheckpoint",
     "Project",
     "Quota",
     "QuotaCeiling",

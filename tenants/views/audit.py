@@ -33,6 +33,10 @@ EXPORTED = (
     "reason",
     "ip",
     "request_id",
+    "credential",
+    "on_behalf_of",
+    "outcome",
+    "error_code",
     "hash",
 )
 

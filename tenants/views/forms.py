@@ -14,14 +14,21 @@ from tenants.access.permissions import PRESETS, ROLE_WORDS
 from tenants.audit import AuditAction
 from tenants.audit.words import noun_words
 from tenants.clock import timezones
-from tenants.models import User
+from tenants.models import OUTCOMES, User
 from tenants.parsing import LATEST
 
 KEY_LIVES = ((30, "30 days"), (90, "90 days"), (365, "One year"), (0, "Until revoked"))
 THEMES = (("auto", "Follow the system"), ("light", "Light"), ("dark", "Dark"))
 
 
-ACTS = (("", "People and keys"), ("all", "All, including the system"), ("system", "Exchequer itself"))
+ACTS = (
+    ("", "People and keys"),
+    ("all", "All, including the system"),
+    ("system", "Exchequer itself"),
+    ("reads", "Who saw or took what"),
+)
+
+OUTCOME_CHOICES = (("", "Any"), *((one, one.capitalize()) for one in OUTCOMES))
 
 
 def _subjects() -> list[tuple[str, str]]:
@@ -70,6 +77,7 @@ class AuditFilter(forms.Form):
     actor = forms.CharField(required=False, max_length=254, label="Actor")
     acts = forms.ChoiceField(required=False, label="Acts of", choices=ACTS)
     action = forms.ChoiceField(required=False, label="Action on", choices=lazy(_subjects, list))
+    outcome = forms.ChoiceField(required=False, label="Outcome", choices=OUTCOME_CHOICES)
     target = forms.CharField(required=False, max_length=64, label="Object id")
     since = forms.DateField(
         required=False,
@@ -90,9 +98,10 @@ class AuditFilter(forms.Form):
         data = self.cleaned_data
         filters: dict[str, Any] = {
             "actor": data.get("actor"),
-            "acts": {"": "people", "system": "system"}.get(data.get("acts", ""), ""),
+            "acts": {"": "people", "system": "system", "reads": "reads"}.get(data.get("acts", ""), ""),
             "action": data.get("action"),
             "target_id": data.get("target"),
+            "outcome": data.get("outcome"),
             "since": _midnight(data.get("since")),
             "until": _midnight(data["until"] + timedelta(days=1)) if data.get("until") else None,
         }

@@ -27,13 +27,15 @@ CONTROL_ROWS: Policy = ("control_rows", "*", ("exchequer_control",), "true", "tr
 LOOKUP_ROWS: Policy = ("lookup_rows", "r", ("exchequer_owner",), "true", None)
 OPERATOR_READS: Policy = ("operator_rows", "r", (OPERATOR,), "true", None)
 
-#: The controller (with the limits that it weighs), the relay, cleanup, readers of files and key rotation find these rows before they know the tenant.
+#: The controller (with the limits that it weighs), the relay, cleanup, the signer of checkpoints, readers of files and key rotation find these rows before they know the tenant.
 CONTROL = frozenset(
     {
         "compute_allocation",
         "compute_attempt",
         "compute_job",
         "models_app_datasetversion",
+        "tenants_auditcheckpoint",
+        "tenants_audithead",
         "tenants_datakey",
         "tenants_idempotencykey",
         "tenants_notification",
@@ -113,6 +115,7 @@ UNLOCKED = frozenset(
         "guardian_groupobjectpermission",
         "guardian_userobjectpermission",
         "mfa_authenticator",
+        "tenants_auditpublickey",
         "tenants_masterkey",
         "tenants_ratelimit",
         "tenants_session",

@@ -172,3 +172,17 @@ def test_an_actions_description_precedes_its_code(lab: tuple[Tenant, Client]) ->
     text = text_of(client.get("/t/lab/audit/"))
     assert "Member role changed<small><code>tenants.member.role_changed</code></small>" in text
     assert "tenants.member.role_changed" in [row["action"] for row in table_of(client.get("/t/lab/audit/?export=csv"))]
+
+
+def test_entries_are_found_by_outcome_and_by_who_saw_what(lab: tuple[Tenant, Client]) -> None:
+    _, client = lab
+    assert client.get("/t/lab/members/?export=csv").status_code == 200
+    api = {"X-Exchequer-Tenant": "lab"}
+    seen = client.get("/api/v1/audit/?acts=reads", headers=api).json()["results"]
+    assert [(row["action"], row["actor_label"]) for row in seen] == [("tenants.list.exported", "ann@example.org")]
+    assert "List exported" in text_of(client.get("/t/lab/audit/?acts=reads"))
+    assert client.get("/api/v1/audit/?outcome=refused", headers=api).json()["results"] == []
+    assert len(client.get("/api/v1/audit/?outcome=done&limit=3", headers=api).json()["results"]) == 3
+    assert "No entry matches" in text_of(client.get("/t/lab/audit/?outcome=failed"))
+    for wrong in ("outcome=perhaps", "acts=theirs"):
+        assert client.get(f"/api/v1/audit/?{wrong}", headers=api).status_code == 400

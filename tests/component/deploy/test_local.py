@@ -176,8 +176,24 @@ def test_only_those_that_read_stored_files_hold_the_master_key(running: Console)
     )
 
 
+def test_only_ops_holds_the_key_of_checkpoints(running: Console) -> None:
+    holders = {
+        part
+        for part in PARTS
+        if "EXCHEQUER_AUDIT_KEY" in Path(f"/proc/{running.pid(part)}/environ").read_bytes().decode()
+    }
+    assert holders == {"ops"}
+
+
 def test_secrets_are_readable_by_their_owner_only(running: Console) -> None:
-    for name in ("secrets.json", "master.key", "environment.json", "valkey/valkey.conf", "seaweedfs/s3.json"):
+    for name in (
+        "secrets.json",
+        "master.key",
+        "audit.key",
+        "environment.json",
+        "valkey/valkey.conf",
+        "seaweedfs/s3.json",
+    ):
         assert (running.home / name).stat().st_mode & 0o077 == 0, name
 
 

@@ -1,0 +1,217 @@
+"""Signed checkpoints: due by time or number, kept outside the database, and what they find that a chain cannot."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection
+from django.test import Client
+from psycopg.rows import dict_row
+
+from models_app.object_store import s3 as store
+from tenants import operations
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, checkpoints, operation, record
+from tenants.audit.chain import GENESIS, link
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import AuditCheckpoint, Tenant
+from tenants.operators import grants
+from tenants.tasks import sign_checkpoints
+from tests.support import factories
+
+if TYPE_CHECKING:
+    from tests.conftest import DemoClock
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Role = Callable[[], AbstractContextManager[None]]
+ROOT = Path(__file__).parents[3]
+ODD = AuditAction("tests.thing.oddly_named")
+REWRITTEN = "SET session_replication_role = replica"
+
+
+@pytest.fixture
+def tenant(settings: Any, s3: Any) -> Tenant:
+    """A tenant with three entries, in an installation that signs."""
+    key = base64.b64encode(bytes(range(32))).decode()
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"audit_key": key})
+    tenant = factories.make_tenant("works")
+    for number in range(2):
+        operations.create_project(actor=factories.actor_for(tenant), slug=f"p{number}", name="P")
+    return tenant
+
+
+def public_key() -> str:
+    return base64.b64encode(checkpoints.signing_key().public_key().public_bytes_raw()).decode()
+
+
+def signed(tenant: Tenant, as_control: Role) -> list[int]:
+    with as_control():
+        sign_checkpoints()
+    with tenant_scope(tenant.id):
+        return list(AuditCheckpoint.objects.order_by("seq").values_list("seq", flat=True))
+
+
+def rewrite(superuser: psycopg.Connection, tenant: Tenant) -> None:
+    """Change the second entry, and every hash after it, and the head, as a superuser can."""
+    superuser.execute(REWRITTEN)
+    superuser.execute(
+        "UPDATE tenants_auditentry SET target_label = 'nothing' WHERE tenant_id = %s AND seq = 2", [tenant.id]
+    )
+    with superuser.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            "SELECT * FROM tenants_auditentry WHERE tenant_id = %s ORDER BY seq", [tenant.id]
+        ).fetchall()
+    previous, seq = GENESIS, 0
+    for row in rows:
+        digest, seq = link(previous, row), row["seq"]
+        superuser.execute(
+            "UPDATE tenants_auditentry SET prev_hash = %s, hash = %s WHERE id = %s", [previous, digest, row["id"]]
+        )
+        previous = digest
+    superuser.execute(
+        "UPDATE tenants_audithead SET seq = %s, hash = %s WHERE tenant_id = %s", [seq, previous, tenant.id]
+    )
+
+
+def export(tenant: Tenant, folder: Path, query: str = "") -> Path:
+    key = factories.make_api_key(tenant)
+    response = Client(headers={"Authorization": f"Bearer {key}"}).get(f"/api/v1/audit/export/{query}")
+    file = folder / "audit.jsonl"
+    file.write_bytes(b"".join(response.streaming_content))
+    return file
+
+
+def verified(file: Path, *more: str) -> tuple[int, str]:
+    """Run the verifier as somebody without Exchequer does."""
+    command = [sys.executable, "-I", str(ROOT / "scripts/verify_audit_export.py"), str(file), *more]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={})
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_chain_is_signed_with_its_first_entry_and_again_after_ten_minutes_or_a_thousand_entries(
+    tenant: Tenant, as_control: Role, demo_clock: DemoClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert signed(tenant, as_control) == [3]
+    operations.create_project(actor=factories.actor_for(tenant), slug="p3", name="P")
+    assert signed(tenant, as_control) == [3]
+    demo_clock.advance(timedelta(minutes=10))
+    assert signed(tenant, as_control) == [3, 4]
+    monkeypatch.setattr(checkpoints, "EVERY_ENTRIES", 2)
+    for number in (5, 6):
+        operations.create_project(actor=factories.actor_for(tenant), slug=f"p{number}", name="P")
+    assert signed(tenant, as_control) == [3, 4, 6]
+    assert signed(tenant, as_control) == [3, 4, 6], "nothing happened since"
+
+
+def test_a_checkpoint_lies_in_the_store_before_it_lies_in_the_database(
+    tenant: Tenant, as_control: Role, settings: Any
+) -> None:
+    given = settings.EXCHEQUER
+    settings.EXCHEQUER = given.model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"})
+    with pytest.raises(store.StorageUnavailable):
+        signed(tenant, as_control)
+    settings.EXCHEQUER = given
+    assert signed(tenant, as_control) == [3]
+    with store.opened(f"audit/{tenant.id}/{3:012d}.jsonl") as body:
+        said = json.loads(body.read())
+    assert checkpoints.signature_fault(said, {said["key_id"]: base64.b64decode(public_key())}) == ""
+    assert (said["chain"], said["seq"]) == (str(tenant.id), 3)
+
+
+def test_a_process_without_the_key_signs_nothing(tenant: Tenant, as_control: Role, settings: Any) -> None:
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"audit_key": ""})
+    assert signed(tenant, as_control) == []
+
+
+def test_no_process_changes_a_checkpoint(tenant: Tenant, as_control: Role) -> None:
+    assert signed(tenant, as_control) == [3]
+    for table in ("tenants_auditcheckpoint", "tenants_platformcheckpoint", "tenants_auditpublickey"):
+        for statement in (f"DELETE FROM {table}", f"UPDATE {table} SET id = id"):
+            with as_control(), pytest.raises(DatabaseError), connection.cursor() as cursor:
+                cursor.execute(statement)
+
+
+def test_a_chain_that_was_rewritten_whole_contradicts_what_was_signed(
+    tenant: Tenant, as_control: Role, superuser: psycopg.Connection, tmp_path: Path
+) -> None:
+    assert signed(tenant, as_control) == [3]
+    assert verified(export(tenant, tmp_path), "--public-key", public_key())[0] == 0
+    rewrite(superuser, tenant)
+    with as_control(), pytest.raises(CommandError, match="the log was rewritten: entry 3"):
+        call_command("verify_audit")
+    file = export(tenant, tmp_path)
+    assert verified(file)[0] == 0, "the chain alone is valid"
+    code, said = verified(file, "--public-key", public_key())
+    assert (code, "entry 3 is not the one that was signed" in said) == (1, True)
+    # Nor does a new signature under a key of one's own help, nor a log without checkpoints beside those of the store.
+    other = base64.b64encode(bytes(32)).decode()
+    assert verified(file, "--public-key", other)[0] == 1
+
+
+def test_the_operator_log_is_signed_too(
+    tenant: Tenant, as_control: Role, superuser: psycopg.Connection, capsys: Any
+) -> None:
+    with as_control():
+        grants.grant("ana@example.org", "platform_admin", password=factories.PASSWORD)
+        sign_checkpoints()
+        call_command("verify_audit")
+    superuser.execute(REWRITTEN)
+    superuser.execute("DELETE FROM tenants_operatoract")
+    superuser.execute("UPDATE tenants_operatorhead SET seq = 0, hash = %s", [GENESIS])
+    with as_control(), pytest.raises(CommandError, match="operator log: the log was rewritten: entry 1"):
+        call_command("verify_audit")
+
+
+def test_a_part_is_exported_and_verified(tenant: Tenant, as_control: Role, tmp_path: Path) -> None:
+    assert signed(tenant, as_control) == [3]
+    file = export(tenant, tmp_path, "?from=2&to=3")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line.get("seq", "checkpoint") for line in lines] == [2, 3, "checkpoint"]
+    assert verified(file, "--public-key", public_key()) == (0, "2 entries and 1 checkpoints are valid\n")
+    file.write_text("\n".join(json.dumps(line | {"reason": "x"} if line.get("seq") == 3 else line) for line in lines))
+    assert verified(file) == (1, "entry 3 was changed after it was written\n")
+    with as_control():
+        call_command("verify_audit", "--tenant", "works", "--from", "2", "--to", "3")
+        with pytest.raises(CommandError, match="Name the --tenant"):
+            call_command("verify_audit", "--from", "2")
+    key = factories.make_api_key(tenant)
+    refused = Client(headers={"Authorization": f"Bearer {key}"}).get("/api/v1/audit/export/?from=x")
+    assert refused.status_code == 400
+
+
+@operation(ODD)
+def odd(*, actor: Actor) -> None:
+    """Record texts that would forge a line, or act on a terminal."""
+    record(ODD, actor=actor, target=("thing", "1", 'a "name"\u2028\r\n{"seq": 9}\x1b[2J of\tmine'))
+
+
+def test_a_siem_drains_each_entry_once(tenant: Tenant, as_control: Role, tmp_path: Path) -> None:
+    file = tmp_path / "drained.jsonl"
+
+    def drained(*since: str) -> list[dict[str, Any]]:
+        with as_control(), file.open("w" if not since else "a") as out:
+            start = out.tell()
+            call_command("audit_drain", "--tenant", "works", *since, stdout=out)
+        return [json.loads(line) for line in file.read_text()[start:].splitlines()]
+
+    first = drained()
+    assert [one["seq"] for one in first[:-1]] == [1, 2, 3]
+    odd(actor=factories.actor_for(tenant))
+    second = drained("--since", str(file))
+    assert [one["seq"] for one in second[:-1]] == [4] and second[-1] == {"cursor": {str(tenant.id): 4}}
+    assert drained("--since", json.dumps(second[-1])) == [second[-1]]
+    assert all(line.isprintable() for line in file.read_text().splitlines()), "nothing acts on a terminal"
+    with as_control(), pytest.raises(CommandError, match="no cursor"):
+        call_command("audit_drain", "--since", "{nonsense")
