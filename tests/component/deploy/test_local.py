@@ -25,7 +25,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.xdist_group("local")
 
 ROOT = Path(__file__).resolve().parents[3]
-PARTS = {"postgres", "valkey", "seaweedfs", "web", "serving", "ops", "node", "controller"}
+PARTS = {"postgres", "valkey", "seaweedfs", "web", "operator", "serving", "ops", "node", "controller"}
 # The limit is 15 s, but another test and its servers share the two cores. A machine with a slower ordinary start is
 # slower here too.
 READY_AGAIN_S = 30
@@ -41,7 +41,8 @@ class Console:
         self.output = home.parent / f"{home.name}-{time.monotonic_ns()}.out"
         variables = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
         variables |= {"EXCHEQUER_HOME": str(home), "EXCHEQUER_HTTP_PORT": str(port), "EXCHEQUER_DEMO": "0"}
-        variables |= {"EXCHEQUER_SERVING_PORT": str(self.serving_port)} | more
+        variables |= {"EXCHEQUER_SERVING_PORT": str(self.serving_port), "EXCHEQUER_OPERATOR_PORT": str(free_port())}
+        variables |= more
         self.began, self.took = time.monotonic(), 0.0
         with self.output.open("ab") as out:
             self.process = subprocess.Popen(
