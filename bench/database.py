@@ -41,6 +41,7 @@ def database(
             "DATABASE_URL": cluster.url("exchequer_app", name),
             "DATABASE_CONTROL_URL": cluster.url("exchequer_control", name),
             "DATABASE_OWNER_URL": cluster.url("exchequer_owner", name),
+            "DATABASE_OPERATOR_URL": cluster.url("exchequer_operator", name),
         }
 
     def superuser(statements: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bench.database import FRESH
 from bench.rows import Options, Row, figure
+from config.databases import DATABASE_URLS
 from deploy import procfs
 from deploy.local.services import free_ports
 
@@ -59,8 +60,9 @@ def start(options: Options) -> Iterator[Row]:
 
 def _database_of_its_own(options: Options) -> dict[str, str]:
     """Return the URLs of this run's fresh database, so that none is created and migrated a second time."""
-    names = {"app": "DATABASE_URL", "control": "DATABASE_CONTROL_URL", "owner": "DATABASE_OWNER_URL"}
-    return {name: re.sub(r"@/\w+\?", f"@/{FRESH}?", options.environment(role)[name]) for role, name in names.items()}
+    return {
+        name: re.sub(r"@/\w+\?", f"@/{FRESH}?", options.environment(role)[name]) for role, name in DATABASE_URLS.items()
+    }
 
 
 def _start(environment: dict[str, str], idle_s: float) -> Started:
