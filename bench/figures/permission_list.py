@@ -28,6 +28,7 @@ TENANT = {
     "id": "md5('tenant' || t)::uuid",
     "slug": "'tenant-' || t",
     "name": "'Tenant'",
+    "standing": "'active'",
     "timezone": "'UTC'",
     "currency": "'EUR'",
 }
