@@ -44,11 +44,6 @@ def without_people(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]
     return [_written(row, known) for row in rows]
 
 
-def without_addresses(text: str) -> str:
-    """Return a text with its addresses left out: for a chain that has no subject keys."""
-    return _ADDRESS.sub("(address)", text)
-
-
 def with_people(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return stored entries as readers see them: labels in place of pseudonyms, the origin in the clear.
 

@@ -8,7 +8,6 @@ import structlog
 from django.db import connection, transaction
 
 from tenants.audit.chain import PLATFORM, VERSION, link, plain
-from tenants.audit.pseudonyms import without_addresses
 from tenants.errors import Invalid
 from tenants.isolation.scoping import scope_open
 from tenants.models import OperatorAct
@@ -28,7 +27,7 @@ def record_act(
 ) -> None:
     """Append an operator's action to the platform's chain in the transaction of its effect, and log it.
 
-    `target` is (type, id, label); addresses in the reason are left out. The head is locked until the transaction ends, and after every head of a tenant's log:
+    `target` is (type, id, label). The head is locked until the transaction ends, and after every head of a tenant's log:
     so it is an error to call this while the scope of a tenant is open.
     """
     if scope_open():
@@ -46,7 +45,7 @@ def record_act(
             "target_type": kind,
             "target_id": str(target_id),
             "target_label": plain(label)[:254],
-            "reason": without_addresses(plain(reason)),  # a customer's could never be erased here
+            "reason": plain(reason),
             "ip": operator.ip[:45],
             "request_id": operator.request_id,
             "schema_version": VERSION,
