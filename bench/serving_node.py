@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from bench.contracts import open_contract
 from bench.rows import Options
 from deploy.local.services import SEAWEED_PORTS, SeaweedFS, free_ports
 
@@ -57,6 +58,7 @@ def deploy(environment: dict[str, Any], home: Path) -> tuple[UUID, UUID, str]:
     from tenants.operations import create_tenant
 
     tenant = create_tenant(name="Serving", slug="serving", email="serving@example.org", password=None)
+    open_contract(tenant.id)
     with tenant_scope(tenant.id):
         owner = Membership.objects.select_related("user").get()
     actor = Actor.member(tenant_id=tenant.id, user_id=owner.user_id, email=owner.user.email, role="owner")

@@ -10,16 +10,24 @@ class BillingConfig(AppConfig):
         """Subscribe to the events of lower apps, and register the month's cost for operators, words of the audit log and navigation."""
         from billing import subscribers  # noqa: F401
         from billing.budgets import requests  # noqa: F401
+        from billing.pricing.contracts import sign
+        from billing.queries.books import choices
         from billing.queries.digest import digest
         from tenants.audit import words
-        from tenants.operators import tenant_metrics
+        from tenants.operators import first_contract, tenant_metrics
         from tenants.web import navigation
         from tenants.web.navigation import MONEY, NavigationEntry
 
         tenant_metrics.register(digest, "month_spend")
+        first_contract.register(first_contract.Seller(choices, sign))
         words.register(
             {
+                "billing.contract.agreed": "Contract agreed",
+                "billing.contract.opened": "First contract opened",
+                "billing.contract.withdrawn": "Contract withdrawn before its start",
                 "billing.budget.alerted": "Budget threshold crossed",
+                "billing.price_book.created": "Price book created",
+                "billing.price_version.published": "Price version published",
                 "billing.quote.bound": "Quote accepted",
                 "billing.report_limit.changed": "Limit of reported usage changed",
                 "billing.usage.conflicted": "Usage reported again with different content",

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from billing import provisioning
 from billing.budgets import alerts
 from billing.events import BudgetThresholdReached
-from billing.pricing import price_books
 from billing.usage import draft_bounds
 from tenants.events.events import TenantCreated, TimeZoneChanged, subscribe
 
 
 @subscribe(TenantCreated)
 def give_first_prices(event: TenantCreated) -> None:
-    """Give a new tenant its meters and first price book."""
-    price_books.provision_defaults(event.tenant_id)
+    """Give a new tenant its meters, and a contract unless an operator chose one."""
+    provisioning.provision_defaults(event.tenant_id)
 
 
 @subscribe(TimeZoneChanged)

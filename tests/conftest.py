@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
     from pytest_django import DjangoDbBlocker, Settings
 
+    from tests.support.selling import Console
     from tests.support.servers.services import S3
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -202,6 +203,31 @@ def console(db: None) -> Callable[[], AbstractContextManager[None]]:
             yield
 
     return enter
+
+
+@pytest.fixture
+def seller(
+    console: Callable[[], AbstractContextManager[None]],
+    as_control: Callable[[], AbstractContextManager[None]],
+    settings: Settings,
+) -> Callable[..., Console]:
+    """`seller("platform_finance")`: an operator with these roles, logged in at the console."""
+    from tenants.operators import grants
+    from tests.support.factories import PASSWORD
+    from tests.support.selling import Console
+
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"demo": True, "bound_to": "127.0.0.1"})
+
+    def make(*roles: str) -> Console:
+        email = f"{'-'.join(roles)}@platform.example"
+        with as_control():
+            for role in roles:
+                grants.grant(email, role, password=PASSWORD)
+        browser = Console(console)
+        browser.log_in(email, PASSWORD)
+        return browser
+
+    return make
 
 
 @pytest.fixture

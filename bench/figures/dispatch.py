@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
+from bench.contracts import open_contract
 from bench.dispatch_worker import STARTED, NothingKind
 from bench.rows import Options, Row, figure, interleaved
 from deploy.local.services import Valkey, free_ports
@@ -75,6 +76,7 @@ def _submitter() -> Callable[[], float]:
 
     kinds.register(NothingKind())
     tenant = create_tenant(name="Dispatch", slug="dispatch", email="dispatch@example.org", password=None)
+    open_contract(tenant.id)
     with tenant_scope(tenant.id):
         project = Project.objects.get(slug="default").id
         owner = Membership.objects.select_related("user").get()

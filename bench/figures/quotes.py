@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+from bench.contracts import open_contract
 from bench.rows import Options, Row, figure
 from bench.serving_node import object_store
 
@@ -106,6 +107,7 @@ def _cluster(options: Options) -> tuple[Any, UUID, list[UUID]]:
     from tenants.operations import create_tenant
 
     tenant = create_tenant(name="Quotes", slug="quotes", email="quotes@example.org", password=None)
+    open_contract(tenant.id)
     with tenant_scope(tenant.id):
         project = Project.objects.get(slug="default").id
         owner = Membership.objects.select_related("user").get()

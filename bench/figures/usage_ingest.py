@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import psycopg
 from django.db import connection
 
+from bench.contracts import open_contract
 from bench.rows import Options, Row, figure, interleaved, rate
 
 if TYPE_CHECKING:
@@ -38,11 +39,11 @@ def usage_ingest(options: Options) -> Iterator[Row]:
     from tenants.operations import create_tenant
 
     tenant = create_tenant(name="Bench", slug="bench", email="bench@example.org", password=None)
+    open_contract(tenant.id)
     with tenant_scope(tenant.id):
         from tenants.models import Project
 
         project = Project.objects.get(slug="default").id
-        price_books.provision_defaults()
         start = price_books.terms().lists[0].effective_at
     fleet = [(uuid4(), uuid4(), f"device:{number}") for number in range(200)]
     admin = psycopg.connect(options.environment("owner")["DATABASE_OWNER_URL"], autocommit=True)

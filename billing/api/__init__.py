@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from billing.api.billing import Explain, Invoice, Invoices, Lines, PriceBooks, PriceVersions, Spend, Usage
+from billing.api.billing import ContractOf, Explain, Invoice, Invoices, Lines, PriceBooks, PriceVersions, Spend, Usage
 from billing.api.budgets import Budget, BudgetAlerts, BudgetRequests, Budgets
 from billing.api.events import Events, Meters
 from billing.api.reported import (
@@ -30,6 +30,7 @@ urlpatterns: list[URLPattern] = [
     path("usage/held/decide/", HeldUsageDecision.as_view(), name="api-usage-held-decide"),
     path("usage/limits/", UsageLimits.as_view(), name="api-usage-limits"),
     path("spend/", Spend.as_view(), name="api-spend"),
+    path("contract/", ContractOf.as_view(), name="api-contract"),
     path("price-books/", PriceBooks.as_view(), name="api-price-books"),
     path("price-books/<uuid:book_id>/versions/", PriceVersions.as_view(), name="api-price-versions"),
     path("budgets/", Budgets.as_view(), name="api-budgets"),

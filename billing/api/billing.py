@@ -12,10 +12,8 @@ from rest_framework.response import Response
 from billing import queries
 from billing.api import serializers as forms
 from billing.models.invoicing import STATES
-from billing.pricing import price_books
-from tenants.errors import Invalid
+from tenants.errors import Invalid, PermissionDenied
 from tenants.parsing import parse_moment, parse_uuid
-from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
 from tenants.web.pagination import PAGE
 from tenants.web.views import ApiView
@@ -96,41 +94,46 @@ class Spend(Sums):
         return self.sums()
 
 
+class PricesAreAgreed(PermissionDenied):
+    """Prices come from the contract, and the operator of this installation publishes them. Ask the operator for others."""
+
+    code = "prices_are_agreed"
+
+
 class PriceBooks(ApiView):
-    """Price books and their versions."""
+    """The price book of the contract and its versions."""
 
     permissions = {"GET": "pricebooks.view"}
 
     @extend_schema(operation_id="price_books_list", responses=page_of(forms.PriceBookSerializer))
     def get(self, request: Request) -> Response:
-        """List price books, latest start first.
+        """List the price book of the contract in force.
 
-        Each has all coming versions, the one in force and the newest past ones.
+        It has all coming versions, the one in force and the newest past ones, the latest start first.
         """
         return self.whole(queries.price_books(), forms.PriceBookSerializer)
 
 
 class PriceVersions(ApiView):
-    """Versions of one book."""
+    """Versions of one book, which operators publish."""
 
-    permissions = {"POST": "pricebooks.manage"}
+    permissions = {"POST": "pricebooks.view"}
 
-    @extend_schema(request=forms.VersionSerializer, responses={201: forms.VersionSerializer})
+    @extend_schema(request=forms.VersionSerializer, responses={201: forms.VersionSerializer}, deprecated=True)
     def post(self, request: Request, book_id: UUID) -> Response:
-        """Publish the next version: the complete list of prices from a given time."""
-        sent = request.data.get("prices") if isinstance(request.data, dict) else None
-        price_books.check_size(sent if isinstance(sent, list) else ())
-        data = checked(forms.VersionSerializer(data=request.data))
-        version = price_books.publish(
-            actor=self.actor,
-            book_id=book_id,
-            prices=[
-                price_books.NewPrice(price["meter"], price["dims"], price["unit_amount"]) for price in data["prices"]
-            ],
-            effective_at=data.get("effective_at"),
-            note=data["note"],
-        )
-        return Response(forms.VersionSerializer(queries.price_version(version.pk)).data, status=201)
+        """Refuse with 403: prices come from the contract, and operators publish them."""
+        raise PricesAreAgreed
+
+
+class ContractOf(ApiView):
+    """The contract that rates the organisation's usage."""
+
+    permissions = {"GET": "pricebooks.view"}
+
+    @extend_schema(operation_id="contract_list", responses=page_of(forms.ContractSerializer))
+    def get(self, request: Request) -> Response:
+        """List contracts, the latest start first: one to come, the one in force, and past ones."""
+        return self.whole(queries.contracts(), forms.ContractSerializer)
 
 
 class Invoices(ApiView):

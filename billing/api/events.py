@@ -103,7 +103,7 @@ class Events(ApiView):
 class Meters(ApiView):
     """Meters of the organisation."""
 
-    permissions = {"GET": "usage.view", "POST": "pricebooks.manage"}
+    permissions = {"GET": "usage.view", "POST": "meters.manage"}
 
     @extend_schema(operation_id="meters_list", responses=page_of(forms.MeterSerializer))
     def get(self, request: Request) -> Response:
@@ -112,7 +112,7 @@ class Meters(ApiView):
 
     @extend_schema(request=forms.NewMeterSerializer, responses={201: forms.MeterSerializer})
     def post(self, request: Request) -> Response:
-        """Define a meter. Its reported usage waits for review until a price version names it."""
+        """Define a meter. Its reported usage waits for review until a version of the contract's price book names it."""
         data = checked(forms.NewMeterSerializer(data=request.data))
         made = meters.define(actor=self.actor, **data)
         stored = next(meter for meter in queries.meters() if meter.id == made.pk)

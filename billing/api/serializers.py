@@ -115,6 +115,23 @@ class PriceBookSerializer(serializers.Serializer[Any]):
     versions = VersionSerializer(many=True)
 
 
+class ContractSerializer(serializers.Serializer[Any]):
+    """The contract between the organisation and the operator; it runs from the local day `starts_on` until before `ends_on`."""
+
+    id = serializers.UUIDField()
+    state = serializers.CharField(help_text="coming, in_force or past")
+    price_book = serializers.UUIDField(source="book_id")
+    currency = serializers.CharField()
+    starts_on = serializers.DateField()
+    ends_on = serializers.DateField(allow_null=True)
+    payment_days = serializers.IntegerField()
+    billing_name = serializers.CharField()
+    billing_address = serializers.CharField()
+    billing_email = serializers.CharField()
+    tax_number = serializers.CharField()
+    tax_rate = serializers.DecimalField(max_digits=5, decimal_places=2, allow_null=True, help_text="per cent")
+
+
 class BudgetSerializer(serializers.Serializer[Any]):
     """How much a project, work with a tag or the whole organisation may spend in a local month."""
 

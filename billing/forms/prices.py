@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 from django import forms
@@ -16,8 +15,9 @@ from django.forms import BoundField
 
 from billing.defaults import SECOND
 from billing.forms.fields import HOURLY, PriceField, typed
-from billing.pricing.price_books import TOO_LATE, NewPrice
+from billing.pricing.publishing import TOO_LATE
 from billing.queries import MeterView, PriceView, is_offered
+from billing.rating.new_price import NewPrice
 from billing.rating.tags import DIMENSION, PREFIX
 from tenants.parsing import LATEST
 
@@ -54,8 +54,7 @@ class PriceListForm(forms.Form):
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
     )
-    note = forms.CharField(label="Note", required=False, max_length=200, help_text="The reason, for later readers.")
-    form_key = forms.UUIDField(widget=forms.HiddenInput, initial=uuid4)
+    note = forms.CharField(label="Reason", max_length=200, help_text="Tenants and other operators read it.")
     previewed = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
 
     def __init__(
@@ -95,7 +94,7 @@ class PriceListForm(forms.Form):
         return [(self[f"meter_{n}"], self[f"dims_{n}"], self[f"amount_{n}"]) for n in range(MORE)]
 
     def clean_effective_at(self) -> datetime | None:
-        """Parse the time in the organisation's zone."""
+        """Parse the time in the zone of the form."""
         moment: datetime | None = self.cleaned_data["effective_at"]
         if moment is None:
             return None

@@ -58,7 +58,7 @@ WHERE (s.events, s.measured, s.billable, s.amount) IS DISTINCT FROM (r.events, r
 """
 RATED = """
 SELECT format('interval at %%s: %%s x %%s is not %%s', e.started_at, e.billable, p.unit_amount, e.amount)
-FROM billing_usageevent e JOIN billing_price p ON p.tenant_id = e.tenant_id AND p.id = e.price_id
+FROM billing_usageevent e JOIN billing_price p ON p.id = e.price_id
 WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND abs(e.amount - e.billable * p.unit_amount) > 0.000000000001 LIMIT 1
 """
 MEASURED = """
@@ -69,12 +69,14 @@ WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND m.unit = 'second'
 """
 IN_FORCE = """
 SELECT format('interval at %%s is rated by price version %%s, in force from %%s to %%s', e.started_at, v.number, v.effective_at, v.ends)
-FROM billing_usageevent e JOIN billing_price p ON p.tenant_id = e.tenant_id AND p.id = e.price_id
+FROM billing_usageevent e JOIN billing_price p ON p.id = e.price_id
 JOIN billing_meter m ON m.tenant_id = e.tenant_id AND m.id = e.meter_id
-JOIN (SELECT id, number, effective_at, lead(effective_at) OVER (PARTITION BY book_id ORDER BY effective_at) AS ends
-      FROM billing_priceversion WHERE tenant_id = %(tenant)s) v ON v.id = p.version_id
+JOIN (SELECT id, number, effective_at, book_id, lead(effective_at) OVER (PARTITION BY book_id ORDER BY effective_at) AS ends
+      FROM billing_priceversion) v ON v.id = p.version_id
 WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND (e.started_at < v.effective_at
-  OR CASE WHEN m.unit = 'second' THEN e.ended_at > v.ends ELSE e.started_at >= v.ends END) LIMIT 1
+  OR CASE WHEN m.unit = 'second' THEN e.ended_at > v.ends ELSE e.started_at >= v.ends END
+  OR NOT EXISTS (SELECT FROM billing_contract c WHERE c.tenant_id = e.tenant_id AND c.book_id = v.book_id
+    AND e.day >= c.starts_on AND (c.ends_on IS NULL OR e.day < c.ends_on))) LIMIT 1
 """
 BALANCE = """
 SELECT format('transaction %%s is off balance by %%s %%s', transaction_id, sum(amount), currency) FROM billing_ledgerposting
@@ -180,9 +182,9 @@ def _line_faults() -> Iterator[Fault]:
         exact = sum((line.exact for line in lines), Money.zero(invoice.currency))
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT coalesce(sum(r.amount), 0) FROM billing_usagerollup r LEFT JOIN billing_price p ON p.tenant_id = r.tenant_id AND p.id = r.price_id "
-                "LEFT JOIN billing_priceversion v ON v.tenant_id = p.tenant_id AND v.id = p.version_id "
-                "LEFT JOIN billing_pricebook b ON b.tenant_id = v.tenant_id AND b.id = v.book_id "
+                "SELECT coalesce(sum(r.amount), 0) FROM billing_usagerollup r LEFT JOIN billing_price p ON p.id = r.price_id "
+                "LEFT JOIN billing_priceversion v ON v.id = p.version_id "
+                "LEFT JOIN billing_pricebook b ON b.id = v.book_id "
                 "WHERE r.tenant_id = %s AND r.period = %s AND coalesce(b.currency, %s) = %s",
                 [current_tenant_id(), invoice.period, invoice.currency, invoice.currency],
             )

@@ -27,6 +27,18 @@ class MeterExists(Conflict):
     code = "meter_exists"
 
 
+def provide() -> None:
+    """Give the open scope's tenant the platform's meters; those it has stay."""
+    known = set(Meter.objects.values_list("key", flat=True))
+    if not known:
+        rows = [Meter(key=one.key, title=one.title, unit=one.unit, event_type=one.event_type) for one in METERS]
+        Meter.objects.bulk_create(rows, ignore_conflicts=True)
+        return
+    for spec in METERS:
+        if spec.key not in known:
+            ensure(spec.key)
+
+
 def ensure(key: str) -> None:
     """Ensure that a platform meter exists in the open scope; older tenants may lack it."""
     if Meter.objects.filter(key=key).exists():
@@ -43,7 +55,7 @@ def define(*, actor: Actor, title: str, unit: str, event_type: str, key: str = "
 
     The key defaults to one made from the event type. Raises Invalid, or MeterExists for a known key or event type.
     """
-    actor.require("pricebooks.manage")
+    actor.require("meters.manage")
     title, unit = check_text(title, "title"), check_text(unit, "unit", 30)
     key = key or re.sub(r"[^a-z0-9]+", "_", event_type.lower()).strip("_")[:60]
     faults = {}

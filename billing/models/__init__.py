@@ -7,12 +7,13 @@ from billing.models.invoicing import Invoice
 from billing.models.ledger import LedgerPosting, LedgerTransaction
 from billing.models.metering import Meter, UsageEvent, UsageKey, UsageRollup, UsageSeries
 from billing.models.outside import HeldEvent, ReportLimit, SenderDay, UsageBatch
-from billing.models.pricing import Price, PriceBook, PriceVersion
+from billing.models.pricing import Contract, Price, PriceBook, PriceVersion
 
 __all__ = [
     "Budget",
     "BudgetAlert",
     "BudgetPeriod",
+    "Contract",
     "HeldEvent",
     "Hold",
     "HoldShare",

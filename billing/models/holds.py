@@ -61,7 +61,7 @@ class Quote(TenantModel):
     """
 
     project = TenantForeignKey(Project, on_delete=models.PROTECT, related_name="+")
-    price = TenantForeignKey(Price, on_delete=models.PROTECT, related_name="+")
+    price = models.ForeignKey(Price, on_delete=models.PROTECT, related_name="+")
     body_hash = models.BinaryField()
     body = models.JSONField()
     unit_amount = exact()

@@ -107,7 +107,10 @@ class UsageRollup(TenantModel):
     period = models.DateField()
     day = models.DateField()
     hour = models.DateTimeField()
-    price = TenantForeignKey("billing.Price", on_delete=models.PROTECT, related_name="+", null=True, db_index=False)
+    # No foreign key: a published price is never removed, and the check would lock one row for all tenants.
+    price = models.ForeignKey(
+        "billing.Price", on_delete=models.PROTECT, related_name="+", null=True, db_index=False, db_constraint=False
+    )
     meter = TenantForeignKey(Meter, on_delete=models.PROTECT, related_name="+", db_index=False)
     project = TenantForeignKey(Project, on_delete=models.PROTECT, related_name="+", db_index=False)
     series_hash = models.BinaryField()

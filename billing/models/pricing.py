@@ -1,64 +1,122 @@
-"""Price books: versions follow each other in time and are never edited."""
+"""Price books of the platform: versions follow each other in time and are never edited. Contracts name a tenant's book."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import DateRangeField, RangeOperators
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Func, Q
 
 from billing.models.fields import exact
-from billing.models.metering import Meter
 from tenants.clock import DatabaseNow
-from tenants.isolation.scoping import TenantForeignKey, TenantModel
+from tenants.ids import uuid7
+from tenants.isolation.scoping import TenantModel
 
 
-class PriceBook(TenantModel):
-    """A tenant's list of prices in one currency."""
+class PriceBook(models.Model):
+    """A list of prices in one currency. It is the platform's; tenants read those that their contracts name."""
 
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=120)
     currency = models.CharField(max_length=3)
+    is_standard = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
-    class Meta(TenantModel.Meta):
-        constraints = [models.UniqueConstraint(fields=["tenant", "currency"], name="price_book_once_per_currency")]
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["currency"], condition=Q(is_standard=True), name="price_book_one_standard"),
+        ]
 
     def __str__(self) -> str:
         return self.name
 
 
-class PriceVersion(TenantModel):
+class PriceVersion(models.Model):
     """A complete list of prices from `effective_at` until the next version; triggers keep it as published.
 
     Only the book's first version may start at once; a later one starts at least five minutes after it is
     published, because usage is accepted up to five minutes ahead: so no accepted second changes its price.
     """
 
-    book = TenantForeignKey(PriceBook, on_delete=models.PROTECT, related_name="versions")
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    book = models.ForeignKey(PriceBook, on_delete=models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
     effective_at = models.DateTimeField()
     published_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
     published_by = models.CharField(max_length=254)
     note = models.CharField(max_length=200, blank=True)
 
-    class Meta(TenantModel.Meta):
-        constraints = [
-            models.UniqueConstraint(fields=["tenant", "book", "number"], name="price_version_number_once"),
-            models.UniqueConstraint(fields=["tenant", "book", "effective_at"], name="price_version_start_once"),
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["book", "number"], name="price_version_number_once"),
+            models.UniqueConstraint(fields=["book", "effective_at"], name="price_version_start_once"),
         ]
 
     def __str__(self) -> str:
         return f"version {self.number}"
 
 
-class Price(TenantModel):
-    """The unit price of a meter for usage that carries all of `dims`."""
+class Price(models.Model):
+    """The unit price of the meter with this key, for usage that carries all of `dims`."""
 
-    version = TenantForeignKey(PriceVersion, on_delete=models.PROTECT, related_name="prices")
-    meter = TenantForeignKey(Meter, on_delete=models.PROTECT, related_name="+")
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    version = models.ForeignKey(PriceVersion, on_delete=models.PROTECT, related_name="prices")
+    meter = models.CharField(max_length=60)
     dims = models.JSONField(default=dict)
     unit_amount = exact()
 
-    class Meta(TenantModel.Meta):
-        constraints = [
-            models.UniqueConstraint(fields=["tenant", "version", "meter", "dims"], name="price_once_per_dims"),
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["version", "meter", "dims"], name="price_once_per_dims"),
             models.CheckConstraint(condition=Q(unit_amount__gte=0, unit_amount__lt=10**12), name="price_is_real"),
         ]
+
+    def __str__(self) -> str:
+        return self.meter
+
+
+class Contract(TenantModel):
+    """The book that a tenant's usage is rated by, and its terms, from the local day `starts_on` until before `ends_on`.
+
+    Triggers keep what was in force: a contract that has begun takes an end in the future, and nothing else.
+    """
+
+    book = models.ForeignKey(PriceBook, on_delete=models.PROTECT, related_name="contracts")
+    currency = models.CharField(max_length=3)
+    starts_on = models.DateField()
+    ends_on = models.DateField(null=True)
+    payment_days = models.PositiveSmallIntegerField(default=30, db_default=30)
+    billing_name = models.CharField(max_length=200, blank=True, default="", db_default="")
+    billing_address = models.TextField(blank=True, default="", db_default="")
+    billing_email = models.EmailField(blank=True, default="", db_default="")
+    tax_number = models.CharField(max_length=40, blank=True, default="", db_default="")
+    tax_rate = models.DecimalField(max_digits=5, decimal_places=2, null=True)
+    agreed_by = models.CharField(max_length=254)
+    agreed_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(starts_on__day=1) & (Q(ends_on=None) | (Q(ends_on__day=1) & Q(ends_on__gt=F("starts_on")))),
+                name="contract_runs_from_month_to_month",
+            ),
+            models.CheckConstraint(
+                condition=Q(payment_days__lte=365) & (Q(tax_rate=None) | Q(tax_rate__gte=0, tax_rate__lte=100)),
+                name="contract_terms_are_real",
+            ),
+            ExclusionConstraint(
+                name="contract_one_at_a_time",
+                expressions=[
+                    (F("tenant"), RangeOperators.EQUAL),
+                    (
+                        Func(F("starts_on"), F("ends_on"), function="daterange", output_field=DateRangeField()),
+                        RangeOperators.OVERLAPS,
+                    ),
+                ],
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"contract from {self.starts_on}"

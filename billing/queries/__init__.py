@@ -27,14 +27,16 @@ from billing.queries.outside import (
     waiting_count,
 )
 from billing.queries.prices import (
+    ContractView,
     MeterView,
     PriceBookView,
     PriceView,
     VersionView,
+    contract,
+    contracts,
     is_offered,
     meters,
     price_books,
-    price_version,
     prices_in_force,
 )
 from billing.queries.spend import (
@@ -58,6 +60,7 @@ __all__ = [
     "BatchRow",
     "Billed",
     "BudgetStatus",
+    "ContractView",
     "Explanation",
     "Filters",
     "HeldRow",
@@ -83,6 +86,8 @@ __all__ = [
     "billed_attempts",
     "budget",
     "budgets",
+    "contract",
+    "contracts",
     "cost_by_day_and_project",
     "costliest_jobs",
     "draft_invoice",
@@ -97,7 +102,6 @@ __all__ = [
     "meters",
     "month_to_date",
     "price_books",
-    "price_version",
     "prices_in_force",
     "reported_before_senders",
     "resource_names",

@@ -30,9 +30,9 @@ FROM billing_usagerollup r
 JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash
 JOIN tenants_project p ON p.tenant_id = r.tenant_id AND p.id = r.project_id
 JOIN billing_meter m ON m.tenant_id = r.tenant_id AND m.id = r.meter_id
-LEFT JOIN billing_price pr ON pr.tenant_id = r.tenant_id AND pr.id = r.price_id
-LEFT JOIN billing_priceversion v ON v.tenant_id = pr.tenant_id AND v.id = pr.version_id
-LEFT JOIN billing_pricebook b ON b.tenant_id = v.tenant_id AND b.id = v.book_id
+LEFT JOIN billing_price pr ON pr.id = r.price_id
+LEFT JOIN billing_priceversion v ON v.id = pr.version_id
+LEFT JOIN billing_pricebook b ON b.id = v.book_id
 WHERE r.tenant_id = %(tenant)s AND r.day >= %(first)s AND r.day < %(end)s AND r.period = ANY(%(periods)s::date[])
   AND coalesce(b.currency, %(currency)s) = %(currency)s
 GROUP BY r.period, r.project_id, p.name, p.slug, r.meter_id, m.key, m.title, m.unit, r.price_id, pr.unit_amount, pr.dims,

@@ -1,21 +1,21 @@
-"""Meters, price books and the prices in force."""
+"""Meters, and the prices and terms of the open scope's contract."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from django.db.models import Count, F, Window
+from django.db.models import Count, F, Q, Window
 from django.db.models.functions import RowNumber
 
 from billing.defaults import DEVICE_TIME, SECOND, UNOFFERED_TIERS
-from billing.models import Meter, Price, PriceBook, PriceVersion
+from billing.models import Contract, Meter, Price, PriceBook, PriceVersion
 from billing.queries.calendar import tenant_today
-from tenants.errors import NotFound
+from tenants.isolation.scoping import current_tenant_id
 
 SECONDS_IN_HOUR = 3600
 MOST_SHOWN = 500
@@ -91,6 +91,28 @@ class PriceBookView:
         return next((version for version in self.versions if version.state == "in_force"), None)
 
 
+@dataclass(frozen=True, slots=True)
+class ContractView:
+    """A contract in force from the local day `starts_on` until before `ends_on`; `state` is coming, in_force or past."""
+
+    id: UUID
+    book_id: UUID
+    book: str
+    currency: str
+    starts_on: date
+    ends_on: date | None
+    payment_days: int
+    billing_name: str
+    billing_address: str
+    billing_email: str
+    tax_number: str
+    tax_rate: Decimal | None
+    state: str = ""
+
+
+FACTS = [{"book": "book__name"}.get(name, name) for name in ContractView.__dataclass_fields__ if name != "state"]
+
+
 def is_offered(meter: str, dims: Mapping[str, str]) -> bool:
     """Return whether a price with these dimensions applies to something that can be requested."""
     return meter not in DEVICE_TIME or dims.get("tier") not in UNOFFERED_TIERS
@@ -102,61 +124,73 @@ def meters() -> list[MeterView]:
     return [MeterView(*row) for row in rows]
 
 
+def contracts() -> list[ContractView]:
+    """Return the tenant's contracts, the latest start first."""
+    day = tenant_today().day
+    rows = [ContractView(*row) for row in Contract.objects.order_by("-starts_on").values_list(*FACTS)]
+    return [replace(row, state=_state(row, day)) for row in rows]
+
+
+def contract() -> ContractView | None:
+    """Return the contract in force; None without one."""
+    return next((one for one in contracts() if one.state == "in_force"), None)
+
+
 def price_books(begun: int = 12) -> list[PriceBookView]:
-    """Return the tenant's price books, each with all coming versions, the one in force and the newest past ones.
+    """Return the book of the tenant's contract in force, with all coming versions, the one in force and the newest past ones.
 
-    `begun` limits the started versions; the latest start comes first.
+    Without a contract there is none. `begun` limits the started versions; the latest start comes first.
     """
-    now = tenant_today().now
-    found: list[tuple[PriceBook, list[PriceVersion], int]] = []
-    for book in PriceBook.objects.order_by("currency"):
-        versions = PriceVersion.objects.filter(book=book).order_by("-effective_at")
-        coming = list(versions.filter(effective_at__gt=now))
-        found.append((book, [*coming, *versions.filter(effective_at__lte=now)[:begun]], len(coming)))
-    prices = _prices([version.pk for _, versions, _ in found for version in versions])
-    return [
-        PriceBookView(
-            book.pk,
-            book.name,
-            book.currency,
-            tuple(
-                _version(one, "coming" if at < ahead else "in_force" if at == ahead else "past", book.currency, prices)
-                for at, one in enumerate(versions)
-            ),
-        )
-        for book, versions, ahead in found
-    ]
-
-
-def price_version(version_id: UUID) -> VersionView:
-    """Return one version with its prices. Raises NotFound."""
-    version = PriceVersion.objects.select_related("book").filter(pk=version_id).first()
-    if version is None:
-        raise NotFound
-    now = tenant_today().now
-    begun = PriceVersion.objects.filter(book=version.book, effective_at__lte=now)
-    followed = begun.filter(effective_at__gt=version.effective_at).exists()
-    state = "coming" if version.effective_at > now else "past" if followed else "in_force"
-    return _version(version, state, version.book.currency, _prices([version.pk]))
+    at = tenant_today()
+    names = {meter.key: (meter.title, meter.unit) for meter in meters()}
+    rows = PriceBook.objects.filter(_running(at.day))
+    return [book_view(row, at.now, names, begun) for row in rows]
 
 
 def prices_in_force(meter: str) -> list[PriceView]:
     """Return the prices of a meter in force now, in the tenant's currency, cheapest first."""
     at = tenant_today()
-    begun = PriceVersion.objects.filter(book__currency=at.currency, effective_at__lte=at.now)
-    current = begun.order_by("-effective_at").first()
-    if current is None:
+    book = PriceBook.objects.filter(_running(at.day)).first()
+    begun = PriceVersion.objects.filter(book=book, effective_at__lte=at.now)
+    current = begun.order_by("-effective_at").first() if book else None
+    if book is None or current is None:
         return []
-    rows = Price.objects.filter(version=current, meter__key=meter).select_related("meter").order_by("unit_amount", "id")
-    prices = [_price(row, at.currency) for row in rows[:MOST_SHOWN]]
+    rows = Price.objects.filter(version=current, meter=meter).order_by("unit_amount", "id")
+    names = {one.key: (one.title, one.unit) for one in meters()}
+    prices = [_price(row, book.currency, names) for row in rows[:MOST_SHOWN]]
     return sorted(prices, key=lambda price: (price.unit_amount, sorted(price.dims.items())))
+
+
+def book_view(book: PriceBook, now: datetime, names: Mapping[str, tuple[str, str]], begun: int = 12) -> PriceBookView:
+    """Return a book with its versions as of `now`. `names`: title and unit of each meter, by key."""
+    versions = PriceVersion.objects.filter(book=book).order_by("-effective_at")
+    coming = list(versions.filter(effective_at__gt=now))
+    shown, ahead = [*coming, *versions.filter(effective_at__lte=now)[:begun]], len(coming)
+    prices = _prices([version.pk for version in shown])
+    views = []
+    for at, one in enumerate(shown):
+        state = "coming" if at < ahead else "in_force" if at == ahead else "past"
+        views.append(_version(one, state, book.currency, prices, names))
+    return PriceBookView(book.pk, book.name, book.currency, tuple(views))
+
+
+def _running(day: date) -> Q:
+    """Return the condition of a book that the tenant's contract names on a local day."""
+    ends = Q(contracts__ends_on=None) | Q(contracts__ends_on__gt=day)
+    return Q(contracts__tenant_id=current_tenant_id(), contracts__starts_on__lte=day) & ends
+
+
+def _state(row: ContractView, day: date) -> str:
+    if row.starts_on > day:
+        return "coming"
+    return "in_force" if row.ends_on is None or day < row.ends_on else "past"
 
 
 def _prices(version_ids: Sequence[UUID]) -> Mapping[UUID, list[Price]]:
     """Return the first prices of each version, in one query; versions older than the limit may hold many more."""
     found: dict[UUID, list[Price]] = defaultdict(list)
-    each, order = [F("version_id")], ["meter__key", "unit_amount", "id"]
-    rows = Price.objects.filter(version__in=version_ids).select_related("meter")
+    each, order = [F("version_id")], ["meter", "unit_amount", "id"]
+    rows = Price.objects.filter(version__in=version_ids)
     rows = rows.annotate(
         place=Window(RowNumber(), partition_by=each, order_by=order), in_all=Window(Count("id"), partition_by=each)
     )
@@ -165,7 +199,13 @@ def _prices(version_ids: Sequence[UUID]) -> Mapping[UUID, list[Price]]:
     return found
 
 
-def _version(version: PriceVersion, state: str, currency: str, prices: Mapping[UUID, Sequence[Price]]) -> VersionView:
+def _version(
+    version: PriceVersion,
+    state: str,
+    currency: str,
+    prices: Mapping[UUID, Sequence[Price]],
+    names: Mapping[str, tuple[str, str]],
+) -> VersionView:
     rows = prices.get(version.pk, ())
     return VersionView(
         id=version.pk,
@@ -175,10 +215,11 @@ def _version(version: PriceVersion, state: str, currency: str, prices: Mapping[U
         published_by=version.published_by,
         note=version.note,
         state=state,
-        prices=tuple(_price(row, currency) for row in rows),
+        prices=tuple(_price(row, currency, names) for row in rows),
         unshown=rows[0].in_all - len(rows) if rows else 0,  # type: ignore[attr-defined]
     )
 
 
-def _price(row: Price, currency: str) -> PriceView:
-    return PriceView(row.pk, row.meter.key, row.meter.title, row.meter.unit, row.dims, row.unit_amount, currency)
+def _price(row: Price, currency: str, names: Mapping[str, tuple[str, str]]) -> PriceView:
+    title, unit = names.get(row.meter, (row.meter, "unit"))
+    return PriceView(row.pk, row.meter, title, unit, row.dims, row.unit_amount, currency)

@@ -10,9 +10,10 @@ from typing import Any
 from uuid import UUID
 
 from billing.budgets import counters
+from billing.metering import meters
 from billing.metering.metering import UsageRefused, fault_of
 from billing.metering.rate import most_cost
-from billing.models import Meter, PriceBook, UsageKey
+from billing.models import Meter, UsageKey
 from billing.money import Money
 from billing.pricing import price_books
 from billing.rating.calendar import quarters
@@ -153,8 +154,8 @@ def _uncounted(events: Sequence[Any], good: Mapping[int, Interval], receipt: Rec
 
 
 def _known() -> Known:
-    if not PriceBook.objects.exists():
-        price_books.provision_defaults()
+    if not Meter.objects.exists():
+        meters.provide()
     terms = price_books.terms(meters=())
     projects: dict[str, UUID] = {}
     for found, slug in Project.objects.values_list("id", "slug"):

@@ -5,7 +5,7 @@ from django.urls import URLPattern, path
 from billing.views.budget_requests import budget_request
 from billing.views.budgets import budget_change, budget_close, budget_create, budget_list
 from billing.views.invoices import invoice, invoice_of, invoice_reconciled, line
-from billing.views.prices import prices, publish
+from billing.views.prices import prices
 from billing.views.reported import reported, reported_batch, reported_decide, reported_limits, reported_void
 
 urlpatterns: list[URLPattern] = [
@@ -15,7 +15,6 @@ urlpatterns: list[URLPattern] = [
     path("budgets/<uuid:budget_id>/request/", budget_request, name="budget-request"),
     path("budgets/<uuid:budget_id>/close/", budget_close, name="budget-close"),
     path("prices/", prices, name="prices"),
-    path("prices/new/", publish, name="price-publish"),
     path("reported/", reported, name="reported"),
     path("reported/decide/", reported_decide, name="reported-decide"),
     path("reported/limits/", reported_limits, name="reported-limits"),

@@ -88,7 +88,8 @@ def migrations(connection: psycopg.Connection[Any]) -> list[str]:
 def dump(url: str, connection: psycopg.Connection[Any], target: Path) -> None:
     """Dump the open snapshot to a file in pg_dump's custom format."""
     (name,) = connection.execute("SELECT pg_export_snapshot()").fetchone() or ("",)
-    _run(url, "pg_dump", "--format=custom", "--schema=public", f"--snapshot={name}", f"--file={target}")
+    what = ("--schema=public", "--extension=btree_gist")  # a schema alone leaves out what its constraints need
+    _run(url, "pg_dump", "--format=custom", *what, f"--snapshot={name}", f"--file={target}")
 
 
 def check_target(url: str) -> None:

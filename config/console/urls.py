@@ -13,6 +13,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/operator/v1/fleet/", include("compute.views.fleet_api")),
     path("api/operator/v1/", include("tenants.operators.api")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("", include("billing.views.console")),
     path("", include("tenants.views.console")),
 ]
 

@@ -12,13 +12,14 @@ from uuid import UUID
 from django.contrib.auth.hashers import make_password
 
 from billing.budgets import budgets
+from billing.pricing import contracts, publishing
 from billing.rating.flat import charge
 from compute.estimates.forecast import LogEstimate, forecast, start_up
 from compute.fleet.nodes import Registered
 from compute.jobs import jobs
 from compute.models import Job
 from config.demo.children import Learned
-from config.demo.organisations import PASSWORD, Budgeted, Organisation
+from config.demo.organisations import OPERATOR, PASSWORD, Budgeted, Organisation
 from config.demo.simulation import Simulation
 from config.demo.tables import Tables
 from tenants import bootstrap, quotas
@@ -27,7 +28,10 @@ from tenants.access.actor import Actor
 from tenants.identity import api_keys, members
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Project, User
+from tenants.operators.operator import Operator
 
+SELLER = Operator(id=UUID(int=0), label=OPERATOR, roles=("platform_finance",))
+"""Who negotiates the demo's prices, before the operator's account is made."""
 RUNS_BEFORE = 20
 """Number of runs that the demo's quotes claim as their basis."""
 
@@ -63,6 +67,11 @@ class Company:
         )
         made = bootstrap.create(wanted, with_key=False)
         self.tenant_id = made.tenant_id
+        # A book of its own: each organisation lives through its days by itself, and so do its prices.
+        book = publishing.create_book(
+            operator=SELLER, name=f"{one.name}, negotiated", currency=one.currency, reason="Negotiated"
+        )
+        contracts.open_first(actor=Actor.system(self.tenant_id, "operator"), book_id=book.pk)
         bootstrap.settle_in(self.tenant_id)
         owner = bootstrap.owner_of(self.tenant_id)
         self.actors = [owner]

@@ -10,12 +10,12 @@ from functools import partial
 from billing import queries
 from billing.budgets import budgets
 from billing.budgets.holds import BudgetExceeded
-from billing.models import Price, PriceVersion
-from billing.pricing import price_books
-from billing.pricing.price_books import NewPrice
+from billing.defaults import SECOND
+from billing.pricing import publishing
+from billing.rating.new_price import NewPrice
 from compute.jobs import jobs
 from config.demo import attempts, serving, workload
-from config.demo.company import Company, quote
+from config.demo.company import SELLER, Company, quote
 from config.demo.pipeline import Pipeline
 from config.demo.tables import Sheet
 from models_app.datasets import ingestion, operations
@@ -105,26 +105,18 @@ class Tenancy(Company):
         self.simulation.queue(job, attempts.Run(self.simulation, job, actor, launch))
 
     def _raise_prices(self) -> None:
-        """Publish the next price list: device time becomes more expensive, predictions do not."""
+        """Let the operator publish the next price list: device time becomes more expensive, predictions do not."""
         with tenant_scope(self.tenant_id):
-            newest = PriceVersion.objects.order_by("-effective_at").first()
-            rows = list(Price.objects.filter(version=newest).select_related("meter", "version"))
+            (book,) = queries.price_books()
             prices = [
                 NewPrice(
-                    row.meter.key,
-                    row.dims,
-                    (row.unit_amount * DEARER).quantize(CENT_OF_CENT)
-                    if row.meter.unit == "second"
-                    else row.unit_amount,
+                    price.meter,
+                    price.dims,
+                    (price.unit_amount * DEARER).quantize(CENT_OF_CENT) if price.unit == SECOND else price.unit_amount,
                 )
-                for row in rows
+                for price in book.versions[0].prices
             ]
-            price_books.publish(
-                actor=self.first("finance"),
-                book_id=rows[0].version.book_id,
-                prices=prices,
-                note="Energy grew dearer",
-            )
+        publishing.publish(operator=SELLER, book_id=book.id, prices=prices, reason="Energy grew dearer")
 
     def _fill_budgets(self) -> None:
         """Let finance set those budgets of which a certain share is to be spent."""

@@ -180,9 +180,6 @@ def close_forgotten_everywhere() -> int:
 def _priced(endpoint: Endpoint, boot: UUID, number: int) -> Slice:
     """Return the slice that an endpoint requests, with the prices in force and their end."""
     terms = price_books.terms()
-    if not terms.lists:
-        price_books.provision_defaults()
-        terms = price_books.terms()
     present, ends = terms.now, terms.now + LIFE
     lists = price_books.terms(present, ends).lists
     starts = [listed.effective_at for listed in lists if present < listed.effective_at < ends]

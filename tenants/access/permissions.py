@@ -33,7 +33,7 @@ ENGINEER = VIEW | {
 }
 FINANCE = VIEW | {
     "pricebooks.view",
-    "pricebooks.manage",
+    "meters.manage",
     "budgets.manage",
     "invoices.view",
     "invoices.manage",
@@ -85,7 +85,7 @@ PROJECT_PERMISSIONS = frozenset(
 ROLE_WORDS = {
     "owner": "everything, including the organisation itself",
     "admin": "people, keys, quotas, money and work",
-    "finance": "prices, budgets, invoices and the audit log",
+    "finance": "budgets, meters, invoices and the audit log",
     "engineer": "data, jobs, models and endpoints",
     "auditor": "read access to everything that is recorded, the audit log, keys and invoices included",
     "viewer": "read access to data, jobs, models and spend",
@@ -109,7 +109,7 @@ WORDS = {
     "endpoints.manage": "endpoints",
     "budgets.manage": "budgets",
     "invoices.manage": "invoices",
-    "pricebooks.manage": "prices",
+    "meters.manage": "meters",
     "jobs.view": "jobs",
     "datasets.view": "datasets",
     "models.view": "models",
@@ -170,7 +170,7 @@ PRESETS = (
     _preset("send", of="usage.ingest usage.view"),
     _preset("report", of="usage.view spend.view budgets.view quotas.view projects.view"),
     _preset("bill", of="invoices.view pricebooks.view budgets.view budgets.manage"),
-    _preset("price", of="pricebooks.view pricebooks.manage"),
+    _preset("meter", of="usage.view meters.manage"),
     _preset("settle", of="invoices.view invoices.manage"),
     _preset("audit", of="audit.view audit.export"),
     _preset(

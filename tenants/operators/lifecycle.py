@@ -22,6 +22,8 @@ from tenants.events import events
 from tenants.ids import uuid7
 from tenants.models import Membership, Tenant, TenantDigest
 from tenants.operations import TENANT_CREATED, TenantExists, check_email, check_slug, check_text, check_timezone
+from tenants.operators import first_contract
+from tenants.operators.first_contract import STANDARD, FirstContract
 from tenants.operators.operator import Operator
 from tenants.operators.operator_log import check_reason, record_act
 
@@ -48,11 +50,18 @@ class WrongStanding(Conflict):
 
 
 def create(
-    *, operator: Operator, name: str, slug: str, owner_email: str, timezone: str = "UTC", currency: str = "EUR"
+    *,
+    operator: Operator,
+    name: str,
+    slug: str,
+    owner_email: str,
+    timezone: str = "UTC",
+    currency: str = "EUR",
+    contract: FirstContract = STANDARD,
 ) -> UUID:
-    """Create a tenant and have its owner invited by mail; return its id.
+    """Create a tenant with its first contract and have its owner invited by mail; return its id.
 
-    The ops worker makes what belongs in it. Raises TenantExists, or `Invalid` naming each wrong field.
+    The ops worker makes what belongs in the tenant. Raises TenantExists, or `Invalid` naming each wrong field.
     """
     operator.require("tenants.manage")
     check_slug(slug)
@@ -65,6 +74,7 @@ def create(
     try:
         with transaction.atomic():
             _open(actor=actor, tenant=tenant, owner_email=owner_email)
+            first_contract.sign(actor, contract)
             target = ("tenant", tenant.id, slug)
             record_act(operator, TENANT_CREATED, target=target, reason=f"owner: {owner_email}")
     except IntegrityError as error:

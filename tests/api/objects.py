@@ -9,7 +9,6 @@ from billing import queries as billing_queries
 from billing.budgets import budgets
 from billing.metering.metering import record_usage
 from billing.models import UsageBatch
-from billing.pricing.price_books import provision_defaults
 from compute.devices.base import Found
 from compute.fleet import nodes
 from compute.models import Job
@@ -24,6 +23,7 @@ from tenants.identity import api_keys, invitations
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Notification, Tenant
 from tests.support import factories
+from tests.support.selling import provision_defaults
 from tests.support.usage import interval
 
 EMPTY = {"sha256": "0" * 64, "size": 1}

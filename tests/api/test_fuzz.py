@@ -94,7 +94,6 @@ GOOD: dict[str, dict[str, Any]] = {
     "approvals approve": {"reason": "fine"},
     "approvals decline": {"reason": "not now"},
     "budgets": {"amount": "10", "period": "month", "alerts": [50, 80], "at_limit": "notify"},
-    "versions": {"effective_at": "2099-01-01T00:00:00Z", "prices": [{"meter": "device_seconds", "unit_amount": "0.1"}]},
     "promote": {"stage": "staging"},
     "shares": {"user": "user"},
     "endpoints": {"name": "an-endpoint", "version": "version"},

@@ -46,6 +46,7 @@ CONTROL = frozenset(
 )
 #: The console's rights within one tenant, word for word. No dataset, job, model, prediction or secret is among them.
 OPERATED = {
+    "billing_contract": {"SELECT", "INSERT", "UPDATE", "DELETE"},
     "tenants_audithead": {"SELECT", "INSERT", "UPDATE"},
     "tenants_auditsubject": {"SELECT", "INSERT"},
     "tenants_grant": {"SELECT"},
@@ -59,6 +60,9 @@ OPERATED = {
 #: And its rights on what belongs to no tenant, and on the tenants themselves, which it reads across all.
 PLATFORM = {
     "account_emailaddress": {"SELECT"},
+    "billing_price": {"SELECT", "INSERT"},
+    "billing_pricebook": {"SELECT", "INSERT", "UPDATE"},
+    "billing_priceversion": {"SELECT", "INSERT"},
     "compute_device": {"SELECT", "UPDATE"},
     "compute_node": {"SELECT"},
     "demo_clock": {"SELECT"},
@@ -83,12 +87,23 @@ CONSOLE_COLUMNS = {
     "tenants_tenant": {"closes_at", "standing", "standing_before", "standing_reason"},
     "tenants_user": {"last_login", "name", "password", "single_keys", "theme"},
 }
-#: Read by a SECURITY DEFINER function of the allowlist, which returns ids only.
+#: Read by a SECURITY DEFINER function of the allowlist, which returns ids only, or sums of usage.
 LOOKED_UP = frozenset(
-    {"compute_allocation", "models_app_endpointkey", "tenants_apikey", "tenants_invitation", "tenants_membership"}
+    {
+        "billing_meter",
+        "billing_usagerollup",
+        "billing_usageseries",
+        "compute_allocation",
+        "models_app_endpointkey",
+        "tenants_apikey",
+        "tenants_invitation",
+        "tenants_membership",
+    }
 )
 #: Tables with a complete set of their own policies.
 OWN: dict[str, set[Policy]] = {
+    # The console lists the contracts of all tenants.
+    "billing_contract": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
     # The console's part of a tenant's log: what operators did.
     "tenants_auditentry": {TENANT_ROWS, ("operator_rows", "*", (OPERATOR,), OPERATORS_ACTS, OPERATORS_ACTS)},
     "tenants_tenantdigest": {CONTROL_ROWS, OPERATOR_READS, ("operator_makes", "a", (OPERATOR,), None, SAME)},
@@ -139,6 +154,8 @@ LOOSE = {
     "tenants_auditentry": {"actor_id", "request_id", "target_id"},
     # Written for every second of every device: a foreign key check per row costs more than the row.
     "billing_ledgertransaction": {"attempt_id", "batch_id", "hold_id"},
+    # A published price is never removed; the check would lock one row for all tenants.
+    "billing_usagerollup": {"price_id"},
     "billing_usageevent": {"batch_id", "hold_id", "meter_id", "price_id", "project_id"},
     "billing_usagekey": {"batch_id"},
     "billing_usageseries": {"attempt_id", "job_id"},
@@ -184,7 +201,7 @@ def reference_faults(admin: psycopg.Connection, oid: int, table: str) -> list[st
 
 
 #: SECURITY DEFINER functions, which bypass the policies, with their arguments. Each returns ids only, or creates and
-#: drops partitions; one names the people of the open tenant to the console.
+#: drops partitions; one names the people of the open tenant to the console, one returns sums of a month to it.
 DEFINERS = frozenset(
     {
         "exchequer_memberships(uuid)",
@@ -193,6 +210,7 @@ DEFINERS = frozenset(
         "exchequer_endpoint_keys(bytea[])",
         "exchequer_invitation(bytea)",
         "exchequer_people()",
+        "billing_sums_of_month(uuid[],date,jsonb)",
         "billing_ensure_partitions(date,date)",
         "compute_drop_partitions(text,interval)",
         "compute_ensure_partitions(interval)",

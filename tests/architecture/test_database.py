@@ -155,6 +155,32 @@ def test_each_side_sees_its_own_accounts(superuser: psycopg.Connection) -> None:
     ]
 
 
+BOOKS = """
+SELECT p.polrelid::regclass::text, p.polname, p.polcmd::text, ARRAY(SELECT r::regrole::text FROM unnest(p.polroles) r ORDER BY 1),
+       pg_get_expr(p.polqual, p.polrelid)
+FROM pg_policy p WHERE p.polrelid = ANY (ARRAY['billing_pricebook', 'billing_priceversion', 'billing_price']::regclass[])
+  AND p.polname = 'contract_rows' ORDER BY 1
+"""
+
+
+def test_a_tenant_reads_the_price_books_of_its_contracts_and_writes_none(superuser: psycopg.Connection) -> None:
+    named = "SELECT c.book_id FROM billing_contract c WHERE (c.tenant_id = ( SELECT (NULLIF(current_setting('app.tenant'::text, true), ''::text))::uuid AS \"nullif\"))"
+    visible = {
+        "billing_price": "(version_id IN ( SELECT v.id FROM billing_priceversion v))",
+        "billing_pricebook": f"(id IN ( {named}))",
+        "billing_priceversion": f"(book_id IN ( {named}))",
+    }
+    for table, name, command, roles, condition in superuser.execute(BOOKS).fetchall():
+        assert (name, command, roles) == ("contract_rows", "r", ["exchequer_app"])
+        assert " ".join(condition.split()) == visible.pop(table)
+    assert visible == {}
+    written = superuser.execute(
+        "SELECT t FROM unnest(ARRAY['billing_contract', 'billing_pricebook', 'billing_priceversion', 'billing_price']) t "
+        "WHERE has_table_privilege('exchequer_app', t, 'INSERT, UPDATE, DELETE')"
+    ).fetchall()
+    assert written == []
+
+
 def test_the_console_has_the_listed_rights_and_no_others(superuser: psycopg.Connection) -> None:
     assert console_faults(superuser) == []
 

@@ -11,12 +11,12 @@ from billing import queries
 from billing.budgets import budgets
 from billing.defaults import INFERENCE_MS, INFERENCE_REQUESTS
 from billing.metering.metering import Interval, record_usage
-from billing.pricing import price_books
-from billing.pricing.price_books import NewPrice
 from tenants.access.actor import Actor
 from tenants.clock import now
 from tenants.events import outbox
 from tenants.isolation.scoping import tenant_scope
+from tests.support import selling
+from tests.support.selling import NewPrice
 
 if TYPE_CHECKING:
     from tests.browser.world import Builder
@@ -56,8 +56,7 @@ def spend_and_limit(builder: Builder, owner: Actor, project_id: uuid.UUID, endpo
         )
         (book,) = queries.price_books()
         prices = [NewPrice(price.meter, price.dims, price.unit_amount * 9 / 10) for price in book.versions[0].prices]
-        price_books.publish(
-            actor=owner,
+        selling.publish(
             book_id=book.id,
             prices=prices,
             effective_at=now() + timedelta(days=10),
@@ -70,4 +69,4 @@ def spend_and_limit(builder: Builder, owner: Actor, project_id: uuid.UUID, endpo
         )
     with builder.control():
         outbox.drain(owner.tenant_id)
-    return {"budget": made.pk, "serving_line": serving}
+    return {"budget": made.pk, "serving_line": serving, "book": book.id}

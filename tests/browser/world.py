@@ -86,7 +86,7 @@ class Builder:
         """Make both tenants and everything in them; the clock then stands at NOW."""
         self.at(NOW - timedelta(days=13, hours=6))
         vision = factories.make_tenant("vision", timezone="Europe/Berlin", owner=OWNER)
-        audio = factories.make_tenant("audio", owner=NEWCOMER)
+        audio = factories.make_tenant("audio", owner=NEWCOMER, contract=False)
         User.objects.filter(email=OWNER).update(name="Ada Byron")
         world = World(vision, audio)
         owner = self.actor(vision, OWNER)

@@ -11,6 +11,7 @@ from tenants.identity import api_keys
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Membership, Project, Tenant, User
 from tenants.rights import held
+from tests.support import selling
 
 _count = itertools.count(1)
 PASSWORD = "correct horse battery staple"
@@ -21,10 +22,15 @@ def make_user(email: str = "", *, password: str = PASSWORD) -> User:
     return User.objects.create_user(email or f"person{next(_count)}@example.org", password)
 
 
-def make_tenant(slug: str = "", *, timezone: str = "UTC", currency: str = "EUR", owner: str = "") -> Tenant:
-    """Return a tenant with a project `default` and an owner, created by `create_tenant`."""
+def make_tenant(
+    slug: str = "", *, timezone: str = "UTC", currency: str = "EUR", owner: str = "", contract: bool = True
+) -> Tenant:
+    """Return a tenant with a project `default`, an owner and a contract, created by `create_tenant`.
+
+    The contract is the one that the ops worker opens, without its event and its entry in the log.
+    """
     number = next(_count)
-    return operations.create_tenant(
+    made = operations.create_tenant(
         name=(slug or f"tenant-{number}").title(),
         slug=slug or f"tenant-{number}",
         email=owner or f"owner{number}@example.org",
@@ -32,6 +38,9 @@ def make_tenant(slug: str = "", *, timezone: str = "UTC", currency: str = "EUR",
         timezone=timezone,
         currency=currency,
     )
+    if contract:
+        selling.open_contract(made)
+    return made
 
 
 def make_member(tenant: Tenant, role: str, email: str = "") -> User:

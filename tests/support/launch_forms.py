@@ -6,7 +6,6 @@ import re
 from typing import Any
 from uuid import uuid4
 
-from billing.pricing.price_books import provision_defaults
 from compute.devices.base import Found
 from compute.fleet import nodes
 from compute.jobs import jobs
@@ -15,6 +14,7 @@ from models_app.models import Dataset, DatasetVersion
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.support.factories import actor_for, default_project_id, make_tenant
+from tests.support.selling import provision_defaults
 
 NEW, BATCH = "/t/lab/jobs/new/", "/t/lab/jobs/new/batch/"
 NUMBERS = [{"name": name, "kind": "numeric", "distinct": 400, "integer": False, "missing": 0} for name in ("a", "b")]

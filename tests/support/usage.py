@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from billing.metering.metering import Interval
-from billing.pricing import price_books
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
-from tests.support import factories
+from tests.support import factories, selling
 
 if TYPE_CHECKING:
     from tests.conftest import DemoClock
@@ -39,6 +38,6 @@ def priced_tenant(demo_clock: DemoClock, now: datetime, *, for_: timedelta) -> T
     demo_clock.move_to(now - for_)
     made = factories.make_tenant()
     with tenant_scope(made.id):
-        price_books.provision_defaults()
+        selling.provision_defaults()
     demo_clock.move_to(now)
     return made

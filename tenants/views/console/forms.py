@@ -5,10 +5,12 @@ from __future__ import annotations
 import zoneinfo
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from django import forms
 
 from tenants import quotas
+from tenants.operators import first_contract
 
 
 def _zones() -> list[tuple[str, str]]:
@@ -54,6 +56,10 @@ class Owner(forms.Form):
     )
 
 
+def _books() -> list[tuple[str, str]]:
+    return [("", "the standard one of the currency"), *first_contract.books()]
+
+
 class NewTenant(forms.Form):
     """A tenant to create."""
 
@@ -65,4 +71,18 @@ class NewTenant(forms.Form):
     )
     owner_email = forms.EmailField(label="Owner", max_length=254, help_text="Gets an invitation by mail.")
     currency = forms.CharField(label="Currency", max_length=3, initial="EUR", help_text="ISO 4217; it stays.")
+    book = forms.TypedChoiceField(
+        label="Price book", required=False, coerce=UUID, empty_value=None, choices=_books, help_text="In its currency."
+    )
+    payment_days = forms.IntegerField(
+        label="Days to pay", required=False, min_value=0, max_value=365, initial=30, help_text="30 unless given."
+    )
     timezone = forms.ChoiceField(label="Time zone", initial="UTC", choices=_zones)
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """Return the arguments of `lifecycle.create` of a valid form."""
+        data = dict(self.cleaned_data)
+        book, days = data.pop("book"), data.pop("payment_days")
+        contract = first_contract.FirstContract(book, first_contract.STANDARD.payment_days if days is None else days)
+        return {**data, "contract": contract}

@@ -15,6 +15,8 @@ from tenants.web.navigation import Link
 #: Label, icon, page, permission, second key of the `g` shortcut.
 AREAS = (
     ("Tenants", "building", "operator-tenants", "tenants.view", "t"),
+    ("Price books", "coins", "operator-books", "prices.view", "p"),
+    ("Contracts", "receipt", "operator-contracts", "prices.view", "c"),
     ("Fleet", "cpu", "operator-fleet", "fleet.view", "f"),
     ("Operators", "users", "operators", "operators.view", "o"),
     ("Operator log", "history", "operator-acts", "log.view", "l"),

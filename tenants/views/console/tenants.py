@@ -73,7 +73,7 @@ def new_tenant(request: OperatorRequest) -> HttpResponse:
     form = NewTenant(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            tenant_id = lifecycle.create(operator=request.operator, **form.cleaned_data)
+            tenant_id = lifecycle.create(operator=request.operator, **form.wanted)
         except ExchequerError as refused:
             explain(form, refused)
         else:
@@ -167,6 +167,7 @@ def _render(request: OperatorRequest, tenant_id: UUID, *, status: int = 200, **g
         "organisation": found.tenant,
         "spent": _money(found.figures.month_spend, found.tenant.currency) if found.figures else None,
         "acts_possible": possible if manages else [],
+        "may_see_prices": request.operator.can("prices.view"),
         "most": tenant_details.MOST,
         "ceiling_form": Ceiling() if request.operator.can("quotas.manage") else None,
         **given,

@@ -18,14 +18,13 @@ from billing.budgets import budgets
 from billing.ledger.reconcile import ledger_faults, reconcile_faults
 from billing.metering.metering import record_usage
 from billing.models import UsageEvent, UsageKey
-from billing.pricing import price_books
 from billing.reported import reviews, voids
 from billing.usage.intervals import void_key
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Notification, Tenant
 from tests.api.billing.test_events import NOW, Sender, event
 from tests.api.test_matrix import client_for
-from tests.support import factories
+from tests.support import factories, selling
 from tests.support.pages import text_of
 from tests.support.usage import interval, priced_tenant
 
@@ -340,10 +339,9 @@ def test_finance_sees_decides_voids_and_limits_on_the_page(tenant: Tenant, send:
 
 def test_usage_at_an_extreme_price_needs_approval(tenant: Tenant, send: Sender, demo_clock: DemoClock) -> None:
     """An event under an expensive price list is refused by its cost, whatever its quantity."""
-    actor = factories.actor_for(tenant)
     with tenant_scope(tenant.id):
-        dear = [price_books.NewPrice("inference_requests", {}, Decimal(20_000))]
-        price_books.publish(actor=actor, book_id=queries.price_books()[0].id, prices=dear)
+        dear = [selling.NewPrice("inference_requests", {}, Decimal(20_000))]
+        selling.publish(book_id=queries.price_books()[0].id, prices=dear)
     demo_clock.advance(timedelta(minutes=10))
     at = datetime(2026, 10, 5, 12, 9, tzinfo=UTC).isoformat()
     answer = send([event(time=at, data={"quantity": 1}), event()], status=400)

@@ -15,7 +15,6 @@ from django.test import Client
 from billing import queries as billing_queries
 from billing.budgets import budgets
 from billing.models import Hold, Quote
-from billing.pricing import price_books
 from compute.devices.base import Found
 from compute.estimates import priors
 from compute.fleet import nodes
@@ -31,7 +30,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.api.objects import launchable
 from tests.conftest import DemoClock
-from tests.support import factories
+from tests.support import factories, selling
 from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -240,9 +239,8 @@ def test_a_price_that_rose_since_it_was_shown_launches_nothing(shop: Shop, demo_
     offer = shop.panel().context["offer"]
     with tenant_scope(shop.tenant.id):
         book = billing_queries.price_books()[0].id
-        prices = [price_books.NewPrice("device_seconds", {}, Decimal("0.5"))]
-        price_books.publish(
-            actor=factories.actor_for(shop.tenant),
+        prices = [selling.NewPrice("device_seconds", {}, Decimal("0.5"))]
+        selling.publish(
             book_id=book,
             prices=prices,
             effective_at=now() + timedelta(minutes=6),

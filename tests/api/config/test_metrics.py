@@ -17,7 +17,6 @@ from django.test import Client, override_settings
 from prometheus_client.parser import text_string_to_metric_families
 
 from billing.metering.metering import record_usage
-from billing.pricing.price_books import provision_defaults
 from config import settings as shipped
 from config.celery import app
 from config.monitoring import metrics
@@ -27,6 +26,7 @@ from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
 from tests.api.objects import one_of_everything
 from tests.support import factories
+from tests.support.selling import provision_defaults
 from tests.support.usage import interval
 
 pytestmark = pytest.mark.django_db

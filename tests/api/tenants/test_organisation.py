@@ -8,7 +8,6 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
-from billing.pricing.price_books import provision_defaults
 from compute.models import Device, Node
 from tenants import queries, quotas
 from tenants.access.permissions import PERMISSIONS, PRESETS, ROLE_PERMISSIONS, ROLE_WORDS
@@ -17,6 +16,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import ApiKey, IdempotencyKey, Invitation, Project, Quota, Tenant, User
 from tests.support import factories
 from tests.support.pages import text_of
+from tests.support.selling import provision_defaults
 
 pytestmark = pytest.mark.django_db
 

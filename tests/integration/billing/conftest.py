@@ -16,7 +16,7 @@ LIST = (
 @pytest.fixture(autouse=True)
 def _price_list(monkeypatch: pytest.MonkeyPatch) -> None:
     from billing.defaults import DEVICE_SECONDS, PriceSpec
-    from billing.pricing import price_books
+    from billing.pricing import publishing
 
     prices = tuple(PriceSpec(DEVICE_SECONDS, dims, Decimal(amount)) for dims, amount in LIST)
-    monkeypatch.setattr(price_books, "PRICES", prices)
+    monkeypatch.setattr(publishing, "PRICES", prices)

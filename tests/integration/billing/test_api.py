@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -14,8 +14,10 @@ from django.test import Client
 
 from billing.budgets import holds
 from billing.metering.metering import record_usage
+from billing.models import PriceVersion
 from billing.money import Money
-from billing.pricing import price_books
+from tenants.errors import Invalid, NotFound
+from tests.support import selling
 from tests.support.factories import in_tenant, make_api_key, make_project, make_tenant
 from tests.support.usage import interval
 
@@ -54,7 +56,7 @@ def scene(demo_clock: DemoClock) -> Scene:
     project = make_project(tenant)
     job, attempt = uuid4(), uuid4()
     with in_tenant(tenant) as actor:
-        price_books.provision_defaults()
+        selling.provision_defaults()
         demo_clock.move_to(at + timedelta(hours=2))
         amount = Money(Decimal(1), "EUR")
         held = holds.hold(project_id=project.id, subject=f"job:{job}", amount=amount, actor=actor)
@@ -174,62 +176,77 @@ def test_a_budget_is_set_changed_and_closed(scene: Scene) -> None:
     assert api.call("GET", f"budgets/{made['id']}/", status=404)["code"] == "not_found"
 
 
+def book_of(scene: Scene) -> UUID:
+    """Return the book of the scene's contract."""
+    (book,) = scene.api.call("GET", "price-books/")["results"]
+    return UUID(book["id"])
+
+
+def publish(scene: Scene, *at: datetime | None, meter: str = "device_seconds", **dims: str) -> list[PriceVersion]:
+    """Publish a version at each of these times, as an operator."""
+    prices = [selling.NewPrice(meter, dims, Decimal("0.0003"))]
+    return [
+        selling.publish(book_id=book_of(scene), prices=prices, effective_at=one, note="autumn") for one in at or (None,)
+    ]
+
+
 def test_a_price_version_is_published_ahead_of_time(scene: Scene) -> None:
-    api = scene.api
-    (book,) = api.call("GET", "price-books/")["results"]
-    prices = [{"meter": "device_seconds", "dims": {"tier": "spot"}, "unit_amount": "0.0003"}]
-    path = f"price-books/{book['id']}/versions/"
-    version = api.call("POST", path, {"prices": prices, "effective_at": "2026-10-01T00:00:00Z", "note": "autumn"}, 201)
-    assert (version["number"], version["state"], version["prices"]) == (
+    publish(scene, datetime(2026, 10, 1, tzinfo=UTC), tier="spot")
+    (book,) = scene.api.call("GET", "price-books/")["results"]
+    version = book["versions"][0]
+    assert (version["number"], version["state"], version["prices"], version["note"]) == (
         2,
         "coming",
-        [{**prices[0], "unit_amount": "0.000300"}],
+        [{"meter": "device_seconds", "dims": {"tier": "spot"}, "unit_amount": "0.000300"}],
+        "autumn",
     )
-    past = {"prices": prices, "effective_at": "2026-09-01T00:00:00Z"}
-    assert "effective_at" in api.call("POST", path, past, 400)["fields"]
-    unknown = {"prices": [{"meter": "bananas", "unit_amount": "1"}]}
-    assert "prices" in api.call("POST", path, unknown, 400)["fields"]
-    assert api.call("POST", f"price-books/{uuid4()}/versions/", {"prices": prices}, 404)["code"] == "not_found"
+    with pytest.raises(Invalid) as refused:
+        publish(scene, datetime(2026, 9, 1, tzinfo=UTC))
+    assert "effective_at" in refused.value.fields
+    with pytest.raises(Invalid) as refused:
+        publish(scene, meter="Bananas!")
+    assert "prices" in refused.value.fields
+    with pytest.raises(NotFound):
+        selling.publish(book_id=uuid4(), prices=[selling.NewPrice("device_seconds", {}, Decimal(1))])
+
+
+def test_a_tenant_publishes_no_prices_and_is_told_where_they_come_from(scene: Scene) -> None:
+    body = {"prices": [{"meter": "device_seconds", "unit_amount": "0.0003"}]}
+    for book in (book_of(scene), uuid4()):
+        refused = scene.api.call("POST", f"price-books/{book}/versions/", body, 403)
+        assert refused["code"] == "prices_are_agreed"
+        assert "Prices come from the contract" in refused["title"]
+    assert len(scene.api.call("GET", "price-books/")["results"][0]["versions"]) == 1
+    (contract,) = scene.api.call("GET", "contract/")["results"]
+    assert (contract["state"], contract["currency"], contract["starts_on"]) == ("in_force", "EUR", "2026-09-01")
 
 
 def test_a_version_before_many_coming_ones_is_published(scene: Scene, django_assert_max_num_queries: Any) -> None:
     api = scene.api
-    (book,) = api.call("GET", "price-books/")["results"]
-    prices = [{"meter": "device_seconds", "unit_amount": "0.0003"}]
-    path = f"price-books/{book['id']}/versions/"
     with django_assert_max_num_queries(60) as asked:
         api.call("GET", "price-books/")
         at_first = len(asked)
-    for month in range(1, 13):
-        api.call("POST", path, {"prices": prices, "effective_at": f"2027-{month:02}-01T00:00:00Z"}, 201)
-    version = api.call("POST", path, {"prices": prices}, 201)
-    assert (version["number"], version["state"], version["effective_at"][:10]) == (14, "coming", "2026-09-15")
+    publish(scene, *(datetime(2027, month, 1, tzinfo=UTC) for month in range(1, 13)))
+    (version,) = publish(scene)
+    assert (version.number, version.effective_at.date()) == (14, date(2026, 9, 15))
     with django_assert_max_num_queries(at_first):
         (book,) = api.call("GET", "price-books/")["results"]
     assert [one["state"] for one in book["versions"]] == ["coming"] * 13 + ["in_force"]
 
 
 def test_past_versions_are_shown_up_to_a_dozen_with_the_one_in_force(scene: Scene, demo_clock: DemoClock) -> None:
-    api = scene.api
-    (book,) = api.call("GET", "price-books/")["results"]
-    prices = [{"meter": "device_seconds", "unit_amount": "0.0003"}]
-    path = f"price-books/{book['id']}/versions/"
-    stored = [
-        api.call("POST", path, {"prices": prices, "effective_at": f"2026-10-{day:02}T00:00:00Z"}, 201)
-        for day in range(1, 15)
-    ]
+    stored = publish(scene, *(datetime(2026, 10, day, tzinfo=UTC) for day in range(1, 15)))
     demo_clock.move_to(datetime(2026, 10, 13, 12, tzinfo=UTC))
-    (book,) = api.call("GET", "price-books/")["results"]
-    assert [one["state"] for one in book["versions"]] == ["coming", "in_force", *["past"] * 11]
-    assert [one["number"] for one in book["versions"]] == [one["number"] for one in reversed(stored)][:13]
-
-
-@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-11:00", "9000-01-01T00:00:00Z"])
-def test_a_version_that_starts_after_the_maximum_date_is_refused(scene: Scene, moment: str) -> None:
     (book,) = scene.api.call("GET", "price-books/")["results"]
-    body = {"prices": [{"meter": "device_seconds", "unit_amount": "0.0003"}], "effective_at": moment}
-    refused = scene.api.call("POST", f"price-books/{book['id']}/versions/", body, 400)
-    assert "effective_at" in refused["fields"]
+    assert [one["state"] for one in book["versions"]] == ["coming", "in_force", *["past"] * 11]
+    assert [one["number"] for one in book["versions"]] == [one.number for one in reversed(stored)][:13]
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59", "9000-01-01T00:00:00"])
+def test_a_version_that_starts_after_the_maximum_date_is_refused(scene: Scene, moment: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        publish(scene, datetime.fromisoformat(moment).replace(tzinfo=UTC))
+    assert "effective_at" in refused.value.fields
     assert len(scene.api.call("GET", "price-books/")["results"][0]["versions"]) == 1
 
 

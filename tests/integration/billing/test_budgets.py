@@ -22,11 +22,11 @@ from billing.ledger.reconcile import ledger_faults, reconcile_faults
 from billing.metering.metering import record_usage, waive_usage
 from billing.models import BudgetPeriod, Hold
 from billing.money import CurrencyMismatch, Money
-from billing.pricing import price_books
 from tenants import clock
 from tenants.errors import Invalid, NotFound, PermissionDenied
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import OutboxMessage
+from tests.support import selling
 from tests.support.factories import actor_for, in_tenant, make_project, make_tenant
 from tests.support.usage import interval
 
@@ -87,7 +87,7 @@ def test_b10_launches_usage_and_releases_race_on_three_projects_and_nothing_is_o
     tenant = make_tenant()
     projects = [make_project(tenant) for _ in range(3)]
     with in_tenant(tenant) as actor:
-        price_books.provision_defaults()
+        selling.provision_defaults()
         for project in projects:
             budgets.create_budget(actor=actor, project_id=project.id, amount=Decimal("0.02"), at_limit="block_new")
         budgets.create_budget(actor=actor, amount=Decimal("0.05"), at_limit="block_new")
@@ -162,7 +162,7 @@ def test_a_budget_that_only_notifies_refuses_nothing_and_notifies_once(demo_cloc
     tenant = make_tenant()
     project = make_project(tenant)
     with in_tenant(tenant) as actor:
-        price_books.provision_defaults()
+        selling.provision_defaults()
         budgets.create_budget(
             actor=actor, project_id=project.id, amount=Decimal("0.01"), at_limit="notify", alerts=[50, 80]
         )
@@ -182,7 +182,7 @@ def test_a_lowered_budget_stops_running_work_at_the_new_limit() -> None:
     tenant = make_tenant()
     project = make_project(tenant)
     with in_tenant(tenant) as actor:
-        price_books.provision_defaults()
+        selling.provision_defaults()
         budget = budgets.create_budget(actor=actor, project_id=project.id, amount=Decimal(1), at_limit="stop_running")
         held = holds.hold(project_id=project.id, subject="job:1", amount=euro("1"))
         start = clock.now()
@@ -201,12 +201,12 @@ def test_a_lowered_budget_stops_running_work_at_the_new_limit() -> None:
 
 @pytest.mark.django_db
 def test_a_hold_moves_to_the_next_local_month_as_far_as_its_budget_has_room(demo_clock: DemoClock) -> None:
-    tenant = make_tenant(timezone="America/New_York")
-    project, other = make_project(tenant), make_project(tenant)
     midnight = datetime(2026, 4, 1, 4, tzinfo=UTC)
     demo_clock.move_to(midnight - timedelta(hours=1))
+    tenant = make_tenant(timezone="America/New_York")
+    project, other = make_project(tenant), make_project(tenant)
     with in_tenant(tenant) as actor:
-        price_books.provision_defaults()
+        selling.provision_defaults()
         budgets.create_budget(actor=actor, project_id=project.id, amount=Decimal("0.05"), at_limit="block_new")
         budgets.create_budget(actor=actor, amount=Decimal("0.06"), at_limit="block_new")
         held = holds.hold(project_id=project.id, subject="job:1", amount=euro("0.05"))
@@ -234,7 +234,7 @@ def test_a_new_budget_counts_what_is_spent_and_held_already() -> None:
     tenant = make_tenant()
     project = make_project(tenant)
     with in_tenant(tenant) as actor:
-        price_books.provision_defaults()
+        selling.provision_defaults()
         held = holds.hold(project_id=project.id, subject="job:1", amount=euro("0.01"))
         start = clock.now()
         record_usage([interval(project.id, start, 100)], hold_id=held)
@@ -305,7 +305,7 @@ def test_usage_without_a_hold_leaves_less_room_but_is_never_refused() -> None:
     tenant = make_tenant()
     project = make_project(tenant)
     with in_tenant(tenant) as actor:
-        price_books.provision_defaults()
+        selling.provision_defaults()
         budgets.create_budget(actor=actor, project_id=project.id, amount=Decimal("0.01"), at_limit="block_new")
         attempt = uuid4()
         assert record_usage([interval(project.id, clock.now(), 290, attempt_id=attempt)]).amount == Decimal("0.0145")
@@ -321,7 +321,7 @@ def test_a_waiver_gives_money_back_to_a_hold_and_after_release_to_the_budget() -
     tenant = make_tenant()
     project = make_project(tenant)
     with in_tenant(tenant) as actor:
-        price_books.provision_defaults()
+        selling.provision_defaults()
         budgets.create_budget(actor=actor, project_id=project.id, amount=Decimal("0.01"), at_limit="block_new")
         held = holds.hold(project_id=project.id, subject="job:1", amount=euro("0.01"))
         start, attempts = clock.now(), [uuid4(), uuid4()]
@@ -350,7 +350,7 @@ def test_a_waiver_gives_back_what_a_budget_made_after_the_charge_counted_as_spen
     tenant = make_tenant()
     project, other = make_project(tenant), make_project(tenant)
     with in_tenant(tenant) as actor:
-        price_books.provision_defaults()
+        selling.provision_defaults()
         if replaces:
             first = budgets.create_budget(actor=actor, project_id=project.id, amount=Decimal(1), at_limit="block_new")
         held = holds.hold(project_id=project.id, subject="job:1", amount=euro("0.01"))
@@ -380,7 +380,7 @@ def test_a_waiver_gives_back_usage_without_a_hold_that_a_later_budget_counted() 
     tenant = make_tenant()
     project = make_project(tenant)
     with in_tenant(tenant) as actor:
-        price_books.provision_defaults()
+        selling.provision_defaults()
         start, attempt = clock.now(), uuid4()
         record_usage([interval(project.id, start, 60, attempt_id=attempt)])
         budgets.create_budget(actor=actor, project_id=project.id, amount=Decimal(1), at_limit="block_new")

@@ -13,12 +13,12 @@ from billing.defaults import INFERENCE_MS, INFERENCE_REQUESTS, PriceSpec
 from billing.ledger.reconcile import ledger_faults
 from billing.metering.metering import Interval, UsageRefused, record_usage
 from billing.money import Money
-from billing.pricing.price_books import provision_defaults
 from billing.queries.explain import explain
 from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.support import factories
+from tests.support.selling import provision_defaults
 
 if TYPE_CHECKING:
     from tests.conftest import DemoClock
@@ -28,10 +28,10 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def tenant(monkeypatch: pytest.MonkeyPatch) -> Tenant:
-    from billing.pricing import price_books
+    from billing.pricing import publishing
 
     prices = (PriceSpec(INFERENCE_REQUESTS, {}, Decimal("0.01")), PriceSpec(INFERENCE_MS, {}, Decimal("0.001")))
-    monkeypatch.setattr(price_books, "PRICES", prices)
+    monkeypatch.setattr(publishing, "PRICES", prices)
     made = factories.make_tenant()
     with tenant_scope(made.id):
         provision_defaults(made.id)

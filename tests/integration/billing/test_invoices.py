@@ -20,6 +20,7 @@ from tenants import clock
 from tenants.errors import Invalid, NotFound
 from tenants.events import outbox
 from tenants.operations import change_tenant
+from tests.support import selling
 from tests.support.factories import in_tenant, make_project, make_tenant
 from tests.support.usage import interval
 
@@ -33,7 +34,7 @@ def test_a_line_explains_itself_down_to_the_person_and_the_price_version() -> No
     tenant = make_tenant()
     project = make_project(tenant)
     with in_tenant(tenant) as actor:
-        price_books.provision_defaults()
+        selling.provision_defaults()
         start, job, attempts = clock.now(), uuid4(), [uuid4(), uuid4()]
         held = holds.hold(project_id=project.id, subject=f"job:{job}", amount=Money(Decimal(1), "EUR"), actor=actor)
         for number in range(12):
@@ -71,7 +72,7 @@ def test_the_total_is_the_sum_of_lines_that_are_each_rounded_once() -> None:
     tenant = make_tenant()
     projects = [make_project(tenant) for _ in range(3)]
     with in_tenant(tenant):
-        price_books.provision_defaults()
+        selling.provision_defaults()
         for project in projects:
             record_usage([interval(project.id, clock.now() - timedelta(seconds=0), 100)])
         invoice = queries.draft_invoice()
@@ -83,12 +84,12 @@ def test_the_total_is_the_sum_of_lines_that_are_each_rounded_once() -> None:
 
 
 def test_b4_a_job_over_a_local_month_end_lies_on_two_invoices(demo_clock: DemoClock) -> None:
-    tenant = make_tenant(timezone="Asia/Kathmandu")
-    project = make_project(tenant)
     midnight = datetime(2026, 2, 28, 18, 15, tzinfo=UTC)
     demo_clock.move_to(midnight - timedelta(hours=2))
+    tenant = make_tenant(timezone="Asia/Kathmandu")
+    project = make_project(tenant)
     with in_tenant(tenant):
-        price_books.provision_defaults()
+        selling.provision_defaults()
         demo_clock.move_to(midnight + timedelta(hours=2))
         recorded = record_usage([interval(project.id, midnight - timedelta(minutes=40), 3600)])
         assert recorded.quantity == 3600
@@ -115,13 +116,14 @@ def test_b4_a_job_over_a_local_month_end_lies_on_two_invoices(demo_clock: DemoCl
 def test_a_draft_ends_with_its_month_in_another_time_zone(
     demo_clock: DemoClock, as_control: Any, before: str, after: str, moment: str, end: str
 ) -> None:
+    now, ends = datetime.fromisoformat(moment), datetime.fromisoformat(end)
+    demo_clock.move_to(now.replace(month=10))
     tenant = make_tenant(timezone=before)
     project = make_project(tenant)
-    now, ends = datetime.fromisoformat(moment), datetime.fromisoformat(end)
     for month in (10, 11):
         demo_clock.move_to(now.replace(month=month))
         with in_tenant(tenant) as actor:
-            price_books.provision_defaults()
+            selling.provision_defaults()
             record_usage([interval(project.id, now.replace(month=month) - timedelta(hours=1), 60)])
     with in_tenant(tenant) as actor:
         october = Invoice.objects.get(period=date(2026, 10, 1)).ends_at
@@ -138,19 +140,19 @@ def test_a_draft_ends_with_its_month_in_another_time_zone(
 
 
 def test_b5_a_price_change_splits_an_interval_and_never_touches_the_past(demo_clock: DemoClock) -> None:
+    demo_clock.move_to(datetime(2026, 5, 4, 10, tzinfo=UTC))
     tenant = make_tenant()
     project = make_project(tenant)
-    demo_clock.move_to(datetime(2026, 5, 4, 10, tzinfo=UTC))
-    with in_tenant(tenant) as actor:
-        price_books.provision_defaults()
+    with in_tenant(tenant):
+        selling.provision_defaults()
         old = price_books.price_at("device_seconds", {"device_class": "cpu"})
         book = queries.price_books()[0]
         soon = clock.now() + timedelta(minutes=4)
-        prices = [price_books.NewPrice("device_seconds", {}, Decimal("0.0001"))]
+        prices = [selling.NewPrice("device_seconds", {}, Decimal("0.0001"))]
         with pytest.raises(Invalid):
-            price_books.publish(actor=actor, book_id=book.id, prices=prices, effective_at=soon)
+            selling.publish(book_id=book.id, prices=prices, effective_at=soon)
         change = datetime(2026, 5, 4, 11, 7, 0, 1, tzinfo=UTC)
-        version = price_books.publish(actor=actor, book_id=book.id, prices=prices, effective_at=change, note="dearer")
+        version = selling.publish(book_id=book.id, prices=prices, effective_at=change, note="dearer")
         demo_clock.move_to(datetime(2026, 5, 4, 12, tzinfo=UTC))
         recorded = record_usage([interval(project.id, datetime(2026, 5, 4, 11, tzinfo=UTC), 1800)])
         before = Decimal("420.000001")
@@ -167,11 +169,11 @@ def test_b5_a_price_change_splits_an_interval_and_never_touches_the_past(demo_cl
 
 
 def test_spend_is_cut_by_day_project_job_and_tag(demo_clock: DemoClock) -> None:
+    demo_clock.move_to(datetime(2026, 3, 28, 12, tzinfo=UTC))
     tenant = make_tenant(timezone="Europe/Berlin")
     one, two = make_project(tenant), make_project(tenant)
-    demo_clock.move_to(datetime(2026, 3, 28, 12, tzinfo=UTC))
     with in_tenant(tenant):
-        price_books.provision_defaults()
+        selling.provision_defaults()
         demo_clock.move_to(datetime(2026, 3, 30, 12, tzinfo=UTC))
         job = uuid4()
         tagged = {"device_class": "cpu", "tag:team": "vision"}
@@ -205,7 +207,7 @@ def test_a_waived_attempt_stays_measured_and_costs_nothing() -> None:
     tenant = make_tenant()
     project = make_project(tenant)
     with in_tenant(tenant):
-        price_books.provision_defaults()
+        selling.provision_defaults()
         attempt = uuid4()
         record_usage([interval(project.id, clock.now(), 200, attempt_id=attempt)])
         assert waive_usage(attempt, reason="the node was lost") == Decimal("0.01")

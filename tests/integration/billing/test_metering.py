@@ -28,11 +28,11 @@ from billing.metering.metering import (
 )
 from billing.models import BudgetPeriod, Hold, UsageKey, UsageRollup
 from billing.money import Money
-from billing.pricing import price_books
 from billing.usage import rollups
 from tenants import clock
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry
+from tests.support import selling
 from tests.support.factories import actor_for, in_tenant, make_project, make_tenant
 from tests.support.usage import interval
 
@@ -55,7 +55,7 @@ def test_usage_takes_the_budgets_before_the_hours_and_the_invoice(
     write = rollups.write
     monkeypatch.setattr(rollups, "write", lambda *args, **named: order.append("hours") or write(*args, **named))
     with in_tenant(tenant) as actor:
-        price_books.provision_defaults()
+        selling.provision_defaults()
         budgets.create_budget(actor=actor, amount=Decimal(1), at_limit="block_new")
         held = holds.hold(project_id=project.id, subject="job:1", amount=Money(Decimal(1), "EUR"))
         order.clear()
@@ -67,7 +67,7 @@ def test_a_second_is_settled_from_the_hold_once() -> None:
     tenant = make_tenant()
     project = make_project(tenant)
     with in_tenant(tenant):
-        price_books.provision_defaults()
+        selling.provision_defaults()
         start = clock.now() - timedelta(seconds=0)
         job, attempt = uuid4(), uuid4()
         held = holds.hold(project_id=project.id, subject=f"job:{job}", amount=Money(Decimal("0.001"), "EUR"))
@@ -100,7 +100,7 @@ def test_what_a_removed_hold_paid_can_still_be_waived(as_control: Callable[[], A
     project = make_project(tenant)
     attempt = uuid4()
     with in_tenant(tenant):
-        price_books.provision_defaults()
+        selling.provision_defaults()
         budgets.create_budget(actor=actor_for(tenant), amount=Decimal(1), at_limit="block_new")
         held = holds.hold(project_id=project.id, subject="job:1", amount=Money(Decimal("0.01"), "EUR"))
         used = interval(project.id, clock.now() - timedelta(seconds=20), 20, job_id=uuid4(), attempt_id=attempt)
@@ -121,7 +121,7 @@ def test_an_unsound_interval_is_refused_before_any_effect() -> None:
     tenant = make_tenant()
     project = make_project(tenant)
     with in_tenant(tenant):
-        price_books.provision_defaults()
+        selling.provision_defaults()
         now = clock.now()
         good = interval(project.id, now, 5)
         for bad in (
@@ -147,7 +147,7 @@ def test_b2_the_same_key_with_other_content_is_a_recorded_conflict() -> None:
     tenant = make_tenant()
     project = make_project(tenant)
     with in_tenant(tenant):
-        price_books.provision_defaults()
+        selling.provision_defaults()
         now = clock.now()
         record_usage([interval(project.id, now, 5, "k")])
         twin, other = interval(project.id, now, 9, "k"), interval(project.id, now, 5, "fresh")
@@ -168,7 +168,7 @@ def test_b2_replays_in_any_order_by_eight_threads_change_no_total(demo_clock: De
     start = clock.now()
     demo_clock.advance(timedelta(hours=2))
     with in_tenant(tenant):
-        price_books.provision_defaults()
+        selling.provision_defaults()
     demo_clock.advance(timedelta(hours=2))
     random = Random(7)
     usage = [

@@ -14,14 +14,13 @@ import pytest
 from billing import queries
 from billing.budgets import budgets
 from billing.metering.metering import record_usage
-from billing.pricing import price_books
 from dashboards.spend import datasets
 from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.api.objects import one_of_everything
 from tests.api.test_matrix import client_for
-from tests.support import factories
+from tests.support import factories, selling
 from tests.support.pages import text_of
 from tests.support.usage import DIMS, interval
 
@@ -39,7 +38,7 @@ def tenant(demo_clock: DemoClock) -> Tenant:
     made = factories.make_tenant(timezone="Europe/Berlin")
     project = factories.default_project_id(made)
     with tenant_scope(made.id):
-        price_books.provision_defaults()
+        selling.provision_defaults()
         for moment, seconds in ((OCTOBER, 70), (NOVEMBER, 600)):
             demo_clock.move_to(moment + timedelta(hours=1))
             record_usage([interval(project, moment, seconds)])

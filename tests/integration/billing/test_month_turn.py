@@ -15,7 +15,7 @@ from billing.ledger.reconcile import ledger_faults, reconcile_faults
 from billing.metering.metering import record_usage, waive_usage
 from billing.models import BudgetPeriod, Hold
 from billing.money import Money
-from billing.pricing import price_books
+from tests.support import selling
 from tests.support.factories import default_project_id, in_tenant, make_tenant
 from tests.support.usage import interval
 
@@ -43,7 +43,7 @@ def budgeted(demo_clock: DemoClock, start: datetime, amount: Decimal) -> Iterato
     tenant = make_tenant()
     project = default_project_id(tenant)
     with in_tenant(tenant) as actor:
-        price_books.provision_defaults()
+        selling.provision_defaults()
         budgets.create_budget(actor=actor, amount=amount, at_limit="block_new")
         yield project
 

@@ -13,13 +13,12 @@ from billing import queries
 from billing.metering import meters
 from billing.metering.metering import UsageRefused
 from billing.models import UsageEvent, UsageKey
-from billing.pricing import price_books
 from billing.reported import sender_limits
 from billing.reported.ingest import TooManyEvents, ingest
 from tenants.access.actor import Actor
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
-from tests.support import factories
+from tests.support import factories, selling
 from tests.support.usage import priced_tenant
 
 if TYPE_CHECKING:
@@ -70,8 +69,8 @@ def test_an_event_beyond_the_maximum_amount_blocks_no_other(
 ) -> None:
     with tenant_scope(tenant.id):
         meter = meters.define(actor=actor, title="Calls", unit="call", event_type="x.calls")
-        dear = [price_books.NewPrice(key, {}, Decimal(999_999_999_999)) for key in (meter.key, "device_seconds")]
-        price_books.publish(actor=actor, book_id=queries.price_books()[0].id, prices=dear)
+        dear = [selling.NewPrice(key, {}, Decimal(999_999_999_999)) for key in (meter.key, "device_seconds")]
+        selling.publish(book_id=queries.price_books()[0].id, prices=dear)
         sender_limits.set_limits(actor=actor, events=1_000, amount=Decimal(10) ** 14)
     demo_clock.advance(timedelta(minutes=10))
     at = "2026-10-05T12:09:00Z"

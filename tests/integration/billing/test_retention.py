@@ -16,9 +16,10 @@ from billing.ledger.reconcile import ledger_faults, reconcile_faults
 from billing.metering.metering import record_usage
 from billing.models import Hold, HoldShare, LedgerPosting, Quote, SenderDay
 from billing.money import Money
-from billing.pricing import price_books, quotes
+from billing.pricing import quotes
 from billing.tasks import purge_expired
 from tenants.clock import now
+from tests.support import selling
 from tests.support.factories import default_project_id, in_tenant, make_tenant
 from tests.support.usage import DIMS, interval
 
@@ -34,7 +35,7 @@ def test_old_quotes_and_released_holds_go_and_every_sum_stays(
     tenant = make_tenant()
     project = default_project_id(tenant)
     with in_tenant(tenant) as actor:
-        price_books.provision_defaults()
+        selling.provision_defaults()
         budgets.create_budget(actor=actor, amount=Decimal(50), at_limit="block_new")
         demo_clock.advance(timedelta(hours=1))
         asked = quotes.estimate(

@@ -21,10 +21,10 @@ from billing.ledger.ledger import AVAILABLE, HELD, LedgerAccount, LedgerEntry, P
 from billing.metering.metering import record_usage
 from billing.models import Price, PriceVersion, UsageEvent
 from billing.money import Money
-from billing.pricing import price_books
 from billing.usage import partitions
 from tenants import clock
 from tenants.isolation.scoping import tenant_scope
+from tests.support import selling
 from tests.support.factories import in_tenant, make_project, make_tenant
 from tests.support.usage import interval
 
@@ -117,17 +117,23 @@ def test_b8_unsound_usage_is_refused_by_raw_sql() -> None:
 def test_b5_published_prices_are_neither_edited_nor_removed_nor_dated_back() -> None:
     tenant = make_tenant()
     with in_tenant(tenant):
-        price_books.provision_defaults()
+        selling.provision_defaults()
         version = PriceVersion.objects.get()
-        for statement in (
-            "UPDATE billing_price SET unit_amount = 0",
-            "DELETE FROM billing_price",
-            "DELETE FROM billing_priceversion",
-        ):
-            with pytest.raises(DatabaseError):
-                sql(statement)
+        for name in ("exchequer_app", "exchequer_control", "exchequer_operator"):
+            for statement in (
+                "UPDATE billing_price SET unit_amount = 0",
+                "DELETE FROM billing_price",
+                "DELETE FROM billing_priceversion",
+                "UPDATE billing_pricebook SET currency = 'USD'",
+            ):
+                with selling.role(name), pytest.raises(DatabaseError):
+                    sql(statement)
         for late in (timedelta(minutes=-1), timedelta(minutes=4)):
-            with pytest.raises(IntegrityError, match="prices never start in the past"), transaction.atomic():
+            with (
+                selling.role("exchequer_operator"),
+                pytest.raises(IntegrityError, match="prices never start in the past"),
+                transaction.atomic(),
+            ):
                 PriceVersion.objects.create(
                     book=version.book, number=2, effective_at=clock.now() + late, published_by="x"
                 )
@@ -139,11 +145,15 @@ def test_b5_a_published_version_takes_no_more_prices_and_even_its_owner_cannot_e
 ) -> None:
     tenant = make_tenant()
     with tenant_scope(tenant.id):
-        price_books.provision_defaults()
+        selling.provision_defaults()
     with tenant_scope(tenant.id):
         price = Price.objects.first()
         assert price is not None
-        with pytest.raises(IntegrityError, match="takes no more prices"), transaction.atomic():
+        with (
+            selling.role("exchequer_operator"),
+            pytest.raises(IntegrityError, match="takes no more prices"),
+            transaction.atomic(),
+        ):
             Price.objects.create(version=price.version, meter=price.meter, dims={"tier": "gift"}, unit_amount=0)
     with pytest.raises(psycopg.errors.IntegrityError, match="never changed"):
         superuser.execute("UPDATE billing_price SET unit_amount = 0")
@@ -179,7 +189,7 @@ def test_usage_of_a_month_without_a_partition_is_stored_and_moves_when_it_gets_o
     start = datetime(2031, 7, 31, 23, 50, tzinfo=UTC)
     demo_clock.move_to(start - timedelta(hours=1))
     with tenant_scope(tenant.id):
-        price_books.provision_defaults()
+        selling.provision_defaults()
     demo_clock.move_to(start + timedelta(hours=1))
     with tenant_scope(tenant.id):
         record_usage([interval(project.id, start, 1800)])
@@ -236,7 +246,7 @@ def test_a_planted_fault_is_found_and_named(
     tenant = make_tenant()
     project = make_project(tenant)
     with in_tenant(tenant) as actor:
-        price_books.provision_defaults()
+        selling.provision_defaults()
         budgets.create_budget(actor=actor, project_id=project.id, amount=Decimal(1), at_limit="block_new")
         held = holds.hold(project_id=project.id, subject="job:1", amount=Money(Decimal(1), "EUR"))
         record_usage([interval(project.id, clock.now(), 100, attempt_id=uuid4())], hold_id=held)

@@ -35,10 +35,10 @@ from billing.ledger.reconcile import LEDGER_RULES, USAGE_RULES, reconcile_faults
 from billing.metering.metering import Interval, billed_attempts, record_usage, waive_usage
 from billing.models import Budget
 from billing.money import Money
-from billing.pricing import price_books
 from tenants.access.actor import Actor
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Project, Tenant
+from tests.support import selling
 from tests.support.factories import actor_for, make_project, make_tenant
 from tests.support.usage import interval
 
@@ -302,7 +302,7 @@ def scene(db: None, demo_clock: DemoClock) -> Iterator[Scene]:
     tenant = make_tenant()
     made = Scene(tenant, actor_for(tenant), [make_project(tenant), make_project(tenant)], start)
     with tenant_scope(tenant.id):
-        price_books.provision_defaults()
+        selling.provision_defaults()
         for project in (made.projects[0], None):
             project_id = project.id if project else None
             budget: Budget = budgets.create_budget(

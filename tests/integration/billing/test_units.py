@@ -13,7 +13,7 @@ import pytest
 from billing import queries, resource_names
 from billing.defaults import BATCH_SECONDS, DEVICE_SECONDS, INFERENCE_MS, INFERENCE_REQUESTS, PRICES
 from billing.metering.metering import Interval, record_usage
-from billing.pricing import price_books
+from billing.pricing import publishing
 from compute.models import Job
 from dashboards.formatting import quantity_text, took_text, unit_text
 from dashboards.spend import datasets
@@ -38,7 +38,7 @@ HOSTILE = "=cmd|' /C calc'!A0"
 @pytest.fixture
 def month(monkeypatch: pytest.MonkeyPatch, demo_clock: "DemoClock") -> tuple[Tenant, UUID]:
     """A tenant with a training job, a batch prediction and an endpoint's three batches, and that month's invoice."""
-    monkeypatch.setattr(price_books, "PRICES", PRICES)
+    monkeypatch.setattr(publishing, "PRICES", PRICES)
     monkeypatch.setattr(resource_names, "_kinds", dict(resource_names._kinds))
     resource_names.register(
         lambda ids: dict.fromkeys(set(ids) & {ENDPOINT}, "churn <live>"), "endpoint", record_noun="Batches"

@@ -30,6 +30,7 @@ from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.integration.compute.test_leases import World
+from tests.support import selling
 
 if TYPE_CHECKING:
     from tests.conftest import DemoClock
@@ -41,11 +42,11 @@ DIMS = {"device_class": "cpu"}
 def dear_soon(world: World, demo_clock: DemoClock) -> tuple[Decimal, Decimal]:
     """Publish ten times the price and stop ten seconds before its start; return the old price and the new."""
     with tenant_scope(world.tenant.id):
-        price_books.provision_defaults()
+        selling.provision_defaults()
         old = price_books.price_at("device_seconds", DIMS).unit_amount
-        prices = [price_books.NewPrice("device_seconds", {}, old * 10)]
+        prices = [selling.NewPrice("device_seconds", {}, old * 10)]
         book = queries.price_books()[0].id
-        price_books.publish(actor=world.actor, book_id=book, prices=prices, effective_at=now() + timedelta(minutes=6))
+        selling.publish(book_id=book, prices=prices, effective_at=now() + timedelta(minutes=6))
     demo_clock.advance(timedelta(minutes=5, seconds=50))
     beat_of_the_node(world)
     return old, old * 10
@@ -61,13 +62,13 @@ def publish(world: World, price: Decimal) -> None:
     """Publish one price of all device seconds, in force five minutes from now."""
     with tenant_scope(world.tenant.id):
         book = queries.price_books()[0].id
-        price_books.publish(actor=world.actor, book_id=book, prices=[price_books.NewPrice("device_seconds", {}, price)])
+        selling.publish(book_id=book, prices=[selling.NewPrice("device_seconds", {}, price)])
 
 
 def launched_for_nothing(world: World, demo_clock: DemoClock, price: Decimal) -> tuple[leases.Claim, float]:
     """Run a free job of 100 s, ten seconds before the price starts; return its claim and its start."""
     with tenant_scope(world.tenant.id):
-        price_books.provision_defaults()
+        selling.provision_defaults()
     publish(world, Decimal(0))
     demo_clock.advance(timedelta(minutes=6))
     publish(world, price)
@@ -174,7 +175,7 @@ def test_a_full_budget_at_the_months_turn_pauses_the_job(
     demo_clock.move_to(datetime(2027, 1, 31, 23, 59, 40, tzinfo=UTC))
     beat_of_the_node(world)
     with tenant_scope(world.tenant.id):
-        price_books.provision_defaults()
+        selling.provision_defaults()
         second = price_books.price_at("device_seconds", DIMS).unit_amount
     budget = create_budget(actor=world.actor, amount=second * 200, at_limit="block_new")
     mine, began = world.running(max_seconds=100), time.monotonic()
@@ -202,7 +203,7 @@ def test_a_price_that_rises_with_the_month_asks_the_budget_of_the_new_month(
     world = World(as_control)
     demo_clock.move_to(datetime(2027, 1, 31, 23, 55, tzinfo=UTC))
     with tenant_scope(world.tenant.id):
-        price_books.provision_defaults()
+        selling.provision_defaults()
         second = price_books.price_at("device_seconds", DIMS).unit_amount
     publish(world, second * 2)
     demo_clock.move_to(datetime(2027, 1, 31, 23, 59, 50, tzinfo=UTC))
@@ -230,8 +231,8 @@ def test_after_its_price_is_removed_a_job_runs_on_without_charge(
     world = World(as_control)
     dear_soon(world, demo_clock)
     with tenant_scope(world.tenant.id):
-        prices = [price_books.NewPrice("inference_requests", {}, Decimal(1))]
-        price_books.publish(actor=world.actor, book_id=queries.price_books()[0].id, prices=prices)
+        prices = [selling.NewPrice("inference_requests", {}, Decimal(1))]
+        selling.publish(book_id=queries.price_books()[0].id, prices=prices)
     demo_clock.advance(timedelta(minutes=4, seconds=50))
     beat_of_the_node(world)
     mine, began = world.running(max_seconds=100), time.monotonic()

@@ -21,7 +21,6 @@ from billing.budgets.counters import BudgetExceeded
 from billing.ledger.reconcile import ledger_faults, reconcile_faults
 from billing.models import BudgetPeriod, Hold, Meter
 from billing.money import Money
-from billing.pricing import price_books
 from billing.queries.billed import charged
 from billing.rating.calendar import quarter_of
 from compute.allocations import allocations
@@ -34,7 +33,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Notification, OutboxMessage, Tenant
 from tests.conftest import DemoClock
 from tests.integration.compute.test_slots import Place
-from tests.support import factories
+from tests.support import factories, selling
 from tests.support.endpoints import make_version
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,13 +51,13 @@ UNIT = Decimal("0.001")
 def billed(place: Place, demo_clock: DemoClock) -> Place:
     """A place whose tenant pays for slots per second, at the start of a quarter hour."""
     with tenant_scope(place.tenant.id):
-        price_books.provision_defaults()
+        selling.provision_defaults()
         book = billing_queries.price_books()[0].id
         prices = [
-            price_books.NewPrice("serving.slot_seconds", {}, UNIT),
-            price_books.NewPrice("device_seconds", {}, UNIT),
+            selling.NewPrice("serving.slot_seconds", {}, UNIT),
+            selling.NewPrice("device_seconds", {}, UNIT),
         ]
-        price_books.publish(actor=factories.actor_for(place.tenant), book_id=book, prices=prices)
+        selling.publish(book_id=book, prices=prices)
         begins = quarter_of(now()) + timedelta(hours=1)
     demo_clock.move_to(begins)
     return place
@@ -186,7 +185,7 @@ def test_where_slots_cost_nothing_nothing_is_held_and_seconds_are_measured(
     place: Place, demo_clock: DemoClock, listed: bool
 ) -> None:
     with tenant_scope(place.tenant.id):
-        price_books.provision_defaults()
+        selling.provision_defaults()
         if not listed:  # as in a price list that predates slot meters
             Meter.objects.filter(key="serving.slot_seconds").update(key="x.slots", event_type="x.slots")
     budgets.create_budget(actor=factories.actor_for(place.tenant), amount=Decimal("0.01"), at_limit="block_new")
@@ -286,9 +285,9 @@ def test_a_price_that_ends_charges_what_was_used_before(billed: Place, demo_cloc
     settle(billed)
     with tenant_scope(billed.tenant.id):
         book = billing_queries.price_books()[0].id
-        free = [price_books.NewPrice("serving.slot_seconds", {}, Decimal(0))]
+        free = [selling.NewPrice("serving.slot_seconds", {}, Decimal(0))]
         ends = quarter_of(now()) + timedelta(minutes=10)
-        price_books.publish(actor=factories.actor_for(billed.tenant), book_id=book, prices=free, effective_at=ends)
+        selling.publish(book_id=book, prices=free, effective_at=ends)
     quarters_pass(billed, me, demo_clock, 2)
     charges = [(end <= ends, amount) for _, end, _, amount in seconds(billed)]
     assert all((amount > 0) == before for before, amount in charges) and {before for before, _ in charges} == {
@@ -372,12 +371,12 @@ def test_a_slot_priced_from_a_months_start_locks_the_budgets_of_both_months_at_o
         today = now().astimezone(zone)
     month = today.replace(day=1, hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
     turn = (month + timedelta(days=32)).replace(day=1, tzinfo=zone)
-    prices = [[price_books.NewPrice("serving.slot_seconds", {}, unit)] for unit in (Decimal(0), UNIT)]
+    prices = [[selling.NewPrice("serving.slot_seconds", {}, unit)] for unit in (Decimal(0), UNIT)]
     demo_clock.move_to(turn.astimezone(UTC) - timedelta(hours=2))
     with tenant_scope(billed.tenant.id):
-        book, actor = billing_queries.price_books()[0].id, factories.actor_for(billed.tenant)
+        book = billing_queries.price_books()[0].id
         for listed, begins in zip(prices, (turn - timedelta(minutes=90), turn), strict=True):
-            price_books.publish(actor=actor, book_id=book, prices=listed, effective_at=begins)
+            selling.publish(book_id=book, prices=listed, effective_at=begins)
     budgets.create_budget(actor=factories.actor_for(billed.tenant), amount=Decimal(100), at_limit="block_new")
     demo_clock.move_to(turn.astimezone(UTC) - timedelta(minutes=14))
     billed.ask()

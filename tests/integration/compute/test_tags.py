@@ -20,7 +20,6 @@ from django.test.utils import CaptureQueriesContext
 from billing import queries
 from billing.ledger.reconcile import ledger_faults, reconcile_faults
 from billing.models import BudgetAlert, Hold
-from billing.pricing import price_books
 from compute.devices.base import Found
 from compute.fleet import nodes
 from compute.jobs import jobs
@@ -33,7 +32,7 @@ from tenants.isolation.scoping import tenant_scope
 from tests.api.test_matrix import client_for
 from tests.integration.billing.test_alerts import deliver
 from tests.integration.compute.test_leases import World
-from tests.support import factories
+from tests.support import factories, selling
 from tests.support.pages import text_of
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def world(as_control: Control, demo_clock: DemoClock) -> World:
     demo_clock.move_to(datetime(2026, 10, 5, 11, 59, tzinfo=UTC))
     prices = World(as_control)
     with tenant_scope(prices.tenant.id):
-        price_books.provision_defaults()
+        selling.provision_defaults()
     demo_clock.advance(timedelta(minutes=1))
     nodes.register(name="n1", hostname="h", boot=prices.boot, found=FOUND, missing_layers=[])
     return prices

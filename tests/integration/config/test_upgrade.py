@@ -20,6 +20,7 @@ from django.core.management import call_command
 from django.db import connection
 from psycopg.rows import dict_row
 
+from billing import queries
 from billing.budgets import budgets, holds
 from billing.ledger.reconcile import ledger_faults, reconcile_faults
 from billing.metering import waivers
@@ -40,7 +41,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.conftest import SESSION
 from tests.integration.compute.test_leases import World
-from tests.support import factories
+from tests.support import factories, selling
 from tests.support.endpoints import make_endpoint
 from tests.support.servers.database import copy_database, logged_in
 from tests.support.usage import DIMS, interval
@@ -65,6 +66,23 @@ CHANGED = {
 }
 #: Counted again from what is unfinished: `test_what_waits_gives_its_devices_back_and_reserves_its_time`.
 AGAIN = ("tenants_quota", "tenants_quotareservation")
+#: Price lists belonged to tenants, and prices to their meters; those columns went, and a book has its tenant's name.
+WENT = {
+    "billing_pricebook": {"tenant_id", "name"},
+    "billing_priceversion": {"tenant_id"},
+    "billing_price": {"tenant_id", "meter_id"},
+}
+EARLIER_PRICES = {
+    "billing_pricebook": ", (SELECT tenant_id FROM billing_contract c WHERE c.book_id = t.id)",
+    "billing_priceversion": ", (SELECT tenant_id FROM billing_contract c WHERE c.book_id = t.book_id)",
+    "billing_price": ", m.tenant_id, m.id",
+}
+#: Every line of a tenant's invoices, with all its digits, from either schema.
+LINES = """
+SELECT r.period, r.project_id, r.meter_id, r.price_id, p.unit_amount, v.number, sum(r.billable), sum(r.amount), round(sum(r.amount), 2)
+FROM billing_usagerollup r LEFT JOIN billing_price p ON p.id = r.price_id LEFT JOIN billing_priceversion v ON v.id = p.version_id
+GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4
+"""
 #: What the older schema cannot hold of today's rows: limits of projects, people and months.
 OLDER = "WHERE period = 'at_once'"
 OLDER_ROWS = {"tenants_quota": f"{OLDER} AND project_id IS NULL AND person IS NULL", "tenants_quotareservation": OLDER}
@@ -104,6 +122,7 @@ class Before:
     origins: dict[str, Any] = field(default_factory=dict)
     hours: list[Any] = field(default_factory=list)
     roles: list[Any] = field(default_factory=list)
+    lines: list[Any] = field(default_factory=list)
 
 
 def columns(admin: psycopg.Connection) -> dict[str, set[str]]:
@@ -166,7 +185,7 @@ def credentials(world: World, leaver: Actor, back: Actor) -> dict[str, UUID]:
 def world_of_today(as_control: Control, demo_clock: DemoClock) -> Before:
     world = World(as_control)
     with tenant_scope(world.tenant.id):
-        price_books.provision_defaults()
+        selling.provision_defaults()
     mine = world.running()
     samples = [Sample(0.5, 1.0, 7), Sample(0.5, 0.25, 9)]
     leases.heartbeat(
@@ -204,10 +223,17 @@ def lay(source: psycopg.Connection, old: psycopg.Connection, before: Before) -> 
     old.execute("SET session_replication_role = replica")
     old.execute("ALTER TABLE tenants_membership ALTER role SET DEFAULT 'viewer'")
     for table in sorted(set(here) & set(there)):
-        said = ", ".join(sorted(here[table] & there[table]))
+        names = sorted(here[table] & there[table])
+        said = ", ".join(names)
         old.execute(f"DELETE FROM {table}")
+        query = f"SELECT {said} FROM {table} {OLDER_ROWS.get(table, '')}"
+        if table in EARLIER_PRICES:
+            of = ", ".join(f"t.{name}" for name in names)
+            meters = "JOIN billing_meter m ON m.key = t.meter" if table == "billing_price" else ""
+            query = f"SELECT {of}{EARLIER_PRICES[table]} FROM {table} t {meters}"
+            said += "".join(f", {name}" for name in ("tenant_id", "meter_id") if name in WENT[table])
         with (
-            source.cursor().copy(f"COPY (SELECT {said} FROM {table} {OLDER_ROWS.get(table, '')}) TO STDOUT") as out,
+            source.cursor().copy(f"COPY ({query}) TO STDOUT") as out,
             old.cursor().copy(f"COPY {table} ({said}) FROM STDIN") as into,
         ):
             for data in out:
@@ -236,8 +262,9 @@ def lay(source: psycopg.Connection, old: psycopg.Connection, before: Before) -> 
     old.execute(EARLIER_ACTS)
     old.execute("SET session_replication_role = DEFAULT")
     before.roles = old.execute("SELECT id, role FROM tenants_membership ORDER BY id").fetchall()
-    before.rows = {table: rows(old, table, names) for table, names in there.items()}
+    before.rows = {table: rows(old, table, names - WENT.get(table, set())) for table, names in there.items()}
     before.hours = old.execute(HOURS).fetchall()
+    before.lines = old.execute(LINES).fetchall()
     before.origins = origins(source)
 
 
@@ -289,7 +316,7 @@ def test_a_migration_keeps_every_value_to_the_last_digit(
     for table, names in upgraded["columns"].items():
         if table in CHANGED or table in AGAIN:
             continue
-        assert rows(after, table, names) == before.rows[table], table
+        assert rows(after, table, names - WENT.get(table, set())) == before.rows[table], table
     for table, changed in CHANGED.items():
         assert len(rows(after, table, upgraded["columns"][table] - changed)) == len(before.rows[table])
 
@@ -323,6 +350,31 @@ def test_migrated_money_balances_and_its_audit_chain_verifies(before: Before) ->
         assert waived
         assert [str(fault) for fault in (*ledger_faults(), *reconcile_faults())] == []
         assert verify().ok
+
+
+def test_every_price_list_is_a_book_of_the_platform_under_a_contract_and_no_line_changes(
+    before: Before, after: psycopg.Connection
+) -> None:
+    assert after.execute(LINES).fetchall() == before.lines
+    assert any(line[7] for line in before.lines)
+    contract = after.execute(
+        "SELECT c.tenant_id, b.name, c.currency, b.is_standard, c.ends_on, c.starts_on <= min(v.effective_at)::date "
+        "FROM billing_contract c JOIN billing_pricebook b ON b.id = c.book_id JOIN billing_priceversion v ON v.book_id = b.id "
+        "GROUP BY c.id, b.id"
+    ).fetchall()
+    assert contract == [(before.tenant.id, before.tenant.name, "EUR", False, None, True)]
+    unknown = after.execute(
+        "SELECT p.id FROM billing_price p LEFT JOIN billing_meter m ON m.key = p.meter WHERE m.id IS NULL"
+    )
+    assert unknown.fetchall() == []
+    with logged_in(SESSION.cluster, NAME, "exchequer_app"), tenant_scope(before.tenant.id):
+        assert [book.name for book in queries.price_books()] == [before.tenant.name]
+        assert price_books.price_at("device_seconds", DIMS, now() - timedelta(minutes=1)).unit_amount > 0
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT price_id FROM billing_quote")
+            assert {price for (price,) in cursor.fetchall()} <= {
+                price.id for version in queries.price_books()[0].versions for price in version.prices
+            }
 
 
 def test_migrated_credentials_descend_and_end_like_new_ones(before: Before, after: psycopg.Connection) -> None:

@@ -23,7 +23,6 @@ from billing.ledger.reconcile import ledger_faults, reconcile_faults
 from billing.metering.metering import Interval, Recorded, record_usage
 from billing.models import BudgetPeriod, Hold, PriceBook
 from billing.money import Money
-from billing.pricing import price_books
 from billing.queries import headroom
 from compute.fleet import nodes
 from models_app.endpoints import deployments, endpoints, reservations
@@ -36,7 +35,7 @@ from tenants.errors import NotFound
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.conftest import DemoClock
-from tests.support import factories
+from tests.support import factories, selling
 from tests.support.endpoints import make_endpoint
 from tests.support.waiting import wait_until
 
@@ -56,7 +55,7 @@ class ServingEndpoint:
         self.boot = uuid.uuid4()
         self.keys = 0
         with tenant_scope(self.tenant.id):
-            price_books.provision_defaults()
+            selling.provision_defaults()
 
     def budget(self, amount: str, at_limit: str = "block_new") -> uuid.UUID:
         """Limit what the tenant may spend in a month."""
@@ -384,10 +383,10 @@ def publish(
     with tenant_scope(serving.tenant.id):
         at = now() + ahead
         prices = [
-            price_books.NewPrice("inference_requests", {}, Decimal(request_price)),
-            price_books.NewPrice("inference_ms", {}, Decimal(ms_price)),
+            selling.NewPrice("inference_requests", {}, Decimal(request_price)),
+            selling.NewPrice("inference_ms", {}, Decimal(ms_price)),
         ]
-        price_books.publish(actor=serving.actor, book_id=PriceBook.objects.get().pk, prices=prices, effective_at=at)
+        selling.publish(book_id=PriceBook.objects.get().pk, prices=prices, effective_at=at)
         return at
 
 
@@ -424,11 +423,11 @@ def test_what_costs_nothing_holds_nothing(serving: ServingEndpoint, demo_clock: 
 def test_a_price_of_the_endpoint_itself_applies(serving: ServingEndpoint, demo_clock: DemoClock) -> None:
     with tenant_scope(serving.tenant.id):
         prices = [
-            price_books.NewPrice("inference_requests", {}, Decimal("0.00002")),
-            price_books.NewPrice("inference_requests", {"endpoint": "churn"}, Decimal("0.5")),
-            price_books.NewPrice("inference_ms", {}, Decimal(0)),
+            selling.NewPrice("inference_requests", {}, Decimal("0.00002")),
+            selling.NewPrice("inference_requests", {"endpoint": "churn"}, Decimal("0.5")),
+            selling.NewPrice("inference_ms", {}, Decimal(0)),
         ]
-        price_books.publish(actor=serving.actor, book_id=PriceBook.objects.get().pk, prices=prices)
+        selling.publish(book_id=PriceBook.objects.get().pk, prices=prices)
     demo_clock.advance(timedelta(minutes=7))
     money = serving.take()
     assert money.request_price == Decimal("0.5")

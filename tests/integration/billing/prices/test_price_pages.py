@@ -5,26 +5,28 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
 from billing import defaults, queries
-from billing.pricing import price_books
 from billing.rating.price_diff import changes, mark
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.api.test_matrix import client_for
-from tests.support import factories
+from tests.support import factories, selling
 from tests.support.pages import text_of
 
 if TYPE_CHECKING:
     from tests.conftest import DemoClock
+    from tests.support.selling import Console
+
+    Seller = Callable[..., Console]
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 10, 5, 12, tzinfo=UTC)
@@ -35,7 +37,7 @@ def tenant(demo_clock: DemoClock) -> Tenant:
     demo_clock.move_to(NOW - timedelta(days=9))
     made = factories.make_tenant(timezone="Europe/Berlin")
     with tenant_scope(made.id):
-        price_books.provision_defaults()
+        selling.provision_defaults()
     demo_clock.move_to(NOW)
     return made
 
@@ -46,14 +48,19 @@ def hidden(page: str, name: str) -> str:
     return found.group(1)
 
 
-def filled(client: Client, tenant: Tenant, **changed: Any) -> dict[str, Any]:
+def form_of(tenant: Tenant) -> str:
+    """Return the address of the form of the next version of a tenant's book."""
+    with tenant_scope(tenant.id):
+        return f"/price-books/{queries.price_books()[0].id}/versions/new/"
+
+
+def filled(client: Console, tenant: Tenant, **changed: Any) -> dict[str, Any]:
     """Return the form as first shown, with changes."""
-    page = text_of(client.get(f"/t/{tenant.slug}/prices/new/"))
+    page = text_of(client.get(form_of(tenant)))
     inputs = [dict(re.findall(r'([a-z]+)="([^"]*)"', tag)) for tag in re.findall(r"<input [^>]*>", page)]
     amounts = {field["name"]: field["value"] for field in inputs if field.get("name", "").startswith("price_")}
     return {
         **amounts,
-        "form_key": hidden(page, "form_key"),
         "base": hidden(page, "base"),
         "note": "autumn",
         "effective_at": "",
@@ -66,8 +73,8 @@ def versions(tenant: Tenant) -> list[queries.VersionView]:
         return list(queries.price_books()[0].versions)
 
 
-def test_a_version_is_previewed_and_then_published_once(tenant: Tenant) -> None:
-    client, address = client_for(tenant, "finance"), f"/t/{tenant.slug}/prices/new/"
+def test_a_version_is_previewed_and_then_published_once(tenant: Tenant, seller: Seller) -> None:
+    client, address = seller("platform_finance"), form_of(tenant)
     data = filled(client, tenant, effective_at="2026-11-01T00:00", amount_0="0.0001", meter_0="inference_requests")
     data |= {"dims_0": "endpoint=churn", "price_0": "0.1"}
     preview = text_of(client.post(address, {**data, "step": "preview"}))
@@ -79,26 +86,28 @@ def test_a_version_is_previewed_and_then_published_once(tenant: Tenant) -> None:
     again = client.post(address, {**data, "price_1": "9", "step": "publish"})
     assert again.status_code == 200
     assert len(versions(tenant)) == 1
-    for _ in range(2):
-        assert client.post(address, {**data, "step": "publish"}).status_code == 302
-    late = client.post(address, {**data, "step": "publish", "form_key": "0192f0c1-7e4a-7c1e-8f00-3f1f4b8c2d11"})
+    assert client.post(address, {**data, "step": "publish"}).status_code == 302
+    late = client.post(address, {**data, "step": "publish"})
     assert "Another version has been published" in text_of(late)
     sooner = text_of(client.post(address, filled(client, tenant)))
     assert "Against version 1, in five minutes until version 2 starts on" in sooner
     newest, first = versions(tenant)
     assert (newest.number, newest.state, newest.note) == (2, "coming", "autumn")
-    # Midnight in Berlin.
-    assert newest.effective_at == datetime(2026, 10, 31, 23, tzinfo=UTC)
+    # Operators write times in UTC.
+    assert newest.effective_at == datetime(2026, 11, 1, tzinfo=UTC)
     found = {(price.meter, tuple(price.dims.items())): price.unit_amount for price in newest.prices}
     assert found["inference_requests", (("endpoint", "churn"),)] == Decimal("0.0001")
     assert len(newest.prices) == len(first.prices) + 1
-    page = text_of(client.get(f"/t/{tenant.slug}/prices/"))
-    assert "Coming" in page
-    assert "In force" in page
+    for page in (
+        client_for(tenant, "finance").get(f"/t/{tenant.slug}/prices/"),
+        client.get(address.removesuffix("versions/new/")),
+    ):
+        assert "Coming" in text_of(page)
+        assert "In force" in text_of(page)
 
 
-def test_an_invalid_price_list_is_refused_and_stores_nothing(tenant: Tenant) -> None:
-    client, address = client_for(tenant, "finance"), f"/t/{tenant.slug}/prices/new/"
+def test_an_invalid_price_list_is_refused_and_stores_nothing(tenant: Tenant, seller: Seller) -> None:
+    client, address = seller("platform_finance"), form_of(tenant)
     wrong: list[dict[str, Any]] = [
         {"price_0": "-1"},
         {"price_0": "NaN"},
@@ -125,8 +134,8 @@ def test_an_invalid_price_list_is_refused_and_stores_nothing(tenant: Tenant) -> 
     assert len(versions(tenant)) == 1
 
 
-def test_a_removed_price_is_shown_with_its_fallback(tenant: Tenant) -> None:
-    client, address = client_for(tenant, "finance"), f"/t/{tenant.slug}/prices/new/"
+def test_a_removed_price_is_shown_with_its_fallback(tenant: Tenant, seller: Seller) -> None:
+    client, address = seller("platform_finance"), form_of(tenant)
     data = filled(client, tenant, price_0="")
     page = text_of(client.post(address, data))
     assert "Removed; then Device class cpu: 0.00005" in page
@@ -146,10 +155,9 @@ def test_prices_are_exported_and_an_organisation_without_any_says_so(tenant: Ten
     rows = list(csv.DictReader(io.StringIO(client.get(f"/t/{tenant.slug}/prices/?export=csv").content.decode())))
     assert {row["meter"] for row in rows} == {"device_seconds"}
     assert [row["state"] for row in rows] == ["in_force"] * 4
-    bare = factories.make_tenant()
+    bare = factories.make_tenant(contract=False)
     page = text_of(client_for(bare, "owner").get(f"/t/{bare.slug}/prices/"))
     assert "No price list yet" in page
-    assert client_for(bare, "owner").get(f"/t/{bare.slug}/prices/new/").status_code == 302
 
 
 LISTS = st.dictionaries(
@@ -171,10 +179,9 @@ def test_changes_lead_from_one_list_to_the_other(before: dict[Any, Decimal], aft
     assert result == after
 
 
-def test_a_price_of_time_is_shown_and_typed_by_the_hour(tenant: Tenant) -> None:
-    client = client_for(tenant, "finance")
-    assert " an hour</small>" in text_of(client.get(f"/t/{tenant.slug}/prices/"))
-    page = f"/t/{tenant.slug}/prices/new/"
+def test_a_price_of_time_is_shown_and_typed_by_the_hour(tenant: Tenant, seller: Seller) -> None:
+    assert " an hour</small>" in text_of(client_for(tenant, "finance").get(f"/t/{tenant.slug}/prices/"))
+    client, page = seller("platform_finance"), form_of(tenant)
     sent = filled(client, tenant, meter_0="inference_ms", dims_0="a=b", amount_0="3/h", step="preview")
     with tenant_scope(tenant.id):
         listed = queries.price_books()[0].versions[0].prices
@@ -191,18 +198,23 @@ def test_a_price_of_time_is_shown_and_typed_by_the_hour(tenant: Tenant) -> None:
         assert {Decimal("0.001"), Decimal("1.5")} <= prices
 
 
-def test_prices_of_an_unoffered_tier_are_kept_and_hidden(tenant: Tenant, demo_clock: DemoClock) -> None:
+def test_prices_of_an_unoffered_tier_are_kept_and_hidden(tenant: Tenant, demo_clock: DemoClock, seller: Seller) -> None:
     spot = {"tier": "spot"}
     with tenant_scope(tenant.id):
         stored = [(one.meter, one.dims, one.unit_amount) for one in queries.price_books()[0].versions[0].prices]
         book = queries.price_books()[0].id
     stored += [("device_seconds", spot, Decimal("0.0001")), ("device_seconds", {**spot, "zone": "north"}, Decimal(1))]
-    prices = [price_books.NewPrice(*price) for price in stored]
-    price_books.publish(actor=factories.actor_for(tenant), book_id=book, prices=prices)
+    prices = [selling.NewPrice(*price) for price in stored]
+    selling.publish(book_id=book, prices=prices)
     demo_clock.advance(timedelta(hours=1))
-    client, address = client_for(tenant, "finance"), f"/t/{tenant.slug}/prices/new/"
-    for path in (f"/t/{tenant.slug}/prices/", f"/t/{tenant.slug}/prices/?export=csv", address):
-        answer = client.get(path)
+    client, address = seller("platform_finance"), form_of(tenant)
+    finance = client_for(tenant, "finance")
+    for place, path in (
+        (finance, f"/t/{tenant.slug}/prices/"),
+        (finance, f"/t/{tenant.slug}/prices/?export=csv"),
+        (client, address),
+    ):
+        answer = place.get(path)
         assert answer.status_code == 200
         assert "spot" not in text_of(answer).lower(), path
     added = filled(client, tenant, meter_0="device_seconds", dims_0="tier=spot", amount_0="1", step="preview")

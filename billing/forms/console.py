@@ -1,0 +1,60 @@
+"""Forms of the console about prices. A form only parses; operations decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from django import forms
+
+from billing.pricing.contracts import MOST_DAYS, ContractTerms
+from billing.queries.books import BookRow
+from billing.queries.prices import ContractView
+
+
+class NewBook(forms.Form):
+    """A price book to create."""
+
+    name = forms.CharField(label="Name", max_length=120)
+    currency = forms.CharField(label="Currency", max_length=3, initial="EUR", help_text="ISO 4217; it stays.")
+    copy_of = forms.TypedChoiceField(label="Prices", required=False, empty_value=None)
+    reason = forms.CharField(label="Reason", max_length=400)
+
+    def __init__(self, data: Any = None, *, books: Sequence[BookRow]) -> None:
+        super().__init__(data)
+        copies = [(str(book.id), f"as in {book.name} ({book.currency})") for book in books]
+        self.fields["copy_of"].choices = [("", "the defaults"), *copies]  # type: ignore[attr-defined]
+
+
+class NextContract(forms.Form):
+    """The next contract of a tenant."""
+
+    book = forms.ChoiceField(label="Price book")
+    starts_on = forms.TypedChoiceField(label="From", coerce=date.fromisoformat)
+    payment_days = forms.IntegerField(label="Days to pay", min_value=0, max_value=MOST_DAYS, initial=30)
+    billing_name = forms.CharField(label="Bill to", required=False, max_length=200)
+    billing_address = forms.CharField(
+        label="Address", required=False, max_length=1000, widget=forms.Textarea({"rows": 3})
+    )
+    billing_email = forms.EmailField(label="Email for invoices", required=False)
+    tax_number = forms.CharField(label="Tax number", required=False, max_length=40)
+    tax_rate = forms.DecimalField(
+        label="Tax in per cent", required=False, min_value=0, max_value=100, max_digits=5, decimal_places=2
+    )
+    reason = forms.CharField(label="Reason", max_length=400, help_text="The organisation reads it in its audit log.")
+
+    def __init__(
+        self, data: Any = None, *, books: Sequence[BookRow], months: Sequence[date], last: ContractView | None
+    ) -> None:
+        given = {name: getattr(last, name) for name in ContractTerms.__dataclass_fields__} if last else {}
+        super().__init__(data, initial={**given, "book": str(last.book_id)} if last else None)
+        self.fields["book"].choices = [(str(book.id), book.name) for book in books]  # type: ignore[attr-defined]
+        self.fields["starts_on"].choices = [(one.isoformat(), f"{one:%B %Y}") for one in months]  # type: ignore[attr-defined]
+
+    @property
+    def agreed(self) -> dict[str, Any]:
+        """Return the arguments of `contracts.agree` of a valid form."""
+        data = self.cleaned_data
+        terms = ContractTerms(**{name: data[name] for name in ContractTerms.__dataclass_fields__})
+        return {"book_id": data["book"], "starts_on": data["starts_on"], "terms": terms, "reason": data["reason"]}

@@ -1,0 +1,199 @@
+"""Contracts: which book rates a tenant's usage, in which currency and on which terms, from month to month."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import connection, transaction
+
+from billing.models import Contract, PriceBook
+from billing.pricing.publishing import standard_book
+from billing.rating.calendar import local_day, next_period, period_bounds, period_of
+from billing.rating.quantity import FUTURE_LIMIT
+from tenants import clock
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.errors import Conflict, Invalid, NotFound
+from tenants.models import Tenant
+from tenants.operators.first_contract import FirstContract
+from tenants.operators.operator import Operator
+from tenants.operators.operator_log import check_reason, record_act
+
+CONTRACT_OPENED = AuditAction("billing.contract.opened")
+CONTRACT_AGREED = AuditAction("billing.contract.agreed")
+CONTRACT_WITHDRAWN = AuditAction("billing.contract.withdrawn")
+MOST_DAYS = 365
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContractTerms:
+    """Terms of a contract beside its book. `tax_rate` is in percent; None: not agreed yet."""
+
+    payment_days: int = 30
+    billing_name: str = ""
+    billing_address: str = ""
+    billing_email: str = ""
+    tax_number: str = ""
+    tax_rate: Decimal | None = None
+
+
+@operation(CONTRACT_OPENED)
+def open_first(*, actor: Actor, book_id: UUID | None = None, terms: ContractTerms | None = None) -> None:
+    """Open a tenant's first contract, from the running local month on: with the standard book unless another is chosen.
+
+    Idempotent, safe in a race; for the roles that write contracts. Raises Invalid for a book in another currency.
+    """
+    _lock(actor.tenant_id)
+    if Contract.objects.exists():
+        unchanged("the tenant has a contract")
+        return
+    tenant = Tenant.objects.get(pk=actor.tenant_id)
+    terms = terms or ContractTerms(billing_name=tenant.name)
+    _check(terms)
+    book = standard_book(tenant.currency) if book_id is None else _book(book_id, tenant)
+    starts_on = period_of(local_day(clock.now(), tenant.timezone))
+    made = _create(actor.label, book, starts_on, terms)
+    record(CONTRACT_OPENED, actor=actor, target=made, changes=_changes(made, None))
+
+
+def agree(
+    *, operator: Operator, tenant_id: UUID, book_id: UUID, starts_on: date, terms: ContractTerms, reason: str
+) -> Contract:
+    """Agree on a tenant's next contract, which begins with a coming month and ends the one before it.
+
+    One that has not begun is replaced. Raises NotFound for an unknown tenant or book, Invalid for a start that is no month
+    ahead, for impossible terms and for a book in another currency: prices are not converted.
+    """
+    operator.require("prices.manage")
+    reason = check_reason(reason)
+    tenant = Tenant.objects.filter(pk=tenant_id).first()
+    if tenant is None:
+        raise NotFound
+    actor = Actor.system(tenant_id, "operator")
+    with transaction.atomic():
+        made = _agree(actor=actor, tenant=tenant, book_id=book_id, starts_on=starts_on, terms=terms, reason=reason)
+        label = f"{tenant.slug}: {made.book.name} from {starts_on}"
+        record_act(operator, CONTRACT_AGREED, target=("tenant", tenant_id, label), reason=reason)
+    return made
+
+
+def withdraw(*, operator: Operator, tenant_id: UUID, reason: str) -> None:
+    """Withdraw the contract that has not begun; the one before it goes on. Raises NotFound, Conflict without one."""
+    operator.require("prices.manage")
+    reason = check_reason(reason)
+    tenant = Tenant.objects.filter(pk=tenant_id).first()
+    if tenant is None:
+        raise NotFound
+    with transaction.atomic():
+        _withdraw(actor=Actor.system(tenant_id, "operator"), tenant=tenant, reason=reason)
+        record_act(operator, CONTRACT_WITHDRAWN, target=("tenant", tenant_id, tenant.slug), reason=reason)
+
+
+def sign(actor: Actor, chosen: FirstContract) -> None:
+    """Open the first contract of a tenant that an operator creates."""
+    tenant = Tenant.objects.get(pk=actor.tenant_id)
+    terms = ContractTerms(payment_days=chosen.payment_days, billing_name=tenant.name)
+    open_first(actor=actor, book_id=chosen.book_id, terms=terms)
+
+
+def months_ahead(tenant: Tenant, number: int = 12) -> list[date]:
+    """Return the next local months that a contract may begin with."""
+    # Usage is accepted a little ahead: a month that begins within that time has begun.
+    month, months = period_of(local_day(clock.now() + FUTURE_LIMIT, tenant.timezone)), []
+    for _ in range(number):
+        month = next_period(month)
+        months.append(month)
+    return months
+
+
+@operation(CONTRACT_AGREED)
+def _agree(
+    *, actor: Actor, tenant: Tenant, book_id: UUID, starts_on: date, terms: ContractTerms, reason: str
+) -> Contract:
+    _lock(tenant.id)
+    _check(terms)
+    book = _book(book_id, tenant)
+    starts = period_bounds(starts_on, tenant.timezone)[0] if starts_on.day == 1 else None
+    if starts is None or starts < clock.now() + FUTURE_LIMIT:
+        raise Invalid(fields={"starts_on": ["A contract begins with a coming month."]})
+    Contract.objects.filter(starts_on__gte=months_ahead(tenant, 1)[0]).delete()
+    before = Contract.objects.order_by("-starts_on").first()
+    if before is not None and (before.ends_on is None or before.ends_on >= months_ahead(tenant, 1)[0]):
+        Contract.objects.filter(pk=before.pk).update(ends_on=starts_on)
+    made = _create(actor.label, book, starts_on, terms)
+    record(CONTRACT_AGREED, actor=actor, target=made, changes=_changes(made, before), reason=reason)
+    return made
+
+
+@operation(CONTRACT_WITHDRAWN)
+def _withdraw(*, actor: Actor, tenant: Tenant, reason: str) -> None:
+    _lock(tenant.id)
+    coming = Contract.objects.filter(starts_on__gte=months_ahead(tenant, 1)[0]).select_related("book").first()
+    if coming is None:
+        raise Conflict("No contract of this organisation is still to begin. Reload the page.")
+    Contract.objects.filter(pk=coming.pk).delete()
+    Contract.objects.filter(ends_on=coming.starts_on).update(ends_on=None)
+    changes = {"book": [coming.book.name, None], "starts_on": [coming.starts_on, None]}
+    record(CONTRACT_WITHDRAWN, actor=actor, target=("contract", coming.pk, str(coming)), changes=changes, reason=reason)
+
+
+def _create(by: str, book: PriceBook, starts_on: date, terms: ContractTerms) -> Contract:
+    return Contract.objects.create(
+        book=book,
+        currency=book.currency,
+        starts_on=starts_on,
+        payment_days=terms.payment_days,
+        billing_name=terms.billing_name,
+        billing_address=terms.billing_address,
+        billing_email=terms.billing_email,
+        tax_number=terms.tax_number,
+        tax_rate=terms.tax_rate,
+        agreed_by=by[:254],
+    )
+
+
+def _changes(made: Contract, before: Contract | None) -> dict[str, list[object]]:
+    names = ("starts_on", "payment_days", "billing_name", "billing_email", "tax_number", "tax_rate")
+    changed = {name: [getattr(before, name, None), getattr(made, name)] for name in names}
+    changed["book"] = [before.book.name if before else None, made.book.name]
+    return {name: pair for name, pair in changed.items() if pair[0] != pair[1]}
+
+
+def _book(book_id: UUID, tenant: Tenant) -> PriceBook:
+    book = PriceBook.objects.filter(pk=book_id).first()
+    if book is None:
+        raise NotFound
+    if book.currency != tenant.currency:
+        fault = (
+            f"This book is in {book.currency}, the organisation pays in {tenant.currency}. Prices are not converted."
+        )
+        raise Invalid(fields={"book": [fault]})
+    return book
+
+
+def _check(terms: ContractTerms) -> None:
+    faults: dict[str, list[str]] = {}
+    if not 0 <= terms.payment_days <= MOST_DAYS:
+        faults["payment_days"] = [f"Give 0 to {MOST_DAYS} days."]
+    if terms.tax_rate is not None and not (terms.tax_rate.is_finite() and 0 <= terms.tax_rate <= 100):
+        faults["tax_rate"] = ["Give a rate from 0 to 100 per cent."]
+    if terms.billing_email:
+        try:
+            validate_email(terms.billing_email)
+        except ValidationError:
+            faults["billing_email"] = ["Give an address such as bills@example.org."]
+    for name, limit in (("billing_name", 200), ("billing_address", 1_000), ("tax_number", 40)):
+        if len(getattr(terms, name)) > limit:
+            faults[name] = [f"Give at most {limit} characters."]
+    if faults:
+        raise Invalid(fields=faults)
+
+
+def _lock(tenant_id: UUID) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('billing.contract' || %s, 0))", [str(tenant_id)])

@@ -1,0 +1,160 @@
+"""What the console shows of price books and contracts, over all tenants. In a tenant's process most of it is empty."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Count, Max, Q
+
+from billing.defaults import METERS
+from billing.models import Contract, PriceBook
+from billing.money import Money
+from billing.pg_arrays import parsed
+from billing.queries.prices import FACTS, ContractView, MeterView, PriceBookView, book_view, contracts
+from billing.rating.flat import charge
+from billing.rating.new_price import NewPrice
+from billing.rating.selection import PriceEntry, PriceTable
+from tenants import clock
+from tenants.errors import NotFound
+from tenants.isolation.scoping import all_tenants, tenant_scope
+from tenants.models import Tenant
+
+#: The platform's meters. A price may name others by key: those that tenants define.
+PLATFORM = [MeterView(UUID(int=0), spec.key, spec.title, spec.unit, spec.event_type) for spec in METERS]
+NAMES = {meter.key: (meter.title, meter.unit) for meter in PLATFORM}
+SUMS = "SELECT tenant_id, meter, dims, quantity, amount FROM billing_sums_of_month(%s, %s, %s)"
+
+
+@dataclass(frozen=True, slots=True)
+class BookRow:
+    """A price book in the list: `tenants` have a contract with it that has not ended."""
+
+    id: UUID
+    name: str
+    currency: str
+    is_standard: bool
+    versions: int
+    tenants: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContractRow:
+    """A contract in the list of all tenants."""
+
+    tenant_id: UUID
+    slug: str
+    name: str
+    contract: ContractView
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewRow:
+    """What a tenant paid for a month, and what it would have paid by other prices; `month` is its first day."""
+
+    tenant_id: UUID
+    name: str
+    before: Money
+    after: Money
+
+    @property
+    def change(self) -> Money:
+        """The difference."""
+        return self.after - self.before
+
+
+def books() -> list[BookRow]:
+    """Return every price book by name."""
+    running = Q(contracts__ends_on=None) | Q(contracts__ends_on__gt=clock.now().date())
+    rows = PriceBook.objects.annotate(
+        newest=Max("versions__number"), tenants=Count("contracts__tenant", filter=running, distinct=True)
+    )
+    names = ("id", "name", "currency", "is_standard", "newest", "tenants")
+    return [BookRow(*row) for row in rows.order_by("name", "id").values_list(*names)]
+
+
+def choices() -> list[tuple[str, str]]:
+    """Return id and label of each book, to choose from."""
+    return [(str(row.id), f"{row.name} ({row.currency})") for row in books()]
+
+
+def book(book_id: UUID) -> PriceBookView:
+    """Return a book with its versions. Raises NotFound."""
+    row = PriceBook.objects.filter(pk=book_id).first()
+    if row is None:
+        raise NotFound
+    return book_view(row, clock.now(), NAMES)
+
+
+def contract_rows(*, book_id: UUID | None = None, after: str = "", limit: int = 50) -> list[ContractRow]:
+    """Return up to `limit` + 1 tenants, by short name, those after `after`: each with the contract that runs, else the next."""
+    with all_tenants("the console lists the contracts of all tenants"):
+        rows = Contract.objects.filter(Q(ends_on=None) | Q(ends_on__gt=clock.now().date()), tenant__slug__gt=after)
+        if book_id is not None:
+            rows = rows.filter(book_id=book_id)
+        found = (
+            rows.order_by("tenant__slug", "starts_on")
+            .distinct("tenant__slug")
+            .values_list("tenant_id", "tenant__slug", "tenant__name", *FACTS)
+        )
+        return [ContractRow(row[0], row[1], row[2], ContractView(*row[3:])) for row in found[: limit + 1]]
+
+
+def contracts_of(tenant_id: UUID) -> tuple[Tenant, list[ContractView]]:
+    """Return a tenant and its contracts, the latest start first. Raises NotFound."""
+    tenant = Tenant.objects.filter(pk=tenant_id).first()
+    if tenant is None:
+        raise NotFound
+    with tenant_scope(tenant_id):
+        return tenant, contracts()
+
+
+def preview(book_id: UUID, prices: Iterable[NewPrice], month: date) -> list[PreviewRow]:
+    """Return what each tenant under a book paid in a month, and what it would have paid by these prices.
+
+    Of the usage only sums are read, by those dimensions that the prices name. One statement for all tenants.
+    """
+    prices = list(prices)
+    row = PriceBook.objects.filter(pk=book_id).first()
+    if row is None:
+        raise NotFound
+    with all_tenants("the console compares what all tenants under a book pay"):
+        under = dict(
+            row.contracts.filter(Q(ends_on=None) | Q(ends_on__gt=month), starts_on__lte=month).values_list(
+                "tenant_id", "tenant__name"
+            )
+        )
+    before, after = dict.fromkeys(under, Decimal(0)), dict.fromkeys(under, Decimal(0))
+    tables = _tables(prices)
+    with connection.cursor() as cursor:
+        cursor.execute(SUMS, [list(under), month, json.dumps(_named(prices))])
+        for tenant_id, meter, dims, quantity, amount in cursor.fetchall():
+            entry = tables[meter].find(parsed(dims)) if meter in tables else None
+            before[tenant_id] += amount
+            after[tenant_id] += charge(quantity, entry.unit_amount) if entry else 0
+    rows = [
+        PreviewRow(one, name, Money(before[one], row.currency).rounded(), Money(after[one], row.currency).rounded())
+        for one, name in under.items()
+    ]
+    return sorted(rows, key=lambda one: (-abs(one.change.amount), one.name))
+
+
+def _tables(prices: Iterable[NewPrice]) -> Mapping[str, PriceTable]:
+    entries: dict[str, list[PriceEntry]] = {}
+    for price in prices:
+        entries.setdefault(price.meter, []).append(PriceEntry(UUID(int=0), price.meter, price.dims, price.unit_amount))
+    return {meter: PriceTable(listed) for meter, listed in entries.items()}
+
+
+def _named(prices: Iterable[NewPrice]) -> dict[str, list[str]]:
+    """Return the values that the prices name, by dimension: all others change no price."""
+    named: dict[str, set[str]] = {}
+    for price in prices:
+        for name, value in price.dims.items():
+            named.setdefault(name, set()).add(value)
+    return {name: sorted(values) for name, values in named.items()}

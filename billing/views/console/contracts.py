@@ -1,0 +1,83 @@
+"""The console's contracts: the list over all tenants, and one tenant's with the next one to agree on."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from billing.forms.console import NextContract
+from billing.pricing import contracts
+from billing.queries import books
+from tenants.errors import ExchequerError, NotFound, PermissionDenied
+from tenants.operators.pages import OperatorRequest, operator_page
+from tenants.web.form_posts import explain
+from tenants.web.pagination import before, paged
+
+PAGE = 50
+
+
+@require_safe
+@operator_page("prices.view")
+def contracts_page(request: OperatorRequest) -> HttpResponse:
+    """List the contracts that run or are to begin."""
+    rows = books.contract_rows(after=before(request, str) or "", limit=PAGE)
+    shown, links = paged(request, rows, PAGE, lambda row: (row.slug,))
+    return render(request, "console/contracts.html", {"rows": shown, **links})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@operator_page("prices.view")
+def contract_page(request: OperatorRequest, tenant_id: UUID) -> HttpResponse:
+    """Show a tenant's contracts, and agree on the next one."""
+    if request.method == "POST":
+        request.operator.require("prices.manage")
+    return _render(request, tenant_id, bound=request.method == "POST")
+
+
+@require_POST
+@operator_page("prices.manage")
+def contract_withdraw(request: OperatorRequest, tenant_id: UUID) -> HttpResponse:
+    """Withdraw the contract that has not begun."""
+    try:
+        contracts.withdraw(operator=request.operator, tenant_id=tenant_id, reason=request.POST.get("reason", ""))
+    except (NotFound, PermissionDenied):
+        raise
+    except ExchequerError as refused:
+        return _render(request, tenant_id, refused=refused.message, status=refused.status)
+    messages.success(request, "The contract is withdrawn; the one before it goes on.")
+    return redirect("operator-contract", tenant_id)
+
+
+def _render(
+    request: OperatorRequest, tenant_id: UUID, *, bound: bool = False, status: int = 200, **given: Any
+) -> HttpResponse:
+    tenant, found = books.contracts_of(tenant_id)
+    options = [book for book in books.books() if book.currency == tenant.currency]
+    last = found[0] if found else None
+    form = NextContract(
+        request.POST if bound else None, books=options, months=contracts.months_ahead(tenant), last=last
+    )
+    if bound and form.is_valid():
+        try:
+            contracts.agree(operator=request.operator, tenant_id=tenant_id, **form.agreed)
+        except NotFound:
+            raise
+        except ExchequerError as refused:
+            explain(form, refused)
+        else:
+            messages.success(request, "The contract is agreed. The one before it ends when it begins.")
+            return redirect("operator-contract", tenant_id)
+    context = {
+        "organisation": tenant,
+        "contracts": found,
+        "form": form,
+        "may_manage": request.operator.can("prices.manage"),
+        "coming": any(one.state == "coming" for one in found),
+        **given,
+    }
+    return render(request, "console/contract.html", context, status=422 if form.errors else status)
