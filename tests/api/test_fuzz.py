@@ -107,6 +107,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "grants": {"group_id": "group", "role": "viewer"},
 }
 GOOD["quotes"] = GOOD["jobs"]
+#: Always refused, with where to ask: operators write prices.
+CLOSED = {"POST /api/v1/price-books/{book_id}/versions/"}
 
 
 @dataclass
@@ -197,7 +199,8 @@ def ask(world: World, case: Any) -> Response:
         for failure in found.exceptions:
             words = " ".join(str(failure).split())[:250]
             world.faults.setdefault(f"{case.operation.label} -> {response.status_code}: {words}", sent_by(case))
-    foreign = {name: str(value) for name, value in world.foreign.items()}
+    # What both have, such as the book of their contracts, is nobody's own.
+    foreign = {name: str(value) for name, value in world.foreign.items() if value != world.own.get(name)}
     told = [name for name, value in foreign.items() if value in response.text and value not in sent_by(case)]
     asked = [name for name, value in foreign.items() if value in str(case.path_parameters)]
     if told or (asked and case.method.upper() == "GET" and response.status_code < 400):
@@ -262,7 +265,7 @@ def assert_answers_as_described(world: World, admin: psycopg.Connection, cases: 
     assert rows_of(admin, world.theirs) == before
     reached = {label for label, status in world.statuses if status < 300}
     by_key = {operation.label for operation in found if "/sessions/" not in operation.path}  # a key has no session
-    unreached = sorted(by_key - reached)
+    unreached = sorted(by_key - reached - CLOSED)
     assert len(unreached) <= len(found) / 5, f"too few were ever accepted: {unreached}"
 
 

