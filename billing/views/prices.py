@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from billing import queries
-from billing.queries import PriceBookView
+from billing.queries import PriceView, VersionView
 from tenants.web.pagination import csv_response, wants_csv
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
@@ -21,7 +23,12 @@ def prices(request: TenantRequest) -> HttpResponse:
     """Show the contract, the prices in force and every version; `?export=csv` for a file."""
     book = next(iter(queries.price_books()), None)
     if wants_csv(request):
-        return csv_response(request, "prices", EXPORTED, _exported(book) if book else ())
+        return csv_response(
+            request,
+            "prices",
+            EXPORTED,
+            exported((version, version.offered) for version in book.versions) if book else (),
+        )
     contracts = queries.contracts()
     context = {
         "book": book,
@@ -31,7 +38,8 @@ def prices(request: TenantRequest) -> HttpResponse:
     return render(request, "billing/prices.html", context)
 
 
-def _exported(book: PriceBookView) -> list[tuple[object, ...]]:
+def exported(versions: Iterable[tuple[VersionView, Iterable[PriceView]]]) -> list[tuple[object, ...]]:
+    """Return versions with their prices as rows of EXPORTED."""
     return [
         (
             version.number,
@@ -43,6 +51,6 @@ def _exported(book: PriceBookView) -> list[tuple[object, ...]]:
             price.unit_amount,
             price.currency,
         )
-        for version in book.versions
-        for price in version.offered
+        for version, prices in versions
+        for price in prices
     ]

@@ -16,6 +16,7 @@ from billing.forms.prices import PriceListForm
 from billing.pricing import publishing
 from billing.queries import PriceBookView, VersionView, books, is_offered
 from billing.rating.price_diff import Change, changes, mark
+from billing.views.prices import EXPORTED, exported
 from tenants import clock
 from tenants.errors import Conflict, ExchequerError, Invalid, NotFound
 from tenants.operators.pages import OperatorRequest, operator_page
@@ -25,7 +26,6 @@ from tenants.web.pagination import csv_response, wants_csv
 ZONE = "UTC"
 #: Tenants that the page of a book names; the list of contracts has all.
 MOST = 200
-EXPORTED = ("version", "state", "effective_at", "meter", "dimensions", "unit", "unit_amount", "currency")
 
 
 @require_safe
@@ -60,7 +60,9 @@ def book_page(request: OperatorRequest, book_id: UUID) -> HttpResponse:
     """Show a book: its versions, and the tenants whose contracts name it; `?export=csv` for a file."""
     book = books.book(book_id)
     if wants_csv(request):
-        return csv_response(request, "prices", EXPORTED, _exported(book))
+        return csv_response(
+            request, "prices", EXPORTED, exported((version, version.prices) for version in book.versions)
+        )
     rows = books.contract_rows(book_id=book_id, limit=MOST)
     context = {
         "book": book,
@@ -131,20 +133,3 @@ def _changes(base: VersionView, form: PriceListForm) -> list[Change]:
     before = [(mark(price.meter, price.dims), price.unit_amount) for price in base.offered]
     after = [price for price in form.prices if is_offered(price.meter, price.dims)]
     return changes(before, [(mark(price.meter, price.dims), price.unit_amount) for price in after])
-
-
-def _exported(book: PriceBookView) -> list[tuple[object, ...]]:
-    return [
-        (
-            version.number,
-            version.state,
-            version.effective_at,
-            price.meter,
-            ", ".join(f"{name}={value}" for name, value in sorted(price.dims.items())),
-            price.unit,
-            price.unit_amount,
-            price.currency,
-        )
-        for version in book.versions
-        for price in version.prices
-    ]

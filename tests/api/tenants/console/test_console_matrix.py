@@ -13,7 +13,6 @@ from uuid import uuid4
 
 import pytest
 from django.test import Client
-from django.urls import get_resolver
 
 from compute.devices.base import Found
 from compute.fleet import nodes
@@ -24,6 +23,7 @@ from tenants.models import OperatorKey, User
 from tenants.operators import grants, keys
 from tenants.operators.operator import Operator
 from tests.support import factories
+from tests.support.pages import routes_below
 
 pytestmark = pytest.mark.django_db
 Role = Callable[[], AbstractContextManager[None]]
@@ -56,26 +56,17 @@ GOOD: dict[str, dict[str, Any]] = {
     "tenants/": {"name": "Vision", "slug": "vision", "owner_email": "owner@vision.example"},
     "tenants/<uuid:tenant_id>/quotas/": {"resource": "devices:cpu", "limit": 4, "reason": "Contract of November"},
 }
+START = "api/operator/v1/"
 REASON = {"reason": "Asked for by mail"}
 
 
-def routes() -> dict[str, Any]:
-    found: dict[str, Any] = {}
-
-    def walk(patterns: Any, prefix: str) -> None:
-        for pattern in patterns:
-            route = prefix + str(pattern.pattern)
-            if hasattr(pattern, "url_patterns"):
-                walk(pattern.url_patterns, route)
-            elif route.startswith("api/operator/v1/"):
-                found[route.removeprefix("api/operator/v1/")] = pattern.callback.cls
-
-    walk(get_resolver("config.console.urls").url_patterns, "")
-    return found
-
-
 def test_the_table_knows_every_method_of_every_route() -> None:
-    there = {(route, method) for route, view in routes().items() for method in METHODS if hasattr(view, method)}
+    there = {
+        (route.removeprefix(START), method)
+        for route, pattern in routes_below("config.console.urls", START)
+        for method in METHODS
+        if hasattr(pattern.callback.cls, method)
+    }
     assert there == set(MATRIX)
 
 

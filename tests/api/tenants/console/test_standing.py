@@ -4,31 +4,15 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from django.urls import get_resolver
 
 from tenants.access.standing import WITHHELD, Standing
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Tenant
 from tests.api.objects import one_of_everything
 from tests.support import factories
+from tests.support.pages import routes_below
 
 pytestmark = pytest.mark.django_db
-
-
-def api_routes() -> dict[str, Any]:
-    """Return every route of the tenants' API with its view."""
-    found: dict[str, Any] = {}
-
-    def walk(patterns: Any, prefix: str) -> None:
-        for pattern in patterns:
-            route = prefix + str(pattern.pattern)
-            if hasattr(pattern, "url_patterns"):
-                walk(pattern.url_patterns, route)
-            elif route.startswith("api/v1/"):
-                found[route] = pattern.callback.cls
-
-    walk(get_resolver("config.urls").url_patterns, "")
-    return found
 
 
 @pytest.mark.parametrize("standing", ["suspended", "closing"])
@@ -41,11 +25,11 @@ def test_each_standing_withholds_what_the_table_says_on_every_route(standing: St
     with tenant_scope(tenant.id):
         before = AuditEntry.objects.count()
     faults, refused = [], 0
-    for route, view in api_routes().items():
+    for route, pattern in routes_below("config.urls", "api/v1/"):
         path = "/" + route
         for name, value in ids.items():
             path = path.replace(f"<uuid:{name}>", value).replace(f"<str:{name}>", value)
-        for method, permission in view.permissions.items():
+        for method, permission in pattern.callback.cls.permissions.items():
             if permission not in WITHHELD[standing]:
                 continue
             answer = getattr(Client(), method.lower())(path, {}, content_type="application/json", headers=headers)
