@@ -15,18 +15,22 @@ from tenants.models import (
     Credential,
     IdempotencyKey,
     Invitation,
+    LogInAttempt,
     Notification,
     OperatorKey,
     OperatorSession,
     OutboxMessage,
+    ScimToken,
     Session,
     Tenant,
+    UsedAssertion,
 )
 
 DELIVERED_DAYS = 7
 IDEMPOTENCY_DAYS = 30
 READ_DAYS, UNREAD_DAYS = 90, 400
 CREDENTIAL_DAYS = 90
+ATTEMPT_DAYS = 1
 
 
 def purge_expired() -> dict[str, int]:
@@ -50,12 +54,16 @@ def purge_expired() -> dict[str, int]:
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM tenants_ratelimit WHERE expires < clock_timestamp()")
             removed["counters"] = cursor.rowcount
-    removed |= {"invitations": 0, "API keys": 0}
+    removed |= {"invitations": 0, "SCIM tokens": 0, "API keys": 0, "log-ins by providers": 0}
+    over = DatabaseNow() - timedelta(days=ATTEMPT_DAYS)
     for tenant_id in Tenant.objects.values_list("id", flat=True):
         # Credentials are visible only in their tenant's scope, even to the control role.
         with tenant_scope(tenant_id):
             removed["invitations"] += remove_ended(Invitation)
+            removed["SCIM tokens"] += remove_ended(ScimToken)
             removed["API keys"] += remove_ended(ApiKey)
+            for kind in (LogInAttempt, UsedAssertion):
+                removed["log-ins by providers"] += kind.objects.filter(expires_at__lt=over).delete()[0]
     return removed
 
 

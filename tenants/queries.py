@@ -65,9 +65,12 @@ class ApiKeyRow:
 PROJECT = tuple(ProjectRow.__dataclass_fields__)
 
 
-def tenants_of(user_id: UUID) -> list[TenantRow]:
-    """Return the tenants a person belongs to, by name, without those that are closed; needs no open scope."""
-    ids = authentication.tenant_ids_of(user_id)
+def tenants_of(user_id: UUID, *, bound: UUID | None = None) -> list[TenantRow]:
+    """Return the tenants a person belongs to, by name, without those that are closed; needs no open scope.
+
+    For a session that is `bound` to one tenant that is the only one.
+    """
+    ids = [one for one in authentication.tenant_ids_of(user_id) if bound in (None, one)]
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(

@@ -34,13 +34,13 @@ class Sessions(ApiView):
         """List your open sessions, newest first."""
         if self.actor.kind != "user" or self.actor.id is None:
             raise NotFound
-        rows = sessions.sessions_of(self.actor.id, cookie=request.session.session_key)
+        rows = sessions.sessions_of(self.actor.id, cookie=request.session.session_key, bound=sessions.bound_to(request))
         return self.whole(rows, SessionSerializer)
 
     @extend_schema(operation_id="sessions_destroy_others", responses={204: None})
     def delete(self, request: Request) -> Response:
         """Sign out everywhere but here."""
-        sessions.end(actor=self.actor, cookie=request.session.session_key)
+        sessions.end(actor=self.actor, cookie=request.session.session_key, bound=sessions.bound_to(request))
         return Response(status=204)
 
 
@@ -52,5 +52,5 @@ class OneSession(ApiView):
     @extend_schema(responses={204: None})
     def delete(self, request: Request, session_id: str) -> Response:
         """Sign out that browser, effective with its next request."""
-        sessions.end(actor=self.actor, session_id=session_id)
+        sessions.end(actor=self.actor, session_id=session_id, bound=sessions.bound_to(request))
         return Response(status=204)

@@ -89,7 +89,9 @@ def entering_by_session(request: HttpRequest, slug: str = "") -> Iterator[Entere
         sessions.hand_over(request, found[0], user)
         if found[2] is None or request.user.pk != user.pk or is_closed(found[2]):
             return None
-        return _member(request, user, found[2], found[3])
+        entered = _member(request, user, found[2], found[3])
+        # The statement compares with the row; this compares with the data that Django has checked.
+        return entered if sessions.bound_to(request) in (None, entered[1].id) else None
 
     with entered_scope(enter, lambda entered: entered[1].id) as entered:
         yield entered

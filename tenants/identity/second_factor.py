@@ -18,6 +18,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from tenants.errors import PermissionDenied
+from tenants.identity import sessions
 from tenants.models import Tenant
 
 #: In the data of a session in which a second factor was set up.
@@ -31,8 +32,11 @@ class SecondFactorMissing(PermissionDenied):
 
 
 def is_missing(request: HttpRequest, tenant: Tenant) -> bool:
-    """Return whether a tenant requires a second factor that this session has not shown. It asks only if one is required."""
-    return tenant.second_factor_required and not is_proven(request)
+    """Return whether a tenant requires a second factor that this session has not shown. It asks only if one is required.
+
+    Of a session that the tenant's identity provider opened the provider has asked what the tenant wants it to ask.
+    """
+    return tenant.second_factor_required and sessions.bound_to(request) is None and not is_proven(request)
 
 
 def is_proven(request: HttpRequest) -> bool:

@@ -7,6 +7,7 @@ The statement that enters a tenant reads the session too (`authentication.enteri
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,19 +15,25 @@ from typing import Any, cast
 from uuid import UUID
 
 from allauth.account.auth_backends import AuthenticationBackend
-from django.contrib.auth import SESSION_KEY
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY, login
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
 from tenants.errors import NotFound
-from tenants.models import Session, StoredSession, User
+from tenants.models import Session, StoredSession, Tenant, User
 
 SESSION_ENDED = AuditAction("tenants.session.ended")
 #: In the session's data: the tenant whose pages were opened last.
 TENANT = "tenant"
+#: In the session's data: the id of the only tenant that it opens, if an identity provider of that tenant opened it.
+BOUND = "bound"
+#: Seconds after which such a session ends: the provider is asked again at the latest then.
+BOUND_S = 12 * 3600
 ORIGIN = "origin"
 #: How a user agent names a browser and a system, the particular before what others imitate.
 BROWSERS = (
@@ -92,6 +99,7 @@ class SessionStore(StoreWithPerson):
         """Return the row of this session, with the tenant that it is in."""
         row = cast(Session, super().create_model_instance(data))
         row.tenant_slug = data.get(TENANT) or ""
+        row.bound_tenant = bound_in(data)
         return row
 
     def preload(self, encoded: str) -> None:
@@ -121,6 +129,35 @@ def hand_over(request: HttpRequest, encoded: str, user: User) -> None:
         _loaded.reset(token)
 
 
+def bound_in(data: Mapping[str, Any]) -> UUID | None:
+    """Return the tenant that a session's data is bound to; None for one that a password opened."""
+    return UUID(data[BOUND]) if data.get(BOUND) else None
+
+
+def bound_to(request: HttpRequest) -> UUID | None:
+    """Return the only tenant that the session of a request opens; None for one that a password opened."""
+    return bound_in(cast(Mapping[str, Any], request.session))
+
+
+def open_bound(request: HttpRequest, user: User, tenant: Tenant) -> None:
+    """Log a person in by a tenant's identity provider: the session opens that tenant, and nothing of the account.
+
+    Whatever the browser's session held before is gone, so nothing that a password opened is carried over.
+    """
+    request.session.flush()
+    request.session[BOUND] = str(tenant.id)
+    request.session[TENANT] = tenant.slug
+    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
+    request.session.set_expiry(BOUND_S)
+    remember_origin(request)
+
+
+def end_bound(tenant_id: UUID, user_id: UUID | None = None) -> None:
+    """End the sessions that a tenant's identity provider opened: all, or those of one person."""
+    rows = Session.objects.filter(bound_tenant=tenant_id)
+    (rows if user_id is None else rows.filter(user_id=user_id)).delete()
+
+
 def remember_origin(request: HttpRequest) -> None:
     """Store where a session was opened, for the list of sessions."""
     request.session[ORIGIN] = {
@@ -129,9 +166,12 @@ def remember_origin(request: HttpRequest) -> None:
     }
 
 
-def sessions_of(user_id: UUID, *, cookie: str | None = None) -> list[SessionRow]:
-    """Return a person's open sessions, newest first; `cookie` is the session that asks."""
-    rows = Session.objects.filter(user_id=user_id, expire_date__gt=DatabaseNow()).order_by("-created_at")
+def sessions_of(user_id: UUID, *, cookie: str | None = None, bound: UUID | None = None) -> list[SessionRow]:
+    """Return a person's open sessions, newest first; `cookie` is the session that asks.
+
+    One that is `bound` to a tenant sees those that are bound to it, too, and none of the account's others.
+    """
+    rows = _own(user_id, bound).filter(expire_date__gt=DatabaseNow()).order_by("-created_at")
     return [
         SessionRow(
             id=public_id(row.session_key),
@@ -146,11 +186,14 @@ def sessions_of(user_id: UUID, *, cookie: str | None = None) -> list[SessionRow]
 
 
 @operation(SESSION_ENDED)
-def end(*, actor: Actor, session_id: str = "", cookie: str | None = None) -> int:
-    """End one of the actor's own sessions, or all but the one that asks; return how many ended. Raises NotFound."""
+def end(*, actor: Actor, session_id: str = "", cookie: str | None = None, bound: UUID | None = None) -> int:
+    """End one of the actor's own sessions, or all but the one that asks; return how many ended. Raises NotFound.
+
+    `bound` limits it as in `sessions_of`.
+    """
     if actor.kind != "user" or actor.id is None:
         raise NotFound
-    own = Session.objects.filter(user_id=actor.id)
+    own = _own(actor.id, bound)
     chosen = [key for key in own.values_list("session_key", flat=True) if _fits(key, session_id, cookie)]
     if session_id and not chosen:
         raise NotFound
@@ -170,6 +213,11 @@ def end_others(user_id: UUID, cookie: str | None) -> None:
 def public_id(cookie: str) -> str:
     """Return the name of a session that does not reveal its cookie: 32 hexadecimal digits."""
     return hashlib.sha256(b"session:" + cookie.encode()).hexdigest()[:32]
+
+
+def _own(user_id: UUID, bound: UUID | None) -> QuerySet[Session]:
+    rows = Session.objects.filter(user_id=user_id)
+    return rows if bound is None else rows.filter(bound_tenant=bound)
 
 
 def _fits(key: str, session_id: str, cookie: str | None) -> bool:

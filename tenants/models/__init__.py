@@ -18,14 +18,33 @@ from tenants.models.operators import (
 from tenants.models.organisations import Project, Tenant, slug_rules
 from tenants.models.outbox import OutboxMessage
 from tenants.models.people import Membership, User, UserManager
+from tenants.models.providers import (
+    GIVEN_ROLES,
+    OIDC,
+    PROVIDER_KINDS,
+    SAML,
+    ExternalGroup,
+    ExternalIdentity,
+    FormerMember,
+    IdentityProvider,
+    LogInAttempt,
+    MailDomain,
+    ScimToken,
+    ScimUser,
+    UsedAssertion,
+)
 from tenants.models.quotas import AT_ONCE, MONTH, Quota, QuotaCeiling, QuotaReservation
 from tenants.models.rights import Grant, Group, GroupMember, Role, ServiceAccount
 from tenants.models.sessions import Session, StoredSession
 
 __all__ = [
     "AT_ONCE",
+    "GIVEN_ROLES",
     "MONTH",
+    "OIDC",
     "OUTCOMES",
+    "PROVIDER_KINDS",
+    "SAML",
     "ApiKey",
     "Approval",
     "ApprovalState",
@@ -35,11 +54,17 @@ __all__ = [
     "AuditPublicKey",
     "AuditSubject",
     "Credential",
+    "ExternalGroup",
+    "ExternalIdentity",
+    "FormerMember",
     "Grant",
     "Group",
     "GroupMember",
     "IdempotencyKey",
+    "IdentityProvider",
     "Invitation",
+    "LogInAttempt",
+    "MailDomain",
     "MasterKeyRecord",
     "Membership",
     "Notification",
@@ -55,12 +80,15 @@ __all__ = [
     "QuotaCeiling",
     "QuotaReservation",
     "Role",
+    "ScimToken",
+    "ScimUser",
     "ServiceAccount",
     "Session",
     "StoredSession",
     "Tenant",
     "TenantDigest",
     "TenantKey",
+    "UsedAssertion",
     "User",
     "UserManager",
     "slug_rules",

@@ -24,6 +24,8 @@ class Tenant(models.Model):
     currency = models.CharField(max_length=3, default="EUR")
     self_approval = models.BooleanField(default=False)
     second_factor_required = models.BooleanField(default=False)
+    #: People with an address in a proven domain come in by the identity provider alone.
+    provider_required = models.BooleanField(default=False)
     #: Set by operators alone; the web role has no right to these columns.
     standing = models.CharField(max_length=10, choices=[(one, one) for one in STANDINGS], default="active")
     #: What a tenant that closes was before, and is again when an operator restores it.

@@ -43,12 +43,19 @@ class StoredSession(AbstractBaseSession):
 
 
 class Session(StoredSession):
-    """A session of a tenant's person. `tenant_slug` is the tenant that it is in."""
+    """A session of a tenant's person. `tenant_slug` is the tenant that it is in.
 
-    kept_current = (*StoredSession.kept_current, "tenant_slug")
+    One that a tenant's identity provider opened is bound to that tenant, and opens no other.
+    """
+
+    kept_current = (*StoredSession.kept_current, "tenant_slug", "bound_tenant")
 
     tenant_slug = models.CharField(max_length=50, blank=True)
+    bound_tenant = models.UUIDField(null=True)
 
     class Meta(StoredSession.Meta):
         abstract = False
-        indexes = [models.Index(fields=["user_id"], name="session_user")]
+        indexes = [
+            models.Index(fields=["user_id"], name="session_user"),
+            models.Index(fields=["bound_tenant"], name="session_bound", condition=models.Q(bound_tenant__isnull=False)),
+        ]

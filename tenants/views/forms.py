@@ -53,9 +53,12 @@ class Preferences(forms.ModelForm[User]):
             "single_keys": "Keys such as g, j, c and / work alone outside text fields.",
         }
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, bound: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.initial["theme"] = self.instance.theme
+        if bound:  # the name is shown in the person's other organisations, too
+            self.fields["name"].disabled = True
+            self.fields["name"].help_text = "Log in with your password to change it."
         self.order_fields(("name", "theme", "single_keys"))
 
     def clean_name(self) -> str:

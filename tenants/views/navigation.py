@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from tenants import queries
+from tenants.identity import sessions
 from tenants.isolation.scoping import scope_open, tenant_scope
 from tenants.models import User
 from tenants.notifications import notifications
@@ -30,7 +31,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         actor = request.actor
         context["navigation"] = navigation(actor, request.tenant.slug, request.path)
         context["unread"] = _lazily(lambda: _unread(actor.tenant_id, person.pk))
-        context["memberships"] = _lazily(lambda: queries.tenants_of(person.id))
+        context["memberships"] = _lazily(lambda: queries.tenants_of(person.id, bound=sessions.bound_to(request)))
     return context
 
 

@@ -21,7 +21,7 @@ from tenants.web.views import page
 @page("tenant.view")
 def settings(request: TenantRequest) -> HttpResponse:
     """Show and save one's own preferences; the page also has the organisation's for those who may change them."""
-    form = Preferences(request.POST or None, instance=request.user)
+    form = Preferences(request.POST or None, instance=request.user, bound=sessions.bound_to(request) is not None)
     if request.method == "POST" and form.is_valid():
         form.save()
         messages.success(request, "Saved.")
@@ -34,7 +34,10 @@ def settings(request: TenantRequest) -> HttpResponse:
 def sign_out(request: TenantRequest) -> HttpResponse:
     """End one of one's own sessions, or all but this one."""
     ended = sessions.end(
-        actor=request.actor, session_id=request.POST.get("session", ""), cookie=request.session.session_key
+        actor=request.actor,
+        session_id=request.POST.get("session", ""),
+        cookie=request.session.session_key,
+        bound=sessions.bound_to(request),
     )
     messages.success(request, f"{ended} session{'' if ended == 1 else 's'} ended.")
     return redirect("settings", request.tenant.slug)
@@ -62,14 +65,15 @@ def organisation(request: TenantRequest) -> HttpResponse:
 def _render(request: TenantRequest, *, status: int = 200, **given: Any) -> HttpResponse:
     actor = request.actor
     tenant = request.tenant
-    form = given.pop("form", None) or Preferences(instance=request.user)
+    bound = sessions.bound_to(request)
+    form = given.pop("form", None) or Preferences(instance=request.user, bound=bound is not None)
     person = cast(UUID, request.user.pk)
-    own = sessions.sessions_of(person, cookie=request.session.session_key)
+    own = sessions.sessions_of(person, cookie=request.session.session_key, bound=bound)
     rights = [
         {"row": row, "words": allowed_words(row.permissions), "number": len(row.permissions)}
         for row in access_of(person)
     ]
-    context: dict[str, Any] = {"form": form, "sessions": own, "rights": rights, **given}
+    context: dict[str, Any] = {"form": form, "sessions": own, "rights": rights, "bound": bound is not None, **given}
     if actor.can("tenant.manage"):
         known = {"name": tenant.name, "timezone": tenant.timezone, "self_approval": tenant.self_approval}
         known["second_factor_required"] = tenant.second_factor_required

@@ -13,13 +13,15 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
-from django.urls import is_valid_path
+from django.urls import is_valid_path, reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 
 from tenants.access.actor import Actor
 from tenants.access.reader import read_as, reading_as
 from tenants.errors import ExchequerError
 from tenants.identity import authentication, known_devices, second_factor, sessions
+from tenants.identity.providers import required
 from tenants.models import Tenant
 from tenants.parsing import NUL
 from tenants.web import problems, rate_limits
@@ -106,9 +108,11 @@ class TenantMiddleware:
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
         """Open the scope and run the view, or leave it to Django if no tenant is involved."""
         by_path = request.path_info.startswith("/t/")
-        if not by_path and not request.path_info.startswith("/api/v1/"):
-            return None
         try:
+            if request.path_info.startswith("/accounts/"):
+                required.refuse_account(request)
+            if getattr(view, "for_strangers", False) or not (by_path or request.path_info.startswith("/api/v1/")):
+                return None
             door = self.entering_by_path(request, kwargs.pop("tenant")) if by_path else self.entering_api(request)
             with door as entered:
                 response = None
@@ -120,6 +124,10 @@ class TenantMiddleware:
                     if not by_path:
                         raise second_factor.SecondFactorMissing
                     return redirect(second_factor.where_to_prove(request))
+                if entered is not None and required.is_missing(request, entered.actor, entered.tenant):
+                    if not by_path:
+                        raise required.ProviderRequired
+                    return by_provider_first(request, entered)
                 if entered is not None and not own_transaction(view, request):
                     response = run(view, entered, args, kwargs)
             if entered is None:
@@ -211,6 +219,15 @@ def own_transaction(view: Any, request: HttpRequest) -> bool:
     )
     method = "GET" if request.method == "HEAD" else request.method
     return declared if isinstance(declared, bool) else method in declared
+
+
+def by_provider_first(request: HttpRequest, entered: TenantRequest) -> HttpResponse:
+    """Send a person to the identity provider that the tenant requires; an owner may show a second factor instead."""
+    if required.is_owner(entered.actor):
+        return redirect(second_factor.where_to_prove(request))
+    return redirect(
+        f"{reverse('provider-log-in', args=[entered.tenant.slug])}?{urlencode({'next': page_behind(request)})}"
+    )
 
 
 def log_in_first(request: HttpRequest) -> HttpResponse:

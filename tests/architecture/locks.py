@@ -96,8 +96,11 @@ LOOKED_UP = frozenset(
         "compute_allocation",
         "models_app_endpointkey",
         "tenants_apikey",
+        "tenants_identityprovider",
         "tenants_invitation",
+        "tenants_maildomain",
         "tenants_membership",
+        "tenants_scimtoken",
     }
 )
 #: Tables with a complete set of their own policies.
@@ -151,6 +154,11 @@ LOOSE = {
     "models_app_endpointkey": {"membership_id"},
     "tenants_idempotencykey": {"actor_id"},
     "tenants_invitation": {"invited_by_id", "membership_id"},
+    "tenants_scimtoken": {"membership_id"},
+    # Names that the provider gives; the rows that they stand for are its own.
+    "tenants_externalgroup": {"external_id"},
+    "tenants_identityprovider": {"client_id"},
+    "tenants_scimuser": {"external_id"},
     "tenants_auditentry": {"actor_id", "request_id", "target_id"},
     # Written for every second of every device: a foreign key check per row costs more than the row.
     "billing_ledgertransaction": {"attempt_id", "batch_id", "hold_id"},
@@ -209,6 +217,9 @@ DEFINERS = frozenset(
         "exchequer_api_keys(text)",
         "exchequer_endpoint_keys(bytea[])",
         "exchequer_invitation(bytea)",
+        "exchequer_provider_of(text)",
+        "exchequer_providers_for(text)",
+        "exchequer_scim_tokens(text)",
         "exchequer_people()",
         "billing_sums_of_month(uuid[],date,jsonb)",
         "billing_ensure_partitions(date,date)",

@@ -298,7 +298,7 @@ def test_a_database_that_is_away_is_a_503_that_says_when_to_try_again(
     tenant = factories.make_tenant("lab")
     client = logged_in(tenant, "owner", raise_request_exception=False)
 
-    def away(*args: object) -> None:
+    def away(*args: object, **more: object) -> None:
         raise OperationalError("the server is gone")
 
     for module, name in ((authentication, "tenant_ids_of"), (authentication, "entered_scope"), (queries, "tenants_of")):
