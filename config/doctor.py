@@ -25,6 +25,7 @@ from tenants.checks import faults_of, role_faults
 from tenants.encryption import keys
 from tenants.errors import ExchequerError
 from tenants.models import MasterKeyRecord, Tenant, User
+from tenants.outbound import client
 
 LEAST_DISK_BYTES = 2 * 1024**3
 MOST_CLOCK_DRIFT_S = 2.0
@@ -62,6 +63,7 @@ def examine() -> Iterator[DoctorFinding]:
         ("broker", broker),
         ("object store", object_store),
         ("master key", master_key),
+        ("fetcher", fetcher),
         ("serving", serving),
         ("serving slots", serving_slots),
         ("sandbox", sandbox),
@@ -191,6 +193,17 @@ def master_key() -> Iterator[DoctorFinding]:
         return
     said = f"{record.id}: without it every stored file is lost. Copy it elsewhere, then manage.py confirm_key_backup"
     yield DoctorFinding("note" if settings.EXCHEQUER.demo else "wrong", "master key", said)
+
+
+def fetcher() -> Iterator[DoctorFinding]:
+    """Does the fetcher answer, which asks the servers that tenants name?"""
+    try:
+        client.ping()
+    except client.FetcherUnavailable:
+        path = settings.EXCHEQUER.effective_fetcher_socket
+        yield DoctorFinding("wrong", "fetcher", f"does not answer at {path}; webhooks wait; nothing is lost")
+    else:
+        yield DoctorFinding("ok", "fetcher", "answers")
 
 
 def serving() -> Iterator[DoctorFinding]:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from config import proxies, variables
 from config.databases import DATABASE_URLS, OPERATOR_SECRET_KEY, DatabaseRole
 from config.mail import mail_settings
+from tenants.outbound import allowed
 
 OWNER_COMMANDS = frozenset({"migrate", "makemigrations", "sqlmigrate", "showmigrations", "optimizemigration"})
 
@@ -84,6 +85,12 @@ class Environment(BaseModel):
     #: The largest file that may be uploaded, in MiB.
     max_upload_mb: int = Field(500, validation_alias="EXCHEQUER_MAX_UPLOAD_MB", ge=1, le=4096)
 
+    #: For the fetcher's process alone: what tenants' addresses may lead to beyond public ones, and further authorities.
+    outbound_allow: str = Field("", validation_alias="EXCHEQUER_OUTBOUND_ALLOW")
+    outbound_ca: str = Field("", validation_alias="EXCHEQUER_OUTBOUND_CA")
+    #: Where the fetcher answers; `run/fetcher.sock` in the home unless set.
+    fetcher_socket: str = Field("", validation_alias="EXCHEQUER_FETCHER_SOCKET")
+
     node_id: str = Field("", validation_alias="EXCHEQUER_NODE_ID")
     sandbox: Literal["required", "best_effort"] = Field("required", validation_alias="EXCHEQUER_SANDBOX")
     cpu_devices: int = Field(0, validation_alias="EXCHEQUER_CPU_DEVICES", ge=0, le=1024)
@@ -141,10 +148,10 @@ class Environment(BaseModel):
             raise ValueError("use the address that people type, such as https://exchequer.example.org")
         return value.rstrip("/")
 
-    @field_validator("trusted_proxies")
+    @field_validator("trusted_proxies", "outbound_allow")
     @classmethod
-    def _proxies(cls, value: str) -> str:
-        proxies.trusted(value)
+    def _addresses(cls, value: str, field: ValidationInfo) -> str:
+        (proxies.trusted if field.field_name == "trusted_proxies" else allowed.parse)(value)
         return value
 
     @property
@@ -175,6 +182,11 @@ class Environment(BaseModel):
     def effective_node_id(self) -> str:
         """Return the id of this process's node."""
         return self.node_id or self.hostname
+
+    @property
+    def effective_fetcher_socket(self) -> Path:
+        """Return the unix socket of the fetcher."""
+        return Path(self.fetcher_socket) if self.fetcher_socket else self.home / "run" / "fetcher.sock"
 
     @property
     def effective_cpu_devices(self) -> int:

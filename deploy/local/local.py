@@ -29,7 +29,11 @@ from deploy.local.supervisor import Part, Supervisor
 from deploy.server.web import listen
 
 #: Stop producers first, then stores; the database last.
-STOP_ORDER = (("web", "operator", "serving", "controller", "ops", "node"), ("valkey", "seaweedfs"), ("postgres",))
+STOP_ORDER = (
+    ("web", "operator", "serving", "controller", "ops", "node", "fetcher"),
+    ("valkey", "seaweedfs"),
+    ("postgres",),
+)
 LONGEST_SILENCE_S = 8
 REMEDIES = {
     errno.ENOSPC: "free some space, or set EXCHEQUER_HOME to a folder on another disk",
@@ -120,7 +124,8 @@ class Local:
         operator: socket.socket,
         waiting: list[Part],
     ) -> None:
-        started = [processes.web(plan, listener), processes.ops(plan), processes.node(plan), processes.controller(plan)]
+        started = [processes.fetcher(plan), processes.web(plan, listener), processes.ops(plan), processes.node(plan)]
+        started += [processes.controller(plan)]
         started += [processes.serving(plan, serving), processes.operator(plan, operator)]
         for part in started:
             self.say(f"starting {part.name}")

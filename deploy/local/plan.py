@@ -14,6 +14,9 @@ from deploy.local.postgres import Cluster, StartError
 from deploy.local.services import SEAWEED_PORTS, SeaweedFS, Valkey
 from deploy.local.state_dir import AUDIT_KEY, MASTER_KEYS, Home
 
+#: For the fetcher alone.
+OUTBOUND = ("EXCHEQUER_OUTBOUND_ALLOW", "EXCHEQUER_OUTBOUND_CA")
+
 #: Variables that only some parts may see; every part starts without them.
 GUARDED = (
     *DATABASE_URLS.values(),
@@ -26,6 +29,7 @@ GUARDED = (
     "EXCHEQUER_INIT_OPERATOR_PASSWORD",
     OPERATOR_SECRET_KEY,
     AUDIT_KEY,
+    *OUTBOUND,
 )
 
 
@@ -79,6 +83,10 @@ class Plan:
             and not name.startswith(("AWS_", "S3_", "STRIPE_"))
         }
         return given | {OPERATOR_SECRET_KEY: self.operator_secret_key} | more
+
+    def for_fetcher(self) -> dict[str, str]:
+        """Return the environment of the fetcher: nothing but what it may reach, and whom it trusts."""
+        return {name: self.given[name] for name in OUTBOUND if self.given.get(name)}
 
     def for_commands(self) -> dict[str, str]:
         """Return the environment for `manage.py` commands that a person runs beside the product."""

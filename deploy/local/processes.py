@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from deploy.local.postgres import Cluster
 from deploy.local.services import SeaweedFS, Valkey
 from deploy.local.state_dir import LOG_BYTES
 from deploy.local.supervisor import Part
+from tenants.outbound import wire
 
 ROOT = Path(__file__).resolve().parents[2]
 MANAGE = [sys.executable, str(ROOT / "manage.py")]
@@ -134,6 +136,31 @@ def node(plan: Plan) -> Part:
         f"--hostname=node@{name}",
     ]
     return _worker(plan, "node", command, plan.environment("app", **plan.master))
+
+
+def fetcher(plan: Plan) -> Part:
+    """Return the process that asks the servers which tenants name. It holds no credential."""
+    path = plan.settings.effective_fetcher_socket
+
+    def answers_ping(within_s: float) -> bool:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.settimeout(within_s)
+                connection.connect(str(path))
+                wire.send(connection, {"op": "ping"})
+                wire.receive(connection, time.monotonic() + within_s)
+        except OSError:
+            return False
+        return True
+
+    return Part(
+        name="fetcher",
+        command=[sys.executable, "-m", "deploy.server.fetcher", "--socket", str(path)],
+        environment={"PATH": os.defpath, **plan.for_fetcher()},
+        cwd=str(ROOT),
+        ready=answers_ping,
+        grace_s=2,
+    )
 
 
 def controller(plan: Plan) -> Part:

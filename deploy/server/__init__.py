@@ -1,1 +1,1 @@
-"""The production servers: the web process and the serving node."""
+"""The production servers: the web process, the serving node and the fetcher."""

@@ -25,7 +25,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.xdist_group("local")
 
 ROOT = Path(__file__).resolve().parents[3]
-PARTS = {"postgres", "valkey", "seaweedfs", "web", "operator", "serving", "ops", "node", "controller"}
+PARTS = {"postgres", "valkey", "seaweedfs", "web", "operator", "serving", "ops", "node", "controller", "fetcher"}
 # The limit is 15 s, but another test and its servers share the two cores. A machine with a slower ordinary start is
 # slower here too.
 READY_AGAIN_S = 30
@@ -177,6 +177,12 @@ def test_only_those_that_read_stored_files_hold_the_master_key(running: Console)
     )
 
 
+def test_the_fetcher_holds_nothing_and_only_its_user_reaches_it(running: Console) -> None:
+    variables = Path(f"/proc/{running.pid('fetcher')}/environ").read_bytes().decode().strip("\0").split("\0")
+    assert [name.partition("=")[0] for name in variables] == ["PATH"]
+    assert (running.home / "run" / "fetcher.sock").stat().st_mode & 0o777 == 0o600
+
+
 def test_only_ops_holds_the_key_of_checkpoints(running: Console) -> None:
     holders = {
         part
@@ -206,7 +212,12 @@ def test_a_second_start_on_the_same_home_is_refused(running: Console) -> None:
 
 @pytest.mark.parametrize(
     "part",
-    ["postgres", "node", *(pytest.param(part, marks=pytest.mark.nightly) for part in ("valkey", "serving", "web"))],
+    [
+        "postgres",
+        "node",
+        "fetcher",
+        *(pytest.param(part, marks=pytest.mark.nightly) for part in ("valkey", "serving", "web")),
+    ],
 )
 def test_a_killed_part_is_named_and_started_again(running: Console, part: str) -> None:
     before = running.pid(part)

@@ -27,6 +27,7 @@ from config.demo import organisations
 from tenants.operators import grants
 from tests.support import factories
 from tests.support.endpoints import make_endpoint
+from tests.support.servers.fetcher import fetcher
 from tests.support.servers.services import S3
 
 pytestmark = pytest.mark.django_db
@@ -87,8 +88,13 @@ def serving_node(settings: Settings) -> Iterator[None]:
         thread.join()
 
 
-def test_a_healthy_installation_has_nothing_wrong(as_control: Control, s3: S3, serving_node: None) -> None:
-    told = examine(as_control)
+def test_a_healthy_installation_has_nothing_wrong(
+    as_control: Control, s3: S3, serving_node: None, settings: Settings
+) -> None:
+    assert any(line.startswith("fetcher: does not answer at") for line in examine(as_control)["wrong"])
+    with fetcher() as running:
+        settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"fetcher_socket": str(running.socket)})
+        told = examine(as_control)
     assert told["wrong"] == []
     assert "migrations: all applied" in told["ok"]
     assert f"object store: bucket '{s3.bucket}' can be written, read and cleared" in told["ok"]

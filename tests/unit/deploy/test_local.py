@@ -89,6 +89,7 @@ def test_an_object_store_without_its_keys_is_refused(home: Home) -> None:
         ("EXCHEQUER_LEASE_S", "-1"),
         ("EXCHEQUER_MASTER_KEY", "short"),
         ("EMAIL_URL", "mail.example.org"),
+        ("EXCHEQUER_OUTBOUND_ALLOW", "idp.corp.example"),
         ("EXCHEQUER_PUBLIC_URL", "exchequer.example"),
     ],
 )

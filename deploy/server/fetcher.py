@@ -1,0 +1,60 @@
+"""The fetcher: asks the servers that tenants name, and holds no credential.
+
+    python -m deploy.server.fetcher --socket /run/exchequer/fetcher.sock
+
+The web process and the ops worker ask it over this unix socket, which only its own user may open. It reads two
+variables, both optional: EXCHEQUER_OUTBOUND_ALLOW (targets beyond public addresses on port 443) and
+EXCHEQUER_OUTBOUND_CA (a file of certificate authorities to trust beside the public ones).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from tenants.outbound import allowed
+from tenants.outbound.fetcher import MOST_AT_ONCE, Fetcher
+
+
+def bind(path: Path) -> socket.socket:
+    """Return a listener at a path that only this user may open; what an earlier process left there is replaced."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    listener.listen(MOST_AT_ONCE)
+    return listener
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command line and serve."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.server.fetcher",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--socket", type=Path, required=True, help="where clients find it")
+    options = parser.parse_args(arguments)
+    authorities = os.environ.get("EXCHEQUER_OUTBOUND_CA")
+    try:
+        permitted = allowed.parse(os.environ.get("EXCHEQUER_OUTBOUND_ALLOW", ""))
+    except ValueError as error:
+        sys.exit(f"EXCHEQUER_OUTBOUND_ALLOW: {error}")
+    try:
+        fetcher = Fetcher(permitted, Path(authorities) if authorities else None)
+    except OSError as error:  # an SSLError is one too
+        sys.exit(f"EXCHEQUER_OUTBOUND_CA: cannot use {authorities}: {error}")
+    listener = bind(options.socket)
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
+    fetcher.serve(listener)
+
+
+if __name__ == "__main__":
+    main()
