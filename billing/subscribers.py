@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from billing import provisioning
 from billing.budgets import alerts
-from billing.events import BudgetThresholdReached
+from billing.events import BudgetThresholdReached, UsageWaived
 from billing.usage import draft_bounds
 from tenants.events.events import TenantCreated, TimeZoneChanged, subscribe
+from tenants.webhooks.catalogue import EventType, Fact, register
 
 
 @subscribe(TenantCreated)
@@ -25,3 +26,27 @@ def move_end_of_month(event: TimeZoneChanged) -> None:
 def notify_threshold(event: BudgetThresholdReached) -> None:
     """Notify those who manage budgets."""
     alerts.handle_threshold(event)
+
+
+def _threshold(event: BudgetThresholdReached) -> Fact | None:
+    if event.quiet:
+        return None
+    figures = {"percent": event.percent, "spent": str(event.spent), "limit": str(event.limit)}
+    data = figures | {"currency": event.currency, "period": event.period}
+    return Fact(type="budget.alert", kind="budget", id=event.budget_id, path="budgets/", data=data)
+
+
+register(
+    BudgetThresholdReached, EventType("budget.alert", "A budget crossed one of its thresholds"), describe=_threshold
+)
+register(
+    UsageWaived,
+    EventType("usage.waived", "Usage was waived because the platform failed"),
+    describe=lambda event: Fact(
+        type="usage.waived",
+        kind="attempt",
+        id=event.attempt_id,
+        path="invoice/",
+        data={"amount": str(event.amount), "currency": event.currency},
+    ),
+)

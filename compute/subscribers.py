@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from compute.events import JobEnded, JobStarted
 from compute.jobs import jobs
 from compute.models import Job, JobState
 from tenants.access.actor import Actor
 from tenants.events.events import StandingChanged, subscribe
+from tenants.webhooks.catalogue import EventType, Fact, register
 
 OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
 
@@ -18,3 +20,22 @@ def cancel_jobs_of_the_closed(event: StandingChanged) -> None:
     system = Actor.system(event.tenant_id, "operator")
     for job_id in Job.objects.filter(state__in=OPEN).order_by("id").values_list("id", flat=True):
         jobs.cancel(actor=system, job_id=job_id, reason="The organisation was closed.")
+
+
+def _job_ended(event: JobEnded) -> Fact:
+    data = {"state": event.state} | ({"cause": event.cause} if event.cause else {})
+    return Fact(type=f"job.{event.state}", kind="job", id=event.job_id, path=f"jobs/{event.job_id}/", data=data)
+
+
+register(
+    JobStarted,
+    EventType("job.started", "A job started"),
+    describe=lambda event: Fact(type="job.started", kind="job", id=event.job_id, path=f"jobs/{event.job_id}/"),
+)
+register(
+    JobEnded,
+    EventType("job.succeeded", "A job succeeded"),
+    EventType("job.failed", "A job failed"),
+    EventType("job.cancelled", "A job was cancelled"),
+    describe=_job_ended,
+)

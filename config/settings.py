@@ -266,11 +266,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "socket_connect_timeout": 2,
-    "socket_timeout": 10,
-    "socket_keepalive": True,
-}
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 10, "socket_keepalive": True}
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1}
 CELERY_TIMEZONE = "UTC"
 # Fired by the leading controller, once each interval; there is no beat process. Seconds.
@@ -287,6 +283,7 @@ CELERY_BEAT_SCHEDULE = {
     "what runs take": {"task": "compute.learn_runs", "schedule": 1_800},
     "housekeeping": {"task": "tenants.housekeeping", "schedule": 3_600},
     "checkpoints of the audit log": {"task": "tenants.checkpoints", "schedule": 60},
+    "webhooks": {"task": "tenants.webhooks", "schedule": 10},
     "digests for operators": {"task": "tenants.digests", "schedule": 30},
 }
 

@@ -15,7 +15,7 @@ class ModelsAppConfig(AppConfig):
         from billing import resource_names
         from billing.usage import reserved_sources
         from compute import kinds
-        from models_app import access, subscribers  # noqa: F401
+        from models_app import access, subscribers, webhook_events  # noqa: F401
         from models_app.batch.batch import BatchPredictKind
         from models_app.datasets import storage_quota, uploads
         from models_app.endpoints import endpoint_keys  # noqa: F401

@@ -55,3 +55,32 @@ class HealthAlertOpened(Event):
 
     endpoint_id: UUID
     alert_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointStopped(Event):
+    """An endpoint was stopped: its budget had no headroom for it any more."""
+
+    endpoint_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointDisplaced(Event):
+    """An endpoint lost its serving node, and waits for another slot."""
+
+    endpoint_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromotionRequested(Event):
+    """A version waits for the approval to go into production."""
+
+    version_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromotionAnswered(Event):
+    """A request for production was answered: `outcome` is approved or declined."""
+
+    version_id: UUID
+    outcome: str

@@ -15,6 +15,7 @@ class TenantsConfig(AppConfig):
         from tenants.notifications import emails  # noqa: F401
         from tenants.web import navigation, openapi  # noqa: F401
         from tenants.web.navigation import ORGANISATION, NavigationEntry
+        from tenants.webhooks import delivering, own_events  # noqa: F401
 
         differences.register(queries.people_and_projects)
         navigation.register(
@@ -25,6 +26,7 @@ class TenantsConfig(AppConfig):
             NavigationEntry("Quotas", "gauge", "quotas", "quotas.view", "q", order=30),
             NavigationEntry("Approvals", "circle-check", "approvals", "approvals.view", order=35),
             NavigationEntry("API keys", "key", "api-keys-page", "apikeys.view", order=40),
+            NavigationEntry("Webhooks", "world", "webhooks", "webhooks.manage", order=45),
             NavigationEntry("Audit", "shield-check", "audit", "audit.view", "a", order=50),
             NavigationEntry("Settings", "settings", "settings", "tenant.view", "s", order=60),
         )

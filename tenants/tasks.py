@@ -7,9 +7,11 @@ from celery import shared_task
 from tenants import cleanup
 from tenants.audit import checkpoints
 from tenants.events import outbox
-from tenants.events.external_work import EXTERNAL_EVENTS
+from tenants.events.events import ExternalEvent, SlowEvent
+from tenants.events.external_work import EXTERNAL_EVENTS, SLOW_EVENTS
 from tenants.grants import expiry
 from tenants.operators import lifecycle, tenant_metrics
+from tenants.webhooks import retries
 
 
 @shared_task(name="tenants.deliver")
@@ -19,7 +21,10 @@ def deliver(message_id: str, tenant_id: str) -> None:
     An external event is delivered in another thread, so that a hanging server blocks no worker thread.
     """
     message, tenant = UUID(message_id), UUID(tenant_id)
-    if outbox.is_external(message, tenant):
+    kind = outbox.kind_of(message, tenant)
+    if kind is SlowEvent:
+        SLOW_EVENTS.put(message, lambda: outbox.deliver(message, tenant), share=tenant)
+    elif kind is ExternalEvent:
         EXTERNAL_EVENTS.put(message, lambda: outbox.deliver(message, tenant))
     else:
         outbox.deliver(message, tenant)
@@ -29,6 +34,7 @@ def deliver(message_id: str, tenant_id: str) -> None:
 def purge_expired() -> None:
     """Remove expired rows and grants whose end has come, and close the tenants whose time to undo is over."""
     cleanup.purge_expired()
+    retries.remove_old()
     expiry.end_expired()
     lifecycle.close_due()
 
@@ -37,6 +43,12 @@ def purge_expired() -> None:
 def sign_checkpoints() -> None:
     """Sign the heads of the audit chains that are due."""
     checkpoints.sign_due()
+
+
+@shared_task(name="tenants.webhooks")
+def retry_webhooks() -> None:
+    """Wake the deliveries to webhooks whose next attempt is due."""
+    retries.wake_due()
 
 
 @shared_task(name="tenants.digests")

@@ -9,9 +9,11 @@ from uuid import UUID
 
 from compute.allocations import allocations
 from models_app.access import endpoint_audience
+from models_app.events import EndpointDisplaced, EndpointStopped
 from models_app.models import Endpoint, EndpointState
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.events.events import publish
 from tenants.isolation.scoping import tenant_scope
 from tenants.notifications import notifications
 
@@ -41,6 +43,7 @@ def displaced(*, actor: Actor, subject: str) -> None:
     Endpoint.objects.filter(id=endpoint.id).update(state=EndpointState.DEPLOYING, message=DISPLACED)
     changes = {"state": [endpoint.state, str(EndpointState.DEPLOYING)]}
     record(ENDPOINT_DISPLACED, actor=actor, target=endpoint, changes=changes, reason=DISPLACED)
+    publish(EndpointDisplaced(tenant_id=actor.tenant_id, endpoint_id=endpoint.id))
 
 
 @operation(ENDPOINT_STOPPED)
@@ -54,6 +57,7 @@ def stopped(*, actor: Actor, subject: str, allocation_id: UUID) -> None:
     Endpoint.objects.filter(id=endpoint.id).update(state=EndpointState.STOPPED, cause=BUDGET, message=UNPAID)
     changes = {"state": [endpoint.state, str(EndpointState.STOPPED)], "cause": ["", BUDGET]}
     record(ENDPOINT_STOPPED, actor=actor, target=endpoint, changes=changes, reason=UNPAID)
+    publish(EndpointStopped(tenant_id=actor.tenant_id, endpoint_id=endpoint.id))
     notifications.notify(
         permission=endpoint_audience(endpoint.version), kind="endpoint_stopped", title=f"Endpoint {endpoint.name} stopped: its budget is used up",
         body=UNPAID, path=f"endpoints/{endpoint.id}/",

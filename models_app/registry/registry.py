@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from models_app.access import visible_versions
+from models_app.events import PromotionAnswered, PromotionRequested
 from models_app.models import Endpoint, EndpointState, ModelVersion, Stage
 from tenants import queries
 from tenants.access.actor import Actor
@@ -17,6 +18,7 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.audit import queries as audit_queries
 from tenants.clock import now
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
+from tenants.events.events import publish
 from tenants.identity import creators
 from tenants.isolation.scoping import tenant_scope
 from tenants.notifications import notifications
@@ -157,6 +159,7 @@ def _request(*, actor: Actor, version_id: UUID) -> ModelVersion:
     _keep(version, **NO_APPROVAL | asked)
     changes = {"requested_by": [None, actor.label], "wanted": [version.stage, str(Stage.PRODUCTION)]}
     record(PROMOTION_REQUESTED, actor=actor, target=_target(version), changes=changes)
+    publish(PromotionRequested(tenant_id=actor.tenant_id, version_id=version.id))
     notifications.notify(
         permission="models.approve",
         kind=WAITS,
@@ -217,6 +220,7 @@ def _to_production(actor: Actor, version: ModelVersion) -> None:
 
 def _answered(actor: Actor, version: ModelVersion, *, kind: str, title: str, body: str) -> None:
     """Notify the requester of the decision, unless they made it; clear the notifications of the other approvers."""
+    publish(PromotionAnswered(tenant_id=actor.tenant_id, version_id=version.id, outcome=kind.rpartition(".")[2]))
     notifications.settle(kind=WAITS, path=_page(version))
     asker = audit_queries.who_last(PROMOTION_REQUESTED, "modelversion", version.id)
     if asker is not None and asker != actor.id:

@@ -54,6 +54,7 @@ ADMIN = (
         "jobs.cancel_any",
         "datasets.view_restricted",
         "models.approve",
+        "webhooks.manage",
     }
 )
 AUDITOR = VIEW | {
@@ -110,6 +111,7 @@ WORDS = {
     "budgets.manage": "budgets",
     "invoices.manage": "invoices",
     "meters.manage": "meters",
+    "webhooks.manage": "webhooks",
     "jobs.view": "jobs",
     "datasets.view": "datasets",
     "models.view": "models",
@@ -175,7 +177,7 @@ PRESETS = (
     _preset("audit", of="audit.view audit.export"),
     _preset(
         "administer",
-        of="members.view members.manage apikeys.view apikeys.manage projects.view projects.manage quotas.view quotas.manage approvals.view",
+        of="members.view members.manage apikeys.view apikeys.manage projects.view projects.manage quotas.view quotas.manage approvals.view webhooks.manage",
     ),
 )
 

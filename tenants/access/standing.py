@@ -28,6 +28,7 @@ CHANGES = STARTS | {
     "projects.manage",
     "quotas.manage",
     "tenant.manage",
+    "webhooks.manage",
 }
 WITHHELD: dict[Standing, frozenset[str]] = {
     "active": frozenset(),

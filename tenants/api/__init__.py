@@ -22,6 +22,7 @@ from tenants.api.rights import (
     ServiceAccounts,
 )
 from tenants.api.sessions import OneSession, Sessions
+from tenants.api.webhooks import Deliveries, OneWebhook, Replay, Webhooks, WebhookSecret, WebhookTest, WebhookTypes
 
 __all__ = ["urlpatterns"]
 
@@ -53,6 +54,17 @@ urlpatterns: list[URLPattern] = [
     path("grants/", Grants.as_view(), name="api-grants"),
     path("grants/<uuid:grant_id>/", OneGrant.as_view(), name="api-grant"),
     path("access/", Access.as_view(), name="api-access"),
+    path("webhooks/", Webhooks.as_view(), name="api-webhooks"),
+    path("webhooks/types/", WebhookTypes.as_view(), name="api-webhook-types"),
+    path("webhooks/<uuid:webhook_id>/", OneWebhook.as_view(), name="api-webhook"),
+    path("webhooks/<uuid:webhook_id>/secret/", WebhookSecret.as_view(), name="api-webhook-secret"),
+    path("webhooks/<uuid:webhook_id>/test/", WebhookTest.as_view(), name="api-webhook-test"),
+    path("webhooks/<uuid:webhook_id>/deliveries/", Deliveries.as_view(), name="api-webhook-deliveries"),
+    path(
+        "webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replay/",
+        Replay.as_view(),
+        name="api-webhook-replay",
+    ),
     path("sessions/", Sessions.as_view(), name="api-sessions"),
     path("sessions/<str:session_id>/", OneSession.as_view(), name="api-session"),
     path("audit/", Audit.as_view(), name="api-audit"),

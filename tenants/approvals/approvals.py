@@ -16,6 +16,7 @@ from tenants.approvals.queries import visible
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import now
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
+from tenants.events import events
 from tenants.identity import creators
 from tenants.models import Approval, ApprovalState
 from tenants.notifications import notifications
@@ -88,6 +89,7 @@ def request(
     said = found.describe(wanted, target)
     changes = {"wanted": [None, said], "kind": [None, found.title]}
     record(APPROVAL_REQUESTED, actor=actor, target=_target(row, said), changes=changes, reason=reason)
+    events.publish(events.ApprovalRequested(tenant_id=actor.tenant_id, approval_id=row.id, kind=kind))
     notifications.notify(
         permission=found.permission,
         kind=WAITS,
@@ -166,6 +168,9 @@ def _answer(actor: Actor, row: Approval, kind: kinds.ApprovalKind, state: str, r
     action = APPROVAL_GRANTED if state == ApprovalState.APPROVED else APPROVAL_DECLINED
     changes = {"state": [ApprovalState.OPEN, state], "requested_by": [None, row.requester_label]}
     record(action, actor=actor, target=_target(row, said), changes=changes, reason=reason)
+    events.publish(
+        events.ApprovalAnswered(tenant_id=actor.tenant_id, approval_id=row.id, kind=row.kind, state=str(state))
+    )
     notifications.settle(kind=WAITS, path=_page(row))
     if row.requester is not None and row.requester != actor.id:
         because = f" Reason: {reason}" if reason else ""

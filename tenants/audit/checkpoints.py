@@ -37,12 +37,19 @@ ORDER BY h.tenant_id LIMIT %s
 """
 
 Keep = Callable[[str, bytes], None]
+Signed = Callable[[UUID, Mapping[str, Any]], None]
 _keep: list[Keep] = []
+_signed: list[Signed] = []
 
 
 def register(keep: Keep) -> None:
     """Register the writer of a file in the object store, which an upper app owns: `keep(name, content)`."""
     _keep.append(keep)
+
+
+def on_signed(pass_on: Signed) -> None:
+    """Register what happens with a new checkpoint of a tenant, in its scope: `pass_on(row_id, exported checkpoint)`."""
+    _signed.append(pass_on)
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,9 @@ def _sign(key: Ed25519PrivateKey, head: Head) -> None:
         PlatformCheckpoint.objects.bulk_create([PlatformCheckpoint(**row)], ignore_conflicts=True)
         return
     with tenant_scope(head.tenant_id):
-        AuditCheckpoint.objects.bulk_create([AuditCheckpoint(**row)], ignore_conflicts=True)
+        (stored,) = AuditCheckpoint.objects.bulk_create([AuditCheckpoint(**row)], ignore_conflicts=True)
+        for pass_on in _signed:
+            pass_on(stored.id, said | {"signature": signature.hex()})
 
 
 def _said(chain: str, seq: int, digest: bytes, at: datetime, signed_by: str) -> dict[str, Any]:

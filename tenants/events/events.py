@@ -43,6 +43,11 @@ class ExternalEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SlowEvent(ExternalEvent):
+    """Base of external events that talk to servers which tenants name: with threads of their own, shared fairly."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TenantCreated(Event):
     """A tenant was created; upper apps set up what it needs."""
 
@@ -71,6 +76,39 @@ class MemberRemoved(Event):
     """A person is no longer a member; shares with this person alone end too."""
 
     user_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberAdded(Event):
+    """A person became a member."""
+
+    user_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApprovalRequested(Event):
+    """A request waits for a second person."""
+
+    approval_id: UUID
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApprovalAnswered(Event):
+    """A second person answered a request: `state` is approved or declined."""
+
+    approval_id: UUID
+    kind: str
+    state: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookDue(SlowEvent):
+    """Attempt `attempt` (from 0) of a delivery is due; a `forced` one is made although the webhook is to be left alone."""
+
+    delivery_id: UUID
+    attempt: int
+    forced: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +167,11 @@ def load(topic: str, tenant_id: UUID, payload: dict[str, Any]) -> Event:
     hints = typing.get_type_hints(event_class)
     values = {name: _parse(hints[name], value) for name, value in payload.items() if name in hints}
     return event_class(tenant_id=tenant_id, **values)
+
+
+def slow_topics() -> list[str]:
+    """Return the topics of external events that have threads of their own."""
+    return [topic for topic, event_class in Event.topics.items() if issubclass(event_class, SlowEvent)]
 
 
 def external_topics() -> list[str]:

@@ -83,10 +83,13 @@ def deliver(message_id: UUID, tenant_id: UUID) -> bool:
         raise DeliveryFailed(str(message_id)) from error
 
 
-def is_external(message_id: UUID, tenant_id: UUID) -> bool:
-    """Return whether a message is an external event, which may take long."""
+def kind_of(message_id: UUID, tenant_id: UUID) -> type[events.Event]:
+    """Return the class of a message: `Event`, `ExternalEvent` (may take long) or `SlowEvent` (its server is a tenant's)."""
     with tenant_scope(tenant_id):
-        return OutboxMessage.objects.filter(id=message_id, topic__in=events.external_topics()).exists()
+        topic = OutboxMessage.objects.filter(id=message_id).values_list("topic", flat=True).first()
+    if topic in events.slow_topics():
+        return events.SlowEvent
+    return events.ExternalEvent if topic in events.external_topics() else events.Event
 
 
 def _undelivered(message_id: UUID, tenant_id: UUID) -> events.Event | None:

@@ -58,7 +58,7 @@ class ForgottenPassword(LabelsMixin, provided.ResetPasswordForm):  # type: ignor
         write = functools.partial(super().save, request, **kwargs)
         if settings.EMAIL_BACKEND in SENT_IN_BACKGROUND:
             if not ACCOUNT_EMAILS.put(object(), write):
-                log.warning("emails.full", waiting=ACCOUNT_EMAILS.waiting.qsize())
+                log.warning("emails.full", waiting=ACCOUNT_EMAILS.length())
                 raise TooManyEmails(retry_after=60)
         else:
             write()

@@ -195,6 +195,7 @@ def _accept(*, actor: Actor, offer: InvitationDetails, user: User | None, name: 
     changes = {"role": [None, row.role], "invited_by": [None, row.invited_by]}
     record(ACCEPTED, actor=actor, target=("invitation", row.id, row.email), changes=changes)
     record(MEMBER_ADDED, actor=actor, target=("member", person.id, person.email), changes={"role": [None, row.role]})
+    events.publish(events.MemberAdded(tenant_id=actor.tenant_id, user_id=person.id))
     return person
 
 

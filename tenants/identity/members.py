@@ -59,6 +59,7 @@ def add_member(*, actor: Actor, email: str, role: str, password: str | None = No
     membership = Membership.objects.create(user=user)
     held.give(membership, role, by=actor.label)
     record(MEMBER_ADDED, actor=actor, target=("member", user.id, user.email), changes={"role": [None, role]})
+    events.publish(events.MemberAdded(tenant_id=actor.tenant_id, user_id=user.id))
     return membership
 
 

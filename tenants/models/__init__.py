@@ -6,7 +6,7 @@ from tenants.models.checkpoints import AuditCheckpoint, AuditPublicKey, Platform
 from tenants.models.credentials import ApiKey, Credential, Invitation
 from tenants.models.encryption import MasterKeyRecord, TenantKey
 from tenants.models.idempotency import IdempotencyKey
-from tenants.models.notifications import Notification
+from tenants.models.notifications import DeliveryState, Notification, Webhook, WebhookDelivery, WebhookFormat
 from tenants.models.operators import (
     OperatorAct,
     OperatorGrant,
@@ -54,6 +54,7 @@ __all__ = [
     "AuditPublicKey",
     "AuditSubject",
     "Credential",
+    "DeliveryState",
     "ExternalGroup",
     "ExternalIdentity",
     "FormerMember",
@@ -91,5 +92,8 @@ __all__ = [
     "UsedAssertion",
     "User",
     "UserManager",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookFormat",
     "slug_rules",
 ]

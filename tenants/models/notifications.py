@@ -1,9 +1,10 @@
-"""The table of notifications in the app."""
+"""The tables of what a tenant is notified by: the bell of its members, and its webhooks with their deliveries."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from tenants.clock import DatabaseNow
-from tenants.isolation.scoping import TenantModel
+from tenants.isolation.scoping import TenantForeignKey, TenantModel
 from tenants.models.people import User
 
 
@@ -28,3 +29,89 @@ class Notification(TenantModel):
 
     def __str__(self) -> str:
         return self.title
+
+
+class WebhookFormat(models.TextChoices):
+    """What a webhook receives: signed JSON, or a message as Slack and programs like it take it."""
+
+    EXCHEQUER = "exchequer", "Exchequer JSON"
+    SLACK = "slack", "Slack message"
+
+
+class Webhook(TenantModel):
+    """An address of the tenant that receives events of the chosen types.
+
+    `url`, `secret` and `previous_secret` are sealed under the tenant's key; both secrets sign until `previous_until`. `failures` counts
+    failed attempts since the last success; nothing is sent before `retry_at`, except what a person asks for.
+    """
+
+    name = models.CharField(max_length=60)
+    url = models.BinaryField()
+    host = models.CharField(max_length=260)
+    types = ArrayField(models.CharField(max_length=40))
+    format = models.CharField(max_length=12, choices=WebhookFormat.choices, default=WebhookFormat.EXCHEQUER)
+    enabled = models.BooleanField(default=True)
+    disabled_because = models.CharField(max_length=200, blank=True)
+    secret = models.BinaryField()
+    previous_secret = models.BinaryField(null=True)
+    previous_until = models.DateTimeField(null=True)
+    created_by = models.CharField(max_length=254)
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    failures = models.PositiveIntegerField(default=0)
+    failing_since = models.DateTimeField(null=True)
+    retry_at = models.DateTimeField(null=True)
+    notified_at = models.DateTimeField(null=True)
+    last_delivered_at = models.DateTimeField(null=True)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "name"], name="webhook_name_once"),
+            models.CheckConstraint(condition=models.Q(format__in=WebhookFormat.values), name="webhook_format_known"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class DeliveryState(models.TextChoices):
+    """Where a delivery stands."""
+
+    PENDING = "pending", "waiting"
+    DELIVERED = "delivered", "delivered"
+    FAILED = "failed", "given up"
+
+
+class WebhookDelivery(TenantModel):
+    """One event for one webhook, as it is sent, with a record of each attempt.
+
+    `event_id` stays the same in every attempt. Attempts are made until three days after `since`, the next at `next_at`.
+    """
+
+    webhook = TenantForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries")
+    event_id = models.UUIDField()
+    type = models.CharField(max_length=40)
+    body = models.TextField()
+    state = models.CharField(max_length=10, choices=DeliveryState.choices, default=DeliveryState.PENDING)
+    attempts = models.PositiveIntegerField(default=0)
+    log = models.JSONField(default=list)
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    since = models.DateTimeField(db_default=DatabaseNow())
+    next_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "webhook", "event_id"], name="webhook_delivery_once"),
+            models.CheckConstraint(condition=models.Q(state__in=DeliveryState.values), name="webhook_delivery_state"),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "webhook", "-id"], name="webhook_delivery_newest"),
+            models.Index(fields=["next_at"], name="webhook_delivery_due", condition=models.Q(state="pending")),
+            models.Index(
+                fields=["tenant", "webhook"], name="webhook_delivery_waiting", condition=models.Q(state="pending")
+            ),
+            models.Index(fields=["created_at"], name="webhook_delivery_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.event_id}"

@@ -31,6 +31,14 @@ class Allowed:
         return any(address.version == network.version and address in network for network in self.networks)
 
 
+class Anywhere(Allowed):
+    """Permits every host and port: for a first look at a URL's form, where the installation's exceptions are not known."""
+
+    def target(self, host: str, port: int) -> bool:
+        """Return True."""
+        return True
+
+
 def parse(text: str) -> Allowed:
     """Return what a comma-separated list permits: `HOST:PORT`, `NETWORK/BITS`, `*:PORT`.
 

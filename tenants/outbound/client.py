@@ -151,15 +151,17 @@ def fetch(
     return Answer(int(answer["status"]), pairs, content, bool(answer["whole"]))
 
 
-def check(url: str, *, tenant_id: UUID | None = None, timeout_s: float = 5.0) -> None:
+def check(url: str, *, tenant_id: UUID | None = None, timeout_s: float = 5.0, look_up: bool = True) -> None:
     """Look the URL's host up and apply the guard, without a connection to it.
+
+    Without `look_up` only the URL itself is checked: nothing outside is asked, so it may stand in a transaction.
 
     Raises:
         AddressRefused: the guard refuses the URL, or an address that its host leads to.
         ConnectionFailed: the host is not known.
         OutboundError: the fetcher or the resolver does not answer now.
     """
-    _ask({"op": "check", "url": url}, b"", timeout_s, tenant_id)
+    _ask({"op": "check" if look_up else "parse", "url": url}, b"", timeout_s, tenant_id)
 
 
 def ping() -> None:

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from tenants.views import access
+from tenants.views import access, webhooks
 from tenants.views.accept_invitation import join
 from tenants.views.api_keys import api_keys, create_key, revoke_key
 from tenants.views.approvals import approval_answer, approvals_page, quota_request
@@ -50,6 +50,7 @@ urlpatterns: list[URLPattern] = [
     path("members/<uuid:user_id>/remove/", member_remove, name="member-remove"),
     path("members/invitations/<uuid:invitation_id>/revoke/", invitation_revoke, name="invitation-revoke"),
     *access.urlpatterns,
+    *webhooks.urlpatterns,
     path("projects/", projects, name="projects"),
     path("projects/new/", create_project, name="project-create"),
     path("quotas/", quotas_page, name="quotas"),

@@ -21,7 +21,8 @@ from tenants.clock import now
 from tenants.grants import grants, groups, roles, service_accounts
 from tenants.identity import api_keys, invitations
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Notification, Tenant
+from tenants.models import Notification, Tenant, WebhookDelivery
+from tenants.webhooks import webhooks
 from tests.support import factories
 from tests.support.selling import provision_defaults
 from tests.support.usage import interval
@@ -48,6 +49,9 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
         groups.add_member(actor=actor, group_id=group.id, user_id=member.id)
         account = service_accounts.create_service_account(actor=actor, name="nightly")
         grant = grants.give(actor=actor, holder=grants.Holder(group_id=group.id), role="engineer")
+        made = webhooks.create_webhook(actor=actor, name="a hook", url="https://hooks.example/x", types=["job.failed"])
+        delivery = webhooks.send_test(actor=actor, webhook_id=made.webhook.id)
+        WebhookDelivery.objects.filter(id=delivery.id).update(state="delivered", next_at=None)
         notification = Notification.objects.create(user=member, kind="hint", title="A hint")
         quotas.set_limit(actor=actor, resource="devices:serving", limit=3)
         approval = quota_requests.request(
@@ -116,6 +120,8 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             "account_id": account.id,
             "grant_id": grant.id,
             "notification_id": notification.id,
+            "webhook_id": made.webhook.id,
+            "delivery_id": delivery.id,
             "approval_id": approval.id,
             "budget_id": budget.id,
             "batch_id": batch.id,
@@ -142,6 +148,8 @@ def missing() -> dict[str, UUID]:
         "account_id",
         "grant_id",
         "notification_id",
+        "webhook_id",
+        "delivery_id",
         "approval_id",
         "budget_id",
         "batch_id",

@@ -103,6 +103,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "roles": {"name": "Reader", "permissions": ["jobs.view"]},
     "groups": {"name": "Another team"},
     "groups members": {"user_id": "user"},
+    "webhooks": {"name": "another", "url": "https://hooks.example/y", "types": ["job.failed"], "format": "slack"},
     "service-accounts": {"name": "another"},
     "grants": {"group_id": "group", "role": "viewer"},
 }

@@ -27,7 +27,7 @@ CONTROL_ROWS: Policy = ("control_rows", "*", ("exchequer_control",), "true", "tr
 LOOKUP_ROWS: Policy = ("lookup_rows", "r", ("exchequer_owner",), "true", None)
 OPERATOR_READS: Policy = ("operator_rows", "r", (OPERATOR,), "true", None)
 
-#: The controller (with the limits that it weighs), the relay, cleanup, the signer of checkpoints, readers of files and key rotation find these rows before they know the tenant.
+#: The controller (with the limits that it weighs), the relay, cleanup, the signer of checkpoints, readers of files and key rotation, and the sweep of webhooks find these rows before they know the tenant.
 CONTROL = frozenset(
     {
         "compute_allocation",
@@ -42,6 +42,8 @@ CONTROL = frozenset(
         "tenants_outboxmessage",
         "tenants_quota",
         "tenants_quotaceiling",
+        "tenants_webhook",
+        "tenants_webhookdelivery",
     }
 )
 #: The console's rights within one tenant, word for word. No dataset, job, model, prediction or secret is among them.
@@ -155,6 +157,8 @@ LOOSE = {
     "tenants_idempotencykey": {"actor_id"},
     "tenants_invitation": {"invited_by_id", "membership_id"},
     "tenants_scimtoken": {"membership_id"},
+    # The event's own name, the same for every webhook that receives it.
+    "tenants_webhookdelivery": {"event_id"},
     # Names that the provider gives; the rows that they stand for are its own.
     "tenants_externalgroup": {"external_id"},
     "tenants_identityprovider": {"client_id"},

@@ -50,6 +50,7 @@ from tenants.models import Tenant, User
 from tenants.notifications import notifications
 from tenants.operators import grants, tenant_metrics
 from tenants.operators.operator import Operator
+from tenants.webhooks import webhooks
 from tests.browser.money import spend_and_limit
 from tests.browser.serving import baseline_of_cancer, serve
 from tests.support import factories
@@ -165,7 +166,9 @@ class Builder:
         account = service_accounts.create_service_account(actor=owner, name="nightly-scoring")
         rights.give(actor=owner, holder=rights.Holder(service_account_id=account.id), role=role.id)
         api_keys.create_api_key(actor=owner, name="scoring", scopes=["jobs.view"], service_account_id=account.id)
-        return {"role": role.id, "group": group.id, "grant": grant.id}
+        hook = webhooks.create_webhook(actor=owner, name="pager", url="https://hooks.example/x", types=["job.failed"])
+        webhooks.send_test(actor=owner, webhook_id=hook.webhook.id)
+        return {"role": role.id, "group": group.id, "grant": grant.id, "webhook": hook.webhook.id}
 
     def run_the_platform(self, vision: Tenant) -> None:
         """Make an operator, who cordons the silent host's device; notify the members of something."""

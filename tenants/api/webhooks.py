@@ -1,0 +1,196 @@
+"""REST endpoints of webhooks: addresses that receive events, what was delivered, secrets, tests and replays."""
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from tenants.errors import Invalid
+from tenants.models import DeliveryState, WebhookFormat
+from tenants.web.body_fields import checked
+from tenants.web.openapi import page_of
+from tenants.web.pagination import PAGE
+from tenants.web.views import ApiView
+from tenants.webhooks import catalogue, queries, webhooks
+
+MANAGE = "webhooks.manage"
+
+
+class WebhookSerializer(serializers.Serializer[Any]):
+    """An address that receives events of the chosen types."""
+
+    id = serializers.UUIDField(read_only=True)
+    name = serializers.CharField(max_length=60)
+    url = serializers.CharField(max_length=2048, help_text="https on port 443, at a public address")
+    types = serializers.ListField(
+        child=serializers.CharField(max_length=40), max_length=100, help_text="Names of `webhooks/types/`"
+    )
+    format = serializers.ChoiceField(choices=WebhookFormat.choices, required=False)
+    enabled = serializers.BooleanField(required=False)
+    disabled_because = serializers.CharField(read_only=True)
+    created_by = serializers.CharField(read_only=True)
+    created_at = serializers.DateTimeField(read_only=True)
+    previous_until = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="Until then the secret before the last rotation signs too"
+    )
+    failures = serializers.IntegerField(read_only=True, help_text="Failed attempts since the last success")
+    failing_since = serializers.DateTimeField(read_only=True, allow_null=True)
+    last_delivered_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    waiting = serializers.IntegerField(read_only=True, help_text="Deliveries whose next attempt is to come")
+
+
+class NewWebhookSerializer(WebhookSerializer):
+    """A webhook with its signing secret, which is shown once."""
+
+    secret = serializers.CharField(read_only=True, allow_null=True, help_text="null when a request is repeated")
+
+
+class EventTypeSerializer(serializers.Serializer[Any]):
+    """A type of event that webhooks choose."""
+
+    name = serializers.CharField()
+    title = serializers.CharField()
+
+
+class DeliveryAttemptSerializer(serializers.Serializer[Any]):
+    """One attempt: the status of the response, or the code of an error."""
+
+    number = serializers.IntegerField()
+    at = serializers.DateTimeField()
+    status = serializers.IntegerField(allow_null=True)
+    error = serializers.CharField(allow_blank=True)
+    took_ms = serializers.IntegerField()
+    said = serializers.CharField(allow_blank=True, help_text="The start of the response, or the error in words")
+
+
+class DeliverySerializer(serializers.Serializer[Any]):
+    """One event for one webhook."""
+
+    id = serializers.UUIDField()
+    event_id = serializers.CharField(help_text="The same in every attempt: receivers ignore an event that they know")
+    type = serializers.CharField()
+    state = serializers.ChoiceField(choices=DeliveryState.choices)
+    attempts = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+    next_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+    body = serializers.CharField(help_text="As it is sent and signed")
+    log = DeliveryAttemptSerializer(many=True, help_text="The last 30 attempts")
+
+
+class Webhooks(ApiView):
+    """Addresses that receive events."""
+
+    permissions = {"GET": MANAGE, "POST": MANAGE}
+    shown_once = frozenset({"secret"})
+
+    @extend_schema(operation_id="webhooks_list", responses=page_of(WebhookSerializer))
+    def get(self, request: Request) -> Response:
+        """List the webhooks by name."""
+        return self.whole(queries.webhooks(), WebhookSerializer)
+
+    @extend_schema(request=WebhookSerializer, responses={201: NewWebhookSerializer})
+    def post(self, request: Request) -> Response:
+        """Create a webhook; the response holds its signing secret, once."""
+        data = checked(WebhookSerializer(data=request.data))
+        data.pop("enabled", None)
+        return _with_secret(webhooks.create_webhook(actor=self.actor, **data), status=201)
+
+
+class OneWebhook(ApiView):
+    """An address that receives events."""
+
+    permissions = {"GET": MANAGE, "PATCH": MANAGE, "DELETE": MANAGE}
+
+    @extend_schema(responses=WebhookSerializer)
+    def get(self, request: Request, webhook_id: UUID) -> Response:
+        """Return the webhook."""
+        return Response(WebhookSerializer(queries.webhook(webhook_id)).data)
+
+    @extend_schema(request=WebhookSerializer, responses=WebhookSerializer)
+    def patch(self, request: Request, webhook_id: UUID) -> Response:
+        """Change the webhook; omitted fields stay. Enabling one that was disabled begins without failures."""
+        data = checked(WebhookSerializer(data=request.data, partial=True))
+        webhooks.change_webhook(actor=self.actor, webhook_id=webhook_id, **data)
+        return Response(WebhookSerializer(queries.webhook(webhook_id)).data)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, webhook_id: UUID) -> Response:
+        """Delete the webhook with its deliveries; what waits is not sent."""
+        webhooks.delete_webhook(actor=self.actor, webhook_id=webhook_id)
+        return Response(status=204)
+
+
+class WebhookSecret(ApiView):
+    """The signing secret of a webhook."""
+
+    permissions = {"POST": MANAGE}
+    shown_once = frozenset({"secret"})
+
+    @extend_schema(request=None, responses={201: NewWebhookSerializer})
+    def post(self, request: Request, webhook_id: UUID) -> Response:
+        """Replace the secret; the previous one signs beside it for 24 hours."""
+        return _with_secret(webhooks.rotate_secret(actor=self.actor, webhook_id=webhook_id), status=201)
+
+
+class WebhookTest(ApiView):
+    """A test of a webhook."""
+
+    permissions = {"POST": MANAGE}
+
+    @extend_schema(request=None, responses={202: DeliverySerializer})
+    def post(self, request: Request, webhook_id: UUID) -> Response:
+        """Send an event of type `webhook.test`, once and at once."""
+        row = webhooks.send_test(actor=self.actor, webhook_id=webhook_id)
+        return Response(DeliverySerializer(queries.delivery(webhook_id, row.id)).data, status=202)
+
+
+class WebhookTypes(ApiView):
+    """Types of events."""
+
+    permissions = {"GET": MANAGE}
+
+    @extend_schema(responses=page_of(EventTypeSerializer))
+    def get(self, request: Request) -> Response:
+        """List the types of events that webhooks choose."""
+        return self.whole(catalogue.types(), EventTypeSerializer)
+
+
+class Deliveries(ApiView):
+    """What was sent to a webhook."""
+
+    permissions = {"GET": MANAGE}
+
+    @extend_schema(
+        parameters=[OpenApiParameter("state", str, enum=DeliveryState.values, description="Only this state"), *PAGE],
+        responses=page_of(DeliverySerializer),
+    )
+    def get(self, request: Request, webhook_id: UUID) -> Response:
+        """List the deliveries of the last 30 days, newest first, with their attempts."""
+        state = request.query_params.get("state", "")
+        if state and state not in DeliveryState.values:
+            raise Invalid(fields={"state": [f"Use one of {', '.join(DeliveryState.values)}."]})
+        queries.webhook(webhook_id)
+        rows = queries.deliveries(webhook_id, state=state, before=self.before(UUID), limit=self.page_size())
+        return self.paginated(rows, DeliverySerializer, lambda row: [row.id])
+
+
+class Replay(ApiView):
+    """A delivery that is sent again."""
+
+    permissions = {"POST": MANAGE}
+
+    @extend_schema(request=None, responses={202: DeliverySerializer})
+    def post(self, request: Request, webhook_id: UUID, delivery_id: UUID) -> Response:
+        """Send an ended delivery again, at once, with the same event id."""
+        webhooks.replay(actor=self.actor, webhook_id=webhook_id, delivery_id=delivery_id)
+        return Response(DeliverySerializer(queries.delivery(webhook_id, delivery_id)).data, status=202)
+
+
+def _with_secret(made: webhooks.NewWebhook, *, status: int) -> Response:
+    row = queries.webhook(made.webhook.id)
+    shown = {name: getattr(row, name) for name in type(row).__dataclass_fields__}
+    return Response(NewWebhookSerializer(shown | {"secret": made.secret}).data, status=status)

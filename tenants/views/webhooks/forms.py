@@ -1,0 +1,51 @@
+"""Forms of webhooks. A form only parses; operations decide."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+from uuid import uuid4
+
+from django import forms
+
+from tenants.models import DeliveryState, WebhookFormat
+from tenants.webhooks import catalogue
+
+
+class WebhookForm(forms.Form):
+    """A webhook: where, what, and how."""
+
+    form_key = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid4)
+    name = forms.CharField(label="Name", max_length=60, help_text="Who receives it, such as pager or finance-channel.")
+    url = forms.CharField(
+        label="Address",
+        max_length=2048,
+        help_text="https, port 443, at a public address. For Slack, the URL of an incoming webhook.",
+    )
+    format = forms.ChoiceField(label="Format", choices=WebhookFormat.choices, initial=WebhookFormat.EXCHEQUER)
+    types = forms.MultipleChoiceField(label="Events", widget=forms.CheckboxSelectMultiple)
+
+    def __init__(self, data: Any = None, *, initial: dict[str, Any] | None = None) -> None:
+        super().__init__(data, auto_id="webhook_%s", initial=initial)
+        offered = [(one.name, one.title) for one in catalogue.types()]
+        cast("forms.MultipleChoiceField", self.fields["types"]).choices = offered
+
+    def fields_given(self) -> dict[str, Any]:
+        """Return the arguments of the operation."""
+        return {name: self.cleaned_data[name] for name in ("name", "url", "format", "types")}
+
+
+class ChangeWebhook(WebhookForm):
+    """The same, and whether it receives events."""
+
+    enabled = forms.BooleanField(label="Receives events", required=False)
+    field_order = ("name", "url", "format", "enabled", "types")
+
+    def fields_given(self) -> dict[str, Any]:
+        """Return the arguments of the operation."""
+        return super().fields_given() | {"enabled": self.cleaned_data["enabled"]}
+
+
+class DeliveryFilter(forms.Form):
+    """Filter of the deliveries."""
+
+    state = forms.ChoiceField(label="State", required=False, choices=[("", "Any"), *DeliveryState.choices])

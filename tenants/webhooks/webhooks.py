@@ -1,0 +1,241 @@
+"""Operations on webhooks: create, change, rotate the secret, test, send again, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.clock import DatabaseNow, now
+from tenants.encryption import tenant_secrets
+from tenants.errors import Conflict, Invalid, NotFound, RateLimited
+from tenants.isolation.scoping import current_tenant_id
+from tenants.models import DeliveryState, Webhook, WebhookDelivery, WebhookFormat
+from tenants.operations import check_text
+from tenants.outbound import client, guard
+from tenants.outbound.allowed import Anywhere
+from tenants.webhooks import catalogue, publishing, signing
+from tenants.webhooks.delivering import SECRET_USE, URL_USE
+
+WEBHOOK_CREATED = AuditAction("tenants.webhook.created")
+WEBHOOK_CHANGED = AuditAction("tenants.webhook.changed")
+WEBHOOK_DELETED = AuditAction("tenants.webhook.deleted")
+SECRET_ROTATED = AuditAction("tenants.webhook.secret_rotated")
+WEBHOOK_TESTED = AuditAction("tenants.webhook.tested")
+DELIVERY_REPLAYED = AuditAction("tenants.webhook.delivery_replayed")
+MOST_WEBHOOKS = 20
+MOST_TESTS_AN_HOUR = 20
+OVERLAP = timedelta(hours=24)
+
+
+class TooManyWebhooks(Conflict):
+    """An organisation has at most 20 webhooks. Delete one that is no longer needed."""
+
+    code = "too_many_webhooks"
+
+
+class WebhookNameTaken(Conflict):
+    """A webhook with this name exists. Choose another name."""
+
+    code = "webhook_name_taken"
+
+
+class TooManyTests(RateLimited):
+    """This webhook was tested 20 times within an hour. Try again later."""
+
+    code = "too_many_tests"
+
+
+class DeliveryWaits(Conflict):
+    """This delivery still waits for its next attempt. Send it again after it has ended."""
+
+    code = "delivery_waits"
+
+
+@dataclass(frozen=True)
+class NewWebhook:
+    """A webhook with its signing secret, which is shown once."""
+
+    webhook: Webhook
+    secret: str
+
+
+@operation(WEBHOOK_CREATED)
+def create_webhook(
+    *, actor: Actor, name: str, url: str, types: Sequence[str], format: str = WebhookFormat.EXCHEQUER
+) -> NewWebhook:
+    """Create a webhook for events of these types, with a new secret. Raises Invalid, WebhookNameTaken, TooManyWebhooks."""
+    actor.require("webhooks.manage")
+    if Webhook.objects.count() >= MOST_WEBHOOKS:
+        raise TooManyWebhooks
+    secret = signing.new_secret()
+    tenant_id = current_tenant_id()
+    fields = _checked(tenant_id, {"name": name, "url": url, "types": types, "format": format})
+    webhook = Webhook(**fields, secret=tenant_secrets.seal(tenant_id, SECRET_USE, secret), created_by=actor.label[:254])
+    _save(webhook)
+    changes = {"host": [None, webhook.host], "types": [[], webhook.types], "format": [None, webhook.format]}
+    record(WEBHOOK_CREATED, actor=actor, target=_target(webhook), changes=changes)
+    return NewWebhook(webhook, secret)
+
+
+@operation(WEBHOOK_CHANGED)
+def change_webhook(*, actor: Actor, webhook_id: UUID, **wanted: Any) -> Webhook:
+    """Change name, url, types, format or enabled; what is not named stays. An enabled webhook begins without failures.
+
+    Raises NotFound, Invalid, WebhookNameTaken.
+    """
+    actor.require("webhooks.manage")
+    webhook = _locked(webhook_id)
+    enabled = bool(wanted.pop("enabled", webhook.enabled))
+    fields = _checked(webhook.tenant_id, wanted) | {"enabled": enabled}
+    shown = ("name", "host", "types", "format", "enabled")
+    changes = {
+        key: [getattr(webhook, key), fields[key]]
+        for key in shown
+        if key in fields and fields[key] != getattr(webhook, key)
+    }
+    if not changes and "url" not in fields:
+        unchanged("nothing differs")
+        return webhook
+    if enabled and not webhook.enabled:
+        fields |= {"failures": 0, "failing_since": None, "retry_at": None, "disabled_because": ""}
+    for key, value in fields.items():
+        setattr(webhook, key, value)
+    _save(webhook)
+    record(WEBHOOK_CHANGED, actor=actor, target=_target(webhook), changes=changes)
+    return webhook
+
+
+@operation(WEBHOOK_DELETED)
+def delete_webhook(*, actor: Actor, webhook_id: UUID) -> None:
+    """Delete a webhook with its deliveries; what waits is not sent. Raises NotFound."""
+    actor.require("webhooks.manage")
+    webhook = _locked(webhook_id)
+    deliveries = WebhookDelivery.objects.filter(webhook=webhook)
+    deliveries._raw_delete(deliveries.db)  # one statement, however many they are
+    Webhook.objects.filter(id=webhook.id).delete()
+    record(WEBHOOK_DELETED, actor=actor, target=_target(webhook), changes={"host": [webhook.host, None]})
+
+
+@operation(SECRET_ROTATED)
+def rotate_secret(*, actor: Actor, webhook_id: UUID) -> NewWebhook:
+    """Give a webhook a new secret; the previous one signs beside it for 24 hours. Raises NotFound."""
+    actor.require("webhooks.manage")
+    webhook = _locked(webhook_id)
+    secret = signing.new_secret()
+    webhook.previous_secret, webhook.previous_until = webhook.secret, now() + OVERLAP
+    webhook.secret = tenant_secrets.seal(webhook.tenant_id, SECRET_USE, secret)
+    webhook.save(update_fields=["secret", "previous_secret", "previous_until"])
+    record(SECRET_ROTATED, actor=actor, target=_target(webhook))
+    return NewWebhook(webhook, secret)
+
+
+@operation(WEBHOOK_TESTED)
+def send_test(*, actor: Actor, webhook_id: UUID) -> WebhookDelivery:
+    """Send a test event, once and at once, even to a disabled webhook. Raises NotFound, TooManyTests."""
+    actor.require("webhooks.manage")
+    webhook = _locked(webhook_id)
+    recent = WebhookDelivery.objects.filter(webhook=webhook, type=catalogue.TEST)
+    if recent.filter(created_at__gt=DatabaseNow() - timedelta(hours=1)).count() >= MOST_TESTS_AN_HOUR:
+        raise TooManyTests
+    fact = catalogue.Fact(type=catalogue.TEST, kind="webhook", id=webhook.id, path=f"webhooks/{webhook.id}/")
+    (delivery,) = publishing.send_to([webhook], fact, forced=True)
+    record(WEBHOOK_TESTED, actor=actor, target=_target(webhook))
+    return delivery
+
+
+@operation(DELIVERY_REPLAYED)
+def replay(*, actor: Actor, webhook_id: UUID, delivery_id: UUID) -> WebhookDelivery:
+    """Send an ended delivery again, at once, with the same event id; then it is retried as a new one.
+
+    Raises NotFound, DeliveryWaits.
+    """
+    actor.require("webhooks.manage")
+    webhook = _locked(webhook_id)
+    rows = WebhookDelivery.objects.select_for_update(no_key=True)
+    delivery = rows.filter(id=delivery_id, webhook=webhook).first()
+    if delivery is None:
+        raise NotFound
+    if delivery.state == DeliveryState.PENDING:
+        raise DeliveryWaits
+    delivery.state, delivery.since, delivery.ended_at = DeliveryState.PENDING, now(), None
+    delivery.next_at = delivery.since + publishing.WOKEN_FOR
+    delivery.save(update_fields=["state", "since", "next_at", "ended_at"])
+    publishing.wake([delivery], forced=True)
+    target = ("webhook_delivery", delivery.id, f"{delivery.type} to {webhook.name}")
+    record(DELIVERY_REPLAYED, actor=actor, target=target)
+    return delivery
+
+
+def _checked(tenant_id: UUID, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns for these values; raise `Invalid` naming each wrong one."""
+    fields: dict[str, Any] = {}
+    faults: dict[str, list[str]] = {}
+    if "name" in wanted:
+        try:
+            fields["name"] = check_text(wanted["name"], "name", 60)
+        except Invalid as wrong:
+            faults |= wrong.fields
+    if "url" in wanted:
+        try:
+            fields["host"] = check_url(wanted["url"], tenant_id)
+            fields["url"] = tenant_secrets.seal(tenant_id, URL_USE, wanted["url"])
+        except Invalid as wrong:
+            faults |= wrong.fields
+    if "types" in wanted:
+        fields["types"] = sorted(set(wanted["types"]))
+        unknown = [one for one in fields["types"] if one not in {known.name for known in catalogue.types()}]
+        if unknown:
+            faults["types"] = [f"There is no event type {unknown[0]}. GET /api/v1/webhooks/types/ lists them."]
+        elif not fields["types"]:
+            faults["types"] = ["Choose at least one type of event."]
+    if "format" in wanted:
+        fields["format"] = wanted["format"]
+        if wanted["format"] not in WebhookFormat.values:
+            faults["format"] = [f"Choose one of {', '.join(WebhookFormat.values)}."]
+    if faults:
+        raise Invalid(fields=faults)
+    return fields
+
+
+def check_url(url: str, tenant_id: UUID) -> str:
+    """Return the host of a URL that webhooks may have; raise `Invalid` with the guard's reason otherwise.
+
+    Only the URL is checked here: where its host leads is checked with each request.
+    """
+    try:
+        destination = guard.parse(url, Anywhere())
+        client.check(url, tenant_id=tenant_id, look_up=False)
+    except guard.Refused as refused:
+        reason = str(refused)
+        raise Invalid(fields={"url": [f"{reason[:1].upper()}{reason[1:]}."]}) from None
+    except client.AddressRefused as refused:
+        raise Invalid(fields={"url": [refused.message]}) from None
+    except client.FetcherUnavailable:
+        pass  # the first delivery shows it
+    return destination.authority
+
+
+def _locked(webhook_id: UUID) -> Webhook:
+    webhook = Webhook.objects.select_for_update(no_key=True).filter(id=webhook_id).first()
+    if webhook is None:
+        raise NotFound
+    return webhook
+
+
+def _save(webhook: Webhook) -> None:
+    try:
+        with transaction.atomic():
+            webhook.save()
+    except IntegrityError as taken:
+        raise WebhookNameTaken from taken
+
+
+def _target(webhook: Webhook) -> tuple[str, UUID, str]:
+    return ("webhook", webhook.id, webhook.name)

@@ -1,0 +1,133 @@
+"""Pages and API of webhooks: what a person does, what is shown once, what is refused with which words."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import AuditEntry, Tenant, Webhook, WebhookDelivery
+from tests.support import factories
+from tests.support.pages import text_of
+
+pytestmark = pytest.mark.django_db
+GIVEN = {
+    "name": "pager",
+    "url": "https://hooks.example/x",
+    "format": "exchequer",
+    "types": ["job.failed", "budget.alert"],
+}
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    return factories.make_tenant("acme")
+
+
+@pytest.fixture
+def browser(tenant: Tenant) -> Client:
+    client = Client()
+    client.force_login(factories.make_member(tenant, "admin"))
+    return client
+
+
+@pytest.fixture
+def api(tenant: Tenant) -> Any:
+    key = factories.make_api_key(tenant)
+
+    def ask(method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        answer = Client().generic(
+            method, f"/api/v1/webhooks/{path}", "" if body is None else json.dumps(body), "application/json",
+            headers={"Authorization": f"Bearer {key}", **headers},
+        )  # fmt: skip
+        return answer.status_code, answer.json() if answer.content else None
+
+    return ask
+
+
+def test_a_webhook_is_created_tested_rotated_changed_and_deleted_on_its_pages(tenant: Tenant, browser: Client) -> None:
+    form = {**GIVEN, "form_key": str(uuid4())}
+    shown = browser.post("/t/acme/webhooks/new/", form)
+    secret = re.search(r"whsec_[\w-]+", text_of(shown))
+    assert shown.status_code == 200 and secret is not None
+    assert "shown only once" in text_of(shown)
+    again = browser.post("/t/acme/webhooks/new/", form, follow=True)
+    assert "This webhook already exists" in text_of(again)
+    assert "whsec_" not in text_of(again)
+    with tenant_scope(tenant.id):
+        row = Webhook.objects.get()
+    place = f"/t/acme/webhooks/{row.id}/"
+    assert "pager" in text_of(browser.get("/t/acme/webhooks/"))
+    assert "A test event is on its way" in text_of(browser.post(f"{place}test/", follow=True))
+    with tenant_scope(tenant.id):
+        delivery = WebhookDelivery.objects.get()
+    page = text_of(browser.get(place))
+    assert "Test event" in page and "Waiting" in page and "https://hooks.example/x" in page
+    refused = browser.post(f"{place}deliveries/{delivery.id}/replay/", follow=True)
+    assert "still waits for its next attempt" in text_of(refused)
+    rotated = re.search(r"whsec_[\w-]+", text_of(browser.post(f"{place}secret/")))
+    assert rotated is not None and rotated[0] != secret[0]
+    changed = browser.post(f"{place}change/", {**GIVEN, "name": "night pager", "types": ["job.failed"]}, follow=True)
+    assert "Webhook night pager saved" in text_of(changed) and "Disabled" in text_of(changed)
+    assert "Webhook night pager deleted" in text_of(browser.post(f"{place}delete/", follow=True))
+    with tenant_scope(tenant.id):
+        assert (Webhook.objects.count(), WebhookDelivery.objects.count()) == (0, 0)
+        actions = list(
+            AuditEntry.objects.filter(action__contains=".webhook.").order_by("seq").values_list("action", flat=True)
+        )
+    assert actions == [
+        f"tenants.webhook.{done}" for done in ("created", "tested", "secret_rotated", "changed", "deleted")
+    ]
+
+
+def test_a_wrong_form_says_what_to_do_and_keeps_what_was_typed(tenant: Tenant, browser: Client) -> None:
+    for given, words in (
+        ({"url": "http://hooks.example/"}, "The URL must begin with https://."),
+        ({"url": "https://u:p@hooks.example/"}, "The URL must not contain a user name or a password."),
+        ({"url": "https://[::1"}, "The URL is not valid"),
+        ({"types": []}, "This field is required."),
+        ({"types": ["job.exploded"]}, "job.exploded is not one of the available choices."),
+    ):
+        answer = browser.post("/t/acme/webhooks/new/", {**GIVEN, **given})
+        assert answer.status_code == 422
+        assert words in text_of(answer), given
+        assert "pager" in answer.content.decode()
+    with tenant_scope(tenant.id):
+        assert Webhook.objects.count() == 0
+
+
+def test_the_api_names_each_wrong_field_and_limits_how_many(api: Any) -> None:
+    status, answer = api("POST", "", {"name": "x", "url": "https://h.example:99999999/", "types": ["nothing"]})
+    assert (status, sorted(answer["fields"])) == (400, ["types", "url"])
+    for number in range(20):
+        assert api("POST", "", {**GIVEN, "name": f"hook {number}"})[0] == 201
+    assert api("POST", "", {**GIVEN, "name": "one more"})[1]["code"] == "too_many_webhooks"
+    first = api("GET", "")[1]["results"][0]
+    assert api("PATCH", f"{first['id']}/", {"name": "hook 7"})[1]["code"] == "webhook_name_taken"
+    assert api("PATCH", f"{first['id']}/", {"types": ["job.started"]})[1]["types"] == ["job.started"]
+
+
+def test_a_repeated_request_makes_one_webhook_and_shows_no_secret_again(api: Any) -> None:
+    key = {"Idempotency-Key": "once"}
+    status, made = api("POST", "", GIVEN, **key)
+    assert status == 201 and made["secret"].startswith("whsec_")
+    status, again = api("POST", "", GIVEN, **key)
+    assert (status, again["id"], again["secret"]) == (201, made["id"], None)
+    assert len(api("GET", "")[1]["results"]) == 1
+    assert "secret" not in api("GET", f"{made['id']}/")[1]
+
+
+def test_deliveries_are_paged_newest_first_and_filtered(api: Any) -> None:
+    made = api("POST", "", GIVEN)[1]
+    ids = [api("POST", f"{made['id']}/test/")[1]["id"] for _ in range(3)]
+    page = api("GET", f"{made['id']}/deliveries/?limit=2")[1]
+    assert [row["id"] for row in page["results"]] == ids[:0:-1]
+    rest = api("GET", f"{made['id']}/deliveries/?{page['next'].partition('?')[2]}")[1]
+    assert [row["id"] for row in rest["results"]] == ids[:1]
+    assert api("GET", f"{made['id']}/deliveries/?state=delivered")[1]["results"] == []
+    assert api("GET", f"{made['id']}/deliveries/?state=lost")[0] == 400
