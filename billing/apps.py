@@ -14,10 +14,13 @@ class BillingConfig(AppConfig):
         from billing.queries.books import choices
         from billing.queries.digest import digest
         from tenants.audit import words
+        from tenants.notifications import topics
         from tenants.operators import first_contract, tenant_metrics
         from tenants.web import navigation
         from tenants.web.navigation import MONEY, NavigationEntry
 
+        topics.register("budgets", "Budgets that cross a threshold", "budget")
+        topics.register("reported usage", "Reported usage that waits for a decision", "usage")
         tenant_metrics.register(digest, "month_spend")
         first_contract.register(first_contract.Seller(choices, sign))
         words.register(

@@ -26,9 +26,14 @@ class ModelsAppConfig(AppConfig):
         from tenants import quotas
         from tenants.access.reader import reader
         from tenants.audit import checkpoints, words
+        from tenants.notifications import topics
         from tenants.web import error_pages, navigation
         from tenants.web.navigation import MAIN, NavigationEntry
 
+        topics.register(
+            "models", "Model versions: approvals and answers", "model.approval", "model.approved", "model.declined"
+        )
+        topics.register("endpoints", "Endpoints that stop, and model health", "endpoint_stopped", "health_alert")
         kinds.register(TrainKind(), visible=access.visible_work(TrainKind.name), admit=access.admit_model_name)
         kinds.register(BatchPredictKind(), visible=access.visible_work(BatchPredictKind.name))
         access.register_audited()

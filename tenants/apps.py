@@ -12,12 +12,16 @@ class TenantsConfig(AppConfig):
         from tenants.approvals import quota_requests  # noqa: F401
         from tenants.audit import differences
         from tenants.identity import api_keys, invitations  # noqa: F401
-        from tenants.notifications import emails  # noqa: F401
+        from tenants.notifications import emails, topics  # noqa: F401
         from tenants.web import navigation, openapi  # noqa: F401
         from tenants.web.navigation import ORGANISATION, NavigationEntry
         from tenants.webhooks import delivering, own_events  # noqa: F401
 
         differences.register(queries.people_and_projects)
+        topics.register(
+            "approvals", "Requests that wait for you, and answers to yours", "approval.waits", "approval.answered"
+        )
+        topics.register("webhooks", "Webhooks that fail", "webhook_failing")
         navigation.register(
             ORGANISATION,
             NavigationEntry("Members", "users", "members", "members.view", order=10),

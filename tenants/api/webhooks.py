@@ -75,7 +75,7 @@ class DeliverySerializer(serializers.Serializer[Any]):
     state = serializers.ChoiceField(choices=DeliveryState.choices)
     attempts = serializers.IntegerField()
     created_at = serializers.DateTimeField()
-    next_at = serializers.DateTimeField(allow_null=True)
+    next_at = serializers.DateTimeField(allow_null=True, help_text="The next attempt is made by then")
     ended_at = serializers.DateTimeField(allow_null=True)
     body = serializers.CharField(help_text="As it is sent and signed")
     log = DeliveryAttemptSerializer(many=True, help_text="The last 30 attempts")

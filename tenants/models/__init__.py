@@ -6,7 +6,14 @@ from tenants.models.checkpoints import AuditCheckpoint, AuditPublicKey, Platform
 from tenants.models.credentials import ApiKey, Credential, Invitation
 from tenants.models.encryption import MasterKeyRecord, TenantKey
 from tenants.models.idempotency import IdempotencyKey
-from tenants.models.notifications import DeliveryState, Notification, Webhook, WebhookDelivery, WebhookFormat
+from tenants.models.notifications import (
+    DeliveryState,
+    Notification,
+    NotificationChoice,
+    Webhook,
+    WebhookDelivery,
+    WebhookFormat,
+)
 from tenants.models.operators import (
     OperatorAct,
     OperatorGrant,
@@ -69,6 +76,7 @@ __all__ = [
     "MasterKeyRecord",
     "Membership",
     "Notification",
+    "NotificationChoice",
     "OperatorAct",
     "OperatorGrant",
     "OperatorHead",

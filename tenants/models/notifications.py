@@ -16,6 +16,8 @@ class Notification(TenantModel):
     title = models.CharField(max_length=200)
     body = models.TextField(blank=True)
     path = models.CharField(max_length=300, blank=True)
+    #: False for one that its member wants by email alone.
+    bell = models.BooleanField(default=True, db_default=True)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
     read_at = models.DateTimeField(null=True)
 
@@ -29,6 +31,23 @@ class Notification(TenantModel):
 
     def __str__(self) -> str:
         return self.title
+
+
+class NotificationChoice(TenantModel):
+    """By which ways a member wants notifications of a topic. Without a row, by both."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    topic = models.CharField(max_length=60)
+    bell = models.BooleanField()
+    email = models.BooleanField()
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "user", "topic"], name="notification_choice_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.topic
 
 
 class WebhookFormat(models.TextChoices):

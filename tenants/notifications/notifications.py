@@ -15,6 +15,7 @@ from tenants.errors import NotFound
 from tenants.events import events
 from tenants.isolation.scoping import current_tenant_id, tenant_scope
 from tenants.models import Membership, Notification, Tenant
+from tenants.notifications import topics
 from tenants.rights import held
 
 #: The bell's maximum: "99+".
@@ -49,6 +50,7 @@ class NotificationEmail:
 def notify(*, permission: str, kind: str, title: str, body: str = "", path: str = "", but: UUID | None = None) -> int:
     """Notify every member of the open scope with `permission` in the whole tenant, except one; return how many.
 
+    Each in the ways that they chose for the topic of `kind` (`topics`).
     `path` is the page that shows it, relative to the tenant's pages: `models/`, `endpoints/<id>/`. The email follows
     after the surrounding transaction has committed.
     """
@@ -69,14 +71,14 @@ def settle(*, kind: str, path: str) -> int:
 
 def unread(user_id: UUID) -> int:
     """Return the number of a member's unread notifications, counted up to MOST_COUNTED."""
-    return Notification.objects.filter(user_id=user_id, read_at__isnull=True)[:MOST_COUNTED].count()
+    return Notification.objects.filter(user_id=user_id, read_at__isnull=True, bell=True)[:MOST_COUNTED].count()
 
 
 def notifications(
     user_id: UUID, *, only_unread: bool = False, before: UUID | None = None, limit: int = 50
 ) -> list[NotificationRow]:
     """Return up to `limit` + 1 notifications of a member, newest first, older than `before`."""
-    rows: QuerySet[Notification] = Notification.objects.filter(user_id=user_id).order_by("-id")
+    rows: QuerySet[Notification] = Notification.objects.filter(user_id=user_id, bell=True).order_by("-id")
     if only_unread:
         rows = rows.filter(read_at__isnull=True)
     if before is not None:
@@ -112,13 +114,18 @@ def email_of(tenant_id: UUID, notification_id: UUID) -> NotificationEmail | None
 def _raise(members: QuerySet[Membership], kind: str, title: str, body: str, path: str) -> int:
     if path.startswith("/") or ":" in path.partition("?")[0]:
         raise ValueError(f"{path!r} is not relative to the tenant's pages")
-    people = members.filter(user__is_active=True).values_list("user_id", flat=True)
+    people = list(members.filter(user__is_active=True).values_list("user_id", flat=True))
+    chosen = topics.ways_of(people, kind)
+    ways = {person: chosen.get(person, topics.BOTH) for person in people}
     rows = Notification.objects.bulk_create(
-        Notification(user_id=person, kind=kind, title=title[:200], body=body, path=path) for person in people
+        Notification(user_id=person, kind=kind, title=title[:200], body=body, path=path, bell=way.bell)
+        for person, way in ways.items()
+        if way.bell or way.email
     )
-    if rows:
+    emailed = [row.id for row in rows if ways[row.user_id].email]
+    if emailed:
         tenant_id = current_tenant_id()
-        events.publish_all([events.NotificationRaised(tenant_id=tenant_id, notification_id=row.id) for row in rows])
+        events.publish_all([events.NotificationRaised(tenant_id=tenant_id, notification_id=one) for one in emailed])
     return len(rows)
 
 

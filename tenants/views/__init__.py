@@ -18,7 +18,7 @@ from tenants.views.errors import (
 )
 from tenants.views.members import invitation_revoke, invite, member_remove, member_role, members
 from tenants.views.navigation import frame
-from tenants.views.notifications import notification_open, notifications_page, notifications_read
+from tenants.views.notifications import notification_choices, notification_open, notifications_page, notifications_read
 from tenants.views.projects import create_project, projects
 from tenants.views.quotas import quota_change, quotas_page
 from tenants.views.settings import organisation, settings, sign_out
@@ -62,6 +62,7 @@ urlpatterns: list[URLPattern] = [
     path("api-keys/new/", create_key, name="api-key-create"),
     path("api-keys/<uuid:key_id>/revoke/", revoke_key, name="api-key-revoke"),
     path("notifications/", notifications_page, name="notifications"),
+    path("notifications/choices/", notification_choices, name="notification-choices"),
     path("notifications/read/", notifications_read, name="notifications-read"),
     path("notifications/<uuid:notification_id>/", notification_open, name="notification-open"),
 ]

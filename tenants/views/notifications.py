@@ -6,9 +6,9 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from tenants.notifications import notifications
+from tenants.notifications import notifications, topics
 from tenants.web.navigation import home_url
 from tenants.web.pagination import before, paged
 from tenants.web.requests import TenantRequest
@@ -47,3 +47,22 @@ def notifications_read(request: TenantRequest) -> HttpResponse:
     if notifications.mark_all_read(request.actor):
         messages.success(request, "All notifications are marked as read.")
     return redirect("notifications", request.tenant.slug)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page("tenant.view")
+def notification_choices(request: TenantRequest) -> HttpResponse:
+    """Choose for each topic whether one is notified in the bell, by email, or not at all."""
+    user_id = cast(UUID, request.user.pk)
+    if request.method == "POST":
+        given = {
+            one.key: topics.Ways(f"{one.key}:bell" in request.POST, f"{one.key}:email" in request.POST)
+            for one in topics.topics()
+        }
+        topics.choose(request.actor, given)
+        messages.success(request, "Saved. It applies to new notifications.")
+        return redirect("notification-choices", request.tenant.slug)
+    chosen = topics.chosen(user_id)
+    rows = [{"topic": one, "ways": chosen[one.key]} for one in topics.topics()]
+    context = {"rows": rows, "can_webhooks": request.actor.can("webhooks.manage")}
+    return render(request, "tenants/notification_choices.html", context)

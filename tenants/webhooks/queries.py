@@ -52,11 +52,6 @@ class DeliveryRow:
     next_at: datetime | None
     ended_at: datetime | None
 
-    @property
-    def last(self) -> dict[str, Any] | None:
-        """Return the last attempt."""
-        return self.log[-1] if self.log else None
-
 
 def webhooks() -> list[WebhookRow]:
     """Return the webhooks by name."""

@@ -178,6 +178,7 @@ PAGES: dict[str, frozenset[str]] = {
     "api-keys/new/": ADMINS,
     "api-keys/<uuid:key_id>/revoke/": ADMINS,
     "notifications/": EVERYONE,
+    "notifications/choices/": EVERYONE,
     "notifications/read/": EVERYONE,
     "notifications/<uuid:notification_id>/": EVERYONE,
     "budgets/": EVERYONE,

@@ -23,6 +23,13 @@ from tenants.webhooks import catalogue, queries, webhooks
 
 MANAGE = "webhooks.manage"
 PAGE = 25
+#: Errors of an attempt in words; a response has its status.
+ERRORS = {
+    "address_refused": "address refused",
+    "outbound_timeout": "no response in time",
+    "outbound_tls_failed": "TLS failed",
+    "outbound_connection_failed": "no connection",
+}
 
 
 @require_safe
@@ -147,13 +154,18 @@ def _one(
     given = {name: getattr(row, name) for name in ("name", "url", "format", "types", "enabled")}
     context: dict[str, Any] = {
         "webhook": row,
-        "deliveries": [{"row": one, "title": catalogue.title_of(one.type)} for one in shown],
+        "deliveries": [_shown(one) for one in shown],
         "pending": DeliveryState.PENDING,
         "chosen": chosen,
         "filtered": bool(state),
-        "titles": [catalogue.title_of(one) for one in row.types],
         "form": form or ChangeWebhook(initial=given),
         "secret": secret,
         **links,
     }
     return render(request, "tenants/webhooks/webhook.html", context, status=status)
+
+
+def _shown(row: queries.DeliveryRow) -> dict[str, Any]:
+    """Return a delivery for the page: its title, and its attempts with outcomes in words, the last first."""
+    attempts = [one | {"outcome": one["status"] or ERRORS.get(one["error"], "failed")} for one in reversed(row.log)]
+    return {"row": row, "title": catalogue.title_of(row.type), "attempts": attempts}
