@@ -98,6 +98,8 @@ class Environment(BaseModel):
     lease_s: float = Field(30.0, validation_alias="EXCHEQUER_LEASE_S", gt=0, le=600)
     sweep_s: float = Field(10.0, validation_alias="EXCHEQUER_SWEEP_S", gt=0, le=600)
 
+    #: HOST:PORT of the name server that proves domains of identity providers; empty: those of this machine.
+    dns_server: str = Field("", validation_alias="EXCHEQUER_DNS_SERVER", pattern=r"^([^:]+:\d{1,5})?$")
     #: Requests per second of one API key, after a burst; 0 sets no limit.
     api_rate: float = Field(50.0, validation_alias="EXCHEQUER_API_RATE", ge=0)
     #: Waiting jobs of one organisation; 0 sets no limit.

@@ -155,15 +155,15 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False  # we email nobody whom no organisation named
-# The key of login_failed is account and client address: fewer than ten addresses lock nobody out. Even more never lock
-# out a known device, which has its own limit (tenants/identity/known_devices.py). A reset link lives an hour, so the
-# emails to one address in an hour are few.
+# The key of login_failed is account and client address: fewer than ten addresses lock nobody out; a known device has its
+# own limit (tenants/identity/known_devices.py). A reset link lives an hour, so the emails to one address are few.
 ACCOUNT_RATE_LIMITS = {
     "login": "30/m/ip",
     "login_failed": "5/5m/key",
     "login_failed_anywhere": "600/h/key",
     "login_failed_known": "30/h/key",
     "reset_password": "20/m/ip,5/h/key",
+    "provider_log_in": "120/m/ip",
 }
 PASSWORD_RESET_TIMEOUT = 3600
 # allauth's own adds a second row of addresses at each link, which accounts here do not have.
@@ -252,7 +252,10 @@ SPECTACULAR_SETTINGS = {
         "tenants.web.openapi.describe_first_steps",
     ],
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
-    "ENUM_NAME_OVERRIDES": {"JobStateEnum": "compute.api.serializers.STATES"},
+    "ENUM_NAME_OVERRIDES": {
+        "JobStateEnum": "compute.api.serializers.STATES",
+        "GivenRoleEnum": "tenants.models.GIVEN_ROLES",
+    },
 }
 
 CELERY_BROKER_URL = env.broker_url

@@ -5,7 +5,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.authentication import SessionAuthentication
 
 from config.monitoring import health, metrics
-from tenants.views import join, pick_tenant
+from tenants.views import find_provider, join, pick_tenant
 
 api: list[URLPattern | URLResolver] = [
     path("", include(f"{app}.api")) for app in ("tenants", "billing", "compute", "models_app")
@@ -20,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz, name="readyz"),
     path("metrics", metrics.metrics, name="metrics"),
     path("accounts/invitation/<str:token>/", join, name="join"),
+    path("accounts/provider/", find_provider, name="find-provider"),
     path("accounts/", include("tenants.views.accounts")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     # The session is read for the person's theme alone.
@@ -29,6 +30,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="api-docs",
     ),
     path("api/v1/", include(api)),
+    path("scim/v2/", include("tenants.scim")),
     path("dash/", include("dashboards.bundles")),
     path("t/<slug:tenant>/", include(pages)),
 ]

@@ -49,6 +49,10 @@ STATES = {
     "disabled": ("idle", "Disabled"),
     "busy": ("busy", "In use"),
     "unread": ("busy", "Unread"),
+    "verified": ("good", "Verified"),
+    "unverified": ("wait", "Not verified"),
+    "on": ("good", "On"),
+    "off": ("idle", "Off"),
 }
 
 MOST_PERCENT = 999

@@ -9,9 +9,10 @@ class TenantsConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks, the kinds of credentials, the scheme of the API's keys, the emails, and the navigation's entries."""
         from tenants import bootstrap, checks, queries  # noqa: F401
-        from tenants.approvals import quota_requests  # noqa: F401
+        from tenants.approvals import access_requests, join_requests, quota_requests  # noqa: F401
         from tenants.audit import differences
         from tenants.identity import api_keys, invitations  # noqa: F401
+        from tenants.identity.providers import scim_tokens  # noqa: F401
         from tenants.notifications import emails, topics  # noqa: F401
         from tenants.web import navigation, openapi  # noqa: F401
         from tenants.web.navigation import ORGANISATION, NavigationEntry
@@ -31,6 +32,7 @@ class TenantsConfig(AppConfig):
             NavigationEntry("Approvals", "circle-check", "approvals", "approvals.view", order=35),
             NavigationEntry("API keys", "key", "api-keys-page", "apikeys.view", order=40),
             NavigationEntry("Webhooks", "world", "webhooks", "webhooks.manage", order=45),
+            NavigationEntry("Log-in", "lock-open", "provider", "identity.view", order=47),
             NavigationEntry("Audit", "shield-check", "audit", "audit.view", "a", order=50),
             NavigationEntry("Settings", "settings", "settings", "tenant.view", "s", order=60),
         )

@@ -55,10 +55,12 @@ ADMIN = (
         "datasets.view_restricted",
         "models.approve",
         "webhooks.manage",
+        "identity.view",
     }
 )
 AUDITOR = VIEW | {
     "apikeys.view",
+    "identity.view",
     "pricebooks.view",
     "invoices.view",
     "audit.view",
@@ -66,7 +68,8 @@ AUDITOR = VIEW | {
 }
 #: The built-in roles. They are constants, so that a new permission needs no change of data.
 ROLE_PERMISSIONS: dict[str, frozenset[str]] = {
-    "owner": ADMIN | {"tenant.manage"},
+    # Who configures the identity provider decides who is an owner: so no admin does.
+    "owner": ADMIN | {"tenant.manage", "identity.manage"},
     "admin": ADMIN,
     "finance": FINANCE,
     "engineer": ENGINEER,
@@ -121,6 +124,7 @@ WORDS = {
     "projects.view": "projects",
     "members.view": "members",
     "apikeys.view": "API keys",
+    "identity.view": "the identity provider",
     "usage.view": "usage",
     "spend.view": "spend",
     "budgets.view": "budgets",
@@ -174,7 +178,7 @@ PRESETS = (
     _preset("bill", of="invoices.view pricebooks.view budgets.view budgets.manage"),
     _preset("meter", of="usage.view meters.manage"),
     _preset("settle", of="invoices.view invoices.manage"),
-    _preset("audit", of="audit.view audit.export"),
+    _preset("audit", of="audit.view audit.export identity.view"),
     _preset(
         "administer",
         of="members.view members.manage apikeys.view apikeys.manage projects.view projects.manage quotas.view quotas.manage approvals.view webhooks.manage",
@@ -189,6 +193,7 @@ ALONE = {
     "approvals.answer": "answer requests of others",
     "datasets.view_restricted": "read restricted datasets",
     "tenant.manage": "change the organisation’s settings",
+    "identity.manage": "decide which identity provider says who people are, owners included",
 }
 
 

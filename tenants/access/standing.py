@@ -21,6 +21,7 @@ CHANGES = STARTS | {
     "budgets.manage",
     "datasets.share",
     "endpoints.feedback",
+    "identity.manage",
     "invoices.manage",
     "members.manage",
     "meters.manage",

@@ -2,6 +2,8 @@
 
 from django.urls import URLPattern, path
 
+from tenants.api import identity_provider as provider
+from tenants.api.access_requests import AccessRequests
 from tenants.api.approvals import ApprovalApprove, ApprovalDecline, Approvals, QuotaRequests
 from tenants.api.audit import Audit, AuditExport, AuditVerify
 from tenants.api.invitations import Invitations, OneInvitation
@@ -65,6 +67,20 @@ urlpatterns: list[URLPattern] = [
         Replay.as_view(),
         name="api-webhook-replay",
     ),
+    path("access/requests/", AccessRequests.as_view(), name="api-access-requests"),
+    path("identity-provider/", provider.Provider.as_view(), name="api-provider"),
+    path("identity-provider/required/", provider.Required.as_view(), name="api-provider-required"),
+    path("identity-provider/domains/", provider.Domains.as_view(), name="api-domains"),
+    path("identity-provider/domains/<uuid:domain_id>/", provider.OneDomain.as_view(), name="api-domain"),
+    path(
+        "identity-provider/domains/<uuid:domain_id>/verify/", provider.DomainVerify.as_view(), name="api-domain-verify"
+    ),
+    path("identity-provider/scim-tokens/", provider.ScimTokens.as_view(), name="api-scim-tokens"),
+    path("identity-provider/scim-tokens/<uuid:token_id>/", provider.OneScimToken.as_view(), name="api-scim-token"),
+    path("identity-provider/groups/", provider.Mappings.as_view(), name="api-provider-groups"),
+    path("identity-provider/groups/<uuid:mapping_id>/", provider.OneMapping.as_view(), name="api-provider-group"),
+    path("identity-provider/people/", provider.Linked.as_view(), name="api-provider-people"),
+    path("identity-provider/people/<uuid:identity_id>/", provider.OneLinked.as_view(), name="api-provider-person"),
     path("sessions/", Sessions.as_view(), name="api-sessions"),
     path("sessions/<str:session_id>/", OneSession.as_view(), name="api-session"),
     path("audit/", Audit.as_view(), name="api-audit"),

@@ -65,7 +65,7 @@ def request(
     found = kinds.find(kind)
     if found is None:
         raise KeyError(kind)
-    actor.require("approvals.request", InProject(project_id))
+    actor.require(found.asks, InProject(project_id))
     reason = check_reason(reason)
     person = creators.person_of(actor)
     mine = Approval.objects.filter(state=ApprovalState.OPEN, requester=person, expires_at__gt=now())

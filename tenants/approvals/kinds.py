@@ -16,7 +16,7 @@ class ApprovalKind:
 
     `permission`: what the approver needs, besides `approvals.answer`, in the whole tenant or in the request's project.
     `apply` runs the operation with the approver as its actor, in the transaction of the answer; `describe` says in a
-    sentence what is wanted. `side`: who answers.
+    sentence what is wanted. `asks`: what the requester needs. `side`: who answers.
     """
 
     name: str
@@ -24,6 +24,7 @@ class ApprovalKind:
     permission: str
     apply: Callable[[Actor, Approval], object]
     describe: Callable[[Mapping[str, Any], str], str]
+    asks: str = "approvals.request"
     side: str = TENANT
 
 

@@ -15,9 +15,9 @@ LIST_EXPORTED = AuditAction("tenants.list.exported")
 
 
 @operation(LOGGED_IN)
-def log_in(*, actor: Actor) -> None:
-    """Record in the audit log that a member logged in."""
-    record(LOGGED_IN, actor=actor)
+def log_in(*, actor: Actor, provider: str = "") -> None:
+    """Record in the audit log that a member logged in, and by which identity provider if by one."""
+    record(LOGGED_IN, actor=actor, reason=f"by the identity provider {provider}" if provider else "")
 
 
 @operation(PASSWORD_CHANGED)

@@ -114,7 +114,7 @@ def _member(request: HttpRequest, user: Any, columns: str, grants: str) -> Enter
     actor = Actor.person(tenant_id=tenant.id, user_id=user.id, email=user.email, rights=rights)
     session = getattr(request, "session", None)
     told = f"session:{sessions.public_id(session.session_key)}" if session is not None and session.session_key else ""
-    return replace(actor, standing=cast(Standing, tenant.standing), credential=told, **_origin(request)), tenant
+    return replace(actor, standing=cast(Standing, tenant.standing), credential=told, **origin_of(request)), tenant
 
 
 @contextmanager
@@ -134,7 +134,7 @@ def entering_by_key(request: HttpRequest, key: str) -> Iterator[Entered | None]:
         tenant, (key_id, name, scopes, bounded, grants) = _from_json(Tenant, found[0]), found[1:]
         rights = _of_key(scopes, rights_from(json.loads(grants)) if bounded else None)
         return _key_actor(
-            tenant.id, key_id, name, rights, standing=cast(Standing, tenant.standing), **_origin(request)
+            tenant.id, key_id, name, rights, standing=cast(Standing, tenant.standing), **origin_of(request)
         ), tenant
 
     with entered_scope(enter, lambda entered: entered[1].id) as entered:
@@ -236,7 +236,8 @@ def bearer(request: HttpRequest) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-def _origin(request: HttpRequest) -> dict[str, Any]:
+def origin_of(request: HttpRequest) -> dict[str, Any]:
+    """Return where a request came from, as an actor keeps it."""
     return {
         "ip": request.META.get("REMOTE_ADDR", ""),
         "user_agent": request.headers.get("User-Agent", ""),

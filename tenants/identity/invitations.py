@@ -28,7 +28,7 @@ from tenants.errors import Conflict, ExchequerError, Invalid, NotFound, Permissi
 from tenants.events import events
 from tenants.identity import creators, provenance
 from tenants.identity.holders import check_lasting
-from tenants.identity.members import MEMBER_ADDED, check_role
+from tenants.identity.members import MEMBER_ADDED, came_back, check_role
 from tenants.ids import uuid7
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Invitation, Membership, Tenant, User
@@ -191,6 +191,7 @@ def _accept(*, actor: Actor, offer: InvitationDetails, user: User | None, name: 
     if Membership.objects.filter(user_id=person.id).exists():
         raise Conflict(f"{person.email} is already a member.")
     held.give(Membership.objects.create(user=person), row.role, by=row.invited_by)
+    came_back(person.id)
     actor = replace(actor, id=person.id)
     changes = {"role": [None, row.role], "invited_by": [None, row.invited_by]}
     record(ACCEPTED, actor=actor, target=("invitation", row.id, row.email), changes=changes)

@@ -19,7 +19,7 @@ from tenants.events import events
 from tenants.identity import departures, provenance
 from tenants.identity.departures import Departure
 from tenants.identity.holders import begin, check_lasting, keep_an_owner, lower, refuse_self
-from tenants.models import Grant, Membership
+from tenants.models import FormerMember, Grant, Membership
 from tenants.operations import check_email, find_or_create_user
 from tenants.parsing import uuid_in
 from tenants.rights import held
@@ -29,6 +29,8 @@ MEMBER_CHANGED = AuditAction("tenants.member.role_changed")
 CREDENTIALS_ADOPTED = AuditAction("tenants.member.credentials_adopted")
 MEMBER_REMOVED = AuditAction("tenants.member.removed")
 
+#: How the credential of a SCIM token begins, as the log names it.
+BY_SCIM = "scim:"
 #: Handling of a departing member's open jobs: they continue, are cancelled, or go to the member with this id.
 Jobs = Literal["keep", "cancel"] | UUID
 
@@ -57,6 +59,7 @@ def add_member(*, actor: Actor, email: str, role: str, password: str | None = No
         raise Conflict(f"{email} is already a member.")
     user = find_or_create_user(email=email, password=password, name=name)
     membership = Membership.objects.create(user=user)
+    came_back(user.id)
     held.give(membership, role, by=actor.label)
     record(MEMBER_ADDED, actor=actor, target=("member", user.id, user.email), changes={"role": [None, role]})
     events.publish(events.MemberAdded(tenant_id=actor.tenant_id, user_id=user.id))
@@ -139,6 +142,9 @@ def remove_member(*, actor: Actor, user_id: UUID, jobs: Jobs = "keep", adopt: bo
     adopted = _adopt(actor, membership) if adopt else []
     taken = provenance.revoke_descendants(actor=actor, root=provenance.of_member(membership.id), reason=reason)
     Membership.objects.filter(id=membership.id).delete()
+    by_provider = actor.credential.startswith(BY_SCIM)
+    came_back(user_id)
+    FormerMember.objects.create(user_id=user_id, by_provider=by_provider)
     if "owner" in rights.roles:
         keep_an_owner()
     events.publish(events.MemberRemoved(tenant_id=actor.tenant_id, user_id=user_id))
@@ -152,11 +158,17 @@ def remove_member(*, actor: Actor, user_id: UUID, jobs: Jobs = "keep", adopt: bo
             "api_keys": [taken["apikey"], []],
             "invitations": [[names.get(one, one) for one in taken["invitation"]], []],
             "endpoint_keys": [taken.get("endpointkey", []), []],
+            "scim_tokens": [taken.get("scimtoken", []), []],
             "adopted": [adopted, []],
             "jobs": [left.jobs, str(jobs)],
         },
     )
     return Departure(credentials=left.credentials, adopted=adopted, jobs=left.jobs)
+
+
+def came_back(user_id: UUID) -> None:
+    """Forget that a person was removed, since a person has let them in again."""
+    FormerMember.objects.filter(user_id=user_id).delete()
 
 
 def check_role(actor: Actor, role: str) -> None:

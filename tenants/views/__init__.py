@@ -2,10 +2,10 @@
 
 from django.urls import URLPattern, path
 
-from tenants.views import access, webhooks
+from tenants.views import access, providers, webhooks
 from tenants.views.accept_invitation import join
 from tenants.views.api_keys import api_keys, create_key, revoke_key
-from tenants.views.approvals import approval_answer, approvals_page, quota_request
+from tenants.views.approvals import access_request, approval_answer, approvals_page, quota_request
 from tenants.views.audit import audit_log, audit_verified
 from tenants.views.errors import (
     bad_request,
@@ -20,6 +20,7 @@ from tenants.views.members import invitation_revoke, invite, member_remove, memb
 from tenants.views.navigation import frame
 from tenants.views.notifications import notification_choices, notification_open, notifications_page, notifications_read
 from tenants.views.projects import create_project, projects
+from tenants.views.providers.log_in import find_provider
 from tenants.views.quotas import quota_change, quotas_page
 from tenants.views.settings import organisation, settings, sign_out
 from tenants.views.tenant_picker import pick_tenant
@@ -28,6 +29,7 @@ __all__ = [
     "bad_request",
     "csrf_failure",
     "error_page",
+    "find_provider",
     "forbidden",
     "frame",
     "join",
@@ -44,6 +46,7 @@ urlpatterns: list[URLPattern] = [
     path("settings/", settings, name="settings"),
     path("settings/sign-out/", sign_out, name="sign-out"),
     path("settings/organisation/", organisation, name="organisation"),
+    *providers.urlpatterns,
     path("members/", members, name="members"),
     path("members/invite/", invite, name="member-invite"),
     path("members/<uuid:user_id>/role/", member_role, name="member-role"),
@@ -57,6 +60,7 @@ urlpatterns: list[URLPattern] = [
     path("quotas/change/", quota_change, name="quota-change"),
     path("approvals/", approvals_page, name="approvals"),
     path("approvals/quota/", quota_request, name="quota-request"),
+    path("approvals/access/", access_request, name="access-request"),
     path("approvals/<uuid:approval_id>/answer/", approval_answer, name="approval-answer"),
     path("api-keys/", api_keys, name="api-keys-page"),
     path("api-keys/new/", create_key, name="api-key-create"),

@@ -9,11 +9,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from tenants import quotas
-from tenants.approvals import approvals, queries, quota_requests
+from tenants.access.permissions import ROLE_WORDS
+from tenants.approvals import access_requests, approvals, queries, quota_requests
 from tenants.errors import ExchequerError, NotFound
+from tenants.grants.queries import roles
 from tenants.parsing import uuid_in
+from tenants.queries import projects as all_projects
 from tenants.quotas import scopes
-from tenants.views.forms import ApprovalAnswer, QuotaRequest
+from tenants.views.forms import AccessRequest, ApprovalAnswer, QuotaRequest
 from tenants.web.form_posts import explain, redirect_get_to
 from tenants.web.pagination import before, paged
 from tenants.web.requests import TenantRequest
@@ -74,6 +77,36 @@ def quota_request(request: TenantRequest) -> HttpResponse:
     return redirect("approvals", request.tenant.slug)
 
 
+@page("approvals.view")
+@redirect_get_to("approvals")
+def access_request(request: TenantRequest) -> HttpResponse:
+    """Ask for a role."""
+    form = AccessRequest(request.POST, **_askable())
+    if not form.is_valid():
+        return _render(request, access_form=form, status=422)
+    data = form.cleaned_data
+    try:
+        access_requests.request(
+            actor=request.actor,
+            role=data["role"],
+            project_id=uuid_in(data["project"]),
+            until=form.until(),
+            reason=data["reason"],
+        )
+    except ExchequerError as refused:
+        explain(form, refused)
+        return _render(request, access_form=form, status=refused.status)
+    messages.success(request, "Request sent. You are notified when it is answered.")
+    return redirect("approvals", request.tenant.slug)
+
+
+def _askable() -> dict[str, list[tuple[str, str]]]:
+    """Return the roles and the projects that can be asked for."""
+    built_in = [(role, f"{role.capitalize()}: {ROLE_WORDS[role]}") for role in access_requests.ASKED_FOR]
+    own = [(str(row.id), row.name) for row in roles()[:MOST_OFFERED]]
+    return {"roles": [*built_in, *own], "projects": [(str(one.id), one.name) for one in all_projects()]}
+
+
 def _offered() -> list[tuple[str, str]]:
     """Return the limits that can be raised, by the text that the form sends."""
     uses = [use for use in quotas.everywhere() if use.limit is not None]
@@ -102,6 +135,8 @@ def _render(
     rows = queries.approvals(actor, state=state, only=only, before=before(request, UUID), limit=PAGE)
     shown, links = paged(request, rows, PAGE, lambda row: (row.id,))
     context: dict[str, Any] = {"approvals": shown, "everything": everything, "only": only, **links, **given}
+    if actor.kind == "user":
+        context.setdefault("access_form", AccessRequest(**_askable()))
     if actor.can_somewhere("approvals.request"):
         offered = _offered()
         context["form"] = form or (QuotaRequest(quotas=offered) if offered else None)

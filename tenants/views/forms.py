@@ -39,6 +39,19 @@ def _subjects() -> list[tuple[str, str]]:
     ]
 
 
+def _last_day() -> forms.DateField:
+    return forms.DateField(
+        label="Until the end of",
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
+        help_text="Empty: permanently.",
+    )
+
+
+def _end_of(day: date | None) -> datetime | None:
+    return _midnight(day + timedelta(days=1)) if day else None
+
+
 class Preferences(forms.ModelForm[User]):
     """Preferences of one person."""
 
@@ -220,12 +233,7 @@ class QuotaRequest(forms.Form):
 
     quota = forms.ChoiceField(label="Quota")
     limit = forms.IntegerField(label="New limit", min_value=1, max_value=2**53 - 1)
-    last_day = forms.DateField(
-        label="Until the end of",
-        required=False,
-        widget=forms.DateInput(attrs={"type": "date"}),
-        help_text="Empty: permanently.",
-    )
+    last_day = _last_day()
     reason = forms.CharField(label="Reason", max_length=500, help_text="Who answers reads it.")
 
     def __init__(self, *args: Any, quotas: Sequence[tuple[str, str]], **kwargs: Any) -> None:
@@ -234,8 +242,27 @@ class QuotaRequest(forms.Form):
 
     def until(self) -> datetime | None:
         """Return when the raise ends; None without a last day."""
-        day: date | None = self.cleaned_data["last_day"]
-        return _midnight(day + timedelta(days=1)) if day else None
+        return _end_of(self.cleaned_data["last_day"])
+
+
+class AccessRequest(forms.Form):
+    """A request for a role; with a last day it ends by itself."""
+
+    role = forms.ChoiceField(label="Role")
+    project = forms.ChoiceField(label="Where", required=False)
+    last_day = _last_day()
+    reason = forms.CharField(label="Reason", max_length=500, help_text="Who answers reads it.")
+
+    def __init__(
+        self, data: Any = None, *, roles: Sequence[tuple[str, str]], projects: Sequence[tuple[str, str]]
+    ) -> None:
+        super().__init__(data, auto_id="access_%s")
+        cast(forms.ChoiceField, self.fields["role"]).choices = [("", "Choose one"), *roles]
+        cast(forms.ChoiceField, self.fields["project"]).choices = [("", "Whole organisation"), *projects]
+
+    def until(self) -> datetime | None:
+        """Return when the role ends; None without a last day."""
+        return _end_of(self.cleaned_data["last_day"])
 
 
 class ApprovalAnswer(forms.Form):

@@ -20,8 +20,9 @@ from tenants.approvals import quota_requests
 from tenants.clock import now
 from tenants.grants import grants, groups, roles, service_accounts
 from tenants.identity import api_keys, invitations
+from tenants.identity.providers import configuration, domains, group_claims, scim_tokens
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Notification, Tenant, WebhookDelivery
+from tenants.models import ExternalIdentity, Notification, Tenant, WebhookDelivery
 from tenants.webhooks import webhooks
 from tests.support import factories
 from tests.support.selling import provision_defaults
@@ -111,7 +112,21 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
         )
         endpoint = deployments.deploy(actor=actor, name="an-endpoint", version_id=model_version.id)
         endpoint_key = endpoint_keys.create(actor=actor, endpoint_id=endpoint.id, name="a key")
+        provider = configuration.save(
+            actor=actor,
+            wanted=configuration.Wanted(kind="oidc", name="idp", issuer="https://idp.example", client_id="x"),
+        )
+        domain = domains.add(actor=actor, name="org.example")
+        domains.prove(actor=actor, domain_id=domain.id, records=[domains.row_of(domain).record_text])
+        token = scim_tokens.create(actor=actor, name="provisioning")
+        mapped = groups.create_group(actor=actor, name="From the provider")
+        mapping = group_claims.map_group(actor=actor, group_id=mapped.id, claim="people")
+        identity = ExternalIdentity.objects.create(provider=provider, subject="s", user=member, email=member.email)
         return {
+            "domain_id": domain.id,
+            "token_id": token.id,
+            "mapping_id": mapping.id,
+            "identity_id": identity.id,
             "user_id": member.id,
             "key_id": key.id,
             "invitation_id": invitation.id,
@@ -140,6 +155,10 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
 def missing() -> dict[str, UUID]:
     """Return ids of nothing."""
     names = (
+        "domain_id",
+        "token_id",
+        "mapping_id",
+        "identity_id",
         "user_id",
         "key_id",
         "invitation_id",

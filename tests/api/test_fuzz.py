@@ -106,6 +106,12 @@ GOOD: dict[str, dict[str, Any]] = {
     "webhooks": {"name": "another", "url": "https://hooks.example/y", "types": ["job.failed"], "format": "slack"},
     "service-accounts": {"name": "another"},
     "grants": {"group_id": "group", "role": "viewer"},
+    "access requests": {"role": "viewer", "reason": "to read"},
+    "identity-provider": {"kind": "oidc", "name": "idp", "issuer": "https://idp.example", "client_id": "x"},
+    "identity-provider required": {"is_required": False},
+    "domains": {"name": "fresh.example"},
+    "scim-tokens": {"name": "t", "expires_at": "2099-01-01T00:00:00Z"},
+    "identity-provider groups": {"group_id": "group", "claim": "another"},
 }
 GOOD["quotes"] = GOOD["jobs"]
 #: Always refused, with where to ask: operators write prices.

@@ -16,6 +16,8 @@ from tenants.access.operator_roles import OPERATOR_PERMISSIONS
 from tenants.access.permissions import PERMISSIONS
 from tenants.web.views import ApiView
 
+#: Pages of a tenant for people who are not logged in yet: the log-in by its identity provider.
+STRANGERS = {f"provider-{name}" for name in ("log-in", "callback", "acs", "finish", "metadata", "join")}
 METHODS = ("get", "post", "put", "patch", "delete")
 #: Routes without a tenant: the start page, login, health, the API's own description, Dash's open-source bundles.
 PUBLIC = {"entrance", "healthz", "readyz", "schema", "api-docs", "metrics"}
@@ -30,7 +32,10 @@ def routes(patterns: Any = None, prefix: str = "") -> Iterator[tuple[str, URLPat
 
 
 def test_every_tenant_page_declares_a_permission() -> None:
-    pages = [(route, pattern) for route, pattern in routes() if route.startswith("t/")]
+    every = [(route, pattern) for route, pattern in routes() if route.startswith("t/")]
+    open_ones = {pattern.name for _, pattern in every if getattr(pattern.callback, "for_strangers", False)}
+    assert open_ones == STRANGERS
+    pages = [(route, pattern) for route, pattern in every if pattern.name not in STRANGERS]
     undeclared = [route for route, pattern in pages if getattr(pattern.callback, "permission", None) not in PERMISSIONS]
     assert pages
     assert undeclared == []
@@ -71,7 +76,7 @@ def test_every_page_of_the_console_names_a_permission_of_operators() -> None:
 
 
 def test_no_other_route_exists() -> None:
-    known = ("t/", "api/v1/", "accounts/", "static/", "dash-assets/")
+    known = ("t/", "api/v1/", "scim/v2/", "accounts/", "static/", "dash-assets/")
     others = {pattern.name for route, pattern in routes() if not route.startswith(known)}
     assert others <= PUBLIC | {"dash-bundle"}
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.xdist_group("code")
 
 UPPER = ("billing", "compute", "models_app", "dashboards")
 #: Routes whose names are words that the lowest app needs otherwise, as for permissions; refused where a route is meant.
-WORDS = {"budgets", "datasets", "endpoints", "jobs", "models", "prices"}
+WORDS = {"budgets", "datasets", "endpoint", "endpoints", "jobs", "models", "prices"}
 CALLS = {"reverse", "redirect", "resolve_url", "NavigationEntry"}
 
 

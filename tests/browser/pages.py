@@ -94,6 +94,7 @@ PAGES = (
     PageSpec("approvals", "approvals/", "Requests", empty="Nothing waits"),
     PageSpec("quota-edit", "quotas/?edit=devices:cpu", "Cancel"),
     PageSpec("api-keys", "api-keys/", "ci-nightly", empty="No API key yet"),
+    PageSpec("identity-provider", "settings/provider/", "Riverside directory", empty="No domain"),
     PageSpec("webhooks", "webhooks/", "pager", empty="No webhook yet"),
     PageSpec("webhook", "webhooks/{webhook}/", "Deliveries of the last 30 days", fill="webhook"),
     PageSpec("notifications", "notifications/", "Mark all as read", empty="No notification yet"),

@@ -45,8 +45,9 @@ from tenants.access.operator_roles import OPERATOR_ROLES
 from tenants.grants import grants as rights
 from tenants.grants import groups, roles, service_accounts
 from tenants.identity import api_keys, invitations, members
+from tenants.identity.providers import configuration, domains, group_claims, scim_tokens
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Tenant, User
+from tenants.models import ExternalIdentity, Tenant, User
 from tenants.notifications import notifications
 from tenants.operators import grants, tenant_metrics
 from tenants.operators.operator import Operator
@@ -166,6 +167,7 @@ class Builder:
         account = service_accounts.create_service_account(actor=owner, name="nightly-scoring")
         rights.give(actor=owner, holder=rights.Holder(service_account_id=account.id), role=role.id)
         api_keys.create_api_key(actor=owner, name="scoring", scopes=["jobs.view"], service_account_id=account.id)
+        connect_provider(owner)
         hook = webhooks.create_webhook(actor=owner, name="pager", url="https://hooks.example/x", types=["job.failed"])
         webhooks.send_test(actor=owner, webhook_id=hook.webhook.id)
         return {"role": role.id, "group": group.id, "grant": grant.id, "webhook": hook.webhook.id}
@@ -450,3 +452,26 @@ def set_clock(admin: psycopg.Connection, moment: datetime) -> None:
     """Set the clock of the database to `moment`; it continues from there."""
     admin.execute("DELETE FROM demo_clock")
     admin.execute("INSERT INTO demo_clock (shift) VALUES (%s - clock_timestamp())", [moment])
+
+
+def connect_provider(owner: Actor) -> None:
+    """Connect the provider within the open scope of a tenant."""
+    provider = configuration.save(
+        actor=owner,
+        wanted=configuration.Wanted(
+            kind="oidc",
+            name="Riverside directory",
+            issuer="https://login.riverside.example",
+            client_id="exchequer",
+            client_secret="a client secret",
+            groups_claim="groups",
+        ),
+    )
+    proven = domains.add(actor=owner, name="riverside.example")
+    domains.prove(actor=owner, domain_id=proven.id, records=[domains.row_of(proven).record_text])
+    domains.add(actor=owner, name="labs.riverside.example")
+    scim_tokens.create(actor=owner, name="directory-provisioning")
+    group = groups.create_group(actor=owner, name="Radiology")
+    group_claims.map_group(actor=owner, group_id=group.id, claim="grp-radiology")
+    person = User.objects.get(id=owner.id)
+    ExternalIdentity.objects.create(provider=provider, subject="00u8d1f2", user=person, email=person.email)

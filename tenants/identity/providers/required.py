@@ -12,7 +12,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import IdentityProvider, MailDomain, Tenant
 
 #: Pages of the account that such a session still opens.
-OPEN = frozenset({"account_login", "account_logout"})
+OPEN = frozenset({"account_login", "account_logout", "find-provider"})
 
 
 class ProviderRequired(PermissionDenied):

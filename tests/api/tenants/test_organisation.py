@@ -31,11 +31,11 @@ def test_presets_are_made_of_permissions_and_leave_out_only_what_a_person_does()
     covered = frozenset().union(*(preset.permissions for preset in PRESETS))
     assert covered <= PERMISSIONS
     of_people = {"tenant.view", "tenant.manage", "jobs.cancel_any", "datasets.view_restricted", "models.approve"}
-    assert of_people | {"approvals.request", "approvals.answer"} >= PERMISSIONS - covered
+    assert of_people | {"approvals.request", "approvals.answer", "identity.manage"} >= PERMISSIONS - covered
     assert set(ROLE_WORDS) == set(ROLE_PERMISSIONS)
 
 
-READ_AS = {"API keys": "apikeys", "prices": "pricebooks", "the audit log": "audit"}
+READ_AS = {"API keys": "apikeys", "prices": "pricebooks", "the audit log": "audit", "the identity provider": "identity"}
 ACTS = {
     "launch jobs": "jobs.launch", "pause and cancel the jobs it launched": "jobs.cancel", "upload datasets": "datasets.create",
     "share datasets": "datasets.share", "send ground truth": "endpoints.feedback", "report usage": "usage.ingest",

@@ -34,6 +34,7 @@ def use_test_environment() -> Session:
         "DATABASE_OPERATOR_URL": session.cluster.url("exchequer_operator"),
         "EXCHEQUER_OPERATOR_SECRET_KEY": "another secret key for tests, known too",
         "EXCHEQUER_API_RATE": "0",
+        "EXCHEQUER_DNS_SERVER": "127.0.0.1:9",
         "EXCHEQUER_MAX_UPLOAD_MB": "50",
         "BROKER_URL": "memory://",
         "CACHE_URL": "",

@@ -1,0 +1,118 @@
+"""A log-in by an OpenID provider through the real fetcher, over TLS; and TXT records from a name server."""
+
+from __future__ import annotations
+
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import dns.message
+import dns.rcode
+import dns.rrset
+import pytest
+from django.test import Client
+
+from tests.api.tenants.providers import steps
+from tests.fakes.openid import OpenIdProvider
+from tests.support import factories
+from tests.support.pages import text_of
+from tests.support.servers.fetcher import Received, fetcher, receiver
+
+if TYPE_CHECKING:
+    from pytest_django import Settings
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_provider_is_asked_through_the_fetcher_alone(settings: Settings) -> None:
+    with receiver() as server, fetcher(f"localhost:{server.port}", server.authority) as running:
+        idp = OpenIdProvider(server.url)
+
+        def answer(handler: BaseHTTPRequestHandler, request: Received) -> None:
+            headers = {name.title(): value for name, value in request.headers.items()}
+            found = idp.send(uuid4(), request.method, f"{server.url}{request.path}", headers=headers, body=request.body)
+            handler.send_response(found.status)
+            handler.send_header("Content-Length", str(len(found.body)))
+            handler.end_headers()
+            handler.wfile.write(found.body)
+
+        server.answer = answer
+        settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"fetcher_socket": running.socket})
+        tenant = factories.make_tenant("ours", owner="owner@ours.example")
+        steps.configure(tenant, idp)
+        steps.prove(tenant)
+        client = Client()
+        assert steps.log_in(client, "ours", idp, sub="1", email="ada@ours.example")["Location"] == "/t/ours/"
+        assert client.get("/t/ours/").status_code == 200
+        asked = [(one.method, one.path) for one in server.received]
+        assert asked == [("GET", "/.well-known/openid-configuration"), ("POST", "/token"), ("GET", "/keys")]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_issuer_that_the_guard_refuses_is_not_asked(settings: Settings) -> None:
+    with receiver() as server, fetcher("", server.authority) as running:
+        settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"fetcher_socket": running.socket})
+        tenant = factories.make_tenant("ours")
+        for issuer in (server.url, "https://169.254.169.254", "https://10.0.0.1:8443"):
+            steps.configure(tenant, OpenIdProvider(issuer))
+            assert Client().get("/t/ours/sso/").status_code == 400
+        assert server.received == []
+
+
+@contextmanager
+def name_server(records: dict[str, list[str]]) -> Iterator[str]:
+    """Answer TXT queries on loopback; yields its HOST:PORT. A name that is not listed does not exist."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            data, socket = self.request
+            query: Any = dns.message.from_wire(data)
+            answer: Any = dns.message.make_response(query)
+            name = query.question[0].name
+            found = records.get(str(name).rstrip("."))
+            if found is None:
+                answer.set_rcode(dns.rcode.NXDOMAIN)
+            elif found:
+                answer.answer.append(dns.rrset.from_text(name, 60, "IN", "TXT", *(f'"{text}"' for text in found)))
+            socket.sendto(answer.to_wire(), self.client_address)
+
+    with socketserver.ThreadingUDPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_domain_is_proven_by_its_own_txt_record(settings: Settings) -> None:
+    tenants = [factories.make_tenant(slug, owner=f"owner@{slug}.example") for slug in ("ours", "theirs")]
+    owners = [Client() for _ in tenants]
+    for client, tenant in zip(owners, tenants, strict=True):
+        client.post("/accounts/login/", {"login": f"owner@{tenant.slug}.example", "password": factories.PASSWORD})
+        assert client.post(f"/t/{tenant.slug}/settings/provider/domains/", {"name": "Ours.Example."}).status_code == 302
+    records: dict[str, list[str]] = {}
+    with name_server(records) as address:
+        settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"dns_server": address})
+
+        def verify(number: int) -> str:
+            tenant, client = tenants[number], owners[number]
+            row = client.get("/api/v1/identity-provider/domains/").json()["results"][0]
+            client.post(f"/t/{tenant.slug}/settings/provider/domains/{row['id']}/verify/")
+            return text_of(client.get(f"/t/{tenant.slug}/settings/provider/"))
+
+        assert "The TXT record is not there yet" in verify(0)
+        mine = owners[0].get("/api/v1/identity-provider/domains/").json()["results"][0]
+        assert mine["record_name"] == "_exchequer.ours.example"
+        records["ours.example"] = [mine["record_text"]]
+        assert "The TXT record is not there yet" in verify(0), "a record elsewhere proves nothing"
+        records["_exchequer.ours.example"] = []
+        assert "The TXT record is not there yet" in verify(0)
+        records["_exchequer.ours.example"] = ["v=spf1 -all", mine["record_text"]]
+        assert "The TXT record is not there yet" in verify(1), "another tenant's record is not one's own"
+        assert "ours.example is verified." in verify(0)
+    page = owners[1].post(f"/t/theirs/settings/provider/domains/{uuid4()}/verify/")
+    assert page.status_code == 404
