@@ -45,11 +45,13 @@ def abi() -> int:
         return 0
 
 
-def restrict(*, read: Iterable[Path], write: Iterable[Path], devices: Iterable[Path] = ()) -> None:
+def restrict(
+    *, read: Iterable[Path], write: Iterable[Path], devices: Iterable[Path] = (), network: bool = False
+) -> None:
     """Confine the calling thread, and everything it starts later, to these paths; raises OSError.
 
     `read` may be read, `write` may also be changed, `devices` are files opened for reading and writing. Executing
-    files, TCP and signals to outside processes are never granted. Missing paths are skipped.
+    files and signals to outside processes are never granted, TCP only with `network`. Missing paths are skipped.
     """
     version = abi()
     if version < 1:
@@ -58,7 +60,7 @@ def restrict(*, read: Iterable[Path], write: Iterable[Path], devices: Iterable[P
     handled |= _REFER if version >= 2 else 0
     handled |= _TRUNCATE if version >= 3 else 0
     handled |= _IOCTL_DEV if version >= 5 else 0
-    rules = _Ruleset(handled, _TCP if version >= 4 else 0, _SCOPES if version >= 6 else 0)
+    rules = _Ruleset(handled, _TCP if version >= 4 and not network else 0, _SCOPES if version >= 6 else 0)
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     ruleset = kernel.syscall(_CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(size), ctypes.c_uint32(0))
     try:

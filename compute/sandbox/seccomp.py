@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from compute.sandbox import kernel, system_calls
@@ -70,6 +71,24 @@ def program(machine_name: str, own_pid: int, *, cuda: bool = False) -> list[_Row
     return [*rows, refuse]
 
 
+def outward_program(machine_name: str) -> list[_Row]:
+    """Build the filter of a process that only talks to the internet: all calls pass but the refused ones."""
+    machine = _MACHINES[machine_name]
+    refuse, allow = _answer(_ERRNO | errno.EPERM), _answer(_ALLOW)
+    rows = [(_LOAD, 0, 0, _ARCH), (_EQUAL, 1, 0, machine.audit_arch), _answer(_KILL_PROCESS), (_LOAD, 0, 0, _NUMBER)]
+    if machine_name == "x86_64":
+        rows += [(_AT_LEAST, 0, 1, _X32_BIT), refuse]
+    for columns in system_calls.OUTWARD_REFUSED.values():
+        rows += [(_EQUAL, 0, 1, columns[machine.column]), refuse]
+    checks = [*_check(system_calls.OneOf(0, system_calls.INTERNET), refuse), allow]
+    return [*rows, (_EQUAL, 0, len(checks), system_calls.SOCKET[machine.column]), *checks, allow]
+
+
+def install_outward() -> None:
+    """Install the filter of `outward_program` on every thread of this process; raises OSError."""
+    _install(outward_program)
+
+
 def _answer(what: int) -> _Row:
     return (_RETURN, 0, 0, what)
 
@@ -87,10 +106,14 @@ def _check(condition: system_calls.Condition, refuse: _Row) -> list[_Row]:
 
 def install(*, cuda: bool = False) -> None:
     """Install the filter on every thread of this process; raises OSError if the kernel or the machine refuses."""
+    _install(lambda name: program(name, os.getpid(), cuda=cuda))
+
+
+def _install(build: Callable[[str], list[_Row]]) -> None:
     name = platform.machine()
     if name not in _MACHINES:
         raise OSError(f"no system call table for {name}")
-    rows = program(name, os.getpid(), cuda=cuda)
+    rows = build(name)
     array = (_Instruction * len(rows))(*(_Instruction(*row) for row in rows))
     handle = _Program(len(rows), array)
     kernel.syscall(

@@ -58,6 +58,20 @@ CUDA: dict[str, Columns] = {
 }  # fmt: skip
 """Calls of the CUDA driver. Never run here."""
 
+OUTWARD_REFUSED: dict[str, tuple[int, int]] = {
+    # other programs and processes
+    "execve": (59, 221), "execveat": (322, 281), "kill": (62, 129), "tkill": (200, 130), "ptrace": (101, 117),
+    "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "pidfd_open": (434, 434), "pidfd_getfd": (438, 438),
+    # ways around this filter, and into the kernel
+    "io_uring_setup": (425, 425), "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "bpf": (321, 280),
+    "userfaultfd": (323, 282), "perf_event_open": (298, 241),
+}  # fmt: skip
+"""Refused to a process that only talks to the internet; everything else passes, sockets by their family."""
+
+SOCKET = (41, 198)
+INTERNET = (2, 10, 16)
+"""AF_INET, AF_INET6, and AF_NETLINK, by which the C library learns the addresses of this machine."""
+
 CLONE_FILES, CLONE_THREAD = 0x400, 0x10000
 """A new thread shares the descriptors, so the supervisor sees what it opens."""
 

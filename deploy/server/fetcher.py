@@ -4,7 +4,8 @@
 
 The web process and the ops worker ask it over this unix socket, which only its own user may open. It reads two
 variables, both optional: EXCHEQUER_OUTBOUND_ALLOW (targets beyond public addresses on port 443) and
-EXCHEQUER_OUTBOUND_CA (a file of certificate authorities to trust beside the public ones).
+EXCHEQUER_OUTBOUND_CA (a file of certificate authorities to trust beside the public ones). Once it listens it is confined: it reads no file of
+the installation, opens no unix socket, starts no program.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ import socket
 import sys
 from pathlib import Path
 
+from deploy.server import confinement
 from tenants.outbound import allowed
 from tenants.outbound.fetcher import MOST_AT_ONCE, Fetcher
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def bind(path: Path) -> socket.socket:
@@ -31,6 +35,14 @@ def bind(path: Path) -> socket.socket:
         os.umask(before)
     listener.listen(MOST_AT_ONCE)
     return listener
+
+
+def readable() -> list[Path]:
+    """Return the folders that the process reads after its start: Python, its own code, and the resolver's files."""
+    places = {Path(path).resolve() for path in (sys.prefix, sys.base_prefix, *sys.path) if path}
+    # The folder of the product may hold the state folder, with its secrets.
+    code = {path for path in places if not ROOT.is_relative_to(path)} | {ROOT / "tenants", ROOT / "deploy"}
+    return [*code, *map(Path, ("/usr", "/lib", "/lib64", "/etc", "/run/systemd/resolve", "/run/resolvconf"))]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -53,6 +65,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"EXCHEQUER_OUTBOUND_CA: cannot use {authorities}: {error}")
     listener = bind(options.socket)
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
+    for lacking in confinement.confine(readable()):
+        print(f"the fetcher is not confined on this machine: {lacking}", flush=True)
     fetcher.serve(listener)
 
 

@@ -27,7 +27,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from tenants.errors import ExchequerError
+from tenants.errors import ExchequerError, Unavailable
 from tenants.outbound import wire
 
 #: What the fetcher may need beyond the time limit of a request, before the client gives up on the fetcher.
@@ -73,7 +73,7 @@ class ConnectionFailed(OutboundError):
     code = "outbound_connection_failed"
 
 
-class FetcherUnavailable(OutboundError):
+class FetcherUnavailable(OutboundError, Unavailable):
     """Requests to other servers are not possible at the moment. Try again shortly."""
 
     code = "fetcher_unavailable"

@@ -141,9 +141,11 @@ def send_test(*, actor: Actor, webhook_id: UUID) -> WebhookDelivery:
     """Send a test event, once and at once, even to a disabled webhook. Raises NotFound, TooManyTests."""
     actor.require("webhooks.manage")
     webhook = _locked(webhook_id)
-    recent = WebhookDelivery.objects.filter(webhook=webhook, type=catalogue.TEST)
-    if recent.filter(created_at__gt=DatabaseNow() - timedelta(hours=1)).count() >= MOST_TESTS_AN_HOUR:
-        raise TooManyTests
+    hour = timedelta(hours=1)
+    tests = WebhookDelivery.objects.filter(webhook=webhook, type=catalogue.TEST, created_at__gt=DatabaseNow() - hour)
+    recent = list(tests.order_by("-created_at").values_list("created_at", flat=True)[:MOST_TESTS_AN_HOUR])
+    if len(recent) == MOST_TESTS_AN_HOUR:
+        raise TooManyTests(retry_after=max(1, int((recent[-1] + hour - now()).total_seconds())))
     fact = catalogue.Fact(type=catalogue.TEST, kind="webhook", id=webhook.id, path=f"webhooks/{webhook.id}/")
     (delivery,) = publishing.send_to([webhook], fact, forced=True)
     record(WEBHOOK_TESTED, actor=actor, target=_target(webhook))

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 
+from compute.sandbox import landlock
 from tenants.outbound import client
 from tests.support.servers.fetcher import Received, Receiver, RunningFetcher, fetcher, receiver
 from tests.support.servers.ports import free_port
@@ -215,6 +216,24 @@ def test_the_process_has_no_variables_and_its_socket_is_its_users_alone(guarded:
     assert guarded.socket.stat().st_mode & 0o777 == 0o600
     loaded = (Path(f"/proc/{guarded.process.pid}") / "maps").read_text()
     assert "psycopg" not in loaded
+
+
+@pytest.mark.skipif(landlock.abi() < 6, reason="this kernel cannot restrict files and signals")
+def test_who_takes_the_process_over_reads_no_secret_and_reaches_no_service_of_this_machine(
+    use: Use, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secrets.json"
+    secret.write_text("{}")
+    database = tmp_path / "db"
+    with socket.socket(socket.AF_UNIX) as listener, fetcher() as running:
+        listener.bind(str(database))
+        listener.listen()
+        use(running)
+        assert running.probe(secret, database) == ["PermissionError"] * 5
+        assert running.log == "", "nothing is missing"
+        status = Path(f"/proc/{running.process.pid}/status").read_text()
+    assert "Seccomp:\t2" in status
+    assert "NoNewPrivs:\t1" in status
 
 
 def test_a_request_arrives_as_it_was_meant(served: Receiver) -> None:

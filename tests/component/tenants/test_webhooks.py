@@ -76,6 +76,8 @@ class Organisation:
             method, f"/api/v1/webhooks/{path}", "" if body is None else json.dumps(body), "application/json",
             headers={"Authorization": f"Bearer {self.key}"},
         )  # fmt: skip
+        if answer.status_code in (429, 503):
+            assert 0 < int(answer["Retry-After"]) <= 3_600
         return answer.status_code, answer.json() if answer.content else None
 
     def webhook(self, url: str, *types: str, **more: str) -> dict[str, Any]:

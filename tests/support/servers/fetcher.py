@@ -11,13 +11,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from deploy.local.certificates import Identity, issue
+from tenants.outbound import client
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -26,9 +27,32 @@ ROOT = Path(__file__).resolve().parents[3]
 RESOLVER = """
 import json, os, socket
 _folder, _real, _asked = os.path.dirname(__file__), socket.getaddrinfo, {}
+_log = open(_folder + "/asked", "a", buffering=1)  # the confined process opens no file for writing
+def _tried(what):
+    try:
+        what()
+    except OSError as error:
+        return type(error).__name__
+    return "done"
+def _probe(secret, unix):
+    # Inside the process: what somebody who took it over would try.
+    def connect():
+        with socket.socket(socket.AF_UNIX) as one:
+            one.connect(unix)
+    return [
+        _tried(lambda: open(secret).read()),
+        _tried(connect),
+        _tried(lambda: os.execv("/bin/true", ["true"])),
+        _tried(lambda: os.kill(os.getppid(), 0)),
+        _tried(lambda: open(_folder + "/written", "w")),
+    ]
 def getaddrinfo(host, port, *args, **kwargs):
-    with open(_folder + "/asked", "a") as log:
-        log.write(host + "\\n")
+    _log.write(host + "\\n")
+    if host == "probe.example":
+        with open(_folder + "/names") as names:
+            given = json.load(names)["probe"]
+        _log.write("probe: " + json.dumps(_probe(*given)) + "\\n")
+        return []
     answers = json.load(open(_folder + "/names")).get(host)
     if answers is None:
         return _real(host, port, *args, **kwargs)
@@ -59,6 +83,14 @@ class RunningFetcher:
     def resolve(self, names: dict[str, list[list[str]]]) -> None:
         """Set the answers of the resolver."""
         (self.folder / "names").write_text(json.dumps(names))
+
+    def probe(self, secret: Path, unix: Path) -> list[str]:
+        """Return what came of reading a file, of a unix socket, a program, a signal and a new file inside the process."""
+        (self.folder / "names").write_text(json.dumps({"probe": [str(secret), str(unix)]}))
+        with suppress(client.OutboundError):
+            client.check("https://probe.example/")
+        (line,) = [text for text in (self.folder / "asked").read_text().splitlines() if text.startswith("probe: ")]
+        return list(json.loads(line.removeprefix("probe: ")))
 
     def asked(self, host: str) -> int:
         """Return how often a host was looked up."""
