@@ -15,6 +15,7 @@ from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
 from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
+from tenants.events import events
 from tenants.identity import sessions
 from tenants.identity.members import MEMBER_ADDED
 from tenants.identity.providers.oidc import Identity
@@ -95,6 +96,7 @@ def join(
     held.give(Membership.objects.create(user=person), role, by=actor.label)
     FormerMember.objects.filter(user=person).delete()
     record(MEMBER_ADDED, actor=actor, target=("member", person.id, person.email), changes={"role": [None, role]})
+    events.publish(events.MemberAdded(tenant_id=actor.tenant_id, user_id=person.id))
     return person
 
 

@@ -12,7 +12,7 @@ from tenants.grants import grants, groups
 from tenants.identity import api_keys
 from tenants.identity.providers import scim_tokens
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import AuditEntry, Grant, Group, GroupMember, Membership, ScimToken, Tenant, User
+from tenants.models import AuditEntry, Grant, Group, GroupMember, Membership, OutboxMessage, ScimToken, Tenant, User
 from tests.api.tenants.providers import steps
 from tests.fakes.openid import OpenIdProvider
 from tests.support import factories
@@ -88,6 +88,8 @@ def test_a_person_is_made_a_member_with_the_role_for_new_ones_and_no_password(te
     with tenant_scope(tenant.id):
         entry = AuditEntry.objects.get(action="tenants.member.added", actor_label__startswith="SCIM")
         assert entry.credential.startswith("scim:")
+        event = OutboxMessage.objects.get(topic="tenants.MemberAdded")
+        assert event.payload == {"user_id": str(User.objects.get(email="ada@ours.example").id)}
 
 
 def test_people_are_found_by_filter_and_page(tenant: Tenant, scim: Scim) -> None:
