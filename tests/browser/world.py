@@ -455,7 +455,7 @@ def set_clock(admin: psycopg.Connection, moment: datetime) -> None:
 
 
 def connect_provider(owner: Actor) -> None:
-    """Connect the provider within the open scope of a tenant."""
+    """Connect a provider: a proven domain and one that is not, a token, a group, a linked person."""
     provider = configuration.save(
         actor=owner,
         wanted=configuration.Wanted(
@@ -474,4 +474,5 @@ def connect_provider(owner: Actor) -> None:
     group = groups.create_group(actor=owner, name="Radiology")
     group_claims.map_group(actor=owner, group_id=group.id, claim="grp-radiology")
     person = User.objects.get(id=owner.id)
-    ExternalIdentity.objects.create(provider=provider, subject="00u8d1f2", user=person, email=person.email)
+    with tenant_scope(owner.tenant_id):
+        ExternalIdentity.objects.create(provider=provider, subject="00u8d1f2", user=person, email=person.email)

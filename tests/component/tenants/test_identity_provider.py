@@ -14,6 +14,7 @@ import dns.message
 import dns.rcode
 import dns.rrset
 import pytest
+from django.db import connection
 from django.test import Client
 
 from tests.api.tenants.providers import steps
@@ -21,6 +22,7 @@ from tests.fakes.openid import OpenIdProvider
 from tests.support import factories
 from tests.support.pages import text_of
 from tests.support.servers.fetcher import Received, fetcher, receiver
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from pytest_django import Settings
@@ -93,7 +95,7 @@ def test_a_domain_is_proven_by_its_own_txt_record(settings: Settings) -> None:
     owners = [Client() for _ in tenants]
     for client, tenant in zip(owners, tenants, strict=True):
         client.post("/accounts/login/", {"login": f"owner@{tenant.slug}.example", "password": factories.PASSWORD})
-        assert client.post(f"/t/{tenant.slug}/settings/provider/domains/", {"name": "Ours.Example."}).status_code == 302
+        assert client.post(f"/t/{tenant.slug}/identity-provider/domains/", {"name": "Ours.Example."}).status_code == 302
     records: dict[str, list[str]] = {}
     with name_server(records) as address:
         settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"dns_server": address})
@@ -101,8 +103,8 @@ def test_a_domain_is_proven_by_its_own_txt_record(settings: Settings) -> None:
         def verify(number: int) -> str:
             tenant, client = tenants[number], owners[number]
             row = client.get("/api/v1/identity-provider/domains/").json()["results"][0]
-            client.post(f"/t/{tenant.slug}/settings/provider/domains/{row['id']}/verify/")
-            return text_of(client.get(f"/t/{tenant.slug}/settings/provider/"))
+            client.post(f"/t/{tenant.slug}/identity-provider/domains/{row['id']}/verify/")
+            return text_of(client.get(f"/t/{tenant.slug}/identity-provider/"))
 
         assert "The TXT record is not there yet" in verify(0)
         mine = owners[0].get("/api/v1/identity-provider/domains/").json()["results"][0]
@@ -114,5 +116,34 @@ def test_a_domain_is_proven_by_its_own_txt_record(settings: Settings) -> None:
         records["_exchequer.ours.example"] = ["v=spf1 -all", mine["record_text"]]
         assert "The TXT record is not there yet" in verify(1), "another tenant's record is not one's own"
         assert "ours.example is verified." in verify(0)
-    page = owners[1].post(f"/t/theirs/settings/provider/domains/{uuid4()}/verify/")
+    page = owners[1].post(f"/t/theirs/identity-provider/domains/{uuid4()}/verify/")
     assert page.status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_provider_that_hangs_holds_few_threads(settings: Settings) -> None:
+    hangs = threading.Event()
+    with receiver() as server, fetcher(f"localhost:{server.port}", server.authority) as running:
+
+        def answer(handler: BaseHTTPRequestHandler, request: Received) -> int:
+            hangs.wait(20)
+            return 500
+
+        server.answer = answer
+        settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"fetcher_socket": running.socket})
+        steps.configure(factories.make_tenant("ours"), OpenIdProvider(server.url))
+        found: list[int] = []
+
+        def begin() -> None:
+            found.append(Client().get("/t/ours/sso/").status_code)
+            connection.close()
+
+        waiting = [threading.Thread(target=begin) for _ in range(6)]
+        for one in waiting:
+            one.start()
+        wait_until(lambda: found.count(503) == 4, "those beyond two are turned away while two wait")
+        assert len(server.received) == 2
+        hangs.set()
+        for one in waiting:
+            one.join(30)
+        assert sorted(found) == [502, 502, 503, 503, 503, 503]

@@ -186,7 +186,7 @@ def test_a_required_provider_keeps_passwords_out_and_leaves_an_owner_a_way_in(
     key = factories.make_api_key(tenant, ["jobs.view"])
     owner = Client()
     owner.post("/accounts/login/", {"login": "owner@ours.example", "password": factories.PASSWORD})
-    path = "/t/ours/settings/provider/require/"
+    path = "/t/ours/identity-provider/require/"
     assert owner.post(path, {"required": "1"}).status_code == 409, "nobody could come in if the provider failed"
     set_up_second_factor(owner)
     assert owner.post(path, {"required": "1"}).status_code == 302
@@ -207,5 +207,5 @@ def test_a_required_provider_keeps_passwords_out_and_leaves_an_owner_a_way_in(
     by_provider = Client()
     assert steps.log_in(by_provider, "ours", idp, sub="s", email=staff.email).status_code == 302
     assert entered(by_provider, "/t/ours/jobs/") == 200
-    assert owner.post("/t/ours/settings/provider/remove/").status_code == 302
+    assert owner.post("/t/ours/identity-provider/remove/").status_code == 302
     assert entered(kept_out, "/t/ours/jobs/") == 200

@@ -45,7 +45,7 @@ def test_mapped_groups_follow_the_claim_within_the_highest_role(tenant: Tenant, 
             grants.give(actor=actor, holder=holder, role=role) if name != "Bosses" else None
     for name in ("Builders", "Readers", "Bosses"):
         form = {"group": str(made[name].id), "claim": f"idp-{name.lower()}"}
-        assert owner.post("/t/ours/settings/provider/groups/", form).status_code == 302
+        assert owner.post("/t/ours/identity-provider/groups/", form).status_code == 302
     with tenant_scope(tenant.id):
         grants.give(actor=actor, holder=grants.Holder(group_id=made["Bosses"].id), role="admin")
     steps.log_in(Client(), "ours", idp, **ADA, teams=["idp-builders", "idp-bosses", "By hand", "unknown"])
@@ -62,7 +62,7 @@ def test_mapped_groups_follow_the_claim_within_the_highest_role(tenant: Tenant, 
         "groups that are not mapped are none of the provider's"
     )
     form = {"group": str(made["Bosses"].id), "claim": "another"}
-    assert owner.post("/t/ours/settings/provider/groups/", form).status_code == 422
+    assert owner.post("/t/ours/identity-provider/groups/", form).status_code == 422
 
 
 def test_a_stranger_asks_to_join_and_a_person_lets_them_in(tenant: Tenant, idp: OpenIdProvider) -> None:
@@ -165,7 +165,7 @@ def test_a_test_of_the_log_in_shows_what_it_would_do_and_does_nothing(tenant: Te
     before = owner.get("/api/v1/me/").json()
 
     def test(**person: Any) -> str:
-        page = text_of(owner.post("/t/ours/settings/provider/test/"))
+        page = text_of(owner.post("/t/ours/identity-provider/test/"))
         url = re.search(r'href="(https://login\.idp\.example/authorize[^"]+)"', page)
         assert url is not None
         came = steps.come_back(owner, idp.log_in(url[1].replace("&amp;", "&"), **person))
@@ -186,7 +186,7 @@ def test_unlinking_ends_the_sessions_and_the_next_log_in_links_again(tenant: Ten
     steps.log_in(client, "ours", idp, **ADA)
     (linked,) = owner.get("/api/v1/identity-provider/people/").json()["results"]
     assert linked["email"] == "ada@ours.example"
-    assert owner.post(f"/t/ours/settings/provider/people/{linked['id']}/unlink/").status_code == 302
+    assert owner.post(f"/t/ours/identity-provider/people/{linked['id']}/unlink/").status_code == 302
     assert client.get("/api/v1/me/").status_code == 401
     assert steps.log_in(Client(), "ours", idp, **ADA | {"sub": "ada-2"}).status_code == 302
 
@@ -206,7 +206,7 @@ def test_the_secret_is_stored_sealed_and_shown_nowhere(tenant: Tenant) -> None:
     owner = browser("owner@ours.example")
     shown = owner.get("/api/v1/identity-provider/")
     assert shown.json()["has_secret"] is True
-    assert CLIENT_SECRET not in shown.content.decode() + text_of(owner.get("/t/ours/settings/provider/"))
+    assert CLIENT_SECRET not in shown.content.decode() + text_of(owner.get("/t/ours/identity-provider/"))
     with tenant_scope(tenant.id):
         from tenants.models import IdentityProvider
 
@@ -237,4 +237,4 @@ def test_a_wrong_configuration_is_refused_with_its_field(tenant: Tenant, field: 
     assert answer.status_code == 400
     assert answer.json()["fields"]
     form = good | {"default_role": "viewer", "highest_role": "viewer", field: value}
-    assert owner.post("/t/ours/settings/provider/save/", form).status_code == 422
+    assert owner.post("/t/ours/identity-provider/save/", form).status_code == 422

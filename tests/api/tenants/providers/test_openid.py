@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.conf import settings as django_settings
 from django.test import Client
 
+from tenants.identity.providers import outbound
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, ExternalIdentity, LogInAttempt, Membership, Session, Tenant, User
+from tenants.outbound.client import Answer
 from tests.api.tenants.providers import steps
 from tests.fakes.openid import OpenIdProvider, key
 from tests.support import factories
@@ -232,3 +235,30 @@ def test_log_ins_are_counted_by_client_address(tenant: Tenant, idp: OpenIdProvid
     settings.ACCOUNT_RATE_LIMITS = settings.ACCOUNT_RATE_LIMITS | {"provider_log_in": "3/m/ip"}
     assert [code_of(Client().get("/t/ours/sso/")) for _ in range(4)] == [302, 302, 302, 429]
     assert code_of(Client().post("/accounts/provider/", {"organisation": "ours"})) == 429
+
+
+@pytest.mark.filterwarnings("ignore::Warning")
+def test_another_implementation_of_openid_is_understood(
+    tenant: Tenant, idp: OpenIdProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with warnings.catch_warnings():  # of Authlib about modules of its own, which it turns on where they are turned off
+        import authlib.deprecate  # noqa: F401
+
+        warnings.simplefilter("ignore")
+        from oidc_provider_mock import User as Person
+        from oidc_provider_mock import app
+
+    claims = {"email": "ada@ours.example", "email_verified": True, "name": "Ada"}
+    there = app(require_nonce=True, user_claims=[Person(sub="ada", claims=claims)]).test_client()
+
+    def send(_: Any, method: str, url: str, *, headers: Any = None, body: bytes = b"") -> Answer:
+        found = there.open(url.removeprefix(idp.issuer), method=method, base_url=idp.issuer, headers=headers, data=body)
+        return Answer(found.status_code, (), found.data)
+
+    monkeypatch.setattr(outbound, "send", send)
+    client = Client()
+    url = client.get("/t/ours/sso/")["Location"]
+    assert url.startswith(f"{idp.issuer}/oauth2/authorize?")
+    back = there.post(url.removeprefix(idp.issuer), base_url=idp.issuer, data={"sub": "ada"}).headers["Location"]
+    assert steps.come_back(client, back)["Location"] == "/t/ours/"
+    assert client.get("/api/v1/me/").json()["actor"]["label"] == "ada@ours.example"

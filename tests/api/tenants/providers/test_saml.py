@@ -39,7 +39,7 @@ def tenant(db: None) -> Tenant:
         "just_in_time": "on",
         "enabled": "on",
     }
-    answer = owner.post("/t/ours/settings/provider/save/", form)
+    answer = owner.post("/t/ours/identity-provider/save/", form)
     assert answer.status_code == 302, text_of(answer)
     steps.prove(made)
     return made
@@ -200,7 +200,7 @@ def test_hostile_xml_is_refused(tenant: Tenant, how: str) -> None:
     owner.post("/accounts/login/", {"login": "owner@ours.example", "password": factories.PASSWORD})
     form = {"kind": "saml", "name": "x", "default_role": "viewer", "highest_role": "viewer"}
     form["metadata"] = HOSTILE_XML[how].decode("latin-1").replace("\x00", "") or "<x/>"
-    assert owner.post("/t/ours/settings/provider/save/", form).status_code == 422, how
+    assert owner.post("/t/ours/identity-provider/save/", form).status_code == 422, how
     with tenant_scope(tenant.id):
         assert IdentityProvider.objects.get().issuer == saml.ISSUER
 
