@@ -18,12 +18,14 @@ class ComputeConfig(AppConfig):
         from tenants.audit import differences, withheld, words
         from tenants.identity import departures as leavers
         from tenants.operators import tenant_metrics
+        from tenants.sharing import shares
         from tenants.web import navigation
         from tenants.web.navigation import MAIN, NavigationEntry
 
         leavers.register(departures.Jobs())
         tenant_metrics.register(queries.digest, "running_jobs", "queued_jobs")
         quotas.register(capacity.limited)
+        shares.register(visibility.SHARED)
         quotas.register_work(quota_work.Jobs())
         resource_names.register(queries.job_names, page="job")
         resource_names.withhold(resource_names.JOB, visibility.hidden_jobs)

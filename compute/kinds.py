@@ -7,16 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from uuid import UUID
+
+from django.db.models import Q
 
 from billing.defaults import DEVICE_SECONDS
 from tenants.access.actor import Actor
 from tenants.errors import Invalid
-
-if TYPE_CHECKING:
-    from compute.models import Job
-    from tenants.isolation.scoping import TenantQuerySet
 
 
 class BadOutput(RuntimeError):
@@ -112,29 +110,29 @@ class JobKind(Protocol):
         ...
 
 
-Narrow = Callable[[Actor, "TenantQuerySet[Job]"], "TenantQuerySet[Job]"]
+Hidden = Callable[[Actor], Q | None]
 Admit = Callable[[Actor, str, dict[str, Any]], None]
 _kinds: dict[str, JobKind] = {}
-_narrowing: dict[str, Narrow] = {}
+_hiding: dict[str, Hidden] = {}
 _admitting: dict[str, Admit] = {}
 
 
-def register(kind: JobKind, *, visible: Narrow | None = None, admit: Admit | None = None) -> None:
+def register(kind: JobKind, *, hidden: Hidden | None = None, admit: Admit | None = None) -> None:
     """Register a kind when Django starts; the same name again replaces it.
 
-    `visible(actor, rows)` filters out the jobs of this kind that the actor may not see, in the same statement.
+    `hidden(actor)` is the condition of the jobs of this kind that the actor may not see, or None; it joins a statement.
     `admit(actor, name, spec)` may refuse a job of this name and normalised spec; raises Invalid.
     """
     _kinds[kind.name] = kind
-    for hooks, hook in ((_narrowing, visible), (_admitting, admit)):
+    for hooks, hook in ((_hiding, hidden), (_admitting, admit)):
         hooks.pop(kind.name, None)
         if hook is not None:
             hooks[kind.name] = hook  # type: ignore[assignment]
 
 
-def narrowing() -> list[Narrow]:
-    """Return the filters that hide jobs from actors."""
-    return list(_narrowing.values())
+def hidden(actor: Actor) -> list[Q]:
+    """Return the conditions of jobs that their kinds hide from an actor."""
+    return [found for hide in _hiding.values() if (found := hide(actor)) is not None]
 
 
 def admit(actor: Actor, kind: str, name: str, spec: dict[str, Any]) -> None:

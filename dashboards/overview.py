@@ -166,7 +166,7 @@ def _notices(known: Sequence[BudgetStatus], failed: Sequence[JobRow]) -> list[No
 def _of_models(actor: Actor) -> list[Notice]:
     """Return the notices about models: approvals for those who may give them, endpoints with open alerts."""
     notices = []
-    waiting = len(waiting_list(actor)) if actor.can("models.approve") else 0
+    waiting = len(waiting_list(actor)) if actor.can_somewhere("models.approve") else 0
     if waiting:
         words = "1 model version waits" if waiting == 1 else f"{waiting} model versions wait"
         notices.append(Notice("wait", f"{words} for approval.", "Review", "models"))

@@ -30,16 +30,16 @@ def find(actor: Actor, text: str) -> list[Found]:
     if not text:
         return []
     found: list[Found] = []
-    if actor.can("jobs.view"):
+    if actor.can_somewhere("jobs.view"):
         rows = jobs.job_list(jobs.JobFilter(text=text), limit=MOST_OF_A_KIND)[:MOST_OF_A_KIND]
         found += [Found("Job", "list-check", "job", row.id, row.name, row.state) for row in rows]
-    if actor.can("datasets.view"):
+    if actor.can_somewhere("datasets.view"):
         tables = models.dataset_list(actor, name=text, limit=MOST_OF_A_KIND)[:MOST_OF_A_KIND]
         found += [Found("Dataset", "database", "dataset", row.id, row.name, f"v{row.latest.number}") for row in tables]
-    if actor.can("models.view"):
+    if actor.can_somewhere("models.view"):
         learnt = models.model_list(actor, name=text, limit=MOST_OF_A_KIND)[:MOST_OF_A_KIND]
         found += [Found("Model", "box", "model", row.id, row.name, f"v{row.latest.number}") for row in learnt]
-    if actor.can("endpoints.view"):
+    if actor.can_somewhere("endpoints.view"):
         served = models.endpoint_list(actor, name=text, limit=MOST_OF_A_KIND)[:MOST_OF_A_KIND]
         found += [Found("Endpoint", "bolt", "endpoint", row.id, row.name, row.state) for row in served]
     return found

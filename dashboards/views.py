@@ -34,7 +34,7 @@ def overview(request: TenantRequest) -> HttpResponse:
     context = {
         "seen": numbers(actor),
         "can_launch": actor.can_somewhere("jobs.launch"),
-        "can_create": actor.can("datasets.create"),
+        "can_create": actor.can_somewhere("datasets.create"),
         "can_spend": actor.can("spend.view"),
     }
     return render(request, "dashboards/overview.html", context)

@@ -1,6 +1,7 @@
-"""Visibility of restricted datasets.
+"""Visibility of datasets, models and endpoints, and of what is made from them.
 
-They are visible to the creator, to those who may see all datasets, and to those they are shared with.
+A restricted dataset is visible to its creator, to those who may see all datasets, and to those it is shared with; what is
+in a restricted project to those who see into it (`tenants/projects/sight.py`).
 """
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, Subquery, TextField
+from django.db.models import Q, Subquery, TextField, Value
 from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Coalesce
+from django.db.models.lookups import In
 
 from compute.jobs.visibility import visible_jobs
 from compute.models import FINAL_STATES, Job
 from models_app.models import (
     Dataset,
-    DatasetUserPermission,
     DatasetVersion,
     Endpoint,
     EndpointKey,
@@ -29,56 +30,95 @@ from tenants.access.reader import reader
 from tenants.audit import differences, withheld
 from tenants.errors import Conflict, Invalid
 from tenants.isolation.scoping import TenantQuerySet
+from tenants.models import Project
+from tenants.projects.sight import VIEW_ALL, in_sight
+from tenants.sharing.shares import shared_with
 
-VIEW_DATASET = "view_dataset"
+VIEW_RESTRICTED = "datasets.view_restricted"
+
+
+def sees_everything(actor: Actor) -> bool:
+    """Return whether no dataset and no project is hidden from an actor."""
+    return actor.kind == "system" or (actor.can(VIEW_RESTRICTED) and actor.can(VIEW_ALL))
 
 
 def visible_datasets(actor: Actor) -> TenantQuerySet[Dataset]:
-    """Return the datasets of the open scope that the actor may see."""
+    """Return the datasets of the open scope that the actor may see.
+
+    They are those of the projects that it sees into and of the organisation, but restricted ones of others; and those
+    shared with it.
+    """
     rows = Dataset.objects.get_queryset()
-    if actor.kind == "system" or actor.can("datasets.view_restricted"):
+    if sees_everything(actor):
         return rows
-    shared = DatasetUserPermission.objects.filter(user_id=actor.id, permission__codename=VIEW_DATASET).values(
-        "content_object_id"
-    )
-    return rows.filter(Q(restricted=False) | Q(created_by=actor.id, created_by__isnull=False) | Q(id__in=shared))
+    seen = in_sight(actor, "datasets.view")
+    if not actor.can(VIEW_RESTRICTED):
+        seen &= Q(restricted=False) | Q(created_by=actor.id, created_by__isnull=False)
+    return rows.filter(seen | shared_with(actor, "dataset"))
 
 
 def visible_versions(actor: Actor) -> TenantQuerySet[ModelVersion]:
-    """Return the model versions of the open scope made from datasets that the actor may see."""
-    rows = ModelVersion.objects.get_queryset()
-    return rows.filter(dataset_version__dataset__in=visible_datasets(actor)).select_related("model")
+    """Return the model versions of the open scope that the actor may see.
 
-
-def endpoint_audience(version: ModelVersion) -> str:
-    """Return the permission of those who are notified about an endpoint that serves a version, with name and columns.
-
-    For a model from a restricted dataset these are only members who see every dataset.
+    Those made in projects that it sees into, from datasets that it sees, and those of models shared with it.
     """
-    restricted = Dataset.objects.filter(versions__id=version.dataset_version_id, restricted=True).exists()
-    return "datasets.view_restricted" if restricted else "endpoints.manage"
+    rows = ModelVersion.objects.get_queryset().select_related("model")
+    if sees_everything(actor):
+        return rows
+    made = in_sight(actor, "models.view") & Q(dataset_version__dataset__in=visible_datasets(actor).values("id"))
+    return rows.filter(made | shared_with(actor, "model", "model_id"))
 
 
-def visible_work(kind: str) -> Callable[[Actor, TenantQuerySet[Job]], TenantQuerySet[Job]]:
-    """Return a filter that removes jobs of a kind whose dataset is hidden from the actor.
+def visible_models(actor: Actor) -> TenantQuerySet[Model]:
+    """Return the models of the open scope of which the actor sees a version."""
+    rows = Model.objects.get_queryset()
+    return rows if sees_everything(actor) else rows.filter(id__in=visible_versions(actor).values("model_id"))
+
+
+def visible_endpoints(actor: Actor) -> TenantQuerySet[Endpoint]:
+    """Return the endpoints of the open scope that the actor may see.
+
+    Those in projects that it sees into which serve a version that it sees, and those shared with it.
+    """
+    rows = Endpoint.objects.get_queryset()
+    if sees_everything(actor):
+        return rows
+    live = in_sight(actor, "endpoints.view") & Q(version__in=visible_versions(actor).values("id"))
+    return rows.filter(live | shared_with(actor, "endpoint"))
+
+
+def endpoint_audience(endpoint: Endpoint) -> str:
+    """Return the permission of those who are notified about an endpoint, with its name and columns.
+
+    In a restricted project, or for a model from a restricted dataset, these are only members who see every one.
+    """
+    if Project.objects.filter(id=endpoint.project_id, restricted=True).exists():
+        return VIEW_ALL
+    data = Dataset.objects.filter(versions__id=endpoint.version.dataset_version_id)
+    closed = Q(restricted=True) | Q(project__restricted=True)
+    return VIEW_RESTRICTED if data.filter(closed).exists() else "endpoints.manage"
+
+
+def hidden_work(kind: str) -> Callable[[Actor], Q | None]:
+    """Return the condition of jobs of a kind whose dataset is hidden from an actor.
 
     The dataset is the job's own, or that of its model.
     """
 
-    def narrow(actor: Actor, rows: TenantQuerySet[Job]) -> TenantQuerySet[Job]:
-        if actor.can("datasets.view_restricted"):
-            return rows
+    def hidden(actor: Actor) -> Q | None:
+        if sees_everything(actor):
+            return None
         seen = visible_datasets(actor).values("id")
-        datasets = Dataset.objects.exclude(id__in=seen)
-        versions = ModelVersion.objects.exclude(dataset_version__dataset__in=seen)
-        named = {"dataset": datasets, "model_version": versions}
-        rows = rows.alias(**{f"of_{name}": KeyTextTransform(name, "spec") for name in named})
-        for name, hidden in named.items():
-            ids = hidden.annotate(text=Cast("id", TextField())).values("text")
-            rows = rows.exclude(Q(**{"kind": kind, f"of_{name}__isnull": False, f"of_{name}__in": ids}))
-        return rows
+        made = ModelVersion.objects.exclude(id__in=visible_versions(actor).values("id"))
+        named = {"dataset": Dataset.objects.exclude(id__in=seen), "model_version": made}
+        found = Q(pk__in=())
+        for name, rows in named.items():
+            ids = rows.annotate(text=Cast("id", TextField())).values("text")
+            # A job without the field has the empty text, which is no id; NULL would hide it.
+            found |= Q(In(Coalesce(KeyTextTransform(name, "spec"), Value(""), output_field=TextField()), ids))
+        return Q(kind=kind) & found
 
-    return narrow
+    return hidden
 
 
 class ModelNameTaken(Conflict):
@@ -121,7 +161,7 @@ def admit_version(actor: Actor, model: Model, job_id: UUID, dataset_version_id: 
 
 def hidden_version_names(actor: Actor, texts: set[str]) -> set[str]:
     """Return which of these texts are names of versions, such as `risk v2`, that the actor may not see."""
-    if actor.can("datasets.view_restricted"):
+    if sees_everything(actor):
         return set()
     named = {text: text.rpartition(" v") for text in texts}
     found = ModelVersion.objects.filter(model__name__in={name for name, _, _ in named.values() if name})
@@ -138,7 +178,7 @@ def names_of(ids: set[UUID]) -> dict[UUID, str]:
     if who is not None:
         data = data.filter(dataset__in=visible_datasets(who))
         made = made.filter(id__in=visible_versions(who).values("id"))
-        served = served.filter(version__in=visible_versions(who).values("id"))
+        served = served.filter(id__in=visible_endpoints(who).values("id"))
     found = [*data.values_list("id", "dataset__name", "number"), *made.values_list("id", "model__name", "number")]
     return {one: f"{name} v{number}" for one, name, number in found} | dict(served.values_list("id", "name"))
 
@@ -149,7 +189,7 @@ def register_audited() -> None:
 
     def of(model: type[Any], path: str, seen: Callable[[Actor], Any]) -> Callable[[Actor, set[UUID]], Iterable[UUID]]:
         def named(actor: Actor, ids: set[UUID]) -> Iterable[UUID]:
-            if actor.can("datasets.view_restricted"):
+            if sees_everything(actor):
                 return ids  # deleted ones too
             rows = model.objects.filter(id__in=ids).filter(**{f"{path}__in": seen(actor).values("id")})
             return rows.values_list("id", flat=True)  # type: ignore[no-any-return]
@@ -158,7 +198,7 @@ def register_audited() -> None:
 
     withheld.register("dataset", of(Dataset, "id", visible_datasets))
     withheld.register("datasetversion", of(DatasetVersion, "dataset", visible_datasets))
-    withheld.register("model", of(Model, "versions", visible_versions))
+    withheld.register("model", of(Model, "id", visible_models))
     withheld.register("modelversion", of(ModelVersion, "id", visible_versions))
-    withheld.register("endpoint", of(Endpoint, "version", visible_versions), hidden_version_names)
-    withheld.register("endpointkey", of(EndpointKey, "endpoint__version", visible_versions))
+    withheld.register("endpoint", of(Endpoint, "id", visible_endpoints), hidden_version_names)
+    withheld.register("endpointkey", of(EndpointKey, "endpoint", visible_endpoints))

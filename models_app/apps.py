@@ -15,7 +15,11 @@ class ModelsAppConfig(AppConfig):
         from billing import resource_names
         from billing.usage import reserved_sources
         from compute import kinds
+<<<<<<< HEAD
         from models_app import access, subscribers, webhook_events  # noqa: F401
+=======
+        from models_app import access, sharing, subscribers  # noqa: F401
+>>>>>>> ba6d8099 (tenants: Close projects, share single objects, limit and rotate keys)
         from models_app.batch.batch import BatchPredictKind
         from models_app.datasets import storage_quota, uploads
         from models_app.endpoints import endpoint_keys  # noqa: F401
@@ -30,27 +34,32 @@ class ModelsAppConfig(AppConfig):
         from tenants.web import error_pages, navigation
         from tenants.web.navigation import MAIN, NavigationEntry
 
+<<<<<<< HEAD
         topics.register(
             "models", "Model versions: approvals and answers", "model.approval", "model.approved", "model.declined"
         )
         topics.register("endpoints", "Endpoints that stop, and model health", "endpoint_stopped", "health_alert")
         kinds.register(TrainKind(), visible=access.visible_work(TrainKind.name), admit=access.admit_model_name)
         kinds.register(BatchPredictKind(), visible=access.visible_work(BatchPredictKind.name))
+=======
+        kinds.register(TrainKind(), hidden=access.hidden_work(TrainKind.name), admit=access.admit_model_name)
+        kinds.register(BatchPredictKind(), hidden=access.hidden_work(BatchPredictKind.name))
+>>>>>>> ba6d8099 (tenants: Close projects, share single objects, limit and rotate keys)
         access.register_audited()
+        sharing.register()
         checkpoints.register(storage.keep_checkpoint)
         quotas.register(storage_quota.limited)
 
         def endpoint_names(ids: Iterable[UUID]) -> dict[UUID, str]:
-            rows = Endpoint.objects.filter(id__in=list(ids))
-            if (actor := reader()) is not None:
-                rows = rows.filter(version__in=access.visible_versions(actor).select_related(None))
-            return dict(rows.values_list("id", "name"))
+            actor = reader()
+            rows = Endpoint.objects.all() if actor is None else access.visible_endpoints(actor)
+            return dict(rows.filter(id__in=list(ids)).values_list("id", "name"))
 
         def hidden_endpoints() -> set[str]:
             actor = reader()
-            if actor is None or actor.can("datasets.view_restricted"):
+            if actor is None or access.sees_everything(actor):
                 return set()
-            seen = Endpoint.objects.filter(version__in=access.visible_versions(actor).select_related(None))
+            seen = access.visible_endpoints(actor)
             return set(Endpoint.objects.exclude(name__in=seen.values("name")).values_list("name", flat=True))
 
         resource_names.withhold("endpoint", hidden_endpoints)

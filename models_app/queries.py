@@ -13,7 +13,7 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from models_app.access import visible_datasets
 from models_app.endpoints.endpoints import endpoint_list
 from models_app.measures.time_ranges import CHOICES as HEALTH_SPANS
-from models_app.models import Dataset, DatasetUserPermission, DatasetVersion, IngestState
+from models_app.models import Dataset, DatasetVersion, IngestState
 from models_app.monitoring.health import FeatureDrift, Health, Traffic
 from models_app.monitoring.health import alarmed as endpoints_alarmed
 from models_app.monitoring.health import health as endpoint_health
@@ -86,6 +86,8 @@ class DatasetRow:
     id: UUID
     name: str
     restricted: bool
+    project_id: UUID | None
+    project_name: str
     created_by_label: str
     created_at: datetime
     versions: int
@@ -94,10 +96,9 @@ class DatasetRow:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetDetail(DatasetRow):
-    """All about one dataset. `shared_with` is empty for those who may not share it."""
+    """All about one dataset."""
 
     history: tuple[VersionRow, ...]
-    shared_with: tuple[tuple[UUID, str], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +122,13 @@ def dataset_list(actor: Actor, *, name: str = "", before: UUID | None = None, li
     `name`: only those whose name contains this text.
     """
     kept = DatasetVersion.objects.filter(dataset=OuterRef("id")).exclude(state=IngestState.REMOVED)
-    rows = visible_datasets(actor).annotate(
-        newest=Subquery(kept.order_by("-number").values("id")[:1]),
-        number=Count("versions", filter=~Q(versions__state=IngestState.REMOVED)),
+    rows = (
+        visible_datasets(actor)
+        .select_related("project")
+        .annotate(
+            newest=Subquery(kept.order_by("-number").values("id")[:1]),
+            number=Count("versions", filter=~Q(versions__state=IngestState.REMOVED)),
+        )
     )
     if name:
         rows = rows.filter(name__icontains=name)
@@ -139,22 +144,14 @@ def dataset_list(actor: Actor, *, name: str = "", before: UUID | None = None, li
 
 def dataset_detail(actor: Actor, dataset_id: UUID) -> DatasetDetail:
     """Return one dataset with all its versions, newest first, removed ones too. Raises NotFound."""
-    dataset = visible_datasets(actor).filter(id=dataset_id).first()
+    dataset = visible_datasets(actor).select_related("project").filter(id=dataset_id).first()
     history = (
         [_version(row) for row in _versions().filter(dataset_id=dataset_id).order_by("-number")] if dataset else []
     )
     if dataset is None or not history:
         raise NotFound
-    shares = (
-        DatasetUserPermission.objects.filter(content_object_id=dataset_id).select_related("user")
-        if actor.can("datasets.share")
-        else []
-    )
-    shared = tuple((row.user_id, str(row.user.email)) for row in shares)
     kept = [row for row in history if row.state != IngestState.REMOVED]
-    return DatasetDetail(
-        **_dataset(dataset), versions=len(kept), latest=(kept or history)[0], history=tuple(history), shared_with=shared
-    )
+    return DatasetDetail(**_dataset(dataset), versions=len(kept), latest=(kept or history)[0], history=tuple(history))
 
 
 def version_detail(actor: Actor, version_id: UUID) -> tuple[UUID, VersionRow]:
@@ -228,6 +225,8 @@ def _dataset(row: Dataset) -> dict[str, Any]:
         "id": row.id,
         "name": row.name,
         "restricted": row.restricted,
+        "project_id": row.project_id,
+        "project_name": row.project.name if row.project else "",
         "created_by_label": row.created_by_label,
         "created_at": row.created_at,
     }

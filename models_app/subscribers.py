@@ -6,15 +6,14 @@ from django.db import transaction
 
 from compute.events import JobEnded, SlotLost, SlotUnpaid
 from models_app import wakeups
-from models_app.datasets import operations
 from models_app.endpoints import deployments, slot_events
 from models_app.events import DatasetVersionRemoved, EndpointDeployed, EndpointUndeployed, HealthAlertOpened
 from models_app.files import orphans
-from models_app.models import DatasetUserPermission, Endpoint, EndpointState
+from models_app.models import Endpoint, EndpointState
 from models_app.monitoring import alerts
 from models_app.object_store import storage
 from tenants.access.actor import Actor
-from tenants.events.events import MemberRemoved, StandingChanged, subscribe
+from tenants.events.events import StandingChanged, subscribe
 from tenants.models import Tenant
 
 
@@ -43,16 +42,6 @@ def stop_without_money(event: SlotUnpaid) -> None:
     slot_events.stopped(
         actor=Actor.system(event.tenant_id, "controller"), subject=event.subject, allocation_id=event.allocation_id
     )
-
-
-@subscribe(MemberRemoved)
-def end_shares_of_a_leaver(event: MemberRemoved) -> None:
-    """Revoke every dataset share of a member who left."""
-    system = Actor.system(event.tenant_id, "leaver")
-    for dataset_id in DatasetUserPermission.objects.filter(user_id=event.user_id).values_list(
-        "content_object_id", flat=True
-    ):
-        operations.unshare(actor=system, dataset_id=dataset_id, user_id=event.user_id)
 
 
 @subscribe(StandingChanged)

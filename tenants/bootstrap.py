@@ -59,8 +59,7 @@ def create(wanted: Wanted, *, with_key: bool = True) -> NewOrganisation:
         actor=Actor.system(tenant.id, "bootstrap"),
         name="bootstrap",
         scopes=sorted(PERMISSIONS),
-        secret=wanted.api_key or None,
-        responsible_id=owner_of(tenant.id).id,
+        given=api_keys.Given(wanted.api_key or None, responsible_id=owner_of(tenant.id).id),
     )
     return NewOrganisation(tenant.id, tenant.slug, wanted.email, key.secret)
 

@@ -3,6 +3,7 @@
 import re
 import zoneinfo
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth import password_validation
 from django.core.exceptions import ValidationError
@@ -14,7 +15,7 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import now, timezones
 from tenants.currencies import currency_fault
 from tenants.encryption import keys
-from tenants.errors import Conflict, Invalid
+from tenants.errors import Conflict, Invalid, NotFound
 from tenants.events import events
 from tenants.ids import uuid7
 from tenants.lookalikes import imitates
@@ -24,6 +25,11 @@ from tenants.rights import held
 TENANT_CREATED = AuditAction("tenants.tenant.created")
 TENANT_CHANGED = AuditAction("tenants.tenant.changed")
 PROJECT_CREATED = AuditAction("tenants.project.created")
+PROJECT_CHANGED = AuditAction("tenants.project.changed")
+PROJECT_ARCHIVED = AuditAction("tenants.project.archived")
+PROJECT_RESTORED = AuditAction("tenants.project.restored")
+#: Where work goes that names no project.
+DEFAULT_PROJECT = "default"
 DATA_KEY_ROTATED = AuditAction("tenants.data_key.rotated")
 LONGEST_EMAIL = 254
 PLAIN_ADDRESS = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-z0-9.-]+")
@@ -123,7 +129,7 @@ def create_tenant(
 def _create_tenant(*, actor: Actor, tenant: Tenant, email: str, password: str | None) -> Tenant:
     user = find_or_create_user(email=email, password=password)
     tenant.save(force_insert=True)
-    Project.objects.create(slug="default", name="Default")
+    Project.objects.create(slug=DEFAULT_PROJECT, name="Default")
     held.give(Membership.objects.create(user=user), "owner", by=actor.label)
     record(
         TENANT_CREATED,
@@ -201,7 +207,7 @@ def find_or_create_user(*, email: str, password: str | None, name: str = "") -> 
 
 
 @operation(PROJECT_CREATED)
-def create_project(*, actor: Actor, slug: str, name: str) -> Project:
+def create_project(*, actor: Actor, slug: str, name: str, restricted: bool = False) -> Project:
     """Create a project (cost centre).
 
     Raises `Conflict` if the short name is taken, `Invalid` for a name that looks like another one's.
@@ -211,11 +217,77 @@ def create_project(*, actor: Actor, slug: str, name: str) -> Project:
     name = check_text(name, "name")
     if Project.objects.filter(slug=slug).exists():
         raise Conflict(f"A project {slug!r} already exists.")
-    if imitates(name, Project.objects.exclude(name=name).values_list("name", flat=True)):
-        raise Invalid(fields={"name": ["Another project has a name that looks the same. Choose a different one."]})
-    project = Project.objects.create(slug=slug, name=name)
-    record(PROJECT_CREATED, actor=actor, target=project, changes={"name": [None, name]})
+    project = Project.objects.create(slug=slug, name=_free_name(name), restricted=restricted)
+    changes = {"name": [None, name], **({"restricted": [None, True]} if restricted else {})}
+    record(PROJECT_CREATED, actor=actor, target=project, changes=changes)
     return project
+
+
+@operation(PROJECT_CHANGED)
+def change_project(
+    *, actor: Actor, project_id: UUID, name: str | None = None, restricted: bool | None = None
+) -> Project:
+    """Rename a project, restrict it to those with a grant in it, or open it. What is omitted stays.
+
+    Effective with the next request. Raises NotFound, Invalid.
+    """
+    actor.require("projects.manage")
+    project = _project(project_id)
+    changes: dict[str, Any] = {}
+    if name is not None and check_text(name, "name") != project.name:
+        changes["name"] = [project.name, _free_name(check_text(name, "name"), project.id)]
+    if restricted is not None and restricted != project.restricted:
+        changes["restricted"] = [project.restricted, restricted]
+    if not changes:
+        unchanged("all of it is so already")
+        return project
+    for field, (_, value) in changes.items():
+        setattr(project, field, value)
+    project.save(update_fields=list(changes))
+    record(PROJECT_CHANGED, actor=actor, target=project, changes=changes)
+    return project
+
+
+@operation(PROJECT_ARCHIVED)
+def archive_project(*, actor: Actor, project_id: UUID) -> Project:
+    """Let nothing new start in a project. What runs in it goes on, what it holds stays. Raises NotFound, Conflict."""
+    actor.require("projects.manage")
+    project = _project(project_id)
+    if project.slug == DEFAULT_PROJECT:
+        raise Conflict("Work that names no project goes to this one, so it cannot be archived.")
+    return _archive(actor, project, True)
+
+
+@operation(PROJECT_RESTORED)
+def restore_project(*, actor: Actor, project_id: UUID) -> Project:
+    """Let work start in an archived project again. Raises NotFound."""
+    actor.require("projects.manage")
+    return _archive(actor, _project(project_id), False)
+
+
+def _archive(actor: Actor, project: Project, archived: bool) -> Project:
+    if (project.archived_at is not None) == archived:
+        unchanged("it is so already")
+        return project
+    project.archived_at = now() if archived else None
+    project.save(update_fields=["archived_at"])
+    action = PROJECT_ARCHIVED if archived else PROJECT_RESTORED
+    record(action, actor=actor, target=project, changes={"archived": [not archived, archived]})
+    return project
+
+
+def _project(project_id: UUID) -> Project:
+    project = Project.objects.select_for_update(no_key=True).filter(id=project_id).first()
+    if project is None:
+        raise NotFound
+    return project
+
+
+def _free_name(name: str, but: UUID | None = None) -> str:
+    others = Project.objects.exclude(name=name) if but is None else Project.objects.exclude(id=but)
+    if imitates(name, others.values_list("name", flat=True)):
+        raise Invalid(fields={"name": ["Another project has a name that looks the same. Choose a different one."]})
+    return name
 
 
 @operation(DATA_KEY_ROTATED)

@@ -8,9 +8,11 @@ from django.db import connection, transaction
 
 from tenants.access.actor import Actor, InProject
 from tenants.access.rights import NO_RIGHTS, Rights
+from tenants.errors import NotFound
 from tenants.identity import authentication
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import ApiKey, Membership, Project, Tenant
+from tenants.projects.sight import named, open_projects
 from tenants.rights import held
 
 
@@ -42,6 +44,8 @@ class ProjectRow:
     id: UUID
     slug: str
     name: str
+    restricted: bool
+    archived_at: datetime | None
     created_at: datetime
 
 
@@ -58,6 +62,7 @@ class ApiKeyRow:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    project_id: UUID | None
     parent_key_id: UUID | None
     service_account_id: UUID | None
 
@@ -116,23 +121,32 @@ def approves_alone() -> bool:
 
 
 def projects() -> list[ProjectRow]:
-    """Return the tenant's projects by short name."""
-    return [ProjectRow(*row) for row in Project.objects.order_by("slug").values_list(*PROJECT)]
+    """Return the projects that the reader may name, archived ones too, by short name."""
+    return [ProjectRow(*row) for row in Project.objects.filter(named("id")).order_by("slug").values_list(*PROJECT)]
 
 
 def projects_for(actor: Actor, permission: str) -> list[ProjectRow]:
-    """Return the projects in which the actor has a permission, by short name."""
-    return [project for project in projects() if actor.can(permission, InProject(project.id))]
+    """Return the projects in which the actor may start something that needs a permission, by short name."""
+    rows = open_projects(actor, permission).order_by("slug").values_list(*PROJECT)
+    return [project for project in (ProjectRow(*row) for row in rows) if actor.can(permission, InProject(project.id))]
 
 
 def find_project(text: str) -> ProjectRow | None:
-    """Return a project by id or short name, or None."""
-    rows = Project.objects.values_list(*PROJECT)
+    """Return a project that the reader may name by id or short name, or None."""
+    rows = Project.objects.filter(named("id")).values_list(*PROJECT)
     try:
         row = rows.filter(id=UUID(text)).first()
     except ValueError:
         row = rows.filter(slug=text).first()
     return ProjectRow(*row) if row else None
+
+
+def project(project_id: UUID) -> ProjectRow:
+    """Return a project that the reader may name. Raises NotFound."""
+    row = Project.objects.filter(named("id"), id=project_id).values_list(*PROJECT).first()
+    if row is None:
+        raise NotFound
+    return ProjectRow(*row)
 
 
 def api_keys() -> list[ApiKeyRow]:
@@ -144,4 +158,4 @@ def api_keys() -> list[ApiKeyRow]:
 def people_and_projects(ids: set[UUID]) -> dict[UUID, str]:
     """Return the names of those of these ids that are members or projects of the open scope."""
     people = Membership.objects.filter(user_id__in=ids).values_list("user_id", "user__email")
-    return dict(people) | dict(Project.objects.filter(id__in=ids).values_list("id", "name"))
+    return dict(people) | dict(Project.objects.filter(named("id"), id__in=ids).values_list("id", "name"))

@@ -29,6 +29,7 @@ from tenants.audit import AuditAction, operation, record
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import Project, Tenant
+from tenants.projects.sight import named
 
 BUDGET_CREATED = AuditAction("billing.budget.created")
 BUDGET_CHANGED = AuditAction("billing.budget.changed")
@@ -64,7 +65,7 @@ def create_budget(
             fields={"scope": ["A budget is for a project or for a tag, not both." if project_id else str(fault)]}
         )
     key, value = tag or ("", "")
-    if project_id is not None and not Project.objects.filter(pk=project_id).exists():
+    if project_id is not None and not Project.objects.filter(named(actor=actor, path="pk"), pk=project_id).exists():
         raise NotFound
     counters.lock_budget_set(exclusive=True)
     zone, currency = Tenant.objects.values_list("timezone", "currency").get(pk=actor.tenant_id)

@@ -20,7 +20,7 @@ from tenants import clock
 from tenants.access.actor import Actor, InProject
 from tenants.audit import AuditAction, operation, record
 from tenants.errors import Conflict, Invalid, NotFound
-from tenants.models import Project
+from tenants.projects.sight import project_fault
 
 QUOTE_BOUND = AuditAction("billing.quote.bound")
 QUOTE_LIFE = timedelta(minutes=15)
@@ -147,7 +147,7 @@ def bind(
     `limit_s` and `forecast` belong to the caller and are passed to the launch unchanged.
     """
     actor.require("jobs.launch", InProject(project_id))
-    if not Project.objects.filter(pk=project_id).exists():
+    if project_fault(actor, "jobs.launch", project_id):
         raise NotFound
     quote = Quote.objects.create(
         project_id=project_id,

@@ -51,11 +51,12 @@ from billing.queries.spend import (
     span,
     spend,
 )
-from billing.resource_names import resource_names
+from billing.resource_names import WITHHELD, resource_names
 
 __all__ = [
     "DEVICE_TIME",
     "MOST_ROWS",
+    "WITHHELD",
     "AlertRow",
     "BatchRow",
     "Billed",

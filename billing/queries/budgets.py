@@ -18,6 +18,7 @@ from billing.queries.calendar import tenant_today
 from billing.rating.tags import marks
 from tenants.errors import NotFound
 from tenants.isolation.scoping import current_tenant_id
+from tenants.projects.sight import named, unnamed_ids
 from tenants.rows import named_rows
 
 WHOLE = "tenant"
@@ -124,7 +125,7 @@ class BudgetStatus:
 def budgets(
     project_id: UUID | None = None, period: date | None = None, tags: Mapping[str, str] | None = None
 ) -> list[BudgetStatus]:
-    """Return the open budgets, the organisation's first.
+    """Return the open budgets, the organisation's first, but those of projects whose sums the reader does not see.
 
     With `project_id`, only those that apply to its work with these tags.
     """
@@ -135,6 +136,7 @@ def budgets(
             STATUS, {"tenant": current_tenant_id(), "period": period, "project": project_id, "tags": marks(tags or {})}
         )
         rows = named_rows(cursor)
+    unnamed = unnamed_ids() if any(row.project_id for row in rows) else set()
     return [
         BudgetStatus(
             id=row.id,
@@ -152,6 +154,7 @@ def budgets(
             forecast=at_month_end(Money(row.spent, row.currency), period, at.day),
         )
         for row in rows
+        if row.project_id not in unnamed
     ]
 
 
@@ -179,7 +182,7 @@ class AlertRow:
 
 def alerts(*, budget_id: UUID | None = None, before: UUID | None = None, limit: int = 50) -> list[AlertRow]:
     """Return up to `limit` + 1 crossed thresholds, newest first, including those of closed budgets."""
-    rows = BudgetAlert.objects.select_related("budget__project").order_by("-id")
+    rows = BudgetAlert.objects.select_related("budget__project").filter(named("budget__project_id")).order_by("-id")
     if budget_id is not None:
         rows = rows.filter(budget_id=budget_id)
     if before is not None:

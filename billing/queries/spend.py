@@ -21,6 +21,7 @@ from billing.rating.calendar import hour_of, local_day, next_period
 from tenants.errors import Invalid
 from tenants.isolation.scoping import current_tenant_id
 from tenants.parsing import EARLIEST, LATEST
+from tenants.projects.sight import unnamed_ids
 from tenants.rows import named_rows
 
 GROUPS = {
@@ -145,6 +146,7 @@ def spend(
     }
     if len(group_by) > MOST_GROUPS:
         raise Invalid(fields={"group_by": [f"Name at most {MOST_GROUPS} groups."]})
+    arguments |= {"unnamed": sorted(unnamed_ids()), "withheld": resource_names.WITHHELD}
     columns = [_group(name, number, arguments) for number, name in enumerate(group_by)]
     if apart is not None and columns:
         columns[0] = f"CASE WHEN {columns[0]} = ANY(%(apart)s) THEN {columns[0]} END"
@@ -152,7 +154,7 @@ def spend(
         raise Invalid(fields={"granularity": ["Choose hour, day or month."]})
     starts = GRANULARITIES[granularity]
     keys = [f"key_{number}" for number in range(len(columns))]
-    named = "max(p.name)" if "project" in group_by else "''"
+    named = f"max({_masked('p.name', arguments)})" if "project" in group_by else "''"
     selected = [f"{starts} AS starts", *map("{} AS {}".format, columns, keys), f"{named} AS project_name"]
     grouped = ", ".join(str(number + 1) for number in range(len(columns) + 1))
     order = f"{len(selected) + 4} DESC, {grouped}" if costliest is not None else grouped
@@ -166,7 +168,7 @@ def spend(
             "JOIN tenants_project p ON p.tenant_id = r.tenant_id AND p.id = r.project_id "
             "WHERE r.tenant_id = %(tenant)s AND r.day >= %(first)s AND r.day < %(end)s "
             "AND (%(since)s::timestamptz IS NULL OR r.hour >= %(since)s) AND (%(until)s::timestamptz IS NULL OR r.hour < %(until)s) "
-            "AND (%(project)s::uuid IS NULL OR r.project_id = %(project)s) AND (%(job)s::uuid IS NULL OR s.job_id = %(job)s) "
+            "AND (%(project)s::uuid IS NULL OR r.project_id = %(project)s AND r.project_id <> ALL(%(unnamed)s::uuid[])) AND (%(job)s::uuid IS NULL OR s.job_id = %(job)s) "
             "AND (%(meter)s::text IS NULL OR m.key = %(meter)s) "
             f"GROUP BY {grouped} ORDER BY {order} LIMIT %(limit)s",
             arguments,
@@ -193,12 +195,19 @@ def tag_names(over: Span) -> list[str]:
         cursor.execute(
             # From the days to their series: what was used before them is not read.
             "SELECT DISTINCT substr(k.key, 5) FROM (SELECT DISTINCT r.tenant_id, r.series_hash FROM billing_usagerollup r "
-            "WHERE r.tenant_id = %s AND r.day >= %s AND r.day < %s OFFSET 0) used "
+            "WHERE r.tenant_id = %s AND r.day >= %s AND r.day < %s AND r.project_id <> ALL(%s::uuid[]) OFFSET 0) used "
             "CROSS JOIN LATERAL (SELECT dims, job_id FROM billing_usageseries WHERE tenant_id = used.tenant_id "
             "AND hash = used.series_hash OFFSET 0) s "
             "CROSS JOIN LATERAL jsonb_object_keys(s.dims) k(key) WHERE k.key LIKE 'tag:%%' "
             "AND (s.job_id IS NULL OR s.job_id <> ALL(%s::uuid[])) ORDER BY 1 LIMIT %s",
-            [current_tenant_id(), over.first, over.end, resource_names.withheld(resource_names.JOB), MOST_TAGS_OFFERED],
+            [
+                current_tenant_id(),
+                over.first,
+                over.end,
+                sorted(unnamed_ids()),
+                resource_names.withheld(resource_names.JOB),
+                MOST_TAGS_OFFERED,
+            ],
         )
         return [name for (name,) in cursor.fetchall()]
 
@@ -257,7 +266,7 @@ def month_to_date() -> MonthToDate:
 
 def _group(name: str, number: int, arguments: dict[str, Any]) -> str:
     if name in GROUPS:
-        return GROUPS[name]
+        return GROUPS[name] if name == "meter" else _masked(GROUPS[name], arguments)
     label = LABEL.fullmatch(name)
     if label is None:
         raise Invalid(fields={"group_by": [f"{name} is none of {', '.join(GROUPS)}, tag:NAME, dim:NAME."]})
@@ -265,9 +274,16 @@ def _group(name: str, number: int, arguments: dict[str, Any]) -> str:
     arguments[f"label{number}"] = f"tag:{key}" if kind == "tag" else key
     value = f"(s.dims ->> %(label{number})s::text)"
     if kind == "tag" and (jobs := resource_names.withheld(resource_names.JOB)):
-        arguments |= {"hidden_jobs": jobs, "withheld": resource_names.WITHHELD}
-        return f"CASE WHEN s.job_id = ANY(%(hidden_jobs)s::uuid[]) THEN %(withheld)s::text ELSE {value} END"
+        arguments |= {"hidden_jobs": jobs}
+        value = f"CASE WHEN s.job_id = ANY(%(hidden_jobs)s::uuid[]) THEN %(withheld)s::text ELSE {value} END"
     if kind == "dim" and (hidden := resource_names.withheld(key)):
-        arguments |= {f"hidden{number}": hidden, "withheld": resource_names.WITHHELD}
-        return f"CASE WHEN {value} = ANY(%(hidden{number})s::text[]) THEN %(withheld)s::text ELSE {value} END"
-    return value
+        arguments |= {f"hidden{number}": hidden}
+        value = f"CASE WHEN {value} = ANY(%(hidden{number})s::text[]) THEN %(withheld)s::text ELSE {value} END"
+    return _masked(value, arguments)
+
+
+def _masked(value: str, arguments: Mapping[str, Any]) -> str:
+    """Return an expression that replaces a value in projects whose sums the reader does not see one by one."""
+    if not arguments["unnamed"]:
+        return value
+    return f"CASE WHEN r.project_id = ANY(%(unnamed)s::uuid[]) THEN %(withheld)s::text ELSE {value} END"

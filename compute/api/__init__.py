@@ -15,8 +15,11 @@ from compute.api.jobs import (
     Quotes,
     UtilisationView,
 )
+from tenants.api import shares
 
 __all__ = ["urlpatterns"]
+
+JobShares, JobShare = shares.views_of("job", "jobs.launch")
 
 urlpatterns: list[URLPattern] = [
     path("quotes/", Quotes.as_view(), name="api-quotes"),
@@ -28,6 +31,8 @@ urlpatterns: list[URLPattern] = [
     path("jobs/<uuid:job_id>/clone/", JobClone.as_view(), name="api-job-clone"),
     path("jobs/<uuid:job_id>/logs/", JobLogs.as_view(), name="api-job-logs"),
     path("jobs/<uuid:job_id>/metrics/", JobMetrics.as_view(), name="api-job-metrics"),
+    path("jobs/<uuid:job_id>/shares/", JobShares.as_view(), name="api-job-shares"),
+    path("jobs/<uuid:job_id>/shares/<uuid:holder_id>/", JobShare.as_view(), name="api-job-share"),
     path("devices/", Devices.as_view(), name="api-devices"),
     path("utilisation/", UtilisationView.as_view(), name="api-utilisation"),
 ]

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db.models import Count
 
 from compute.jobs import jobs, transitions
+from compute.jobs.visibility import visible_jobs
 from compute.models import FINAL_STATES, Job
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -37,7 +38,12 @@ class Jobs:
         actor.require("jobs.cancel_any")
         if not to.can("jobs.launch"):
             raise Invalid(fields={"jobs": [f"{to.label} may not launch jobs. Choose a member who may."]})
-        for job_id in _open(submitters):
+        open_ones = _open(submitters)
+        if visible_jobs(to).filter(id__in=open_ones).count() < len(open_ones):
+            raise Invalid(
+                fields={"jobs": [f"Some of the jobs are hidden from {to.label}. Choose a member who sees them."]}
+            )
+        for job_id in open_ones:
             _hand_over(actor=actor, job_id=job_id, to=to)
 
 

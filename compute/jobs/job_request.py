@@ -21,7 +21,7 @@ from compute.kinds import Plan
 from compute.models import Device
 from tenants.access.actor import Actor
 from tenants.errors import Invalid
-from tenants.models import Project
+from tenants.projects.sight import project_fault
 
 TIERS = ("on_demand",)
 """The available tiers. `spot` keeps its prices in price books and is not available until preemption exists."""
@@ -139,8 +139,8 @@ def check(*, actor: Actor, asked: Submission) -> JobRequest:
         ]
     if fault := tag_fault(asked.tags):
         faults["tags"] = [fault]
-    if not Project.objects.filter(id=asked.project_id).exists():
-        faults["project"] = ["There is no such project."]
+    if fault := project_fault(actor, "jobs.launch", asked.project_id):
+        faults["project"] = [fault]
     if faults:
         raise Invalid(fields=faults)
     chosen = kinds.get(asked.kind)

@@ -250,7 +250,7 @@ def clone(*, actor: Actor, job_id: UUID, changes: Mapping[str, Any] | None = Non
 @operation(JOB_LOG_DOWNLOADED)
 def note_log_download(*, actor: Actor, job_id: UUID) -> None:
     """Record the download of a job's log in the audit log. Raises NotFound."""
-    actor.require("jobs.view")
+    actor.require_somewhere("jobs.view")
     job = visible_jobs(actor).filter(id=job_id).only("id", "name").first()
     if job is None:
         raise NotFound

@@ -1,37 +1,54 @@
-"""Visibility of jobs: all but those that their kind hides from the actor. Every read of a job starts here."""
+"""Visibility of jobs: those of projects that the actor sees into, but those that their kind hides; and those shared with it.
+
+Every read of a job starts here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from uuid import UUID
 
+from django.db.models import Q
+
 from compute import kinds
-from compute.models import Attempt, Job
+from compute.models import Attempt, Job, JobGroupPermission, JobUserPermission
 from tenants.access.actor import Actor
 from tenants.access.reader import reader
+from tenants.audit import AuditAction
 from tenants.isolation.scoping import TenantQuerySet
+from tenants.projects.sight import in_sight
+from tenants.sharing import shares
+from tenants.sharing.shares import shared_with
+
+VIEW = "jobs.view"
 
 
 def visible_jobs(actor: Actor | None = None) -> TenantQuerySet[Job]:
     """Return the jobs of the open scope that the actor may see; the actor defaults to the reader.
 
-    The kinds add conditions to the one statement. The system actor, which reads outside requests, sees all.
+    All conditions join the one statement. The system actor, which reads outside requests, sees all.
     """
     rows = Job.objects.get_queryset()
     who = actor or reader()
     if who is None or who.kind == "system":
         return rows
-    for narrow in kinds.narrowing():
-        rows = narrow(who, rows)
-    return rows
+    seen = in_sight(who, VIEW)
+    for hidden in kinds.hidden(who):
+        seen &= ~hidden
+    return rows.filter(seen | shared_with(who, "job")) if seen else rows
 
 
 def hidden_jobs() -> list[str]:
-    """Return the ids of jobs hidden from the reader; they are few, since kinds hide only restricted ones."""
-    if not kinds.narrowing():
+    """Return the ids of jobs hidden from the reader in projects that it sees; they are few: those of restricted datasets."""
+    who = reader()
+    hiding = [] if who is None else kinds.hidden(who)
+    if who is None or not hiding:
         return []
-    hidden = Job.objects.exclude(id__in=visible_jobs().values("id"))
-    return [str(one) for one in hidden.values_list("id", flat=True)]
+    any_of = Q()
+    for hidden in hiding:
+        any_of |= hidden
+    rows = Job.objects.filter(any_of, in_sight(who, VIEW)).exclude(shared_with(who, "job"))
+    return [str(one) for one in rows.values_list("id", flat=True)]
 
 
 def seen_jobs(actor: Actor, ids: set[UUID]) -> Iterable[UUID]:
@@ -42,3 +59,15 @@ def seen_jobs(actor: Actor, ids: set[UUID]) -> Iterable[UUID]:
 def seen_attempts(actor: Actor, ids: set[UUID]) -> Iterable[UUID]:
     """Return those of these attempts whose job the actor may see."""
     return Attempt.objects.filter(id__in=ids, job__in=visible_jobs(actor)).values_list("id", flat=True)
+
+
+SHARED = shares.Kind(
+    name="job",
+    people=JobUserPermission,
+    groups=JobGroupPermission,
+    permission="jobs.launch",
+    visible=visible_jobs,
+    shared=AuditAction("compute.job.shared"),
+    unshared=AuditAction("compute.job.unshared"),
+    page="job",
+)

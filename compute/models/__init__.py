@@ -1,7 +1,7 @@
 """Tables of the compute app. Writes go through operations, reads through `queries`."""
 
 from compute.models.attempts import Attempt, DeviceHour, DeviceSample
-from compute.models.jobs import Job, JobLog, JobMetric
+from compute.models.jobs import Job, JobGroupPermission, JobLog, JobMetric, JobUserPermission
 from compute.models.nodes import Device, Node
 from compute.models.run_priors import RunPrior
 from compute.models.schedules import ScheduleTick
@@ -20,9 +20,11 @@ __all__ = [
     "DeviceSample",
     "DeviceState",
     "Job",
+    "JobGroupPermission",
     "JobLog",
     "JobMetric",
     "JobState",
+    "JobUserPermission",
     "Node",
     "Outcome",
     "RunPrior",

@@ -8,6 +8,7 @@ from django.db.models import Q
 from compute.models.states import Cause, JobState
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import TenantForeignKey, TenantModel
+from tenants.sharing.tables import SharedWithGroup, SharedWithPerson
 
 
 class Job(TenantModel):
@@ -119,4 +120,28 @@ class JobMetric(TenantModel):
         base_manager_name = "objects"
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["tenant", "job", "step", "token"], name="compute_metric_step_once")
+        ]
+
+
+class JobUserPermission(SharedWithPerson):
+    """One person's right to one job."""
+
+    content_object = TenantForeignKey(Job, on_delete=models.CASCADE, related_name="+")
+
+    class Meta(SharedWithPerson.Meta):
+        abstract = False
+        constraints: ClassVar = [
+            models.UniqueConstraint("tenant", "user", "permission", "content_object", name="job_share_once")
+        ]
+
+
+class JobGroupPermission(SharedWithGroup):
+    """One group's right to one job."""
+
+    content_object = TenantForeignKey(Job, on_delete=models.CASCADE, related_name="+")
+
+    class Meta(SharedWithGroup.Meta):
+        abstract = False
+        constraints: ClassVar = [
+            models.UniqueConstraint("tenant", "group", "permission", "content_object", name="job_group_share_once")
         ]

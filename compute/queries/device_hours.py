@@ -17,10 +17,12 @@ from typing import Any
 from django.db import connection
 
 from billing.money import Money
+from billing.resource_names import WITHHELD
 from compute.queries.capacity import device_classes
 from tenants.errors import Invalid
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import Tenant
+from tenants.projects.sight import unnamed_projects
 
 GROUPS = ("hour", "device_class", "device", "project")
 MOST_HOURS = 24 * 92
@@ -104,8 +106,11 @@ def utilisation(
     sums: dict[tuple[str, ...], dict[str, Any]] = defaultdict(
         lambda: dict.fromkeys(("capacity", "allocated", "held", "used"), 0.0) | _no_cost()
     )
+    unnamed = unnamed_projects() if "project" in group_by else None
+    hidden = set() if unnamed is None else set(unnamed.values_list("slug", flat=True))
     for hour, device_class, device, project, price, allocated, held, used in rows:
-        words = {"hour": hour.isoformat(), "device_class": device_class, "device": device, "project": project}
+        words = {"hour": hour.isoformat(), "device_class": device_class, "device": device}
+        words["project"] = WITHHELD if project in hidden else project
         total = sums[tuple(words[name] for name in group_by)]
         total["allocated"] += float(allocated)
         total["held"] += float(held)

@@ -13,6 +13,7 @@ from compute.jobs import jobs as operations
 from compute.views.forms import CancelForm
 from compute.views.progress import ProgressStage, loss_series, other_metrics, overrun, single_values, stages
 from tenants.audit import queries as audit_queries
+from tenants.sharing.panel import share_panel
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -31,7 +32,9 @@ def job(request: TenantRequest, job_id: UUID) -> HttpResponse:
     tabs = TABS if may_read_log else tuple(one for one in TABS if one[0] != "events")
     tab = chosen if chosen in dict(TABS) else ""
     context = {**live_context(request, detail), "tab": tab, "tabs": tabs, "currency": detail.cost.currency}
-    if tab == "logs":
+    if tab == "":
+        context["sharing"] = share_panel(request.actor, "job", job_id, detail)
+    elif tab == "logs":
         context["lines"] = queries.last_log_lines(job_id, LOG_TAIL)
     elif tab == "events" and may_read_log:
         context["entries"] = audit_queries.entries(

@@ -8,7 +8,7 @@ from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from billing.queries import DEVICE_TIME, meters, resource_names
+from billing.queries import DEVICE_TIME, WITHHELD, meters, resource_names
 from billing.queries.budgets import WHOLE, BudgetStatus, budgets
 from billing.queries.calendar import today
 from billing.queries.spend import MOST_ROWS, Span, SpendRow, cost_by_day, costliest_jobs, span, spend, tag_names
@@ -193,7 +193,15 @@ def by_project(rows: Sequence[SpendRow]) -> list[tuple[date, str, Decimal]]:
 
 def _cost(row: SpendRow, group: str, names: Mapping[str, str]) -> CostRow:
     key = row.keys.get(group)
-    job = key if group == "job" else key.removeprefix("job:") if key and key.startswith("job:") else ""
+    job = (
+        ""
+        if key == WITHHELD
+        else key
+        if group == "job"
+        else key.removeprefix("job:")
+        if key and key.startswith("job:")
+        else ""
+    )
     return CostRow(
         label=row.project_name if group == "project" else _label(key, group, names),
         project=row.project_name if group == "job" else "",
@@ -214,7 +222,7 @@ def _names(rows: Sequence[SpendRow], group: str) -> Mapping[str, str]:
     if group == "meter":
         return {meter.key: meter.title for meter in meters()}
     if group == "job":
-        return {str(found): name for found, name in job_names(map(UUID, keys)).items()}
+        return {str(found): name for found, name in job_names(map(UUID, {*keys} - {WITHHELD})).items()}
     return resource_names(keys) if group == "resource" else {}
 
 

@@ -2,6 +2,7 @@
 
 import re
 
+from billing.queries import WITHHELD
 from dashboards.formatting import worded
 
 GROUPS = {
@@ -32,4 +33,6 @@ def value_title(group: str, value: str | None) -> str:
     """Return the label of a grouping's value that has no name."""
     if not value:
         return _WITHOUT.get(group, "Without this tag" if TAG.fullmatch(group) else "None")
+    if value == WITHHELD:
+        return value
     return f"job {value[-8:]}" if group == "job" else worded(value) if group in _CODES else value

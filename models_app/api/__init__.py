@@ -4,14 +4,19 @@ from django.urls import URLPattern, path
 
 from models_app.api.batch import JobResult, JobResultFile
 from models_app.api.columns import DatasetColumns
-from models_app.api.dataset_versions import DatasetHangs, DatasetShare, DatasetShares, DatasetVersion
+from models_app.api.dataset_versions import DatasetHangs, DatasetVersion
 from models_app.api.datasets import Dataset, DatasetProfile, Datasets, Models, ModelVersions, Recipes, VersionLineage
 from models_app.api.endpoints import EndpointKeys, Endpoints, OneEndpoint, OneEndpointKey
 from models_app.api.files import VersionDownload, VersionWeights
 from models_app.api.model_versions import VersionApprove, VersionDecline, VersionPromote
 from models_app.api.monitoring import EndpointFeedback, EndpointHealth, EndpointTraffic
+from tenants.api import shares
 
 __all__ = ["urlpatterns"]
+
+DatasetShares, DatasetShare = shares.views_of("dataset", "datasets.share")
+ModelShares, ModelShare = shares.views_of("model", "models.manage")
+EndpointShares, EndpointShare = shares.views_of("endpoint", "endpoints.manage")
 
 urlpatterns: list[URLPattern] = [
     path("datasets/", Datasets.as_view(), name="api-datasets"),
@@ -20,7 +25,11 @@ urlpatterns: list[URLPattern] = [
     path("datasets/<uuid:dataset_id>/columns/", DatasetColumns.as_view(), name="api-dataset-columns"),
     path("datasets/<uuid:dataset_id>/hangs/", DatasetHangs.as_view(), name="api-dataset-hangs"),
     path("datasets/<uuid:dataset_id>/shares/", DatasetShares.as_view(), name="api-dataset-shares"),
-    path("datasets/<uuid:dataset_id>/shares/<uuid:user_id>/", DatasetShare.as_view(), name="api-dataset-share"),
+    path("datasets/<uuid:dataset_id>/shares/<uuid:holder_id>/", DatasetShare.as_view(), name="api-dataset-share"),
+    path("models/<uuid:model_id>/shares/", ModelShares.as_view(), name="api-model-shares"),
+    path("models/<uuid:model_id>/shares/<uuid:holder_id>/", ModelShare.as_view(), name="api-model-share"),
+    path("endpoints/<uuid:endpoint_id>/shares/", EndpointShares.as_view(), name="api-endpoint-shares"),
+    path("endpoints/<uuid:endpoint_id>/shares/<uuid:holder_id>/", EndpointShare.as_view(), name="api-endpoint-share"),
     path(
         "datasets/<uuid:dataset_id>/versions/<uuid:data_version_id>/",
         DatasetVersion.as_view(),

@@ -1,4 +1,4 @@
-"""REST endpoints for a dataset's shares and for its versions."""
+"""REST endpoints of a dataset's versions."""
 
 from __future__ import annotations
 
@@ -10,43 +10,9 @@ from rest_framework.response import Response
 
 from models_app import queries
 from models_app.api import serializers
-from models_app.datasets import operations, removal
+from models_app.datasets import removal
 from tenants.errors import NotFound
-from tenants.parsing import parse_uuid
-from tenants.web.openapi import page_of
 from tenants.web.views import ApiView
-
-
-class DatasetShares(ApiView):
-    """Members who may see a restricted dataset."""
-
-    permissions = {"GET": "datasets.share", "POST": "datasets.share"}
-
-    @extend_schema(operation_id="dataset_shares_list", responses=page_of(serializers.SharedWithSerializer))
-    def get(self, request: Request, dataset_id: UUID) -> Response:
-        """List the members that a dataset is shared with."""
-        shared = queries.dataset_detail(self.actor, dataset_id).shared_with
-        rows = [{"user": user_id, "email": email} for user_id, email in shared]
-        return self.whole(rows, serializers.SharedWithSerializer)
-
-    @extend_schema(request=serializers.DatasetShareSerializer, responses={201: serializers.DatasetShareSerializer})
-    def post(self, request: Request, dataset_id: UUID) -> Response:
-        """Share a dataset with one member."""
-        user = parse_uuid(self.body().get("user"), "user")
-        operations.share(actor=self.actor, dataset_id=dataset_id, user_id=user)
-        return Response(serializers.DatasetShareSerializer({"user": user}).data, status=201)
-
-
-class DatasetShare(ApiView):
-    """One member's share."""
-
-    permissions = {"DELETE": "datasets.share"}
-
-    @extend_schema(responses={204: None})
-    def delete(self, request: Request, dataset_id: UUID, user_id: UUID) -> Response:
-        """Revoke a member's share."""
-        operations.unshare(actor=self.actor, dataset_id=dataset_id, user_id=user_id)
-        return Response(status=204)
 
 
 class DatasetHangs(ApiView):

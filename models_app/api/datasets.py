@@ -19,6 +19,8 @@ from models_app.tables import writing
 from tenants.errors import Invalid
 from tenants.isolation.scoping import tenant_scope
 from tenants.parsing import parse_uuid
+from tenants.queries import find_project
+from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
 from tenants.web.pagination import PAGE, whole
 from tenants.web.views import ApiView
@@ -69,7 +71,9 @@ class Datasets(ApiView):
             file=file,
             filename=file.name or "",
             target=str(fields.get("target", "")),
-            restricted=_yes(fields.get("restricted", "false")),
+            audience=operations.Audience(
+                self._project(str(fields.get("project", ""))), restricted=_yes(fields.get("restricted", "false"))
+            ),
             writing={key: str(fields.get(key, "")) for key in writing.KEYS},
         )
         with tenant_scope(self.actor.tenant_id):
@@ -77,9 +81,19 @@ class Datasets(ApiView):
             shown = next(row for row in dataset.history if row.id == version.id)
             return Response(serializers.DatasetSerializer(replace(dataset, latest=shown)).data, status=201)
 
+    def _project(self, text: str) -> UUID | None:
+        """Return the id of the project of an upload, which runs outside a scope. Raises Invalid."""
+        if not text:
+            return None
+        with tenant_scope(self.actor.tenant_id):
+            found = find_project(text)
+        if found is None:
+            raise Invalid(fields={"project": ["There is no such project."]})
+        return found.id
+
 
 class Dataset(ApiView):
-    """Show, restrict or remove a dataset."""
+    """Show, move, restrict or remove a dataset."""
 
     permissions = {"GET": "datasets.view", "PATCH": "datasets.share", "DELETE": "datasets.create"}
 
@@ -90,11 +104,14 @@ class Dataset(ApiView):
 
     @extend_schema(request=serializers.DatasetChangeSerializer, responses=serializers.DatasetSerializer)
     def patch(self, request: Request, dataset_id: UUID) -> Response:
-        """Restrict a dataset to the members it is shared with, or open it to the whole tenant."""
-        restricted = self.body().get("restricted")
-        if not isinstance(restricted, bool):
-            raise Invalid(fields={"restricted": ["Send true or false."]})
-        operations.restrict(actor=self.actor, dataset_id=dataset_id, restricted=restricted)
+        """Restrict a dataset to those it is shared with, lift the restriction, or move it to a project."""
+        data = checked(serializers.DatasetChangeSerializer(data=request.data))
+        if not data:
+            raise Invalid(fields={"restricted": ["Send restricted or project_id."]})
+        if "project_id" in data:
+            operations.move(actor=self.actor, dataset_id=dataset_id, project_id=data["project_id"])
+        if "restricted" in data:
+            operations.restrict(actor=self.actor, dataset_id=dataset_id, restricted=data["restricted"])
         return Response(serializers.DatasetSerializer(queries.dataset_detail(self.actor, dataset_id)).data)
 
     @extend_schema(

@@ -49,6 +49,7 @@ class DatasetSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     name = serializers.CharField()
     restricted = serializers.BooleanField()
+    project_id = serializers.UUIDField(allow_null=True, help_text="null: the whole organisation's")
     state = serializers.CharField(source="latest.state")
     code = serializers.CharField(source="latest.code")
     message = serializers.CharField(source="latest.message")
@@ -66,6 +67,9 @@ class DatasetUploadSerializer(serializers.Serializer[Any]):
     file = serializers.FileField()
     target = serializers.CharField(max_length=200, required=False, allow_blank=True)
     restricted = serializers.BooleanField(required=False, default=False)
+    project = serializers.CharField(
+        required=False, help_text="Id or short name of its project; without, it is the organisation's"
+    )
     encoding = serializers.ChoiceField(
         choices=list(writing.ENCODINGS), required=False, help_text="Of a text file; what its content shows unless given"
     )
@@ -77,22 +81,12 @@ class DatasetUploadSerializer(serializers.Serializer[Any]):
 
 
 class DatasetChangeSerializer(serializers.Serializer[Any]):
-    """What can be changed about a dataset."""
+    """What can be changed about a dataset; omitted fields stay."""
 
-    restricted = serializers.BooleanField()
-
-
-class DatasetShareSerializer(serializers.Serializer[Any]):
-    """The member to share with."""
-
-    user = serializers.UUIDField()
-
-
-class SharedWithSerializer(serializers.Serializer[Any]):
-    """One member that a dataset is shared with."""
-
-    user = serializers.UUIDField()
-    email = serializers.CharField()
+    restricted = serializers.BooleanField(required=False)
+    project_id = serializers.UUIDField(
+        required=False, allow_null=True, help_text="The project that it moves to; null: the whole organisation"
+    )
 
 
 class Named(serializers.ListField):

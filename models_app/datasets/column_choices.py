@@ -88,9 +88,10 @@ def choose_columns(
     role `target` makes a column the target. The same choices return the version that they made before. Raises NotFound,
     VersionNotRead, QuotaExceeded (409), and Invalid by column.
     """
-    actor.require("datasets.create")
+    actor.require_somewhere("datasets.create")
     dataset_id = _version(actor, version_id).dataset_id
     dataset = Dataset.objects.select_for_update(no_key=True).filter(id=dataset_id).first()
+    actor.require("datasets.create", dataset)
     before = _version(actor, version_id)  # read again under the lock: the file may have been removed while we waited
     known = {one["name"]: one for _, one in _columns(before)}
     wrong = {

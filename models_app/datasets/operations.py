@@ -1,38 +1,49 @@
-"""Operations on datasets: upload, restrict, share, remove. Each is audited."""
+"""Operations on datasets: upload, restrict, remove. Each is audited; `tenants/sharing` shares them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Exists, Max, OuterRef
-from guardian.shortcuts import assign_perm, remove_perm
 
 from models_app import wakeups
-from models_app.access import VIEW_DATASET, visible_datasets
+from models_app.access import visible_datasets
 from models_app.datasets import storage_quota
-from models_app.models import Dataset, DatasetUserPermission, DatasetVersion, IngestState
+from models_app.models import Dataset, DatasetVersion, IngestState
 from models_app.object_store import storage
 from models_app.tables import writing as written
 from models_app.tables.columns import contract
 from models_app.tables.limits import MAX_NAME_LENGTH
-from tenants.access.actor import Actor
+from tenants.access.actor import Actor, InProject
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Membership, User
+from tenants.projects.sight import project_fault
 from tenants.quotas import QuotaExceeded
+from tenants.sharing import shares
 
 DATASET_UPLOADED = AuditAction("models_app.dataset.uploaded")
 DATASET_RESTRICTED = AuditAction("models_app.dataset.restricted")
-DATASET_SHARED = AuditAction("models_app.dataset.shared")
-DATASET_UNSHARED = AuditAction("models_app.dataset.unshared")
+DATASET_MOVED = AuditAction("models_app.dataset.moved")
 DATASET_REMOVED = AuditAction("models_app.dataset.removed")
 
 MAX_NAME = 120
+
+
+@dataclass(frozen=True)
+class Audience:
+    """Who sees a new dataset: those who see into its project, or the organisation; if restricted, its creator."""
+
+    project_id: UUID | None = None
+    restricted: bool = False
+
+
+EVERYBODY = Audience()
 
 
 class DatasetNameTaken(Conflict):
@@ -54,17 +65,17 @@ def upload(
     file: storage.Readable,
     filename: str,
     target: str = "",
-    restricted: bool = False,
+    audience: Audience = EVERYBODY,
     writing: Mapping[str, str] | None = None,
 ) -> DatasetVersion:
     """Store a file and queue its ingestion; return its version, in state `ingesting`.
 
     `writing`: `encoding` and `delimiter` of a text file, if the person knows them (`tables/writing.py`). The same
     bytes, target and writing under the same name return the existing version; one that failed or was removed is read
-    again. An existing name gets a new version. Opens its own transactions, because the file goes to the object store
+    again. An existing name gets a new version. `audience` is that of a new dataset. Opens its own transactions, because the file goes to the object store
     between them. Raises Invalid, DatasetNameTaken, QuotaExceeded (409), StorageUnavailable.
     """
-    actor.require("datasets.create")
+    actor.require_somewhere("datasets.create")
     name, target = name.strip(), target.strip()
     faults: dict[str, list[str]] = {}
     if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
@@ -76,7 +87,7 @@ def upload(
     if faults:
         raise Invalid(fields=faults)
     with tenant_scope(actor.tenant_id):
-        _existing(actor, name)
+        _addable(actor, name, audience.project_id)
     key = storage.new_key(actor.tenant_id, "u")
     stored = storage.put(actor.tenant_id, key, file)
     try:
@@ -85,7 +96,7 @@ def upload(
             name=name,
             target=target,
             filename=_plain(filename),
-            restricted=restricted,
+            audience=audience,
             stored=stored,
             writing=known,
         )
@@ -104,17 +115,18 @@ def _record_upload(
     name: str,
     target: str,
     filename: str,
-    restricted: bool,
+    audience: Audience,
     stored: storage.Stored,
     writing: dict[str, str],
 ) -> DatasetVersion:
     dataset = None
     while dataset is None:  # someone else may create or remove it between the two statements
-        found = _existing(actor, name)
+        found = _addable(actor, name, audience.project_id)
         if found is None:
-            fresh = Dataset(name=name, restricted=restricted, created_by=actor.id, created_by_label=actor.label)
+            fresh = Dataset(name=name, restricted=audience.restricted, project_id=audience.project_id)
+            fresh.created_by, fresh.created_by_label = actor.id, actor.label
             Dataset.objects.bulk_create([_claimed(fresh)], ignore_conflicts=True)
-            found = _existing(actor, name)
+            found = _addable(actor, name, audience.project_id)
         if found is not None:
             dataset = Dataset.objects.select_for_update(no_key=True).filter(id=found.id).first()
     same = DatasetVersion.objects.filter(dataset=dataset, sha256=stored.sha256, target=target)
@@ -155,8 +167,7 @@ def _record_upload(
 @operation(DATASET_RESTRICTED)
 def restrict(*, actor: Actor, dataset_id: UUID, restricted: bool) -> Dataset:
     """Restrict a dataset to those it is shared with, or open it to the whole tenant. Raises NotFound."""
-    actor.require("datasets.share")
-    dataset = _own(actor, dataset_id)
+    dataset = _own(actor, dataset_id, "datasets.share")
     if dataset.restricted == restricted:
         unchanged("it was so before")
         return dataset
@@ -166,29 +177,24 @@ def restrict(*, actor: Actor, dataset_id: UUID, restricted: bool) -> Dataset:
     return dataset
 
 
-@operation(DATASET_SHARED)
-def share(*, actor: Actor, dataset_id: UUID, user_id: UUID) -> None:
-    """Share a restricted dataset with one member. Raises NotFound for a foreign dataset or user."""
-    actor.require("datasets.share")
-    dataset = _own(actor, dataset_id)
-    user = _member(user_id)
-    if _shares(dataset, user_id).exists():
-        unchanged("it was shared before")
-        return
-    assign_perm(VIEW_DATASET, user, dataset)
-    record(DATASET_SHARED, actor=actor, target=dataset, changes={"shared_with": [None, str(user_id)]})
+@operation(DATASET_MOVED)
+def move(*, actor: Actor, dataset_id: UUID, project_id: UUID | None) -> Dataset:
+    """Move a dataset to a project, or to the whole organisation. Raises NotFound, Invalid, PermissionDenied.
 
-
-@operation(DATASET_UNSHARED)
-def unshare(*, actor: Actor, dataset_id: UUID, user_id: UUID) -> None:
-    """Revoke a share. Raises NotFound for a foreign dataset."""
-    actor.require("datasets.share")
-    dataset = _own(actor, dataset_id)
-    if not _shares(dataset, user_id).exists():
-        unchanged("it was not shared")
-        return
-    remove_perm(VIEW_DATASET, User.objects.get(id=user_id), dataset)
-    record(DATASET_UNSHARED, actor=actor, target=dataset, changes={"shared_with": [str(user_id), None]})
+    What was made from it stays in the projects in which it was made.
+    """
+    dataset = _own(actor, dataset_id, "datasets.share")
+    if dataset.project_id == project_id:
+        unchanged("it was there before")
+        return dataset
+    if project_id is not None and (fault := project_fault(actor, "datasets.share", project_id)):
+        raise Invalid(fields={"project": [fault]})
+    actor.require("datasets.share", InProject(project_id))
+    before = dataset.project_id and str(dataset.project_id)
+    record(DATASET_MOVED, actor=actor, target=dataset, changes={"project": [before, project_id and str(project_id)]})
+    dataset.project_id = project_id
+    dataset.save(update_fields=["project"])
+    return dataset
 
 
 @operation(DATASET_REMOVED)
@@ -197,8 +203,7 @@ def remove_failed(*, actor: Actor, dataset_id: UUID) -> bool:
 
     Raises NotFound or NothingFailed.
     """
-    actor.require("datasets.create")
-    dataset = _own(actor, dataset_id)
+    dataset = _own(actor, dataset_id, "datasets.create")
     failed = list(DatasetVersion.objects.filter(dataset=dataset, state=IngestState.FAILED))
     if not failed:
         raise NothingFailed
@@ -215,7 +220,7 @@ def discard(actor: Actor, dataset: Dataset, failed: list[DatasetVersion]) -> boo
     transaction.on_commit(lambda: wakeups.wake_discard(keys, actor.tenant_id))
     if DatasetVersion.objects.filter(dataset=dataset).exists():
         return False
-    DatasetUserPermission.objects.filter(content_object=dataset).delete()
+    shares.forget("dataset", dataset.id)
     dataset.delete()
     return True
 
@@ -226,8 +231,25 @@ def seen(actor: Actor, dataset_id: UUID) -> None:
         raise NotFound
 
 
+def _addable(actor: Actor, name: str, project_id: UUID | None) -> Dataset | None:
+    """Return the dataset of this name that the actor may add to; None if it may make one in the project.
+
+    Raises DatasetNameTaken for one it may not see, PermissionDenied, and Invalid for another project or none such.
+    """
+    found = _existing(actor, name)
+    if found is None:
+        if project_id is not None and (fault := project_fault(actor, "datasets.create", project_id)):
+            raise Invalid(fields={"project": [fault]})
+        actor.require("datasets.create", InProject(project_id))
+        return None
+    if project_id not in (None, found.project_id):
+        raise Invalid(fields={"project": ["The dataset of this name is not in this project. Choose another name."]})
+    actor.require("datasets.create", found)
+    return found
+
+
 def _existing(actor: Actor, name: str) -> Dataset | None:
-    """Return the dataset of this name that the actor may add to. Raises DatasetNameTaken for one it may not see."""
+    """Return the dataset of this name. Raises DatasetNameTaken for one that the actor may not see."""
     # In one statement: with two, a dataset removed in between would look hidden.
     seen = Exists(visible_datasets(actor).filter(id=OuterRef("id")))
     dataset = Dataset.objects.filter(name=name).annotate(seen=seen).first()
@@ -236,24 +258,13 @@ def _existing(actor: Actor, name: str) -> Dataset | None:
     return dataset
 
 
-def _own(actor: Actor, dataset_id: UUID) -> Dataset:
-    dataset = visible_datasets(actor).select_for_update(no_key=True).filter(id=dataset_id).first()
+def _own(actor: Actor, dataset_id: UUID, permission: str) -> Dataset:
+    actor.require_somewhere(permission)
+    dataset = visible_datasets(actor).select_for_update(of=("self",), no_key=True).filter(id=dataset_id).first()
     if dataset is None:
         raise NotFound
+    actor.require(permission, dataset)
     return dataset
-
-
-def _member(user_id: UUID) -> User:
-    membership = Membership.objects.filter(user_id=user_id).select_related("user").first()
-    if membership is None:
-        raise NotFound
-    return membership.user
-
-
-def _shares(dataset: Dataset, user_id: UUID) -> Any:
-    return DatasetUserPermission.objects.filter(
-        content_object=dataset, user_id=user_id, permission__codename=VIEW_DATASET
-    )
 
 
 def _claimed(dataset: Dataset) -> Dataset:

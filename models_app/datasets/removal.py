@@ -124,13 +124,14 @@ def remove_version(*, actor: Actor, dataset_id: UUID, version_id: UUID) -> Datas
 
     Raises NotFound, NotRead, DatasetInUse.
     """
-    actor.require("datasets.create")
+    actor.require_somewhere("datasets.create")
     # The dataset before its versions, in the order that uploads lock them: uploads read files that are removed here.
     dataset = visible_datasets(actor).select_for_update(of=("self",), no_key=True).filter(id=dataset_id).first()
     rows = DatasetVersion.objects.filter(dataset=dataset).select_related("dataset")
     version = rows.select_for_update(of=("self",), no_key=True).filter(id=version_id).first()
     if version is None:
         raise NotFound
+    actor.require("datasets.create", dataset)
     if version.state == IngestState.REMOVED:
         unchanged("it was removed before")
         return version
@@ -163,10 +164,11 @@ def remove_dataset(*, actor: Actor, dataset_id: UUID) -> None:
     The dataset's name stays for the versions that were read; an upload under it restores the dataset. All or nothing:
     raises NotFound, DatasetIngesting, DatasetInUse.
     """
-    actor.require("datasets.create")
-    dataset = visible_datasets(actor).select_for_update(no_key=True).filter(id=dataset_id).first()
+    actor.require_somewhere("datasets.create")
+    dataset = visible_datasets(actor).select_for_update(of=("self",), no_key=True).filter(id=dataset_id).first()
     if dataset is None:
         raise NotFound
+    actor.require("datasets.create", dataset)
     rows = DatasetVersion.objects.filter(dataset=dataset).only("id", "number", "state", "source_key")
     # Locked before the audit chain: launching work on a dataset locks it first and then writes to the chain.
     versions = list(rows.order_by("number").select_for_update(no_key=True))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from models_app.access import visible_versions
-from models_app.models import Endpoint, EndpointState
+from models_app.access import visible_endpoints, visible_versions
+from models_app.models import EndpointState
 from tenants.access.actor import Actor
 
 MOST_NAMED = 8
@@ -62,7 +62,7 @@ def replaced(actor: Actor, name: str, version_id: UUID) -> Replaced | None:
 
     None for a free name or the version it already has. None also for an endpoint hidden from the actor.
     """
-    seen = Endpoint.objects.filter(version__in=visible_versions(actor).select_related(None), name=name)
+    seen = visible_endpoints(actor).filter(name=name)
     live = seen.exclude(state=EndpointState.UNDEPLOYED).select_related("version", "version__model").first()
     version = visible_versions(actor).select_related("model").filter(id=version_id).first()
     if live is None or version is None or live.version_id == version.id:

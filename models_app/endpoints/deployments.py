@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from compute.allocations import allocations
-from models_app.access import visible_versions
+from models_app.access import visible_endpoints, visible_versions
 from models_app.endpoints import slot_events
 from models_app.endpoints.compatibility import differing, inputs_of
 from models_app.events import EndpointDeployed, EndpointUndeployed
@@ -25,7 +25,7 @@ from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.events.events import publish
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Project
+from tenants.projects.sight import project_fault
 
 ENDPOINT_DEPLOYED = AuditAction("models_app.endpoint.deployed")
 ENDPOINT_UNDEPLOYED = AuditAction("models_app.endpoint.undeployed")
@@ -101,8 +101,8 @@ def deploy(
     failed. `replace` allows a version with other input columns than the live one. Raises NotFound, Invalid,
     VersionNotApproved, EndpointNameTaken, EndpointMoved, SignatureDiffers, QuotaExceeded (409), BudgetExceeded (402).
     """
-    actor.require("endpoints.manage")
-    _check(name, project_id, slo_ms)
+    actor.require_somewhere("endpoints.manage")
+    _check(name, slo_ms)
     # Locked, so that nobody archives the version before the endpoint refers to it.
     version = visible_versions(actor).select_for_update(of=("self",), no_key=True).filter(id=version_id).first()
     if version is None:
@@ -120,6 +120,9 @@ def deploy(
     endpoint = _put(fresh)
     if endpoint.id != fresh.id:
         return _roll_over(actor, endpoint, version, project_id, slo_ms, replace)
+    if fault := project_fault(actor, "endpoints.manage", endpoint.project_id):
+        raise Invalid(fields={"project": [fault]})
+    actor.require("endpoints.manage", endpoint)
     endpoint.allocation_id = slot_events.request_slot(actor, endpoint)
     Endpoint.objects.filter(id=endpoint.id).update(allocation_id=endpoint.allocation_id)
     _deployed(actor, endpoint, {"version": [None, str(version)], "slo_ms": [None, endpoint.slo_ms]})
@@ -132,7 +135,6 @@ def undeploy(*, actor: Actor, endpoint_id: UUID) -> None:
 
     The node answers the calls in progress, records them, and releases the rest of the held money.
     """
-    actor.require("endpoints.manage")
     endpoint = lock(actor, endpoint_id)
     if endpoint.state == EndpointState.UNDEPLOYED:
         unchanged("it was undeployed before")
@@ -215,11 +217,13 @@ def endpoint_of(tenant_id: UUID, allocation_id: UUID) -> UUID | None:
 
 
 def lock(actor: Actor, endpoint_id: UUID) -> Endpoint:
-    """Return an endpoint that the actor may see, under its row lock. Raises NotFound."""
-    rows = Endpoint.objects.select_for_update(of=("self",), no_key=True).filter(version__in=visible_versions(actor))
+    """Return an endpoint that the actor may manage, under its row lock. Raises NotFound, PermissionDenied."""
+    actor.require_somewhere("endpoints.manage")
+    rows = visible_endpoints(actor).select_for_update(of=("self",), no_key=True)
     endpoint = rows.filter(id=endpoint_id).first()
     if endpoint is None:
         raise NotFound
+    actor.require("endpoints.manage", endpoint)
     return endpoint
 
 
@@ -237,8 +241,9 @@ def _roll_over(
     actor: Actor, endpoint: Endpoint, version: ModelVersion, project_id: UUID | None, slo_ms: int | None, replace: bool
 ) -> Endpoint:
     """Give a locked, live endpoint another version, or raise; the node serves the old one until it has swapped."""
-    if not visible_versions(actor).filter(id=endpoint.version_id).exists():
+    if not visible_endpoints(actor).filter(id=endpoint.id).exists():
         raise EndpointNameTaken
+    actor.require("endpoints.manage", endpoint)
     if project_id is not None and project_id != endpoint.project_id:
         raise EndpointMoved
     columns = differing(inputs_of(endpoint.version.signature), inputs_of(version.signature))
@@ -285,12 +290,10 @@ def _deployed(actor: Actor, endpoint: Endpoint, changes: dict[str, Any]) -> None
     allocations.wake()
 
 
-def _check(name: str, project_id: UUID | None, slo_ms: int | None) -> None:
+def _check(name: str, slo_ms: int | None) -> None:
     faults: dict[str, list[str]] = {}
     if not NAME.fullmatch(name):
         faults["name"] = ["Use 1 to 63 lower-case letters, digits and dashes; start with a letter or digit."]
-    if project_id is not None and not Project.objects.filter(id=project_id).exists():
-        faults["project"] = ["There is no such project."]
     if slo_ms is not None and not SLO_RANGE_MS[0] <= slo_ms <= SLO_RANGE_MS[1]:
         faults["slo_ms"] = [f"Use {SLO_RANGE_MS[0]} to {SLO_RANGE_MS[1]} milliseconds."]
     if faults:

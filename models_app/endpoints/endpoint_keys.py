@@ -35,7 +35,7 @@ provenance.register(
         EndpointKey,
         KEY_REVOKED,
         label=lambda row: f"{row.name} of {row.endpoint.name}",
-        could_make=lambda row, own: "endpoints.manage" in own,
+        could_make=lambda row, own: "endpoints.manage" in own.there(row.endpoint.project_id),
         related=("endpoint",),
         adopted=KEY_ADOPTED,
     )
@@ -84,11 +84,11 @@ def create(*, actor: Actor, endpoint_id: UUID, name: str, requests_per_minute: i
     It is revoked with the member or API key that created it. Raises NotFound, Invalid, EndpointIsUndeployed,
     TooManyKeys.
     """
-    actor.require("endpoints.manage")
+    actor.require_somewhere("endpoints.manage")
     creator = creators.lock_creator(actor)
-    if "endpoints.manage" not in creator.permissions:
-        raise creators.AccessEnded
     endpoint = deployments.lock(actor, endpoint_id)
+    if "endpoints.manage" not in creator.rights.there(endpoint.project_id):
+        raise creators.AccessEnded
     if endpoint.state == EndpointState.UNDEPLOYED:
         raise EndpointIsUndeployed
     name = check_text(name, "name")
@@ -117,7 +117,6 @@ def create(*, actor: Actor, endpoint_id: UUID, name: str, requests_per_minute: i
 @operation(KEY_REVOKED)
 def revoke(*, actor: Actor, endpoint_id: UUID, key_id: UUID) -> None:
     """Revoke a key of this endpoint, effective with the next batch. Raises NotFound."""
-    actor.require("endpoints.manage")
     endpoint = deployments.lock(actor, endpoint_id)
     row = EndpointKey.objects.filter(id=key_id, endpoint=endpoint).first()
     if row is None:

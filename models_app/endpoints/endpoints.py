@@ -14,7 +14,7 @@ from billing.money import Money
 from billing.queries.billed import charged
 from compute.allocations import allocations
 from compute.allocations.allocations import SlotRow
-from models_app.access import visible_versions
+from models_app.access import visible_endpoints
 from models_app.models import Endpoint, EndpointKey, EndpointState
 from tenants.access.actor import Actor
 from tenants.errors import Invalid, NotFound
@@ -132,7 +132,7 @@ def endpoint_keys(actor: Actor, endpoint_id: UUID) -> list[EndpointKeyRow]:
 
 
 def _seen(actor: Actor) -> QuerySet[Endpoint]:
-    return Endpoint.objects.filter(version__in=visible_versions(actor).select_related(None))
+    return visible_endpoints(actor)
 
 
 def _rows(endpoints: QuerySet[Endpoint]) -> list[EndpointRow]:

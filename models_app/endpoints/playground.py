@@ -22,7 +22,7 @@ from uuid import UUID
 from django.conf import settings
 
 from billing.money import Money
-from models_app.access import visible_versions
+from models_app.access import visible_endpoints
 from models_app.endpoints import playground_tokens
 from models_app.models import Endpoint
 from models_app.tables.columns.contract import Contract
@@ -96,7 +96,7 @@ class Snippets:
 
 def inputs(actor: Actor, endpoint_id: UUID) -> tuple[TryInput, ...]:
     """Return the inputs of the served version, with typical values from its baseline. Raises NotFound."""
-    seen = Endpoint.objects.filter(version__in=visible_versions(actor).select_related(None))
+    seen = visible_endpoints(actor)
     endpoint = seen.select_related("version").filter(id=endpoint_id).first()
     if endpoint is None:
         raise NotFound
@@ -116,7 +116,7 @@ def inputs(actor: Actor, endpoint_id: UUID) -> tuple[TryInput, ...]:
 def notes(actor: Actor, endpoint_id: UUID, row: Mapping[str, Any]) -> tuple[str, ...]:
     """Return notes on inputs without a value, or outside the range of the training data."""
     endpoint = Endpoint.objects.select_related("version__dataset_version").get(id=endpoint_id)
-    if not visible_versions(actor).filter(id=endpoint.version_id).exists():
+    if not visible_endpoints(actor).filter(id=endpoint.id).exists():
         raise NotFound
     found = []
     empty = [name for name, value in row.items() if value is None]

@@ -59,7 +59,7 @@ def stopped(*, actor: Actor, subject: str, allocation_id: UUID) -> None:
     record(ENDPOINT_STOPPED, actor=actor, target=endpoint, changes=changes, reason=UNPAID)
     publish(EndpointStopped(tenant_id=actor.tenant_id, endpoint_id=endpoint.id))
     notifications.notify(
-        permission=endpoint_audience(endpoint.version), kind="endpoint_stopped", title=f"Endpoint {endpoint.name} stopped: its budget is used up",
+        permission=endpoint_audience(endpoint), kind="endpoint_stopped", title=f"Endpoint {endpoint.name} stopped: its budget is used up",
         body=UNPAID, path=f"endpoints/{endpoint.id}/",
     )  # fmt: skip
 

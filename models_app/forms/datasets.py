@@ -34,12 +34,26 @@ class DatasetUpload(forms.Form):
             attrs={"accept": ".csv,.tsv,.txt,.xlsx,.xls,.xlsb,.ods,.json,.jsonl,.ndjson,.parquet,.gz,text/csv"}
         ),
     )
+    project = forms.ChoiceField(
+        required=False,
+        label="Project",
+        help_text="Who sees into the project sees its datasets. One of the organisation is seen by all members.",
+    )
+    restricted = forms.BooleanField(
+        required=False, label="Restricted", help_text="Only you, owners, admins and those you share it with see it."
+    )
     encoding = forms.ChoiceField(
         choices=[("", "As the file shows"), *writing.ENCODINGS.items()], required=False, label="Encoding"
     )
     delimiter = forms.ChoiceField(
         choices=[("", "As the file shows"), *writing.DELIMITERS.items()], required=False, label="Delimiter"
     )
+
+    def __init__(self, *args: Any, projects: Sequence[tuple[str, str]], whole: bool, **kwargs: Any) -> None:
+        """Offer these projects, and the whole organisation if the person may upload for it."""
+        super().__init__(*args, **kwargs)
+        choices = [("", "The whole organisation"), *projects] if whole else [*projects]
+        cast(forms.ChoiceField, self.fields["project"]).choices = choices
 
 
 class JobForm(forms.Form):

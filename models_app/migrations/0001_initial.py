@@ -4,10 +4,10 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-import models_app.models.datasets
 import tenants.clock
 import tenants.ids
 import tenants.isolation.scoping
+import tenants.sharing.tables
 from tenants.isolation.rls import SecureTable
 
 
@@ -61,7 +61,7 @@ class Migration(migrations.Migration):
                 (
                     "tenant",
                     models.ForeignKey(
-                        db_default=models_app.models.datasets.CurrentTenant(),
+                        db_default=tenants.sharing.tables.CurrentTenant(),
                         editable=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",

@@ -4,35 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from django.conf import settings
 from django.db import models
-from django.db.models import F, Func, Q, Value
-from guardian.models import UserObjectPermissionBase
+from django.db.models import F, Q, Value
 
 from models_app.models.files import Stored
 from tenants.clock import DatabaseNow
-from tenants.ids import uuid7
 from tenants.isolation.scoping import TenantForeignKey, TenantModel
+from tenants.sharing.tables import SharedWithGroup, SharedWithPerson
 
 if TYPE_CHECKING:
     from uuid import UUID
 
 
-class CurrentTenant(Func):
-    """The tenant of the open scope, as the database sees it: a default for rows that a library writes."""
-
-    template = "(nullif(current_setting('app.tenant', true), ''))::uuid"
-    output_field = models.UUIDField()
-
-
 class Dataset(TenantModel):
-    """A named table of data. `restricted`: only its creator, admins and those it is shared with see it."""
+    """A named table of data. `restricted`: only its creator, admins and those it is shared with see it.
+
+    One of a `project` is seen by those who see the project, and those it is shared with; without, it is the
+    organisation's.
+    """
 
     name = models.CharField(max_length=120)
+    project = TenantForeignKey("tenants.Project", on_delete=models.PROTECT, null=True, related_name="+")
     restricted = models.BooleanField(default=False)
     created_by = models.UUIDField(null=True)
     created_by_label = models.CharField(max_length=254)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    if TYPE_CHECKING:
+        project_id: UUID | None
 
     class Meta:
         base_manager_name = "objects"
@@ -134,22 +133,25 @@ class DatasetVersion(TenantModel):
         return Stored(self.data_key, self.data_sha256, self.data_size, self.data_encrypted)
 
 
-class DatasetUserPermission(UserObjectPermissionBase):
-    """One person's right to one restricted dataset: guardian's table with a direct foreign key.
+class DatasetUserPermission(SharedWithPerson):
+    """One person's right to one dataset."""
 
-    Guardian writes the row and knows no tenant, so the database fills it in from the open scope; the policies and the
-    composite key enforce it.
-    """
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    tenant = models.ForeignKey(
-        "tenants.Tenant", on_delete=models.PROTECT, related_name="+", editable=False, db_default=CurrentTenant()
-    )
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     content_object = TenantForeignKey(Dataset, on_delete=models.CASCADE, related_name="shares")
 
-    class Meta:
-        unique_together: ClassVar = []
+    class Meta(SharedWithPerson.Meta):
+        abstract = False
         constraints: ClassVar = [
             models.UniqueConstraint("tenant", "user", "permission", "content_object", name="models_app_share_once")
+        ]
+
+
+class DatasetGroupPermission(SharedWithGroup):
+    """One group's right to one dataset."""
+
+    content_object = TenantForeignKey(Dataset, on_delete=models.CASCADE, related_name="+")
+
+    class Meta(SharedWithGroup.Meta):
+        abstract = False
+        constraints: ClassVar = [
+            models.UniqueConstraint("tenant", "group", "permission", "content_object", name="dataset_group_share_once")
         ]

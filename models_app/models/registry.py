@@ -11,6 +11,7 @@ from models_app.models.datasets import DatasetVersion
 from models_app.models.files import Stored
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import TenantForeignKey, TenantModel
+from tenants.sharing.tables import SharedWithGroup, SharedWithPerson
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -103,3 +104,27 @@ class ModelVersion(TenantModel):
     def signature_file(self) -> Stored:
         """Return the signature file."""
         return Stored(self.signature_key, self.signature_sha256, self.signature_size, self.signature_encrypted)
+
+
+class ModelUserPermission(SharedWithPerson):
+    """One person's right to one model."""
+
+    content_object = TenantForeignKey(Model, on_delete=models.CASCADE, related_name="+")
+
+    class Meta(SharedWithPerson.Meta):
+        abstract = False
+        constraints: ClassVar = [
+            models.UniqueConstraint("tenant", "user", "permission", "content_object", name="model_share_once")
+        ]
+
+
+class ModelGroupPermission(SharedWithGroup):
+    """One group's right to one model."""
+
+    content_object = TenantForeignKey(Model, on_delete=models.CASCADE, related_name="+")
+
+    class Meta(SharedWithGroup.Meta):
+        abstract = False
+        constraints: ClassVar = [
+            models.UniqueConstraint("tenant", "group", "permission", "content_object", name="model_group_share_once")
+        ]

@@ -11,6 +11,7 @@ from models_app.models.registry import ModelVersion
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import TenantForeignKey, TenantModel
 from tenants.models import Credential
+from tenants.sharing.tables import SharedWithGroup, SharedWithPerson
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -127,4 +128,28 @@ class ServingSlice(TenantModel):
         ]
         indexes: ClassVar = [
             models.Index("tenant", "endpoint", condition=Q(closed_at=None), name="models_app_slice_open")
+        ]
+
+
+class EndpointUserPermission(SharedWithPerson):
+    """One person's right to one endpoint."""
+
+    content_object = TenantForeignKey(Endpoint, on_delete=models.CASCADE, related_name="+")
+
+    class Meta(SharedWithPerson.Meta):
+        abstract = False
+        constraints: ClassVar = [
+            models.UniqueConstraint("tenant", "user", "permission", "content_object", name="endpoint_share_once")
+        ]
+
+
+class EndpointGroupPermission(SharedWithGroup):
+    """One group's right to one endpoint."""
+
+    content_object = TenantForeignKey(Endpoint, on_delete=models.CASCADE, related_name="+")
+
+    class Meta(SharedWithGroup.Meta):
+        abstract = False
+        constraints: ClassVar = [
+            models.UniqueConstraint("tenant", "group", "permission", "content_object", name="endpoint_group_share_once")
         ]

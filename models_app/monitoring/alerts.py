@@ -95,7 +95,7 @@ def handle_opened(alert_id: UUID) -> None:
     if alert is None:
         return
     notifications.notify(
-        permission=endpoint_audience(alert.version),
+        permission=endpoint_audience(alert.endpoint),
         kind="health_alert",
         title=f"Endpoint {alert.endpoint.name}: {TITLES[alert.kind]}",
         body=alert.message,

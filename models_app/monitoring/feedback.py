@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from models_app.access import visible_versions
+from models_app.access import visible_endpoints
 from models_app.measures import bins, prediction_id
 from models_app.models import Endpoint, Feedback, ModelVersion
 from models_app.monitoring import alerts
@@ -48,10 +48,11 @@ def record(*, actor: Actor, endpoint_id: UUID, items: Sequence[Any]) -> Counts:
 
     A bad item is reported and the others are stored. Raises NotFound, and Invalid for an empty list.
     """
-    actor.require("endpoints.feedback")
-    endpoint = Endpoint.objects.filter(id=endpoint_id, version__in=visible_versions(actor)).first()
+    actor.require_somewhere("endpoints.feedback")
+    endpoint = visible_endpoints(actor).filter(id=endpoint_id).first()
     if endpoint is None:
         raise NotFound
+    actor.require("endpoints.feedback", endpoint)
     if not 1 <= len(items) <= MOST_ITEMS:
         raise Invalid(fields={"items": [f"Send 1 to {MOST_ITEMS:,} items, each with prediction_id and label."]})
     counts = Counts()

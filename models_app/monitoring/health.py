@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db.models import Count, Q, Sum
 
-from models_app.access import visible_versions
+from models_app.access import visible_endpoints, visible_versions
 from models_app.measures import bins, drift, latency, rules
 from models_app.measures.time_ranges import TimeRange, span
 from models_app.models import Endpoint, EndpointState, HealthAlert, HealthWindow
@@ -154,7 +154,7 @@ def health(actor: Actor, endpoint_id: UUID) -> Health:
     tests = len(features) + 1
     inputs = [_against(name, feature, last.inputs.get(name, []), tests) for name, feature in features.items()]
     # Alerts of an earlier version name its columns.
-    rows = HealthAlert.objects.filter(endpoint=endpoint, version__in=visible_versions(actor).select_related(None))
+    rows = HealthAlert.objects.filter(endpoint=endpoint, version__in=visible_versions(actor).values("id"))
     rows = rows.order_by("resolved_at", "-id")
     names = tuple(AlertRow.__dataclass_fields__)
     return Health(
@@ -189,23 +189,21 @@ def health_summaries(endpoint_ids: Sequence[UUID]) -> dict[UUID, HealthSummary]:
 
 def alarmed(actor: Actor, limit: int = 3) -> list[tuple[str, int]]:
     """Return (name, number of open alerts) of live endpoints that the actor may see and that have any, most first."""
-    live = Endpoint.objects.filter(version__in=visible_versions(actor).select_related(None)).exclude(
-        state=EndpointState.UNDEPLOYED
-    )
+    live = visible_endpoints(actor).exclude(state=EndpointState.UNDEPLOYED)
     opened = live.annotate(open=Count("alerts", filter=Q(alerts__resolved_at=None))).filter(open__gt=0)
     return list(opened.order_by("-open", "name").values_list("name", "open")[:limit])
 
 
 def served(actor: Actor, limit: int = 200) -> list[tuple[UUID, str]]:
     """Return (id, name) of the endpoints to choose from: live ones first, then the newest of the others."""
-    rows = Endpoint.objects.filter(version__in=visible_versions(actor).select_related(None))
+    rows = visible_endpoints(actor)
     live = list(rows.exclude(state=EndpointState.UNDEPLOYED).order_by("name").values_list("id", "name")[:limit])
     gone = rows.filter(state=EndpointState.UNDEPLOYED).order_by("-id").values_list("id", "name")
     return [*live, *((one, f"{name} (undeployed)") for one, name in gone[: max(0, min(20, limit - len(live)))])]
 
 
 def _endpoint(actor: Actor, endpoint_id: UUID) -> Endpoint:
-    rows = Endpoint.objects.filter(version__in=visible_versions(actor).select_related(None))
+    rows = visible_endpoints(actor)
     endpoint = rows.select_related("version").filter(id=endpoint_id).first()
     if endpoint is None:
         raise NotFound

@@ -13,7 +13,7 @@ from django.db.models import Count, QuerySet
 from billing.metering.metering import billed
 from billing.money import Money
 from compute.models import Job
-from models_app.access import visible_datasets
+from models_app.access import visible_versions
 from models_app.models import ModelVersion, Stage
 from models_app.recipes import base
 from tenants.access.actor import Actor
@@ -192,9 +192,7 @@ def lineage(actor: Actor, version_id: UUID) -> Lineage:
 
 
 def _versions(actor: Actor) -> QuerySet[ModelVersion]:
-    return ModelVersion.objects.filter(dataset_version__dataset__in=visible_datasets(actor)).select_related(
-        "model", "dataset_version", "dataset_version__dataset"
-    )
+    return visible_versions(actor).select_related("model", "dataset_version", "dataset_version__dataset")
 
 
 def _rows(versions: QuerySet[ModelVersion] | list[ModelVersion]) -> list[ModelVersionRow]:

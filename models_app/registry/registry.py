@@ -55,7 +55,7 @@ def promote(*, actor: Actor, version_id: UUID, stage: str) -> ModelVersion:
     Production takes a request, of which approvers are notified, or the grant of another's request. A version with a
     pending request has `requested_at` and no `approved_at`. Raises NotFound, Invalid, VersionServes.
     """
-    actor.require("models.manage")
+    actor.require_somewhere("models.manage")
     if stage not in Stage.values:
         raise Invalid(fields={"stage": [f"Choose one of: {', '.join(Stage.values)}."]})
     if stage == Stage.PRODUCTION and not grants(actor, version_id):
@@ -65,11 +65,11 @@ def promote(*, actor: Actor, version_id: UUID, stage: str) -> ModelVersion:
 
 def grants(actor: Actor, version_id: UUID) -> bool:
     """Return whether this actor can move a version into production now, as the second person or the only one."""
-    if not actor.can("models.approve"):
+    if not actor.can_somewhere("models.approve"):
         return False
     with tenant_scope(actor.tenant_id):
         version = visible_versions(actor).filter(id=version_id).first()
-        if version is None:
+        if version is None or not actor.can("models.approve", version):
             return False
         return queries.approves_alone() or (waits(version) and not _own_request(actor, version))
 
@@ -77,8 +77,7 @@ def grants(actor: Actor, version_id: UUID) -> bool:
 @operation(MODEL_VERSION_PROMOTED)
 def approve(*, actor: Actor, version_id: UUID) -> ModelVersion:
     """Grant a pending request: the version is in production. Raises NotFound, NothingToApprove, SelfApproval."""
-    actor.require("models.approve")
-    version = _locked(actor, version_id)
+    version = _locked(actor, version_id, "models.approve")
     if not waits(version):
         raise NothingToApprove(stage=version.stage)
     _require_second_person(actor, version)
@@ -92,11 +91,10 @@ def decline(*, actor: Actor, version_id: UUID, reason: str = "") -> ModelVersion
 
     Raises NotFound, Invalid, NothingToApprove.
     """
-    actor.require("models.approve")
     reason = reason.strip()
     if len(reason) > MOST_REASON or holds_nul(reason):
         raise Invalid(fields={"reason": [f"Enter a reason of at most {MOST_REASON} characters."]})
-    version = _locked(actor, version_id)
+    version = _locked(actor, version_id, "models.approve")
     if not waits(version):
         raise NothingToApprove(stage=version.stage)
     record(
@@ -125,7 +123,7 @@ def waits(version: ModelVersion) -> bool:
 
 @operation(MODEL_VERSION_PROMOTED)
 def _promote(*, actor: Actor, version_id: UUID, stage: str) -> ModelVersion:
-    version = _locked(actor, version_id)
+    version = _locked(actor, version_id, "models.manage")
     if version.stage == stage:
         unchanged("it is in that stage")
         return version
@@ -151,7 +149,7 @@ def _promote(*, actor: Actor, version_id: UUID, stage: str) -> ModelVersion:
 
 @operation(PROMOTION_REQUESTED)
 def _request(*, actor: Actor, version_id: UUID) -> ModelVersion:
-    version = _locked(actor, version_id)
+    version = _locked(actor, version_id, "models.manage")
     if version.stage == Stage.PRODUCTION or waits(version):
         unchanged("it is in production, or was asked for before")
         return version
@@ -231,11 +229,13 @@ def _page(version: ModelVersion) -> str:
     return f"models/versions/{version.id}/"
 
 
-def _locked(actor: Actor, version_id: UUID) -> ModelVersion:
+def _locked(actor: Actor, version_id: UUID, permission: str) -> ModelVersion:
+    actor.require_somewhere(permission)
     rows = visible_versions(actor).select_for_update(of=("self",), no_key=True).select_related("model")
     version = rows.filter(id=version_id).first()
     if version is None:
         raise NotFound
+    actor.require(permission, version)
     return version
 
 

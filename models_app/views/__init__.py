@@ -6,11 +6,10 @@ from models_app.views.batch import batch_launch, batch_quote, job_result
 from models_app.views.columns import dataset_columns
 from models_app.views.compare import compare
 from models_app.views.dataset_actions import (
+    dataset_move,
     dataset_remove,
     dataset_remove_all,
     dataset_restrict,
-    dataset_share,
-    dataset_unshare,
     dataset_version_remove,
 )
 from models_app.views.datasets import dataset, dataset_row, dataset_status, datasets, upload
@@ -42,8 +41,7 @@ urlpatterns: list[URLPattern] = [
         "datasets/<uuid:dataset_id>/versions/<uuid:data_version_id>/columns/", dataset_columns, name="dataset-columns"
     ),
     path("datasets/<uuid:dataset_id>/restrict/", dataset_restrict, name="dataset-restrict"),
-    path("datasets/<uuid:dataset_id>/shares/", dataset_share, name="dataset-share"),
-    path("datasets/<uuid:dataset_id>/shares/<uuid:user_id>/remove/", dataset_unshare, name="dataset-unshare"),
+    path("datasets/<uuid:dataset_id>/move/", dataset_move, name="dataset-move"),
     path("datasets/<uuid:dataset_id>/row/", dataset_row, name="dataset-row"),
     path("datasets/<uuid:dataset_id>/status/", dataset_status, name="dataset-status"),
     path("jobs/new/", launch, name="job-launch"),

@@ -84,24 +84,14 @@ def dataset_restrict(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("datasets.share")
-def dataset_share(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
-    """Share a dataset with the chosen member; a GET redirects to the dataset."""
-    user_id = uuid_in(request.POST.get("user"))
+def dataset_move(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
+    """Move a dataset to the chosen project, or to the whole organisation; a GET redirects to the dataset."""
     if request.method == "POST":
-        if user_id is None:
-            return dataset_page(request, dataset_id, None, fault="Choose a member to share with.", status=422)
-        operations.share(actor=request.actor, dataset_id=dataset_id, user_id=user_id)
-        messages.success(request, "Shared.")
-    return _back(request, dataset_id)
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@page("datasets.share")
-def dataset_unshare(request: TenantRequest, dataset_id: UUID, user_id: UUID) -> HttpResponse:
-    """Revoke a share; a GET redirects to the dataset."""
-    if request.method == "POST":
-        operations.unshare(actor=request.actor, dataset_id=dataset_id, user_id=user_id)
-        messages.success(request, "Sharing stopped.")
+        project_id = uuid_in(request.POST.get("project"))
+        row = operations.move(actor=request.actor, dataset_id=dataset_id, project_id=project_id)
+        messages.success(
+            request, "It belongs to the whole organisation." if row.project is None else f"Moved to {row.project.name}."
+        )
     return _back(request, dataset_id)
 
 

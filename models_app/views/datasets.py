@@ -19,6 +19,7 @@ from tenants import queries as tenancy
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.isolation.scoping import tenant_scope
 from tenants.parsing import uuid_in
+from tenants.sharing.panel import share_panel
 from tenants.web.large_bodies import large_body
 from tenants.web.pagination import before, paged
 from tenants.web.requests import TenantRequest
@@ -35,7 +36,7 @@ def datasets(request: TenantRequest) -> HttpResponse:
     actor = request.actor
     rows = queries.dataset_list(actor, before=before(request, UUID), limit=PAGE)
     shown, links = paged(request, rows, PAGE, lambda row: (row.id,))
-    context = {"datasets": shown, "can_create": actor.can("datasets.create"), **links}
+    context = {"datasets": shown, "can_create": actor.can_somewhere("datasets.create"), **links}
     return render(request, "models_app/datasets.html", context)
 
 
@@ -72,8 +73,7 @@ def dataset_page(
         profile = queries.profile(actor, dataset_id, version.id)
     readings = column_readings(actor, version.id) if profile else ()
     columns = shown.columns(profile, readings)
-    create, share = actor.can("datasets.create"), actor.can("datasets.share")
-    known = {user_id for user_id, _ in detail.shared_with}
+    create, share = actor.can("datasets.create", detail), actor.can("datasets.share", detail)
     context = {
         "dataset": detail,
         "version": version,
@@ -87,7 +87,8 @@ def dataset_page(
         "version_gone": f"Its file, its table of {version.rows:,} rows and its profile",
         "hanging_all": removal.hangs_on_dataset(actor, dataset_id) if create and detail.versions else None,
         "hanging": removal.hangs_on(actor, version.id) if create and version.state == "ready" else None,
-        "members": [one for one in tenancy.members() if one.user_id not in known] if share else [],
+        "sharing": share_panel(actor, "dataset", detail.id, detail),
+        "projects_to_choose": tenancy.projects_for(actor, "datasets.share") if share else [],
         "can_launch": actor.can_somewhere("jobs.launch"),
         "can_create": create,
         "can_share": share,
@@ -103,7 +104,7 @@ def dataset_status(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
     actor = request.actor
     detail = queries.dataset_detail(actor, dataset_id)
     version = _chosen(detail, request.GET.get("version"))
-    context = {"dataset": detail, "version": version, "can_create": actor.can("datasets.create")}
+    context = {"dataset": detail, "version": version, "can_create": actor.can("datasets.create", detail)}
     response = render(request, "models_app/_dataset_status.html", context)
     if version.state != "ingesting":
         response["HX-Refresh"] = "true"
@@ -116,9 +117,9 @@ def upload(request: TenantRequest) -> HttpResponse:
     """Take an uploaded file; the object store is written outside any transaction."""
     actor = request.actor
     if request.method != "POST":
-        return _upload_page(request, DatasetUpload())
+        return _upload_page(request, DatasetUpload(**_offers(request)))
     cap_uploads(request)
-    form = DatasetUpload(request.POST, request.FILES)
+    form = DatasetUpload(request.POST, request.FILES, **_offers(request))
     try:
         file = uploaded_file(request)
         if form.is_valid():
@@ -128,6 +129,9 @@ def upload(request: TenantRequest) -> HttpResponse:
                 file=file,
                 filename=file.name or "upload",
                 target=form.cleaned_data["target"],
+                audience=operations.Audience(
+                    uuid_in(form.cleaned_data["project"]), restricted=form.cleaned_data["restricted"]
+                ),
                 writing={name: form.cleaned_data[name] for name in writing.KEYS},
             )
             return redirect("dataset", request.tenant.slug, version.dataset_id)
@@ -142,6 +146,14 @@ def upload(request: TenantRequest) -> HttpResponse:
     except ExchequerError as refused:
         form.add_error(None, refused.message)
     return _upload_page(request, form, status=422)
+
+
+def _offers(request: TenantRequest) -> dict[str, Any]:
+    """Return what the form offers; the view opens no scope of its own."""
+    actor = request.actor
+    with tenant_scope(request.tenant_id):
+        rows = tenancy.projects_for(actor, "datasets.create")
+    return {"projects": [(str(row.id), row.name) for row in rows], "whole": actor.can("datasets.create")}
 
 
 def _upload_page(request: TenantRequest, form: DatasetUpload, status: int = 200) -> HttpResponse:

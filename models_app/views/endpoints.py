@@ -24,6 +24,7 @@ from tenants import queries as tenancy
 from tenants.access.actor import Actor
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.parsing import uuid_in
+from tenants.sharing.panel import share_panel
 from tenants.web.form_posts import explain
 from tenants.web.idempotency import run_once
 from tenants.web.pagination import before, paged
@@ -45,7 +46,7 @@ def endpoint_list(request: TenantRequest) -> HttpResponse:
     health_summaries = health.health_summaries([row.id for row in shown])
     context = {
         "endpoints": [(row, health_summaries[row.id]) for row in shown],
-        "can_manage": actor.can("endpoints.manage"),
+        "can_manage": actor.can_somewhere("endpoints.manage"),
         **links,
     }
     return render(request, "models_app/endpoints.html", context)
@@ -59,7 +60,7 @@ def deploy(request: TenantRequest) -> HttpResponse:
     """
     actor = request.actor
     choices = versions.deployable(actor)
-    projects = [(project.id, project.name) for project in tenancy.projects()]
+    projects = [(project.id, project.name) for project in tenancy.projects_for(actor, "endpoints.manage")]
     if request.method != "POST":
         wanted = request.GET.get("version", "")
         key = uuid_in(wanted)
@@ -138,7 +139,7 @@ def endpoint_page(request: TenantRequest, endpoint_id: UUID, *, status: int = 20
     row = endpoints.endpoint_detail(actor, endpoint_id)
     shown = _traffic(request, row)
     fields = playground.inputs(actor, endpoint_id)
-    manage = actor.can("endpoints.manage") and row.live
+    manage = actor.can("endpoints.manage", row) and row.live
     context = {
         **shown,
         "spent": _spent(row),
@@ -150,7 +151,8 @@ def endpoint_page(request: TenantRequest, endpoint_id: UUID, *, status: int = 20
         else (),
         "drifts": shown["health"].drift[:MOST_DRIFTS],
         "can_manage": manage,
-        "can_deploy": actor.can("endpoints.manage"),
+        "can_deploy": actor.can("endpoints.manage", row),
+        "sharing": share_panel(actor, "endpoint", row.id, row),
         **more,
     }
     return render(request, "models_app/endpoint.html", context, status=status)

@@ -128,7 +128,7 @@ class Launch(Ordering):
         """Return what is missing before a job can be launched, and where to create it."""
         if self.datasets:
             return None if self.devices else NO_DEVICE
-        may = self.actor.can("datasets.create")
+        may = self.actor.can_somewhere("datasets.create")
         return {
             "icon": "database",
             "title": "No dataset is ready yet",

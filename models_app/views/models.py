@@ -12,6 +12,7 @@ from models_app.registry import lineage as queries
 from models_app.registry import registry
 from models_app.views import figures
 from tenants.parsing import uuid_in
+from tenants.sharing.panel import share_panel
 from tenants.web.pagination import before, paged, whole
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
@@ -30,7 +31,7 @@ def models(request: TenantRequest) -> HttpResponse:
     shown, links = paged(request, rows, PAGE, lambda row: (row.id,))
     context = {
         "models": shown,
-        "asked": queries.waiting_list(actor) if actor.can("models.approve") else [],
+        "asked": queries.waiting_list(actor) if actor.can_somewhere("models.approve") else [],
         "can_launch": actor.can_somewhere("jobs.launch"),
         **links,
     }
@@ -51,6 +52,7 @@ def model(request: TenantRequest, model_id: UUID) -> HttpResponse:
             "versions": shown,
             "name": rows[0].model if rows else "",
             "marked": uuid_in(request.GET.get("mark")),
+            "sharing": share_panel(actor, "model", model_id),
             **links,
         },
     )
@@ -77,10 +79,10 @@ def version_page(request: TenantRequest, version_id: UUID, *, fault: str = "", s
         "importance": importance,
         "fault": fault,
         "moves": [(stage, words) for stage, words in MOVES if stage != version.stage],
-        "can_manage": actor.can("models.manage"),
-        "can_approve": actor.can("models.approve"),
+        "can_manage": actor.can("models.manage", version),
+        "can_approve": actor.can("models.approve", version),
         "grants": registry.grants(actor, version_id),
-        "can_deploy": actor.can("endpoints.manage"),
+        "can_deploy": actor.can_somewhere("endpoints.manage"),
         "can_launch": actor.can_somewhere("jobs.launch"),
     }
     return render(request, "models_app/version.html", context, status=status)

@@ -31,7 +31,8 @@ class Actor:
     """One actor in one tenant, with its rights for one request or one operation.
 
     `permissions` hold in the whole tenant, those of `in_projects` in one project each. `role` names the roles. `standing`
-    is the tenant's: one that is not active withholds permissions from everybody but the system.
+    is the tenant's: one that is not active withholds permissions from everybody but the system. `only_project`: a key's
+    limit; then nothing that is shared from elsewhere is seen with it.
     """
 
     kind: Kind
@@ -41,6 +42,7 @@ class Actor:
     in_projects: Mapping[UUID, frozenset[str]] = field(default_factory=dict, hash=False)
     id: UUID | None = None
     role: str = ""
+    only_project: UUID | None = None
     standing: Standing = "active"
     credential: str = ""
     ip: str = ""

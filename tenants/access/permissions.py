@@ -53,6 +53,7 @@ ADMIN = (
         "quotas.manage",
         "jobs.cancel_any",
         "datasets.view_restricted",
+        "projects.view_restricted",
         "models.approve",
         "webhooks.manage",
         "identity.view",
@@ -81,8 +82,31 @@ PERMISSIONS = ROLE_PERMISSIONS["owner"]
 
 #: What a grant in one project can give. Each is checked with its target's project (`Actor.require`); all others concern
 #: the whole tenant.
+#: What is read is what the project holds (`tenants/projects/sight.py`).
 PROJECT_PERMISSIONS = frozenset(
-    {"jobs.launch", "jobs.cancel", "jobs.cancel_any", "budgets.manage", "approvals.request", "approvals.answer"}
+    {
+        "approvals.answer",
+        "approvals.request",
+        "approvals.view",
+        "budgets.manage",
+        "datasets.create",
+        "datasets.share",
+        "datasets.view",
+        "devices.view",
+        "endpoints.feedback",
+        "endpoints.manage",
+        "endpoints.view",
+        "jobs.cancel",
+        "jobs.cancel_any",
+        "jobs.launch",
+        "jobs.view",
+        "models.approve",
+        "models.manage",
+        "models.view",
+        "projects.view",
+        "recipes.view",
+        "tenant.view",
+    }
 )
 
 #: What each role is for, as the members page shows it.
@@ -192,6 +216,7 @@ ALONE = {
     "approvals.request": "ask for higher quotas and budgets",
     "approvals.answer": "answer requests of others",
     "datasets.view_restricted": "read restricted datasets",
+    "projects.view_restricted": "read what is in restricted projects",
     "tenant.manage": "change the organisation’s settings",
     "identity.manage": "decide which identity provider says who people are, owners included",
 }

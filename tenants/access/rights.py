@@ -24,9 +24,21 @@ class Rights:
         """Return the tenant-wide roles as text, or `none`."""
         return ", ".join(self.roles) or "none"
 
-    def within(self, scopes: Iterable[str]) -> Rights:
-        """Return these rights limited to the scopes of a key."""
+    def there(self, project: UUID) -> frozenset[str]:
+        """Return what they allow in a project."""
+        return self.everywhere | self.in_projects.get(project, frozenset())
+
+    def common(self, other: Rights) -> Rights:
+        """Return what both allow."""
+        projects = {*self.in_projects, *other.in_projects}
+        both = {project: self.there(project) & other.there(project) for project in projects}
+        return Rights(self.everywhere & other.everywhere, both, self.roles)
+
+    def within(self, scopes: Iterable[str], project: UUID | None = None) -> Rights:
+        """Return these rights limited to the scopes of a key, and to one project if the key is."""
         limit = frozenset(scopes)
+        if project is not None:
+            return Rights(in_projects={project: self.there(project) & limit & PROJECT_PERMISSIONS}, roles=self.roles)
         limited = {project: allowed & limit for project, allowed in self.in_projects.items()}
         return Rights(self.everywhere & limit, limited, self.roles)
 

@@ -8,7 +8,7 @@ from tenants.api.approvals import ApprovalApprove, ApprovalDecline, Approvals, Q
 from tenants.api.audit import Audit, AuditExport, AuditVerify
 from tenants.api.invitations import Invitations, OneInvitation
 from tenants.api.members import Member, MemberAdoption, MemberDeparture, Members
-from tenants.api.organisation import ApiKeys, Me, OneApiKey, Organisation, Projects
+from tenants.api.organisation import ApiKeyRotation, ApiKeys, Me, OneApiKey, OneProject, Organisation, Projects
 from tenants.api.quotas import Quotas
 from tenants.api.rights import (
     Access,
@@ -32,8 +32,10 @@ urlpatterns: list[URLPattern] = [
     path("me/", Me.as_view(), name="api-me"),
     path("organisation/", Organisation.as_view(), name="api-organisation"),
     path("projects/", Projects.as_view(), name="api-projects"),
+    path("projects/<uuid:project_id>/", OneProject.as_view(), name="api-project"),
     path("api-keys/", ApiKeys.as_view(), name="api-keys"),
     path("api-keys/<uuid:key_id>/", OneApiKey.as_view(), name="api-key"),
+    path("api-keys/<uuid:key_id>/rotate/", ApiKeyRotation.as_view(), name="api-key-rotate"),
     path("quotas/", Quotas.as_view(), name="api-quotas"),
     path("quotas/requests/", QuotaRequests.as_view(), name="api-quota-requests"),
     path("approvals/", Approvals.as_view(), name="api-approvals"),

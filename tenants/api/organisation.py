@@ -47,7 +47,19 @@ class ProjectSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField(read_only=True)
     slug = serializers.CharField(max_length=50)
     name = serializers.CharField(max_length=120)
+    restricted = serializers.BooleanField(
+        default=False, help_text="Only those with a grant in it, owners and admins see what it holds"
+    )
+    archived_at = serializers.DateTimeField(read_only=True, allow_null=True, help_text="Since when nothing new starts")
     created_at = serializers.DateTimeField(read_only=True)
+
+
+class ProjectChangeSerializer(serializers.Serializer[Any]):
+    """What may change of a project; omitted fields stay."""
+
+    name = serializers.CharField(max_length=120, required=False)
+    restricted = serializers.BooleanField(required=False)
+    archived = serializers.BooleanField(required=False, help_text="true: nothing new starts in it; false: restore it")
 
 
 class ApiKeySerializer(serializers.Serializer[Any]):
@@ -66,6 +78,9 @@ class ApiKeySerializer(serializers.Serializer[Any]):
     service_account_id = serializers.UUIDField(
         read_only=True, allow_null=True, help_text="The service account that it belongs to; null: a member"
     )
+    project_id = serializers.UUIDField(
+        read_only=True, allow_null=True, help_text="The project that it is limited to; null: the whole organisation"
+    )
 
 
 class NewApiKeySerializer(serializers.Serializer[Any]):
@@ -78,7 +93,23 @@ class NewApiKeySerializer(serializers.Serializer[Any]):
     service_account_id = serializers.UUIDField(
         required=False, allow_null=True, help_text="Create it for this service account, with scopes of its rights"
     )
+    project_id = serializers.UUIDField(required=False, allow_null=True, help_text="Limit it to this project")
     key = serializers.CharField(read_only=True, allow_null=True)
+
+
+class RotationSerializer(serializers.Serializer[Any]):
+    """How a key is replaced."""
+
+    overlap_hours = serializers.IntegerField(
+        default=24, min_value=0, max_value=api_keys.MOST_OVERLAP_H, help_text="How long the old key still works"
+    )
+
+
+class RotatedKeySerializer(serializers.Serializer[Any]):
+    """The key that replaces another; `key` is returned only once, and null in repeated responses."""
+
+    id = serializers.UUIDField()
+    key = serializers.CharField(allow_null=True)
 
 
 class Me(ApiView):
@@ -123,7 +154,7 @@ class Projects(ApiView):
 
     permissions = {"GET": "projects.view", "POST": "projects.manage"}
 
-    @extend_schema(responses=page_of(ProjectSerializer))
+    @extend_schema(operation_id="projects_list", responses=page_of(ProjectSerializer))
     def get(self, request: Request) -> Response:
         """List projects by short name."""
         return self.whole(queries.projects(), ProjectSerializer)
@@ -133,6 +164,28 @@ class Projects(ApiView):
         """Create a project."""
         data = checked(ProjectSerializer(data=request.data))
         return Response(ProjectSerializer(operations.create_project(actor=self.actor, **data)).data, status=201)
+
+
+class OneProject(ApiView):
+    """One project."""
+
+    permissions = {"GET": "projects.view", "PATCH": "projects.manage"}
+
+    @extend_schema(responses=ProjectSerializer)
+    def get(self, request: Request, project_id: UUID) -> Response:
+        """Return a project."""
+        return Response(ProjectSerializer(queries.project(project_id)).data)
+
+    @extend_schema(request=ProjectChangeSerializer, responses=ProjectSerializer)
+    def patch(self, request: Request, project_id: UUID) -> Response:
+        """Rename, restrict, archive or restore a project."""
+        data = checked(ProjectChangeSerializer(data=request.data))
+        archived = data.pop("archived", None)
+        operations.change_project(actor=self.actor, project_id=project_id, **data)
+        if archived is not None:
+            move = operations.archive_project if archived else operations.restore_project
+            move(actor=self.actor, project_id=project_id)
+        return self.get(request, project_id)
 
 
 class ApiKeys(ApiView):
@@ -156,9 +209,31 @@ class ApiKeys(ApiView):
             scopes=data["scopes"],
             expires_at=data.get("expires_at"),
             service_account_id=data.get("service_account_id"),
+            project_id=data.get("project_id"),
         )
-        made = {"expires_at": None, "service_account_id": None, **data, "id": key.id, "key": key.secret}
+        made = {
+            "expires_at": None,
+            "service_account_id": None,
+            "project_id": None,
+            **data,
+            "id": key.id,
+            "key": key.secret,
+        }
         return Response(NewApiKeySerializer(made).data, status=201)
+
+
+class ApiKeyRotation(ApiView):
+    """Replacement of a key."""
+
+    permissions = {"POST": "apikeys.manage"}
+    shown_once = frozenset({"key"})
+
+    @extend_schema(request=RotationSerializer, responses={201: RotatedKeySerializer})
+    def post(self, request: Request, key_id: UUID) -> Response:
+        """Create a key with the same name, scopes and project; the old one works for some hours more."""
+        data = checked(RotationSerializer(data=request.data))
+        made = api_keys.rotate_api_key(actor=self.actor, key_id=key_id, **data)
+        return Response(RotatedKeySerializer({"id": made.id, "key": made.secret}).data, status=201)
 
 
 class OneApiKey(ApiView):

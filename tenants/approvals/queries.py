@@ -17,6 +17,7 @@ from tenants.clock import now
 from tenants.errors import Invalid
 from tenants.identity import creators
 from tenants.models import Approval, ApprovalState
+from tenants.projects.sight import named
 
 EXPIRED = "expired"
 STATES = (ApprovalState.OPEN, ApprovalState.APPROVED, ApprovalState.DECLINED, EXPIRED)
@@ -65,7 +66,7 @@ def approvals(
     Raises Invalid for an unknown state.
     """
     moment = now()
-    rows = Approval.objects.filter(visible(actor)).order_by("-id")
+    rows = Approval.objects.filter(visible(actor), named(actor=actor)).order_by("-id")
     if state:
         rows = rows.filter(_in(state, moment))
     if only is not None:

@@ -17,7 +17,8 @@ from tenants.audit import AuditAction, operation, record
 from tenants.clock import DatabaseNow, now
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.identity.holders import changing, check_lasting, keep_an_owner, of_group, refuse_self
-from tenants.models import Grant, Group, Membership, Project, Role, ServiceAccount
+from tenants.models import Grant, Group, Membership, Role, ServiceAccount
+from tenants.projects.sight import in_sight_of
 
 T = TypeVar("T")
 
@@ -75,6 +76,8 @@ def give(
     columns = holder.columns()
     built_in, own = _role(role)
     _check_scope(built_in, columns, project_id, expires_at)
+    if project_id is not None and not in_sight_of(actor, project_id):
+        raise NotFound  # nobody opens a project that they do not see into
     allowed = permissions_of(built_in, own.permissions if own else None)
     check_within(actor, allowed, project_id)
     given = allowed if project_id is None else allowed & PROJECT_PERMISSIONS
@@ -168,8 +171,6 @@ def _check_scope(
 ) -> None:
     if built_in == "owner" and (columns["membership_id"] is None or project_id is not None or expires_at is not None):
         raise Invalid(fields={"role": ["Only a person is an owner: of the whole organisation, and without an end."]})
-    if project_id is not None:
-        _known(Project.objects.filter(id=project_id).first())
     if expires_at is not None and expires_at <= now():
         raise Invalid(fields={"expires_at": ["Choose a time in the future."]})
 

@@ -14,6 +14,7 @@ from tenants.access.permissions import PROJECT_PERMISSIONS, ROLE_PERMISSIONS, RO
 from tenants.access.rights import permissions_of
 from tenants.clock import DatabaseNow
 from tenants.models import ApiKey, Grant, Group, GroupMember, Membership, Role, ServiceAccount
+from tenants.projects.sight import named
 from tenants.rights.held import LIVE
 
 
@@ -143,11 +144,21 @@ def service_accounts() -> list[ServiceAccountRow]:
 
 
 def grants(holder: Q | None = None) -> list[GrantRow]:
-    """Return the grants in force, of all holders or of one: people first, by name."""
-    rows = Grant.objects.filter(LIVE).select_related("membership__user", "group", "service_account", "role", "project")
+    """Return the grants in force, of all holders or of one: people first, by name.
+
+    Those in a project whose name the reader does not see are left out.
+    """
+    rows = Grant.objects.filter(LIVE, named()).select_related(
+        "membership__user", "group", "service_account", "role", "project"
+    )
     found = [_row(row) for row in (rows if holder is None else rows.filter(holder))]
     order = ("person", "group", "service account")
     return sorted(found, key=lambda row: (order.index(row.kind), row.holder.lower(), row.project, row.role))
+
+
+def grants_in(project_id: UUID) -> list[GrantRow]:
+    """Return the grants in force in one project: people first, by name."""
+    return grants(Q(project_id=project_id))
 
 
 def holders() -> Iterator[HolderAccess]:

@@ -24,6 +24,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from tenants.access.actor import Actor, key_lacks
+from tenants.access.permissions import PERMISSIONS
 from tenants.access.rights import NO_RIGHTS, Rights, rights_from
 from tenants.access.standing import WITHHELD, Standing
 from tenants.clock import DatabaseNow
@@ -68,7 +69,7 @@ M = TypeVar("M", bound=Model)
 
 BY_ID = "SELECT tenant, grants FROM exchequer_enter_member(%s, %s)"
 BY_SESSION = "SELECT session_data, person, tenant, grants FROM exchequer_enter_session(%s, %s)"
-BY_KEY = "SELECT tenant, key_id, key_name, scopes, bounded, grants FROM exchequer_enter_key(%s, %s)"
+BY_KEY = "SELECT tenant, key_id, key_name, scopes, bounded, grants, project FROM exchequer_enter_key(%s, %s)"
 
 
 @contextmanager
@@ -131,11 +132,19 @@ def entering_by_key(request: HttpRequest, key: str) -> Iterator[Entered | None]:
         found = _one(BY_KEY, [key_prefix(key), key_hash(key)])
         if found is None or is_closed(found[0]):
             return None
+<<<<<<< HEAD
         tenant, (key_id, name, scopes, bounded, grants) = _from_json(Tenant, found[0]), found[1:]
         rights = _of_key(scopes, rights_from(json.loads(grants)) if bounded else None)
         return _key_actor(
             tenant.id, key_id, name, rights, standing=cast(Standing, tenant.standing), **origin_of(request)
         ), tenant
+=======
+        tenant, (key_id, name, scopes, bounded, grants, project) = _from_json(Tenant, found[0]), found[1:]
+        rights = _of_key(scopes, rights_from(json.loads(grants)) if bounded else None, project)
+        standing = cast(Standing, tenant.standing)
+        told = {"standing": standing, "only_project": project, **_origin(request)}
+        return _key_actor(tenant.id, key_id, name, rights, **told), tenant
+>>>>>>> ba6d8099 (tenants: Close projects, share single objects, limit and rotate keys)
 
     with entered_scope(enter, lambda entered: entered[1].id) as entered:
         yield entered
@@ -151,8 +160,9 @@ def actor_today(tenant_id: UUID, who: UUID | None) -> Actor:
         return replace(Actor.person(tenant_id=tenant_id, user_id=who, email="", rights=rights), standing=standing)
     live = ApiKey.objects.extra(where=["revoked_at IS NULL", "(expires_at IS NULL OR expires_at > exchequer_now())"])
     key = live.filter(id=who).first()
-    rights = NO_RIGHTS if key is None else _of_key(key.scopes, _root_of(key))
-    return _key_actor(tenant_id, who, "", rights, standing=standing)
+    project = key.project_id if key is not None else None
+    rights = NO_RIGHTS if key is None else _of_key(key.scopes, _root_of(key), project)
+    return _key_actor(tenant_id, who, "", rights, standing=standing, only_project=project)
 
 
 def _root_of(key: ApiKey) -> Rights | None:
@@ -165,12 +175,12 @@ def _root_of(key: ApiKey) -> Rights | None:
     return held.rights_of(membership_id=key.membership_id) if person else NO_RIGHTS
 
 
-def _of_key(scopes: list[str], root: Rights | None) -> Rights:
-    """Return the rights of a key: its scopes, limited to the rights that it descends from."""
-    return Rights(frozenset(scopes)) if root is None else root.within(scopes)
+def _of_key(scopes: list[str], root: Rights | None, project: UUID | None) -> Rights:
+    """Return the rights of a key: its scopes, limited to the rights that it descends from, and to its project."""
+    return (Rights(PERMISSIONS) if root is None else root).within(scopes, project)
 
 
-def _key_actor(tenant_id: UUID, key_id: UUID, name: str, rights: Rights, *, standing: Any, **origin: Any) -> Actor:
+def _key_actor(tenant_id: UUID, key_id: UUID, name: str, rights: Rights, **told: Any) -> Actor:
     return Actor(
         kind="api_key",
         tenant_id=tenant_id,
@@ -179,8 +189,7 @@ def _key_actor(tenant_id: UUID, key_id: UUID, name: str, rights: Rights, *, stan
         role="key",
         permissions=rights.everywhere,
         in_projects=rights.in_projects,
-        standing=standing,
-        **origin,
+        **told,
     )
 
 

@@ -16,6 +16,7 @@ from django.db import connection
 
 from tenants.access.actor import Actor
 from tenants.access.permissions import PERMISSIONS
+from tenants.access.rights import Rights
 from tenants.errors import Invalid, PermissionDenied
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import ApiKey, Credential, Membership
@@ -35,12 +36,17 @@ class AccessEnded(PermissionDenied):
 class Creator:
     """Creator of a credential with its current rights: an API key, a member, a service account, or none: the system."""
 
-    permissions: frozenset[str]
+    rights: Rights
     key_id: UUID | None = None
     membership_id: UUID | None = None
     service_account_id: UUID | None = None
     person_id: UUID | None = None
     expires_at: datetime | None = None
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """Return what it may do in the whole tenant."""
+        return self.rights.everywhere
 
     def origin(self) -> dict[str, UUID | None]:
         """Return the columns that a credential stores of it."""
@@ -61,7 +67,7 @@ def lock_creator(actor: Actor) -> Creator:
     Raises AccessEnded if the membership, the service account or the key ended since the request began.
     """
     if actor.kind == "system":
-        return Creator(permissions=PERMISSIONS)
+        return Creator(rights=Rights(PERMISSIONS))
     own_id = cast(UUID, actor.id)
     if actor.kind == "api_key":
         key = ApiKey.objects.filter(id=own_id).only("id", "membership_id", "service_account_id").first()
@@ -90,7 +96,7 @@ def locked_creator(
     service_account_id: UUID | None = None,
 ) -> Creator:
     """Lock a creator, root first, and return its current rights. Raises AccessEnded if it is gone."""
-    permissions, person_id, expires_at = PERMISSIONS, None, None
+    rights, person_id, expires_at = Rights(PERMISSIONS), None, None
     # Rights are read in a statement after the lock: one that waited for it would still read the grants of before.
     if membership_id is not None:
         (person_id,) = _share(
@@ -98,23 +104,23 @@ def locked_creator(
             " WHERE m.tenant_id = %s AND m.id = %s FOR SHARE OF m",
             membership_id,
         )
-        permissions = held.rights_of(membership_id=membership_id).everywhere
+        rights = held.rights_of(membership_id=membership_id)
     if service_account_id is not None:
         _share(
             "SELECT a.id FROM tenants_serviceaccount a WHERE a.tenant_id = %s AND a.id = %s AND a.disabled_at IS NULL"
             " FOR SHARE",
             service_account_id,
         )
-        permissions = held.rights_of(service_account_id=service_account_id).everywhere
+        rights = held.rights_of(service_account_id=service_account_id)
     if parent_key_id is not None:
-        scopes, responsible_id, expires_at = _share(
-            "SELECT k.scopes, k.created_by_id, k.expires_at FROM tenants_apikey k WHERE k.tenant_id = %s AND k.id = %s"
+        scopes, project_id, responsible_id, expires_at = _share(
+            "SELECT k.scopes, k.project_id, k.created_by_id, k.expires_at FROM tenants_apikey k WHERE k.tenant_id = %s AND k.id = %s"
             " AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > exchequer_now()) FOR SHARE",
             parent_key_id,
         )
-        permissions, person_id = permissions & frozenset(scopes), person_id or responsible_id
+        rights, person_id = rights.within(scopes, project_id), person_id or responsible_id
     return Creator(
-        permissions=permissions,
+        rights=rights,
         key_id=parent_key_id,
         membership_id=membership_id,
         service_account_id=service_account_id,

@@ -98,9 +98,9 @@ def changing(actor: Actor, members: Q = NOBODY, accounts: Q = NOBODY) -> Iterato
     now = held.rights_of_members(sorted(people))
     for (model, row_id), rights in before.items():
         if model is ServiceAccount:
-            kept = rights.everywhere & held.rights_of(service_account_id=row_id).everywhere
+            kept = rights.common(held.rights_of(service_account_id=row_id))
             root = provenance.of_service_account(row_id)
-            provenance.shrink(actor=actor, root=root, permissions=kept, reason=reason.text)
+            provenance.shrink(actor=actor, root=root, to=kept, reason=reason.text)
         elif row_id in people:
             lower(actor, row_id, rights, now[row_id], reason=reason.text)
 
@@ -121,8 +121,8 @@ def lower(actor: Actor, membership_id: UUID, before: Rights, now: Rights, *, rea
     Rights beyond the previous ones are unusable already, and more rights must not revive them: not even those of a grant
     that expired, which no operation ended.
     """
-    kept = before.everywhere & now.everywhere
-    provenance.shrink(actor=actor, root=provenance.of_member(membership_id), permissions=kept, reason=reason)
+    kept = before.common(now)
+    provenance.shrink(actor=actor, root=provenance.of_member(membership_id), to=kept, reason=reason)
 
 
 def of_group(group_id: UUID) -> Q:

@@ -55,7 +55,7 @@ provenance.register(
         Invitation,
         REVOKED,
         label=lambda row: str(row.email),
-        could_make=_could_issue,
+        could_make=lambda row, own: _could_issue(row, own.everywhere),
         live=Q(revoked_at=None, accepted_at=None),
     )
 )

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from tenants.access.actor import Actor
+from tenants.access.rights import NO_RIGHTS, Rights
 from tenants.audit import AuditAction, record
 from tenants.clock import DatabaseNow
 from tenants.identity import creators
@@ -32,7 +33,7 @@ class Kind:
     model: type[Credential]
     revoked: AuditAction
     label: Callable[[Any], str]
-    could_make: Callable[[Any, frozenset[str]], bool]
+    could_make: Callable[[Any, Rights], bool]
     live: Q = NOT_REVOKED
     related: tuple[str, ...] = ()
     adopted: AuditAction | None = None
@@ -116,26 +117,35 @@ def revoke_descendants(
     return taken
 
 
-def shrink(*, actor: Actor, root: Q, permissions: frozenset[str], reason: str) -> None:
+def end_below(key_id: UUID, until: datetime) -> int:
+    """Let all live credentials that descend from a locked key end at a time, if not before; return how many did later."""
+    later, ended = Q(expires_at=None) | Q(expires_at__gt=until), 0
+    below = _below_key(key_id)
+    for kind in _kinds.values():
+        ended += kind.model.objects.filter(below, kind.live).filter(later).update(expires_at=until)
+    return ended
+
+
+def shrink(*, actor: Actor, root: Q, to: Rights, reason: str) -> None:
     """Revoke permanently what a root could not create with these rights: raising them again restores nothing.
 
     An API key loses the scopes beyond them, and is revoked if none is left; so are its descendants.
     """
     # A key of a service account descends from the key that created it, too. Where that one has another root, only the
     # root that shrinks here counts.
-    rights: dict[UUID | None, frozenset[str]] = {}
+    rights: dict[UUID | None, Rights] = {}
     for kind, row in _rows(_below_root(root), lock=True):
-        own = rights.get(row.parent_key_id, permissions)
+        own = rights.get(row.parent_key_id, to)
         if not isinstance(row, ApiKey):
             if not kind.could_make(row, own):
                 _revoke(actor, kind, row, reason)
             continue
-        left = frozenset(row.scopes) & own
+        left = frozenset(row.scopes) & own.everywhere
         if left <= {ALWAYS} < frozenset(row.scopes) or ALWAYS not in left:
-            rights[row.id] = frozenset()
+            rights[row.id] = NO_RIGHTS
             _revoke(actor, kind, row, reason)
             continue
-        rights[row.id] = left
+        rights[row.id] = own.within(left, row.project_id)
         if left != frozenset(row.scopes):
             ApiKey.objects.filter(id=row.id).update(scopes=sorted(left))
             changes = {"scopes": [row.scopes, sorted(left)]}
@@ -147,7 +157,7 @@ def adopt(*, actor: Actor, membership_id: UUID) -> list[str]:
     creator = creators.lock_creator(actor)
     adopted = []
     for kind, row in _rows(of_member(membership_id), lock=True):
-        if kind.adopted is None or not kind.could_make(row, creator.permissions):
+        if kind.adopted is None or not kind.could_make(row, creator.rights):
             continue
         until = creator.until(row.expires_at) if row.expires_at else creator.expires_at
         kind.model.objects.filter(id=row.pk).update(**creator.origin(), expires_at=until)

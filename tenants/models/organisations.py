@@ -48,10 +48,15 @@ class Tenant(models.Model):
 
 
 class Project(TenantModel):
-    """A cost centre: jobs, budgets and invoice lines belong to one."""
+    """A cost centre: jobs, budgets and invoice lines belong to one.
+
+    `restricted`: only those with a grant in it, owners and admins see what is in it. `archived_at`: nothing new starts in it.
+    """
 
     slug = models.CharField(max_length=50, validators=[slug_rules])
     name = models.CharField(max_length=120)
+    restricted = models.BooleanField(default=False, db_default=False)
+    archived_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
     class Meta(TenantModel.Meta):

@@ -10,6 +10,7 @@ from django.db import connection
 
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import AT_ONCE
+from tenants.projects.sight import unnamed_ids
 from tenants.quotas.scopes import ORGANISATION, Scope
 
 #: The running local month of a tenant, and a limit with its raise: SQL of several statements.
@@ -99,7 +100,9 @@ def usage_of(*, project_id: UUID | None, person: UUID | None) -> list[QuotaUse]:
 def _read(which: str, **values: UUID | None) -> list[QuotaUse]:
     with connection.cursor() as cursor:
         cursor.execute(_ROWS.format(which=which), {"tenant": current_tenant_id(), **values})
-        return [_use(*row) for row in cursor.fetchall()]
+        rows = [_use(*row) for row in cursor.fetchall()]
+    unnamed = unnamed_ids() if any(row.scope.project_id for row in rows) else set()
+    return [row for row in rows if row.scope.project_id not in unnamed]
 
 
 def _use(resource: str, period: str, project_id: UUID | None, person: UUID | None, *rest: Any) -> QuotaUse:

@@ -4,8 +4,13 @@ from django.urls import URLPattern, path
 
 from tenants.views import access, providers, webhooks
 from tenants.views.accept_invitation import join
+<<<<<<< HEAD
 from tenants.views.api_keys import api_keys, create_key, revoke_key
 from tenants.views.approvals import access_request, approval_answer, approvals_page, quota_request
+=======
+from tenants.views.api_keys import api_keys, create_key, revoke_key, rotate_key
+from tenants.views.approvals import approval_answer, approvals_page, quota_request
+>>>>>>> ba6d8099 (tenants: Close projects, share single objects, limit and rotate keys)
 from tenants.views.audit import audit_log, audit_verified
 from tenants.views.errors import (
     bad_request,
@@ -18,11 +23,17 @@ from tenants.views.errors import (
 )
 from tenants.views.members import invitation_revoke, invite, member_remove, member_role, members
 from tenants.views.navigation import frame
+<<<<<<< HEAD
 from tenants.views.notifications import notification_choices, notification_open, notifications_page, notifications_read
 from tenants.views.projects import create_project, projects
 from tenants.views.providers.log_in import find_provider
+=======
+from tenants.views.notifications import notification_open, notifications_page, notifications_read
+from tenants.views.projects import create_project, project_archive, project_change, project_page, projects
+>>>>>>> ba6d8099 (tenants: Close projects, share single objects, limit and rotate keys)
 from tenants.views.quotas import quota_change, quotas_page
 from tenants.views.settings import organisation, settings, sign_out
+from tenants.views.sharing import share, unshare
 from tenants.views.tenant_picker import pick_tenant
 
 __all__ = [
@@ -56,6 +67,11 @@ urlpatterns: list[URLPattern] = [
     *webhooks.urlpatterns,
     path("projects/", projects, name="projects"),
     path("projects/new/", create_project, name="project-create"),
+    path("projects/<uuid:project_id>/", project_page, name="project"),
+    path("projects/<uuid:project_id>/change/", project_change, name="project-change"),
+    path("projects/<uuid:project_id>/archive/", project_archive, name="project-archive"),
+    path("shares/<slug:kind>/<uuid:object_id>/", share, name="share"),
+    path("shares/<slug:kind>/<uuid:object_id>/<uuid:holder_id>/end/", unshare, name="unshare"),
     path("quotas/", quotas_page, name="quotas"),
     path("quotas/change/", quota_change, name="quota-change"),
     path("approvals/", approvals_page, name="approvals"),
@@ -65,6 +81,7 @@ urlpatterns: list[URLPattern] = [
     path("api-keys/", api_keys, name="api-keys-page"),
     path("api-keys/new/", create_key, name="api-key-create"),
     path("api-keys/<uuid:key_id>/revoke/", revoke_key, name="api-key-revoke"),
+    path("api-keys/<uuid:key_id>/rotate/", rotate_key, name="api-key-rotate"),
     path("notifications/", notifications_page, name="notifications"),
     path("notifications/choices/", notification_choices, name="notification-choices"),
     path("notifications/read/", notifications_read, name="notifications-read"),

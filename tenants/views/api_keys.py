@@ -37,7 +37,7 @@ def api_keys(request: TenantRequest) -> HttpResponse:
 def create_key(request: TenantRequest) -> HttpResponse:
     """Create a key and show its secret once; resubmitting the form creates no second key."""
     actor = request.actor
-    form = NewApiKey(request.POST, own=actor.permissions, accounts=_accounts())
+    form = NewApiKey(request.POST, own=actor.permissions, accounts=_accounts(), projects=_projects(actor))
     if not form.is_valid():
         return _render(request, form=form, status=422)
     made: list[keys.NewKey] = []
@@ -53,6 +53,7 @@ def create_key(request: TenantRequest) -> HttpResponse:
                 scopes=wanted,
                 expires_at=expires_at,
                 service_account_id=form.cleaned_data.get("service_account"),
+                project_id=form.cleaned_data["project"],
             )
         )
         return reverse("api-keys-page", args=(request.tenant.slug,))
@@ -77,6 +78,20 @@ def revoke_key(request: TenantRequest, key_id: UUID) -> HttpResponse:
     return redirect("api-keys-page", request.tenant.slug)
 
 
+@require_POST
+@page("apikeys.manage")
+def rotate_key(request: TenantRequest, key_id: UUID) -> HttpResponse:
+    """Replace a key and show the new secret once; the old one works for a day."""
+    made = keys.rotate_api_key(actor=request.actor, key_id=key_id)
+    messages.success(request, "Replaced. The old key works for 24 hours more.")
+    return _render(request, secret=made.secret, made=made.id)
+
+
+def _projects(actor: Actor) -> list[tuple[str, str]]:
+    """Return the projects that a key can be limited to."""
+    return [(str(one.id), one.name) for one in queries.projects_for(actor, "projects.view")]
+
+
 def _accounts() -> list[tuple[str, str]]:
     """Return the service accounts that a key can be created for."""
     return [(str(one.id), f"Service account {one.name}") for one in service_accounts() if one.disabled_at is None]
@@ -86,12 +101,14 @@ def _keys(actor: Actor) -> list[dict[str, Any]]:
     """Return the keys, each with its creating key, the number revoked with it, and whether the actor may revoke it."""
     rows, below = queries.api_keys(), provenance.numbers()
     names = {row.id: row.name for row in rows}
+    projects = {project.id: project.name for project in queries.projects()}
     accounts = {account.id: account.name for account in service_accounts()}
     return [
         asdict(row)
         | {
             "made_with": names.get(row.parent_key_id, "") if row.parent_key_id else "",
             "account": accounts.get(row.service_account_id, "") if row.service_account_id else "",
+            "project": projects.get(row.project_id, "") if row.project_id else "",
             "below": below.get(row.id, 0),
             "may_revoke": row.revoked_at is None and PERMISSIONS & set(row.scopes) <= actor.permissions,
         }
@@ -104,6 +121,8 @@ def _render(request: TenantRequest, *, form: NewApiKey | None = None, status: in
     context: dict[str, Any] = {"keys": _keys(actor), "now": clock.now(), **given}
     if actor.can("apikeys.manage"):
         initial = {"service_account": request.GET.get("service_account", "")}
-        context["form"] = form or NewApiKey(own=actor.permissions, accounts=_accounts(), initial=initial)
+        context["form"] = form or NewApiKey(
+            own=actor.permissions, accounts=_accounts(), projects=_projects(actor), initial=initial
+        )
         context["alone"] = {scope: words for scope, words in ALONE.items() if actor.can(scope)}
     return render(request, "tenants/api_keys.html", context, status=status)

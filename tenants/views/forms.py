@@ -141,6 +141,13 @@ class NewApiKey(forms.Form):
         empty_value=None,
         help_text="The key of a service account has only scopes of its roles, and outlives your membership.",
     )
+    project = forms.TypedChoiceField(
+        label="Limited to",
+        required=False,
+        coerce=UUID,
+        empty_value=None,
+        help_text="A key of one project sees and does nothing outside it.",
+    )
     presets = forms.MultipleChoiceField(
         label="Presets",
         required=False,
@@ -155,10 +162,12 @@ class NewApiKey(forms.Form):
         *,
         own: frozenset[str],
         accounts: Sequence[tuple[str, str]],
+        projects: Sequence[tuple[str, str]],
         initial: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data, auto_id="key_%s", initial=initial)
         self._offer("service_account", [("", "You"), *accounts])
+        self._offer("project", [("", "The whole organisation"), *projects])
         if not accounts:
             del self.fields["service_account"]
         self.offered = {preset.key: preset for preset in PRESETS if preset.permissions <= own}
@@ -216,6 +225,18 @@ class NewProject(forms.Form):
         max_length=50,
         help_text="Lower-case letters, digits and dashes. Jobs, budgets and invoice lines show it. It cannot be changed.",
     )
+    restricted = forms.BooleanField(
+        label="Restricted",
+        required=False,
+        help_text="Only those with a role in it, owners and admins see its jobs, data, models and endpoints.",
+    )
+
+
+class ProjectChange(forms.Form):
+    """The name of a project, and who sees into it."""
+
+    name = forms.CharField(label="Name", max_length=120)
+    restricted = NewProject.base_fields["restricted"]
 
 
 class QuotaLimit(forms.Form):

@@ -1,14 +1,18 @@
 """Projects: the cost centres that jobs, budgets and invoice lines belong to."""
 
+from uuid import UUID
+
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from tenants import operations, queries
-from tenants.errors import ExchequerError
-from tenants.views.forms import NewProject
+from tenants.errors import ExchequerError, Invalid
+from tenants.grants.queries import grants_in
+from tenants.projects.sight import in_sight_of
+from tenants.views.forms import NewProject, ProjectChange
 from tenants.web.form_posts import explain, redirect_get_to
 from tenants.web.idempotency import run_once
 from tenants.web.pagination import csv_response, wants_csv
@@ -21,8 +25,9 @@ from tenants.web.views import page
 def projects(request: TenantRequest) -> HttpResponse:
     """List projects; `?export=csv` for the same as a file."""
     if wants_csv(request):
-        rows = ([row.slug, row.name, row.created_at] for row in queries.projects())
-        return csv_response(request, "projects", ("slug", "name", "created_at"), rows)
+        rows = ([row.slug, row.name, row.restricted, row.archived_at, row.created_at] for row in queries.projects())
+        columns = ("slug", "name", "restricted", "archived_at", "created_at")
+        return csv_response(request, "projects", columns, rows)
     return _render(request)
 
 
@@ -35,9 +40,10 @@ def create_project(request: TenantRequest) -> HttpResponse:
 
     def act() -> str:
         data = form.cleaned_data
-        made = operations.create_project(actor=actor, slug=data["slug"], name=data["name"])
+        known = {key: data[key] for key in ("slug", "name", "restricted")}
+        made = operations.create_project(actor=actor, **known)
         messages.success(request, f"{made.name} created. Jobs, budgets and quotas can use it.")
-        return reverse("projects", args=(request.tenant.slug,))
+        return reverse("project", args=(request.tenant.slug, made.id))
 
     if form.is_valid():
         try:
@@ -47,11 +53,67 @@ def create_project(request: TenantRequest) -> HttpResponse:
     return _render(request, form=form, status=422)
 
 
+@require_safe
+@page("projects.view")
+def project_page(request: TenantRequest, project_id: UUID) -> HttpResponse:
+    """Show a project: who has a role in it, and where its work, money and limits are."""
+    return _one(request, project_id)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page("projects.manage")
+def project_change(request: TenantRequest, project_id: UUID) -> HttpResponse:
+    """Rename a project, restrict it or open it; a GET redirects to it."""
+    if request.method != "POST":
+        return redirect("project", request.tenant.slug, queries.project(project_id).id)
+    form = ProjectChange(request.POST)
+    if form.is_valid():
+        try:
+            operations.change_project(actor=request.actor, project_id=project_id, **form.cleaned_data)
+        except Invalid as refused:
+            explain(form, refused)
+        else:
+            messages.success(request, "Saved.")
+            return redirect("project", request.tenant.slug, project_id)
+    return _one(request, project_id, form=form, status=422)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page("projects.manage")
+def project_archive(request: TenantRequest, project_id: UUID) -> HttpResponse:
+    """Archive a project, or restore it (`restore=on`); a GET redirects to it."""
+    queries.project(project_id)
+    if request.method == "POST":
+        if request.POST.get("restore"):
+            operations.restore_project(actor=request.actor, project_id=project_id)
+            messages.success(request, "Restored: work can start in it again.")
+        else:
+            operations.archive_project(actor=request.actor, project_id=project_id)
+            messages.success(request, "Archived: nothing new starts in it. What runs goes on.")
+    return redirect("project", request.tenant.slug, project_id)
+
+
+def _one(
+    request: TenantRequest, project_id: UUID, *, form: ProjectChange | None = None, status: int = 200
+) -> HttpResponse:
+    actor, row = request.actor, queries.project(project_id)
+    known = {"name": row.name, "restricted": row.restricted}
+    context = {
+        "project": row,
+        "form": (form or ProjectChange(initial=known)) if actor.can("projects.manage") else None,
+        "grants": grants_in(project_id) if actor.can("members.view") else None,
+        "can_grant": actor.can("members.manage"),
+        "sees_into": in_sight_of(actor, project_id),
+        "may_see_jobs": actor.can_somewhere("jobs.view"),
+    }
+    return render(request, "tenants/project.html", context, status=status)
+
+
 def _render(request: TenantRequest, *, form: NewProject | None = None, status: int = 200) -> HttpResponse:
     actor = request.actor
     context = {
         "projects": queries.projects(),
         "form": (form or NewProject()) if actor.can("projects.manage") else None,
-        "may_see_jobs": actor.can("jobs.view"),
+        "may_see_jobs": actor.can_somewhere("jobs.view"),
     }
     return render(request, "tenants/projects.html", context, status=status)

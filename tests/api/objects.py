@@ -149,6 +149,9 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             "model_id": model.id,
             "endpoint_id": endpoint.id,
             "endpoint_key_id": endpoint_key.id,
+            "project_id": project_id,
+            "holder_id": member.id,
+            "object_id": dataset.id,
         }
 
 
@@ -181,6 +184,9 @@ def missing() -> dict[str, UUID]:
         "model_id",
         "endpoint_id",
         "endpoint_key_id",
+        "project_id",
+        "holder_id",
+        "object_id",
     )
     return {name: uuid4() for name in names}
 

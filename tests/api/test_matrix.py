@@ -37,8 +37,10 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "invitations/": {"GET": ADMINS, "POST": ADMINS},
     "invitations/<uuid:invitation_id>/": {"DELETE": ADMINS},
     "projects/": {"GET": EVERYONE, "POST": ADMINS},
+    "projects/<uuid:project_id>/": {"GET": EVERYONE, "PATCH": ADMINS},
     "api-keys/": {"GET": READS_KEYS, "POST": ADMINS},
     "api-keys/<uuid:key_id>/": {"DELETE": ADMINS},
+    "api-keys/<uuid:key_id>/rotate/": {"POST": ADMINS},
     "quotas/": {"GET": EVERYONE, "PUT": ADMINS},
     "quotas/requests/": {"POST": ASKS},
     "approvals/": {"GET": EVERYONE},
@@ -120,7 +122,13 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "datasets/<uuid:dataset_id>/": {"GET": EVERYONE, "PATCH": LAUNCH, "DELETE": LAUNCH},
     "datasets/<uuid:dataset_id>/shares/": {"GET": LAUNCH, "POST": LAUNCH},
     "datasets/<uuid:dataset_id>/versions/<uuid:data_version_id>/": {"GET": EVERYONE, "DELETE": LAUNCH},
-    "datasets/<uuid:dataset_id>/shares/<uuid:user_id>/": {"DELETE": LAUNCH},
+    "datasets/<uuid:dataset_id>/shares/<uuid:holder_id>/": {"DELETE": LAUNCH},
+    "models/<uuid:model_id>/shares/": {"GET": LAUNCH, "POST": LAUNCH},
+    "models/<uuid:model_id>/shares/<uuid:holder_id>/": {"DELETE": LAUNCH},
+    "endpoints/<uuid:endpoint_id>/shares/": {"GET": LAUNCH, "POST": LAUNCH},
+    "endpoints/<uuid:endpoint_id>/shares/<uuid:holder_id>/": {"DELETE": LAUNCH},
+    "jobs/<uuid:job_id>/shares/": {"GET": LAUNCH, "POST": LAUNCH},
+    "jobs/<uuid:job_id>/shares/<uuid:holder_id>/": {"DELETE": LAUNCH},
     "datasets/<uuid:dataset_id>/profile/": {"GET": EVERYONE},
     "datasets/<uuid:dataset_id>/hangs/": {"GET": EVERYONE},
     "datasets/<uuid:dataset_id>/columns/": {"GET": EVERYONE, "PATCH": LAUNCH},
@@ -195,6 +203,9 @@ PAGES: dict[str, frozenset[str]] = {
     "access/service-accounts/<uuid:account_id>/disable/": ADMINS,
     "projects/": EVERYONE,
     "projects/new/": ADMINS,
+    "projects/<uuid:project_id>/": EVERYONE,
+    "projects/<uuid:project_id>/change/": ADMINS,
+    "projects/<uuid:project_id>/archive/": ADMINS,
     "quotas/": EVERYONE,
     "quotas/change/": ADMINS,
     "approvals/": EVERYONE,
@@ -204,6 +215,7 @@ PAGES: dict[str, frozenset[str]] = {
     "api-keys/": READS_KEYS,
     "api-keys/new/": ADMINS,
     "api-keys/<uuid:key_id>/revoke/": ADMINS,
+    "api-keys/<uuid:key_id>/rotate/": ADMINS,
     "notifications/": EVERYONE,
     "notifications/choices/": EVERYONE,
     "notifications/read/": EVERYONE,
@@ -248,8 +260,10 @@ PAGES: dict[str, frozenset[str]] = {
     "datasets/<uuid:dataset_id>/versions/<uuid:data_version_id>/remove/": LAUNCH,
     "datasets/<uuid:dataset_id>/versions/<uuid:data_version_id>/columns/": LAUNCH,
     "datasets/<uuid:dataset_id>/restrict/": LAUNCH,
-    "datasets/<uuid:dataset_id>/shares/": LAUNCH,
-    "datasets/<uuid:dataset_id>/shares/<uuid:user_id>/remove/": LAUNCH,
+    "datasets/<uuid:dataset_id>/move/": LAUNCH,
+    # Who may share an object depends on its kind: nobody else reaches more than a 403.
+    "shares/<slug:kind>/<uuid:object_id>/": EVERYONE,
+    "shares/<slug:kind>/<uuid:object_id>/<uuid:holder_id>/end/": EVERYONE,
     "datasets/<uuid:dataset_id>/row/": EVERYONE,
     "datasets/<uuid:dataset_id>/status/": EVERYONE,
     "endpoints/": EVERYONE,
@@ -274,7 +288,15 @@ PAGES: dict[str, frozenset[str]] = {
     "spend/export/<slug:table>.csv": EVERYONE,
     "health/export/<slug:table>.csv": EVERYONE,
 }
-FILLED = {"session_id": "0" * 32, "n": "1", "slug": "spend", "path": "_dash-layout", "table": "jobs", "form": "csv"}
+FILLED = {
+    "kind": "dataset",
+    "session_id": "0" * 32,
+    "n": "1",
+    "slug": "spend",
+    "path": "_dash-layout",
+    "table": "jobs",
+    "form": "csv",
+}
 #: Valid bodies, so that a response depends on the object and not on the body.
 BODIES: dict[str, dict[str, Any]] = {
     "members/<uuid:user_id>/": {"role": "viewer"},
@@ -288,7 +310,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "endpoints/<uuid:endpoint_id>/keys/": {"name": "a key"},
     "endpoints/<uuid:endpoint_id>/feedback/": {"items": [{"prediction_id": "x", "label": "y"}]},
     "versions/<uuid:version_id>/promote/": {"stage": "staging"},
-    "datasets/<uuid:dataset_id>/shares/": {"user": "00000000-0000-0000-0000-000000000000"},
+    **{
+        f"{kind}s/<uuid:{kind}_id>/shares/": {"user": "00000000-0000-0000-0000-000000000000"}
+        for kind in ("dataset", "model", "endpoint", "job")
+    },
 }
 #: Routes that use S3 return 503 here, where no store runs: access was granted.
 REFUSED = {401, 403}

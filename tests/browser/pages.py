@@ -89,6 +89,7 @@ PAGES = (
     PageSpec("group", "access/groups/{group}/", "Grants", fill="group"),
     PageSpec("service-accounts", "access/service-accounts/", "nightly-scoring", empty="No service account yet"),
     PageSpec("projects", "projects/", "Research", empty="Default"),
+    PageSpec("project", "projects/{project}/", "Roles in this project", fill="project"),
     PageSpec("quotas", "quotas/", "Changed by", empty="No limit is set"),
     PageSpec("budget-request", "budgets/{budget}/request/", "Send request", fill="budget"),
     PageSpec("approvals", "approvals/", "Requests", empty="Nothing waits"),

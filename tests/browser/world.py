@@ -106,6 +106,7 @@ class Builder:
         cancer = self.dataset(vision, "breast-cancer", "breast_cancer")
         diabetes = self.dataset(vision, "diabetes", "diabetes")
         world.ids |= {"dataset": cancer.dataset_id, "dataset_version": cancer.id, "vision": vision.id}
+        world.ids["project"] = research.id
         default = factories.default_project_id(vision)
         runs = [
             (12, "cancer-baseline", default, cancer, "tabular.classifier", 260),

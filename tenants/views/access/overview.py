@@ -21,6 +21,7 @@ from tenants.errors import Conflict, ExchequerError
 from tenants.grants import grants, queries
 from tenants.grants.effects import losses
 from tenants.grants.queries import AccessRow, GrantRow, HolderAccess
+from tenants.identity.provenance import ALWAYS
 from tenants.parsing import uuid_in
 from tenants.views.access.forms import AccessFilter, GiveGrant
 from tenants.views.access.offers import may_withdraw, offered, own_groups, tabs
@@ -107,7 +108,7 @@ def give(request: TenantRequest) -> HttpResponse:
         else:
             (row,) = queries.grants(Q(id=grant.id))
             given = f"{row.holder} has the role {row.role} in {_place(row)}, effective immediately."
-            if row.project_id is not None and not grants.permissions_in(grant) & PROJECT_PERMISSIONS:
+            if row.project_id is not None and not (grants.permissions_in(grant) & PROJECT_PERMISSIONS) - {ALWAYS}:
                 messages.warning(
                     request, f"{given} It allows nothing there: its permissions are not limited to projects."
                 )

@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
-from django.urls import URLResolver, get_resolver
+from django.urls import get_resolver
 
 from billing.metering.metering import record_usage
 from compute import kinds
@@ -34,7 +33,9 @@ from tenants.clock import now
 from tenants.errors import Invalid
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant, User
+from tenants.sharing import shares
 from tests.api.objects import one_of_everything
+from tests.api.reading import body_of, client_of, fill, read, routes
 from tests.support import factories
 from tests.support.usage import interval
 
@@ -44,43 +45,6 @@ Lab = tuple[Tenant, dict[str, Any], dict[str, User]]
 SPEC = {"recipe": "tabular.classifier", "params": {}, "model": "", "target": "t"}
 HASH = "abcd" * 16
 WORDS = ("hush-run", "hush-data", "hush-line", "hush-tag", "a model v1", "an-endpoint", HASH, "0.8125")
-ASKED = (
-    "/api/v1/jobs/?name=hush", "/api/v1/usage/?group_by=job", "/api/v1/usage/?group_by=resource",
-    "/api/v1/spend/?group_by=job", "/api/v1/spend/?group_by=resource", "/api/v1/audit/?limit=200",
-    "/api/v1/audit/?target_id={job_id}", "/api/v1/audit/?target_id={dataset_id}", "/t/lab/jobs/?export=csv",
-    "/t/lab/jobs/?q=hush", "/t/lab/jobs/{job_id}/?tab=logs", "/t/lab/jobs/{job_id}/?tab=events", "/t/lab/audit/?export=csv",
-    "/t/lab/audit/?target={job_id}", "/t/lab/audit/?action=models_app", "/t/lab/jobs/new/?clone={job_id}",
-    "/api/v1/spend/?group_by=tag:team", "/api/v1/usage/?group_by=tag:team,job", "/t/lab/spend/?group=tag:team",
-    "/t/lab/spend/export/groups.csv?group=tag:team", "/t/lab/spend/export/daily.csv?group=tag:team",
-    "/t/lab/jobs/new/batch/?version={version_id}", "/t/lab/endpoints/new/?version={version_id}",
-)  # fmt: skip
-ELSEWHERE = re.compile(r"/download/|/weights/|/result/|/verify/")
-"""Routes that need the object store, or read the whole chain."""
-
-
-def paths(ids: dict[str, Any]) -> list[str]:
-    """Return every URL of the API and of a tenant's pages, with these ids, and some query strings."""
-    names = {"tenant": "lab", "n": 1, "form": "csv", "format": "csv", "number": 1, "slug": "spend", **ids}
-    found = [fill(route, names) for route in routes("", get_resolver()) if route.startswith(("api/v1/", "t/<"))]
-    return sorted({f"/{path}" for path in found if path and not ELSEWHERE.search(path)}) + [
-        path.format(**ids) for path in ASKED
-    ]
-
-
-def routes(before: str, resolver: URLResolver) -> Iterator[str]:
-    for one in resolver.url_patterns:
-        if isinstance(one, URLResolver):
-            yield from routes(f"{before}{one.pattern}", one)
-        else:
-            yield f"{before}{one.pattern}"
-
-
-def fill(route: str, names: dict[str, Any]) -> str:
-    """Return a route with its parameters filled in; empty if one has no value here."""
-    wanted = re.findall(r"<(?:\w+:)?(\w+)>", route)
-    if not set(wanted) <= set(names):
-        return ""
-    return re.sub(r"<(?:\w+:)?(\w+)>", lambda match: str(names[match[1]]), route)
 
 
 @pytest.fixture
@@ -108,37 +72,14 @@ def lab() -> Lab:
         record_usage([usage])
         work.note_log_download(actor=owner, job_id=ids["job_id"])
         operations.restrict(actor=owner, dataset_id=ids["dataset_id"], restricted=True)
-        operations.share(actor=owner, dataset_id=ids["dataset_id"], user_id=people["shared"].id)
+        shares.share(actor=owner, kind="dataset", object_id=ids["dataset_id"], user_id=people["shared"].id)
     return tenant, ids | {"tenant_id": tenant.id}, people
-
-
-def client_of(person: User) -> Client:
-    client = Client()
-    client.force_login(person)
-    return client
-
-
-def body_of(answer: Any) -> str:
-    content = b"".join(answer.streaming_content) if answer.streaming else answer.content
-    return str(content.decode())
-
-
-def read(person: User, ids: dict[str, Any]) -> dict[str, tuple[int, list[str]]]:
-    """Return for every URL the status for a person, and which of the words it contained."""
-    client = Client()
-    client.force_login(person)
-    found = {}
-    for path in paths(ids):
-        answer = client.get(path, headers={"X-Exchequer-Tenant": "lab"})
-        content = b"".join(answer.streaming_content) if answer.streaming else answer.content
-        found[path] = answer.status_code, [word for word in WORDS if word in content.decode("utf-8", "replace")]
-    return found
 
 
 @pytest.mark.parametrize("who", ["other", "viewer", "finance"])
 def test_a_hidden_dataset_hides_all_that_was_made_with_it(lab: Lab, who: str) -> None:
     _, ids, people = lab
-    found = read(people[who], ids)
+    found = read(people[who], ids, WORDS)
     assert {path: words for path, (_, words) in found.items() if words} == {}
     assert {status for status, _ in found.values()} <= {200, 302, 400, 403, 404, 405, 422}
     assert [status for status, _ in found.values()].count(200) > 20, "lists are there, without it"
@@ -148,7 +89,7 @@ def test_a_hidden_dataset_hides_all_that_was_made_with_it(lab: Lab, who: str) ->
 @pytest.mark.parametrize("who", ["creator", "shared", "admin"])
 def test_those_who_see_a_dataset_see_all_that_was_made_with_it(lab: Lab, who: str) -> None:
     _, ids, people = lab
-    found = read(people[who], ids)
+    found = read(people[who], ids, WORDS)
     everything = {word for _, words in found.values() for word in words}
     assert everything >= set(WORDS)
     assert found[f"/api/v1/jobs/{ids['job_id']}/"][0] == 200
@@ -179,7 +120,7 @@ def test_an_endpoint_that_left_a_hidden_model_says_nothing_of_it(lab: Lab, who: 
         deployments.deploy(
             actor=factories.actor_for(tenant), name="an-endpoint", version_id=open_version(lab).id, replace=True
         )
-    found = read(people[who], ids)
+    found = read(people[who], ids, WORDS)
     words = {word for _, said in found.values() for word in said}
     assert found[f"/api/v1/endpoints/{ids['endpoint_id']}/"][0] == 200
     assert words == ({"an-endpoint"} if who != "admin" else set(WORDS))
@@ -269,7 +210,16 @@ def test_those_who_see_every_dataset_see_removed_ones_in_the_log(lab: Lab) -> No
 ONCE = re.compile(r'nonce="[^"]*"|"[A-Za-z0-9]{64}"')
 """Parts that differ per response: a nonce, a form token."""
 
-HIDDEN = ("job_id", "dataset_id", "data_version_id", "version_id", "model_id", "endpoint_id", "endpoint_key_id")
+HIDDEN = (
+    "object_id",
+    "job_id",
+    "dataset_id",
+    "data_version_id",
+    "version_id",
+    "model_id",
+    "endpoint_id",
+    "endpoint_key_id",
+)
 BODIES = {
     "/api/v1/quotes/": (
         {"name": "x", "kind": "train", "recipe": "tabular.classifier", "dataset": "{dataset_id}", "target": "t"},
@@ -285,7 +235,16 @@ def test_a_hidden_object_is_a_404_like_a_missing_one_for_every_method(lab: Lab) 
     client = client_of(people["other"])
     found: dict[tuple[str, str], list[str]] = {}
     for known in (ids, ids | {name: uuid.uuid4() for name in HIDDEN}):
-        names = {"tenant": "lab", "n": 1, "form": "csv", "format": "csv", "number": 1, "slug": "spend", **known}
+        names = {
+            "tenant": "lab",
+            "n": 1,
+            "form": "csv",
+            "format": "csv",
+            "number": 1,
+            "slug": "spend",
+            "kind": "dataset",
+            **known,
+        }
         named = [
             (method, route, fill(route, names), {})
             for route in routes("", get_resolver())

@@ -19,8 +19,8 @@ from tenants.identity import members
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Membership, Tenant
 from tenants.rights import held
-from tests.api.models_app.test_restricted import paths
 from tests.api.objects import one_of_everything
+from tests.api.reading import paths
 from tests.support import factories
 from tests.support.pages import text_of
 

@@ -26,6 +26,7 @@ from tenants.identity import api_keys, invitations, members
 from tenants.ids import uuid7
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import ApiKey, AuditEntry, Invitation, Membership, Tenant, User
+from tests.conftest import DemoClock
 from tests.support import factories
 from tests.support.endpoints import make_endpoint
 from tests.support.pages import text_of
@@ -203,7 +204,9 @@ def test_a_credential_beyond_ones_own_permissions_cannot_be_revoked(tenant: Tena
 
 def test_the_key_that_the_installation_made_ends_with_all_that_it_made(tenant: Tenant, owner: Actor) -> None:
     system = Actor.system(tenant.id, "bootstrap")
-    made = api_keys.create_api_key(actor=system, name="bootstrap", scopes=sorted(PERMISSIONS), responsible_id=owner.id)
+    made = api_keys.create_api_key(
+        actor=system, name="bootstrap", scopes=sorted(PERMISSIONS), given=api_keys.Given(responsible_id=owner.id)
+    )
     root = Api(made.secret)
     offer, (child, _) = invite(root, "owner"), root.key(["jobs.view"])
     assert offered(offer)
@@ -418,3 +421,32 @@ def test_migrated_credentials_get_their_provenance(superuser: psycopg.Connection
         assert [found[key.id].revoked_at is None for key in (root, child, lost)] == [True, True, False]
         good = dict(EndpointKey.objects.filter(revoked_at=None).values_list("id", "membership_id"))
         assert good == {made["kept"]: found[root.id].membership_id}
+
+
+def test_a_rotated_key_works_beside_its_successor_for_the_overlap(owner: Actor, demo_clock: DemoClock) -> None:
+    old, old_id = key_of(owner, ADMIN_SCOPES, expires_at=now() + timedelta(days=90))
+    child, _ = old.key(["jobs.view"], expires_at=(now() + timedelta(days=80)).isoformat())
+    manager, _ = key_of(owner)
+    answer = manager("POST", f"api-keys/{old_id}/rotate/", {"overlap_hours": 2})
+    assert answer.status_code == 201, answer.content
+    new = Api(answer.json()["key"])
+    listed = {row["id"]: row for row in manager("GET", "api-keys/").json()["results"]}
+    before, after = listed[str(old_id)], listed[answer.json()["id"]]
+    assert (after["name"], after["scopes"]) == (before["name"], before["scopes"])
+    assert old.works() and new.works() and child.works()
+    demo_clock.advance(timedelta(hours=3))
+    assert [api.works() for api in (old, child, new)] == [False, False, True]
+    demo_clock.advance(timedelta(days=88))
+    assert new.works()
+    demo_clock.advance(timedelta(days=2))
+    assert not new.works(), "it lives as long as the old one was made for"
+    assert manager("POST", f"api-keys/{old_id}/rotate/", {}).status_code == 409
+
+
+def test_nobody_rotates_a_key_with_more_than_their_own_permissions(owner: Actor) -> None:
+    _, beyond = key_of(owner)
+    lesser, _ = key_of(owner, ADMIN_SCOPES)
+    refused = lesser("POST", f"api-keys/{beyond}/rotate/", {})
+    assert refused.status_code == 403
+    assert lesser("POST", f"api-keys/{uuid4()}/rotate/", {}).status_code == 404
+    assert lesser("POST", f"api-keys/{beyond}/rotate/", {"overlap_hours": 100_000}).status_code == 400

@@ -57,10 +57,10 @@ def test_a_role_is_made_granted_in_a_project_and_works_there(world: dict[str, An
     assert [(row["role"], row["project"], row["group"]) for row in rows] == [
         ("viewer", "", ""), ("Launcher", "A project", "Vision team")
     ]  # fmt: skip
-    assert rows[1]["permissions"] == ["jobs.launch"]
+    assert rows[1]["permissions"] == ["jobs.launch", "jobs.view", "tenant.view"]
     there = Client()
     there.force_login(world["nora"])
-    assert there.get("/api/v1/me/").json()["in_projects"] == {given["project_id"]: ["jobs.launch"]}
+    assert there.get("/api/v1/me/").json()["in_projects"] == {given["project_id"]: rows[1]["permissions"]}
     assert [row["id"] for row in send("GET", f"grants/?group_id={group['id']}")[1]["results"]] == [grant["id"]]
     assert send("GET", "grants/?group_id=nobody")[0] == 400
     assert send("PATCH", f"roles/{role['id']}/", {"description": "Launches"})[1]["description"] == "Launches"

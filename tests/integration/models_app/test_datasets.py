@@ -29,6 +29,7 @@ from tests.support.datasets import TARGET, csv_bytes
 from tests.support.factories import actor_for, make_api_key, make_member, make_tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
+RESTRICTED = operations.Audience(restricted=True)
 
 
 @pytest.fixture(autouse=True)
@@ -217,7 +218,7 @@ def test_a_restricted_dataset_is_visible_to_its_creator_admins_and_shares():
 def test_a_dataset_is_not_shared_with_a_person_of_another_tenant():
     creator = actor_for(make_tenant(), "engineer")
     stranger = make_member(make_tenant(), "engineer")
-    version = upload(creator, restricted=True)
+    version = upload(creator, audience=RESTRICTED)
     with pytest.raises(NotFound):
         operations.share(actor=creator, dataset_id=version.dataset_id, user_id=stranger.id)
 
@@ -286,7 +287,7 @@ def in_thread(act):
 def test_a_share_ends_with_the_membership_and_does_not_come_back(as_control):
     tenant = make_tenant()
     owner, engineer = actor_for(tenant), actor_for(tenant, "engineer")
-    version = upload(engineer, name="secret", restricted=True)
+    version = upload(engineer, name="secret", audience=RESTRICTED)
     guest = make_member(tenant, "viewer")
     operations.share(actor=engineer, dataset_id=version.dataset_id, user_id=guest.id)
     members.remove_member(actor=owner, user_id=guest.id)

@@ -76,7 +76,7 @@ def test_a_grant_in_a_project_reaches_that_project_alone() -> None:
     assert not actor.can("jobs.launch", InProject(other))
     assert not actor.can("jobs.launch")
     assert actor.can_somewhere("jobs.launch")
-    assert not actor.can_somewhere("models.manage"), "what cannot be limited to a project is not given with one"
+    assert not actor.can_somewhere("usage.ingest"), "what cannot be limited to a project is not given with one"
 
 
 def test_a_group_gives_what_it_holds_until_one_leaves_it() -> None:
@@ -314,7 +314,7 @@ def test_who_may_do_what_is_listed_with_its_reason() -> None:
         ("viewer", "", "granted"),
         ("engineer", "A project", f"member of the group Research, granted by {owner.label}"),
     ]
-    assert set(rows[1].permissions) == {"jobs.launch", "jobs.cancel", "approvals.request"}
+    assert set(rows[1].permissions) == ROLE_PERMISSIONS["engineer"] & PROJECT_PERMISSIONS
 
 
 @pytest.mark.django_db(transaction=True)

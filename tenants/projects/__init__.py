@@ -1,0 +1,1 @@
+"""Projects: cost centres, and who sees what is in a restricted one."""

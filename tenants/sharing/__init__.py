@@ -1,0 +1,1 @@
+"""Sharing of single objects with people and groups, beside what roles and projects open."""
