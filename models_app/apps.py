@@ -15,11 +15,7 @@ class ModelsAppConfig(AppConfig):
         from billing import resource_names
         from billing.usage import reserved_sources
         from compute import kinds
-<<<<<<< HEAD
-        from models_app import access, subscribers, webhook_events  # noqa: F401
-=======
-        from models_app import access, sharing, subscribers  # noqa: F401
->>>>>>> ba6d8099 (tenants: Close projects, share single objects, limit and rotate keys)
+        from models_app import access, sharing, subscribers, webhook_events  # noqa: F401
         from models_app.batch.batch import BatchPredictKind
         from models_app.datasets import storage_quota, uploads
         from models_app.endpoints import endpoint_keys  # noqa: F401
@@ -34,17 +30,12 @@ class ModelsAppConfig(AppConfig):
         from tenants.web import error_pages, navigation
         from tenants.web.navigation import MAIN, NavigationEntry
 
-<<<<<<< HEAD
         topics.register(
             "models", "Model versions: approvals and answers", "model.approval", "model.approved", "model.declined"
         )
         topics.register("endpoints", "Endpoints that stop, and model health", "endpoint_stopped", "health_alert")
-        kinds.register(TrainKind(), visible=access.visible_work(TrainKind.name), admit=access.admit_model_name)
-        kinds.register(BatchPredictKind(), visible=access.visible_work(BatchPredictKind.name))
-=======
         kinds.register(TrainKind(), hidden=access.hidden_work(TrainKind.name), admit=access.admit_model_name)
         kinds.register(BatchPredictKind(), hidden=access.hidden_work(BatchPredictKind.name))
->>>>>>> ba6d8099 (tenants: Close projects, share single objects, limit and rotate keys)
         access.register_audited()
         sharing.register()
         checkpoints.register(storage.keep_checkpoint)

@@ -102,7 +102,7 @@ def deploy(
     VersionNotApproved, EndpointNameTaken, EndpointMoved, SignatureDiffers, QuotaExceeded (409), BudgetExceeded (402).
     """
     actor.require_somewhere("endpoints.manage")
-    _check(name, slo_ms)
+    _check(actor, name, project_id, slo_ms)
     # Locked, so that nobody archives the version before the endpoint refers to it.
     version = visible_versions(actor).select_for_update(of=("self",), no_key=True).filter(id=version_id).first()
     if version is None:
@@ -139,7 +139,6 @@ def undeploy(*, actor: Actor, endpoint_id: UUID) -> None:
     if endpoint.state == EndpointState.UNDEPLOYED:
         unchanged("it was undeployed before")
         return
-    before = endpoint.state
     Endpoint.objects.filter(id=endpoint.id).update(
         state=EndpointState.UNDEPLOYED, message="", cause="", undeployed_at=DatabaseNow()
     )
@@ -148,7 +147,7 @@ def undeploy(*, actor: Actor, endpoint_id: UUID) -> None:
     locked = keys.select_for_update(no_key=True).order_by("id")  # the lock order of credential revocation
     revoked = [str(row.id) for row in locked.only("id")]
     keys.update(revoked_at=DatabaseNow())
-    changes = {"state": [before, str(EndpointState.UNDEPLOYED)], "keys": [revoked, []]}
+    changes = {"state": [endpoint.state, str(EndpointState.UNDEPLOYED)], "keys": [revoked, []]}
     record(ENDPOINT_UNDEPLOYED, actor=actor, target=endpoint, changes=changes)
     publish(EndpointUndeployed(tenant_id=actor.tenant_id, endpoint_id=endpoint.id))
 
@@ -219,8 +218,7 @@ def endpoint_of(tenant_id: UUID, allocation_id: UUID) -> UUID | None:
 def lock(actor: Actor, endpoint_id: UUID) -> Endpoint:
     """Return an endpoint that the actor may manage, under its row lock. Raises NotFound, PermissionDenied."""
     actor.require_somewhere("endpoints.manage")
-    rows = visible_endpoints(actor).select_for_update(of=("self",), no_key=True)
-    endpoint = rows.filter(id=endpoint_id).first()
+    endpoint = visible_endpoints(actor).select_for_update(of=("self",), no_key=True).filter(id=endpoint_id).first()
     if endpoint is None:
         raise NotFound
     actor.require("endpoints.manage", endpoint)
@@ -290,10 +288,12 @@ def _deployed(actor: Actor, endpoint: Endpoint, changes: dict[str, Any]) -> None
     allocations.wake()
 
 
-def _check(name: str, slo_ms: int | None) -> None:
+def _check(actor: Actor, name: str, project_id: UUID | None, slo_ms: int | None) -> None:
     faults: dict[str, list[str]] = {}
     if not NAME.fullmatch(name):
         faults["name"] = ["Use 1 to 63 lower-case letters, digits and dashes; start with a letter or digit."]
+    if project_id is not None and (fault := project_fault(actor, "endpoints.manage", project_id)):
+        faults["project"] = [fault]
     if slo_ms is not None and not SLO_RANGE_MS[0] <= slo_ms <= SLO_RANGE_MS[1]:
         faults["slo_ms"] = [f"Use {SLO_RANGE_MS[0]} to {SLO_RANGE_MS[1]} milliseconds."]
     if faults:

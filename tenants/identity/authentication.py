@@ -132,19 +132,11 @@ def entering_by_key(request: HttpRequest, key: str) -> Iterator[Entered | None]:
         found = _one(BY_KEY, [key_prefix(key), key_hash(key)])
         if found is None or is_closed(found[0]):
             return None
-<<<<<<< HEAD
-        tenant, (key_id, name, scopes, bounded, grants) = _from_json(Tenant, found[0]), found[1:]
-        rights = _of_key(scopes, rights_from(json.loads(grants)) if bounded else None)
-        return _key_actor(
-            tenant.id, key_id, name, rights, standing=cast(Standing, tenant.standing), **origin_of(request)
-        ), tenant
-=======
         tenant, (key_id, name, scopes, bounded, grants, project) = _from_json(Tenant, found[0]), found[1:]
         rights = _of_key(scopes, rights_from(json.loads(grants)) if bounded else None, project)
         standing = cast(Standing, tenant.standing)
-        told = {"standing": standing, "only_project": project, **_origin(request)}
+        told = {"standing": standing, "only_project": project, **origin_of(request)}
         return _key_actor(tenant.id, key_id, name, rights, **told), tenant
->>>>>>> ba6d8099 (tenants: Close projects, share single objects, limit and rotate keys)
 
     with entered_scope(enter, lambda entered: entered[1].id) as entered:
         yield entered

@@ -4,13 +4,8 @@ from django.urls import URLPattern, path
 
 from tenants.views import access, providers, webhooks
 from tenants.views.accept_invitation import join
-<<<<<<< HEAD
-from tenants.views.api_keys import api_keys, create_key, revoke_key
-from tenants.views.approvals import access_request, approval_answer, approvals_page, quota_request
-=======
 from tenants.views.api_keys import api_keys, create_key, revoke_key, rotate_key
-from tenants.views.approvals import approval_answer, approvals_page, quota_request
->>>>>>> ba6d8099 (tenants: Close projects, share single objects, limit and rotate keys)
+from tenants.views.approvals import access_request, approval_answer, approvals_page, quota_request
 from tenants.views.audit import audit_log, audit_verified
 from tenants.views.errors import (
     bad_request,
@@ -23,14 +18,9 @@ from tenants.views.errors import (
 )
 from tenants.views.members import invitation_revoke, invite, member_remove, member_role, members
 from tenants.views.navigation import frame
-<<<<<<< HEAD
 from tenants.views.notifications import notification_choices, notification_open, notifications_page, notifications_read
-from tenants.views.projects import create_project, projects
-from tenants.views.providers.log_in import find_provider
-=======
-from tenants.views.notifications import notification_open, notifications_page, notifications_read
 from tenants.views.projects import create_project, project_archive, project_change, project_page, projects
->>>>>>> ba6d8099 (tenants: Close projects, share single objects, limit and rotate keys)
+from tenants.views.providers.log_in import find_provider
 from tenants.views.quotas import quota_change, quotas_page
 from tenants.views.settings import organisation, settings, sign_out
 from tenants.views.sharing import share, unshare

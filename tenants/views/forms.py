@@ -215,30 +215,6 @@ class JoinAsNew(forms.Form):
     )
 
 
-class NewProject(forms.Form):
-    """A cost centre."""
-
-    form_key = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid4)
-    name = forms.CharField(label="Name", max_length=120)
-    slug = forms.CharField(
-        label="Short name",
-        max_length=50,
-        help_text="Lower-case letters, digits and dashes. Jobs, budgets and invoice lines show it. It cannot be changed.",
-    )
-    restricted = forms.BooleanField(
-        label="Restricted",
-        required=False,
-        help_text="Only those with a role in it, owners and admins see its jobs, data, models and endpoints.",
-    )
-
-
-class ProjectChange(forms.Form):
-    """The name of a project, and who sees into it."""
-
-    name = forms.CharField(label="Name", max_length=120)
-    restricted = NewProject.base_fields["restricted"]
-
-
 class QuotaLimit(forms.Form):
     """A scope's limit of a resource; empty means no limit. `was` is the limit that the person saw."""
 

@@ -1,7 +1,8 @@
 """Projects: the cost centres that jobs, budgets and invoice lines belong to."""
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
+from django import forms
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -12,12 +13,35 @@ from tenants import operations, queries
 from tenants.errors import ExchequerError, Invalid
 from tenants.grants.queries import grants_in
 from tenants.projects.sight import in_sight_of
-from tenants.views.forms import NewProject, ProjectChange
 from tenants.web.form_posts import explain, redirect_get_to
 from tenants.web.idempotency import run_once
 from tenants.web.pagination import csv_response, wants_csv
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
+
+
+class NewProject(forms.Form):
+    """A cost centre."""
+
+    form_key = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid4)
+    name = forms.CharField(label="Name", max_length=120)
+    slug = forms.CharField(
+        label="Short name",
+        max_length=50,
+        help_text="Lower-case letters, digits and dashes. Jobs, budgets and invoice lines show it. It cannot be changed.",
+    )
+    restricted = forms.BooleanField(
+        label="Restricted",
+        required=False,
+        help_text="Only those with a role in it, owners and admins see its jobs, data, models and endpoints.",
+    )
+
+
+class ProjectChange(forms.Form):
+    """The name of a project, and who sees into it."""
+
+    name = forms.CharField(label="Name", max_length=120)
+    restricted = NewProject.base_fields["restricted"]
 
 
 @require_safe

@@ -21,8 +21,8 @@ ASKED = (
     "/t/lab/spend/export/groups.csv?group=tag:team", "/t/lab/spend/export/daily.csv?group=tag:team",
     "/t/lab/jobs/new/batch/?version={version_id}", "/t/lab/endpoints/new/?version={version_id}",
 )  # fmt: skip
-ELSEWHERE = re.compile(r"/download/|/weights/|/result/|/verify/")
-"""Routes that need the object store, or read the whole chain."""
+ELSEWHERE = re.compile(r"/download/|/weights/|/result/|/verify/|^t/lab/sso/$")
+"""Routes that need the object store or the fetcher, or read the whole chain."""
 
 
 def paths(ids: dict[str, Any]) -> list[str]:

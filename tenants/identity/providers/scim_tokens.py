@@ -29,17 +29,13 @@ START, PREFIX_LENGTH, LONGEST = "exs_", 8, 200
 USED_EVERY = timedelta(minutes=1)
 
 
-def _could_make(row: ScimToken, own: frozenset[str]) -> bool:
-    return "identity.manage" in own
-
-
 provenance.register(
     provenance.Kind(
         "scimtoken",
         ScimToken,
         TOKEN_REVOKED,
         label=lambda row: str(row.name),
-        could_make=_could_make,
+        could_make=lambda row, own: "identity.manage" in own.everywhere,
     )
 )
 

@@ -31,12 +31,8 @@ def test_presets_are_made_of_permissions_and_leave_out_only_what_a_person_does()
     covered = frozenset().union(*(preset.permissions for preset in PRESETS))
     assert covered <= PERMISSIONS
     of_people = {"tenant.view", "tenant.manage", "jobs.cancel_any", "datasets.view_restricted", "models.approve"}
-<<<<<<< HEAD
-    assert of_people | {"approvals.request", "approvals.answer", "identity.manage"} >= PERMISSIONS - covered
-=======
     of_people |= {"projects.view_restricted"}
-    assert of_people | {"approvals.request", "approvals.answer"} >= PERMISSIONS - covered
->>>>>>> ba6d8099 (tenants: Close projects, share single objects, limit and rotate keys)
+    assert of_people | {"approvals.request", "approvals.answer", "identity.manage"} >= PERMISSIONS - covered
     assert set(ROLE_WORDS) == set(ROLE_PERMISSIONS)
 
 

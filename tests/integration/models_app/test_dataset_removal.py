@@ -77,7 +77,7 @@ def test_a_ready_version_stays_after_failed_uploads_are_removed() -> None:
 
 def test_a_restricted_upload_is_removed_only_by_those_who_see_it() -> None:
     tenant = factories.make_tenant()
-    version = ingested(factories.actor_for(tenant, "engineer"), BROKEN, restricted=True)
+    version = ingested(factories.actor_for(tenant, "engineer"), BROKEN, audience=operations.Audience(restricted=True))
     with pytest.raises(NotFound):
         operations.remove_failed(actor=factories.actor_for(tenant, "engineer"), dataset_id=version.dataset_id)
 
@@ -360,11 +360,12 @@ def test_a_dataset_is_restricted_and_shared_on_its_page() -> None:
     assert "Restrict it to choose" not in text_of(viewer.get(page))
     assert "Restricted:" in text_of(owner.post(f"{page}restrict/", {"restricted": "on"}, follow=True))
     assert guest.get(page).status_code == 404
-    assert owner.post(f"{page}shares/", {"user": "nobody"}).status_code == 422
-    said = text_of(owner.post(f"{page}shares/", {"user": str(person.pk)}, follow=True))
+    sharing = f"/t/{tenant.slug}/shares/dataset/{version.dataset_id}/"
+    assert owner.post(sharing, {"holder": "nobody"}).status_code == 400
+    said = text_of(owner.post(sharing, {"holder": f"user:{person.pk}"}, follow=True))
     assert f"Stop sharing with {person.email}" in said
     assert guest.get(page).status_code == 200
-    owner.post(f"{page}shares/{person.pk}/remove/")
+    owner.post(f"{sharing}{person.pk}/end/")
     assert guest.get(page).status_code == 404
     assert "All members of" in text_of(owner.post(f"{page}restrict/", follow=True))
     assert guest.get(page).status_code == 200

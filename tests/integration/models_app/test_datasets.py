@@ -25,6 +25,7 @@ from tenants.events import outbox
 from tenants.identity import members
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry
+from tenants.sharing import shares
 from tests.support.datasets import TARGET, csv_bytes
 from tests.support.factories import actor_for, make_api_key, make_member, make_tenant
 
@@ -193,7 +194,7 @@ def test_a_file_that_crashes_the_worker_repeatedly_fails():
 def test_a_restricted_dataset_is_visible_to_its_creator_admins_and_shares():
     tenant = make_tenant()
     creator, colleague, admin = actor_for(tenant, "engineer"), actor_for(tenant, "engineer"), actor_for(tenant, "admin")
-    dataset_id = ready(creator, restricted=True).dataset_id
+    dataset_id = ready(creator, audience=RESTRICTED).dataset_id
     with tenant_scope(tenant.id):
         assert queries.dataset_list(creator)
         assert queries.dataset_list(admin)
@@ -201,13 +202,14 @@ def test_a_restricted_dataset_is_visible_to_its_creator_admins_and_shares():
         with pytest.raises(NotFound):
             queries.dataset_detail(colleague, dataset_id)
     with pytest.raises(NotFound):
-        operations.share(actor=colleague, dataset_id=dataset_id, user_id=colleague.id)
+        shares.share(actor=colleague, kind="dataset", object_id=dataset_id, user_id=colleague.id)
     with pytest.raises(operations.DatasetNameTaken):
         upload(colleague)
-    operations.share(actor=creator, dataset_id=dataset_id, user_id=colleague.id)
+    shares.share(actor=creator, kind="dataset", object_id=dataset_id, user_id=colleague.id)
     with tenant_scope(tenant.id):
-        assert queries.dataset_detail(colleague, dataset_id).shared_with == ((colleague.id, colleague.label),)
-    operations.unshare(actor=creator, dataset_id=dataset_id, user_id=colleague.id)
+        assert queries.dataset_detail(colleague, dataset_id).id == dataset_id
+        assert [row.name for row in shares.shares_of("dataset", dataset_id)] == [colleague.label]
+    shares.unshare(actor=creator, kind="dataset", object_id=dataset_id, holder_id=colleague.id)
     with tenant_scope(tenant.id):
         assert not queries.dataset_list(colleague)
     operations.restrict(actor=creator, dataset_id=dataset_id, restricted=False)
@@ -220,7 +222,7 @@ def test_a_dataset_is_not_shared_with_a_person_of_another_tenant():
     stranger = make_member(make_tenant(), "engineer")
     version = upload(creator, audience=RESTRICTED)
     with pytest.raises(NotFound):
-        operations.share(actor=creator, dataset_id=version.dataset_id, user_id=stranger.id)
+        shares.share(actor=creator, kind="dataset", object_id=version.dataset_id, user_id=stranger.id)
 
 
 def test_another_tenants_dataset_is_missing():
@@ -289,7 +291,7 @@ def test_a_share_ends_with_the_membership_and_does_not_come_back(as_control):
     owner, engineer = actor_for(tenant), actor_for(tenant, "engineer")
     version = upload(engineer, name="secret", audience=RESTRICTED)
     guest = make_member(tenant, "viewer")
-    operations.share(actor=engineer, dataset_id=version.dataset_id, user_id=guest.id)
+    shares.share(actor=engineer, kind="dataset", object_id=version.dataset_id, user_id=guest.id)
     members.remove_member(actor=owner, user_id=guest.id)
     with as_control():
         outbox.drain(tenant.id)

@@ -116,7 +116,9 @@ def test_the_key_of_the_installation_counts_as_its_owner(version):
     owner = actor_for(tenant, "owner")
     system = Actor.system(tenant.id, "bootstrap")
     scopes = ["models.manage", "models.approve"]
-    made = api_keys.create_api_key(actor=system, name="bootstrap", scopes=scopes, responsible_id=owner.id)
+    made = api_keys.create_api_key(
+        actor=system, name="bootstrap", scopes=scopes, given=api_keys.Given(responsible_id=owner.id)
+    )
     key = replace(owner, kind="api_key", id=made.id, label="bootstrap", permissions=frozenset(scopes))
     registry.promote(actor=key, version_id=version_id, stage="production")
     for approver in (key, owner):

@@ -126,7 +126,7 @@ def test_the_api_lists_what_depends_on_a_dataset_and_removes_it_when_nothing_wai
     assert "Other" not in [one["name"] for one in client.get("/api/v1/datasets/").json()["results"]]
     assert client.delete(f"/api/v1/datasets/{uuid.uuid4()}/?all=true").status_code == 404
     stranger = actor_for(tenant, "engineer")
-    hidden = ingested(stranger, FINE, "Hidden", restricted=True)
+    hidden = ingested(stranger, FINE, "Hidden", audience=operations.Audience(restricted=True))
     engineer = Client(headers={"Authorization": f"Bearer {make_api_key(tenant, ['datasets.view', 'datasets.create'])}"})
     for call in (engineer.get, engineer.delete):
         assert call(f"/api/v1/datasets/{hidden.dataset_id}/hangs/" if call == engineer.get else f"/api/v1/datasets/{hidden.dataset_id}/?all=true").status_code == 404  # fmt: skip
