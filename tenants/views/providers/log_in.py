@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_GET, require_POST, require_safe
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from tenants.approvals import join_requests
 from tenants.errors import PermissionDenied, RateLimited
@@ -56,16 +56,20 @@ def for_strangers(view: View) -> View:
 
 
 @never_cache
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def find_provider(request: HttpRequest) -> HttpResponse:
-    """Send a person on by an address or an organisation's short name; the answer depends on the domain alone."""
+    """Ask for an address or an organisation's short name, and send the person on; only the domain decides the answer."""
+    if request.method != "POST":
+        return render(request, "tenants/providers/find.html", {"next": request.GET.get("next", "")})
     _count(request)
     named, next_page = request.POST.get("organisation", "").strip()[:LONGEST_NAMED], request.POST.get("next", "")
     if "\x00" in named:
         named = ""
     slug = required.slug_for(named) if "@" in named else named.lower()
     if not slug or (required.tenant_with_provider(slug) is None):
-        return render(request, "tenants/providers/find.html", {"named": named, "next": next_page}, status=422)
+        return render(
+            request, "tenants/providers/find.html", {"named": named, "next": next_page, "unknown": True}, status=422
+        )
     url = f"{reverse('provider-log-in', args=[slug])}?{urlencode({'next': next_page})}"
     return render(request, "tenants/providers/go.html", {"url": url})
 

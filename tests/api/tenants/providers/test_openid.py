@@ -211,6 +211,9 @@ def test_an_address_leads_to_its_domains_provider_whoever_has_an_account(tenant:
         for who in ("known@ours.example", "unknown@ours.example", "OURS")
     ]
     assert all("/t/ours/sso/?next=%2Ft%2Fours%2Fjobs%2F" in page.content.decode() for page in pages)
+    asked = Client().get("/accounts/provider/?next=/t/ours/jobs/").content.decode()
+    assert 'name="next" value="/t/ours/jobs/"' in asked and "answers for this" not in asked
+    assert "/accounts/provider/" in Client().get("/accounts/login/").content.decode()
     strangers = [Client().post("/accounts/provider/", {"organisation": who}) for who in ("a@b.example", "nobody", "")]
     assert [code_of(page) for page in strangers] == [422, 422, 422]
 
