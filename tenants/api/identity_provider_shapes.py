@@ -96,7 +96,7 @@ class NewTokenSerializer(serializers.Serializer[Any]):
     """A new SCIM token; its secret is shown once."""
 
     id = serializers.UUIDField()
-    token = serializers.CharField(source="secret")
+    token = serializers.CharField(source="secret", allow_null=True, help_text="Null in repeated responses")
 
 
 class MappingSerializer(serializers.Serializer[Any]):

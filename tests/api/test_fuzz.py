@@ -284,7 +284,7 @@ def assert_answers_as_described(world: World, admin: psycopg.Connection, cases: 
 
 
 def test_generated_requests_are_answered_as_the_document_says(world: World, superuser: psycopg.Connection) -> None:
-    assert_answers_as_described(world, superuser, 1000)
+    assert_answers_as_described(world, superuser, 1_500)
 
 
 @pytest.mark.nightly

@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.db import connections
 from psycopg import sql
 
-from deploy.local.postgres import Cluster
+from deploy.local.postgres import DATABASE, Cluster
 from tests.support.servers import kept_data
 from tests.support.servers.services import PASSWORDS, TEST_ROLE, Session
 
@@ -114,6 +114,10 @@ def _make_template(cluster: Cluster) -> None:
     cluster.grant(TEMPLATE)
     with logged_in(cluster, TEMPLATE, "exchequer_owner"):
         call_command("migrate", verbosity=0, interactive=False)
+    with cluster.superuser("postgres") as connection:  # what a started stack finds already migrated
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(DATABASE)))
+        copy_database(connection, DATABASE, TEMPLATE)
+    cluster.grant(DATABASE)
     with cluster.superuser(TEMPLATE) as connection:
         connection.execute(RESET)
 
