@@ -254,9 +254,10 @@ def test_a_higher_quota_is_asked_for_and_approved(page: Page, world: World) -> N
     enter(page, ENGINEER)
     with watch(page) as watched:
         page.goto("/t/vision/approvals/")
-        page.get_by_label("Quota", exact=True).select_option("devices:cpu@tenant")
-        page.get_by_label("New limit").fill("4")
-        page.get_by_label("Reason", exact=True).fill("a larger model")
+        form = page.get_by_role("region", name="Ask for a higher quota")
+        form.get_by_label("Quota", exact=True).select_option("devices:cpu@tenant")
+        form.get_by_label("New limit").fill("4")
+        form.get_by_label("Reason", exact=True).fill("a larger model")
         page.get_by_role("button", name="Send request").click()
         expect(page.locator(".x-field-error").first).to_contain_text("Ask for more")
         assert not watched.axe()
