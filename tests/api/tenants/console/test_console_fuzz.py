@@ -1,0 +1,109 @@
+"""The console's document against its application: generated requests of two operators, and no 5xx.
+
+Every response is one that the document names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import schemathesis
+from django.core.wsgi import get_wsgi_application
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from schemathesis.core.failures import FailureGroup
+from schemathesis.generation import GenerationMode
+from schemathesis.schemas import APIOperation
+
+from tenants.access.operator_roles import OPERATOR_ROLES
+from tenants.models import User
+from tenants.operators import grants, keys
+from tenants.operators.operator import Operator
+from tests.api.tenants.console.test_console_matrix import GOOD, REASON
+from tests.api.test_fuzz import CHECKS
+from tests.support import factories
+from tests.support.examples import examples
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
+]
+Role = Callable[[], AbstractContextManager[None]]
+CASES = examples(2_500)
+
+
+@pytest.fixture
+def secrets(as_control: Role, as_operator: Role) -> list[str]:
+    """Return the keys of an operator with all roles, and of one who only reads."""
+    made = []
+    for name, roles in (("all", tuple(OPERATOR_ROLES)), ("reads", ("platform_support",))):
+        with as_control():
+            for role in roles:
+                grants.grant(f"{name}@platform.example", role, password=factories.PASSWORD)
+        with as_operator():
+            user = User.objects.get(email=f"{name}@platform.example")
+            operator = Operator(id=user.id, label=user.email, roles=roles)
+            made.append(keys.create(operator=operator, name=name, roles=list(roles)).secret)
+    return made
+
+
+def test_generated_requests_of_operators_are_answered_as_the_document_says(secrets: list[str], console: Role) -> None:
+    tenants = [str(factories.make_tenant(name).id) for name in ("one", "two")]
+    faults: dict[str, str] = {}
+    statuses: dict[tuple[str, int], int] = {}
+    with console():
+        schema = schemathesis.openapi.from_wsgi("/api/schema/?format=json", get_wsgi_application())
+        schema.config.generation.allow_x00 = False
+        found = [result.ok() for result in schema.get_all_operations()]
+
+        def ask(case: Any, draw: Callable[..., Any]) -> None:
+            label = case.operation.label
+            prepare(case, draw, tenants)
+            response = case.call(headers={"Authorization": f"Bearer {draw(st.sampled_from(secrets))}"})
+            statuses[label, response.status_code] = statuses.get((label, response.status_code), 0) + 1
+            try:
+                case.validate_response(response, checks=CHECKS)
+            except FailureGroup as failed:
+                for failure in failed.exceptions:
+                    faults.setdefault(f"{label} -> {response.status_code}: {failure}"[:300], repr(case.body)[:300])
+
+        for operation in found:
+            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+                fuzz(operation, mode, CASES // len(found) // 2, ask)
+
+    assert faults == {}
+    accepted = {label for label, status in statuses if status < 300}
+    people = {operation.label for operation in found if "/keys/" in operation.label}  # a key makes no key
+    assert len({operation.label for operation in found} - accepted - people) <= len(found) / 3
+
+
+def prepare(case: Any, draw: Callable[..., Any], tenants: list[str]) -> None:
+    """Put known tenants into the path, and often a body that is accepted."""
+    if "tenant_id" in (case.path_parameters or {}):
+        case.path_parameters["tenant_id"] = draw(st.sampled_from([*tenants, str(uuid4())]))
+    if isinstance(case.body, dict) and draw(st.booleans()):
+        ending = case.path.removeprefix("/api/operator/v1/").replace("{tenant_id}", "<uuid:tenant_id>")
+        case.body = dict(GOOD.get(ending, REASON))
+
+
+def fuzz(operation: APIOperation[Any], mode: GenerationMode, cases: int, send: Callable[..., None]) -> None:
+    """Send so many generated requests of one operation, the same ones each time."""
+
+    @seed(20_250_101)
+    @settings(
+        max_examples=max(1, cases),
+        derandomize=False,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode), data=st.data())
+    def run(case: Any, data: Any) -> None:
+        send(case, data.draw)
+
+    run()
