@@ -12,6 +12,7 @@ from uuid import UUID
 from compute.jobs.job_request import Submission
 from tenants.errors import Invalid
 from tenants.models import Project
+from tenants.projects.sight import named
 from tenants.web.body_fields import is_plain_number
 
 OWN = frozenset(
@@ -74,8 +75,8 @@ def amount(value: Any) -> Decimal | None:
 
 
 def project_of(value: Any) -> UUID:
-    """Return the id of a project given by id or slug. Raises Invalid."""
-    projects = Project.objects.all()
+    """Return the id of a project that the reader may name, given by id or slug. Raises Invalid."""
+    projects = Project.objects.filter(named("id"))
     try:
         found = projects.filter(id=UUID(str(value)))
     except ValueError:

@@ -16,6 +16,7 @@ from tenants.errors import Invalid, NotFound
 from tenants.grants import grants
 from tenants.models import Approval, Project, Role
 from tenants.parsing import parse_moment, uuid_in
+from tenants.projects.sight import in_sight_of, named
 
 KIND = "access"
 #: An owner makes owners, without being asked here.
@@ -37,14 +38,15 @@ def request(
     if actor.kind != "user" or actor.id is None:
         raise Invalid("A person asks for access, not a key. Log in and ask on the page Approvals.")
     name, permissions = _role(role)
-    project = Project.objects.filter(id=project_id).first() if project_id is not None else None
+    project = Project.objects.filter(named("id", actor), id=project_id).first() if project_id is not None else None
     if project_id is not None:
         if project is None:
             raise NotFound
         permissions &= PROJECT_PERMISSIONS
         if not permissions:
             raise Invalid(fields={"role": [f"The role {name} gives nothing that can be limited to a project."]})
-    if permissions <= actor.permissions | actor.in_projects.get(project_id or UUID(int=0), frozenset()):
+    seen = project_id is None or in_sight_of(actor, project_id)  # in a restricted one a role opens it, too
+    if seen and permissions <= actor.permissions | actor.in_projects.get(project_id or UUID(int=0), frozenset()):
         raise Invalid(fields={"role": ["You have all that this role gives there."]})
     if until is not None and until <= now():
         raise Invalid(fields={"until": ["Use a time in the future."]})

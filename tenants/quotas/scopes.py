@@ -10,6 +10,7 @@ from tenants.access.actor import Actor
 from tenants.errors import Invalid
 from tenants.models import ApiKey, Membership, Project, User
 from tenants.parsing import uuid_in
+from tenants.projects.sight import named
 
 TENANT, PROJECT, PERSON = "tenant", "project", "person"
 
@@ -50,7 +51,7 @@ def parse(text: str) -> Scope:
         return ORGANISATION
     found: UUID | None
     if kind == PROJECT and key:
-        projects = Project.objects.filter(Q(slug=key) | Q(id=uuid_in(key)))
+        projects = Project.objects.filter(named("id"), Q(slug=key) | Q(id=uuid_in(key)))
         if found := projects.values_list("id", flat=True).first():
             return Scope(project_id=found)
     if kind == PERSON and key:
