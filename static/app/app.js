@@ -42,10 +42,16 @@
     toast("No connection", "The server cannot be reached. Check the network and try again.");
   });
 
+  // A field that loads as its dialog opens waits for "opened", not for the focus: an unfocused window gives none.
+  function openDialog(dialog) {
+    dialog.showModal();
+    for (const part of dialog.querySelectorAll("[data-opened]")) part.dispatchEvent(new CustomEvent("opened"));
+  }
+
   document.addEventListener("click", (event) => {
     const at = (selector) => event.target.closest(selector);
     const opener = at("[data-open-dialog]");
-    if (opener) document.querySelector(opener.dataset.openDialog).showModal();
+    if (opener) openDialog(document.querySelector(opener.dataset.openDialog));
     const closer = at("[data-close-dialog]");
     if (closer) closer.closest("dialog").close();
     const toggle = at("[data-toggle-class]");

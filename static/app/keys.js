@@ -37,7 +37,7 @@
   document.addEventListener("keydown", (event) => {
     if (palette && event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey) {
       event.preventDefault();
-      if (!palette.open && !document.querySelector("dialog[open]")) palette.showModal();
+      if (!document.querySelector("dialog[open]")) click("[data-open-dialog='#palette']");
       palette.querySelector("input").select();
       return;
     }
