@@ -176,6 +176,16 @@ def test_ctrl_k_finds_pages_and_things_by_the_keyboard_alone(page: Page, world: 
     page.get_by_role("heading", level=1, name="Budgets").wait_for()
 
 
+def test_keys_pressed_as_the_page_becomes_ready_are_not_lost(page: Page, world: World) -> None:
+    enter(page, OWNER)
+    page.add_init_script(
+        "addEventListener('DOMContentLoaded', () => document.dispatchEvent("
+        "new KeyboardEvent('keydown', {key: 'k', ctrlKey: true})))"
+    )
+    page.goto("/t/vision/jobs/")
+    expect(page.locator("#palette-found").get_by_role("link", name="Budgets")).to_be_visible()
+
+
 def test_a_job_is_paused_and_resumed_from_its_page(page: Page, world: World) -> None:
     enter(page, OWNER)
     page.goto(f"/t/vision/jobs/{world.ids['queued']}/")
