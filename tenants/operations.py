@@ -111,10 +111,9 @@ def create_tenant(
     if fault := currency_fault(currency):
         raise Invalid(fields={"currency": [fault]})
     tenant_id = uuid7()
-    actor = Actor.system(tenant_id, "bootstrap")
     try:
         return _create_tenant(
-            actor=actor,
+            actor=Actor.system(tenant_id, "bootstrap"),
             tenant=Tenant(id=tenant_id, name=name, slug=slug, timezone=timezone, currency=currency),
             email=email,
             password=password,
@@ -195,10 +194,12 @@ def check_password(password: str) -> None:
 
 
 def find_or_create_user(*, email: str, password: str | None, name: str = "") -> User:
-    """Return the account with this address, created if missing; an existing one is never changed."""
+    """Return the account with this address, created if missing; an existing one is never changed. Raises Conflict."""
     email = check_email(email)
     user = User.objects.filter(email=email, is_operator=False).first()
     if user is not None:
+        if user.provider_only:
+            raise Conflict("An identity provider made the account of this address. Use another address.")
         return user
     if password is not None:
         check_password(password)

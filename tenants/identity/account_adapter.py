@@ -16,6 +16,10 @@ from tenants.identity import audited_access, known_devices, second_factor, sessi
 
 #: Seconds after which a retry is worthwhile.
 HELD_UP_S = 300
+#: For somebody who would give a password to an account that an identity provider made.
+PROVIDER_ONLY = (
+    "This account has no password: your organisation's identity provider made it. Log in by your organisation instead."
+)
 #: allauth's mails about a second factor that was set up.
 ADDED = ("totp_activated", "webauthn_added")
 
@@ -89,7 +93,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             audited_access.second_factor(actor=actor, what=what)
 
     def set_password(self, user: Any, password: str) -> None:
-        """Set another password and record it, all or nothing."""
+        """Set another password and record it, all or nothing. Raises ValidationError for an account of a provider."""
+        check_may_have_password(user)
         with transaction.atomic():
             user.set_password(password)
             user.save(update_fields=["password"])
@@ -115,7 +120,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         )
 
     def clean_password(self, password: str, user: Any = None) -> str:
-        """Return a valid password."""
+        """Return a valid password. Raises ValidationError, for an account of a provider too."""
+        check_may_have_password(user)
         if password == settings.PUBLISHED_PASSWORD:
             raise ValidationError("This password is public. Choose another one.")
         chosen: str = super().clean_password(password, user)
@@ -135,8 +141,22 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         self.render_mail(template_prefix, email, {"email": email, **context}).send()
 
     def send_password_reset_mail(self, user: Any, email: str, context: dict[str, Any]) -> None:
-        """Send the link to the address of the account, not the typed one, which may only look like it."""
+        """Send the link to the address of the account, not the typed one, which may only look like it.
+
+        The mailbox of an account that a provider made gets no link, but where its owner logs in; the page says the same
+        to everybody.
+        """
+        if user.provider_only:
+            where = f"{settings.EXCHEQUER.effective_public_url}{reverse('find-provider')}"
+            self.send_mail("account/email/provider_only", user.email, {"log_in_url": where})
+            return
         super().send_password_reset_mail(user, user.email, context)
+
+
+def check_may_have_password(user: Any) -> None:
+    """Raise ValidationError for an account that an identity provider made: it never has a password."""
+    if getattr(user, "provider_only", False):
+        raise ValidationError(PROVIDER_ONLY)
 
 
 def account(credentials: dict[str, Any]) -> str:

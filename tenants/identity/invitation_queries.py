@@ -8,8 +8,8 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from tenants.clock import DatabaseNow, now
-from tenants.identity.invitations import token_of
-from tenants.isolation.scoping import tenant_scope
+from tenants.identity.invitations import InvitationDetails, acceptable, details_of, token_of
+from tenants.isolation.scoping import current_tenant_id, tenant_scope
 from tenants.models import Invitation, Tenant
 
 
@@ -45,6 +45,15 @@ def is_open(email: str) -> bool:
     return Invitation.objects.filter(
         email=email.strip().lower(), accepted_at=None, revoked_at=None, expires_at__gt=DatabaseNow()
     ).exists()
+
+
+def offered_to(email: str) -> InvitationDetails | None:
+    """Return what the open tenant offers to an address now; None without an invitation that could be accepted."""
+    row = Invitation.objects.filter(
+        email=email, accepted_at=None, revoked_at=None, expires_at__gt=DatabaseNow()
+    ).first()
+    tenant = Tenant.objects.get(id=current_tenant_id())
+    return details_of(row, tenant) if row is not None and acceptable(row, tenant) else None
 
 
 def invitations(*, before: UUID | None = None, limit: int = 50, only_open: bool = False) -> list[InvitationRow]:

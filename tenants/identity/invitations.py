@@ -81,7 +81,7 @@ class WrongAccount(PermissionDenied):
 
 
 class AccountExists(Conflict):
-    """An account with this email address exists. Log in with it and follow the link again."""
+    """An account with this email address exists. Log in with it and follow the link again. An account that an identity provider made has no password: log in by your organisation. It joins no other one: ask for an invitation to another address."""
 
     code = "account_exists"
 
@@ -211,10 +211,19 @@ def find(token: str) -> InvitationDetails:
     with tenant_scope(tenant_id):
         open_ones = Invitation.objects.filter(accepted_at=None, revoked_at=None, expires_at__gt=DatabaseNow())
         row = open_ones.filter(id=invitation_id).first()
-        tenant, slug, standing = Tenant.objects.values_list("name", "slug", "standing").get(id=tenant_id)
-        if row is None or not _still_backed(row) or standing in ("closing", "closed"):
+        tenant = Tenant.objects.get(id=tenant_id)
+        if row is None or not acceptable(row, tenant):
             raise InvitationGone
-        return InvitationDetails(tenant_id, row.id, tenant, slug, row.email, row.role, row.invited_by, row.expires_at)
+        return details_of(row, tenant)
+
+
+def accept_named(*, offer: InvitationDetails, user: User) -> User:
+    """Accept an invitation for the person whom the tenant's own identity provider names by that address, and return them.
+
+    Raises InvitationGone.
+    """
+    person = Actor(kind="user", tenant_id=offer.tenant_id, id=user.id, label=user.email, permissions=frozenset())
+    return _accept(actor=person, offer=offer, user=user, name="", password="")
 
 
 def token_of(invitation_id: UUID) -> str:
@@ -237,6 +246,17 @@ def _withdraw(actor: Actor, row: Invitation, reason: str) -> None:
         changes={"role": [row.role, None]},
         reason=reason,
     )
+
+
+def acceptable(row: Invitation, tenant: Tenant) -> bool:
+    """Return whether an open invitation could be accepted: its issuer may still issue it, and the tenant does not close."""
+    return _still_backed(row) and tenant.standing not in ("closing", "closed")
+
+
+def details_of(row: Invitation, tenant: Tenant) -> InvitationDetails:
+    """Return what the holder of a valid link may see."""
+    offered = (row.email, row.role, row.invited_by, row.expires_at)
+    return InvitationDetails(tenant.id, row.id, tenant.name, tenant.slug, *offered)
 
 
 def _still_backed(row: Invitation) -> bool:

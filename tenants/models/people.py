@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
 from django.db.models.functions import Lower
@@ -26,7 +27,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     """An account: a person's, who belongs to tenants only through memberships, or an operator's.
 
     Each is on one side for ever. Row security shows people to the tenants' processes and operators to the console, so
-    that one address may have an account on each.
+    that one address may have an account on each. `provider_only`: a tenant's identity provider made it, so it never has a
+    password or a second factor, and opens by that provider alone.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -38,6 +40,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     single_keys = models.BooleanField(default=True)
     is_operator = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
+    provider_only = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
     objects: ClassVar[UserManager] = UserManager()
@@ -49,6 +52,11 @@ class User(AbstractBaseUser, PermissionsMixin):
         constraints = [
             models.UniqueConstraint(fields=["email", "is_operator"], name="user_email_once"),
             models.CheckConstraint(condition=models.Q(email=Lower("email")), name="user_email_lower_case"),
+            models.CheckConstraint(
+                condition=models.Q(provider_only=False)
+                | models.Q(is_operator=False, password__startswith=UNUSABLE_PASSWORD_PREFIX),
+                name="user_of_provider_has_no_password",
+            ),
         ]
 
     def __str__(self) -> str:

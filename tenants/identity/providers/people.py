@@ -16,7 +16,7 @@ from tenants.audit import AuditAction, operation, record
 from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.events import events
-from tenants.identity import sessions
+from tenants.identity import invitation_queries, invitations, sessions
 from tenants.identity.members import MEMBER_ADDED
 from tenants.identity.providers.oidc import Identity
 from tenants.identity.providers.required import is_captured
@@ -61,7 +61,7 @@ def provider_actor(provider: IdentityProvider) -> Actor:
 def admit(provider: IdentityProvider, identity: Identity) -> User:
     """Return the account of a person whom the provider names, as a member of the open tenant.
 
-    Links the identity, and makes a member where the provider may. Raises AddressNotProven, NotAMember, AccessRemoved,
+    Links the identity, and makes a member where a person invited them, or where the provider may. Raises AddressNotProven, NotAMember, AccessRemoved,
     OtherIdentity.
     """
     link = _link(provider, identity)
@@ -74,8 +74,12 @@ def admit(provider: IdentityProvider, identity: Identity) -> User:
     if user is not None and not user.is_active:
         raise AccessRemoved
     if user is None or not Membership.objects.filter(user_id=user.id).exists():
-        _check_joining(provider, user)
-        user = join(provider=provider, actor=provider_actor(provider), user=user, email=email, name=identity.name)
+        offer = invitation_queries.offered_to(email)
+        if offer is not None:
+            user = invitations.accept_named(offer=offer, user=user or new_account(email, identity.name))
+        else:
+            _check_joining(provider, user)
+            user = join(provider=provider, actor=provider_actor(provider), user=user, email=email, name=identity.name)
     if link is None:
         _linked(actor=provider_actor(provider), provider=provider, user=user, identity=identity)
     else:
@@ -141,11 +145,11 @@ def _check_joining(provider: IdentityProvider, user: User | None) -> None:
 
 
 def new_account(email: str, name: str) -> User:
-    """Return a new account without a password, or the one made a moment ago. It logs nobody in by itself."""
+    """Return a new account that never has a password, or the one made a moment ago. It logs nobody in by itself."""
     shown = name if name.isprintable() else ""
     try:
         with transaction.atomic():
-            return User.objects.create_user(email, None, name=shown[:LONGEST_NAME])
+            return User.objects.create_user(email, None, name=shown[:LONGEST_NAME], provider_only=True)
     except IntegrityError:  # another tenant's provider, or an invitation, made it a moment ago
         return cast(User, account_of(email))
 
