@@ -28,6 +28,8 @@ provenance.register(
     )
 )
 
+NO_ACCOUNT = "There is no such service account, or it is disabled."
+
 
 @dataclass(frozen=True)
 class Given:
@@ -175,10 +177,13 @@ def _check_project(actor: Actor, project_id: UUID, scopes: list[str]) -> None:
 
 
 def _root(scopes: list[str], service_account_id: UUID | None) -> dict[str, UUID | None]:
-    """Return the root that a key of a service account has in place of its creator's. Raises AccessEnded, Invalid."""
+    """Return the root that a key of a service account has in place of its creator's. Raises Invalid."""
     if service_account_id is None:
         return {}
-    account = creators.locked_creator(service_account_id=service_account_id)
+    try:
+        account = creators.locked_creator(service_account_id=service_account_id)
+    except creators.AccessEnded:
+        raise Invalid(fields={"service_account_id": [NO_ACCOUNT]}) from None
     if beyond := sorted(set(scopes) - account.permissions):
         raise Invalid(fields={"scopes": [f"The service account lacks {', '.join(beyond)}. Grant it a role with them."]})
     return {"membership_id": None, "service_account_id": service_account_id}

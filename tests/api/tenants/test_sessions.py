@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import Client
 
 from tenants.isolation.scoping import tenant_scope
@@ -87,3 +88,23 @@ def test_nobody_ends_anothers_session_and_keys_have_none() -> None:
     key = {"Authorization": f"Bearer {factories.make_api_key(tenant, ['tenant.view'])}"}
     assert Client().get("/api/v1/sessions/", headers=key).status_code == 404
     assert Client().delete("/api/v1/sessions/", headers=key).status_code == 404
+
+
+def test_a_log_in_starts_a_session_of_its_own_whose_cookie_scripts_and_other_sites_do_not_get() -> None:
+    user = factories.make_member(factories.make_tenant(), "viewer")
+    browser = Client()
+    browser.get("/accounts/login/")
+    planted = "p" * 32
+    browser.cookies[settings.SESSION_COOKIE_NAME] = planted
+    browser.post("/accounts/login/", {"login": user.email, "password": factories.PASSWORD})
+    cookie = browser.cookies[settings.SESSION_COOKIE_NAME]
+    assert cookie.value not in ("", planted)
+    assert (cookie["httponly"], cookie["samesite"], cookie["path"], cookie["domain"]) == (True, "Lax", "/", "")
+    thief = Client()
+    thief.cookies[settings.SESSION_COOKIE_NAME] = planted
+    assert thief.get("/api/v1/me/").status_code == 401
+    first = cookie.value
+    browser.post("/accounts/login/", {"login": user.email, "password": factories.PASSWORD})
+    browser.post("/accounts/logout/")
+    thief.cookies[settings.SESSION_COOKIE_NAME] = first
+    assert thief.get("/api/v1/me/").status_code == 401, "a session that was logged out opens nothing"
