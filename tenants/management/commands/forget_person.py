@@ -1,4 +1,4 @@
-"""`manage.py forget_person`: make a person's label in the audit log of an organisation unreadable, for ever."""
+"""`manage.py forget_person`: remove a person's address and name from an organisation, for ever."""
 
 from typing import Any
 
@@ -10,11 +10,12 @@ from tenants.audit.forgetting import StillMember, forget
 
 
 class Command(BaseCommand):
-    """Destroy the key of a person who has left (`EMAIL`) in one organisation (`--tenant`)."""
+    """Forget a person who has left (`EMAIL`) in one organisation (`--tenant`)."""
 
     help = (
-        "Destroy the key of a former member's label in an organisation's audit log: entries keep a pseudonym, and the "
-        "chain still verifies. This cannot be undone, but by restoring a backup from before."
+        "Remove a former member's address and name from an organisation's rows, and destroy the key of their label in its "
+        "audit log: entries keep a pseudonym, and the chain still verifies. An account that is a member of no organisation "
+        "is closed. This cannot be undone, but by restoring a backup from before."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -35,5 +36,8 @@ class Command(BaseCommand):
             self.stdout.write("The audit log has no label of this person.")
         for name in done.pseudonyms:
             self.stdout.write(f"{name} is an erased person now")
+        self.stdout.write(f"{done.rows} rows of the organisation named this person, and name nobody any more.")
+        if done.account_closed:
+            self.stdout.write("The account was closed: it is a member of no organisation.")
         if done.in_clear:
             self.stdout.write(f"{done.in_clear} entries of version 1 keep the address, because their hash covers it")

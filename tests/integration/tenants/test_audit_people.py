@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -17,14 +20,32 @@ from django.test import Client
 
 from tenants import operations
 from tenants.access.actor import Actor
+from tenants.audit import erasure
 from tenants.audit.chain import link
 from tenants.audit.verify import verify
 from tenants.clock import now
-from tenants.identity import api_keys, members
+from tenants.identity import api_keys, invitations, members
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import AuditEntry, AuditHead, AuditSubject, Tenant, User
+from tenants.models import (
+    ApiKey,
+    Approval,
+    AuditEntry,
+    AuditHead,
+    AuditSubject,
+    ExternalIdentity,
+    IdempotencyKey,
+    IdentityProvider,
+    Invitation,
+    LogInAttempt,
+    OutboxMessage,
+    ScimUser,
+    Tenant,
+    User,
+)
+from tenants.notifications import notifications
 from tenants.operators import lifecycle
 from tenants.operators.operator import Operator
+from tests.api.objects import one_of_everything
 from tests.support import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -62,6 +83,14 @@ def shown(tenant: Tenant, **query: str) -> list[dict[str, Any]]:
     client = Client(headers={"X-Exchequer-Tenant": tenant.slug})
     client.force_login(factories.make_member(tenant, "owner"))
     return client.get("/api/v1/audit/", {"limit": 100, **query}).json()["results"]
+
+
+def retained() -> set[str]:
+    """Return the tables that the page of retention names as kept when a person is forgotten."""
+    page = Path("docs/retention.md").read_text()
+    return set(re.findall(r"`(\w+_\w+)`", page.split("When a person is forgotten", 1)[1].split("\n\n", 1)[0])) - {
+        "forget_person"
+    }
 
 
 def forget(as_control: Role, email: str = NORA) -> str:
@@ -128,6 +157,86 @@ def test_a_person_who_returns_is_another_pseudonym(tenant: Tenant, nora: User, a
         members.add_member(actor=Actor.system(tenant.id, "test"), email=NORA, role="viewer")
     labels = [row["target_label"] for row in shown(tenant, action="tenants.member.")]
     assert labels[0] == NORA and "erased person" in labels
+
+
+COLUMNS = """
+SELECT c.relname, a.attname, a.atttypid = 'bytea'::regtype FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0
+  AND NOT a.attisdropped AND a.atttypid IN ('text'::regtype, 'varchar'::regtype, 'jsonb'::regtype, 'bytea'::regtype,
+                                            'text[]'::regtype, 'varchar[]'::regtype)
+ORDER BY 1, 2
+"""
+
+
+def holding(admin: psycopg.Connection, words: str) -> set[str]:
+    """Return the tables with a text, or readable bytes, that hold some words."""
+    found = set()
+    for table, column, is_bytes in admin.execute(COLUMNS).fetchall():
+        text = f"encode({column}, 'escape')" if is_bytes else f"{column}::text"
+        if admin.execute(f"SELECT 1 FROM {table} WHERE {text} ILIKE %s LIMIT 1", [f"%{words}%"]).fetchone():
+            found.add(table)
+    return found
+
+
+def test_nothing_names_a_forgotten_person_but_what_the_page_of_retention_names(
+    tenant: Tenant, as_control: Role, superuser: psycopg.Connection
+) -> None:
+    one_of_everything(tenant)
+    name = "Nora Quillfeather"
+    with tenant_scope(tenant.id):
+        # Everything above was made by one person, and now the organisation's provider, mail and log-ins know them too.
+        person = User.objects.get(email=ApiKey.objects.get(name="a key").created_by)
+        User.objects.filter(id=person.id).update(name=name)
+        email, provider = person.email, IdentityProvider.objects.get()
+        ScimUser.objects.create(user=person, user_name=email, external_id="x", attributes={"displayName": name})
+        ExternalIdentity.objects.create(provider=provider, subject=f"s-{email}", user=person, email=email)
+        invitations.invite(actor=factories.actor_for(tenant), email=f"an.{email}", role="viewer")
+        Invitation.objects.create(
+            email=email, role="viewer", token_hash=b"x", invited_by="x", expires_at=now() + timedelta(days=1)
+        )
+        notifications.notify(permission="jobs.view", kind="x", title="x", body=f"{email} asks", path="jobs/")
+        Approval.objects.create(
+            kind="join", side="tenant", requester=person.id, requester_label=email, target=email, reason=f"of {email}",
+            wanted={"email": email, "name": name}, expires_at=now() + timedelta(days=1),
+        )  # fmt: skip
+        IdempotencyKey.objects.create(actor_id=person.id, key="x", request_hash=b"x", body={"by": email.upper()})
+        OutboxMessage.objects.create(topic="x", payload={"email": email}, last_error=f"no {email}")
+        LogInAttempt.objects.create(
+            provider=provider, state=b"x", browser=b"x", nonce="x", verifier="x", expires_at=now(),
+            outcome={"email": email, "name": name},
+        )  # fmt: skip
+    client = Client()
+    client.force_login(person)
+    client.get("/t/works/")
+    before = holding(superuser, email)
+    assert {"compute_job", "models_app_dataset", "tenants_scimuser", "tenants_externalidentity"} < before
+    assert len(before) >= 18, before
+    remove(tenant, person)
+    with as_control():
+        call_command("forget_person", email, tenant="works", stdout=io.StringIO())
+    kept = retained()
+    assert holding(superuser, email) - {"tenants_invitation"} <= kept
+    assert holding(superuser, name) <= kept
+    longer = superuser.execute("SELECT email FROM tenants_invitation WHERE email ILIKE %s", [f"%{email}"]).fetchall()
+    assert longer == [(f"an.{email}",)], "a longer address is another person's"
+    assert client.get("/accounts/password/change/").status_code == 302, "their session has ended"
+    with tenant_scope(tenant.id):
+        assert verify().ok
+        assert Invitation.objects.filter(email="erased person", revoked_at=None).count() == 0
+
+
+def test_the_command_may_write_every_text_of_a_tenant(superuser: psycopg.Connection) -> None:
+    assert retained() == erasure.KEPT
+    denied = [
+        (model._meta.db_table, field.column)
+        for model in erasure.searched()
+        for field in erasure.columns(model)
+        if superuser.execute(
+            "SELECT has_column_privilege('exchequer_control', %s, %s, 'UPDATE')", [model._meta.db_table, field.column]
+        ).fetchone()
+        == (False,)
+    ]
+    assert not denied, " ".join(f"{a}.{b}" for a, b in denied)
 
 
 def test_no_process_of_the_tenants_side_forgets_or_rewrites_a_label(tenant: Tenant, nora: User) -> None:

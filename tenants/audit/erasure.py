@@ -1,0 +1,130 @@
+"""A person's address and name in the rows of one tenant: what only describes them goes, other rows name nobody any more.
+
+Every text column of every tenant's table is searched, so that a new one is not forgotten. `KEPT` is not, and says why.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from uuid import UUID
+
+from django.apps import apps
+from django.contrib.postgres.fields import ArrayField
+from django.db import connection, models
+
+from tenants.audit.subjects import ERASED
+from tenants.clock import DatabaseNow
+from tenants.isolation.scoping import TenantModel, current_tenant_id
+from tenants.models import (
+    ExternalIdentity,
+    Invitation,
+    Membership,
+    Notification,
+    NotificationChoice,
+    ScimUser,
+    Session,
+    User,
+)
+
+#: Tables of tenants that keep what they hold: hashed and signed entries, an agreement, the books, what a customer's
+#: programs wrote or sent, and the settings of the identity provider.
+KEPT = frozenset(
+    {
+        "billing_contract",
+        "billing_ledgerposting",
+        "billing_ledgertransaction",
+        "billing_usageseries",
+        "compute_joblog",
+        "compute_jobmetric",
+        "models_app_feedback",
+        "tenants_auditcheckpoint",
+        "tenants_auditentry",
+        "tenants_externalgroup",
+        "tenants_identityprovider",
+        "tenants_maildomain",
+    }
+)
+#: Tables of which only some texts may change: what was trained is signed for by its digests.
+PARTS = {"models_app_modelversion": frozenset({"requested_by_label", "approved_by_label"})}
+#: Rows that only describe a person; their access has ended.
+ABOUT = (ExternalIdentity, ScimUser, Notification, NotificationChoice)
+#: The address of an account that nobody has any more.
+NOBODY = "erased.invalid"
+
+
+def erase_rows(email: str, people: list[User]) -> int:
+    """Remove a person's address, and names, from the open tenant's rows; return how many rows changed.
+
+    An invitation that waits for them is revoked.
+    """
+    ids = [one.id for one in people]
+    changed: int = sum(kind.objects.filter(user_id__in=ids).delete()[0] for kind in ABOUT)
+    Invitation.objects.filter(email__iexact=email, accepted_at=None, revoked_at=None).update(revoked_at=DatabaseNow())
+    names = sorted({one.name for one in people if one.name})
+    return changed + sum(_rewrite(model, email, names) for model in searched())
+
+
+def close_account(user: User) -> bool:
+    """Leave an account without name, address, password and sessions, unless it is a member somewhere; return whether."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM exchequer_memberships(%s))", [user.id])
+        (member,) = cursor.fetchone() or (True,)
+    if member or Membership.objects.filter(user_id=user.id).exists():
+        return False
+    user.email, user.name, user.is_active = f"{user.id}@{NOBODY}", "", False
+    user.set_unusable_password()
+    user.save(update_fields=["email", "name", "is_active", "password"])
+    Session.objects.filter(user_id=user.id).delete()
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM mfa_authenticator WHERE user_id = %s", [user.id])
+        cursor.execute("DELETE FROM account_emailaddress WHERE user_id = %s", [user.id])
+    return True
+
+
+def searched() -> list[type[TenantModel]]:
+    """Return the tables of tenants with columns of text."""
+    kinds = [one for one in apps.get_models() if issubclass(one, TenantModel) and one._meta.db_table not in KEPT]
+    return [one for one in kinds if columns(one)]
+
+
+def columns(model: type[TenantModel]) -> list[models.Field]:  # type: ignore[type-arg]
+    """Return the columns of a table that may hold any text."""
+    texts = (models.CharField, models.TextField, models.JSONField, ArrayField)
+    found = [one for one in model._meta.local_concrete_fields if isinstance(one, texts) and not one.choices]
+    part = PARTS.get(model._meta.db_table)
+    return found if part is None else [one for one in found if one.column in part]
+
+
+def _rewrite(model: type[TenantModel], email: str, names: list[str]) -> int:
+    """Write `ERASED` over an address in the texts of one table, and over names that are a whole value of JSON."""
+    table, quoted = connection.ops.quote_name(model._meta.db_table), connection.ops.quote_name
+    # No address within a longer one: ann@x.example is none of joann@x.example's.
+    pattern = rf"(?<![\w.+-]){re.escape(email)}(?![\w-]|\.\w)"
+    sets: list[str] = []
+    given: list[object] = []
+    where: list[str] = []
+    sought: list[object] = []
+    for field in columns(model):
+        column = quoted(field.column)
+        text = f"{column}::text"
+        value = f"regexp_replace({text}, %s, %s, 'gi')"
+        values: list[object] = [pattern, ERASED]
+        where.append(f"{text} ~* %s")
+        sought.append(pattern)
+        if isinstance(field, models.JSONField):
+            for name in names:
+                value = f"replace({value}, %s, %s)"
+                values += [json.dumps(name, ensure_ascii=False), json.dumps(ERASED)]
+                where.append(f"position(%s in {text}) > 0")
+                sought.append(json.dumps(name, ensure_ascii=False))
+        sets.append(f"{column} = ({value})::{field.db_type(connection)}")
+        given += values
+    tenant: UUID = current_tenant_id()
+    found = f"tenant_id = %s AND ({' OR '.join(where)})"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM {table} WHERE {found}", [tenant, *sought])  # noqa: S608 (names of our own)
+        (number,) = cursor.fetchone() or (0,)
+        if number:
+            cursor.execute(f"UPDATE {table} SET {', '.join(sets)} WHERE {found}", [*given, tenant, *sought])  # noqa: S608
+    return int(number)
