@@ -13,12 +13,13 @@ class BillingConfig(AppConfig):
         from billing.pricing.contracts import sign
         from billing.queries.books import choices
         from billing.queries.digest import digest
-        from tenants.audit import words
+        from tenants.audit import erasure, words
         from tenants.notifications import topics
         from tenants.operators import first_contract, tenant_metrics
         from tenants.web import navigation
         from tenants.web.navigation import MONEY, NavigationEntry
 
+        erasure.keep("billing_contract", "billing_ledgerposting", "billing_ledgertransaction", "billing_usageseries")
         topics.register("budgets", "Budgets that cross a threshold", "budget")
         topics.register("reported usage", "Reported usage that waits for a decision", "usage")
         tenant_metrics.register(digest, "month_spend")

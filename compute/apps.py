@@ -15,13 +15,14 @@ class ComputeConfig(AppConfig):
         from compute.jobs import departures, visibility
         from compute.queries import capacity, quota_work
         from tenants import quotas
-        from tenants.audit import differences, withheld, words
+        from tenants.audit import differences, erasure, withheld, words
         from tenants.identity import departures as leavers
         from tenants.operators import tenant_metrics
         from tenants.sharing import shares
         from tenants.web import navigation
         from tenants.web.navigation import MAIN, NavigationEntry
 
+        erasure.keep("compute_joblog", "compute_jobmetric")
         leavers.register(departures.Jobs())
         tenant_metrics.register(queries.digest, "running_jobs", "queued_jobs")
         quotas.register(capacity.limited)

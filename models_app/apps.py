@@ -25,11 +25,14 @@ class ModelsAppConfig(AppConfig):
         from models_app.training.training import TrainKind
         from tenants import quotas
         from tenants.access.reader import reader
-        from tenants.audit import checkpoints, words
+        from tenants.audit import checkpoints, erasure, words
         from tenants.notifications import topics
         from tenants.web import error_pages, navigation
         from tenants.web.navigation import MAIN, NavigationEntry
 
+        erasure.keep("models_app_feedback")
+        # What was trained is signed for by its digests.
+        erasure.change_only("models_app_modelversion", "requested_by_label", "approved_by_label")
         topics.register(
             "models", "Model versions: approvals and answers", "model.approval", "model.approved", "model.declined"
         )

@@ -1,12 +1,13 @@
 """A person's address and name in the rows of one tenant: what only describes them goes, other rows name nobody any more.
 
-Every text column of every tenant's table is searched, so that a new one is not forgotten. `KEPT` is not, and says why.
+Every text column of every tenant's table is searched, so that a new one is not forgotten. Tables that keep what they hold are registered (`keep`).
 """
 
 from __future__ import annotations
 
 import json
 import re
+from typing import Any
 from uuid import UUID
 
 from django.apps import apps
@@ -27,34 +28,40 @@ from tenants.models import (
     User,
 )
 
-#: Tables of tenants that keep what they hold: hashed and signed entries, an agreement, the books, what a customer's
-#: programs wrote or sent, and the settings of the identity provider.
-KEPT = frozenset(
-    {
-        "billing_contract",
-        "billing_ledgerposting",
-        "billing_ledgertransaction",
-        "billing_usageseries",
-        "compute_joblog",
-        "compute_jobmetric",
-        "models_app_feedback",
-        "tenants_auditcheckpoint",
-        "tenants_auditentry",
-        "tenants_externalgroup",
-        "tenants_identityprovider",
-        "tenants_maildomain",
-    }
-)
-#: Tables of which only some texts may change: what was trained is signed for by its digests.
-PARTS = {"models_app_modelversion": frozenset({"requested_by_label", "approved_by_label"})}
+#: Tables of tenants that keep what they hold: hashed and signed entries, and the settings of the identity provider; upper
+#: apps add theirs.
+_kept = {
+    "tenants_auditcheckpoint",
+    "tenants_auditentry",
+    "tenants_externalgroup",
+    "tenants_identityprovider",
+    "tenants_maildomain",
+}
+#: Tables of which some texts only may change.
+_parts: dict[str, frozenset[str]] = {}
 #: Rows that only describe a person; their access has ended.
 ABOUT = (ExternalIdentity, ScimUser, Notification, NotificationChoice)
 #: The address of an account that nobody has any more.
 NOBODY = "erased.invalid"
 
 
+def keep(*tables: str) -> None:
+    """Register tables that keep what they hold; the page of retention names each, with the reason."""
+    _kept.update(tables)
+
+
+def change_only(table: str, *names: str) -> None:
+    """Register which columns of a table may change."""
+    _parts[table] = frozenset(names)
+
+
+def kept() -> frozenset[str]:
+    """Return the tables that keep what they hold."""
+    return frozenset(_kept)
+
+
 def erase_rows(email: str, people: list[User]) -> int:
-    """Remove a person's address, and names, from the open tenant's rows; return how many rows changed.
+    """Remove a person's address and name from the open tenant's rows; return how many rows changed.
 
     An invitation that waits for them is revoked.
     """
@@ -84,15 +91,17 @@ def close_account(user: User) -> bool:
 
 def searched() -> list[type[TenantModel]]:
     """Return the tables of tenants with columns of text."""
-    kinds = [one for one in apps.get_models() if issubclass(one, TenantModel) and one._meta.db_table not in KEPT]
+    kinds = [one for one in apps.get_models() if issubclass(one, TenantModel) and one._meta.db_table not in _kept]
     return [one for one in kinds if columns(one)]
 
 
 def columns(model: type[TenantModel]) -> list[models.Field]:  # type: ignore[type-arg]
     """Return the columns of a table that may hold any text."""
     texts = (models.CharField, models.TextField, models.JSONField, ArrayField)
-    found = [one for one in model._meta.local_concrete_fields if isinstance(one, texts) and not one.choices]
-    part = PARTS.get(model._meta.db_table)
+    found: list[models.Field] = [  # type: ignore[type-arg]
+        one for one in model._meta.local_concrete_fields if isinstance(one, texts) and not one.choices
+    ]
+    part = _parts.get(model._meta.db_table)
     return found if part is None else [one for one in found if one.column in part]
 
 
@@ -102,14 +111,14 @@ def _rewrite(model: type[TenantModel], email: str, names: list[str]) -> int:
     # No address within a longer one: ann@x.example is none of joann@x.example's.
     pattern = rf"(?<![\w.+-]){re.escape(email)}(?![\w-]|\.\w)"
     sets: list[str] = []
-    given: list[object] = []
+    given: list[Any] = []
     where: list[str] = []
-    sought: list[object] = []
+    sought: list[Any] = []
     for field in columns(model):
-        column = quoted(field.column)
+        column = quoted(str(field.column))
         text = f"{column}::text"
         value = f"regexp_replace({text}, %s, %s, 'gi')"
-        values: list[object] = [pattern, ERASED]
+        values: list[Any] = [pattern, ERASED]
         where.append(f"{text} ~* %s")
         sought.append(pattern)
         if isinstance(field, models.JSONField):

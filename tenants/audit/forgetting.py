@@ -37,7 +37,7 @@ class Forgotten:
 @operation(FORGOTTEN)
 def forget(*, actor: Actor, email: str) -> Forgotten:
     """Destroy the keys under which the tenant's log keeps a person's label and the origin of their requests, and remove
-    their address and name from its rows. An account that is a member nowhere is closed.
+    their address and name from its rows. An account that no organisation has as a member is closed.
 
     For the system alone, by a command: nobody in a tenant may remove anything from the log. Entries of version 1 keep what
     they say, because it is hashed; they are counted. Raises StillMember.

@@ -226,7 +226,7 @@ def test_nothing_names_a_forgotten_person_but_what_the_page_of_retention_names(
 
 
 def test_the_command_may_write_every_text_of_a_tenant(superuser: psycopg.Connection) -> None:
-    assert retained() == erasure.KEPT
+    assert retained() == erasure.kept()
     denied = [
         (model._meta.db_table, field.column)
         for model in erasure.searched()
