@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 JOB_SUBMITTED = AuditAction("compute.job.submitted")
-JOB_LOG_DOWNLOADED = AuditAction("compute.job_log.downloaded")
+JOB_LOG_DOWNLOADED = AuditAction("compute.job_log.downloaded", while_closing=True)
 
 
 class JobIsFinal(Conflict):

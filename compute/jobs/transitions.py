@@ -26,9 +26,9 @@ from tenants.events.events import publish
 
 JOB_STARTED = AuditAction("compute.job.started")
 JOB_REQUEUED = AuditAction("compute.job.requeued")
-JOB_PAUSED = AuditAction("compute.job.paused")
+JOB_PAUSED = AuditAction("compute.job.paused", while_closing=True)
 JOB_RESUMED = AuditAction("compute.job.resumed")
-JOB_CANCELLED = AuditAction("compute.job.cancelled")
+JOB_CANCELLED = AuditAction("compute.job.cancelled", while_closing=True)
 JOB_ENDED = AuditAction("compute.job.ended")
 ATTEMPT_ENDED = AuditAction("compute.attempt.ended")
 

@@ -24,7 +24,7 @@ from tenants.audit import AuditAction, operation, record
 from tenants.errors import NotFound, RateLimited
 from tenants.isolation.scoping import tenant_scope
 
-FILE_DOWNLOADED = AuditAction("models_app.file.downloaded")
+FILE_DOWNLOADED = AuditAction("models_app.file.downloaded", while_closing=True)
 AT_ONCE, AT_ONCE_OF_TENANT = 4, 2
 """Downloads per web process: a slow reader holds a thread, and half of the eight stay free for everything else."""
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from tenants.access.permissions import PERMISSIONS, ROLE_PERMISSIONS
 from tenants.access.rights import Rights
-from tenants.access.standing import WITHHELD, WORDS, Standing
+from tenants.access.standing import CHANGE_NOTHING, WITHHELD, WORDS, Standing
 from tenants.errors import PermissionDenied
 
 Kind = Literal["user", "api_key", "system"]
@@ -104,6 +104,16 @@ class Actor:
         if permission in WITHHELD[self.standing] and self.kind != "system":
             return False
         return self.can(permission) or any(permission in allowed for allowed in self.in_projects.values())
+
+    def require_standing(self, permission: str) -> None:
+        """Raise TenantSuspended if the tenant's standing withholds a permission, whatever the actor's rights."""
+        if permission in WITHHELD[self.standing] and self.kind != "system":
+            raise TenantSuspended(WORDS[self.standing], permission=permission, standing=self.standing)
+
+    def require_changes(self) -> None:
+        """Raise TenantSuspended if the tenant closes or is closed: then people and keys change nothing."""
+        if self.standing in CHANGE_NOTHING and self.kind != "system":
+            raise TenantSuspended(WORDS[self.standing], standing=self.standing)
 
     def require(self, permission: str, target: object = None) -> None:
         """Raise `PermissionDenied` unless the actor has the permission; for a key the message names the missing scope."""

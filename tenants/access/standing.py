@@ -37,6 +37,9 @@ WITHHELD: dict[Standing, frozenset[str]] = {
     "closing": CHANGES,
     "closed": CHANGES,
 }
+#: In these no operation of a person or a key runs, whatever permission it needs, but those that change nothing of the
+#: tenant's (`AuditAction(..., while_closing=True)`).
+CHANGE_NOTHING: frozenset[Standing] = frozenset({"closing", "closed"})
 
 WORDS: dict[Standing, str] = {
     "active": "",

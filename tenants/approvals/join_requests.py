@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid5
 
 from tenants.access.actor import Actor
 from tenants.access.permissions import ROLE_PERMISSIONS
+from tenants.access.standing import Standing
 from tenants.approvals import approvals, kinds
 from tenants.errors import Conflict
 from tenants.identity.holders import check_lasting
@@ -15,7 +16,7 @@ from tenants.identity.members import check_role
 from tenants.identity.providers import people
 from tenants.identity.providers.oidc import Identity
 from tenants.identity.providers.required import is_captured
-from tenants.models import Approval, IdentityProvider, Membership
+from tenants.models import Approval, IdentityProvider, Membership, Tenant
 
 KIND = "join"
 
@@ -30,8 +31,10 @@ def request(*, provider: IdentityProvider, identity: Identity, reason: str, orig
         raise Conflict(f"{email} is already a member. Log in again.")
     # There may be no account yet: the requester is known by their subject at the provider.
     person = uuid5(provider.id, identity.subject)
+    standing = cast(Standing, Tenant.objects.values_list("standing", flat=True).get(id=provider.tenant_id))
     actor = Actor(
         kind="user",
+        standing=standing,
         tenant_id=provider.tenant_id,
         id=person,
         label=email,

@@ -31,15 +31,21 @@ class MissingAuditEntry(RuntimeError):
 
 
 class AuditAction(str):
-    """Name of an action, `app.noun.verbed`; `AuditAction.known` is the set of all."""
+    """Name of an action, `app.noun.verbed`; `AuditAction.known` is the set of all.
+
+    A tenant that closes allows one only if it is marked `while_closing`: it concerns one's own account, reads, or stops work.
+    """
 
     known: set[str] = set()
+    allowed_while_closing: set[str] = set()
     __slots__ = ()
 
-    def __new__(cls, name: str) -> "AuditAction":
+    def __new__(cls, name: str, *, while_closing: bool = False) -> "AuditAction":
         if not re.fullmatch(r"[a-z_]+\.[a-z_]+\.[a-z_]+", name):
             raise ValueError(f"{name!r} does not read app.noun.verbed")
         cls.known.add(name)
+        if while_closing:
+            cls.allowed_while_closing.add(name)
         return super().__new__(cls, name)
 
 
@@ -57,7 +63,8 @@ _trail: ContextVar[Trail | None] = ContextVar("audit_trail", default=None)
 def operation(action: AuditAction) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a keyword-only function `f(*, actor, ...)` one atomic, audited operation in the actor's tenant.
 
-    Raises `MissingAuditEntry` if the body neither recorded `action` nor called `unchanged`.
+    Raises `MissingAuditEntry` if the body neither recorded `action` nor called `unchanged`, and `TenantSuspended` where the
+    tenant closes and its people change nothing any more.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -66,6 +73,8 @@ def operation(action: AuditAction) -> Callable[[Callable[P, R]], Callable[P, R]]
             if args:
                 raise TypeError(f"{function.__name__} takes keyword arguments only")
             actor = cast(Actor, kwargs["actor"])
+            if _trail.get() is None and action not in AuditAction.allowed_while_closing:
+                actor.require_changes()
             with tenant_scope(actor.tenant_id):
                 trail = Trail()
                 token = _trail.set(trail)

@@ -8,10 +8,10 @@ from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
 from tenants.identity import authentication
 
-LOGGED_IN = AuditAction("tenants.session.started")
-PASSWORD_CHANGED = AuditAction("tenants.password.changed")
-SECOND_FACTOR_CHANGED = AuditAction("tenants.second_factor.changed")
-LIST_EXPORTED = AuditAction("tenants.list.exported")
+LOGGED_IN = AuditAction("tenants.session.started", while_closing=True)
+PASSWORD_CHANGED = AuditAction("tenants.password.changed", while_closing=True)
+SECOND_FACTOR_CHANGED = AuditAction("tenants.second_factor.changed", while_closing=True)
+LIST_EXPORTED = AuditAction("tenants.list.exported", while_closing=True)
 
 
 @operation(LOGGED_IN)

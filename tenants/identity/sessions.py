@@ -27,7 +27,7 @@ from tenants.clock import DatabaseNow
 from tenants.errors import NotFound
 from tenants.models import Session, StoredSession, Tenant, User
 
-SESSION_ENDED = AuditAction("tenants.session.ended")
+SESSION_ENDED = AuditAction("tenants.session.ended", while_closing=True)
 #: In the session's data: the tenant whose pages were opened last.
 TENANT = "tenant"
 #: In the session's data: the id of the only tenant that it opens, if an identity provider of that tenant opened it.

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 
 from tenants.access.actor import Actor
+from tenants.access.standing import CHANGE_NOTHING
 from tenants.audit import AuditAction, operation, record
 from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
@@ -20,7 +21,7 @@ from tenants.identity import invitation_queries, invitations, sessions
 from tenants.identity.members import MEMBER_ADDED
 from tenants.identity.providers.oidc import Identity
 from tenants.identity.providers.required import is_captured
-from tenants.models import SAML, ExternalIdentity, FormerMember, IdentityProvider, Membership, ScimUser, User
+from tenants.models import SAML, ExternalIdentity, FormerMember, IdentityProvider, Membership, ScimUser, Tenant, User
 from tenants.operations import check_email
 from tenants.rights import held
 
@@ -39,6 +40,12 @@ class NotAMember(PermissionDenied):
     """You are no member of this organisation. Ask an owner or admin to invite you."""
 
     code = "not_a_member"
+
+
+class NobodyJoins(PermissionDenied):
+    """This organisation is being closed: nobody joins it any more."""
+
+    code = "tenant_suspended"
 
 
 class AccessRemoved(PermissionDenied):
@@ -62,7 +69,7 @@ def admit(provider: IdentityProvider, identity: Identity) -> User:
     """Return the account of a person whom the provider names, as a member of the open tenant.
 
     Links the identity, and makes a member where a person invited them, or where the provider may. Raises AddressNotProven, NotAMember, AccessRemoved,
-    OtherIdentity.
+    NobodyJoins, OtherIdentity.
     """
     link = _link(provider, identity)
     if link is None or not Membership.objects.filter(user_id=link.user_id).exists():
@@ -74,6 +81,8 @@ def admit(provider: IdentityProvider, identity: Identity) -> User:
     if user is not None and not user.is_active:
         raise AccessRemoved
     if user is None or not Membership.objects.filter(user_id=user.id).exists():
+        if Tenant.objects.filter(id=provider.tenant_id, standing__in=CHANGE_NOTHING).exists():
+            raise NobodyJoins
         offer = invitation_queries.offered_to(email)
         if offer is not None:
             user = invitations.accept_named(offer=offer, user=user or new_account(email, identity.name))

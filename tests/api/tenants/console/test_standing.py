@@ -6,9 +6,12 @@ import pytest
 from django.test import Client
 
 from tenants.access.standing import WITHHELD, Standing
+from tenants.audit import AuditAction
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Tenant
 from tests.api.objects import one_of_everything
+from tests.api.test_fuzz import GOOD
+from tests.api.test_matrix import API, BODIES, PAGES, call, client_for, found_routes, path_of
 from tests.support import factories
 from tests.support.pages import routes_below
 
@@ -40,3 +43,28 @@ def test_each_standing_withholds_what_the_table_says_on_every_route(standing: St
     assert refused >= (15 if standing == "suspended" else 40)
     with tenant_scope(tenant.id):
         assert AuditEntry.objects.count() == before, "nothing was done"
+
+
+def test_whoever_asks_with_whatever_right_nothing_is_written_in_what_closes(as_control: Any) -> None:
+    """With valid bodies, so that only the standing can be what refuses."""
+    tenant = factories.make_tenant("ours")
+    ids = one_of_everything(tenant)
+    owner = client_for(tenant, "owner")
+    with as_control():
+        Tenant.objects.filter(id=tenant.id).update(standing="closing")
+    with tenant_scope(tenant.id):
+        newest = AuditEntry.objects.order_by("-seq").values_list("seq", flat=True)[0]
+    told = {f"{kind}_id": str(ids[f"{kind}_id"]) for kind in ("user", "group", "project") if f"{kind}_id" in ids}
+    for route, methods in API.items():
+        nouns = [part for part in route.split("/") if part and "<" not in part]
+        good = GOOD.get(" ".join(nouns[-2:]), GOOD.get(nouns[-1], {}))
+        body = {name: told.get(name, value) for name, value in (BODIES.get(route) or good).items()}
+        for method in set(methods) - {"GET"}:
+            call(owner, method, path_of("/api/v1/", route, ids), body)
+    known = {route for route, _ in found_routes("t/<slug:tenant>/")}
+    for route in set(PAGES) & known:
+        owner.post(path_of("/t/ours/", route, ids), {"role": "viewer", "reason": "to read", "email": "x@y.example"})
+    with tenant_scope(tenant.id):
+        written = set(AuditEntry.objects.filter(seq__gt=newest).values_list("action", flat=True))
+    assert written <= AuditAction.allowed_while_closing, written - AuditAction.allowed_while_closing
+    assert written, "what stops work is still done"

@@ -11,8 +11,9 @@ from django.test import Client
 
 from tenants.clock import now
 from tenants.grants import grants, groups
+from tenants.identity import invitations
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import AuditEntry, ExternalIdentity, Grant, GroupMember, Membership, Tenant, User
+from tenants.models import Approval, AuditEntry, ExternalIdentity, Grant, GroupMember, Membership, Tenant, User
 from tests.api.tenants.providers import steps
 from tests.fakes.openid import OpenIdProvider
 from tests.support import factories
@@ -238,3 +239,33 @@ def test_a_wrong_configuration_is_refused_with_its_field(tenant: Tenant, field: 
     assert answer.json()["fields"]
     form = good | {"default_role": "viewer", "highest_role": "viewer", field: value}
     assert owner.post("/t/ours/identity-provider/save/", form).status_code == 422
+
+
+def test_nobody_asks_for_access_nor_joins_what_closes(as_control: Any, tenant: Tenant, idp: OpenIdProvider) -> None:
+    viewer = browser(factories.make_member(tenant, "viewer").email)
+    body = {"role": "engineer", "reason": "to train"}
+    invitations.invite(actor=steps.owner_of(tenant), email="bob@ours.example", role="viewer")
+    stranger = Client()
+    steps.configure(tenant, idp, just_in_time=False)
+    page = steps.log_in(stranger, "ours", idp, sub="eve", email="eve@ours.example")
+    state = re.search(r'name="state" value="([^"]+)"', text_of(page))
+    assert state is not None
+    steps.configure(tenant, idp, just_in_time=True)
+    with tenant_scope(tenant.id):
+        before = AuditEntry.objects.exclude(action="tenants.session.started").count()
+    with as_control():
+        Tenant.objects.filter(id=tenant.id).update(standing="closing")
+    asked = viewer.post("/api/v1/access/requests/", body, "application/json")
+    assert (asked.status_code, asked.json()["code"]) == (403, "tenant_suspended")
+    assert "changes nothing" in asked.content.decode()
+    form = {"role": "engineer", "project": "", "last_day": "", "reason": "to train"}
+    assert viewer.post("/t/ours/approvals/access/", form).status_code == 403
+    assert stranger.post("/t/ours/sso/join/", {"state": state[1], "reason": "please"}).status_code == 403
+    for who in ("bob", "carl"):
+        refused = steps.log_in(Client(), "ours", idp, sub=who, email=f"{who}@ours.example")
+        assert refused.status_code == 403
+        assert "nobody joins" in text_of(refused)
+    with tenant_scope(tenant.id):
+        assert AuditEntry.objects.exclude(action="tenants.session.started").count() == before
+        assert Approval.objects.count() == 0
+        assert not Membership.objects.filter(user__email__in=["bob@ours.example", "carl@ours.example"]).exists()
