@@ -120,7 +120,8 @@ _admitting: dict[str, Admit] = {}
 def register(kind: JobKind, *, hidden: Hidden | None = None, admit: Admit | None = None) -> None:
     """Register a kind when Django starts; the same name again replaces it.
 
-    `hidden(actor)` is the condition of the jobs of this kind that the actor may not see, or None; it joins a statement.
+    `hidden(actor)` is the condition of the jobs of this kind that the actor may not see, or None; it joins a statement. Kinds
+    with one `hidden` share one condition.
     `admit(actor, name, spec)` may refuse a job of this name and normalised spec; raises Invalid.
     """
     _kinds[kind.name] = kind
@@ -132,7 +133,10 @@ def register(kind: JobKind, *, hidden: Hidden | None = None, admit: Admit | None
 
 def hidden(actor: Actor) -> list[Q]:
     """Return the conditions of jobs that their kinds hide from an actor."""
-    return [found for hide in _hiding.values() if (found := hide(actor)) is not None]
+    of: dict[Hidden, list[str]] = {}
+    for kind, hide in _hiding.items():
+        of.setdefault(hide, []).append(kind)
+    return [Q(kind__in=kinds) & found for hide, kinds in of.items() if (found := hide(actor)) is not None]
 
 
 def admit(actor: Actor, kind: str, name: str, spec: dict[str, Any]) -> None:

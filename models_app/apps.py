@@ -37,8 +37,8 @@ class ModelsAppConfig(AppConfig):
             "models", "Model versions: approvals and answers", "model.approval", "model.approved", "model.declined"
         )
         topics.register("endpoints", "Endpoints that stop, and model health", "endpoint_stopped", "health_alert")
-        kinds.register(TrainKind(), hidden=access.hidden_work(TrainKind.name), admit=access.admit_model_name)
-        kinds.register(BatchPredictKind(), hidden=access.hidden_work(BatchPredictKind.name))
+        kinds.register(TrainKind(), hidden=access.hidden_work, admit=access.admit_model_name)
+        kinds.register(BatchPredictKind(), hidden=access.hidden_work)
         access.register_audited()
         sharing.register()
         checkpoints.register(storage.keep_checkpoint)

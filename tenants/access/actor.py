@@ -32,7 +32,8 @@ class Actor:
 
     `permissions` hold in the whole tenant, those of `in_projects` in one project each. `role` names the roles. `standing`
     is the tenant's: one that is not active withholds permissions from everybody but the system. `only_project`: a key's
-    limit; then nothing that is shared from elsewhere is seen with it.
+    limit; then nothing that is shared from elsewhere is seen with it. `restricts`: the tenant has restricted something, so
+    that what the actor sees has to be asked; false only for a tenant whose row shows that it has not.
     """
 
     kind: Kind
@@ -44,6 +45,7 @@ class Actor:
     role: str = ""
     only_project: UUID | None = None
     standing: Standing = "active"
+    restricts: bool = True
     credential: str = ""
     ip: str = ""
     user_agent: str = ""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -26,7 +26,7 @@ from rest_framework.request import Request
 from tenants.access.actor import Actor, key_lacks
 from tenants.access.permissions import PERMISSIONS
 from tenants.access.rights import NO_RIGHTS, Rights, rights_from
-from tenants.access.standing import WITHHELD, Standing
+from tenants.access.standing import WITHHELD
 from tenants.clock import DatabaseNow
 from tenants.identity import sessions
 from tenants.isolation.scoping import entered_scope, tenant_scope
@@ -115,7 +115,12 @@ def _member(request: HttpRequest, user: Any, columns: str, grants: str) -> Enter
     actor = Actor.person(tenant_id=tenant.id, user_id=user.id, email=user.email, rights=rights)
     session = getattr(request, "session", None)
     told = f"session:{sessions.public_id(session.session_key)}" if session is not None and session.session_key else ""
-    return replace(actor, standing=cast(Standing, tenant.standing), credential=told, **origin_of(request)), tenant
+    return replace(actor, credential=told, **_from_row(tenant), **origin_of(request)), tenant
+
+
+def _from_row(tenant: Tenant) -> dict[str, Any]:
+    """Return what an actor keeps of its tenant's row."""
+    return {"standing": tenant.standing, "restricts": tenant.has_restricted}
 
 
 @contextmanager
@@ -134,8 +139,7 @@ def entering_by_key(request: HttpRequest, key: str) -> Iterator[Entered | None]:
             return None
         tenant, (key_id, name, scopes, bounded, grants, project) = _from_json(Tenant, found[0]), found[1:]
         rights = _of_key(scopes, rights_from(json.loads(grants)) if bounded else None, project)
-        standing = cast(Standing, tenant.standing)
-        told = {"standing": standing, "only_project": project, **origin_of(request)}
+        told = {"only_project": project, **_from_row(tenant), **origin_of(request)}
         return _key_actor(tenant.id, key_id, name, rights, **told), tenant
 
     with entered_scope(enter, lambda entered: entered[1].id) as entered:
@@ -146,15 +150,15 @@ def actor_today(tenant_id: UUID, who: UUID | None) -> Actor:
     """Return a past actor with its current rights: a person or a key, without rights if deleted; None is the system."""
     if who is None:
         return Actor.system(tenant_id, "controller")
-    standing = cast(Standing, Tenant.objects.values_list("standing", flat=True).get(id=tenant_id))
+    told = _from_row(Tenant.objects.get(id=tenant_id))
     rights = held.rights_of_person(who)
     if rights is not None:
-        return replace(Actor.person(tenant_id=tenant_id, user_id=who, email="", rights=rights), standing=standing)
+        return replace(Actor.person(tenant_id=tenant_id, user_id=who, email="", rights=rights), **told)
     live = ApiKey.objects.extra(where=["revoked_at IS NULL", "(expires_at IS NULL OR expires_at > exchequer_now())"])
     key = live.filter(id=who).first()
     project = key.project_id if key is not None else None
     rights = NO_RIGHTS if key is None else _of_key(key.scopes, _root_of(key), project)
-    return _key_actor(tenant_id, who, "", rights, standing=standing, only_project=project)
+    return _key_actor(tenant_id, who, "", rights, only_project=project, **told)
 
 
 def _root_of(key: ApiKey) -> Rights | None:

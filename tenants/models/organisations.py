@@ -32,6 +32,9 @@ class Tenant(models.Model):
     standing_before = models.CharField(max_length=10, blank=True, default="")
     standing_reason = models.TextField(blank=True, default="")
     closes_at = models.DateTimeField(null=True)
+    #: A project or a dataset is restricted, or once was: a trigger sets it, nothing resets it. Where it is false, nothing is
+    #: hidden from those who may read, and reads need no condition.
+    has_restricted = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
     class Meta:

@@ -30,7 +30,7 @@ def hidden_projects(actor: Actor, permission: str) -> QuerySet[Project] | None:
     if actor.kind == "system":
         return None
     everywhere = sees_everywhere(actor, permission)
-    if everywhere and actor.can(VIEW_ALL):
+    if everywhere and (not actor.restricts or actor.can(VIEW_ALL)):
         return None
     single = actor.can_somewhere(permission) and not everywhere
     own = [project for project, allowed in actor.in_projects.items() if not single or permission in allowed]
