@@ -124,11 +124,7 @@ AUTHENTICATION_BACKENDS = ["tenants.identity.sessions.PreloadedBackend"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-    )
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 AUTH_PASSWORD_VALIDATORS[1]["OPTIONS"] = {"min_length": 12}
 LOGIN_URL = "account_login"
@@ -286,6 +282,7 @@ CELERY_BEAT_SCHEDULE = {
     "what runs take": {"task": "compute.learn_runs", "schedule": 1_800},
     "housekeeping": {"task": "tenants.housekeeping", "schedule": 3_600},
     "checkpoints of the audit log": {"task": "tenants.checkpoints", "schedule": 60},
+    "proven domains": {"task": "tenants.domains", "schedule": 600},
     "webhooks": {"task": "tenants.webhooks", "schedule": 10},
     "digests for operators": {"task": "tenants.digests", "schedule": 30},
 }

@@ -50,6 +50,7 @@ STATES = {
     "busy": ("busy", "In use"),
     "unread": ("busy", "Unread"),
     "verified": ("good", "Verified"),
+    "record missing": ("bad", "Record missing"),
     "unverified": ("wait", "Not verified"),
     "on": ("good", "On"),
     "off": ("idle", "Off"),

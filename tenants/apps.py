@@ -23,6 +23,7 @@ class TenantsConfig(AppConfig):
             "approvals", "Requests that wait for you, and answers to yours", "approval.waits", "approval.answered"
         )
         topics.register("webhooks", "Webhooks that fail", "webhook_failing")
+        topics.register("domains", "Domains whose TXT record is gone", "mail_domain")
         navigation.register(
             ORGANISATION,
             NavigationEntry("Members", "users", "members", "members.view", order=10),

@@ -10,6 +10,7 @@ from tenants.events import outbox
 from tenants.events.events import ExternalEvent, SlowEvent
 from tenants.events.external_work import EXTERNAL_EVENTS, SLOW_EVENTS
 from tenants.grants import expiry
+from tenants.notifications import domain_records
 from tenants.operators import lifecycle, tenant_metrics
 from tenants.webhooks import retries
 
@@ -43,6 +44,12 @@ def purge_expired() -> None:
 def sign_checkpoints() -> None:
     """Sign the heads of the audit chains that are due."""
     checkpoints.sign_due()
+
+
+@shared_task(name="tenants.domains")
+def read_domains() -> None:
+    """Read the TXT records of proven domains again."""
+    domain_records.read_again()
 
 
 @shared_task(name="tenants.webhooks")

@@ -121,7 +121,7 @@ class DomainVerify(ApiView):
         """Read its TXT record. Repeating it changes nothing; 409 while the record is missing."""
         with tenant_scope(self.actor.tenant_id):
             found = domains.find(domain_id)
-        records = [] if found.verified_at else domains.txt_records(found.record_name)
+        records = [] if found.verified_at and not found.missing_since else domains.txt_records(found.record_name)
         domains.prove(actor=self.actor, domain_id=domain_id, records=records)
         with tenant_scope(self.actor.tenant_id):
             return Response(DomainSerializer(domains.find(domain_id)).data)

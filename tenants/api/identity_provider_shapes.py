@@ -63,6 +63,9 @@ class DomainSerializer(serializers.Serializer[Any]):
     record_name = serializers.CharField()
     record_text = serializers.CharField()
     verified_at = serializers.DateTimeField(allow_null=True)
+    missing_since = serializers.DateTimeField(
+        allow_null=True, help_text="Since when its record is gone; after seven days the domain is not verified any more"
+    )
     created_at = serializers.DateTimeField()
 
 

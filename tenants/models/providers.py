@@ -63,17 +63,24 @@ class IdentityProvider(TenantModel):
 
 
 class MailDomain(TenantModel):
-    """A domain of email addresses that a tenant claims, proven by the token in a TXT record since `verified_at`."""
+    """A domain of email addresses that a tenant claims, proven by the token in a TXT record since `verified_at`.
+
+    The record is read again each day, last at `read_at`. It has been gone since `missing_since`: after seven days the
+    domain is no longer proven.
+    """
 
     name = models.CharField(max_length=253)
     token = models.CharField(max_length=64)
     verified_at = models.DateTimeField(null=True)
+    read_at = models.DateTimeField(null=True)
+    missing_since = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
     class Meta(TenantModel.Meta):
         constraints = [models.UniqueConstraint(fields=["tenant", "name"], name="mail_domain_once")]
         indexes = [
-            models.Index(fields=["name"], name="mail_domain_proven", condition=models.Q(verified_at__isnull=False))
+            models.Index(fields=["read_at"], name="mail_domain_to_read", condition=models.Q(verified_at__isnull=False)),
+            models.Index(fields=["name"], name="mail_domain_proven", condition=models.Q(verified_at__isnull=False)),
         ]
 
     def __str__(self) -> str:

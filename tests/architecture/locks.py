@@ -27,7 +27,7 @@ CONTROL_ROWS: Policy = ("control_rows", "*", ("exchequer_control",), "true", "tr
 LOOKUP_ROWS: Policy = ("lookup_rows", "r", ("exchequer_owner",), "true", None)
 OPERATOR_READS: Policy = ("operator_rows", "r", (OPERATOR,), "true", None)
 
-#: The controller (with the limits that it weighs), the relay, cleanup, the signer of checkpoints, readers of files and key rotation, and the sweep of webhooks find these rows before they know the tenant.
+#: The controller (with the limits that it weighs), the relay, cleanup, the signer of checkpoints, readers of files and key rotation, and the sweeps of webhooks and of domains find these rows before they know the tenant.
 CONTROL = frozenset(
     {
         "compute_allocation",
@@ -38,6 +38,7 @@ CONTROL = frozenset(
         "tenants_audithead",
         "tenants_datakey",
         "tenants_idempotencykey",
+        "tenants_maildomain",
         "tenants_notification",
         "tenants_outboxmessage",
         "tenants_quota",

@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +22,8 @@ from tenants.models import MailDomain
 DOMAIN_ADDED = AuditAction("tenants.mail_domain.added")
 DOMAIN_VERIFIED = AuditAction("tenants.mail_domain.verified")
 DOMAIN_REMOVED = AuditAction("tenants.mail_domain.removed")
+#: How long the record of a proven domain may be gone.
+GONE_FOR = timedelta(days=7)
 MOST, MOST_RECORDS, LIFETIME_S = 50, 100, 5.0
 LONGEST = 253
 NAME = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -56,7 +58,13 @@ class DomainRow:
     record_name: str
     record_text: str
     verified_at: datetime | None
+    missing_since: datetime | None
     created_at: datetime
+
+    @property
+    def lapses_at(self) -> datetime | None:
+        """Return when the domain is no longer proven, unless its record comes back."""
+        return None if self.missing_since is None else self.missing_since + GONE_FOR
 
 
 def domains() -> list[DomainRow]:
@@ -72,6 +80,7 @@ def row_of(one: MailDomain) -> DomainRow:
         record_name=f"{LABEL}.{one.name}",
         record_text=f"{TEXT}{one.token}",
         verified_at=one.verified_at,
+        missing_since=one.missing_since,
         created_at=one.created_at,
     )
 
@@ -111,13 +120,13 @@ def prove(*, actor: Actor, domain_id: UUID, records: Iterable[str]) -> None:
     row = MailDomain.objects.select_for_update(no_key=True).filter(id=domain_id).first()
     if row is None:
         raise NotFound
-    if row.verified_at is not None:
+    if row.verified_at is not None and row.missing_since is None:
         unchanged("it is proven already")
         return
     if row_of(row).record_text not in {text.strip() for text in records}:
         raise RecordMissing
-    row.verified_at = now()
-    row.save(update_fields=["verified_at"])
+    row.verified_at, row.read_at, row.missing_since = now(), now(), None
+    row.save(update_fields=["verified_at", "read_at", "missing_since"])
     record(DOMAIN_VERIFIED, actor=actor, target=("mail_domain", row.id, row.name))
 
 

@@ -127,7 +127,7 @@ def domain_verify(request: TenantRequest, domain_id: UUID) -> HttpResponse:
     """Read a domain's TXT record, and accept it as proof."""
     with tenant_scope(request.tenant_id):
         found = domains.find(domain_id)
-    records = [] if found.verified_at else domains.txt_records(found.record_name)
+    records = [] if found.verified_at and not found.missing_since else domains.txt_records(found.record_name)
     try:
         domains.prove(actor=request.actor, domain_id=domain_id, records=records)
     except domains.RecordMissing as missing:

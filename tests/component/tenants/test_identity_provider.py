@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socketserver
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -17,6 +18,10 @@ import pytest
 from django.db import connection
 from django.test import Client
 
+from tenants import tasks
+from tenants.identity.providers import required
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import AuditEntry, Notification
 from tests.api.tenants.providers import steps
 from tests.fakes.openid import OpenIdProvider
 from tests.support import factories
@@ -26,6 +31,8 @@ from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from pytest_django import Settings
+
+    from tests.conftest import DemoClock
 
 pytestmark = pytest.mark.django_db
 
@@ -118,6 +125,58 @@ def test_a_domain_is_proven_by_its_own_txt_record(settings: Settings) -> None:
         assert "ours.example is verified." in verify(0)
     page = owners[1].post(f"/t/theirs/identity-provider/domains/{uuid4()}/verify/")
     assert page.status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_domain_whose_record_is_gone_for_seven_days_is_no_longer_proven(
+    settings: Settings, demo_clock: DemoClock, as_control: Callable[[], AbstractContextManager[None]]
+) -> None:
+    tenant, idp = factories.make_tenant("ours", owner="owner@ours.example"), OpenIdProvider()
+    steps.configure(tenant, idp)
+    owner = Client()
+    owner.post("/accounts/login/", {"login": "owner@ours.example", "password": factories.PASSWORD})
+    for name in ("ours.example", "kept.example"):
+        steps.prove(tenant, name)
+    rows = {one["name"]: one for one in owner.get("/api/v1/identity-provider/domains/").json()["results"]}
+    records = {row["record_name"]: [row["record_text"]] for row in rows.values()}
+
+    def after(days: float) -> dict[str, Any]:
+        demo_clock.advance(timedelta(days=days))
+        with as_control():
+            tasks.read_domains()
+        owner.post("/accounts/login/", {"login": "owner@ours.example", "password": factories.PASSWORD})
+        found = owner.get("/api/v1/identity-provider/domains/").json()["results"]
+        return {one["name"]: one for one in found}
+
+    def told() -> list[str]:
+        with tenant_scope(tenant.id):
+            return list(Notification.objects.order_by("id").values_list("title", flat=True))
+
+    with name_server(records) as address:
+        settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"dns_server": address})
+        assert all(row["verified_at"] and not row["missing_since"] for row in after(1.1).values())
+        del records["_exchequer.ours.example"]
+        gone = after(1.1)
+        assert gone["ours.example"]["missing_since"] and gone["ours.example"]["verified_at"], "it counts until then"
+        assert told() == ["The TXT record of ours.example is gone"], "owners are told before"
+        assert "It is no longer verified on" in text_of(owner.get("/t/ours/identity-provider/"))
+        records["_exchequer.ours.example"] = [rows["ours.example"]["record_text"]]
+        assert after(1.1)["ours.example"]["missing_since"] is None, "it is back"
+        records["_exchequer.ours.example"] = ["another text"]
+        after(1.1)
+        assert after(6)["ours.example"]["verified_at"], "less than seven days"
+        settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"dns_server": "127.0.0.1:9"})
+        assert after(1.1)["ours.example"]["verified_at"], "a name server that is away proves nothing"
+        settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"dns_server": address})
+        lapsed = after(1.1)
+        assert lapsed["ours.example"]["verified_at"] is None and lapsed["kept.example"]["verified_at"]
+        assert told()[-1] == "ours.example is no longer verified"
+    with tenant_scope(tenant.id):
+        entries = set(
+            AuditEntry.objects.filter(action__startswith="tenants.mail_domain.").values_list("action", flat=True)
+        )
+        assert not required.is_captured("ada@ours.example") and required.is_captured("ada@kept.example")
+    assert {f"tenants.mail_domain.{one}" for one in ("record_gone", "record_back", "lapsed")} < entries
 
 
 @pytest.mark.django_db(transaction=True)
