@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from bench.contracts import open_contract
+from bench.contracts import make_tenant, open_contract
 from bench.rows import Options
 from deploy.local.services import SEAWEED_PORTS, SeaweedFS, free_ports
 
@@ -55,9 +55,8 @@ def deploy(environment: dict[str, Any], home: Path) -> tuple[UUID, UUID, str]:
     from tenants.access.actor import Actor
     from tenants.isolation.scoping import tenant_scope
     from tenants.models import Membership
-    from tenants.operations import create_tenant
 
-    tenant = create_tenant(name="Serving", slug="serving", email="serving@example.org", password=None)
+    tenant = make_tenant("Serving", "serving@example.org")
     open_contract(tenant.id)
     with tenant_scope(tenant.id):
         owner = Membership.objects.select_related("user").get()

@@ -5,7 +5,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.authentication import SessionAuthentication
 
 from config.monitoring import health, metrics
-from tenants.views import find_provider, join, pick_tenant
+from tenants.views import find_provider, join, look_leave, look_open, pick_tenant
 
 api: list[URLPattern | URLResolver] = [
     path("", include(f"{app}.api")) for app in ("tenants", "billing", "compute", "models_app")
@@ -22,6 +22,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/invitation/<str:token>/", join, name="join"),
     path("accounts/provider/", find_provider, name="find-provider"),
     path("accounts/", include("tenants.views.accounts")),
+    path("look-inside/", look_open, name="look-open"),
+    path("look-inside/leave/", look_leave, name="look-leave"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     # The session is read for the person's theme alone.
     path(

@@ -1,4 +1,4 @@
--- The four roles of Exchequer, and who may do what with one database.
+-- The four roles of Exchequer (and one that nobody logs in as), and who may do what with one database.
 --
 -- Run once as an administrator inside the (empty) database, then give each role a password:
 --     createdb exchequer && psql exchequer -f deploy/roles.sql
@@ -9,6 +9,7 @@
 --   exchequer_app      web, serving, the parents of attempts; sees one tenant at a time (DATABASE_URL)
 --   exchequer_control  controller, ops worker, commands; a listed set of tables across tenants (DATABASE_CONTROL_URL)
 --   exchequer_operator the operators' console; operators' accounts, and what a seller may read of tenants (DATABASE_OPERATOR_URL)
+--   exchequer_glass    as which the web process answers an operator who looks inside a tenant: reads, while that look lasts
 DO $roles$
 DECLARE
     role_name text;
@@ -20,6 +21,15 @@ BEGIN
             EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', role_name);
         END IF;
     END LOOP;
+
+    -- Nothing logs in as it. The web process steps down to it for one transaction, and gains nothing by being a member.
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'exchequer_glass') THEN
+        CREATE ROLE exchequer_glass NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_auth_members m WHERE m.roleid = 'exchequer_glass'::regrole
+                   AND m.member = 'exchequer_app'::regrole) THEN
+        GRANT exchequer_glass TO exchequer_app WITH INHERIT FALSE, SET TRUE;
+    END IF;
 
     -- How long one statement, a wait for a lock and an idle transaction may take. They belong to the login, so they hold
     -- behind a pooler, which drops what a connection asks for at its start. Nobody waits longer for a page; the
@@ -49,7 +59,7 @@ BEGIN
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO exchequer_app, exchequer_control, exchequer_operator', current_database());
     ALTER SCHEMA public OWNER TO exchequer_owner;
     REVOKE ALL ON SCHEMA public FROM PUBLIC;
-    GRANT USAGE ON SCHEMA public TO exchequer_app, exchequer_control, exchequer_operator;
+    GRANT USAGE ON SCHEMA public TO exchequer_app, exchequer_control, exchequer_operator, exchequer_glass;
 
     -- No policy binds a large object: any session of a role reads it, whatever its tenant. And a role that owns one owns a
     -- part of the database, so that no process starts with it. Only a superuser can take the functions away.

@@ -13,7 +13,7 @@ class TenantsConfig(AppConfig):
         from tenants.audit import differences
         from tenants.identity import api_keys, invitations  # noqa: F401
         from tenants.identity.providers import scim_tokens  # noqa: F401
-        from tenants.notifications import emails, topics  # noqa: F401
+        from tenants.notifications import emails, looks, topics  # noqa: F401
         from tenants.web import navigation, openapi  # noqa: F401
         from tenants.web.navigation import ORGANISATION, NavigationEntry
         from tenants.webhooks import delivering, own_events  # noqa: F401

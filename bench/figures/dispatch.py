@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
-from bench.contracts import open_contract
+from bench.contracts import make_tenant, open_contract
 from bench.dispatch_worker import STARTED, NothingKind
 from bench.rows import Options, Row, figure, interleaved
 from deploy.local.services import Valkey, free_ports
@@ -72,10 +72,9 @@ def _submitter() -> Callable[[], float]:
     from tenants.clock import now
     from tenants.isolation.scoping import tenant_scope
     from tenants.models import Membership, Project
-    from tenants.operations import create_tenant
 
     kinds.register(NothingKind())
-    tenant = create_tenant(name="Dispatch", slug="dispatch", email="dispatch@example.org", password=None)
+    tenant = make_tenant("Dispatch", "dispatch@example.org")
     open_contract(tenant.id)
     with tenant_scope(tenant.id):
         project = Project.objects.get(slug="default").id

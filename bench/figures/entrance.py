@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
+from bench.contracts import make_tenant
 from bench.plain_drf import SCHEMA
 from bench.rows import Options, Row, figure, interleaved
 
@@ -75,12 +76,12 @@ def _credentials() -> tuple[str, str]:
     from django.conf import settings
     from django.test import Client
 
-    from tenants import bootstrap, operations
+    from tenants import bootstrap
     from tenants.grants import grants, groups
     from tenants.identity import api_keys, members
     from tenants.isolation.scoping import tenant_scope
 
-    tenant = operations.create_tenant(name="Entrance", slug="entrance", email="boss@example.org", password=None)
+    tenant = make_tenant("Entrance", "boss@example.org")
     owner = bootstrap.owner_of(tenant.id)
     member = members.add_member(actor=owner, email="entrance@example.org", role="admin", password="a long one here")  # noqa: S106 (a benchmark's)
     group = groups.create_group(actor=owner, name="Team")

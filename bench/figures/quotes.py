@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from bench.contracts import open_contract
+from bench.contracts import make_tenant, open_contract
 from bench.rows import Options, Row, figure
 from bench.serving_node import object_store
 
@@ -104,9 +104,8 @@ def _cluster(options: Options) -> tuple[Any, UUID, list[UUID]]:
     from tenants.access.actor import Actor
     from tenants.isolation.scoping import tenant_scope
     from tenants.models import Membership, Project
-    from tenants.operations import create_tenant
 
-    tenant = create_tenant(name="Quotes", slug="quotes", email="quotes@example.org", password=None)
+    tenant = make_tenant("Quotes", "quotes@example.org")
     open_contract(tenant.id)
     with tenant_scope(tenant.id):
         project = Project.objects.get(slug="default").id

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import psycopg
 from django.db import connection
 
-from bench.contracts import open_contract
+from bench.contracts import make_tenant, open_contract
 from bench.rows import Options, Row, figure, interleaved, rate
 
 if TYPE_CHECKING:
@@ -36,9 +36,8 @@ def usage_ingest(options: Options) -> Iterator[Row]:
     from billing.models import UsageRollup
     from billing.pricing import price_books
     from tenants.isolation.scoping import tenant_scope
-    from tenants.operations import create_tenant
 
-    tenant = create_tenant(name="Bench", slug="bench", email="bench@example.org", password=None)
+    tenant = make_tenant("Bench", "bench@example.org")
     open_contract(tenant.id)
     with tenant_scope(tenant.id):
         from tenants.models import Project

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+from bench.contracts import make_tenant
 from bench.rows import Options, Row, figure
 from bench.servers import PEERS_VARIABLE, Load, NotStarted, Server, ask, in_turn, peers
 from deploy.local.services import free_ports
@@ -59,9 +60,8 @@ def _key() -> str:
     from tenants.identity import api_keys
     from tenants.isolation.scoping import tenant_scope
     from tenants.models import Membership
-    from tenants.operations import create_tenant
 
-    tenant = create_tenant(name="Web", slug="web", email="web@example.org", password=None)
+    tenant = make_tenant("Web", "web@example.org")
     with tenant_scope(tenant.id):
         owner = Membership.objects.select_related("user").get()
     actor = Actor.member(tenant_id=tenant.id, user_id=owner.user_id, email=owner.user.email, role="owner")

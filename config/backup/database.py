@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from config.backup.manifest import BackupError
 
-ROLES = ("exchequer_owner", "exchequer_app", "exchequer_control", "exchequer_operator")
+ROLES = ("exchequer_owner", "exchequer_app", "exchequer_control", "exchequer_operator", "exchequer_glass")
 VARIABLES = {
     "host": "PGHOST",
     "port": "PGPORT",

@@ -80,11 +80,15 @@ def labels(endpoint_id: UUID, version_id: UUID) -> rules.Labels:
     # Sum over the subquery itself: with `id IN (...)` the planner may evaluate it for each row.
     measured = Q(error__isnull=False)
     near = Least(Abs("error"), Value(FAR))  # rows from before such errors were refused: one would spoil every sum
-    found = newest.annotate(square=near * near)[:LAST_LABELS].aggregate(
-        count=Count("id"),
-        right=Count("id", filter=Q(correct=True)),
-        squared=Avg("square", filter=measured),
-        spread=StdDev("square", sample=True, filter=measured),
+    found = (
+        newest.annotate(square=near * near)
+        .values("id", "correct", "error", "square")[:LAST_LABELS]
+        .aggregate(
+            count=Count("id"),
+            right=Count("id", filter=Q(correct=True)),
+            squared=Avg("square", filter=measured),
+            spread=StdDev("square", sample=True, filter=measured),
+        )
     )
     return rules.Labels(**{name: value or 0 for name, value in found.items()})
 

@@ -142,7 +142,8 @@ def endpoint_page(request: TenantRequest, endpoint_id: UUID, *, status: int = 20
     manage = actor.can("endpoints.manage", row) and row.live
     context = {
         **shown,
-        "spent": _spent(row),
+        # Every role of the organisation sees budgets; an operator who looks inside does not.
+        "spent": actor.can_somewhere("budgets.view") and _spent(row),
         "keys": endpoints.endpoint_keys(actor, endpoint_id),
         "key_form": KeyForm() if manage else None,
         "try_form": TryForm(inputs=fields) if manage else None,

@@ -1,16 +1,16 @@
-"""The actor: a person, an API key, or the system. The first argument of every operation."""
+"""The actor: a person, an API key, the system, or an operator who looks inside. The first argument of every operation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from tenants.access.permissions import PERMISSIONS, ROLE_PERMISSIONS
+from tenants.access.permissions import LOOK_INSIDE, PERMISSIONS, ROLE_PERMISSIONS
 from tenants.access.rights import Rights
 from tenants.access.standing import CHANGE_NOTHING, WITHHELD, WORDS, Standing
 from tenants.errors import PermissionDenied
 
-Kind = Literal["user", "api_key", "system"]
+Kind = Literal["user", "api_key", "system", "operator"]
 
 
 class TenantSuspended(PermissionDenied):
@@ -84,6 +84,18 @@ class Actor:
             label=label,
             role="system",
             permissions=PERMISSIONS,
+        )
+
+    @classmethod
+    def looking_inside(cls, tenant_id: UUID, **told: Any) -> "Actor":
+        """Return the actor for an operator who looks inside a tenant: it reads, and is nobody's member."""
+        return cls(
+            kind="operator",
+            tenant_id=tenant_id,
+            label="operator",
+            role="operator, looking inside",
+            permissions=LOOK_INSIDE,
+            **told,
         )
 
     def can(self, permission: str, target: object = None) -> bool:

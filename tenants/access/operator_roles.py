@@ -1,11 +1,15 @@
-"""The one table from an operator's role to permissions. Operators sell and govern; they see no tenant's data or jobs."""
+"""The one table from an operator's role to permissions. Operators sell and govern; they see no tenant's data or jobs.
+
+`tenants.look_inside` asks for a look inside a tenant (`tenants/operators/glass`), of which its owners are notified.
+"""
 
 VIEW = frozenset({"tenants.view", "quotas.view", "prices.view", "invoices.view", "fleet.view", "log.view"})
 
 OPERATOR_ROLES: dict[str, frozenset[str]] = {
-    "platform_admin": VIEW | {"tenants.manage", "quotas.manage", "fleet.manage", "mail.view", "operators.view"},
+    "platform_admin": VIEW
+    | {"tenants.manage", "tenants.look_inside", "quotas.manage", "fleet.manage", "mail.view", "operators.view"},
     "platform_finance": VIEW | {"prices.manage", "invoices.manage"},
-    "platform_support": VIEW,
+    "platform_support": VIEW | {"tenants.look_inside"},
 }
 OPERATOR_PERMISSIONS = frozenset().union(*OPERATOR_ROLES.values())
 

@@ -109,6 +109,10 @@ PROJECT_PERMISSIONS = frozenset(
     }
 )
 
+#: What an operator who looks inside a tenant reads (`tenants/operators/glass`): its work, never money, keys or the audit log.
+#: `tenant.view` opens pages of one's own account, and the overview, which is about money.
+LOOK_INSIDE = VIEW - {"approvals.view", "budgets.view", "quotas.view", "spend.view", "tenant.view", "usage.view"}
+
 #: What each role is for, as the members page shows it.
 ROLE_WORDS = {
     "owner": "everything, including the organisation itself",

@@ -8,7 +8,7 @@ _PHRASES = {
     "tenants.member.role_changed": "Member role changed",
     "tenants.operator.password_set": "Operator password set",
 }
-_NOUNS = {"api_key": "API key", "tenant": "organisation"}
+_NOUNS = {"api_key": "API key", "break_glass": "look inside", "tenant": "organisation"}
 _FIELDS: dict[str, str] = {}
 
 

@@ -67,6 +67,13 @@ class StandingChanged(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GlassBroken(Event):
+    """A look of an operator inside the tenant begins; its owners are notified."""
+
+    look_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
 class TimeZoneChanged(Event):
     """The tenant moved to another time zone, so its days and months begin at other times."""
 

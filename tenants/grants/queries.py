@@ -151,6 +151,7 @@ def grants(holder: Q | None = None) -> list[GrantRow]:
     rows = Grant.objects.filter(LIVE, named()).select_related(
         "membership__user", "group", "service_account", "role", "project"
     )
+    rows = rows.defer("membership__user__password")
     found = [_row(row) for row in (rows if holder is None else rows.filter(holder))]
     order = ("person", "group", "service account")
     return sorted(found, key=lambda row: (order.index(row.kind), row.holder.lower(), row.project, row.role))

@@ -86,7 +86,7 @@ def entering_by_session(request: HttpRequest, slug: str = "") -> Iterator[Entere
         found = _one(BY_SESSION, [cookie, slug]) if cookie else None
         if found is None:
             return None
-        user = _from_json(User, found[1])
+        user = from_json(User, found[1])
         sessions.hand_over(request, found[0], user)
         if found[2] is None or request.user.pk != user.pk or is_closed(found[2]):
             return None
@@ -111,7 +111,7 @@ def entering_as_member(request: HttpRequest, user: Any, tenant_id: UUID) -> Iter
 
 
 def _member(request: HttpRequest, user: Any, columns: str, grants: str) -> Entered:
-    tenant, rights = _from_json(Tenant, columns), rights_from(json.loads(grants))
+    tenant, rights = from_json(Tenant, columns), rights_from(json.loads(grants))
     actor = Actor.person(tenant_id=tenant.id, user_id=user.id, email=user.email, rights=rights)
     session = getattr(request, "session", None)
     told = f"session:{sessions.public_id(session.session_key)}" if session is not None and session.session_key else ""
@@ -137,7 +137,7 @@ def entering_by_key(request: HttpRequest, key: str) -> Iterator[Entered | None]:
         found = _one(BY_KEY, [key_prefix(key), key_hash(key)])
         if found is None or is_closed(found[0]):
             return None
-        tenant, (key_id, name, scopes, bounded, grants, project) = _from_json(Tenant, found[0]), found[1:]
+        tenant, (key_id, name, scopes, bounded, grants, project) = from_json(Tenant, found[0]), found[1:]
         rights = _of_key(scopes, rights_from(json.loads(grants)) if bounded else None, project)
         told = {"only_project": project, **_from_row(tenant), **origin_of(request)}
         return _key_actor(tenant.id, key_id, name, rights, **told), tenant
@@ -196,7 +196,7 @@ def _one(statement: str, values: list[Any]) -> tuple[Any, ...] | None:
     return row
 
 
-def _from_json(model: type[M], columns: str) -> M:
+def from_json(model: type[M], columns: str) -> M:
     """Return an object from its row as JSON."""
     stored, fields = json.loads(columns), model._meta.concrete_fields
     values = [one.to_python(stored[one.column]) for one in fields]

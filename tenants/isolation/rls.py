@@ -14,6 +14,8 @@ from django.db.models import Model
 from tenants.isolation.scoping import TenantForeignKey
 
 APP, CONTROL, OPERATOR = "exchequer_app", "exchequer_control", "exchequer_operator"
+#: As which the web process answers an operator who looks inside a tenant.
+GLASS = "exchequer_glass"
 ALL = "SELECT, INSERT, UPDATE, DELETE"
 TENANT = "(SELECT nullif(current_setting('app.tenant', true), '')::uuid)"
 
@@ -46,6 +48,19 @@ def grant_sql(table: str, *, app: str, control: str, operator: str = "") -> list
     statements = [f"REVOKE ALL ON {table} FROM PUBLIC, {APP}, {CONTROL}, {OPERATOR}"]
     rights = {APP: app, CONTROL: control, OPERATOR: operator}
     return statements + [f"GRANT {given} ON {table} TO {role}" for role, given in rights.items() if given]
+
+
+def glass_sql(*tables: str, columns: str = "") -> str:
+    """Return the statements by which an operator who looks inside a tenant reads these tables of it, while they may.
+
+    `columns`: those alone, as `id, name`.
+    """
+    read = f"SELECT ({columns})" if columns else "SELECT"
+    return "".join(
+        f"CREATE POLICY glass_rows ON {table} FOR SELECT TO {GLASS} USING (tenant_id = (SELECT exchequer_glass_tenant()));"
+        f"GRANT {read} ON {table} TO {GLASS};"
+        for table in tables
+    )
 
 
 class TableOperation(Operation):

@@ -15,6 +15,7 @@ from tenants.models.notifications import (
     WebhookFormat,
 )
 from tenants.models.operators import (
+    BreakGlass,
     OperatorAct,
     OperatorGrant,
     OperatorHead,
@@ -60,6 +61,7 @@ __all__ = [
     "AuditHead",
     "AuditPublicKey",
     "AuditSubject",
+    "BreakGlass",
     "Credential",
     "DeliveryState",
     "ExternalGroup",

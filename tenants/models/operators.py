@@ -12,6 +12,7 @@ from django.db import models
 from tenants.access.operator_roles import OPERATOR_ROLES
 from tenants.clock import DatabaseNow
 from tenants.ids import uuid7
+from tenants.isolation.scoping import TenantModel
 from tenants.models.audit import OUTCOMES
 from tenants.models.sessions import StoredSession
 
@@ -126,3 +127,59 @@ class OperatorKey(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class BreakGlass(TenantModel):
+    """One look of an operator inside a tenant: asked for with a reason, answered by a second operator where needed, bounded.
+
+    `ends_at` is empty until it may begin. A ticket opens it once in a browser; only hashes are stored, of the ticket and of
+    the session that it opened. `exchequer_glass_tenant()` reads this row in every statement of such a session.
+    """
+
+    operator = models.UUIDField(editable=False)
+    operator_label = models.CharField(max_length=254)
+    reason = models.CharField(max_length=400)
+    minutes = models.PositiveSmallIntegerField()
+    needs_second = models.BooleanField()
+    asked_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    answered_by = models.UUIDField(null=True)
+    answered_label = models.CharField(max_length=254, blank=True, default="")
+    answered_at = models.DateTimeField(null=True)
+    ends_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    ended_label = models.CharField(max_length=254, blank=True, default="")
+    ticket_hash = models.BinaryField(null=True)
+    ticket_ends_at = models.DateTimeField(null=True)
+    session_hash = models.BinaryField(null=True)
+    entered_at = models.DateTimeField(null=True)
+
+    class Meta(TenantModel.Meta):
+        app_label = "tenants"
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=models.Q(minutes__gte=1, minutes__lte=240), name="break_glass_is_short"),
+            models.CheckConstraint(
+                condition=models.Q(answered_by=None) | ~models.Q(answered_by=models.F("operator")),
+                name="break_glass_second_operator",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(ends_at=None) | models.Q(needs_second=False) | models.Q(answered_by__isnull=False),
+                name="break_glass_answered_first",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(needs_second=True) | models.Q(minutes__lte=30), name="break_glass_alone_is_shorter"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "-id"], name="break_glass_newest"),
+            models.Index(
+                fields=["ticket_hash"], name="break_glass_ticket", condition=models.Q(ticket_hash__isnull=False)
+            ),
+            models.Index(
+                fields=["session_hash"], name="break_glass_session", condition=models.Q(session_hash__isnull=False)
+            ),
+            # What the console's queue asks for; few rows ever match.
+            models.Index(fields=["-id"], name="break_glass_open", condition=models.Q(ended_at=None)),
+        ]
+
+    def __str__(self) -> str:
+        return self.operator_label

@@ -63,9 +63,7 @@ class TenantDetails:
 
 def details(tenant_id: UUID) -> TenantDetails:
     """Return one tenant's details: seven statements. Raises NotFound."""
-    tenant = Tenant.objects.filter(id=tenant_id).first()
-    if tenant is None:
-        raise NotFound
+    tenant = tenant_of(tenant_id)
     names = list(ActRow.__dataclass_fields__)
     acts = OperatorAct.objects.filter(target_type="tenant", target_id=str(tenant_id)).order_by("-id")
     with tenant_scope(tenant_id):
@@ -79,6 +77,14 @@ def details(tenant_id: UUID) -> TenantDetails:
             quotas=_quotas(),
             acts=[ActRow(*row) for row in acts.values_list(*names)[:MOST_ACTS]],
         )
+
+
+def tenant_of(tenant_id: UUID) -> Tenant:
+    """Return one tenant. Raises NotFound."""
+    tenant = Tenant.objects.filter(id=tenant_id).first()
+    if tenant is None:
+        raise NotFound
+    return tenant
 
 
 def _quotas() -> list[QuotaRow]:

@@ -16,6 +16,7 @@ from tenants.views.errors import (
     server_error,
     too_many,
 )
+from tenants.views.looks import look_leave, look_open
 from tenants.views.members import invitation_revoke, invite, member_remove, member_role, members
 from tenants.views.navigation import frame
 from tenants.views.notifications import notification_choices, notification_open, notifications_page, notifications_read
@@ -34,6 +35,8 @@ __all__ = [
     "forbidden",
     "frame",
     "join",
+    "look_leave",
+    "look_open",
     "not_found",
     "pick_tenant",
     "server_error",

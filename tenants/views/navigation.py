@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from tenants import queries
-from tenants.identity import sessions
+from tenants.identity import looks, sessions
 from tenants.isolation.scoping import scope_open, tenant_scope
 from tenants.models import User
 from tenants.notifications import notifications
@@ -27,7 +28,10 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "single_keys": person.single_keys if person else True,
         "mail_in_files": written_to_files(),
     }
-    if is_admitted(request) and person:
+    if is_admitted(request) and request.actor.kind == "operator":
+        context["navigation"] = navigation(request.actor, request.tenant.slug, request.path)
+        context["look_ends"] = datetime.fromisoformat(request.session[looks.LOOK_ENDS])
+    elif is_admitted(request) and person:
         actor = request.actor
         context["navigation"] = navigation(actor, request.tenant.slug, request.path)
         context["unread"] = _lazily(lambda: _unread(actor.tenant_id, person.pk))

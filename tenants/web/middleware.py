@@ -20,7 +20,7 @@ from django.utils.http import urlencode
 from tenants.access.actor import Actor
 from tenants.access.reader import read_as, reading_as
 from tenants.errors import ExchequerError
-from tenants.identity import authentication, known_devices, second_factor, sessions
+from tenants.identity import authentication, known_devices, looks, second_factor, sessions
 from tenants.identity.providers import required
 from tenants.models import Tenant
 from tenants.parsing import NUL
@@ -128,6 +128,8 @@ class TenantMiddleware:
                     if not by_path:
                         raise required.ProviderRequired
                     return by_provider_first(request, entered)
+                if entered is not None and entered.actor.kind == "operator" and own_transaction(view, request):
+                    raise looks.OnlyReads  # it would leave the transaction that only reads
                 if entered is not None and not own_transaction(view, request):
                     response = run(view, entered, args, kwargs)
             if entered is None:
@@ -148,21 +150,26 @@ class TenantMiddleware:
     @classmethod
     @contextmanager
     def entering_by_path(cls, request: HttpRequest, slug: str) -> Iterator[TenantRequest | None]:
-        """Admit the session's person to the tenant in the path; yields None if there is no session.
+        """Admit the session's person to the tenant in the path, or an operator who looks inside; yields None without a session.
 
-        A tenant that they do not belong to is a 404.
+        A tenant that the person does not belong to is a 404.
         """
         with authentication.entering_by_session(request, slug) as known:
-            if known is None:
-                if request.user.is_authenticated:
-                    raise Http404
-                yield None
+            if known is not None:
+                entered = cls.accept(request, *known)
+                timezone.activate(entered.tenant.timezone)  # for pages: the API uses UTC
+                if request.session.get(sessions.TENANT) != slug:
+                    request.session[sessions.TENANT] = slug
+                yield entered
                 return
-            entered = cls.accept(request, *known)
-            timezone.activate(entered.tenant.timezone)  # for pages: the API uses UTC
-            if request.session.get(sessions.TENANT) != slug:
-                request.session[sessions.TENANT] = slug
-            yield entered
+        if request.user.is_authenticated:
+            raise Http404
+        if not looks.is_looking(request):
+            yield None
+            return
+        with looks.entering(request, slug) as (actor, tenant):
+            timezone.activate(tenant.timezone)
+            yield cls.accept(request, actor, tenant)
 
     @classmethod
     @contextmanager

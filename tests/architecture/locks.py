@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import psycopg
 
+from tests.architecture.inside import GLASS_ROWS, INSIDE, NOT_INSIDE
+
 BOTH = ("exchequer_app", "exchequer_control")
 OPERATOR = "exchequer_operator"
 SAME = """(tenant_id = ( SELECT (NULLIF(current_setting('app.tenant'::text, true), ''::text))::uuid AS "nullif"))"""
@@ -16,7 +18,8 @@ OPERATORS_ACTS = f"({SAME} AND ((actor_type)::text = 'system'::text) AND ((actor
 
 OPERATORS_EVENTS = (
     f"({SAME} AND ((topic)::text = ANY ((ARRAY['tenants.TenantCreated'::character varying, "
-    "'tenants.OwnerAwaited'::character varying, 'tenants.StandingChanged'::character varying])::text[])))"
+    "'tenants.OwnerAwaited'::character varying, 'tenants.StandingChanged'::character varying, "
+    "'tenants.GlassBroken'::character varying])::text[])))"
 )
 
 Policy = tuple[str, str, tuple[str, ...], str | None, str | None]
@@ -51,6 +54,7 @@ CONTROL = frozenset(
 OPERATED = {
     "billing_contract": {"SELECT", "INSERT", "UPDATE", "DELETE"},
     "tenants_audithead": {"SELECT", "INSERT", "UPDATE"},
+    "tenants_breakglass": {"SELECT", "INSERT"},
     "tenants_auditsubject": {"SELECT", "INSERT"},
     "tenants_grant": {"SELECT"},
     "tenants_invitation": {"SELECT"},
@@ -86,6 +90,16 @@ PLATFORM = {
 }
 #: What it may change of rows that it does not own as a whole.
 CONSOLE_COLUMNS = {
+    "tenants_breakglass": {
+        "answered_by",
+        "answered_label",
+        "answered_at",
+        "ends_at",
+        "ended_at",
+        "ended_label",
+        "ticket_hash",
+        "ticket_ends_at",
+    },
     "tenants_operatorkey": {"last_used_at", "revoked_at"},
     "tenants_tenant": {"closes_at", "standing", "standing_before", "standing_reason"},
     "tenants_user": {"last_login", "name", "password", "single_keys", "theme"},
@@ -99,6 +113,7 @@ LOOKED_UP = frozenset(
         "compute_allocation",
         "models_app_endpointkey",
         "tenants_apikey",
+        "tenants_breakglass",
         "tenants_identityprovider",
         "tenants_invitation",
         "tenants_maildomain",
@@ -112,6 +127,12 @@ OWN: dict[str, set[Policy]] = {
     "billing_contract": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
     # The console's part of a tenant's log: what operators did.
     "tenants_auditentry": {TENANT_ROWS, ("operator_rows", "*", (OPERATOR,), OPERATORS_ACTS, OPERATORS_ACTS)},
+    # The console lists looks of all tenants; a ticket is found and used up before the tenant is known.
+    "tenants_breakglass": {
+        ("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME),
+        OPERATOR_READS,
+        ("tickets", "w", ("exchequer_owner",), "true", None),
+    },
     "tenants_tenantdigest": {CONTROL_ROWS, OPERATOR_READS, ("operator_makes", "a", (OPERATOR,), None, SAME)},
     # The console publishes and sees its own events alone; the relay serves every tenant.
     "tenants_outboxmessage": {TENANT_ROWS, ("operator_rows", "*", (OPERATOR,), OPERATORS_EVENTS, OPERATORS_EVENTS)},
@@ -200,6 +221,7 @@ def policy_faults(admin: psycopg.Connection, oid: int, table: str, *, partition:
     tenant_rows = (*TENANT_ROWS[:2], (*BOTH, OPERATOR), SAME, SAME) if table in OPERATED else TENANT_ROWS
     wanted = OWN.get(table) or {tenant_rows}
     wanted = wanted | ({CONTROL_ROWS} if table in CONTROL else set()) | ({LOOKUP_ROWS} if table in LOOKED_UP else set())
+    wanted = wanted | ({GLASS_ROWS} if table in INSIDE or table in NOT_INSIDE else set())
     if partition and not found:
         return []  # reachable only through its parent
     faults = [f"{table}: policy {policy} is not among those it may have" for policy in sorted(found - wanted, key=str)]
@@ -226,6 +248,8 @@ DEFINERS = frozenset(
         "exchequer_providers_for(text)",
         "exchequer_scim_tokens(text)",
         "exchequer_people()",
+        "exchequer_glass_tenant()",
+        "exchequer_break_glass(bytea,bytea)",
         "billing_sums_of_month(uuid[],date,jsonb)",
         "billing_ensure_partitions(date,date)",
         "compute_drop_partitions(text,interval)",
@@ -247,7 +271,8 @@ STRANGERS = """
 SELECT c.oid::regclass::text, CASE g.grantee WHEN 0 THEN 'public' ELSE g.grantee::regrole::text END
 FROM pg_class c, aclexplode(c.relacl) g WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
   AND g.grantee <> c.relowner
-  AND (g.grantee = 0 OR g.grantee NOT IN ('exchequer_app'::regrole, 'exchequer_control'::regrole, 'exchequer_operator'::regrole))
+  AND (g.grantee = 0 OR g.grantee NOT IN (
+    'exchequer_app'::regrole, 'exchequer_control'::regrole, 'exchequer_operator'::regrole, 'exchequer_glass'::regrole))
 """
 CONSOLE = """
 SELECT c.relname, array_agg(DISTINCT g.privilege_type) FROM pg_class c, aclexplode(c.relacl) g

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import connection
 
 from tenants.checks import role_faults
+from tests.architecture.inside import glass_faults
 from tests.architecture.locks import UNLOCKED, console_faults, policy_faults, reference_faults, see_through_faults
 from tests.support.servers.services import TEST_ROLE
 
@@ -141,6 +142,11 @@ WHERE p.polrelid IN ('tenants_user'::regclass, 'mfa_authenticator'::regclass, 't
 OWN_SIDE = "(EXISTS ( SELECT\n   FROM tenants_user u\n  WHERE (u.id = mfa_authenticator.user_id)))"
 
 
+MEMBERS = (
+    "((NOT is_operator) AND (EXISTS ( SELECT\n   FROM tenants_membership m\n  WHERE (m.user_id = tenants_user.id))))"
+)
+
+
 def test_each_side_sees_its_own_accounts(superuser: psycopg.Connection) -> None:
     assert superuser.execute(ACCOUNTS).fetchall() == [
         ("control_rows", "mfa_authenticator", ["exchequer_control"], "true"),
@@ -149,6 +155,7 @@ def test_each_side_sees_its_own_accounts(superuser: psycopg.Connection) -> None:
         ("operators", "tenants_ratelimit", ["exchequer_operator"], "starts_with((cache_key)::text, 'operator:'::text)"),
         ("people", "tenants_ratelimit", ["exchequer_app"], "(NOT starts_with((cache_key)::text, 'operator:'::text))"),
         ("control_rows", "tenants_user", ["exchequer_control"], "true"),
+        ("glass_rows", "tenants_user", ["exchequer_glass"], MEMBERS),
         ("lookup_rows", "tenants_user", ["exchequer_owner"], "true"),
         ("operators", "tenants_user", ["exchequer_operator"], "is_operator"),
         ("people", "tenants_user", ["exchequer_app"], "(NOT is_operator)"),
@@ -183,6 +190,10 @@ def test_a_tenant_reads_the_price_books_of_its_contracts_and_writes_none(superus
 
 def test_the_console_has_the_listed_rights_and_no_others(superuser: psycopg.Connection) -> None:
     assert console_faults(superuser) == []
+
+
+def test_a_look_inside_reads_the_listed_tables_and_writes_none(superuser: psycopg.Connection) -> None:
+    assert glass_faults(superuser) == []
 
 
 def tables_of(page: str) -> list[str]:

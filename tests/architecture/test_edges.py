@@ -20,7 +20,7 @@ from tenants.web.views import ApiView
 STRANGERS = {f"provider-{name}" for name in ("log-in", "callback", "acs", "finish", "metadata", "join")}
 METHODS = ("get", "post", "put", "patch", "delete")
 #: Routes without a tenant: the start page, login, health, the API's own description, Dash's open-source bundles.
-PUBLIC = {"entrance", "healthz", "readyz", "schema", "api-docs", "metrics"}
+PUBLIC = {"entrance", "healthz", "readyz", "schema", "api-docs", "metrics", "look-open", "look-leave"}
 
 
 def routes(patterns: Any = None, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:

@@ -106,6 +106,8 @@ CONSOLE_PAGES = (
     PageSpec("console-tenants", "/tenants/", "Refreshed"),
     PageSpec("console-tenant", "/tenants/{vision}/", "What operators did", fill="vision"),
     PageSpec("console-tenant-new", "/tenants/new/", "Create and invite"),
+    PageSpec("console-look-new", "/tenants/{vision}/look-inside/", "Ask to look inside", fill="vision"),
+    PageSpec("console-looks", "/looks/", "Nobody has looked inside"),
     PageSpec("console-keys", "/keys/", "Create key"),
     PageSpec("console-books", "/price-books/", "for new organisations"),
     PageSpec("console-book-new", "/price-books/new/", "Create price book"),

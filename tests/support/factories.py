@@ -30,14 +30,16 @@ def make_tenant(
     The contract is the one that the ops worker opens, without its event and its entry in the log.
     """
     number = next(_count)
-    made = operations.create_tenant(
-        name=(slug or f"tenant-{number}").title(),
-        slug=slug or f"tenant-{number}",
-        email=owner or f"owner{number}@example.org",
-        password=PASSWORD,
-        timezone=timezone,
-        currency=currency,
-    )
+    # The web's role makes no tenant.
+    with selling.as_control():
+        made = operations.create_tenant(
+            name=(slug or f"tenant-{number}").title(),
+            slug=slug or f"tenant-{number}",
+            email=owner or f"owner{number}@example.org",
+            password=PASSWORD,
+            timezone=timezone,
+            currency=currency,
+        )
     if contract:
         selling.open_contract(made)
     return made

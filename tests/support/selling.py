@@ -45,7 +45,7 @@ def role(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _as_control() -> Iterator[None]:
+def as_control() -> Iterator[None]:
     """Use the control role: by SET ROLE, or by another login where this one is the product's own and may not."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_has_role(session_user, 'exchequer_control', 'SET')")
@@ -77,7 +77,7 @@ def _outside_any_scope() -> Iterator[None]:
 
 def open_contract(tenant: Tenant) -> None:
     """Open a tenant's first contract with the standard book, and leave no entry in its log."""
-    with _as_control(), tenant_scope(tenant.id):
+    with as_control(), tenant_scope(tenant.id):
         meters.provide()
         book = publishing.standard_book(tenant.currency)
         starts_on = period_of(local_day(clock.now(), tenant.timezone))

@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, path
 
+from tenants.operators.api.looks import LookApproved, LookDeclined, LookEnded, LookOpened, Looks, NewLook
 from tenants.operators.api.platform import Log, Me, OneOperatorKey, OperatorKeys, Operators
 from tenants.operators.api.tenants import Ceilings, OneTenant, TenantAct, Tenants
 
@@ -16,6 +17,12 @@ urlpatterns: list[URLPattern] = [
     path("tenants/", Tenants.as_view(), name="operator-api-tenants"),
     path("tenants/<uuid:tenant_id>/", OneTenant.as_view(), name="operator-api-tenant"),
     path("tenants/<uuid:tenant_id>/quotas/", Ceilings.as_view(), name="operator-api-quotas"),
+    path("tenants/<uuid:tenant_id>/break-glass/", NewLook.as_view(), name="operator-api-look-new"),
+    path("looks/", Looks.as_view(), name="operator-api-looks"),
+    path("looks/<uuid:look_id>/approve/", LookApproved.as_view(), name="operator-api-look-approve"),
+    path("looks/<uuid:look_id>/decline/", LookDeclined.as_view(), name="operator-api-look-decline"),
+    path("looks/<uuid:look_id>/open/", LookOpened.as_view(), name="operator-api-look-open"),
+    path("looks/<uuid:look_id>/end/", LookEnded.as_view(), name="operator-api-look-end"),
     *(
         path(f"tenants/<uuid:tenant_id>/{act}/", TenantAct.as_view(act=act), name=f"operator-api-{act}")
         for act in ("suspend", "resume", "close", "restore")

@@ -11,6 +11,7 @@ from django import forms
 
 from tenants import quotas
 from tenants.operators import first_contract
+from tenants.operators.glass import looks
 
 
 def _zones() -> list[tuple[str, str]]:
@@ -53,6 +54,17 @@ class Owner(forms.Form):
 
     owner_email = forms.EmailField(
         label="Owner", max_length=254, help_text="Gets an invitation in place of an earlier one."
+    )
+
+
+class Look(forms.Form):
+    """A look inside a tenant."""
+
+    reason = forms.CharField(
+        label="Reason", max_length=400, help_text="The owners read it, in a message and in their audit log."
+    )
+    minutes = forms.IntegerField(
+        label="Minutes", min_value=1, max_value=looks.LONGEST, initial=looks.ALONE, help_text="It ends by itself."
     )
 
 

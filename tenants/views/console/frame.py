@@ -18,6 +18,7 @@ AREAS = (
     ("Price books", "coins", "operator-books", "prices.view", "p"),
     ("Contracts", "receipt", "operator-contracts", "prices.view", "c"),
     ("Fleet", "cpu", "operator-fleet", "fleet.view", "f"),
+    ("Looks inside", "eye", "operator-looks", "log.view", "i"),
     ("Operators", "users", "operators", "operators.view", "o"),
     ("Operator log", "history", "operator-acts", "log.view", "l"),
     ("Mail", "mail", "operator-mail", "mail.view", "m"),

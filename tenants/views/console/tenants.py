@@ -167,6 +167,7 @@ def _render(request: OperatorRequest, tenant_id: UUID, *, status: int = 200, **g
         "organisation": found.tenant,
         "spent": _money(found.figures.month_spend, found.tenant.currency) if found.figures else None,
         "acts_possible": possible if manages else [],
+        "may_look": request.operator.can("tenants.look_inside") and found.tenant.standing != "closed",
         "may_see_prices": request.operator.can("prices.view"),
         "most": tenant_details.MOST,
         "ceiling_form": Ceiling() if request.operator.can("quotas.manage") else None,

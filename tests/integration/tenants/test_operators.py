@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from allauth.mfa.models import Authenticator
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, ProgrammingError, connection, transaction
 from django.test import Client
 
 from billing.budgets import holds
@@ -19,6 +19,7 @@ from billing.money import Money
 from compute.devices.base import Found
 from compute.fleet import fleet, nodes
 from compute.models import Device
+from tenants import operations
 from tenants.clock import now
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.events import outbox
@@ -241,3 +242,9 @@ def test_the_tenants_side_has_no_page_of_the_console(operator: Operator) -> None
     client.force_login(owner)
     for path in ("/operator/", "/operator/tenants/", "/tenants/", "/fleet/", "/log/", "/api/operator/v1/tenants/"):
         assert client.get(path).status_code == 404, path
+
+
+def test_the_webs_role_makes_no_tenant() -> None:
+    with pytest.raises(ProgrammingError, match="permission denied for table tenants_tenant"), transaction.atomic():
+        operations.create_tenant(name="Own", slug="own", email="own@example.org", password=None)
+    assert not User.objects.filter(email="own@example.org").exists()

@@ -46,6 +46,13 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("tenants/<uuid:tenant_id>/resume/", "post"): {ADMIN},
     ("tenants/<uuid:tenant_id>/close/", "post"): {ADMIN},
     ("tenants/<uuid:tenant_id>/restore/", "post"): {ADMIN},
+    # No key looks inside a tenant, whatever its roles.
+    ("tenants/<uuid:tenant_id>/break-glass/", "post"): set(),
+    ("looks/", "get"): ALL,
+    ("looks/<uuid:look_id>/approve/", "post"): set(),
+    ("looks/<uuid:look_id>/decline/", "post"): set(),
+    ("looks/<uuid:look_id>/open/", "post"): set(),
+    ("looks/<uuid:look_id>/end/", "post"): set(),
     ("fleet/", "get"): ALL,
     ("fleet/devices/<uuid:device_id>/cordon/", "post"): {ADMIN},
     ("fleet/devices/<uuid:device_id>/uncordon/", "post"): {ADMIN},
@@ -90,7 +97,12 @@ def ids() -> dict[str, str]:
     nodes.register(
         name="atlas", hostname="atlas", boot=uuid4(), found=[Found("c", "cpu", "cpu", "CPU 0", 0, 1)], missing_layers=[]
     )
-    return {"tenant_id": str(tenant.id), "device_id": str(Device.objects.get().id), "key_id": str(uuid4())}
+    return {
+        "tenant_id": str(tenant.id),
+        "device_id": str(Device.objects.get().id),
+        "key_id": str(uuid4()),
+        "look_id": str(uuid4()),
+    }
 
 
 def call(route: str, method: str, ids: dict[str, str], secret: str | None) -> Any:
