@@ -1,6 +1,7 @@
 """Every page, endpoint and operation declares its requirements (trust T5, first half; A1)."""
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Iterator
 from typing import Any
@@ -109,3 +110,21 @@ def test_every_operation_takes_an_actor() -> None:
                         faults.append(f"{info.name}.{name}")
     assert found >= 8
     assert faults == []
+
+
+#: The token of a lease comes with its attempt, the keys of files with their tenant.
+OF_A_TENANT = {"message_id", "tenant_id", "attempt_id", "token", "version_id", "keys", "job_id"}
+
+
+def test_a_message_to_a_worker_names_its_tenant_or_concerns_all() -> None:
+    from config.celery import app
+
+    app.loader.import_default_modules()
+    found = 0
+    for name, task in app.tasks.items():
+        if not name.startswith("celery."):
+            taken = set(inspect.signature(task.run).parameters)
+            assert not taken or "tenant_id" in taken, name
+            assert taken <= OF_A_TENANT, f"{name}: a message holds ids alone, and what they name is read in its tenant"
+            found += bool(taken)
+    assert found >= 5

@@ -122,6 +122,11 @@ class Stack:
         """Return the process id of a part: postgres, valkey, web, ops, node, controller."""
         return int((self.home / "run" / f"{part}.pid").read_text())
 
+    def environment(self, part: str) -> dict[str, str]:
+        """Return the variables that a part was started with."""
+        text = Path(f"/proc/{self.pid(part)}/environ").read_text()
+        return dict(line.split("=", 1) for line in text.split("\0") if "=" in line)
+
     def log(self, part: str) -> str:
         """Return the log of a part."""
         return (self.home / "logs" / f"{part}.log").read_text()

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import boto3
 import pytest
+import redis
 import requests
 from playwright.sync_api import Browser, Page, expect
 
@@ -95,3 +97,32 @@ def test_ledger_and_usage_reconcile_and_commands_report_it(stack: Stack) -> None
     for command in ("verify_audit", "verify_ledger", "reconcile", "doctor"):
         done = stack.manage(command)
         assert done.returncode == 0, f"{command}: {done.stdout} {done.stderr}"
+
+
+#: What concerns no tenant: the broker's queues and bindings, and figures of the whole installation.
+NOBODYS_KEYS = re.compile(r"_kombu\.|unacked|ops$|node\.|:1:metrics")
+NOBODYS_OBJECTS = re.compile(r"\.ready$|audit/")
+
+
+def test_what_is_kept_outside_the_database_names_its_tenant(stack: Stack) -> None:
+    """After the other walks of this stack, whichever came before."""
+    rows = b"".join(b"%d,%d\n" % (number, number % 2) for number in range(60))
+    dataset = stack.upload("tenancy", b"a,target\n" + rows, "target")
+    given = stack.environment("ops")
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=given["S3_ENDPOINT_URL"],
+        region_name="us-east-1",
+        aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
+    )
+    objects = {row["Key"] for row in s3.list_objects_v2(Bucket=given["S3_BUCKET"])["Contents"]}
+    assert any(f"/d/{dataset}/" in key for key in objects)
+    of_tenants = {key for key in objects if re.match(r"t/[0-9a-f-]{36}/", key)}
+    assert {key for key in objects - of_tenants if not NOBODYS_OBJECTS.match(key)} == set()
+    keys = set()
+    for url in (given["BROKER_URL"], given["CACHE_URL"]):
+        with redis.Redis.from_url(url) as link:
+            keys |= {key.decode() for key in link.scan_iter(count=1000)}
+    assert {key for key in keys if not NOBODYS_KEYS.match(key)} == set()
+    assert {key for key in keys if "_kombu" in key}, "the broker is the one that is used"
