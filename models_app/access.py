@@ -29,11 +29,12 @@ from models_app.models import (
 )
 from tenants.access.actor import Actor
 from tenants.access.reader import reader
+from tenants.access.rights import VIEW_ALL
 from tenants.audit import differences, withheld
 from tenants.errors import Conflict, Invalid
 from tenants.isolation.scoping import TenantQuerySet
 from tenants.models import Project
-from tenants.projects.sight import VIEW_ALL, in_sight, sees_everywhere
+from tenants.projects.sight import in_sight, sees_everywhere
 from tenants.sharing.shares import shared_with
 
 VIEW_RESTRICTED = "datasets.view_restricted"

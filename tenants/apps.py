@@ -11,6 +11,7 @@ class TenantsConfig(AppConfig):
         from tenants import bootstrap, checks, queries  # noqa: F401
         from tenants.approvals import access_requests, join_requests, quota_requests  # noqa: F401
         from tenants.audit import differences
+        from tenants.grants import unseen  # noqa: F401
         from tenants.identity import api_keys, invitations  # noqa: F401
         from tenants.identity.providers import scim_tokens  # noqa: F401
         from tenants.notifications import emails, looks, topics  # noqa: F401

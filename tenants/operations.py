@@ -130,12 +130,8 @@ def _create_tenant(*, actor: Actor, tenant: Tenant, email: str, password: str | 
     tenant.save(force_insert=True)
     Project.objects.create(slug=DEFAULT_PROJECT, name="Default")
     held.give(Membership.objects.create(user=user), "owner", by=actor.label)
-    record(
-        TENANT_CREATED,
-        actor=actor,
-        target=tenant,
-        changes={"name": [None, tenant.name], "owner": [None, user.email]},
-    )
+    changes = {"name": [None, tenant.name], "owner": [None, user.email]}
+    record(TENANT_CREATED, actor=actor, target=tenant, changes=changes)
     events.publish(events.TenantCreated(tenant_id=tenant.id))
     return tenant
 
@@ -246,6 +242,8 @@ def change_project(
         setattr(project, field, value)
     project.save(update_fields=list(changes))
     record(PROJECT_CHANGED, actor=actor, target=project, changes=changes)
+    if "restricted" in changes and restricted:
+        events.publish(events.ProjectRestricted(tenant_id=actor.tenant_id, project_id=project.id))
     return project
 
 
@@ -295,6 +293,6 @@ def _free_name(name: str, but: UUID | None = None) -> str:
 def rotate_data_key(*, actor: Actor) -> int:
     """Give a tenant's new files a new data key; old files stay readable. Returns the version."""
     before = keys.newest_version(actor.tenant_id)
-    row = keys.new_version(actor.tenant_id, after=before)
-    record(DATA_KEY_ROTATED, actor=actor, changes={"version": [before or None, row.version]})
-    return row.version
+    version = keys.new_version(actor.tenant_id, after=before).version
+    record(DATA_KEY_ROTATED, actor=actor, changes={"version": [before or None, version]})
+    return version

@@ -13,11 +13,13 @@ from django.db import connection
 from models_app.endpoints import deployments
 from models_app.models import EndpointKey, EndpointState
 from tenants.access.actor import Actor
+from tenants.access.rights import Rights
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.identity import creators, provenance
 from tenants.isolation.scoping import tenant_scope
+from tenants.models import Project
 from tenants.operations import check_text
 
 KEY_CREATED = AuditAction("models_app.endpoint_key.created")
@@ -29,14 +31,19 @@ MOST_KEYS = 100
 MOST_A_MINUTE = 1_000_000
 
 
+def _could_make(project: Project, own: Rights) -> bool:
+    """Return whether somebody with these rights could make a key: in a restricted project only who sees into it."""
+    return "endpoints.manage" in own.there(project.id) and (not project.restricted or own.sees(project.id))
+
+
 provenance.register(
     provenance.Kind(
         "endpointkey",
         EndpointKey,
         KEY_REVOKED,
         label=lambda row: f"{row.name} of {row.endpoint.name}",
-        could_make=lambda row, own: "endpoints.manage" in own.there(row.endpoint.project_id),
-        related=("endpoint",),
+        could_make=lambda row, own: _could_make(row.endpoint.project, own),
+        related=("endpoint__project",),
         adopted=KEY_ADOPTED,
     )
 )

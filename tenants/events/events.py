@@ -74,6 +74,13 @@ class GlassBroken(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProjectRestricted(Event):
+    """A project was restricted: who has no role in it no longer sees what it holds."""
+
+    project_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
 class TimeZoneChanged(Event):
     """The tenant moved to another time zone, so its days and months begin at other times."""
 

@@ -6,34 +6,51 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.db.models import Q
+
+from tenants.access.rights import Rights
 from tenants.access.wording import allowed_words
 from tenants.grants.queries import AccessRow, HolderAccess
+from tenants.identity import provenance
+from tenants.models import Membership, Project, ServiceAccount
+from tenants.projects.sight import named
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """What one holder would lose: permissions by project, which no other grant gives there. Empty if others do."""
+    """What one holder would lose: permissions by project, which no other grant gives there. Empty if others do.
+
+    `unseen`: restricted projects that they no longer see into. `ends`: credentials of theirs that are revoked.
+    """
 
     id: UUID
     holder: str
     lost: tuple[tuple[str, frozenset[str]], ...]
+    unseen: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
         """Return it as a sentence without the holder and the full stop."""
-        if not self.lost:
-            return "keeps all rights, by other grants"
         parts = [
             f"in {project or 'the whole organisation'}: {allowed_words(permissions)}"
             for project, permissions in self.lost
         ]
-        return f"loses {'; '.join(parts)}"
+        words = [f"loses {'; '.join(parts)}"] if parts else []
+        if self.unseen:
+            words.append(f"no longer sees what the restricted project {' or '.join(self.unseen)} holds")
+        if self.ends:
+            words.append(f"loses for ever the {'; the '.join(self.ends)}")
+        return ", and ".join(words) or "keeps all rights, by other grants"
 
 
 def losses(holders: Iterable[HolderAccess], ends: Callable[[AccessRow], bool]) -> list[Loss]:
     """Return what each holder concerned would lose if the grants that `ends` names did not exist."""
     found = []
-    for holder in holders:
+    closed = dict(Project.objects.filter(named(), restricted=True).values_list("id", "name"))
+    concerned = [holder for holder in holders if any(ends(reason) for reason in holder.reasons)]
+    roots = _roots([holder.id for holder in concerned])
+    for holder in concerned:
         ended = [reason for reason in holder.reasons if ends(reason)]
         left = [reason for reason in holder.reasons if not ends(reason)]
         lost: dict[str, frozenset[str]] = {}
@@ -47,6 +64,35 @@ def losses(holders: Iterable[HolderAccess], ends: Callable[[AccessRow], bool]) -
             beyond = frozenset(reason.permissions) - kept
             if beyond:
                 lost[reason.project] = lost.get(reason.project, frozenset()) | beyond
-        if ended:
-            found.append(Loss(id=holder.id, holder=holder.holder, lost=tuple(sorted(lost.items()))))
+        before, after = _rights(holder.reasons), _rights(left)
+        unseen = sorted(name for row_id, name in closed.items() if before.sees(row_id) and not after.sees(row_id))
+        gone = provenance.ending(roots[holder.id], before.common(after)) if holder.id in roots else []
+        found.append(
+            Loss(
+                id=holder.id,
+                holder=holder.holder,
+                lost=tuple(sorted(lost.items())),
+                unseen=tuple(unseen),
+                ends=tuple(f"{one.kind_words} {one.name}" for one in gone),
+            )
+        )
     return found
+
+
+def _rights(reasons: Iterable[AccessRow]) -> Rights:
+    everywhere: frozenset[str] = frozenset()
+    there: dict[UUID, frozenset[str]] = {}
+    for one in reasons:
+        if one.grant.project_id is None:
+            everywhere |= one.grant.permissions
+        else:
+            there[one.grant.project_id] = there.get(one.grant.project_id, frozenset()) | one.grant.permissions
+    return Rights(everywhere, there, opened=frozenset(there))
+
+
+def _roots(holders: list[UUID]) -> dict[UUID, Q]:
+    """Return the roots of the credentials of people and service accounts who have any."""
+    members = dict(Membership.objects.filter(user_id__in=holders).values_list("id", "user_id"))
+    people = {members[one]: provenance.of_member(one) for one in provenance.with_credentials(list(members))}
+    accounts = ServiceAccount.objects.filter(id__in=holders).values_list("id", flat=True)
+    return people | {one: provenance.of_service_account(one) for one in accounts}

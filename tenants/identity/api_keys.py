@@ -25,6 +25,7 @@ provenance.register(
         KEY_REVOKED,
         label=lambda row: str(row.name),
         could_make=lambda row, own: {"apikeys.manage", *row.scopes} <= own.everywhere,
+        related=("project",),
     )
 )
 

@@ -66,17 +66,7 @@ def register(kind: Kind) -> None:
 
 def descendants(root: Q) -> list[Descendant]:
     """Return the live credentials that descend from a root (`of_member`, `of_service_account`), newest last."""
-    return [
-        Descendant(
-            kind=kind.name,
-            id=row.pk,
-            name=kind.label(row),
-            created_at=row.created_at,
-            expires_at=row.expires_at,
-            last_used_at=getattr(row, "last_used_at", None),
-        )
-        for kind, row in _rows(_below_root(root, lock=False), lock=False)
-    ]
+    return [_shown(kind, row) for kind, row in _rows(_below_root(root, lock=False), lock=False)]
 
 
 def numbers() -> dict[UUID, int]:
@@ -131,25 +121,43 @@ def shrink(*, actor: Actor, root: Q, to: Rights, reason: str) -> None:
 
     An API key loses the scopes beyond them, and is revoked if none is left; so are its descendants.
     """
-    # A key of a service account descends from the key that created it, too. Where that one has another root, only the
-    # root that shrinks here counts.
-    rights: dict[UUID | None, Rights] = {}
-    for kind, row in _rows(_below_root(root), lock=True):
-        own = rights.get(row.parent_key_id, to)
-        if not isinstance(row, ApiKey):
-            if not kind.could_make(row, own):
-                _revoke(actor, kind, row, reason)
-            continue
-        left = frozenset(row.scopes) & own.everywhere
-        if left <= {ALWAYS} < frozenset(row.scopes) or ALWAYS not in left:
-            rights[row.id] = NO_RIGHTS
+    for kind, row, left in _left(_below_root(root), to, lock=True):
+        if left is None:
             _revoke(actor, kind, row, reason)
-            continue
-        rights[row.id] = own.within(left, row.project_id)
-        if left != frozenset(row.scopes):
+        elif left != frozenset(row.scopes):
             ApiKey.objects.filter(id=row.id).update(scopes=sorted(left))
             changes = {"scopes": [row.scopes, sorted(left)]}
             record(KEY_NARROWED, actor=actor, target=("apikey", row.id, row.name), changes=changes, reason=reason)
+
+
+def ending(root: Q, to: Rights) -> list[Descendant]:
+    """Return the credentials that `shrink` would revoke, and change nothing."""
+    found = _left(_below_root(root, lock=False), to, lock=False)
+    return [_shown(kind, row) for kind, row, left in found if left is None]
+
+
+def _left(below: Q, to: Rights, *, lock: bool) -> Iterator[tuple[Kind, Any, frozenset[str] | None]]:
+    """Yield credentials with what is left of them under a root with these rights: scopes of an API key, None for nothing.
+
+    Others than API keys are yielded only if nothing is left.
+    """
+    # A key of a service account descends from the key that created it, too. Where that one has another root, only the
+    # root that shrinks here counts.
+    rights: dict[UUID | None, Rights] = {}
+    for kind, row in _rows(below, lock=lock):
+        own = rights.get(row.parent_key_id, to)
+        if not isinstance(row, ApiKey):
+            if not kind.could_make(row, own):
+                yield kind, row, None
+            continue
+        left = frozenset(row.scopes) & own.everywhere
+        hidden = row.project is not None and row.project.restricted and not own.sees(row.project.id)
+        if hidden or left <= {ALWAYS} < frozenset(row.scopes) or ALWAYS not in left:
+            rights[row.id] = NO_RIGHTS
+            yield kind, row, None
+            continue
+        rights[row.id] = own.within(left, row.project_id)
+        yield kind, row, left
 
 
 def adopt(*, actor: Actor, membership_id: UUID) -> list[str]:
@@ -210,6 +218,17 @@ def _rows(below: Q, *, lock: bool) -> Iterator[tuple[Kind, Any]]:
     for kind in sorted(_kinds.values(), key=lambda kind: kind.model is not ApiKey):
         rows = kind.model.objects.filter(below, kind.live).select_related(*kind.related).order_by("id")
         yield from ((kind, row) for row in (rows.select_for_update(of=("self",), no_key=True) if lock else rows))
+
+
+def _shown(kind: Kind, row: Any) -> Descendant:
+    return Descendant(
+        kind=kind.name,
+        id=row.pk,
+        name=kind.label(row),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        last_used_at=getattr(row, "last_used_at", None),
+    )
 
 
 def _revoke(actor: Actor, kind: Kind, row: Any, reason: str) -> None:

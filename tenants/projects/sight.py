@@ -13,10 +13,10 @@ from django.db.models import Q, QuerySet
 
 from tenants.access.actor import Actor
 from tenants.access.reader import reader
+from tenants.access.rights import VIEW_ALL
 from tenants.isolation.scoping import TenantModel
 from tenants.models import Project
 
-VIEW_ALL = "projects.view_restricted"
 #: Those who settle the organisation's money see the sums and the names of all projects, and nothing inside.
 SEE_SUMS = "invoices.view"
 

@@ -33,7 +33,7 @@ class NewProject(forms.Form):
     restricted = forms.BooleanField(
         label="Restricted",
         required=False,
-        help_text="Only those with a role in it, owners and admins see its jobs, data, models and endpoints.",
+        help_text="Only those with a role in it, owners and admins see its jobs, data, models and endpoints. Keys for its endpoints end if who made them does not.",
     )
 
 
