@@ -28,7 +28,7 @@ class ModelsAppConfig(AppConfig):
         from tenants.audit import checkpoints, erasure, words
         from tenants.notifications import topics
         from tenants.web import error_pages, navigation
-        from tenants.web.navigation import MAIN, NavigationEntry
+        from tenants.web.navigation import MAIN, ORGANISATION, NavigationEntry
 
         erasure.keep("models_app_feedback")
         # What was trained is signed for by its digests.
@@ -70,6 +70,7 @@ class ModelsAppConfig(AppConfig):
             fields={"generation": "deployment", "slo_ms": "latency objective (ms)", "wanted": "requested stage"},
         )
         error_pages.register_advice(413, uploads.size_advice)
+        navigation.register(ORGANISATION, NavigationEntry("Export", "download", "exports", "tenant.export", order=55))
         navigation.register(
             MAIN,
             NavigationEntry("Datasets", "database", "datasets", "datasets.view", "d", order=30),

@@ -10,6 +10,7 @@ from models_app import wakeups
 from models_app.datasets import ingestion
 from models_app.datasets.ingest_queue import turns
 from models_app.endpoints import reservations
+from models_app.exports import exports
 from models_app.files import encrypting, orphans
 from models_app.monitoring import retention
 from models_app.object_store import storage
@@ -47,6 +48,12 @@ def requeue_stale() -> None:
 def remove_orphans() -> None:
     """Remove unreferenced files of every tenant. Scheduled once a day."""
     orphans.remove_everywhere()
+
+
+@shared_task(name="models_app.exports")
+def build_exports() -> None:
+    """Build the exports that are ordered, and remove those whose time is over. Scheduled every half minute."""
+    exports.run()
 
 
 @shared_task(name="models_app.encrypt_objects")

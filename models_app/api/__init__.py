@@ -7,6 +7,7 @@ from models_app.api.columns import DatasetColumns
 from models_app.api.dataset_versions import DatasetHangs, DatasetVersion
 from models_app.api.datasets import Dataset, DatasetProfile, Datasets, Models, ModelVersions, Recipes, VersionLineage
 from models_app.api.endpoints import EndpointKeys, Endpoints, OneEndpoint, OneEndpointKey
+from models_app.api.exports import ExportFile, Exports
 from models_app.api.files import VersionDownload, VersionWeights
 from models_app.api.model_versions import VersionApprove, VersionDecline, VersionPromote
 from models_app.api.monitoring import EndpointFeedback, EndpointHealth, EndpointTraffic
@@ -35,6 +36,8 @@ urlpatterns: list[URLPattern] = [
         DatasetVersion.as_view(),
         name="api-dataset-version",
     ),
+    path("exports/organisation/", Exports.as_view(), name="api-exports"),
+    path("exports/organisation/<uuid:export_id>/file/", ExportFile.as_view(), name="api-export-file"),
     path("recipes/", Recipes.as_view(), name="api-recipes"),
     path("models/", Models.as_view(), name="api-models"),
     path("models/<uuid:model_id>/versions/", ModelVersions.as_view(), name="api-model-versions"),

@@ -17,7 +17,7 @@ from models_app.batch.batch import kept_keys
 from models_app.models import DatasetVersion, ModelVersion
 from models_app.object_store import storage
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Tenant
+from tenants.models import Tenant, TenantExport
 
 YOUNG = timedelta(days=1)
 """A file may exist this long before its row is committed."""
@@ -34,6 +34,7 @@ def unreferenced(tenant_id: UUID, keys: Sequence[str]) -> list[str]:
         used |= set(ModelVersion.objects.filter(artefact_key__in=keys).values_list("artefact_key", flat=True))
         used |= set(ModelVersion.objects.filter(signature_key__in=keys).values_list("signature_key", flat=True))
         used |= kept_keys(_jobs_of(keys))
+        used |= set(TenantExport.objects.filter(name__in=keys, state="ready").values_list("name", flat=True))
         jobs = Job.objects.filter(id__in=_jobs_of(keys)).exclude(state__in=FINAL_STATES)
         for pointer in jobs.values_list("checkpoint", flat=True):
             used |= {file["key"] for file in (pointer or {}).get("files", [])}

@@ -22,6 +22,7 @@ from models_app.views.endpoints import (
     endpoint_traffic,
     endpoint_undeploy,
 )
+from models_app.views.exports import export_download, export_order, exports_page
 from models_app.views.launch import launch, parameters, quote
 from models_app.views.models import model, model_download, model_version, models
 from models_app.views.stage_changes import approve, decline, promote
@@ -63,6 +64,9 @@ urlpatterns: list[URLPattern] = [
         endpoint_key_revoke,
         name="endpoint-key-revoke",
     ),
+    path("exports/", exports_page, name="exports"),
+    path("exports/order/", export_order, name="export-order"),
+    path("exports/<uuid:export_id>/file/", export_download, name="export-download"),
     path("models/", models, name="models"),
     path("models/compare/", compare, name="model-compare"),
     path("models/<uuid:model_id>/", model, name="model"),

@@ -7,7 +7,15 @@ VIEW = frozenset({"tenants.view", "quotas.view", "prices.view", "invoices.view",
 
 OPERATOR_ROLES: dict[str, frozenset[str]] = {
     "platform_admin": VIEW
-    | {"tenants.manage", "tenants.look_inside", "quotas.manage", "fleet.manage", "mail.view", "operators.view"},
+    | {
+        "tenants.manage",
+        "tenants.look_inside",
+        "tenants.export",
+        "quotas.manage",
+        "fleet.manage",
+        "mail.view",
+        "operators.view",
+    },
     "platform_finance": VIEW | {"prices.manage", "invoices.manage"},
     "platform_support": VIEW | {"tenants.look_inside"},
 }

@@ -70,7 +70,7 @@ AUDITOR = VIEW | {
 #: The built-in roles. They are constants, so that a new permission needs no change of data.
 ROLE_PERMISSIONS: dict[str, frozenset[str]] = {
     # Who configures the identity provider decides who is an owner: so no admin does.
-    "owner": ADMIN | {"tenant.manage", "identity.manage"},
+    "owner": ADMIN | {"tenant.manage", "tenant.export", "identity.manage"},
     "admin": ADMIN,
     "finance": FINANCE,
     "engineer": ENGINEER,
@@ -222,6 +222,7 @@ ALONE = {
     "datasets.view_restricted": "read restricted datasets",
     "projects.view_restricted": "read what is in restricted projects",
     "tenant.manage": "change the organisation’s settings",
+    "tenant.export": "export everything that the organisation has stored",
     "identity.manage": "decide which identity provider says who people are, owners included",
 }
 

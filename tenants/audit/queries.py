@@ -1,5 +1,6 @@
 """Queries of the audit log: entries with labels in place of pseudonyms, redacted for the reader."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,7 @@ from django.db.models import Q, QuerySet
 
 from tenants.access.actor import Actor
 from tenants.access.reader import reader
-from tenants.audit.chain import FIELDS
+from tenants.audit.chain import FIELDS, plain
 from tenants.audit.checkpoints import exported
 from tenants.audit.differences import named, names_in, sentences
 from tenants.audit.pseudonyms import PERSON, labelled, origin_of, pseudonym, pseudonyms_in, with_people
@@ -185,6 +186,12 @@ def export(actor: Actor, first: int = 1, last: int | None = None) -> Iterator[Ma
             if following is not None and following["seq"] == row["seq"]:
                 yield {"checkpoint": following}
                 following = next(signed, None)
+
+
+def export_lines(actor: Actor, first: int = 1, last: int | None = None) -> Iterator[str]:
+    """Yield `export` as lines of JSON, without their ends."""
+    for entry in export(actor, first, last):
+        yield json.dumps(plain(entry), sort_keys=True, ensure_ascii=False)
 
 
 def batched(rows: Iterable[T], size: int) -> Iterator[list[T]]:

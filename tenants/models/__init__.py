@@ -23,7 +23,7 @@ from tenants.models.operators import (
     OperatorSession,
     TenantDigest,
 )
-from tenants.models.organisations import Project, Tenant, slug_rules
+from tenants.models.organisations import Project, Tenant, TenantExport, slug_rules
 from tenants.models.outbox import OutboxMessage
 from tenants.models.people import Membership, User, UserManager
 from tenants.models.providers import (
@@ -98,6 +98,7 @@ __all__ = [
     "StoredSession",
     "Tenant",
     "TenantDigest",
+    "TenantExport",
     "TenantKey",
     "UsedAssertion",
     "User",

@@ -1,5 +1,7 @@
 """The tables of organisations and their projects."""
 
+from typing import ClassVar
+
 from django.core.validators import RegexValidator
 from django.db import models
 
@@ -67,3 +69,46 @@ class Project(TenantModel):
 
     def __str__(self) -> str:
         return self.slug
+
+
+class TenantExport(TenantModel):
+    """An archive of everything of the tenant, ordered by an owner or an operator, built by the ops worker, kept for days.
+
+    `name` is the key of the object, encrypted with the tenant's data key; it, `sha256` and `size` are set once it is ready.
+    """
+
+    STATES: ClassVar = ("queued", "running", "ready", "failed", "expired")
+
+    state = models.CharField(max_length=8, default="queued", choices=[(one, one) for one in STATES])
+    ordered_by = models.CharField(max_length=254)
+    reason = models.CharField(max_length=400, blank=True, default="")
+    ordered_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    name = models.CharField(max_length=300, blank=True, default="")
+    sha256 = models.CharField(max_length=64, blank=True, default="")
+    size = models.BigIntegerField(default=0)
+    rows = models.BigIntegerField(default=0)
+
+    class Meta(TenantModel.Meta):
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["tenant"], name="export_one_at_once", condition=models.Q(state__in=("queued", "running"))
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state__in=("queued", "running", "ready", "failed", "expired")),
+                name="export_state_known",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "-id"], name="export_newest"),
+            # What the worker looks for, over all tenants.
+            models.Index(
+                fields=["ordered_at"], name="export_due", condition=models.Q(state__in=("queued", "running", "ready"))
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.state

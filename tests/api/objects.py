@@ -22,7 +22,7 @@ from tenants.grants import grants, groups, roles, service_accounts
 from tenants.identity import api_keys, invitations
 from tenants.identity.providers import configuration, domains, group_claims, scim_tokens
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import ExternalIdentity, Notification, Tenant, WebhookDelivery
+from tenants.models import ExternalIdentity, Notification, Tenant, TenantExport, WebhookDelivery
 from tenants.webhooks import webhooks
 from tests.support import factories
 from tests.support.selling import provision_defaults
@@ -152,6 +152,12 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             "project_id": project_id,
             "holder_id": member.id,
             "object_id": dataset.id,
+            "export_id": TenantExport.objects.create(
+                state="ready",
+                name=f"t/{tenant.id}/exports/none",
+                ordered_by="owner",
+                expires_at=now() + timedelta(days=1),
+            ).id,
         }
 
 
@@ -187,6 +193,7 @@ def missing() -> dict[str, UUID]:
         "project_id",
         "holder_id",
         "object_id",
+        "export_id",
     )
     return {name: uuid4() for name in names}
 

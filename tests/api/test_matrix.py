@@ -30,6 +30,8 @@ OWNER = frozenset({"owner"})
 API: dict[str, dict[str, frozenset[str]]] = {
     "me/": {"GET": EVERYONE},
     "organisation/": {"GET": EVERYONE, "PATCH": frozenset({"owner"})},
+    "exports/organisation/": {"GET": OWNER, "POST": OWNER},
+    "exports/organisation/<uuid:export_id>/file/": {"GET": OWNER},
     "members/": {"GET": EVERYONE, "POST": ADMINS},
     "members/<uuid:user_id>/": {"PATCH": ADMINS, "DELETE": ADMINS},
     "members/<uuid:user_id>/departure/": {"GET": ADMINS},
@@ -159,6 +161,9 @@ PAGES: dict[str, frozenset[str]] = {
     "settings/": EVERYONE,
     "settings/sign-out/": EVERYONE,
     "settings/organisation/": OWNER,
+    "exports/": OWNER,
+    "exports/order/": OWNER,
+    "exports/<uuid:export_id>/file/": OWNER,
     "identity-provider/": READS_KEYS,
     "identity-provider/save/": OWNER,
     "identity-provider/remove/": OWNER,

@@ -46,6 +46,7 @@ CONTROL = frozenset(
         "tenants_outboxmessage",
         "tenants_quota",
         "tenants_quotaceiling",
+        "tenants_tenantexport",
         "tenants_webhook",
         "tenants_webhookdelivery",
     }
@@ -63,6 +64,7 @@ OPERATED = {
     "tenants_quota": {"SELECT"},
     "tenants_quotaceiling": {"SELECT", "INSERT", "UPDATE"},
     "tenants_role": {"SELECT"},
+    "tenants_tenantexport": {"SELECT", "INSERT"},
 }
 #: And its rights on what belongs to no tenant, and on the tenants themselves, which it reads across all.
 PLATFORM = {

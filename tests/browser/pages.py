@@ -98,6 +98,7 @@ PAGES = (
     PageSpec("identity-provider", "identity-provider/", "labs.riverside.example", empty="No domain"),
     PageSpec("webhooks", "webhooks/", "pager", empty="No webhook yet"),
     PageSpec("webhook", "webhooks/{webhook}/", "Deliveries of the last 30 days", fill="webhook"),
+    PageSpec("export", "exports/", "No export yet", empty="No export yet"),
     PageSpec("notifications", "notifications/", "Mark all as read", empty="No notification yet"),
     PageSpec("notification-choices", "notifications/choices/", "In the bell", empty="In the bell"),
     PageSpec("settings", "settings/", "Save organisation", empty="Save organisation"),

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from tenants.access.standing import STANDINGS
-from tenants.operators import ceilings, lifecycle, tenant_details, tenant_metrics
+from tenants.operators import ceilings, exports, lifecycle, tenant_details, tenant_metrics
 from tenants.operators.api.base import OperatorView
 from tenants.operators.api.shapes import ReasonSerializer
 from tenants.web.body_fields import checked
@@ -171,3 +171,23 @@ class Ceilings(OperatorView):
         reason, wanted = data.pop("reason"), ceilings.Ceiling(**data)
         row = ceilings.set_one(operator=self.operator, tenant_id=tenant_id, wanted=wanted, reason=reason)
         return Response(CeilingRowSerializer(ceilings.shown(row)).data)
+
+
+class OrderedSerializer(serializers.Serializer[Any]):
+    """An export that is ordered; the tenant's owners download it."""
+
+    id = serializers.UUIDField()
+    state = serializers.CharField()
+
+
+class NewExport(OperatorView):
+    """An export of everything of a tenant."""
+
+    permissions: ClassVar = {"POST": "tenants.export"}
+
+    @extend_schema(request=ReasonSerializer, responses={201: OrderedSerializer})
+    def post(self, request: Request, tenant_id: UUID) -> Response:
+        """Order an export for the owners of a tenant."""
+        data = checked(ReasonSerializer(data=request.data))
+        row = exports.order(operator=self.operator, tenant_id=tenant_id, reason=data["reason"])
+        return Response(OrderedSerializer(row).data, status=201)

@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from tenants.errors import ExchequerError, NotFound
-from tenants.operators import ceilings, lifecycle, tenant_details, tenant_metrics
+from tenants.operators import ceilings, exports, lifecycle, tenant_details, tenant_metrics
 from tenants.operators.operator_log import record_act
 from tenants.operators.pages import OperatorRequest, operator_page
 from tenants.views.console.forms import Ceiling, NewTenant, Owner
@@ -40,6 +40,7 @@ ACTS = {
     "resume": (lifecycle.resume, "works again. It starts its endpoints itself."),
     "close": (lifecycle.close, "closes in seven days. Until then you can restore it."),
     "restore": (lifecycle.restore, "works again."),
+    "export": (exports.order, "is being exported. Its owners are notified and download the archive."),
 }
 
 
@@ -93,7 +94,7 @@ def tenant_page(request: OperatorRequest, tenant_id: UUID) -> HttpResponse:
 @require_POST
 @operator_page("tenants.manage")
 def tenant_act(request: OperatorRequest, tenant_id: UUID, act: str) -> HttpResponse:
-    """Suspend, resume, close or restore a tenant, for a reason."""
+    """Suspend, resume, close, restore or export a tenant, for a reason."""
     if act not in ACTS:
         raise Http404
     change, done = ACTS[act]
@@ -160,6 +161,8 @@ def _render(request: OperatorRequest, tenant_id: UUID, *, status: int = 200, **g
         )
         if found.tenant.standing in lifecycle.MOVES[action][0]
     ]
+    if request.operator.can("tenants.export") and found.tenant.standing != "closed":
+        possible.append("export")
     manages = request.operator.can("tenants.manage")
     context = {
         "found": found,

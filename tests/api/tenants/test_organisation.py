@@ -30,7 +30,14 @@ def logged_in(tenant: Tenant, role: str = "owner") -> tuple[Client, User]:
 def test_presets_are_made_of_permissions_and_leave_out_only_what_a_person_does() -> None:
     covered = frozenset().union(*(preset.permissions for preset in PRESETS))
     assert covered <= PERMISSIONS
-    of_people = {"tenant.view", "tenant.manage", "jobs.cancel_any", "datasets.view_restricted", "models.approve"}
+    of_people = {
+        "tenant.view",
+        "tenant.manage",
+        "tenant.export",
+        "jobs.cancel_any",
+        "datasets.view_restricted",
+        "models.approve",
+    }
     of_people |= {"projects.view_restricted"}
     assert of_people | {"approvals.request", "approvals.answer", "identity.manage"} >= PERMISSIONS - covered
     assert set(ROLE_WORDS) == set(ROLE_PERMISSIONS)

@@ -48,6 +48,7 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("tenants/<uuid:tenant_id>/restore/", "post"): {ADMIN},
     # No key looks inside a tenant, whatever its roles.
     ("tenants/<uuid:tenant_id>/break-glass/", "post"): set(),
+    ("tenants/<uuid:tenant_id>/export/", "post"): set(),
     ("looks/", "get"): ALL,
     ("looks/<uuid:look_id>/approve/", "post"): set(),
     ("looks/<uuid:look_id>/decline/", "post"): set(),

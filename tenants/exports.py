@@ -1,0 +1,77 @@
+"""Orders of an archive of everything of a tenant. The ops worker builds it; an app above knows how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record
+from tenants.clock import now
+from tenants.errors import Conflict
+from tenants.models import TenantExport
+
+ORDERED = AuditAction("tenants.export.ordered", while_closing=True)
+FINISHED = AuditAction("tenants.export.finished", while_closing=True)
+KEPT_FOR = timedelta(days=7)
+ORDERS = "tenant.export"
+
+
+class ExportRuns(Conflict):
+    """An export of this organisation is being built. Wait until it has ended."""
+
+    code = "export_runs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRow:
+    """One order; `expires_at`, `size` (bytes) and `sha256` are set once the archive is ready."""
+
+    id: UUID
+    state: str
+    ordered_by: str
+    reason: str
+    ordered_at: datetime
+    finished_at: datetime | None
+    expires_at: datetime | None
+    rows: int
+    size: int
+    sha256: str
+
+
+@operation(ORDERED)
+def order(*, actor: Actor, reason: str = "") -> TenantExport:
+    """Order an archive of everything of the actor's tenant. Raises PermissionDenied, ExportRuns."""
+    actor.require(ORDERS)
+    try:
+        with transaction.atomic():
+            row = TenantExport.objects.create(ordered_by=actor.label[:254], reason=reason)
+    except IntegrityError as error:
+        raise ExportRuns from error
+    record(ORDERED, actor=actor, target=("export", row.id, "everything"), reason=reason)
+    return row
+
+
+@operation(FINISHED)
+def finish(*, actor: Actor, export_id: UUID, name: str, sha256: str, size: int, rows: int) -> datetime:
+    """Note that the archive is stored; return until when it is kept."""
+    expires_at = now() + KEPT_FOR
+    TenantExport.objects.filter(id=export_id).update(
+        state="ready", finished_at=now(), expires_at=expires_at, name=name, sha256=sha256, size=size, rows=rows
+    )
+    changes = {"rows": [None, rows], "bytes": [None, size], "sha256": [None, sha256]}
+    record(FINISHED, actor=actor, target=("export", export_id, "everything"), changes=changes)
+    return expires_at
+
+
+def exports(*, before: UUID | None = None, limit: int = 50) -> list[ExportRow]:
+    """Return up to `limit` + 1 orders of the open scope, newest first, older than `before`."""
+    rows = TenantExport.objects.order_by("-id")
+    if before is not None:
+        rows = rows.filter(id__lt=before)
+    names: Sequence[str] = list(ExportRow.__dataclass_fields__)
+    return [ExportRow(**row) for row in rows.values(*names)[: limit + 1]]
