@@ -62,7 +62,8 @@ class Budgeted:
 class Organisation:
     """One tenant.
 
-    `jobs` in sixty days; `weekday`: weight of Monday to Sunday; `hours`: weights of the hours from `opens`.
+    `restricted`: a project that is restricted at the end to these people, by the first part of their address; `jobs` in
+    sixty days; `weekday`: weight of Monday to Sunday; `hours`: weights of the hours from `opens`.
     """
 
     slug: str
@@ -86,6 +87,8 @@ class Organisation:
     versions: tuple[float, ...]
     service: Service
     quota: int = 8
+    restricted: str = ""
+    insiders: tuple[str, ...] = ()
     params: tuple[dict[str, object], ...] = field(default_factory=tuple)
 
     def email(self, person: Person) -> str:
@@ -132,6 +135,8 @@ HOSPITAL = Organisation(
     model="tumour-screening",
     versions=(0.42, 0.72),
     service=Service("tumour-screening", "diagnostics", 340, 1, 0.6),
+    restricted="outcomes",
+    insiders=("mei", "jonas"),
     params=({"epochs": 40}, {"epochs": 40, "width": 192, "dropout": 0.4}),
 )
 RETAILER = Organisation(

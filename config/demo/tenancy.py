@@ -21,8 +21,10 @@ from config.demo.tables import Sheet
 from models_app.datasets import ingestion, operations
 from models_app.object_store import storage
 from models_app.registry import artefacts
+from tenants import operations as people
 from tenants.access.actor import Actor
 from tenants.events import outbox
+from tenants.grants import grants
 from tenants.isolation.scoping import tenant_scope
 from tenants.notifications import notifications
 from tenants.quotas import QuotaExceeded
@@ -62,6 +64,8 @@ class Tenancy(Company):
         for day in range(1, self.days):
             simulation.at(start + timedelta(days=day), partial(self._end_day, self.days - day))
         simulation.at(until - timedelta(minutes=1), partial(self._end_day, 0))
+        if one.restricted:
+            simulation.at(until - timedelta(seconds=30), self._restrict)
 
     def _upload(self, name: str, sheet: Sheet) -> None:
         """Upload a table, and ingest it as the ops worker does, with the child's output."""
@@ -117,6 +121,18 @@ class Tenancy(Company):
                 for price in book.versions[0].prices
             ]
         publishing.publish(operator=SELLER, book_id=book.id, prices=prices, reason="Energy grew dearer")
+
+    def _restrict(self) -> None:
+        """Let the admin restrict a project to those who work in it; others who launched there no longer see it."""
+        project, admin = self.projects[self.one.restricted], self.first("admin")
+        wanted = {f"{address}@{self.one.slug}.example" for address in self.one.insiders}
+        with tenant_scope(self.tenant_id):
+            for person in self.actors:
+                if person.label in wanted:
+                    holder = grants.Holder(user_id=person.id)
+                    grants.give(actor=admin, holder=holder, role="engineer", project_id=project)
+            people.change_project(actor=admin, project_id=project, restricted=True)
+        outbox.drain(self.tenant_id)
 
     def _fill_budgets(self) -> None:
         """Let finance set those budgets of which a certain share is to be spent."""

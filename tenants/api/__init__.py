@@ -8,6 +8,7 @@ from tenants.api.approvals import ApprovalApprove, ApprovalDecline, Approvals, Q
 from tenants.api.audit import Audit, AuditExport, AuditVerify
 from tenants.api.invitations import Invitations, OneInvitation
 from tenants.api.members import Member, MemberAdoption, MemberDeparture, Members
+from tenants.api.notification_choices import NotificationChoices
 from tenants.api.organisation import ApiKeyRotation, ApiKeys, Me, OneApiKey, OneProject, Organisation, Projects
 from tenants.api.quotas import Quotas
 from tenants.api.rights import (
@@ -69,6 +70,7 @@ urlpatterns: list[URLPattern] = [
         Replay.as_view(),
         name="api-webhook-replay",
     ),
+    path("notifications/choices/", NotificationChoices.as_view(), name="api-notification-choices"),
     path("access/requests/", AccessRequests.as_view(), name="api-access-requests"),
     path("identity-provider/", provider.Provider.as_view(), name="api-provider"),
     path("identity-provider/required/", provider.Required.as_view(), name="api-provider-required"),

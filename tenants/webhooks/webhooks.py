@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -213,6 +214,7 @@ def check_url(url: str, tenant_id: UUID) -> str:
     """
     try:
         destination = guard.parse(url, Anywhere())
+        literal = destination.is_address and not guard.public(ipaddress.ip_address(destination.host))
         client.check(url, tenant_id=tenant_id, look_up=False)
     except guard.Refused as refused:
         reason = str(refused)
@@ -220,7 +222,9 @@ def check_url(url: str, tenant_id: UUID) -> str:
     except client.AddressRefused as refused:
         raise Invalid(fields={"url": [refused.message]}) from None
     except client.FetcherUnavailable:
-        pass  # the first delivery shows it
+        if literal:
+            raise  # only the fetcher knows whether this installation allows such an address
+        # Of another one the first delivery shows it.
     return destination.authority
 
 

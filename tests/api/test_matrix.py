@@ -79,6 +79,7 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "identity-provider/groups/<uuid:mapping_id>/": {"DELETE": OWNER},
     "identity-provider/people/": {"GET": READS_KEYS},
     "identity-provider/people/<uuid:identity_id>/": {"DELETE": OWNER},
+    "notifications/choices/": {"GET": EVERYONE, "PUT": EVERYONE},
     "sessions/": {"GET": EVERYONE, "DELETE": EVERYONE},
     "sessions/<str:session_id>/": {"DELETE": EVERYONE},
     "audit/": {"GET": READS_MONEY},

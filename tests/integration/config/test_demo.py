@@ -43,6 +43,11 @@ WITHIN_THEIR_QUOTES = (
     "SELECT count(*) FILTER (WHERE spent BETWEEN quoted_least AND quoted_most), count(*)"
     " FROM compute_job WHERE state = 'succeeded'"
 )
+RESTRICTED = """
+SELECT p.slug, array_agg(u.email ORDER BY u.email) FROM tenants_project p JOIN tenants_grant g ON g.project_id = p.id
+  JOIN tenants_membership m ON m.id = g.membership_id JOIN tenants_user u ON u.id = m.user_id
+WHERE p.restricted GROUP BY 1
+"""
 LEFT_BEHIND = {
     "attempts that live": "SELECT count(*) FROM compute_attempt WHERE state <> 'ended'",
     "jobs that wait or run": "SELECT count(*) FROM compute_job WHERE state IN ('queued', 'running')",
@@ -135,6 +140,7 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_creates_everything(as_cont
         assert load().fresh is False
         assert figures() == first
         check_what_people_find()
+        assert ask(RESTRICTED) == [("outcomes", ["jonas@riverside.example", "mei@riverside.example"])]
 
 
 def check_what_people_find() -> None:

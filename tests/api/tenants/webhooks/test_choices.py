@@ -85,3 +85,20 @@ def test_every_kind_of_notification_belongs_to_a_topic() -> None:
                             found[str(given.value.value)] = path.name
     assert found
     assert {kind: file for kind, file in found.items() if kind not in known} == {}
+
+
+def test_a_program_of_a_person_chooses_by_the_api_and_a_key_does_not(as_control: Control) -> None:
+    tenant = factories.make_tenant("acme")
+    client = logged_in(tenant, "nora@example.org")
+    client.get("/t/acme/")
+    where = "/api/v1/notifications/choices/"
+    rows = {one["topic"]: one for one in client.get(where).json()["results"]}
+    assert set(rows) == {one.key for one in topics.topics()}
+    assert all(row["bell"] and row["email"] for row in rows.values())
+    for key in rows:
+        wanted = {"topic": key, "bell": True, "email": False}
+        assert client.put(where, wanted, "application/json").json() == rows[key] | wanted
+    assert "nora@example.org" not in raise_and_send(tenant, "Quiet", as_control)
+    assert client.put(where, wanted | {"topic": "nothing"}, "application/json").status_code == 400
+    by_key = Client(headers={"Authorization": f"Bearer {factories.make_api_key(tenant)}"})
+    assert by_key.get(where).status_code == by_key.put(where, wanted, "application/json").status_code == 404

@@ -131,3 +131,26 @@ def test_deliveries_are_paged_newest_first_and_filtered(api: Any) -> None:
     assert [row["id"] for row in rest["results"]] == ids[:1]
     assert api("GET", f"{made['id']}/deliveries/?state=delivered")[1]["results"] == []
     assert api("GET", f"{made['id']}/deliveries/?state=lost")[0] == 400
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://127.0.0.1/x",
+        "https://10.1.2.3/x",
+        "https://[::1]/x",
+        "https://169.254.169.254/latest",
+        "https://[fd00::1]/",
+    ],
+)
+def test_an_address_within_a_private_network_is_refused_even_while_the_fetcher_is_away(url: str) -> None:
+    tenant = factories.make_tenant("ours")
+    key = Client(headers={"Authorization": f"Bearer {factories.make_api_key(tenant)}"})
+    body = {"name": "inside", "url": url, "types": ["job.failed"]}
+    refused = key.post("/api/v1/webhooks/", body, "application/json")
+    assert refused.status_code in (400, 503), refused.content
+    with tenant_scope(tenant.id):
+        assert not Webhook.objects.exists()
+    assert (
+        key.post("/api/v1/webhooks/", body | {"url": "https://93.184.216.34/x"}, "application/json").status_code == 201
+    )
