@@ -5,12 +5,17 @@ from typing import Any
 
 import structlog
 
+from tenants.errors import without_credentials
+
 SECRET_KEYS = frozenset({"authorization", "password", "api_key", "key", "secret", "token", "cookie"})
 
 
 def mask_secrets(_logger: Any, _name: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Replace the value of every key that names a secret."""
-    return {key: "***" if key.lower() in SECRET_KEYS else value for key, value in event.items()}
+    """Replace the value of every key that names a secret, and our credentials in every text."""
+    return {
+        key: "***" if key.lower() in SECRET_KEYS else without_credentials(value) if isinstance(value, str) else value
+        for key, value in event.items()
+    }
 
 
 def escape_control_characters(_logger: Any, _name: str, event: dict[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,28 @@
 An error is declared beside the function that raises it; only those of all apps are here.
 """
 
+import re
 from typing import Any
+
+#: Credentials of ours, as they begin: a program that sends one in a wrong place gets an answer, and leaves a log, without it.
+_CREDENTIAL = re.compile(r"\b(exq|exs|xop|whsec)_[A-Za-z0-9_-]{16,}")
+
+
+def without_credentials(said: Any) -> Any:
+    """Return a text, or a structure of texts, with the credentials in it masked."""
+    if isinstance(said, str):
+        return _CREDENTIAL.sub(r"\1_***", said)
+    if isinstance(said, dict):
+        return {without_credentials(key): without_credentials(value) for key, value in said.items()}
+    if isinstance(said, list | tuple):
+        return [without_credentials(one) for one in said]
+    return said
 
 
 def problem(*, status: int, code: str, title: str, request_id: str, **extra: Any) -> dict[str, Any]:
     """Return the body of an answer that refuses (RFC 9457)."""
-    return {"type": "about:blank", "title": title, "status": status, "code": code, "request_id": request_id, **extra}
+    body = {"type": "about:blank", "title": title, "status": status, "code": code, "request_id": request_id, **extra}
+    return {key: without_credentials(value) for key, value in body.items()}
 
 
 class ExchequerError(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tenants.errors import ExchequerError, Invalid, NotFound, Unavailable
+from tenants.errors import ExchequerError, Invalid, NotFound, Unavailable, without_credentials
 
 SCHEMA = "urn:ietf:params:scim:api:messages:2.0:Error"
 
@@ -55,7 +55,7 @@ class Unauthorised(ScimError):
 
 def body_of(status: int, detail: str, scim_type: str = "") -> dict[str, Any]:
     """Return the body of an error."""
-    found = {"schemas": [SCHEMA], "status": str(status), "detail": detail}
+    found = {"schemas": [SCHEMA], "status": str(status), "detail": without_credentials(detail)}
     return {**found, "scimType": scim_type} if scim_type else found
 
 

@@ -66,7 +66,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         )
         headers = {}
         if isinstance(error, exceptions.ValidationError):
-            body["fields"] = by_field(error.detail)
+            body["fields"] = errors.without_credentials(by_field(error.detail))
         if challenge := getattr(error, "auth_header", None):
             headers["WWW-Authenticate"] = challenge
         if wait := getattr(error, "wait", None):
