@@ -277,6 +277,7 @@ CELERY_BEAT_SCHEDULE = {
     "forgotten serving money": {"task": "models_app.close_forgotten_slices", "schedule": 600},
     "orphaned objects": {"task": "models_app.remove_orphans", "schedule": 86_400},
     "exports": {"task": "models_app.exports", "schedule": 30},
+    "tenants to erase": {"task": "models_app.erase_tenants", "schedule": 300},
     "files in the clear": {"task": "models_app.encrypt_objects", "schedule": 3_600},
     "old health": {"task": "models_app.fold_health", "schedule": 86_400},
     "figures for monitoring": {"task": "config.figures", "schedule": 30},

@@ -10,6 +10,7 @@ from models_app import wakeups
 from models_app.datasets import ingestion
 from models_app.datasets.ingest_queue import turns
 from models_app.endpoints import reservations
+from models_app.erasure import erasing
 from models_app.exports import exports
 from models_app.files import encrypting, orphans
 from models_app.monitoring import retention
@@ -54,6 +55,12 @@ def remove_orphans() -> None:
 def build_exports() -> None:
     """Build the exports that are ordered, and remove those whose time is over. Scheduled every half minute."""
     exports.run()
+
+
+@shared_task(name="models_app.erase_tenants")
+def erase_tenants() -> None:
+    """Erase closed tenants whose erasure operators ordered. Scheduled every five minutes."""
+    erasing.run()
 
 
 @shared_task(name="models_app.encrypt_objects")

@@ -10,6 +10,7 @@ OPERATOR_ROLES: dict[str, frozenset[str]] = {
     | {
         "tenants.manage",
         "tenants.look_inside",
+        "tenants.erase",
         "tenants.export",
         "quotas.manage",
         "fleet.manage",

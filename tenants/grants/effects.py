@@ -47,7 +47,7 @@ class Loss:
 def losses(holders: Iterable[HolderAccess], ends: Callable[[AccessRow], bool]) -> list[Loss]:
     """Return what each holder concerned would lose if the grants that `ends` names did not exist."""
     found = []
-    closed = dict(Project.objects.filter(named(), restricted=True).values_list("id", "name"))
+    closed = dict(Project.objects.filter(named("id"), restricted=True).values_list("id", "name"))
     concerned = [holder for holder in holders if any(ends(reason) for reason in holder.reasons)]
     roots = _roots([holder.id for holder in concerned])
     for holder in concerned:

@@ -37,10 +37,28 @@ class Tenant(models.Model):
     #: A project or a dataset is restricted, or once was: a trigger sets it, nothing resets it. Where it is false, nothing is
     #: hidden from those who may read, and reads need no condition.
     has_restricted = models.BooleanField(default=False, db_default=False)
+    #: An operator ordered that what a closed tenant stored is erased, and when that was done; its usage and ledger stay.
+    erase_ordered_at = models.DateTimeField(null=True)
+    erased_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
     class Meta:
+        indexes = [
+            models.Index(
+                fields=["erase_ordered_at"],
+                name="tenant_to_erase",
+                condition=models.Q(erase_ordered_at__isnull=False, erased_at=None),
+            )
+        ]
         constraints = [
+            models.CheckConstraint(
+                condition=models.Q(erase_ordered_at=None) | models.Q(standing="closed"),
+                name="tenant_erased_when_closed",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(erased_at=None) | models.Q(erase_ordered_at__isnull=False),
+                name="tenant_erased_by_order",
+            ),
             models.CheckConstraint(condition=models.Q(standing__in=STANDINGS), name="tenant_standing_known"),
             models.CheckConstraint(
                 condition=models.Q(closes_at=None) | models.Q(standing__in=("closing", "closed")),

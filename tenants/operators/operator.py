@@ -9,7 +9,7 @@ from tenants.access.operator_roles import OPERATOR_PERMISSIONS, OPERATOR_ROLES
 from tenants.errors import PermissionDenied
 
 #: What no key of an operator may do, whatever its roles: it needs the person.
-NEEDS_THE_PERSON = frozenset({"prices.manage", "tenants.look_inside", "tenants.export"})
+NEEDS_THE_PERSON = frozenset({"prices.manage", "tenants.look_inside", "tenants.export", "tenants.erase"})
 
 
 class OperatorLacks(PermissionDenied):

@@ -103,7 +103,7 @@ CONSOLE_COLUMNS = {
         "ticket_ends_at",
     },
     "tenants_operatorkey": {"last_used_at", "revoked_at"},
-    "tenants_tenant": {"closes_at", "standing", "standing_before", "standing_reason"},
+    "tenants_tenant": {"closes_at", "erase_ordered_at", "standing", "standing_before", "standing_reason"},
     "tenants_user": {"last_login", "name", "password", "single_keys", "theme"},
 }
 #: Read by a SECURITY DEFINER function of the allowlist, which returns ids only, or sums of usage.
@@ -116,6 +116,7 @@ LOOKED_UP = frozenset(
         "models_app_endpointkey",
         "tenants_apikey",
         "tenants_breakglass",
+        "tenants_datakey",
         "tenants_identityprovider",
         "tenants_invitation",
         "tenants_maildomain",
@@ -135,6 +136,8 @@ OWN: dict[str, set[Policy]] = {
         OPERATOR_READS,
         ("tickets", "w", ("exchequer_owner",), "true", None),
     },
+    # A function removes the keys of a tenant that is erased.
+    "tenants_datakey": {TENANT_ROWS, ("destroyed", "d", ("exchequer_owner",), "true", None)},
     "tenants_tenantdigest": {CONTROL_ROWS, OPERATOR_READS, ("operator_makes", "a", (OPERATOR,), None, SAME)},
     # The console publishes and sees its own events alone; the relay serves every tenant.
     "tenants_outboxmessage": {TENANT_ROWS, ("operator_rows", "*", (OPERATOR,), OPERATORS_EVENTS, OPERATORS_EVENTS)},
@@ -251,6 +254,7 @@ DEFINERS = frozenset(
         "exchequer_scim_tokens(text)",
         "exchequer_people()",
         "exchequer_glass_tenant()",
+        "exchequer_destroy_data_keys(uuid)",
         "exchequer_break_glass(bytea,bytea)",
         "billing_sums_of_month(uuid[],date,jsonb)",
         "billing_ensure_partitions(date,date)",

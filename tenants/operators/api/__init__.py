@@ -4,7 +4,7 @@ from django.urls import URLPattern, path
 
 from tenants.operators.api.looks import LookApproved, LookDeclined, LookEnded, LookOpened, Looks, NewLook
 from tenants.operators.api.platform import Log, Me, OneOperatorKey, OperatorKeys, Operators
-from tenants.operators.api.tenants import Ceilings, NewExport, OneTenant, TenantAct, Tenants
+from tenants.operators.api.tenants import Ceilings, Erase, NewExport, OneTenant, TenantAct, Tenants
 
 __all__ = ["urlpatterns"]
 
@@ -24,6 +24,7 @@ urlpatterns: list[URLPattern] = [
     path("looks/<uuid:look_id>/open/", LookOpened.as_view(), name="operator-api-look-open"),
     path("looks/<uuid:look_id>/end/", LookEnded.as_view(), name="operator-api-look-end"),
     path("tenants/<uuid:tenant_id>/export/", NewExport.as_view(), name="operator-api-export"),
+    path("tenants/<uuid:tenant_id>/erase/", Erase.as_view(), name="operator-api-erase"),
     *(
         path(f"tenants/<uuid:tenant_id>/{act}/", TenantAct.as_view(act=act), name=f"operator-api-{act}")
         for act in ("suspend", "resume", "close", "restore")

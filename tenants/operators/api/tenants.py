@@ -11,9 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from tenants.access.standing import STANDINGS
-from tenants.operators import ceilings, exports, lifecycle, tenant_details, tenant_metrics
+from tenants.operators import ceilings, lifecycle, tenant_details, tenant_metrics
 from tenants.operators.api.base import OperatorView
 from tenants.operators.api.shapes import ReasonSerializer
+from tenants.operators.orders import erasure, exports
 from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
 
@@ -77,6 +78,8 @@ class TenantSerializer(serializers.Serializer[Any]):
     standing = serializers.ChoiceField(choices=STANDINGS, source="tenant.standing")
     standing_reason = serializers.CharField(source="tenant.standing_reason")
     closes_at = serializers.DateTimeField(source="tenant.closes_at", allow_null=True)
+    erase_ordered_at = serializers.DateTimeField(source="tenant.erase_ordered_at", allow_null=True)
+    erased_at = serializers.DateTimeField(source="tenant.erased_at", allow_null=True)
     created_at = serializers.DateTimeField(source="tenant.created_at")
     people = PersonSerializer(many=True)
 
@@ -191,3 +194,22 @@ class NewExport(OperatorView):
         data = checked(ReasonSerializer(data=request.data))
         row = exports.order(operator=self.operator, tenant_id=tenant_id, reason=data["reason"])
         return Response(OrderedSerializer(row).data, status=201)
+
+
+class EraseSerializer(ReasonSerializer):
+    """An order to erase a closed tenant, confirmed by its name."""
+
+    name = serializers.CharField(max_length=120, help_text="The name of the tenant, typed as a second confirmation")
+
+
+class Erase(OperatorView):
+    """The erasure of a closed tenant."""
+
+    permissions: ClassVar = {"POST": "tenants.erase"}
+
+    @extend_schema(request=EraseSerializer, responses=TenantSerializer)
+    def post(self, request: Request, tenant_id: UUID) -> Response:
+        """Order that what a closed tenant stored is erased; its usage and ledger stay. Nothing undoes it."""
+        data = checked(EraseSerializer(data=request.data))
+        erasure.order(operator=self.operator, tenant_id=tenant_id, **data)
+        return Response(TenantSerializer(tenant_details.details(tenant_id)).data)

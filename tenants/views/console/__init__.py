@@ -5,7 +5,15 @@ from django.views.generic import RedirectView
 
 from tenants.views.console.looks import look_answer, look_end, look_new, look_open, looks_page
 from tenants.views.console.platform import key_revoke, keys_page, log_page, mail_page, operators_page
-from tenants.views.console.tenants import ceiling_set, new_tenant, owner_invite, tenant_act, tenant_page, tenants_page
+from tenants.views.console.tenants import (
+    ceiling_set,
+    new_tenant,
+    owner_invite,
+    tenant_act,
+    tenant_erase,
+    tenant_page,
+    tenants_page,
+)
 
 urlpatterns: list[URLPattern] = [
     path("", RedirectView.as_view(pattern_name="operator-tenants"), name="entrance"),
@@ -15,6 +23,7 @@ urlpatterns: list[URLPattern] = [
     path("tenants/<uuid:tenant_id>/owner/", owner_invite, name="operator-owner"),
     path("tenants/<uuid:tenant_id>/ceilings/", ceiling_set, name="operator-ceiling"),
     path("tenants/<uuid:tenant_id>/look-inside/", look_new, name="operator-look-new"),
+    path("tenants/<uuid:tenant_id>/erase/", tenant_erase, name="operator-erase"),
     path("tenants/<uuid:tenant_id>/<slug:act>/", tenant_act, name="operator-tenant-act"),
     path("looks/", looks_page, name="operator-looks"),
     path("looks/<uuid:look_id>/open/", look_open, name="operator-look-open"),

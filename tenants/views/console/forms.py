@@ -49,6 +49,13 @@ class Ceiling(forms.Form):
         ]
 
 
+class Erasure(forms.Form):
+    """The order to erase a closed tenant."""
+
+    name = forms.CharField(label="Name of the organisation", max_length=120, help_text="Typed, to confirm.")
+    reason = forms.CharField(label="Reason", max_length=400)
+
+
 class Owner(forms.Form):
     """The person to invite as the owner of a tenant without members."""
 

@@ -10,10 +10,12 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from tenants.errors import ExchequerError, NotFound
-from tenants.operators import ceilings, exports, lifecycle, tenant_details, tenant_metrics
+from tenants.models import Tenant
+from tenants.operators import ceilings, lifecycle, tenant_details, tenant_metrics
 from tenants.operators.operator_log import record_act
+from tenants.operators.orders import erasure, exports
 from tenants.operators.pages import OperatorRequest, operator_page
-from tenants.views.console.forms import Ceiling, NewTenant, Owner
+from tenants.views.console.forms import Ceiling, Erasure, NewTenant, Owner
 from tenants.web.form_posts import explain
 from tenants.web.pagination import EXPORT_LIMIT, before, csv_response, paged, wants_csv
 
@@ -149,6 +151,24 @@ def ceiling_set(request: OperatorRequest, tenant_id: UUID) -> HttpResponse:
     return _render(request, tenant_id, status=422, ceiling_form=form)
 
 
+@require_POST
+@operator_page("tenants.erase")
+def tenant_erase(request: OperatorRequest, tenant_id: UUID) -> HttpResponse:
+    """Order the erasure of a closed tenant, whose name is typed."""
+    form = Erasure(request.POST)
+    if form.is_valid():
+        try:
+            erasure.order(operator=request.operator, tenant_id=tenant_id, **form.cleaned_data)
+        except NotFound:
+            raise
+        except ExchequerError as refused:
+            explain(form, refused)
+        else:
+            messages.success(request, "The erasure is ordered. It begins within minutes; usage and ledger stay.")
+            return redirect("operator-tenant", tenant_id)
+    return _render(request, tenant_id, status=422, erasure_form=form)
+
+
 def _render(request: OperatorRequest, tenant_id: UUID, *, status: int = 200, **given: Any) -> HttpResponse:
     found = tenant_details.details(tenant_id)
     possible = [
@@ -173,10 +193,15 @@ def _render(request: OperatorRequest, tenant_id: UUID, *, status: int = 200, **g
         "may_look": request.operator.can("tenants.look_inside") and found.tenant.standing != "closed",
         "may_see_prices": request.operator.can("prices.view"),
         "most": tenant_details.MOST,
+        "erasure_form": Erasure() if request.operator.can("tenants.erase") and _can_be_erased(found.tenant) else None,
         "ceiling_form": Ceiling() if request.operator.can("quotas.manage") else None,
         **given,
     }
     return render(request, "console/tenant.html", context, status=status)
+
+
+def _can_be_erased(tenant: Tenant) -> bool:
+    return tenant.standing == "closed" and tenant.erase_ordered_at is None
 
 
 def _money(amount: Decimal, currency: str) -> dict[str, object]:

@@ -49,6 +49,7 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     # No key looks inside a tenant, whatever its roles.
     ("tenants/<uuid:tenant_id>/break-glass/", "post"): set(),
     ("tenants/<uuid:tenant_id>/export/", "post"): set(),
+    ("tenants/<uuid:tenant_id>/erase/", "post"): set(),
     ("looks/", "get"): ALL,
     ("looks/<uuid:look_id>/approve/", "post"): set(),
     ("looks/<uuid:look_id>/decline/", "post"): set(),

@@ -1,0 +1,1 @@
+"""Erasure of a closed tenant: its files, keys, people and contents go; its usage and ledger stay and still verify."""

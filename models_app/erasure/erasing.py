@@ -1,0 +1,97 @@
+"""Erase the tenants whose erasure is ordered (control role, in the ops worker). Each step can be repeated after a crash.
+
+The keys go last: until then everything before is done again. Usage, ledger, invoices, contracts and both chains stay.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from uuid import UUID
+
+import structlog
+from django.db import connection
+
+from compute.models import JobLog, JobMetric
+from models_app.models import DatasetVersion, Feedback, HealthWindow
+from models_app.object_store import storage
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, forgetting, operation, record
+from tenants.clock import DatabaseNow
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import AuditSubject, Invitation, Membership, Tenant
+
+ERASED = AuditAction("tenants.erasure.finished")
+AT_ONCE, KEYS_AT_ONCE = 5, 500
+#: What a data set shows without its file.
+SHOWN = {"columns": [], "warnings": [], "profile": {}, "choices": {}, "writing": {}, "reading": {}}
+log = structlog.get_logger(__name__)
+
+
+def run() -> int:
+    """Erase the tenants that wait for it, a few at once; return how many were finished."""
+    waiting = Tenant.objects.filter(erase_ordered_at__isnull=False, erased_at=None, standing="closed")
+    done = 0
+    for tenant_id in list(waiting.order_by("erase_ordered_at").values_list("id", flat=True)[:AT_ONCE]):
+        try:
+            _erase(tenant_id)
+            done += 1
+        except Exception:
+            # The order stays: the next run goes on where this one stopped.
+            log.exception("erasure.stopped", tenant=str(tenant_id))
+    return done
+
+
+def _erase(tenant_id: UUID) -> None:
+    objects = _remove_objects(tenant_id)
+    with tenant_scope(tenant_id):
+        for model in (JobLog, JobMetric, Feedback, HealthWindow):
+            model.objects.all().delete()
+        DatasetVersion.objects.update(**SHOWN)
+    people = _forget_people(tenant_id)
+    with tenant_scope(tenant_id):
+        _finish(actor=Actor.system(tenant_id, "erasure"), objects=objects, people=people)
+
+
+def _remove_objects(tenant_id: UUID) -> int:
+    removed = 0
+    while keys := [one.key for one in islice(storage.listing(tenant_id), KEYS_AT_ONCE)]:
+        storage.delete(tenant_id, keys)
+        removed += len(keys)
+    return removed
+
+
+def _forget_people(tenant_id: UUID) -> int:
+    """End each membership and forget its person, one transaction each; then those who were only invited."""
+    forgotten = 0
+    while True:
+        with tenant_scope(tenant_id):
+            row = Membership.objects.select_related("user").order_by("id").first()
+            if row is None:
+                break
+            email = row.user.email
+            row.delete()
+            forgetting.forget(actor=Actor.system(tenant_id, "erasure"), email=email)
+        forgotten += 1
+    with tenant_scope(tenant_id):
+        invited = set(Invitation.objects.filter(email__contains="@").values_list("email", flat=True))
+    for email in sorted(invited):
+        with tenant_scope(tenant_id):
+            forgetting.forget(actor=Actor.system(tenant_id, "erasure"), email=email)
+        forgotten += 1
+    return forgotten
+
+
+@operation(ERASED)
+def _finish(*, actor: Actor, objects: int, people: int) -> None:
+    gone = AuditSubject.objects.filter(erased_at=None).update(
+        reference=None, data_key=None, wrapped=None, label=None, erased_at=DatabaseNow()
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("SELECT exchequer_destroy_data_keys(%s)", [actor.tenant_id])
+        (keys,) = cursor.fetchone() or (0,)
+        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+    tenant = Tenant.objects.get(id=actor.tenant_id)
+    Tenant.objects.filter(id=tenant.id).update(erased_at=DatabaseNow())
+    changes = {"objects": [objects, 0], "people": [people, 0], "subject_keys": [gone, 0], "data_keys": [keys, 0]}
+    record(ERASED, actor=actor, target=tenant, changes=changes)

@@ -1,0 +1,163 @@
+"""A closed tenant is erased by order: files, keys, people and contents go, usage and ledger stay and verify."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import DatabaseError, ProgrammingError, connection, transaction
+
+from billing.budgets import holds
+from billing.metering.metering import record_usage
+from billing.models import LedgerPosting, UsageRollup
+from billing.money import Money
+from models_app.erasure import erasing
+from models_app.models import DatasetVersion
+from models_app.object_store import storage
+from tenants.clock import now
+from tenants.encryption import data_key
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import AuditEntry, AuditSubject, Membership, OperatorAct, Tenant, TenantKey, User
+from tenants.operators import lifecycle
+from tests.api.objects import one_of_everything
+from tests.support import factories
+from tests.support.pages import text_of
+from tests.support.selling import provision_defaults
+from tests.support.usage import interval
+
+pytestmark = pytest.mark.django_db
+Role = Callable[[], AbstractContextManager[None]]
+TYPED = {"name": "Vision", "reason": "Asked for in writing"}
+
+
+@pytest.fixture
+def vision(s3: Any) -> Tenant:
+    tenant = factories.make_tenant("vision", owner="owner@vision.example")
+    one_of_everything(tenant)
+    project = factories.default_project_id(tenant)
+    with tenant_scope(tenant.id):
+        provision_defaults(tenant.id)
+        held = holds.hold(project_id=project, subject="job:1", amount=Money(Decimal(1), "EUR"))
+        record_usage([interval(project, now(), 30)], hold_id=held)
+    other = factories.make_tenant("audio", owner="owner@audio.example")
+    for one in (tenant, other):
+        storage.put(one.id, storage.new_key(one.id, "d"), io.BytesIO(b"rows of a data set"))
+    return tenant
+
+
+@pytest.fixture
+def closed(vision: Tenant, seller: Any, demo_clock: Any, as_control: Role) -> Any:
+    """The console of an administrator, who has closed the tenant."""
+    admin = seller("platform_admin")
+    admin.post(f"/tenants/{vision.id}/close/", {"reason": "Contract has ended"})
+    refused = admin.post(f"/tenants/{vision.id}/erase/", TYPED)
+    assert (refused.status_code, "wait for seven days" in text_of(refused)) == (422, True)
+    demo_clock.advance(timedelta(days=7, minutes=1))
+    with as_control():
+        assert lifecycle.close_due() == 1
+    return seller("platform_admin")
+
+
+def verified() -> None:
+    for command in ("verify_ledger", "verify_audit", "reconcile"):
+        call_command(command, stdout=io.StringIO())
+
+
+def counts(tenant: Tenant) -> dict[str, int]:
+    with tenant_scope(tenant.id):
+        return {
+            "members": Membership.objects.count(),
+            "keys": TenantKey.objects.count(),
+            "labels": AuditSubject.objects.filter(erased_at=None).count(),
+            "objects": len(list(storage.listing(tenant.id))),
+            "postings": LedgerPosting.objects.count(),
+            "rollups": UsageRollup.objects.count(),
+        }
+
+
+def test_files_keys_and_people_go_and_the_books_stay_and_verify(
+    vision: Tenant, closed: Any, as_control: Role, console: Role
+) -> None:
+    other = None
+    with as_control():
+        other = Tenant.objects.get(slug="audio")
+    before, others = counts(vision), counts(other)
+    assert min(before.values()) > 0
+    assert closed.post(f"/tenants/{vision.id}/erase/", TYPED).status_code == 302
+    again = closed.post(f"/tenants/{vision.id}/erase/", TYPED)
+    assert (again.status_code, "ordered already" in text_of(again)) == (422, True)
+    with as_control():
+        assert erasing.run() == 1
+        assert erasing.run() == 0
+    after = counts(vision)
+    assert after == {**dict.fromkeys(before, 0), "postings": before["postings"], "rollups": before["rollups"]}
+    assert counts(other) == others
+    with as_control():
+        verified()
+    assert not User.objects.filter(email="owner@vision.example").exists()
+    with tenant_scope(vision.id):
+        assert list(DatasetVersion.objects.exclude(columns=[])) == []
+        last = AuditEntry.objects.order_by("-seq")[0]
+        assert last.action == "tenants.erasure.finished"
+        assert "owner@vision.example" not in str(list(AuditEntry.objects.values()))
+    with console():
+        assert OperatorAct.objects.filter(action="tenants.erasure.ordered", reason=TYPED["reason"]).count() == 1
+    assert "It was erased" in text_of(closed.get(f"/tenants/{vision.id}/"))
+
+
+def test_an_erasure_that_is_interrupted_goes_on(
+    vision: Tenant, closed: Any, as_control: Role, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed.post(f"/tenants/{vision.id}/erase/", TYPED)
+
+    def fails(*_: object) -> None:
+        raise storage.StorageUnavailable
+
+    with as_control(), monkeypatch.context() as broken:
+        broken.setattr(storage, "delete", fails)
+        assert erasing.run() == 0
+    assert counts(vision)["keys"] == 1, "the keys go last"
+
+    def stops(**_: object) -> None:
+        raise RuntimeError("killed")
+
+    with as_control(), monkeypatch.context() as broken:
+        broken.setattr(erasing, "_finish", stops)
+        assert erasing.run() == 0
+    assert (counts(vision)["members"], counts(vision)["keys"]) == (0, 1)
+    with as_control():
+        assert erasing.run() == 1
+        verified()
+
+
+def test_only_a_closed_tenant_is_erased_by_an_administrator_who_types_its_name(
+    vision: Tenant, closed: Any, seller: Any, as_control: Role
+) -> None:
+    for wrong in ({**TYPED, "name": "vision"}, {**TYPED, "reason": ""}, {"reason": "Why not"}):
+        assert closed.post(f"/tenants/{vision.id}/erase/", wrong).status_code == 422
+    for role in ("platform_support", "platform_finance"):
+        assert seller(role).post(f"/tenants/{vision.id}/erase/", TYPED).status_code == 403
+    with as_control():
+        assert erasing.run() == 0
+    api = f"/api/operator/v1/tenants/{vision.id}/erase/"
+    answer = closed.post(api, TYPED, content_type="application/json")
+    assert (answer.status_code, answer.json()["erase_ordered_at"] is None) == (200, False)
+
+
+def test_the_database_keeps_the_keys_of_every_other_tenant(vision: Tenant, as_control: Role) -> None:
+    data_key(vision.id)
+    with as_control(), tenant_scope(vision.id), connection.cursor() as cursor:
+        cursor.execute("SELECT exchequer_destroy_data_keys(%s)", [vision.id])
+        assert cursor.fetchone() == (0,)
+        with pytest.raises(DatabaseError), transaction.atomic():
+            cursor.execute("DELETE FROM tenants_datakey")
+        with pytest.raises(DatabaseError), transaction.atomic():
+            cursor.execute("UPDATE tenants_tenant SET erase_ordered_at = exchequer_now() WHERE id = %s", [vision.id])
+    with tenant_scope(vision.id), connection.cursor() as cursor, pytest.raises(ProgrammingError), transaction.atomic():
+        cursor.execute("SELECT exchequer_destroy_data_keys(%s)", [vision.id])
