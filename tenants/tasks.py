@@ -10,7 +10,7 @@ from tenants.events import outbox
 from tenants.events.events import ExternalEvent, SlowEvent
 from tenants.events.external_work import EXTERNAL_EVENTS, SLOW_EVENTS
 from tenants.grants import expiry
-from tenants.notifications import domain_records
+from tenants.notifications import domain_records, expiring
 from tenants.operators import lifecycle, tenant_metrics
 from tenants.webhooks import retries
 
@@ -33,11 +33,12 @@ def deliver(message_id: str, tenant_id: str) -> None:
 
 @shared_task(name="tenants.housekeeping")
 def purge_expired() -> None:
-    """Remove expired rows and grants whose end has come, and close the tenants whose time to undo is over."""
+    """Remove expired rows and grants whose end has come, close tenants whose time is over, warn of keys that expire."""
     cleanup.purge_expired()
     retries.remove_old()
     expiry.end_expired()
     lifecycle.close_due()
+    expiring.warn()
 
 
 @shared_task(name="tenants.checkpoints")

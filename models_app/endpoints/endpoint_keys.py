@@ -45,6 +45,7 @@ provenance.register(
         could_make=lambda row, own: _could_make(row.endpoint.project, own),
         related=("endpoint__project",),
         adopted=KEY_ADOPTED,
+        page=lambda row: f"endpoints/{row.endpoint_id}/",
     )
 )
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import F, Q
 
 from tenants.access.actor import Actor
 from tenants.access.rights import NO_RIGHTS, Rights
@@ -23,11 +23,15 @@ KEY_NARROWED = AuditAction("tenants.api_key.narrowed")
 ALWAYS = "tenant.view"
 
 NOT_REVOKED = Q(revoked_at=None)
+WORDS = {"apikey": "API key", "endpointkey": "endpoint key", "scimtoken": "SCIM token"}
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of credential: its name in the audit log, and whether a creator with certain rights could create it."""
+    """A kind of credential: its name in the audit log, and whether a creator with certain rights could create it.
+
+    `page` is the page of the tenant that lists it, for a notification before it expires.
+    """
 
     name: str
     model: type[Credential]
@@ -37,6 +41,7 @@ class Kind:
     live: Q = NOT_REVOKED
     related: tuple[str, ...] = ()
     adopted: AuditAction | None = None
+    page: Callable[[Any], str] = lambda row: "api-keys/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +58,7 @@ class Descendant:
     @property
     def kind_words(self) -> str:
         """Return the name of its kind."""
-        return {"apikey": "API key", "endpointkey": "endpoint key"}.get(self.kind, self.kind)
+        return WORDS.get(self.kind, self.kind)
 
 
 _kinds: dict[str, Kind] = {}
@@ -67,6 +72,18 @@ def register(kind: Kind) -> None:
 def descendants(root: Q) -> list[Descendant]:
     """Return the live credentials that descend from a root (`of_member`, `of_service_account`), newest last."""
     return [_shown(kind, row) for kind, row in _rows(_below_root(root, lock=False), lock=False)]
+
+
+def expiring(within: timedelta) -> list[tuple[Kind, Any]]:
+    """Return the live credentials of the open scope that expire so soon, with their kind; none that was made for less time."""
+    soon = Q(
+        expires_at__gt=DatabaseNow(), expires_at__lte=DatabaseNow() + within, created_at__lt=F("expires_at") - within
+    )
+    return [
+        (kind, row)
+        for kind in _kinds.values()
+        for row in kind.model.objects.filter(kind.live, soon).select_related(*kind.related).order_by("expires_at")
+    ]
 
 
 def numbers() -> dict[UUID, int]:

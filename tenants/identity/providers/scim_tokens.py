@@ -36,6 +36,7 @@ provenance.register(
         TOKEN_REVOKED,
         label=lambda row: str(row.name),
         could_make=lambda row, own: "identity.manage" in own.everywhere,
+        page=lambda row: "identity-provider/",
     )
 )
 
