@@ -34,6 +34,7 @@ class BillingConfig(AppConfig):
                 "billing.price_version.published": "Price version published",
                 "billing.quote.bound": "Quote accepted",
                 "billing.report_limit.changed": "Limit of reported usage changed",
+                "billing.showback.set": "Showback prices set",
                 "billing.usage.conflicted": "Usage reported again with different content",
                 "billing.usage.received": "Usage reported",
                 "billing.usage.reviewed": "Reported usage reviewed",
@@ -43,6 +44,7 @@ class BillingConfig(AppConfig):
             MONEY,
             NavigationEntry("Budgets", "wallet", "budgets", "budgets.view", "b", order=20),
             NavigationEntry("Prices", "coins", "prices", "pricebooks.view", order=30),
+            NavigationEntry("Showback", "scale", "showback", "invoices.view", order=35),
             NavigationEntry("Invoice", "receipt", "invoice", "invoices.view", "i", order=40),
             NavigationEntry("Reported usage", "upload", "reported", "invoices.view", order=50),
         )

@@ -2,7 +2,7 @@
 
 import math
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from io import BytesIO
 from typing import Any
 from uuid import UUID
@@ -147,3 +147,16 @@ def uuid_in(text: str | None) -> UUID | None:
         return UUID(text or "")
     except ValueError:
         return None
+
+
+def parse_month(text: str, name: str = "period") -> date | None:
+    """Parse a month written as 2026-11 or as its first day; None for empty text."""
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(f"{text}-01" if len(text) == len("2026-11") else text)
+    except ValueError:
+        day = None
+    if day is None or day.day != 1:
+        raise Invalid(fields={name: ["Give a month such as 2026-11."]})
+    return day

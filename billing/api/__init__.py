@@ -14,6 +14,7 @@ from billing.api.reported import (
     UsageLimits,
     UsageVoid,
 )
+from billing.api.showback import Showback, ShowbackBook
 
 __all__ = ["urlpatterns"]
 
@@ -33,6 +34,8 @@ urlpatterns: list[URLPattern] = [
     path("contract/", ContractOf.as_view(), name="api-contract"),
     path("price-books/", PriceBooks.as_view(), name="api-price-books"),
     path("price-books/<uuid:book_id>/versions/", PriceVersions.as_view(), name="api-price-versions"),
+    path("showback/", Showback.as_view(), name="api-showback"),
+    path("showback/prices/", ShowbackBook.as_view(), name="api-showback-prices"),
     path("budgets/", Budgets.as_view(), name="api-budgets"),
     path("budgets/<uuid:budget_id>/", Budget.as_view(), name="api-budget"),
     path("budgets/<uuid:budget_id>/requests/", BudgetRequests.as_view(), name="api-budget-requests"),

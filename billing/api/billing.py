@@ -13,7 +13,7 @@ from billing import queries
 from billing.api import serializers as forms
 from billing.models.invoicing import STATES
 from tenants.errors import Invalid, PermissionDenied
-from tenants.parsing import parse_moment, parse_uuid
+from tenants.parsing import parse_moment, parse_month, parse_uuid
 from tenants.web.openapi import page_of
 from tenants.web.pagination import PAGE
 from tenants.web.views import ApiView
@@ -155,7 +155,7 @@ class Invoices(ApiView):
         state = request.query_params.get("state") or None
         if state is not None and state not in STATES:
             raise Invalid(fields={"state": [f"Choose among {', '.join(STATES)}."]})
-        period = _month(request.query_params.get("period", ""))
+        period = parse_month(request.query_params.get("period", ""))
         rows = queries.invoices(
             after=self.after(date.fromisoformat, UUID), state=state, period=period, limit=self.page_size() + 1
         )
@@ -208,16 +208,3 @@ class Explain(ApiView):
         line = forms.LineSerializer(explanation.line).data
         shares = forms.ShareSerializer(explanation.shares, many=True).data
         return Response({"line": line, "shares": shares, **answer.data})
-
-
-def _month(text: str) -> date | None:
-    """Parse a month written as 2026-11 or as its first day; None for empty text."""
-    if not text:
-        return None
-    try:
-        day = date.fromisoformat(f"{text}-01" if len(text) == len("2026-11") else text)
-    except ValueError:
-        day = None
-    if day is None or day.day != 1:
-        raise Invalid(fields={"period": ["Give a month such as 2026-11."]})
-    return day

@@ -46,28 +46,15 @@ def _amount(**more: Any) -> PriceField:
     return PriceField(required=False, min_value=0, max_digits=24, decimal_places=12, **more)
 
 
-class PriceListForm(forms.Form):
-    """A version to publish; an empty amount drops its price."""
-
-    effective_at = forms.DateTimeField(
-        label="In force from",
-        required=False,
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-    )
-    note = forms.CharField(label="Reason", max_length=200, help_text="Tenants and other operators read it.")
-    previewed = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+class PricesForm(forms.Form):
+    """A complete list of prices; an empty amount drops its price."""
 
     def __init__(
-        self, data: Any = None, *, prices: Sequence[PriceView], meters: Sequence[MeterView], zone: str, **more: Any
+        self, data: Any = None, *, prices: Sequence[PriceView], meters: Sequence[MeterView], **more: Any
     ) -> None:
         super().__init__(data, **more)
-        self.base, self.zone = prices, zone
+        self.base = prices
         self.units = {meter.key: meter.unit for meter in meters}
-        self.fields[
-            "effective_at"
-        ].help_text = (
-            f"Time in {zone}; at least five minutes ahead. Empty: as soon as possible. Past usage keeps its price."
-        )
         for number, price in self._offered():
             label = f"Price of {price.meter_title}, {_words(price.dims)}"
             self.fields[f"price_{number}"] = _amount(
@@ -92,16 +79,6 @@ class PriceListForm(forms.Form):
     def more(self) -> list[tuple[BoundField, BoundField, BoundField]]:
         """Return the fields of new prices."""
         return [(self[f"meter_{n}"], self[f"dims_{n}"], self[f"amount_{n}"]) for n in range(MORE)]
-
-    def clean_effective_at(self) -> datetime | None:
-        """Parse the time in the zone of the form."""
-        moment: datetime | None = self.cleaned_data["effective_at"]
-        if moment is None:
-            return None
-        moment = moment.replace(tzinfo=ZoneInfo(self.zone))
-        if moment >= LATEST:
-            raise forms.ValidationError(TOO_LATE)
-        return moment
 
     def clean(self) -> dict[str, Any]:
         """Require a new price to be complete or empty."""
@@ -135,6 +112,37 @@ class PriceListForm(forms.Form):
             (data[f"meter_{n}"], data[f"dims_{n}"], data[f"amount_{n}"]) for n in range(MORE) if data[f"meter_{n}"]
         ]
         return [NewPrice(meter, dims, Decimal(amount)) for meter, dims, amount in [*kept, *added] if amount is not None]
+
+
+class PriceListForm(PricesForm):
+    """A version to publish."""
+
+    effective_at = forms.DateTimeField(
+        label="In force from",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )
+    note = forms.CharField(label="Reason", max_length=200, help_text="Tenants and other operators read it.")
+    previewed = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+
+    def __init__(self, data: Any = None, *, zone: str, **more: Any) -> None:
+        super().__init__(data, **more)
+        self.zone = zone
+        self.fields[
+            "effective_at"
+        ].help_text = (
+            f"Time in {zone}; at least five minutes ahead. Empty: as soon as possible. Past usage keeps its price."
+        )
+
+    def clean_effective_at(self) -> datetime | None:
+        """Parse the time in the zone of the form."""
+        moment: datetime | None = self.cleaned_data["effective_at"]
+        if moment is None:
+            return None
+        moment = moment.replace(tzinfo=ZoneInfo(self.zone))
+        if moment >= LATEST:
+            raise forms.ValidationError(TOO_LATE)
+        return moment
 
     @property
     def digest(self) -> str:

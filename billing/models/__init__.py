@@ -7,7 +7,7 @@ from billing.models.invoicing import Invoice
 from billing.models.ledger import LedgerPosting, LedgerTransaction
 from billing.models.metering import Meter, UsageEvent, UsageKey, UsageRollup, UsageSeries
 from billing.models.outside import HeldEvent, ReportLimit, SenderDay, UsageBatch
-from billing.models.pricing import Contract, Price, PriceBook, PriceVersion
+from billing.models.pricing import Contract, Price, PriceBook, PriceVersion, ShowbackPrice
 
 __all__ = [
     "Budget",
@@ -27,6 +27,7 @@ __all__ = [
     "Quote",
     "ReportLimit",
     "SenderDay",
+    "ShowbackPrice",
     "UsageBatch",
     "UsageEvent",
     "UsageKey",

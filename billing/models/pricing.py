@@ -77,6 +77,25 @@ class Price(models.Model):
         return self.meter
 
 
+class ShowbackPrice(TenantModel):
+    """A tenant's own price of a meter, for usage that carries all of `dims`: what its projects are shown. No invoice reads it."""
+
+    meter = models.CharField(max_length=60)
+    dims = models.JSONField(default=dict)
+    unit_amount = exact()
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "meter", "dims"], name="showback_price_once_per_dims"),
+            models.CheckConstraint(
+                condition=Q(unit_amount__gte=0, unit_amount__lt=10**12), name="showback_price_is_real"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.meter
+
+
 class Contract(TenantModel):
     """The book that a tenant's usage is rated by, and its terms, from the local day `starts_on` until before `ends_on`.
 

@@ -119,8 +119,8 @@ def publish(
         number = PriceVersion.objects.filter(book=book).count() + 1
         if after is not None and after != number - 1:
             raise Conflict("Another version has been published. Start again from that one.")
-        if faults := _faults(prices) | _start_faults(book, effective_at):
-            raise Invalid(fields=faults)
+        if wrong := faults(prices) | _start_faults(book, effective_at):
+            raise Invalid(fields=wrong)
         _check_density(book, effective_at)
         version = store(book, number, effective_at, prices, reason, by=operator.label)
         label = f"{book.name}, version {number} from {version.effective_at:%Y-%m-%d %H:%M} UTC"
@@ -175,7 +175,8 @@ def _check_density(book: PriceBook, effective_at: datetime | None) -> None:
         raise TooManyVersions
 
 
-def _faults(prices: Sequence[NewPrice]) -> dict[str, list[str]]:
+def faults(prices: Sequence[NewPrice]) -> dict[str, list[str]]:
+    """Return what is wrong with a list of prices, by field; empty if nothing is."""
     messages = []
     seen = set()
     for price in prices:

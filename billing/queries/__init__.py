@@ -39,6 +39,7 @@ from billing.queries.prices import (
     price_books,
     prices_in_force,
 )
+from billing.queries.showback import ShowbackRow, showback, showback_prices
 from billing.queries.spend import (
     MOST_ROWS,
     Filters,
@@ -77,6 +78,7 @@ __all__ = [
     "PriceView",
     "ReportedEvent",
     "Share",
+    "ShowbackRow",
     "Span",
     "SpendRow",
     "Today",
@@ -107,6 +109,8 @@ __all__ = [
     "reported_before_senders",
     "resource_names",
     "senders_of",
+    "showback",
+    "showback_prices",
     "span",
     "spend",
     "tenant_today",

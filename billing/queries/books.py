@@ -130,9 +130,9 @@ def preview(book_id: UUID, prices: Iterable[NewPrice], month: date) -> list[Prev
             )
         )
     before, after = dict.fromkeys(under, Decimal(0)), dict.fromkeys(under, Decimal(0))
-    tables = _tables(prices)
+    tables = by_meter_of(prices)
     with connection.cursor() as cursor:
-        cursor.execute(SUMS, [list(under), month, json.dumps(_named(prices))])
+        cursor.execute(SUMS, [list(under), month, json.dumps(named_values(prices))])
         for tenant_id, meter, dims, quantity, amount in cursor.fetchall():
             entry = tables[meter].find(parsed(dims)) if meter in tables else None
             before[tenant_id] += amount
@@ -144,14 +144,15 @@ def preview(book_id: UUID, prices: Iterable[NewPrice], month: date) -> list[Prev
     return sorted(rows, key=lambda one: (-abs(one.change.amount), one.name))
 
 
-def _tables(prices: Iterable[NewPrice]) -> Mapping[str, PriceTable]:
+def by_meter_of(prices: Iterable[NewPrice]) -> Mapping[str, PriceTable]:
+    """Return the tables of prices that are not published, by meter."""
     entries: dict[str, list[PriceEntry]] = {}
     for price in prices:
         entries.setdefault(price.meter, []).append(PriceEntry(UUID(int=0), price.meter, price.dims, price.unit_amount))
     return {meter: PriceTable(listed) for meter, listed in entries.items()}
 
 
-def _named(prices: Iterable[NewPrice]) -> dict[str, list[str]]:
+def named_values(prices: Iterable[NewPrice]) -> dict[str, list[str]]:
     """Return the values that the prices name, by dimension: all others change no price."""
     named: dict[str, set[str]] = {}
     for price in prices:

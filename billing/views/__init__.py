@@ -7,6 +7,7 @@ from billing.views.budgets import budget_change, budget_close, budget_create, bu
 from billing.views.invoices import invoice, invoice_of, invoice_reconciled, line
 from billing.views.prices import prices
 from billing.views.reported import reported, reported_batch, reported_decide, reported_limits, reported_void
+from billing.views.showback import showback_page, showback_prices
 
 urlpatterns: list[URLPattern] = [
     path("budgets/", budget_list, name="budgets"),
@@ -15,6 +16,8 @@ urlpatterns: list[URLPattern] = [
     path("budgets/<uuid:budget_id>/request/", budget_request, name="budget-request"),
     path("budgets/<uuid:budget_id>/close/", budget_close, name="budget-close"),
     path("prices/", prices, name="prices"),
+    path("showback/", showback_page, name="showback"),
+    path("showback/prices/", showback_prices, name="showback-prices"),
     path("reported/", reported, name="reported"),
     path("reported/decide/", reported_decide, name="reported-decide"),
     path("reported/limits/", reported_limits, name="reported-limits"),

@@ -94,6 +94,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "approvals approve": {"reason": "fine"},
     "approvals decline": {"reason": "not now"},
     "budgets": {"amount": "10", "period": "month", "alerts": [50, 80], "at_limit": "notify"},
+    "showback prices": {"prices": [{"meter": "device_seconds", "dims": {"tier": "spot"}, "unit_amount": "0.1"}]},
     "promote": {"stage": "staging"},
     "shares": {"user": "user"},
     "endpoints": {"name": "an-endpoint", "version": "version"},

@@ -99,6 +99,8 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "spend/": {"GET": EVERYONE},
     "price-books/": {"GET": READS_MONEY},
     "contract/": {"GET": READS_MONEY},
+    "showback/": {"GET": READS_MONEY},
+    "showback/prices/": {"GET": READS_MONEY, "PUT": MONEY},
     # Operators publish prices; the response says so to everybody.
     "price-books/<uuid:book_id>/versions/": {"POST": frozenset()},
     "budgets/": {"GET": EVERYONE, "POST": MONEY},
@@ -237,6 +239,8 @@ PAGES: dict[str, frozenset[str]] = {
     "reported/<uuid:batch_id>/": READS_MONEY,
     "reported/<uuid:batch_id>/void/": MONEY,
     "prices/": READS_MONEY,
+    "showback/": READS_MONEY,
+    "showback/prices/": MONEY,
     "invoice/": READS_MONEY,
     "invoices/<uuid:invoice_id>/": READS_MONEY,
     "invoices/<uuid:invoice_id>/lines/<int:n>/": READS_MONEY,

@@ -72,6 +72,8 @@ PAGES = (
     PageSpec("budgets", "budgets/", "Forecast", empty="No budget: spend is not limited", pictured=True),
     PageSpec("budget", "budgets/{budget}/", "spent of", fill="budget"),
     PageSpec("budget-new", "budgets/new/", "How a budget works", empty="How a budget works"),
+    PageSpec("showback", "showback/", "Cost by the contract", empty="No usage in this month"),
+    PageSpec("showback prices", "showback/prices/", "More prices"),
     PageSpec("prices", "prices/", "Ten per cent off", empty="No price list yet", pictured=True),
     PageSpec("invoice", "invoice/", "Reconciled", empty="Nothing to bill so far", pictured=True),
     PageSpec("invoice-line", "invoices/{invoice}/lines/1/", "Jobs and attempts", fill="invoice"),

@@ -23,7 +23,11 @@ RIGHTS = (
     "tests/integration/tenants/test_rights_end.py",
     "tests/api/test_matrix.py",
 )
-SIGHT = ("tests/api/models_app/test_restricted_projects.py", "tests/api/models_app/test_restricted.py")
+SIGHT = (
+    "tests/api/models_app/test_nothing_restricted.py",
+    "tests/api/models_app/test_restricted_projects.py",
+    "tests/api/models_app/test_restricted.py",
+)
 KEYS = ("tests/api/tenants/test_credentials.py", "tests/api/tenants/test_entry.py", "tests/api/tenants/test_scopes.py")
 #: The modules that decide, and the tests that should notice, the quickest first.
 TESTED = {
