@@ -23,6 +23,7 @@ class TenantsConfig(AppConfig):
         topics.register(
             "approvals", "Requests that wait for you, and answers to yours", "approval.waits", "approval.answered"
         )
+        topics.register("leavers", "Members whom the identity provider removes", "leaver")
         topics.register("credentials", "Keys and tokens that expire soon", "credential_expires")
         topics.register("webhooks", "Webhooks that fail", "webhook_failing")
         topics.register("domains", "Domains whose TXT record is gone", "mail_domain")

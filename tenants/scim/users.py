@@ -17,15 +17,19 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import now
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.identity import members, sessions
+from tenants.identity.departures import Departure
 from tenants.identity.providers import people
 from tenants.identity.providers.required import domain_of, is_captured
 from tenants.models import FormerMember, IdentityProvider, Membership, ScimUser, User
+from tenants.notifications import notifications
 from tenants.operations import check_email
 from tenants.scim.errors import InvalidValue, Taken
 
 PROVISIONED = AuditAction("tenants.scim_user.provisioned")
 CHANGED = AuditAction("tenants.scim_user.changed")
 DELETED = AuditAction("tenants.scim_user.deleted")
+#: Kind of the notifications about what a leaver leaves behind.
+LEFT = "leaver"
 
 
 class RemovedByPerson(Conflict):
@@ -145,10 +149,23 @@ def locked(scim_id: UUID) -> ScimUser:
 def _end(actor: Actor, row: ScimUser) -> None:
     """End a membership: credentials that descend from it are revoked with it, sessions open nothing any more."""
     if Membership.objects.filter(user_id=row.user_id).exists():
-        members.remove_member(actor=actor, user_id=row.user_id)
+        _notify(row.user.email, members.remove_member(actor=actor, user_id=row.user_id))
     sessions.end_bound(actor.tenant_id, row.user_id)
     row.active = False
     ScimUser.objects.filter(id=row.id).update(active=False, changed_at=now())
+
+
+def _notify(email: str, left: Departure) -> None:
+    """Notify those who manage members of what a leaver left behind: no dialog asked anybody, so work goes on."""
+    if left:
+        work = f" {left.jobs_words} of theirs continue: cancel them on the page Jobs." if left.open_jobs else ""
+        notifications.notify(
+            permission="members.manage",
+            kind=LEFT,
+            title=f"The identity provider ended the membership of {email}",
+            body=f"{len(left.credentials)} of their credentials were revoked.{work}",
+            path="members/",
+        )
 
 
 def _checked(user_name: str) -> str:

@@ -12,7 +12,18 @@ from tenants.grants import grants, groups
 from tenants.identity import api_keys
 from tenants.identity.providers import scim_tokens
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import AuditEntry, Grant, Group, GroupMember, Membership, OutboxMessage, ScimToken, Tenant, User
+from tenants.models import (
+    AuditEntry,
+    Grant,
+    Group,
+    GroupMember,
+    Membership,
+    Notification,
+    OutboxMessage,
+    ScimToken,
+    Tenant,
+    User,
+)
 from tests.api.tenants.providers import steps
 from tests.fakes.openid import OpenIdProvider
 from tests.support import factories
@@ -142,6 +153,12 @@ def test_a_leaver_is_out_at_once_with_all_that_descends_from_them(
     assert browser.get("/t/ours/").status_code == 302
     assert entries(tenant, "tenants.member.removed") == 1
     assert entries(tenant, "tenants.api_key.revoked") == 1
+    with tenant_scope(tenant.id):
+        (told,) = Notification.objects.filter(kind="leaver")
+    assert (told.title, told.body) == (
+        "The identity provider ended the membership of ada@ours.example",
+        "1 of their credentials were revoked.",
+    )
     assert steps.log_in(Client(), "ours", idp, sub="ada", email="ada@ours.example").status_code == 403
 
     before = entries(tenant, "tenants.scim_user.changed")
