@@ -19,7 +19,13 @@ class BillingConfig(AppConfig):
         from tenants.web import navigation
         from tenants.web.navigation import MONEY, NavigationEntry
 
-        erasure.keep("billing_contract", "billing_ledgerposting", "billing_ledgertransaction", "billing_usageseries")
+        erasure.keep(
+            "billing_contract",
+            "billing_ledgerposting",
+            "billing_ledgertransaction",
+            "billing_usageseries",
+            "billing_showbackprice",
+        )
         topics.register("budgets", "Budgets that cross a threshold", "budget")
         topics.register("reported usage", "Reported usage that waits for a decision", "usage")
         tenant_metrics.register(digest, "month_spend")

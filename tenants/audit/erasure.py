@@ -28,11 +28,12 @@ from tenants.models import (
     User,
 )
 
-#: Tables of tenants that keep what they hold: hashed and signed entries, and the settings of the identity provider; upper
+#: Tables of tenants that keep what they hold: hashed and signed entries, looks of operators, and the settings of the identity provider; upper
 #: apps add theirs.
 _kept = {
     "tenants_auditcheckpoint",
     "tenants_auditentry",
+    "tenants_breakglass",
     "tenants_externalgroup",
     "tenants_identityprovider",
     "tenants_maildomain",
