@@ -13,17 +13,19 @@ class ComputeConfig(AppConfig):
         from compute import queries, subscribers  # noqa: F401
         from compute.allocations import slot_billing
         from compute.jobs import departures, visibility
+        from compute.queries import attention as silence
         from compute.queries import capacity, quota_work
         from tenants import quotas
         from tenants.audit import differences, erasure, withheld, words
         from tenants.identity import departures as leavers
-        from tenants.operators import tenant_metrics
+        from tenants.operators import attention, tenant_metrics
         from tenants.sharing import shares
         from tenants.web import navigation
         from tenants.web.navigation import MAIN, NavigationEntry
 
         erasure.keep("compute_joblog", "compute_jobmetric")
         leavers.register(departures.Jobs())
+        attention.register("fleet.view", silence.silent)
         tenant_metrics.register(queries.digest, "running_jobs", "queued_jobs")
         quotas.register(capacity.limited)
         shares.register(visibility.SHARED)

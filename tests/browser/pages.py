@@ -106,6 +106,7 @@ PAGES = (
     PageSpec("settings", "settings/", "Save organisation", empty="Save organisation"),
 )
 CONSOLE_PAGES = (
+    PageSpec("console-home", "/", "Needs attention"),
     PageSpec("console-tenants", "/tenants/", "Refreshed"),
     PageSpec("console-tenant", "/tenants/{vision}/", "What operators did", fill="vision"),
     PageSpec("console-tenant-new", "/tenants/new/", "Create and invite"),

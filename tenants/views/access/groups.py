@@ -132,7 +132,8 @@ def _one(request: TenantRequest, found: GroupRow, *, form: JoinGroup | None = No
     actor = request.actor
     held = _grants_by_group().get(found.id, [])
     within = not any(beyond(actor, row.permissions, row.project_id) for row in held)
-    lost = {one.id: one for one in losses(queries.holders(), lambda row: row.grant.group_id == found.id)}
+    held_by = queries.holders() if actor.can("members.manage") else ()
+    lost = {one.id: one for one in losses(held_by, lambda row: row.grant.group_id == found.id)}
     may_change = actor.can("members.manage") and within
     people = _addable(request, found) if may_change else []
     context: dict[str, Any] = {

@@ -1,10 +1,9 @@
 """Pages of the operators' console: tenants, operators, their log, emails, and the frame around them."""
 
 from django.urls import URLPattern, path
-from django.views.generic import RedirectView
 
 from tenants.views.console.looks import look_answer, look_end, look_new, look_open, looks_page
-from tenants.views.console.platform import key_revoke, keys_page, log_page, mail_page, operators_page
+from tenants.views.console.platform import home_page, key_revoke, keys_page, log_page, mail_page, operators_page
 from tenants.views.console.tenants import (
     ceiling_set,
     new_tenant,
@@ -16,7 +15,7 @@ from tenants.views.console.tenants import (
 )
 
 urlpatterns: list[URLPattern] = [
-    path("", RedirectView.as_view(pattern_name="operator-tenants"), name="entrance"),
+    path("", home_page, name="entrance"),
     path("tenants/", tenants_page, name="operator-tenants"),
     path("tenants/new/", new_tenant, name="operator-tenant-new"),
     path("tenants/<uuid:tenant_id>/", tenant_page, name="operator-tenant"),

@@ -14,6 +14,7 @@ from tenants.web.navigation import Link
 
 #: Label, icon, page, permission, second key of the `g` shortcut.
 AREAS = (
+    ("Home", "layout-dashboard", "entrance", "tenants.view", "h"),
     ("Tenants", "building", "operator-tenants", "tenants.view", "t"),
     ("Price books", "coins", "operator-books", "prices.view", "p"),
     ("Contracts", "receipt", "operator-contracts", "prices.view", "c"),
@@ -39,8 +40,12 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     if operator is not None:
         context["role"] = operator.role
         context["areas"] = [
-            Link(label, icon, reverse(page), active=request.path.startswith(reverse(page)), key=key)
+            Link(label, icon, reverse(page), active=_is_in(request.path, reverse(page)), key=key)
             for label, icon, page, permission, key in AREAS
             if operator.can(permission)
         ]
     return context
+
+
+def _is_in(path: str, area: str) -> bool:
+    return path == area if area == reverse("entrance") else path.startswith(area)

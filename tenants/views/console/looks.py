@@ -59,12 +59,13 @@ def look_new(request: OperatorRequest, tenant_id: UUID) -> HttpResponse:
 @require_POST
 @operator_page(looks.LOOKS)
 def look_open(request: OperatorRequest, look_id: UUID) -> HttpResponse:
-    """Redirect to the tenants' site with a ticket that opens the look once."""
+    """Show the link to the tenants' site that opens the look once: a form may not lead to another site."""
     try:
         ticket = looks.ticket(operator=request.operator, look_id=look_id)
     except looks.NotOpen as over:
         return _listed(request, refused=over.message, status=over.status)
-    return redirect(f"{settings.EXCHEQUER.effective_public_url}/look-inside/?{urlencode({'ticket': ticket})}")
+    url = f"{settings.EXCHEQUER.effective_public_url}/look-inside/?{urlencode({'ticket': ticket})}"
+    return render(request, "console/look_ticket.html", {"url": url})
 
 
 @require_POST

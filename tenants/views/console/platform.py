@@ -12,7 +12,7 @@ from tenants.access.operator_roles import OPERATOR_ROLE_WORDS
 from tenants.clock import now
 from tenants.errors import ExchequerError
 from tenants.notifications import file_backend
-from tenants.operators import grants, keys, tenant_metrics
+from tenants.operators import attention, grants, keys, tenant_metrics
 from tenants.operators.operator_log import record_act
 from tenants.operators.pages import OperatorRequest, operator_page
 from tenants.views.console.forms import NewKey
@@ -20,7 +20,23 @@ from tenants.web.form_posts import explain
 from tenants.web.pagination import before, paged
 
 PAGE = 50
+NEWEST = 5
 LETTER_OPENED = "tenants.letter.opened"
+
+
+@require_safe
+@operator_page("tenants.view")
+def home_page(request: OperatorRequest) -> HttpResponse:
+    """Show what needs attention, and the figures of all tenants together."""
+    sums = tenant_metrics.totals()
+    context = {
+        "matters": attention.matters(request.operator),
+        "tenants": sum(row.tenants for row in sums),
+        "running": sum(row.running_jobs for row in sums),
+        "spend": [{"amount": row.month_spend, "currency": row.currency} for row in sums],
+        "acts": tenant_metrics.acts(limit=NEWEST)[:NEWEST],
+    }
+    return render(request, "console/home.html", context)
 
 
 @require_safe
