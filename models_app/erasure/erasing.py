@@ -6,6 +6,7 @@ The keys go last: until then everything before is done again. Usage, ledger, inv
 from __future__ import annotations
 
 from itertools import islice
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -23,7 +24,7 @@ from tenants.models import AuditSubject, Invitation, Membership, Tenant
 ERASED = AuditAction("tenants.erasure.finished")
 AT_ONCE, KEYS_AT_ONCE = 5, 500
 #: What a data set shows without its file.
-SHOWN = {"columns": [], "warnings": [], "profile": {}, "choices": {}, "writing": {}, "reading": {}}
+SHOWN: dict[str, Any] = {"columns": [], "warnings": [], "profile": {}, "choices": {}, "writing": {}, "reading": {}}
 log = structlog.get_logger(__name__)
 
 

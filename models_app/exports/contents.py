@@ -90,5 +90,5 @@ def parts() -> list[Part]:
     return [*SHARED, *sorted(own, key=lambda part: part.name)]
 
 
-def _named(columns: Iterable[str]) -> str:
-    return ", ".join(f'"{column}"' for column in columns)
+def _named(columns: Iterable[str | None]) -> str:
+    return ", ".join(f'"{column}"' for column in columns if column)
