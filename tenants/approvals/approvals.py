@@ -17,6 +17,7 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import now
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.events import events
+from tenants.events.events import subscribe
 from tenants.identity import creators
 from tenants.models import Approval, ApprovalState
 from tenants.notifications import notifications
@@ -46,6 +47,12 @@ class OwnRequest(PermissionDenied):
     """Another member must answer requests by you or by a key that you created."""
 
     code = "self_approval"
+
+
+class AnsweredByOperators(PermissionDenied):
+    """The operators of this installation answer this request."""
+
+    code = "answered_by_operators"
 
 
 class TooManyOpen(Conflict):
@@ -90,14 +97,15 @@ def request(
     changes = {"wanted": [None, said], "kind": [None, found.title]}
     record(APPROVAL_REQUESTED, actor=actor, target=_target(row, said), changes=changes, reason=reason)
     events.publish(events.ApprovalRequested(tenant_id=actor.tenant_id, approval_id=row.id, kind=kind))
-    notifications.notify(
-        permission=found.permission,
-        kind=WAITS,
-        title=f"{found.title} waits for an answer",
-        body=f"{actor.label} asks: {said} Reason: {reason}",
-        path=_page(row),
-        but=person,
-    )
+    if found.side == kinds.TENANT:
+        notifications.notify(
+            permission=found.permission,
+            kind=WAITS,
+            title=f"{found.title} waits for an answer",
+            body=f"{actor.label} asks: {said} Reason: {reason}",
+            path=_page(row),
+            but=person,
+        )
     return row
 
 
@@ -114,6 +122,7 @@ def approve(*, actor: Actor, approval_id: UUID, reason: str = "") -> Approval:
     _require_open(row)
     kind.apply(actor, row)
     _answer(actor, row, kind, ApprovalState.APPROVED, check_reason(reason, needed=False))
+    _tell(actor, row, kind)
     return row
 
 
@@ -126,7 +135,38 @@ def decline(*, actor: Actor, approval_id: UUID, reason: str = "") -> Approval:
         return row
     _require_open(row)
     _answer(actor, row, kind, ApprovalState.DECLINED, check_reason(reason, needed=False))
+    _tell(actor, row, kind)
     return row
+
+
+@operation(APPROVAL_GRANTED)
+def approve_as_operators(*, actor: Actor, approval_id: UUID, reason: str) -> Approval:
+    """Approve a request that operators answer, as `approve` does; `actor` is `Actor.system(tenant_id, "operator")`.
+
+    The caller has checked what the operator may, and writes the operator log. One answer wins: a second one, equal or
+    not, raises AlreadyAnswered. The asker is notified on the event: the console writes no notifications.
+    """
+    row, kind = _of_operators(approval_id)
+    kind.apply(actor, row)
+    _answer(actor, row, kind, ApprovalState.APPROVED, check_reason(reason))
+    return row
+
+
+@operation(APPROVAL_DECLINED)
+def decline_as_operators(*, actor: Actor, approval_id: UUID, reason: str) -> Approval:
+    """Decline a request that operators answer, as `approve_as_operators` approves one."""
+    row, kind = _of_operators(approval_id)
+    _answer(actor, row, kind, ApprovalState.DECLINED, check_reason(reason))
+    return row
+
+
+@subscribe(events.ApprovalAnswered)
+def tell_of_operators(event: events.ApprovalAnswered) -> None:
+    """Notify the asker that the operators answered."""
+    row = Approval.objects.filter(id=event.approval_id, side=kinds.OPERATORS).first()
+    kind = kinds.find(row.kind) if row is not None else None
+    if row is not None and kind is not None:
+        _tell(Actor.system(row.tenant_id, "The operators of this installation"), row, kind)
 
 
 def check_reason(text: str, *, needed: bool = True) -> str:
@@ -147,9 +187,22 @@ def _answerable(actor: Actor, approval_id: UUID) -> tuple[Approval, kinds.Approv
     if row is None or kind is None:
         raise NotFound
     actor.require("approvals.answer", row)
+    if kind.side != kinds.TENANT:
+        raise AnsweredByOperators
     actor.require(kind.permission, row)
     if (row.requester is None or row.requester == creators.person_of(actor)) and not queries.approves_alone():
         raise OwnRequest
+    return row, kind
+
+
+def _of_operators(approval_id: UUID) -> tuple[Approval, kinds.ApprovalKind]:
+    """Return an open request that operators answer, locked, with its kind."""
+    rows = Approval.objects.select_for_update(no_key=True, of=("self",))
+    row = rows.filter(id=approval_id, side=kinds.OPERATORS).first()
+    kind = kinds.find(row.kind) if row is not None else None
+    if row is None or kind is None:
+        raise NotFound
+    _require_open(row)
     return row, kind
 
 
@@ -163,7 +216,7 @@ def _require_open(row: Approval) -> None:
 def _answer(actor: Actor, row: Approval, kind: kinds.ApprovalKind, state: str, reason: str) -> None:
     row.state, row.answered_by, row.answered_by_label = state, actor.id, actor.label[:254]
     row.answered_at, row.answer_reason = now(), reason
-    row.save()
+    row.save(update_fields=["state", "answered_by", "answered_by_label", "answered_at", "answer_reason"])
     said = kind.describe(row.wanted, row.target)
     action = APPROVAL_GRANTED if state == ApprovalState.APPROVED else APPROVAL_DECLINED
     changes = {"state": [ApprovalState.OPEN, state], "requested_by": [None, row.requester_label]}
@@ -171,12 +224,15 @@ def _answer(actor: Actor, row: Approval, kind: kinds.ApprovalKind, state: str, r
     events.publish(
         events.ApprovalAnswered(tenant_id=actor.tenant_id, approval_id=row.id, kind=row.kind, state=str(state))
     )
+
+
+def _tell(actor: Actor, row: Approval, kind: kinds.ApprovalKind) -> None:
     notifications.settle(kind=WAITS, path=_page(row))
     if row.requester is not None and row.requester != actor.id:
-        because = f" Reason: {reason}" if reason else ""
-        body = f"{actor.label} {state} your request: {said}{because}"
+        because = f" Reason: {row.answer_reason}" if row.answer_reason else ""
+        body = f"{actor.label} {row.state} your request: {kind.describe(row.wanted, row.target)}{because}"
         notifications.notify_person(
-            row.requester, kind=ANSWERED, title=f"{kind.title} was {state}", body=body, path=_page(row)
+            row.requester, kind=ANSWERED, title=f"{kind.title} was {row.state}", body=body, path=_page(row)
         )
 
 

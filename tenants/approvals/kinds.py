@@ -16,7 +16,8 @@ class ApprovalKind:
 
     `permission`: what the approver needs, besides `approvals.answer`, in the whole tenant or in the request's project.
     `apply` runs the operation with the approver as its actor, in the transaction of the answer; `describe` says in a
-    sentence what is wanted. `asks`: what the requester needs. `side`: who answers.
+    sentence what is wanted. `asks`: what the requester needs. `side`: who answers. Where operators do, `permission` is
+    theirs; members who have it too read the request.
     """
 
     name: str
@@ -43,6 +44,13 @@ def find(name: str) -> ApprovalKind | None:
     return _kinds.get(name)
 
 
-def all_kinds() -> list[ApprovalKind]:
-    """Return every kind that the tenant answers."""
-    return [kind for kind in _kinds.values() if kind.side == TENANT]
+def raise_words(wanted: Mapping[str, Any]) -> str:
+    """Return the figures of a raise: `from 4 to 6 until 2026-01-01 00:00 UTC`."""
+    until = wanted["until"]
+    end = f" until {until[:16].replace('T', ' ')} UTC" if until else ""
+    return f"from {wanted['from']} to {wanted['limit']}{end}"
+
+
+def all_kinds(side: str = TENANT) -> list[ApprovalKind]:
+    """Return every kind that a side answers."""
+    return [kind for kind in _kinds.values() if kind.side == side]

@@ -46,9 +46,10 @@ class ApprovalRow:
 
 
 def visible(actor: Actor) -> Q:
-    """Return the condition that a request is the actor's own, or one that they may answer."""
+    """Return the condition that a request is the actor's own, or one that they may answer, or read as operators answer it."""
     answers = [kind for kind in kinds.all_kinds() if actor.can(kind.permission) and actor.can("approvals.answer")]
-    seen = Q(kind__in=[kind.name for kind in answers])
+    reads = [kind for kind in kinds.all_kinds(kinds.OPERATORS) if actor.can(kind.permission)]
+    seen = Q(kind__in=[kind.name for kind in (*answers, *reads)])
     for project_id in actor.in_projects:
         here = Approval(project_id=project_id)
         names = [kind.name for kind in kinds.all_kinds() if actor.can(kind.permission, here)]
@@ -68,7 +69,7 @@ def approvals(
     moment = now()
     rows = Approval.objects.filter(visible(actor), named(actor=actor)).order_by("-id")
     if state:
-        rows = rows.filter(_in(state, moment))
+        rows = rows.filter(in_state(state, moment))
     if only is not None:
         rows = rows.filter(id=only)
     if before is not None:
@@ -77,7 +78,8 @@ def approvals(
     return [_row(one, actor, person, moment) for one in rows[: limit + 1]]
 
 
-def _in(state: str, moment: datetime) -> Q:
+def in_state(state: str, moment: datetime) -> Q:
+    """Return the condition that a request is in a state at a moment. Raises Invalid for an unknown one."""
     if state not in STATES:
         raise Invalid(fields={"state": [f"Use one of {', '.join(STATES)}."]})
     if state == EXPIRED:
@@ -89,7 +91,12 @@ def _row(row: Approval, actor: Actor, person: UUID | None, moment: datetime) -> 
     """Return a row for a reader; `person` may not answer their own, None may answer all."""
     kind = kinds.find(row.kind)
     state = EXPIRED if row.state == ApprovalState.OPEN and row.expires_at <= moment else row.state
-    may = kind is not None and actor.can("approvals.answer", row) and actor.can(kind.permission, row)
+    may = (
+        kind is not None
+        and kind.side == kinds.TENANT
+        and actor.can("approvals.answer", row)
+        and actor.can(kind.permission, row)
+    )
     return ApprovalRow(
         id=row.id,
         kind=row.kind,

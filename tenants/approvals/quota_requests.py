@@ -8,7 +8,7 @@ from typing import Any
 
 from tenants import quotas
 from tenants.access.actor import Actor, InProject
-from tenants.approvals import approvals, kinds
+from tenants.approvals import approvals, ceiling_requests, kinds
 from tenants.clock import now
 from tenants.errors import Invalid
 from tenants.models import Approval
@@ -28,16 +28,24 @@ def request(
     scope: Scope = quotas.ORGANISATION,
     until: datetime | None = None,
 ) -> Approval:
-    """Ask for a higher limit, in the resource's shown unit. Raises `Invalid`, `AboveCeiling`, PermissionDenied."""
+    """Ask for a higher limit, in the resource's shown unit; above the ceiling, the operators for a higher ceiling.
+
+    Raises `Invalid`, PermissionDenied, and `AboveCeiling` for somebody who asks for a project alone.
+    """
     actor.require("approvals.request", InProject(scope.project_id))
-    found = quotas.check_limit(resource, limit, scope=scope)
+    if until is not None and until <= now():
+        raise Invalid(fields={"until": ["Use a time in the future."]})
+    try:
+        found = quotas.check_limit(resource, limit, scope=scope)
+    except quotas.AboveCeiling:
+        if not actor.can("approvals.request"):
+            raise
+        return ceiling_requests.request(actor=actor, resource=resource, limit=limit, reason=reason, until=until)
     use = quotas.use_of(resource, scope)
     if use.limit is None:
         raise Invalid(fields={"resource": ["There is no such limit, so nothing has to be raised."]})
     if limit * found.unit <= use.limit:
         raise Invalid(fields={"limit": [f"The limit is {found.said(use.limit)}. Ask for more."]})
-    if until is not None and until <= now():
-        raise Invalid(fields={"until": ["Use a time in the future."]})
     wanted = {
         "resource": resource,
         "limit": limit,
@@ -62,9 +70,7 @@ def _apply(actor: Actor, row: Approval) -> None:
 
 
 def _describe(wanted: Mapping[str, Any], target: str) -> str:
-    until = wanted["until"]
-    end = f" until {until[:16].replace('T', ' ')} UTC" if until else ""
-    return f"Raise {target} from {wanted['from']} to {wanted['limit']}{end}."
+    return f"Raise {target} {kinds.raise_words(wanted)}."
 
 
 kinds.register(

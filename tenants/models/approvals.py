@@ -45,7 +45,13 @@ class Approval(TenantModel):
             ),
             models.CheckConstraint(condition=models.Q(side__in=["tenant", "operators"]), name="approval_side_known"),
         ]
-        indexes = [models.Index(fields=["tenant", "-id"], name="approval_newest")]
+        indexes = [
+            models.Index(fields=["tenant", "-id"], name="approval_newest"),
+            models.Index(fields=["-id"], condition=models.Q(side="operators"), name="approval_of_operators"),
+            models.Index(
+                fields=["-id"], condition=models.Q(side="operators", state="open"), name="approval_operators_wait"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} of {self.target}"

@@ -71,7 +71,8 @@ class QuotaReservation(TenantModel):
 class QuotaCeiling(TenantModel):
     """The most that operators let a tenant use of a resource, whatever limits it sets itself; the web role only reads.
 
-    `guaranteed` devices come before those of others who have their own guarantee; `weight` shares the rest.
+    `guaranteed` devices come before those of others who have their own guarantee; `weight` shares the rest. `raised_to`
+    replaces a lower limit until `raised_until`.
     """
 
     resource = models.CharField(max_length=80)
@@ -79,6 +80,8 @@ class QuotaCeiling(TenantModel):
     limit = models.BigIntegerField(null=True)
     guaranteed = models.BigIntegerField(default=0, db_default=0)
     weight = models.PositiveSmallIntegerField(default=1, db_default=1)
+    raised_to = models.BigIntegerField(null=True)
+    raised_until = models.DateTimeField(null=True)
     set_by = models.CharField(max_length=254)
     reason = models.CharField(max_length=400)
     set_at = models.DateTimeField(db_default=DatabaseNow())
@@ -92,5 +95,10 @@ class QuotaCeiling(TenantModel):
             ),
             models.CheckConstraint(
                 condition=models.Q(limit__isnull=True) | models.Q(limit__gte=0), name="quota_ceiling_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(raised_to__isnull=True, raised_until__isnull=True)
+                | models.Q(raised_to__isnull=False, raised_until__isnull=False, limit__isnull=False),
+                name="quota_ceiling_raise_has_an_end",
             ),
         ]

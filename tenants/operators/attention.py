@@ -11,6 +11,7 @@ from django.db.models import Count
 from tenants.clock import now
 from tenants.isolation.scoping import all_tenants
 from tenants.models import Tenant
+from tenants.operators.answers.queries import waiting
 from tenants.operators.glass import queries
 from tenants.operators.operator import Operator
 
@@ -39,7 +40,7 @@ def register(permission: str, source: Source) -> None:
 
 def matters(operator: Operator) -> list[Matter]:
     """Return what needs attention: those of a number above zero, the bad ones first."""
-    found = [*_looks(), *_standings()]
+    found = [*_looks(), *_requests(), *_standings()]
     for permission, source in _sources:
         found += source() if operator.can(permission) else []
     order = ("bad", "wait", "idle")
@@ -54,6 +55,10 @@ def _looks() -> list[Matter]:
         Matter(text="Looks inside that wait for a second operator", number=waiting, page="operator-looks", level="bad"),
         Matter(text="Looks inside that are open", number=len(ends) - waiting, page="operator-looks"),
     ]
+
+
+def _requests() -> list[Matter]:
+    return [Matter(text="Requests that wait for an answer", number=waiting(MOST), page="operator-approvals")]
 
 
 def _standings() -> list[Matter]:

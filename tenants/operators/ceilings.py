@@ -61,7 +61,8 @@ def shown(row: quotas.CeilingRow) -> quotas.CeilingRow:
     if known is None or known.unit == 1:
         return row
     limit = None if row.limit is None else row.limit // known.unit
-    return replace(row, limit=limit, guaranteed=row.guaranteed // known.unit)
+    raised = None if row.raised_to is None else row.raised_to // known.unit
+    return replace(row, limit=limit, guaranteed=row.guaranteed // known.unit, raised_to=raised)
 
 
 def _known(tenant_id: UUID) -> str:

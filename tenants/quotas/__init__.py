@@ -5,9 +5,9 @@ the organisation, a project, or a person. It counts at once or in a local month.
 """
 
 from tenants.models import AT_ONCE, MONTH
-from tenants.quotas.ceilings import CEILING_CHANGED, CeilingRow, ceilings, set_ceiling
+from tenants.quotas.ceilings import CEILING_CHANGED, CeilingRow, ceiling_of, ceilings, raise_ceiling, set_ceiling
 from tenants.quotas.effects import Named, preview, queued, register_work, use_of
-from tenants.quotas.limits import QUOTA_CHANGED, Share, check_limit, raise_until, set_limit
+from tenants.quotas.limits import QUOTA_CHANGED, AboveCeiling, Share, check_limit, raise_until, set_limit
 from tenants.quotas.reservations import QuotaExceeded, Scopes, release, reserve, reserved
 from tenants.quotas.resources import Resource, register, resources, title_of, titles
 from tenants.quotas.rooms import Full, binding, full, rooms, where
@@ -20,6 +20,7 @@ __all__ = [
     "MONTH",
     "ORGANISATION",
     "QUOTA_CHANGED",
+    "AboveCeiling",
     "CeilingRow",
     "Full",
     "Named",
@@ -30,6 +31,7 @@ __all__ = [
     "Scopes",
     "Share",
     "binding",
+    "ceiling_of",
     "ceilings",
     "check_limit",
     "everywhere",
@@ -37,6 +39,7 @@ __all__ = [
     "person_of",
     "preview",
     "queued",
+    "raise_ceiling",
     "raise_until",
     "register",
     "register_work",

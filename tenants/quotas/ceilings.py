@@ -6,13 +6,20 @@ from typing import Any
 
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
-from tenants.clock import DatabaseNow
-from tenants.errors import Invalid
+from tenants.clock import DatabaseNow, now
+from tenants.errors import Conflict, Invalid
 from tenants.models import AT_ONCE, QuotaCeiling
 from tenants.quotas.resources import Resource, resources
 
 CEILING_CHANGED = AuditAction("tenants.quota_ceiling.changed")
+CEILING_RAISED = AuditAction("tenants.quota_ceiling.raised")
 LARGEST = 2**53
+
+
+class NothingToRaise(Conflict):
+    """The ceiling is that high already, or was lifted. Decline the request and say so."""
+
+    code = "nothing_to_raise"
 
 
 @dataclass(frozen=True)
@@ -27,13 +34,15 @@ class CeilingRow:
     set_by: str
     reason: str
     set_at: datetime
+    raised_to: int | None
+    raised_until: datetime | None
 
 
 @operation(CEILING_CHANGED)
 def set_ceiling(
     *, actor: Actor, resource: str, limit: int | None, reason: str, guaranteed: int = 0, weight: int = 1
 ) -> CeilingRow:
-    """Set or lift (None) the ceiling of the actor's tenant, in the resource's shown unit, as an operator.
+    """Set or lift (None) the ceiling of the actor's tenant, in the resource's shown unit, as an operator; it ends a raise.
 
     `actor` is `Actor.system(tenant_id, "operator")`: the tenant reads that the operator did it, the operator log who.
 
@@ -43,14 +52,20 @@ def set_ceiling(
     found = _checked(resource, limit, guaranteed, weight, reason)
     key = {"resource": resource, "period": found.period}
     before = QuotaCeiling.objects.select_for_update(no_key=True).filter(**key).first()
-    old: dict[str, Any] = {"limit": None, "guaranteed": 0, "weight": 1}
+    old: dict[str, Any] = {"limit": None, "guaranteed": 0, "weight": 1, "raised_until": None}
     old |= {name: getattr(before, name) for name in old} if before else {}
     wanted: dict[str, Any] = {
         "limit": None if limit is None else limit * found.unit,
         "guaranteed": guaranteed * found.unit,
         "weight": weight,
+        "raised_until": None,
     }
-    said: dict[str, Any] = {"set_by": actor.label[:254], "reason": reason.strip(), "set_at": DatabaseNow()}
+    said: dict[str, Any] = {
+        "set_by": actor.label[:254],
+        "reason": reason.strip(),
+        "set_at": DatabaseNow(),
+        "raised_to": None,
+    }
     row = before or QuotaCeiling(**key)
     for name, value in (wanted | said).items():
         setattr(row, name, value)
@@ -64,6 +79,30 @@ def set_ceiling(
     return next(one for one in ceilings() if one.resource == resource)
 
 
+@operation(CEILING_RAISED)
+def raise_ceiling(*, actor: Actor, resource: str, limit: int, until: datetime | None, reason: str) -> None:
+    """Raise a ceiling that exists, as `set_ceiling` does, until a date if given: then it falls back by itself.
+
+    Raises Invalid, `NothingToRaise`.
+    """
+    found = _checked(resource, limit, 0, 1, reason)
+    row = QuotaCeiling.objects.select_for_update(no_key=True).filter(resource=resource, period=found.period).first()
+    if row is None or row.limit is None or limit * found.unit <= row.limit:
+        raise NothingToRaise
+    if until is not None and until <= now():
+        raise NothingToRaise("The date until which it was asked for is over. Decline the request.")
+    changes: dict[str, Any] = {"limit": [found.shown(row.limit), limit], "raised_until": [row.raised_until, until]}
+    if until is not None:
+        row.raised_to, row.raised_until = limit * found.unit, until
+    else:
+        row.limit = limit * found.unit
+        if row.raised_to is not None and row.raised_to <= row.limit:
+            row.raised_to = row.raised_until = None
+    row.set_by, row.reason, row.set_at = actor.label[:254], reason.strip(), now()
+    row.save()
+    record(CEILING_RAISED, actor=actor, target=("quota_ceiling", row.id, found.title), changes=changes, reason=reason)
+
+
 def ceilings() -> list[CeilingRow]:
     """Return the ceilings of the open scope's tenant, by resource."""
     names = list(CeilingRow.__dataclass_fields__)
@@ -71,8 +110,11 @@ def ceilings() -> list[CeilingRow]:
 
 
 def ceiling_of(resource: str, period: str = AT_ONCE) -> int | None:
-    """Return one ceiling, in counted units; None without one."""
-    return QuotaCeiling.objects.filter(resource=resource, period=period).values_list("limit", flat=True).first()
+    """Return one ceiling that binds now, its raise included, in counted units; None without one."""
+    row = QuotaCeiling.objects.filter(resource=resource, period=period).first()
+    if row is None or row.limit is None or row.raised_to is None or row.raised_until is None:
+        return row.limit if row else None
+    return max(row.limit, row.raised_to) if row.raised_until > now() else row.limit
 
 
 def _checked(resource: str, limit: int | None, guaranteed: int, weight: int, reason: str) -> Resource:
@@ -93,5 +135,5 @@ def _checked(resource: str, limit: int | None, guaranteed: int, weight: int, rea
     return known[resource]
 
 
-def _shown(found: Resource, name: str, value: int | None) -> object:
-    return found.shown(value) if value is not None and name != "weight" else value
+def _shown(found: Resource, name: str, value: object) -> object:
+    return found.shown(value) if isinstance(value, int) and name != "weight" else value

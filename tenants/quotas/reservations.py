@@ -19,7 +19,7 @@ from tenants.models import MONTH, QuotaReservation
 from tenants.quotas.resources import Resource, find
 from tenants.quotas.rooms import where
 from tenants.quotas.scopes import Scope
-from tenants.quotas.usage import RAISED, THIS_MONTH
+from tenants.quotas.usage import CEILING, RAISED, THIS_MONTH
 
 
 class QuotaExceeded(ExchequerError):
@@ -48,7 +48,7 @@ WITH counted AS (
         in_use = EXCLUDED.in_use + CASE WHEN q.month IS NOT DISTINCT FROM EXCLUDED.month THEN q.in_use ELSE 0 END
     RETURNING project_id, person, in_use, {RAISED} AS own)
 SELECT counted.project_id, counted.person, in_use, own,
-    CASE WHEN counted.project_id IS NULL AND counted.person IS NULL OR own IS NOT NULL THEN c."limit" END
+    CASE WHEN counted.project_id IS NULL AND counted.person IS NULL OR own IS NOT NULL THEN {CEILING} END
 FROM counted LEFT JOIN tenants_quotaceiling c
     ON c.tenant_id = %(tenant)s AND c.resource = %(resource)s AND c.period = %(period)s
 """  # noqa: S608

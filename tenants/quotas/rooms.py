@@ -9,10 +9,10 @@ from django.db import connection
 from tenants.quotas import scopes
 from tenants.quotas.resources import find
 from tenants.quotas.scopes import Scope
-from tenants.quotas.usage import RAISED, QuotaUse, usage_of
+from tenants.quotas.usage import CEILING, RAISED, QuotaUse, usage_of
 
 _ROOMS = f"""
-SELECT q.tenant_id, q.resource, q.project_id, q.person, {RAISED}, c."limit", q.in_use,
+SELECT q.tenant_id, q.resource, q.project_id, q.person, {RAISED}, {CEILING}, q.in_use,
        CASE WHEN q.project_id IS NULL AND q.person IS NULL THEN coalesce(c.guaranteed, 0) ELSE q.guaranteed END,
        CASE WHEN q.project_id IS NULL AND q.person IS NULL THEN coalesce(c.weight, 1) ELSE q.weight END
 FROM tenants_quota q
@@ -20,7 +20,7 @@ LEFT JOIN tenants_quotaceiling c ON c.tenant_id = q.tenant_id AND c.resource = q
 WHERE q.tenant_id = ANY(%(tenants)s) AND q.resource = ANY(%(resources)s) AND q.period = 'at_once'
   AND (q.person IS NULL OR q."limit" IS NOT NULL)
 UNION ALL
-SELECT c.tenant_id, c.resource, NULL, NULL, NULL, c."limit", 0, c.guaranteed, c.weight FROM tenants_quotaceiling c
+SELECT c.tenant_id, c.resource, NULL, NULL, NULL, {CEILING}, 0, c.guaranteed, c.weight FROM tenants_quotaceiling c
 WHERE c.tenant_id = ANY(%(tenants)s) AND c.resource = ANY(%(resources)s) AND c.period = 'at_once' AND NOT EXISTS (
     SELECT FROM tenants_quota q WHERE q.tenant_id = c.tenant_id AND q.resource = c.resource AND q.period = c.period
     AND q.project_id IS NULL AND q.person IS NULL)

@@ -18,17 +18,19 @@ THIS_MONTH = """(SELECT date_trunc('month', exchequer_now() AT TIME ZONE t.timez
     FROM tenants_tenant t WHERE t.id = %(tenant)s)"""
 RAISED = """CASE WHEN q."limit" IS NOT NULL AND q.raised_until > exchequer_now()
     THEN greatest(q."limit", q.raised_to) ELSE q."limit" END"""
+#: The operators' ceiling with its raise.
+CEILING = """CASE WHEN c.raised_until > exchequer_now() THEN greatest(c."limit", c.raised_to) ELSE c."limit" END"""
 
 _ROWS = f"""
 SELECT q.resource, q.period, q.project_id, q.person, q."limit",
        CASE WHEN q.period = 'month' AND q.month IS DISTINCT FROM {THIS_MONTH} THEN 0 ELSE q.in_use END,
-       c."limit", q.guaranteed, q.weight, {RAISED},
+       {CEILING}, q.guaranteed, q.weight, {RAISED},
        CASE WHEN q.raised_until > exchequer_now() THEN q.raised_until END
 FROM tenants_quota q
 LEFT JOIN tenants_quotaceiling c ON c.tenant_id = q.tenant_id AND c.resource = q.resource AND c.period = q.period
 WHERE q.tenant_id = %(tenant)s AND ({{which}})
 UNION ALL
-SELECT c.resource, c.period, NULL, NULL, NULL, 0, c."limit", 0, 1, NULL, NULL FROM tenants_quotaceiling c
+SELECT c.resource, c.period, NULL, NULL, NULL, 0, {CEILING}, 0, 1, NULL, NULL FROM tenants_quotaceiling c
 WHERE c.tenant_id = %(tenant)s AND c."limit" IS NOT NULL AND NOT EXISTS (
     SELECT FROM tenants_quota q WHERE q.tenant_id = c.tenant_id AND q.resource = c.resource AND q.period = c.period
     AND q.project_id IS NULL AND q.person IS NULL)

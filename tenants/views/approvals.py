@@ -11,6 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 from tenants import quotas
 from tenants.access.permissions import ROLE_WORDS
 from tenants.approvals import access_requests, approvals, queries, quota_requests
+from tenants.approvals.kinds import OPERATORS
 from tenants.errors import ExchequerError, NotFound
 from tenants.grants.queries import roles
 from tenants.parsing import uuid_in
@@ -62,7 +63,7 @@ def quota_request(request: TenantRequest) -> HttpResponse:
     data = form.cleaned_data
     resource, _, scope = data["quota"].partition("@")
     try:
-        quota_requests.request(
+        asked = quota_requests.request(
             actor=request.actor,
             resource=resource,
             limit=data["limit"],
@@ -73,7 +74,8 @@ def quota_request(request: TenantRequest) -> HttpResponse:
     except ExchequerError as refused:
         explain(form, refused)
         return _render(request, form=form, status=refused.status)
-    messages.success(request, "Request sent. You are notified when it is answered.")
+    who = " This is above your ceiling: the operators of this installation answer." if asked.side == OPERATORS else ""
+    messages.success(request, f"Request sent.{who} You are notified when it is answered.")
     return redirect("approvals", request.tenant.slug)
 
 
@@ -108,13 +110,17 @@ def _askable() -> dict[str, list[tuple[str, str]]]:
 
 
 def _offered() -> list[tuple[str, str]]:
-    """Return the limits that can be raised, by the text that the form sends."""
-    uses = [use for use in quotas.everywhere() if use.limit is not None]
+    """Return the limits and ceilings that can be raised, by the text that the form sends."""
+    uses = [
+        use
+        for use in quotas.everywhere()
+        if use.limit is not None or (use.ceiling is not None and use.scope == quotas.ORGANISATION)
+    ]
     known, names = quotas.resources(), scopes.names({use.scope for use in uses})
     return [
         (
             f"{use.resource}@{use.scope.text}",
-            f"{known[use.resource].title} of {names[use.scope]}, {known[use.resource].said(use.limit or 0)} now",
+            f"{known[use.resource].title} of {names[use.scope]}, {known[use.resource].said(use.effective or 0)} now",
         )
         for use in uses
         if use.resource in known

@@ -19,8 +19,11 @@ OPERATORS_ACTS = f"({SAME} AND ((actor_type)::text = 'system'::text) AND ((actor
 OPERATORS_EVENTS = (
     f"({SAME} AND ((topic)::text = ANY ((ARRAY['tenants.TenantCreated'::character varying, "
     "'tenants.OwnerAwaited'::character varying, 'tenants.StandingChanged'::character varying, "
-    "'tenants.GlassBroken'::character varying])::text[])))"
+    "'tenants.GlassBroken'::character varying, 'tenants.ApprovalAnswered'::character varying])::text[])))"
 )
+
+#: What the console answers of a tenant's approvals.
+OPERATORS_ANSWERS = f"({SAME} AND ((side)::text = 'operators'::text))"
 
 Policy = tuple[str, str, tuple[str, ...], str | None, str | None]
 """Name, command (* for all), roles, USING, WITH CHECK."""
@@ -78,6 +81,7 @@ PLATFORM = {
     "django_content_type": {"SELECT"},
     "django_migrations": {"SELECT"},
     "mfa_authenticator": {"SELECT", "INSERT", "UPDATE", "DELETE"},
+    "tenants_approval": {"SELECT"},
     "tenants_auditentry": {"SELECT", "INSERT"},
     "tenants_operatoract": {"SELECT", "INSERT"},
     "tenants_operatorgrant": {"SELECT"},
@@ -92,6 +96,7 @@ PLATFORM = {
 }
 #: What it may change of rows that it does not own as a whole.
 CONSOLE_COLUMNS = {
+    "tenants_approval": {"state", "answered_by", "answered_by_label", "answered_at", "answer_reason"},
     "tenants_breakglass": {
         "answered_by",
         "answered_label",
@@ -126,6 +131,12 @@ LOOKED_UP = frozenset(
 )
 #: Tables with a complete set of their own policies.
 OWN: dict[str, set[Policy]] = {
+    # The console lists what it is asked by all tenants, and answers within one.
+    "tenants_approval": {
+        TENANT_ROWS,
+        ("operator_rows", "r", (OPERATOR,), "((side)::text = 'operators'::text)", None),
+        ("operator_answers", "w", (OPERATOR,), OPERATORS_ANSWERS, OPERATORS_ANSWERS),
+    },
     # The console lists the contracts of all tenants.
     "billing_contract": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
     # The console's part of a tenant's log: what operators did.

@@ -112,6 +112,7 @@ CONSOLE_PAGES = (
     PageSpec("console-tenant-new", "/tenants/new/", "Create and invite"),
     PageSpec("console-look-new", "/tenants/{vision}/look-inside/", "Ask to look inside", fill="vision"),
     PageSpec("console-looks", "/looks/", "Nobody has looked inside"),
+    PageSpec("console-approvals", "/approvals/", "Nothing waits"),
     PageSpec("console-keys", "/keys/", "Create key"),
     PageSpec("console-books", "/price-books/", "for new organisations"),
     PageSpec("console-book-new", "/price-books/new/", "Create price book"),

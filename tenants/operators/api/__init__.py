@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, path
 
+from tenants.operators.api.approvals import RequestAnswered, Requests
 from tenants.operators.api.looks import LookApproved, LookDeclined, LookEnded, LookOpened, Looks, NewLook
 from tenants.operators.api.platform import Log, Me, OneOperatorKey, OperatorKeys, Operators
 from tenants.operators.api.tenants import Ceilings, Erase, NewExport, OneTenant, TenantAct, Tenants
@@ -18,6 +19,13 @@ urlpatterns: list[URLPattern] = [
     path("tenants/<uuid:tenant_id>/", OneTenant.as_view(), name="operator-api-tenant"),
     path("tenants/<uuid:tenant_id>/quotas/", Ceilings.as_view(), name="operator-api-quotas"),
     path("tenants/<uuid:tenant_id>/break-glass/", NewLook.as_view(), name="operator-api-look-new"),
+    path("approvals/", Requests.as_view(), name="operator-api-approvals"),
+    path(
+        "approvals/<uuid:approval_id>/approve/",
+        RequestAnswered.as_view(granted=True),
+        name="operator-api-approval-approve",
+    ),
+    path("approvals/<uuid:approval_id>/decline/", RequestAnswered.as_view(), name="operator-api-approval-decline"),
     path("looks/", Looks.as_view(), name="operator-api-looks"),
     path("looks/<uuid:look_id>/approve/", LookApproved.as_view(), name="operator-api-look-approve"),
     path("looks/<uuid:look_id>/decline/", LookDeclined.as_view(), name="operator-api-look-decline"),

@@ -105,6 +105,10 @@ class CeilingRowSerializer(CeilingSerializer):
     period = serializers.CharField()
     reason = serializers.CharField()
     set_at = serializers.DateTimeField()
+    raised_to = serializers.IntegerField(
+        allow_null=True, help_text="What binds instead of a lower `limit`, in its unit"
+    )
+    raised_until = serializers.DateTimeField(allow_null=True, help_text="When the raise ends by itself")
 
 
 class Tenants(OperatorView):

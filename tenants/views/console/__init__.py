@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, path
 
+from tenants.views.console.approvals import approval_answer, approvals_page
 from tenants.views.console.looks import look_answer, look_end, look_new, look_open, looks_page
 from tenants.views.console.platform import home_page, key_revoke, keys_page, log_page, mail_page, operators_page
 from tenants.views.console.tenants import (
@@ -24,6 +25,8 @@ urlpatterns: list[URLPattern] = [
     path("tenants/<uuid:tenant_id>/look-inside/", look_new, name="operator-look-new"),
     path("tenants/<uuid:tenant_id>/erase/", tenant_erase, name="operator-erase"),
     path("tenants/<uuid:tenant_id>/<slug:act>/", tenant_act, name="operator-tenant-act"),
+    path("approvals/", approvals_page, name="operator-approvals"),
+    path("approvals/<uuid:approval_id>/answer/", approval_answer, name="operator-approval-answer"),
     path("looks/", looks_page, name="operator-looks"),
     path("looks/<uuid:look_id>/open/", look_open, name="operator-look-open"),
     path("looks/<uuid:look_id>/end/", look_end, name="operator-look-end"),

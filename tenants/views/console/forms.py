@@ -75,6 +75,13 @@ class Look(forms.Form):
     )
 
 
+class Answer(forms.Form):
+    """The answer to a request of a tenant."""
+
+    answer = forms.ChoiceField(choices=[("approve", "Approve"), ("decline", "Decline")])
+    reason = forms.CharField(label="Reason", max_length=400, help_text="The organisation reads it.")
+
+
 def _books() -> list[tuple[str, str]]:
     return [("", "the standard one of the currency"), *first_contract.books()]
 

@@ -16,6 +16,7 @@ from tenants.web.navigation import Link
 AREAS = (
     ("Home", "layout-dashboard", "entrance", "tenants.view", "h"),
     ("Tenants", "building", "operator-tenants", "tenants.view", "t"),
+    ("Approvals", "circle-check", "operator-approvals", "quotas.view", "a"),
     ("Price books", "coins", "operator-books", "prices.view", "p"),
     ("Contracts", "receipt", "operator-contracts", "prices.view", "c"),
     ("Fleet", "cpu", "operator-fleet", "fleet.view", "f"),

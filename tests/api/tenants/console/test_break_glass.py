@@ -103,6 +103,7 @@ def test_the_pages_of_the_work_open_and_those_of_money_keys_and_rights_to_change
     assert "You look inside as an operator" in jobs
     assert "cancer-final" in jobs
     assert "Ada Byron" in text_of(found["members"])
+    assert [name for name in READ if "Export CSV" in text_of(found[name])] == [], "it is refused there"
 
 
 @pytest.mark.parametrize(

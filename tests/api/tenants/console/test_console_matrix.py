@@ -50,6 +50,9 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("tenants/<uuid:tenant_id>/break-glass/", "post"): set(),
     ("tenants/<uuid:tenant_id>/export/", "post"): set(),
     ("tenants/<uuid:tenant_id>/erase/", "post"): set(),
+    ("approvals/", "get"): ALL,
+    ("approvals/<uuid:approval_id>/approve/", "post"): {ADMIN},
+    ("approvals/<uuid:approval_id>/decline/", "post"): {ADMIN},
     ("looks/", "get"): ALL,
     ("looks/<uuid:look_id>/approve/", "post"): set(),
     ("looks/<uuid:look_id>/decline/", "post"): set(),
@@ -104,6 +107,7 @@ def ids() -> dict[str, str]:
         "device_id": str(Device.objects.get().id),
         "key_id": str(uuid4()),
         "look_id": str(uuid4()),
+        "approval_id": str(uuid4()),
     }
 
 
