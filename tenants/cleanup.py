@@ -17,6 +17,7 @@ from tenants.models import (
     Invitation,
     LogInAttempt,
     Notification,
+    OperatorIdempotencyKey,
     OperatorKey,
     OperatorSession,
     OutboxMessage,
@@ -42,7 +43,10 @@ def purge_expired() -> dict[str, int]:
         ended = DatabaseNow() - timedelta(days=CREDENTIAL_DAYS)
         removed = {
             "events": OutboxMessage.objects.filter(delivered_at__lt=delivered).delete()[0],
-            "idempotency keys": IdempotencyKey.objects.filter(created_at__lt=answered).delete()[0],
+            "idempotency keys": sum(
+                kind._default_manager.filter(created_at__lt=answered).delete()[0]
+                for kind in (IdempotencyKey, OperatorIdempotencyKey)
+            ),
             "notifications": Notification.objects.filter(Q(read_at__lt=read) | Q(created_at__lt=unread)).delete()[0],
             "sessions": sum(
                 kind.objects.filter(expire_date__lt=DatabaseNow()).delete()[0] for kind in (Session, OperatorSession)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -142,6 +142,11 @@ def preview(book_id: UUID, prices: Iterable[NewPrice], month: date) -> list[Prev
         for one, name in under.items()
     ]
     return sorted(rows, key=lambda one: (-abs(one.change.amount), one.name))
+
+
+def last_month() -> date:
+    """Return the first day of the month before the current one, in UTC."""
+    return (clock.now().date().replace(day=1) - timedelta(days=1)).replace(day=1)
 
 
 def by_meter_of(prices: Iterable[NewPrice]) -> Mapping[str, PriceTable]:

@@ -14,7 +14,7 @@ from config.env import Environment
 #: Operators work for half a day; a forgotten browser then asks again.
 SESSION_S = 12 * 3600
 #: What the description of the API says of tenants' keys alone.
-TENANTS_ONLY = ("describe_idempotency", "describe_first_steps")
+TENANTS_ONLY = ("describe_first_steps",)
 
 
 #: The settings of the tenants' side that the console changes in part.

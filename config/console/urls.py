@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/", include("tenants.views.console.accounts")),
     path("fleet/", include("compute.views.fleet")),
     path("api/operator/v1/fleet/", include("compute.views.fleet_api")),
+    path("api/operator/v1/", include("billing.api.console")),
     path("api/operator/v1/", include("tenants.operators.api")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("", include("billing.views.console")),

@@ -23,6 +23,7 @@ from tenants.models import (
     Membership,
     Notification,
     NotificationChoice,
+    OperatorIdempotencyKey,
     ScimUser,
     Session,
     User,
@@ -69,6 +70,8 @@ def erase_rows(email: str, people: list[User]) -> int:
     ids = [one.id for one in people]
     changed: int = sum(kind.objects.filter(user_id__in=ids).delete()[0] for kind in ABOUT)
     Invitation.objects.filter(email__iexact=email, accepted_at=None, revoked_at=None).update(revoked_at=DatabaseNow())
+    # The console's first answers belong to no tenant; one that is gone is only no longer repeated.
+    changed += OperatorIdempotencyKey.objects.filter(body__icontains=email).delete()[0]
     names = sorted({one.name for one in people if one.name})
     return changed + sum(_rewrite(model, email, names) for model in searched())
 

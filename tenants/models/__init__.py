@@ -5,7 +5,7 @@ from tenants.models.audit import OUTCOMES, AuditEntry, AuditHead, AuditSubject
 from tenants.models.checkpoints import AuditCheckpoint, AuditPublicKey, PlatformCheckpoint
 from tenants.models.credentials import ApiKey, Credential, Invitation
 from tenants.models.encryption import MasterKeyRecord, TenantKey
-from tenants.models.idempotency import IdempotencyKey
+from tenants.models.idempotency import IdempotencyKey, OperatorIdempotencyKey
 from tenants.models.notifications import (
     DeliveryState,
     Notification,
@@ -82,6 +82,7 @@ __all__ = [
     "OperatorAct",
     "OperatorGrant",
     "OperatorHead",
+    "OperatorIdempotencyKey",
     "OperatorKey",
     "OperatorSession",
     "OutboxMessage",

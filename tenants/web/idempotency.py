@@ -9,10 +9,11 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import connection, models, transaction
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.encoders import JSONEncoder
@@ -20,14 +21,46 @@ from rest_framework.utils.encoders import JSONEncoder
 from tenants.access.actor import Actor
 from tenants.errors import Conflict, Invalid
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import IdempotencyKey
+from tenants.models import IdempotencyKey, OperatorIdempotencyKey
 
 if TYPE_CHECKING:
     from tenants.web.requests import TenantRequest
-    from tenants.web.views import ApiView
+    from tenants.web.views import ApiView, OnceView
+
+Row = IdempotencyKey | OperatorIdempotencyKey
 
 #: Fields of a form that may change between two clicks: the page asks for a new price by itself.
 NOT_ENTERED = frozenset({"csrfmiddlewaretoken", "offer"})
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Whose keys they are: a person, a key, or an operator. Two askers may use the same text."""
+
+    table: type[Row]
+    named: dict[str, UUID]
+
+    @property
+    def rows(self) -> models.QuerySet[Any]:
+        """Return the asker's keys."""
+        return self.table._default_manager.filter(**self.named)
+
+    def claim(self, key: str, digest: bytes) -> tuple[Row, bool]:
+        """Claim a key, waiting for a concurrent duplicate to commit; return its row, and whether it is new."""
+        fresh: Any = self.table(**self.named, key=key, request_hash=digest)
+        self.table._default_manager.bulk_create([fresh], ignore_conflicts=True)
+        row = self.rows.select_for_update(no_key=True).get(key=key)
+        return row, row.id == fresh.id
+
+    def keep(self, row: Row, status: int, body: Any) -> None:
+        """Keep the response of a claimed key."""
+        self.rows.filter(id=row.id).update(status=status, body=body)
+
+
+def asker_of(actor: Actor) -> Asker:
+    """Return whose keys an actor of a tenant uses."""
+    # The system sends no requests; a person and a key always have an id.
+    return Asker(IdempotencyKey, {"tenant_id": actor.tenant_id, "actor_id": cast(UUID, actor.id)})
 
 
 def run_once(request: TenantRequest, key: UUID | None, act: Callable[[], str]) -> str:
@@ -41,11 +74,12 @@ def run_once(request: TenantRequest, key: UUID | None, act: Callable[[], str]) -
         return act()
     entered = {name: values for name, values in request.POST.lists() if name not in NOT_ENTERED}
     digest = hashlib.sha256(json.dumps([request.path, entered], sort_keys=True).encode())
-    row, _ = _claim(actor, f"form:{key}:{digest.hexdigest()}", digest.digest())
+    asker = asker_of(actor)
+    row, _ = asker.claim(f"form:{key}:{digest.hexdigest()}", digest.digest())
     if row.body is not None:
         return str(row.body["location"])
     location = act()
-    _keep(row, 302, {"location": location})
+    asker.keep(row, 302, {"location": location})
     return location
 
 
@@ -53,7 +87,7 @@ def idempotent(post: Callable[..., Response]) -> Callable[..., Response]:
     """Return the first response to a repeated POST."""
 
     @functools.wraps(post)
-    def run(self: ApiView, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def run(self: OnceView, request: Request, *args: Any, **kwargs: Any) -> Response:
         key = request.headers.get("Idempotency-Key")
         if key is None:
             return post(self, request, *args, **kwargs)
@@ -61,13 +95,16 @@ def idempotent(post: Callable[..., Response]) -> Callable[..., Response]:
             raise Invalid("Idempotency-Key: use 1 to 200 characters.")
         digest = _request_hash(request)
         if not connection.in_atomic_block:
-            return _answer_uploaded(self, functools.partial(post, self, request, *args, **kwargs), key, digest)
+            return _answer_uploaded(
+                cast("ApiView", self), functools.partial(post, self, request, *args, **kwargs), key, digest
+            )
         with transaction.atomic():
-            row, fresh = _claim(self.actor, key, digest)
+            asker = self.asker
+            row, fresh = asker.claim(key, digest)
             if not fresh:
                 return _replay(row, digest)
             response = post(self, request, *args, **kwargs)
-            _keep(row, response.status_code, _stored(response, self.shown_once))
+            asker.keep(row, response.status_code, _stored(response, self.shown_once))
             return response
 
     return run
@@ -75,35 +112,22 @@ def idempotent(post: Callable[..., Response]) -> Callable[..., Response]:
 
 def _answer_uploaded(view: ApiView, post: Callable[[], Response], key: str, digest: bytes) -> Response:
     """Return the first response for endpoints that open their own transactions: their effect is idempotent by content."""
-    actor = view.actor
+    actor, asker = view.actor, view.asker
     with tenant_scope(actor.tenant_id):
-        known = IdempotencyKey.objects.filter(actor_id=_identity(actor), key=key, status__isnull=False).first()
+        known = asker.rows.filter(key=key, status__isnull=False).first()
         if known is not None:
             return _replay(known, digest)
     response = post()
     with tenant_scope(actor.tenant_id):
-        row, fresh = _claim(actor, key, digest)
+        row, fresh = asker.claim(key, digest)
         if not fresh:
             _replay(row, digest)  # refuses another request under the same key
         else:
-            _keep(row, response.status_code, _stored(response, view.shown_once))
+            asker.keep(row, response.status_code, _stored(response, view.shown_once))
     return response
 
 
-def _claim(actor: Actor, key: str, digest: bytes) -> tuple[IdempotencyKey, bool]:
-    """Claim a key, waiting for a concurrent duplicate to commit; return its row, and whether it is new."""
-    fresh = IdempotencyKey(tenant_id=actor.tenant_id, actor_id=_identity(actor), key=key, request_hash=digest)
-    IdempotencyKey.objects.bulk_create([fresh], ignore_conflicts=True)
-    row = IdempotencyKey.objects.select_for_update(no_key=True).get(actor_id=_identity(actor), key=key)
-    return row, row.id == fresh.id
-
-
-def _identity(actor: Actor) -> UUID:
-    # The system sends no requests; a person and a key always have an id.
-    return cast(UUID, actor.id)
-
-
-def _replay(row: IdempotencyKey, digest: bytes) -> Response:
+def _replay(row: Row, digest: bytes) -> Response:
     if bytes(row.request_hash) != digest:
         raise Conflict(
             "This Idempotency-Key was used for another request. Use a new key.",
@@ -115,10 +139,6 @@ def _replay(row: IdempotencyKey, digest: bytes) -> Response:
             key=row.key,
         )
     return Response(row.body, status=row.status, headers={"Idempotent-Replayed": "true"})
-
-
-def _keep(row: IdempotencyKey, status: int, body: Any) -> None:
-    IdempotencyKey.objects.filter(id=row.id).update(status=status, body=body)
 
 
 def _stored(response: Response, shown_once: frozenset[str]) -> Any:

@@ -21,7 +21,7 @@ from tenants.access.permissions import PERMISSIONS
 from tenants.errors import Invalid
 from tenants.models import Tenant
 from tenants.parsing import parse_whole
-from tenants.web.idempotency import idempotent
+from tenants.web.idempotency import Asker, asker_of, idempotent
 from tenants.web.pagination import decode_cursor, encode_cursor, whole
 from tenants.web.parameters import declared, refuse_unknown, refuse_unknown_fields
 from tenants.web.requests import TenantRequest, is_admitted
@@ -146,20 +146,34 @@ class DeclaredView(APIView):
         return self.request.build_absolute_uri(f"{self.request.path}?{query.urlencode()}")
 
 
-class ApiView(DeclaredView):
-    """Base of every REST view of a tenant.
+class OnceView(DeclaredView):
+    """Base of the REST views of both sides whose POST takes effect once for an `Idempotency-Key`.
 
-    A POST with an `Idempotency-Key` takes effect once; a repetition gets the first response again, without the fields
-    in `shown_once`: a secret is never stored.
+    A repetition gets the first response again, without the fields in `shown_once`: a secret is never stored.
     """
 
     shown_once: ClassVar[frozenset[str]] = frozenset()
-    own_transaction: ClassVar[bool | frozenset[str]] = False
+
+    @property
+    def asker(self) -> Asker:
+        """Whose keys they are."""
+        raise NotImplementedError
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "post" in cls.__dict__:
             cls.post = idempotent(cls.__dict__["post"])  # type: ignore[attr-defined]
+
+
+class ApiView(OnceView):
+    """Base of every REST view of a tenant."""
+
+    own_transaction: ClassVar[bool | frozenset[str]] = False
+
+    @property
+    def asker(self) -> Asker:
+        """The actor of the request."""
+        return asker_of(self.actor)
 
     @property
     def actor(self) -> Actor:

@@ -86,6 +86,7 @@ PLATFORM = {
     "tenants_operatoract": {"SELECT", "INSERT"},
     "tenants_operatorgrant": {"SELECT"},
     "tenants_operatorhead": {"SELECT", "UPDATE"},
+    "tenants_operatoridempotencykey": {"SELECT", "INSERT", "UPDATE"},
     "tenants_operatorkey": {"SELECT", "INSERT"},
     "tenants_operatorsession": {"SELECT", "INSERT", "UPDATE", "DELETE"},
     "tenants_outboxmessage": {"SELECT", "INSERT"},

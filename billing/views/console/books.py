@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -87,7 +87,7 @@ def publish_page(request: OperatorRequest, book_id: UUID) -> HttpResponse:
     if request.method != "POST" or not form.is_valid():
         return _shown(request, context)
     before, after = _around(book, form.cleaned_data["effective_at"])
-    month = last_month()
+    month = books.last_month()
     rows = books.preview(book_id, form.prices, month)
     context |= {"changes": _changes(before, form), "before": before, "after": after, "month": month, "rows": rows}
     if request.POST.get("step") != "publish" or form.cleaned_data["previewed"] != form.digest:
@@ -110,11 +110,6 @@ def publish_page(request: OperatorRequest, book_id: UUID) -> HttpResponse:
         return _shown(request, context)
     messages.success(request, "Version published. Usage before that date keeps its current price.")
     return redirect("operator-book", book_id)
-
-
-def last_month() -> date:
-    """Return the first day of the month before the current one."""
-    return (clock.now().date().replace(day=1) - timedelta(days=1)).replace(day=1)
 
 
 def _shown(request: OperatorRequest, context: dict[str, Any]) -> HttpResponse:

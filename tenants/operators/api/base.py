@@ -8,15 +8,17 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from tenants.models import OperatorIdempotencyKey
 from tenants.operators.authentication import OWN, OperatorAuthentication, OperatorPermission
 from tenants.operators.operator import Operator
-from tenants.web.views import DeclaredView
+from tenants.web.idempotency import Asker
+from tenants.web.views import OnceView
 
 __all__ = ["OWN", "OperatorView"]
 
 
-class OperatorView(DeclaredView):
-    """Base of the console's REST views. Each request is one transaction; a refusal undoes it."""
+class OperatorView(OnceView):
+    """Base of the console's REST views. Each request is one transaction; a refusal undoes it, and leaves its key unused."""
 
     authentication_classes = (OperatorAuthentication,)
     permission_classes = (OperatorPermission,)
@@ -28,6 +30,11 @@ class OperatorView(DeclaredView):
             if response.status_code >= 400:
                 transaction.set_rollback(True)
             return response
+
+    @property
+    def asker(self) -> Asker:
+        """The operator's key, or the operator in a session."""
+        return Asker(OperatorIdempotencyKey, {"asker": self.operator.key_id or self.operator.id})
 
     @property
     def operator(self) -> Operator:

@@ -108,6 +108,7 @@ class LookDeclined(OperatorView):
 class LookOpened(OperatorView):
     """The ticket of a look."""
 
+    shown_once: ClassVar = frozenset({"url"})
     permissions: ClassVar = {"POST": looks.LOOKS}
 
     @extend_schema(request=None, responses=TicketSerializer)

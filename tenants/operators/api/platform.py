@@ -79,6 +79,7 @@ class Me(OperatorView):
 class OperatorKeys(OperatorView):
     """The operator's own keys."""
 
+    shown_once: ClassVar = frozenset({"key"})
     permissions: ClassVar = {"GET": OWN, "POST": OWN}
 
     @extend_schema(responses=page_of(OperatorKeySerializer))

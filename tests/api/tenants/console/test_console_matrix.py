@@ -53,6 +53,16 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("approvals/", "get"): ALL,
     ("approvals/<uuid:approval_id>/approve/", "post"): {ADMIN},
     ("approvals/<uuid:approval_id>/decline/", "post"): {ADMIN},
+    ("contracts/", "get"): ALL,
+    # No key writes prices.
+    ("price-books/", "get"): ALL,
+    ("price-books/", "post"): set(),
+    ("price-books/<uuid:book_id>/", "get"): ALL,
+    ("price-books/<uuid:book_id>/preview/", "post"): set(),
+    ("price-books/<uuid:book_id>/versions/", "post"): set(),
+    ("tenants/<uuid:tenant_id>/contracts/", "get"): ALL,
+    ("tenants/<uuid:tenant_id>/contracts/", "post"): set(),
+    ("tenants/<uuid:tenant_id>/contracts/withdraw/", "post"): set(),
     ("looks/", "get"): ALL,
     ("looks/<uuid:look_id>/approve/", "post"): set(),
     ("looks/<uuid:look_id>/decline/", "post"): set(),
@@ -64,6 +74,17 @@ MATRIX: dict[tuple[str, str], set[str]] = {
 }
 METHODS = ("get", "post", "put", "patch", "delete")
 GOOD: dict[str, dict[str, Any]] = {
+    "price-books/": {"name": "Gold", "currency": "EUR", "reason": "As agreed"},
+    "price-books/<uuid:book_id>/preview/": {"prices": [{"meter": "device_seconds", "unit_amount": "0.02"}]},
+    "price-books/<uuid:book_id>/versions/": {
+        "prices": [{"meter": "device_seconds", "unit_amount": "0.02"}],
+        "reason": "As agreed",
+    },
+    "tenants/<uuid:tenant_id>/contracts/": {
+        "price_book": "01a22ed1-e7f5-7277-ad78-9a115314de02",
+        "starts_on": "2030-01-01",
+        "reason": "As agreed",
+    },
     "keys/": {"name": "export", "roles": [SUPPORT]},
     "tenants/": {"name": "Vision", "slug": "vision", "owner_email": "owner@vision.example"},
     "tenants/<uuid:tenant_id>/quotas/": {"resource": "devices:cpu", "limit": 4, "reason": "Contract of November"},
@@ -108,6 +129,7 @@ def ids() -> dict[str, str]:
         "key_id": str(uuid4()),
         "look_id": str(uuid4()),
         "approval_id": str(uuid4()),
+        "book_id": str(uuid4()),
     }
 
 

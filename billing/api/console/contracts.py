@@ -1,0 +1,114 @@
+"""REST endpoints of the console's contracts: those of all organisations, one's, the next one, and its withdrawal."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.api.serializers import ContractSerializer
+from billing.pricing import contracts
+from billing.queries import books
+from tenants.errors import Invalid
+from tenants.operators.api.base import OperatorView
+from tenants.operators.api.shapes import ReasonSerializer
+from tenants.web.body_fields import Whole, checked
+from tenants.web.openapi import page_of
+
+
+class ListedContractSerializer(ContractSerializer):
+    """A contract that runs, else the next one."""
+
+    state = None  # type: ignore[assignment]
+
+
+class ContractRowSerializer(serializers.Serializer[Any]):
+    """An organisation with its contract."""
+
+    tenant_id = serializers.UUIDField()
+    tenant_slug = serializers.CharField(source="slug")
+    tenant_name = serializers.CharField(source="name")
+    contract = ListedContractSerializer()
+
+
+class NewContractSerializer(serializers.Serializer[Any]):
+    """The next contract of an organisation; terms that are not given are the default ones."""
+
+    price_book = serializers.UUIDField()
+    starts_on = serializers.DateField(help_text="The first day of a coming month")
+    payment_days = Whole(required=False, default=30, min_value=0, max_value=contracts.MOST_DAYS)
+    billing_name = serializers.CharField(required=False, default="", allow_blank=True, max_length=200)
+    billing_address = serializers.CharField(required=False, default="", allow_blank=True, max_length=1000)
+    billing_email = serializers.EmailField(required=False, default="", allow_blank=True)
+    tax_number = serializers.CharField(required=False, default="", allow_blank=True, max_length=40)
+    tax_rate = serializers.DecimalField(
+        required=False,
+        default=None,
+        allow_null=True,
+        max_digits=5,
+        decimal_places=2,
+        min_value=0,
+        max_value=100,
+        help_text="per cent",
+    )
+    reason = serializers.CharField(max_length=400, help_text="The organisation reads it in its audit log")
+
+
+class Contracts(OperatorView):
+    """The contracts of all organisations."""
+
+    permissions: ClassVar = {"GET": "prices.view"}
+
+    @extend_schema(operation_id="contracts_list", responses=page_of(ContractRowSerializer))
+    def get(self, request: Request) -> Response:
+        """List organisations by short name, each with the contract that runs, else the next."""
+        rows = books.contract_rows(after=self.before(str) or "", limit=self.page_size())
+        return self.paginated(rows, ContractRowSerializer, lambda row: (row.slug,))
+
+
+class TenantContracts(OperatorView):
+    """The contracts of one organisation."""
+
+    permissions: ClassVar = {"GET": "prices.view", "POST": "prices.manage"}
+
+    @extend_schema(operation_id="tenants_contracts_list", responses=page_of(ContractSerializer))
+    def get(self, request: Request, tenant_id: UUID) -> Response:
+        """List an organisation's contracts, the latest start first."""
+        return self.whole(books.contracts_of(tenant_id)[1], ContractSerializer)
+
+    @extend_schema(request=NewContractSerializer, responses={201: ContractSerializer})
+    def post(self, request: Request, tenant_id: UUID) -> Response:
+        """Agree on the next contract, which replaces one that has not begun. No key does this, whatever its roles."""
+        data = checked(NewContractSerializer(data=request.data))
+        book_id, starts_on, reason = data.pop("price_book"), data.pop("starts_on"), data.pop("reason")
+        try:
+            made = contracts.agree(
+                operator=self.operator,
+                tenant_id=tenant_id,
+                book_id=book_id,
+                starts_on=starts_on,
+                terms=contracts.ContractTerms(**data),
+                reason=reason,
+            )
+        except Invalid as wrong:
+            fields = {"price_book" if name == "book" else name: texts for name, texts in wrong.fields.items()}
+            raise Invalid(fields=fields) from None
+        found = next(one for one in books.contracts_of(tenant_id)[1] if one.id == made.pk)
+        return Response(ContractSerializer(found).data, status=201)
+
+
+class ContractWithdrawn(OperatorView):
+    """The withdrawal of the contract that has not begun."""
+
+    permissions: ClassVar = {"POST": "prices.manage"}
+
+    @extend_schema(request=ReasonSerializer, responses={204: None})
+    def post(self, request: Request, tenant_id: UUID) -> Response:
+        """Withdraw the contract that has not begun; the one before it goes on. No key does this."""
+        data = checked(ReasonSerializer(data=request.data))
+        contracts.withdraw(operator=self.operator, tenant_id=tenant_id, reason=data["reason"])
+        return Response(status=204)
