@@ -84,10 +84,8 @@ def _apply(actor: Actor, row: Approval) -> None:
 
 
 def _describe(wanted: Mapping[str, Any], target: str) -> str:
-    until = wanted["until"]
     where = f"in the project {wanted['project_name']}" if wanted["project"] else "in the whole organisation"
-    end = f" until {until[:16].replace('T', ' ')} UTC" if until else ""
-    return f"Give {target} the role {wanted['role_name']} {where}{end}."
+    return f"Give {target} the role {wanted['role_name']} {where}{kinds.until_words(wanted['until'])}."
 
 
 kinds.register(

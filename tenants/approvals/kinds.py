@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from tenants.access.actor import Actor
@@ -46,9 +47,12 @@ def find(name: str) -> ApprovalKind | None:
 
 def raise_words(wanted: Mapping[str, Any]) -> str:
     """Return the figures of a raise: `from 4 to 6 until 2026-01-01 00:00 UTC`."""
-    until = wanted["until"]
-    end = f" until {until[:16].replace('T', ' ')} UTC" if until else ""
-    return f"from {wanted['from']} to {wanted['limit']}{end}"
+    return f"from {wanted['from']} to {wanted['limit']}{until_words(wanted['until'])}"
+
+
+def until_words(until: str | None) -> str:
+    """Return the end of a sentence about something that ends at an ISO time: ` until 2026-01-01 00:00 UTC`, or nothing."""
+    return f" until {datetime.fromisoformat(until).astimezone(UTC):%Y-%m-%d %H:%M} UTC" if until else ""
 
 
 def all_kinds(side: str = TENANT) -> list[ApprovalKind]:

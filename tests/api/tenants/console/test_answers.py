@@ -125,6 +125,8 @@ def test_a_declined_request_changes_nothing_and_says_why(tenant: Tenant, seller:
     body = {"reason": "no devices left"}
     answered = admin.post(f"{API}{asked['id']}/decline/", body, content_type="application/json")
     assert (answered.json()["state"], answered.json()["answer_reason"]) == ("declined", "no devices left")
+    dated = ask(browser, until="2099-06-01T00:00:00+02:00").json()
+    assert dated["sentence"].endswith("from 8 to 12 until 2099-05-31 22:00 UTC.")
     assert effective(tenant) == 8
     for act in ("approve", "decline"):
         again = admin.post(f"{API}{asked['id']}/{act}/", body, content_type="application/json")
