@@ -247,6 +247,18 @@ def test_four_devices_and_five_hundred_hours_are_set_for_a_project(page: Page, w
         page.goto("/t/vision/audit/?action=tenants.quota.")
         expect(page.get_by_text("CPU device time of project Research").first).to_be_visible()
         expect(page.get_by_text("limit set to 500").first).to_be_visible()
+        page.goto("/t/vision/budgets/new/")
+        page.get_by_label("Budget of").select_option(label="Default")
+        page.get_by_label("Amount a month").fill("2000")
+        page.get_by_label("Alert at (%)").fill("50, 80")
+        page.get_by_label("At the limit").select_option(label="Refuse new work and pause running work")
+        page.get_by_role("button", name="Set the budget").click()
+        expect(page.get_by_role("row").filter(has_text="Default").first).to_contain_text("€2,000")
+        page.goto("/t/vision/audit/?action=billing.budget.")
+        page.get_by_text("4 differences").first.click()
+        newest = page.get_by_role("region", name="Table: Audit entries").get_by_role("row").nth(1)
+        expect(newest).to_contain_text("budget of Default")
+        expect(newest).to_contain_text("amount set to €2,000.00")
     assert not watched.complaints
 
 
