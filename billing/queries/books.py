@@ -17,6 +17,7 @@ from billing.models import Contract, PriceBook
 from billing.money import Money
 from billing.pg_arrays import parsed
 from billing.queries.prices import FACTS, ContractView, MeterView, PriceBookView, book_view, contracts
+from billing.rating.calendar import local_day, period_of
 from billing.rating.flat import charge
 from billing.rating.new_price import NewPrice
 from billing.rating.selection import PriceEntry, PriceTable
@@ -28,6 +29,8 @@ from tenants.models import Tenant
 #: The platform's meters. A price may name others by key: those that tenants define.
 PLATFORM = [MeterView(UUID(int=0), spec.key, spec.title, spec.unit, spec.event_type) for spec in METERS]
 NAMES = {meter.key: (meter.title, meter.unit) for meter in PLATFORM}
+#: Months of usage on the page of a tenant's contract.
+MONTHS = 6
 SUMS = "SELECT tenant_id, meter, dims, quantity, amount FROM billing_sums_of_month(%s, %s, %s)"
 
 
@@ -51,6 +54,17 @@ class ContractRow:
     slug: str
     name: str
     contract: ContractView
+
+
+@dataclass(frozen=True, slots=True)
+class MonthRow:
+    """What a tenant used of one meter in a month (its first day), and what it cost."""
+
+    month: date
+    meter: str
+    unit: str
+    quantity: Decimal
+    cost: Money
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +126,24 @@ def contracts_of(tenant_id: UUID) -> tuple[Tenant, list[ContractView]]:
         raise NotFound
     with tenant_scope(tenant_id):
         return tenant, contracts()
+
+
+def months_of(tenant: Tenant, number: int = MONTHS) -> list[MonthRow]:
+    """Return what a tenant used in its newest months, the running one first: a row for each meter, the dearest first."""
+    months = [period_of(local_day(clock.now(), tenant.timezone))]
+    while len(months) < number:
+        months.append((months[-1] - timedelta(days=1)).replace(day=1))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT month, meter, sum(quantity), sum(amount) FROM unnest(%s::date[]) month, "
+            "billing_sums_of_month(ARRAY[%s::uuid], month, '{}') GROUP BY 1, 2 ORDER BY 1 DESC, 4 DESC, 2",
+            [months, tenant.pk],
+        )
+        rows = cursor.fetchall()
+    return [
+        MonthRow(month, *NAMES.get(meter, (meter, "unit")), quantity, Money(amount, tenant.currency))
+        for month, meter, quantity, amount in rows
+    ]
 
 
 def preview(book_id: UUID, prices: Iterable[NewPrice], month: date) -> list[PreviewRow]:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.db import connections
 from pytest_django import DjangoDbBlocker
 
 from deploy.local.postgres import DATABASE, Cluster, StartError, random_passwords
 from tests.fakes.runner.kind import digest_of
 from tests.faults.harness import assert_billed_as_seen, assert_no_overlap, work_cluster
+from tests.support.servers import kept_data
 from tests.support.waiting import wait_until
 
 KEYS = ("NAME", "USER", "PASSWORD", "HOST", "PORT")
@@ -31,6 +31,8 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.cluster = Cluster(folder / "postgres", random_passwords())
         self.log = folder / "postgres.log"
+        self.cluster.folder.mkdir()
+        assert kept_data.restore(self.cluster.data), "the session's server has kept its migrated data"
         self.cluster.prepare()
         self.process = self.start()
         self.cluster.provision()
@@ -70,13 +72,11 @@ class Server:
 
 
 @pytest.fixture
-def server(django_db_blocker: DjangoDbBlocker) -> Iterator[Server]:
+def server(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="exq-", dir="/tmp"))
     before = {key: connections["default"].settings_dict[key] for key in KEYS}
     opened = Server(folder)
     with django_db_blocker.unblock():
-        opened.log_in("exchequer_owner")
-        call_command("migrate", verbosity=0, interactive=False, skip_checks=True)
         opened.log_in("exchequer_app")
         yield opened
         connections["default"].close()

@@ -32,7 +32,7 @@ QUICK = {"epochs": 3}
 
 
 @pytest.fixture(scope="module")
-def parts() -> Iterator[Parts]:
+def parts(django_db_setup: None) -> Iterator[Parts]:
     with running_parts() as running:
         yield running
 

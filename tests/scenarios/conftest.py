@@ -10,7 +10,10 @@ from tests.scenarios.stack import Stack, running_stack
 
 
 @pytest.fixture(scope="package")
-def stack() -> Iterator[Stack]:
-    """`make up` on an empty home, with the organisation `lab`. A scenario that counts lines makes its own organisation."""
+def stack(django_db_setup: None) -> Iterator[Stack]:
+    """`make up` on an empty home, with the organisation `lab`. A scenario that counts lines makes its own organisation.
+
+    After the session's own database: then this one finds its migrated data, and does not migrate beside it.
+    """
     with running_stack() as running:
         yield running

@@ -34,9 +34,10 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story() -> Iterator[Story]:
+def story(django_db_setup: None) -> Iterator[Story]:
     """Tests come in any order, and each finds the product up and loaded."""
     with running_stack(started=False, EXCHEQUER_DEMO="1") as stack:
+        stack.fill()
         stack.begin()
         assert stack.process is not None
         wait_until(lambda: re.search(r"day 1 of \d+", console(stack)), "the demo is being loaded", LOADED_S)

@@ -75,6 +75,7 @@ def _render(
     context = {
         "organisation": tenant,
         "contracts": found,
+        "months": books.months_of(tenant),
         "form": form,
         "may_manage": request.operator.can("prices.manage"),
         "coming": any(one.state == "coming" for one in found),

@@ -21,6 +21,7 @@ from billing.metering.metering import record_usage
 from billing.models import Contract, Price, PriceBook, PriceVersion
 from billing.pricing import contracts, price_books, publishing, quotes
 from billing.pricing.contracts import ContractTerms
+from tenants import clock
 from tenants.errors import Conflict, Invalid, PermissionDenied
 from tenants.events import outbox
 from tenants.isolation.scoping import tenant_scope
@@ -265,6 +266,20 @@ def test_the_console_shows_contracts_and_agrees_on_the_next_one(tenant: Tenant, 
     assert finance.post(f"{page}withdraw/", {"reason": ""}).status_code == 400
     assert finance.post(f"{page}withdraw/", {"reason": "too dear"}).status_code == 302
     assert finance.get(f"/contracts/{uuid4()}/").status_code == 404
+
+
+def test_the_console_shows_what_a_tenant_used_by_month(tenant: Tenant, seller: Seller, demo_clock: DemoClock) -> None:
+    demo_clock.advance(timedelta(hours=2))
+    project = factories.default_project_id(tenant)
+    with tenant_scope(tenant.id):
+        record_usage([interval(project, clock.now() - timedelta(minutes=5), 40)])
+        cost = queries.month_to_date().cost
+    shown = text_of(seller("platform_support").get(f"/contracts/{tenant.id}/"))
+    month = f"{clock.now():%B %Y}"
+    assert f"{month} Device time 40 second" in shown
+    assert cost.amount > 0
+    other = factories.make_tenant()
+    assert "No usage yet" in text_of(seller("platform_finance").get(f"/contracts/{other.id}/"))
 
 
 def test_a_version_is_previewed_against_last_month_in_sums(
