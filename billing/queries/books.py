@@ -140,10 +140,11 @@ def months_of(tenant: Tenant, number: int = MONTHS) -> list[MonthRow]:
             [months, tenant.pk],
         )
         rows = cursor.fetchall()
-    return [
-        MonthRow(month, *NAMES.get(meter, (meter, "unit")), quantity, Money(amount, tenant.currency))
-        for month, meter, quantity, amount in rows
-    ]
+    found = []
+    for month, meter, quantity, amount in rows:
+        title, unit = NAMES.get(meter, (meter, "unit"))
+        found.append(MonthRow(month, title, unit, quantity, Money(amount, tenant.currency)))
+    return found
 
 
 def preview(book_id: UUID, prices: Iterable[NewPrice], month: date) -> list[PreviewRow]:
