@@ -7,9 +7,11 @@ from tenants.models.credentials import ApiKey, Credential, Invitation
 from tenants.models.encryption import MasterKeyRecord, TenantKey
 from tenants.models.idempotency import IdempotencyKey, OperatorIdempotencyKey
 from tenants.models.notifications import (
+    Delivery,
     DeliveryState,
     Notification,
     NotificationChoice,
+    Receiver,
     Webhook,
     WebhookDelivery,
     WebhookFormat,
@@ -63,6 +65,7 @@ __all__ = [
     "AuditSubject",
     "BreakGlass",
     "Credential",
+    "Delivery",
     "DeliveryState",
     "ExternalGroup",
     "ExternalIdentity",
@@ -91,6 +94,7 @@ __all__ = [
     "Quota",
     "QuotaCeiling",
     "QuotaReservation",
+    "Receiver",
     "Role",
     "ScimToken",
     "ScimUser",

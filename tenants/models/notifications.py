@@ -57,11 +57,11 @@ class WebhookFormat(models.TextChoices):
     SLACK = "slack", "Slack message"
 
 
-class Webhook(TenantModel):
-    """An address of the tenant that receives events of the chosen types.
+class Receiver(models.Model):
+    """What every webhook has, of a tenant or of the operators.
 
-    `url`, `secret` and `previous_secret` are sealed under the tenant's key; both secrets sign until `previous_until`. `failures` counts
-    failed attempts since the last success; nothing is sent before `retry_at`, except what a person asks for.
+    `url`, `secret` and `previous_secret` are sealed; both secrets sign until `previous_until`. `failures` counts failed
+    attempts since the last success; nothing is sent before `retry_at`, except what a person asks for.
     """
 
     name = models.CharField(max_length=60)
@@ -82,14 +82,21 @@ class Webhook(TenantModel):
     notified_at = models.DateTimeField(null=True)
     last_delivered_at = models.DateTimeField(null=True)
 
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Webhook(TenantModel, Receiver):
+    """An address of the tenant that receives events of the chosen types, sealed under the tenant's key."""
+
     class Meta(TenantModel.Meta):
         constraints = [
             models.UniqueConstraint(fields=["tenant", "name"], name="webhook_name_once"),
             models.CheckConstraint(condition=models.Q(format__in=WebhookFormat.values), name="webhook_format_known"),
         ]
-
-    def __str__(self) -> str:
-        return self.name
 
 
 class DeliveryState(models.TextChoices):
@@ -100,13 +107,12 @@ class DeliveryState(models.TextChoices):
     FAILED = "failed", "given up"
 
 
-class WebhookDelivery(TenantModel):
+class Delivery(models.Model):
     """One event for one webhook, as it is sent, with a record of each attempt.
 
     `event_id` stays the same in every attempt. Attempts are made until three days after `since`, the next at `next_at`.
     """
 
-    webhook = TenantForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries")
     event_id = models.UUIDField()
     type = models.CharField(max_length=40)
     body = models.TextField()
@@ -117,6 +123,18 @@ class WebhookDelivery(TenantModel):
     since = models.DateTimeField(db_default=DatabaseNow())
     next_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.event_id}"
+
+
+class WebhookDelivery(TenantModel, Delivery):
+    """One event for one webhook of a tenant."""
+
+    webhook = TenantForeignKey(Webhook, on_delete=models.CASCADE, related_name="deliveries")
 
     class Meta(TenantModel.Meta):
         constraints = [
@@ -131,6 +149,3 @@ class WebhookDelivery(TenantModel):
             ),
             models.Index(fields=["created_at"], name="webhook_delivery_age"),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.type} {self.event_id}"

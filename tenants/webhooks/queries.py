@@ -11,7 +11,7 @@ from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
 from tenants.errors import NotFound
-from tenants.models import DeliveryState, Webhook, WebhookDelivery
+from tenants.models import Delivery, DeliveryState, Webhook, WebhookDelivery
 from tenants.webhooks.delivering import url_of
 
 
@@ -96,8 +96,8 @@ def row_of(one: Webhook) -> WebhookRow:
     return WebhookRow(**own, url=url_of(one), waiting=getattr(one, "waiting", 0))
 
 
-def delivery_row(one: WebhookDelivery) -> DeliveryRow:
-    """Return the row of a delivery."""
+def delivery_row(one: Delivery) -> DeliveryRow:
+    """Return the row of a delivery, of a tenant or of the operators."""
     own = {name: getattr(one, name) for name in DeliveryRow.__dataclass_fields__ if name not in ("event_id", "log")}
     log = [{**entry, "at": datetime.fromisoformat(entry["at"])} for entry in one.log]
     return DeliveryRow(**own, event_id=f"evt_{one.event_id.hex}", log=log)

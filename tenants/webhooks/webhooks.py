@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,13 +14,10 @@ from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow, now
 from tenants.encryption import tenant_secrets
-from tenants.errors import Conflict, Invalid, NotFound, RateLimited
+from tenants.errors import Conflict, NotFound, RateLimited
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import DeliveryState, Webhook, WebhookDelivery, WebhookFormat
-from tenants.operations import check_text
-from tenants.outbound import client, guard
-from tenants.outbound.allowed import Anywhere
-from tenants.webhooks import catalogue, publishing, signing
+from tenants.webhooks import catalogue, fields, publishing, signing
 from tenants.webhooks.delivering import SECRET_USE, URL_USE
 
 WEBHOOK_CREATED = AuditAction("tenants.webhook.created")
@@ -77,8 +73,8 @@ def create_webhook(
         raise TooManyWebhooks
     secret = signing.new_secret()
     tenant_id = current_tenant_id()
-    fields = _checked(tenant_id, {"name": name, "url": url, "types": types, "format": format})
-    webhook = Webhook(**fields, secret=tenant_secrets.seal(tenant_id, SECRET_USE, secret), created_by=actor.label[:254])
+    given = _checked(tenant_id, {"name": name, "url": url, "types": types, "format": format})
+    webhook = Webhook(**given, secret=tenant_secrets.seal(tenant_id, SECRET_USE, secret), created_by=actor.label[:254])
     _save(webhook)
     changes = {"host": [None, webhook.host], "types": [[], webhook.types], "format": [None, webhook.format]}
     record(WEBHOOK_CREATED, actor=actor, target=_target(webhook), changes=changes)
@@ -94,19 +90,19 @@ def change_webhook(*, actor: Actor, webhook_id: UUID, **wanted: Any) -> Webhook:
     actor.require("webhooks.manage")
     webhook = _locked(webhook_id)
     enabled = bool(wanted.pop("enabled", webhook.enabled))
-    fields = _checked(webhook.tenant_id, wanted) | {"enabled": enabled}
+    given = _checked(webhook.tenant_id, wanted) | {"enabled": enabled}
     shown = ("name", "host", "types", "format", "enabled")
     changes = {
-        key: [getattr(webhook, key), fields[key]]
+        key: [getattr(webhook, key), given[key]]
         for key in shown
-        if key in fields and fields[key] != getattr(webhook, key)
+        if key in given and given[key] != getattr(webhook, key)
     }
-    if not changes and "url" not in fields:
+    if not changes and "url" not in given:
         unchanged("nothing differs")
         return webhook
     if enabled and not webhook.enabled:
-        fields |= {"failures": 0, "failing_since": None, "retry_at": None, "disabled_because": ""}
-    for key, value in fields.items():
+        given |= {"failures": 0, "failing_since": None, "retry_at": None, "disabled_because": ""}
+    for key, value in given.items():
         setattr(webhook, key, value)
     _save(webhook)
     record(WEBHOOK_CHANGED, actor=actor, target=_target(webhook), changes=changes)
@@ -178,54 +174,8 @@ def replay(*, actor: Actor, webhook_id: UUID, delivery_id: UUID) -> WebhookDeliv
 
 def _checked(tenant_id: UUID, wanted: dict[str, Any]) -> dict[str, Any]:
     """Return the columns for these values; raise `Invalid` naming each wrong one."""
-    fields: dict[str, Any] = {}
-    faults: dict[str, list[str]] = {}
-    if "name" in wanted:
-        try:
-            fields["name"] = check_text(wanted["name"], "name", 60)
-        except Invalid as wrong:
-            faults |= wrong.fields
-    if "url" in wanted:
-        try:
-            fields["host"] = check_url(wanted["url"], tenant_id)
-            fields["url"] = tenant_secrets.seal(tenant_id, URL_USE, wanted["url"])
-        except Invalid as wrong:
-            faults |= wrong.fields
-    if "types" in wanted:
-        fields["types"] = sorted(set(wanted["types"]))
-        unknown = [one for one in fields["types"] if one not in {known.name for known in catalogue.types()}]
-        if unknown:
-            faults["types"] = [f"There is no event type {unknown[0]}. GET /api/v1/webhooks/types/ lists them."]
-        elif not fields["types"]:
-            faults["types"] = ["Choose at least one type of event."]
-    if "format" in wanted:
-        fields["format"] = wanted["format"]
-        if wanted["format"] not in WebhookFormat.values:
-            faults["format"] = [f"Choose one of {', '.join(WebhookFormat.values)}."]
-    if faults:
-        raise Invalid(fields=faults)
-    return fields
-
-
-def check_url(url: str, tenant_id: UUID) -> str:
-    """Return the host of a URL that webhooks may have; raise `Invalid` with the guard's reason otherwise.
-
-    Only the URL is checked here: where its host leads is checked with each request.
-    """
-    try:
-        destination = guard.parse(url, Anywhere())
-        literal = destination.is_address and not guard.public(ipaddress.ip_address(destination.host))
-        client.check(url, tenant_id=tenant_id, look_up=False)
-    except guard.Refused as refused:
-        reason = str(refused)
-        raise Invalid(fields={"url": [f"{reason[:1].upper()}{reason[1:]}."]}) from None
-    except client.AddressRefused as refused:
-        raise Invalid(fields={"url": [refused.message]}) from None
-    except client.FetcherUnavailable:
-        if literal:
-            raise  # only the fetcher knows whether this installation allows such an address
-        # Of another one the first delivery shows it.
-    return destination.authority
+    known = fields.Known([one.name for one in catalogue.types()], "GET /api/v1/webhooks/types/")
+    return fields.checked(wanted, known, lambda url: tenant_secrets.seal(tenant_id, URL_USE, url), tenant_id)
 
 
 def _locked(webhook_id: UUID) -> Webhook:
