@@ -8,7 +8,7 @@ class BillingConfig(AppConfig):
 
     def ready(self) -> None:
         """Subscribe to the events of lower apps, and register the month's cost for operators, words of the audit log and navigation."""
-        from billing import subscribers  # noqa: F401
+        from billing import platform_events, subscribers  # noqa: F401
         from billing.budgets import requests  # noqa: F401
         from billing.pricing.contracts import sign
         from billing.queries.books import choices

@@ -12,6 +12,7 @@ class ComputeConfig(AppConfig):
         from billing.usage import reserved_sources
         from compute import queries, subscribers  # noqa: F401
         from compute.allocations import slot_billing
+        from compute.fleet import silence as fleet_silence
         from compute.jobs import departures, visibility
         from compute.queries import attention as silence
         from compute.queries import capacity, quota_work
@@ -19,6 +20,7 @@ class ComputeConfig(AppConfig):
         from tenants.audit import differences, erasure, withheld, words
         from tenants.identity import departures as leavers
         from tenants.operators import attention, tenant_metrics
+        from tenants.operators.platform_events import conditions
         from tenants.sharing import shares
         from tenants.web import navigation
         from tenants.web.navigation import MAIN, NavigationEntry
@@ -26,6 +28,7 @@ class ComputeConfig(AppConfig):
         erasure.keep("compute_joblog", "compute_jobmetric")
         leavers.register(departures.Jobs())
         attention.register("fleet.view", silence.silent)
+        conditions.register(fleet_silence.look)
         tenant_metrics.register(queries.digest, "running_jobs", "queued_jobs")
         quotas.register(capacity.limited)
         shares.register(visibility.SHARED)

@@ -286,6 +286,7 @@ CELERY_BEAT_SCHEDULE = {
     "checkpoints of the audit log": {"task": "tenants.checkpoints", "schedule": 60},
     "proven domains": {"task": "tenants.domains", "schedule": 600},
     "webhooks": {"task": "tenants.webhooks", "schedule": 10},
+    "platform events": {"task": "tenants.platform_events", "schedule": 10},
     "digests for operators": {"task": "tenants.digests", "schedule": 30},
 }
 

@@ -21,6 +21,8 @@ from tenants.models import (
     OperatorKey,
     OperatorSession,
     OutboxMessage,
+    PlatformDelivery,
+    PlatformEvent,
     ScimToken,
     Session,
     Tenant,
@@ -28,6 +30,7 @@ from tenants.models import (
 )
 
 DELIVERED_DAYS = 7
+PLATFORM_EVENT_DAYS, PLATFORM_DELIVERY_DAYS = 90, 30
 IDEMPOTENCY_DAYS = 30
 READ_DAYS, UNREAD_DAYS = 90, 400
 CREDENTIAL_DAYS = 90
@@ -55,6 +58,7 @@ def purge_expired() -> dict[str, int]:
                 0
             ],
         }
+        removed |= _platform_events()
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM tenants_ratelimit WHERE expires < clock_timestamp()")
             removed["counters"] = cursor.rowcount
@@ -69,6 +73,13 @@ def purge_expired() -> dict[str, int]:
             for kind in (LogInAttempt, UsedAssertion):
                 removed["log-ins by providers"] += kind.objects.filter(expires_at__lt=over).delete()[0]
     return removed
+
+
+def _platform_events() -> dict[str, int]:
+    old = DatabaseNow() - timedelta(days=PLATFORM_DELIVERY_DAYS)
+    ended = PlatformDelivery.objects.filter(created_at__lt=old, ended_at__isnull=False)
+    events = PlatformEvent.objects.filter(created_at__lt=DatabaseNow() - timedelta(days=PLATFORM_EVENT_DAYS))
+    return {"platform deliveries": ended.delete()[0], "platform events": events.delete()[0]}
 
 
 def remove_ended(kind: type[Credential]) -> int:

@@ -1,17 +1,21 @@
 """Celery tasks of the tenants app, run on wake-ups."""
 
+from contextlib import suppress
+from functools import partial
 from uuid import UUID
 
 from celery import shared_task
 
 from tenants import cleanup
 from tenants.audit import checkpoints
+from tenants.encryption import KeyUnavailable, platform_secrets
 from tenants.events import outbox
 from tenants.events.events import ExternalEvent, SlowEvent
 from tenants.events.external_work import EXTERNAL_EVENTS, SLOW_EVENTS
 from tenants.grants import expiry
 from tenants.notifications import domain_records, expiring
 from tenants.operators import lifecycle, tenant_metrics
+from tenants.operators.platform_events import conditions, delivering, emailing, own_events, spreading
 from tenants.webhooks import retries
 
 
@@ -43,8 +47,12 @@ def purge_expired() -> None:
 
 @shared_task(name="tenants.checkpoints")
 def sign_checkpoints() -> None:
-    """Sign the heads of the audit chains that are due."""
-    checkpoints.sign_due()
+    """Sign the heads of the audit chains that are due; operators are notified if that fails."""
+    try:
+        checkpoints.sign_due()
+    except Exception:
+        own_events.checkpoint_failed()
+        raise
 
 
 @shared_task(name="tenants.domains")
@@ -57,6 +65,19 @@ def read_domains() -> None:
 def retry_webhooks() -> None:
     """Wake the deliveries to webhooks whose next attempt is due."""
     retries.wake_due()
+
+
+@shared_task(name="tenants.platform_events")
+def send_platform_events() -> None:
+    """Make deliveries and emails of what operators should know, and attempt those that are due, in other threads."""
+    with suppress(KeyUnavailable):  # emails need no key
+        platform_secrets.provide()
+    conditions.look()
+    spreading.spread()
+    for one in spreading.due_deliveries():
+        SLOW_EVENTS.put(one, partial(delivering.attempt, one), share="platform")
+    for one in spreading.due_emails():
+        EXTERNAL_EVENTS.put(one, partial(emailing.send, one))
 
 
 @shared_task(name="tenants.digests")

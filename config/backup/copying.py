@@ -35,6 +35,8 @@ from tenants.encryption.master import master_key
 
 Say = Callable[[str], object]
 CHUNK = 1024 * 1024
+#: The master keys under which keys of this installation are wrapped.
+MASTERS = "SELECT master_id FROM public.tenants_datakey UNION SELECT master_id FROM public.tenants_platformkey"
 CHECKS = ("verify_audit", "verify_ledger", "reconcile")
 
 
@@ -53,7 +55,7 @@ def backup(folder: Path, say: Say) -> Manifest:
     say(f"{len(copied)} objects copied, still encrypted")
     with database.snapshot(url) as snapshot:
         tables, applied = database.facts(snapshot), database.migrations(snapshot)
-        masters = [str(one) for (one,) in snapshot.execute("SELECT DISTINCT master_id FROM public.tenants_datakey")]
+        masters = [str(one) for (one,) in snapshot.execute(MASTERS)]
         database.dump(url, snapshot, folder / DUMP)
     say(f"{sum(table['rows'] for table in tables.values())} rows in {len(tables)} tables dumped")
     _copy_out(folder, copied)

@@ -20,6 +20,7 @@ from tenants.audit import AuditAction, forgetting, operation, record
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditSubject, Invitation, Membership, Tenant
+from tenants.operators.platform_events import own_events
 
 ERASED = AuditAction("tenants.erasure.finished")
 AT_ONCE, KEYS_AT_ONCE = 5, 500
@@ -96,3 +97,4 @@ def _finish(*, actor: Actor, objects: int, people: int) -> None:
     Tenant.objects.filter(id=tenant.id).update(erased_at=DatabaseNow())
     changes = {"objects": [objects, 0], "people": [people, 0], "subject_keys": [gone, 0], "data_keys": [keys, 0]}
     record(ERASED, actor=actor, target=tenant, changes=changes)
+    own_events.erased(tenant.id)

@@ -21,6 +21,7 @@ from tenants.errors import NotFound
 from tenants.isolation.scoping import all_tenants, tenant_scope
 from tenants.models import TenantExport
 from tenants.notifications import notifications
+from tenants.operators.platform_events import own_events
 
 #: A worker that died is followed by another one after this time; an archive that fails is tried so often.
 ABANDONED = timedelta(hours=2)
@@ -87,6 +88,7 @@ def _build(tenant_id: UUID, export_id: UUID) -> None:
             body=f"It holds {rows} rows and can be downloaded until {until:%Y-%m-%d %H:%M} UTC.",
             path="exports/",
         )
+        own_events.export_ready(tenant_id, export_id)
 
 
 def _expire() -> None:

@@ -16,6 +16,7 @@ OPERATOR_ROLES: dict[str, frozenset[str]] = {
         "fleet.manage",
         "mail.view",
         "operators.view",
+        "webhooks.manage",
     },
     "platform_finance": VIEW | {"prices.manage", "invoices.manage"},
     "platform_support": VIEW | {"tenants.look_inside"},
@@ -24,7 +25,7 @@ OPERATOR_PERMISSIONS = frozenset().union(*OPERATOR_ROLES.values())
 
 #: What each role is for, as the list of operators shows it.
 OPERATOR_ROLE_WORDS = {
-    "platform_admin": "tenants, ceilings and the fleet",
+    "platform_admin": "tenants, ceilings, the fleet and webhooks",
     "platform_finance": "prices, contracts and invoices",
     "platform_support": "reads",
 }

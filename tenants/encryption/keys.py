@@ -17,7 +17,7 @@ from django.db.models import Max
 from tenants.encryption.master import KEY_BYTES, KeyUnavailable, MasterKey, given, master_key
 from tenants.ids import uuid7
 from tenants.isolation.scoping import all_tenants, tenant_scope
-from tenants.models import MasterKeyRecord, TenantKey
+from tenants.models import MasterKeyRecord, PlatformKey, TenantKey
 
 LOCK = "exchequer master key"
 KEPT_KEYS = 1024
@@ -63,7 +63,7 @@ def newest_version(tenant_id: UUID) -> int:
 def new_version(tenant_id: UUID, *, after: int) -> TenantKey:
     """Create the version after `after` of a tenant's data key, or take the one created meanwhile."""
     with tenant_scope(tenant_id):
-        _lock("pg_advisory_xact_lock_shared")
+        lock_shared()
         version = after + 1
         master = in_use()
         row = TenantKey(id=uuid7(), tenant_id=tenant_id, version=version, master_id=master.id)
@@ -73,7 +73,7 @@ def new_version(tenant_id: UUID, *, after: int) -> TenantKey:
 
 
 def rewrap(new: MasterKey, *known: MasterKey) -> int:
-    """Wrap every data key with `new`, all or none; return how many changed. Needs the control role.
+    """Wrap every data key and the platform key with `new`, all or none; return how many data keys changed. Needs the control role.
 
     `known` are master keys in addition to those given to this process. Raises KeyUnavailable.
     """
@@ -85,13 +85,17 @@ def rewrap(new: MasterKey, *known: MasterKey) -> int:
             MasterKeyRecord.objects.create(id=new.id)
         changed = 0
         for row in TenantKey.objects.exclude(master_id=new.id).order_by("id"):
-            context = _context(row.tenant_id, row.id, row.version)
-            old = extra.get(row.master_id) or master_key(row.master_id)
-            secret = old.unwrap(bytes(row.wrapped), context)
-            row.wrapped, row.master_id = new.wrap(secret, context), new.id
-            row.save(update_fields=["wrapped", "master"])
+            _rewrap(row, _context(row.tenant_id, row.id, row.version), new, extra)
             changed += 1
+        for pair in PlatformKey.objects.exclude(master_id=new.id).order_by("id"):
+            _rewrap(pair, platform_context(pair.id), new, extra)
     return changed
+
+
+def _rewrap(row: TenantKey | PlatformKey, context: bytes, new: MasterKey, extra: dict[str, MasterKey]) -> None:
+    old = extra.get(row.master_id) or master_key(row.master_id)
+    row.wrapped, row.master_id = new.wrap(old.unwrap(bytes(row.wrapped), context), context), new.id
+    row.save(update_fields=["wrapped", "master"])
 
 
 def fault() -> str:
@@ -127,6 +131,16 @@ def in_use() -> MasterKey:
         MasterKeyRecord.objects.bulk_create([MasterKeyRecord(id=given().id)], ignore_conflicts=True)
         row = known.get()
     return master_key(row.id)
+
+
+def platform_context(key_id: UUID) -> bytes:
+    """Return what is authenticated with the wrapped platform key."""
+    return f"exchequer platform key 1|{key_id}".encode()
+
+
+def lock_shared() -> None:
+    """Keep the master key from being replaced until the transaction ends."""
+    _lock("pg_advisory_xact_lock_shared")
 
 
 def _context(tenant_id: UUID, key_id: UUID, version: int) -> bytes:

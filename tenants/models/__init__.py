@@ -4,13 +4,15 @@ from tenants.models.approvals import Approval, ApprovalState
 from tenants.models.audit import OUTCOMES, AuditEntry, AuditHead, AuditSubject
 from tenants.models.checkpoints import AuditCheckpoint, AuditPublicKey, PlatformCheckpoint
 from tenants.models.credentials import ApiKey, Credential, Invitation
-from tenants.models.encryption import MasterKeyRecord, TenantKey
+from tenants.models.encryption import MasterKeyRecord, PlatformKey, TenantKey
 from tenants.models.idempotency import IdempotencyKey, OperatorIdempotencyKey
 from tenants.models.notifications import (
     Delivery,
     DeliveryState,
     Notification,
     NotificationChoice,
+    PlatformDelivery,
+    PlatformWebhook,
     Receiver,
     Webhook,
     WebhookDelivery,
@@ -26,7 +28,7 @@ from tenants.models.operators import (
     TenantDigest,
 )
 from tenants.models.organisations import Project, Tenant, TenantExport, slug_rules
-from tenants.models.outbox import OutboxMessage
+from tenants.models.outbox import OperatorEmail, OperatorEmailChoice, OutboxMessage, PlatformEvent
 from tenants.models.people import Membership, User, UserManager
 from tenants.models.providers import (
     GIVEN_ROLES,
@@ -83,6 +85,8 @@ __all__ = [
     "Notification",
     "NotificationChoice",
     "OperatorAct",
+    "OperatorEmail",
+    "OperatorEmailChoice",
     "OperatorGrant",
     "OperatorHead",
     "OperatorIdempotencyKey",
@@ -90,6 +94,10 @@ __all__ = [
     "OperatorSession",
     "OutboxMessage",
     "PlatformCheckpoint",
+    "PlatformDelivery",
+    "PlatformEvent",
+    "PlatformKey",
+    "PlatformWebhook",
     "Project",
     "Quota",
     "QuotaCeiling",

@@ -1,9 +1,12 @@
-"""The tables of what a tenant is notified by: the bell of its members, and its webhooks with their deliveries."""
+"""The tables of what people are notified by: the bell of a tenant's members, and webhooks of both sides with their deliveries."""
+
+from typing import ClassVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from tenants.clock import DatabaseNow
+from tenants.ids import uuid7
 from tenants.isolation.scoping import TenantForeignKey, TenantModel
 from tenants.models.people import User
 
@@ -148,4 +151,39 @@ class WebhookDelivery(TenantModel, Delivery):
                 fields=["tenant", "webhook"], name="webhook_delivery_waiting", condition=models.Q(state="pending")
             ),
             models.Index(fields=["created_at"], name="webhook_delivery_age"),
+        ]
+
+
+class PlatformWebhook(Receiver):
+    """An address of the operators that receives platform events, sealed under the platform key. No tenant's process reads it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["name"], name="platform_webhook_name_once"),
+            models.CheckConstraint(
+                condition=models.Q(format__in=WebhookFormat.values), name="platform_webhook_format_known"
+            ),
+        ]
+
+
+class PlatformDelivery(Delivery):
+    """One platform event for one platform webhook. A `forced` one is attempted although the webhook is to be left alone."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    webhook = models.ForeignKey(PlatformWebhook, on_delete=models.CASCADE, related_name="deliveries")
+    forced = models.BooleanField(default=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["webhook", "event_id"], name="platform_delivery_once"),
+            models.CheckConstraint(
+                condition=models.Q(state__in=DeliveryState.values), name="platform_delivery_state_known"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["webhook", "-id"], name="platform_delivery_newest"),
+            models.Index(fields=["next_at"], name="platform_delivery_due", condition=models.Q(state="pending")),
+            models.Index(fields=["created_at"], name="platform_delivery_age"),
         ]

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, OuterRef, Subquery
+from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from tenants.errors import NotFound
@@ -68,12 +68,7 @@ def webhook(webhook_id: UUID) -> WebhookRow:
 
 def deliveries(webhook_id: UUID, *, state: str = "", before: UUID | None = None, limit: int = 50) -> list[DeliveryRow]:
     """Return up to `limit` + 1 deliveries to a webhook, newest first, older than `before`."""
-    rows = WebhookDelivery.objects.filter(webhook_id=webhook_id).order_by("-id")
-    if state:
-        rows = rows.filter(state=state)
-    if before is not None:
-        rows = rows.filter(id__lt=before)
-    return [delivery_row(one) for one in rows[: limit + 1]]
+    return listed(WebhookDelivery.objects.filter(webhook_id=webhook_id), state=state, before=before, limit=limit)
 
 
 def delivery(webhook_id: UUID, delivery_id: UUID) -> DeliveryRow:
@@ -82,6 +77,16 @@ def delivery(webhook_id: UUID, delivery_id: UUID) -> DeliveryRow:
     if found is None:
         raise NotFound
     return delivery_row(found)
+
+
+def listed(rows: QuerySet[Any], *, state: str, before: UUID | None, limit: int) -> list[DeliveryRow]:
+    """Return up to `limit` + 1 of these deliveries, of a tenant or of the operators, newest first, older than `before`."""
+    rows = rows.order_by("-id")
+    if state:
+        rows = rows.filter(state=state)
+    if before is not None:
+        rows = rows.filter(id__lt=before)
+    return [delivery_row(one) for one in rows[: limit + 1]]
 
 
 def _counted() -> Any:

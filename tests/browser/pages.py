@@ -122,6 +122,11 @@ CONSOLE_PAGES = (
     PageSpec("console-contract", "/contracts/{vision}/", "Agree on this contract", fill="vision"),
     PageSpec("console-fleet", "/fleet/", "Hosts alive"),
     PageSpec("console-operators", "/operators/", "platform_finance"),
+    PageSpec("console-webhooks", "/webhooks/", "Create webhook"),
+    PageSpec(
+        "console-webhook", "/webhooks/{platform_webhook}/", "Deliveries of the last 30 days", fill="platform_webhook"
+    ),
+    PageSpec("console-emails", "/notifications/", "By email"),
     PageSpec("console-log", "/log/", "Device cordoned"),
     PageSpec("console-mail", "/mail/", "Mail"),
 )

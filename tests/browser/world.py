@@ -42,6 +42,7 @@ from models_app.tables.reader import ingest
 from tenants import operations, quotas
 from tenants.access.actor import Actor
 from tenants.access.operator_roles import OPERATOR_ROLES
+from tenants.encryption import platform_secrets
 from tenants.grants import grants as rights
 from tenants.grants import groups, roles, service_accounts
 from tenants.identity import api_keys, invitations, members
@@ -51,10 +52,11 @@ from tenants.models import ExternalIdentity, Tenant, User
 from tenants.notifications import notifications
 from tenants.operators import grants, tenant_metrics
 from tenants.operators.operator import Operator
+from tenants.operators.platform_events import webhooks as platform_webhooks
 from tenants.webhooks import webhooks
 from tests.browser.money import spend_and_limit
 from tests.browser.serving import baseline_of_cancer, serve
-from tests.support import factories
+from tests.support import factories, selling
 from tests.support.datasets import csv_bytes
 
 NOW = datetime(2026, 11, 21, 14, 30, tzinfo=UTC)
@@ -156,7 +158,7 @@ class Builder:
         }
         self.at(NOW)
         self.beat_node()
-        self.run_the_platform(vision)
+        world.ids |= self.run_the_platform(vision)
         return world
 
     def give(self, owner: Actor, research: uuid.UUID) -> dict[str, uuid.UUID]:
@@ -173,8 +175,8 @@ class Builder:
         webhooks.send_test(actor=owner, webhook_id=hook.webhook.id)
         return {"role": role.id, "group": group.id, "grant": grant.id, "webhook": hook.webhook.id}
 
-    def run_the_platform(self, vision: Tenant) -> None:
-        """Make an operator, who cordons the silent host's device; notify the members of something."""
+    def run_the_platform(self, vision: Tenant) -> dict[str, Any]:
+        """Make an operator, who cordons the silent host's device and has a webhook; notify the members of something."""
         device = Device.objects.get(node__name="borealis")
         with self.control():
             for role in OPERATOR_ROLES:
@@ -183,6 +185,12 @@ class Builder:
             user = User.objects.get(email=OPERATOR)
             operator = Operator(id=user.id, label=user.email, roles=tuple(OPERATOR_ROLES))
             fleet.cordon(operator=operator, device_id=device.id, reason="Fan fails, replacement ordered")
+            platform_secrets.provide()
+        with selling.role("exchequer_operator"):
+            hook = platform_webhooks.create(
+                operator=operator, name="on-call", url="https://hooks.example/x", types=["node.lost"]
+            )
+            platform_webhooks.send_test(operator=operator, webhook_id=hook.webhook.id)
         invitations.invite(actor=self.actor(vision, OWNER), email="nora@vision.example", role="engineer")
         with tenant_scope(vision.id):
             notifications.notify(
@@ -192,6 +200,7 @@ class Builder:
                 body="At this pace it lasts to the end of the month.",
                 path="dash/spend/",
             )
+        return {"platform_webhook": hook.webhook.id}
 
     def at(self, moment: datetime) -> None:
         """Set the clock, as an offset, so that it continues from there."""

@@ -10,6 +10,7 @@ from billing.management.commands._tenants import CheckCommand
 
 class Command(CheckCommand):
     help = "Check that intervals, roll-ups, ratings, ledger and invoice lines agree."
+    what = "reconcile"
     done = "intervals = roll-ups = rated = ledger = invoice lines."
 
     def faults(self) -> Iterable[Fault]:

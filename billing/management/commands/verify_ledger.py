@@ -10,6 +10,7 @@ from billing.management.commands._tenants import CheckCommand
 
 class Command(CheckCommand):
     help = "Check that the ledger balances and that budget counters and holds equal it."
+    what = "verify_ledger"
     done = "the ledger balances; counters and holds equal it."
 
     def faults(self) -> Iterable[Fault]:

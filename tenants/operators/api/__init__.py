@@ -6,6 +6,16 @@ from tenants.operators.api.approvals import RequestAnswered, Requests
 from tenants.operators.api.looks import LookApproved, LookDeclined, LookEnded, LookOpened, Looks, NewLook
 from tenants.operators.api.platform import Log, Me, OneOperatorKey, OperatorKeys, Operators
 from tenants.operators.api.tenants import Ceilings, Erase, NewExport, OneTenant, TenantAct, Tenants
+from tenants.operators.api.webhooks import (
+    EmailChoices,
+    OnePlatformWebhook,
+    PlatformDeliveries,
+    PlatformReplay,
+    PlatformWebhooks,
+    PlatformWebhookSecret,
+    PlatformWebhookTest,
+    PlatformWebhookTypes,
+)
 
 __all__ = ["urlpatterns"]
 
@@ -15,6 +25,18 @@ urlpatterns: list[URLPattern] = [
     path("keys/<uuid:key_id>/", OneOperatorKey.as_view(), name="operator-api-key"),
     path("operators/", Operators.as_view(), name="operator-api-operators"),
     path("log/", Log.as_view(), name="operator-api-log"),
+    path("notifications/", EmailChoices.as_view(), name="operator-api-notifications"),
+    path("webhooks/", PlatformWebhooks.as_view(), name="operator-api-webhooks"),
+    path("webhooks/types/", PlatformWebhookTypes.as_view(), name="operator-api-webhook-types"),
+    path("webhooks/<uuid:webhook_id>/", OnePlatformWebhook.as_view(), name="operator-api-webhook"),
+    path("webhooks/<uuid:webhook_id>/secret/", PlatformWebhookSecret.as_view(), name="operator-api-webhook-secret"),
+    path("webhooks/<uuid:webhook_id>/test/", PlatformWebhookTest.as_view(), name="operator-api-webhook-test"),
+    path("webhooks/<uuid:webhook_id>/deliveries/", PlatformDeliveries.as_view(), name="operator-api-deliveries"),
+    path(
+        "webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replay/",
+        PlatformReplay.as_view(),
+        name="operator-api-replay",
+    ),
     path("tenants/", Tenants.as_view(), name="operator-api-tenants"),
     path("tenants/<uuid:tenant_id>/", OneTenant.as_view(), name="operator-api-tenant"),
     path("tenants/<uuid:tenant_id>/quotas/", Ceilings.as_view(), name="operator-api-quotas"),

@@ -22,6 +22,7 @@ from tenants.isolation.scoping import all_tenants, tenant_scope
 from tenants.models import BreakGlass, Tenant
 from tenants.operators.operator import Operator
 from tenants.operators.operator_log import check_reason, record_act
+from tenants.operators.platform_events import own_events
 
 ASKED = AuditAction("tenants.break_glass.asked")
 DECLINED = AuditAction("tenants.break_glass.declined")
@@ -61,6 +62,8 @@ def ask(*, operator: Operator, tenant_id: UUID, reason: str, minutes: int = ALON
         look = _asked(
             actor=Actor.system(tenant_id, "operator"), operator=operator, reason=reason, minutes=minutes, alone=alone
         )
+        if not alone:
+            own_events.look_asked(look)
         record_act(operator, BEGAN if alone else ASKED, target=_target(look, slug), reason=reason)
     return look
 

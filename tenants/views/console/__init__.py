@@ -1,4 +1,4 @@
-"""Pages of the operators' console: tenants, operators, their log, emails, and the frame around them."""
+"""Pages of the operators' console: tenants, operators, their log, webhooks, emails, and the frame around them."""
 
 from django.urls import URLPattern, path
 
@@ -13,6 +13,16 @@ from tenants.views.console.tenants import (
     tenant_erase,
     tenant_page,
     tenants_page,
+)
+from tenants.views.console.webhooks import (
+    emails_page,
+    webhook_change,
+    webhook_delete,
+    webhook_page,
+    webhook_replay,
+    webhook_rotate,
+    webhook_test,
+    webhooks_page,
 )
 
 urlpatterns: list[URLPattern] = [
@@ -34,6 +44,18 @@ urlpatterns: list[URLPattern] = [
     path("operators/", operators_page, name="operators"),
     path("keys/", keys_page, name="operator-keys"),
     path("keys/<uuid:key_id>/revoke/", key_revoke, name="operator-key-revoke"),
+    path("webhooks/", webhooks_page, name="operator-webhooks"),
+    path("webhooks/<uuid:webhook_id>/", webhook_page, name="operator-webhook"),
+    path("webhooks/<uuid:webhook_id>/change/", webhook_change, name="operator-webhook-change"),
+    path("webhooks/<uuid:webhook_id>/secret/", webhook_rotate, name="operator-webhook-rotate"),
+    path("webhooks/<uuid:webhook_id>/test/", webhook_test, name="operator-webhook-test"),
+    path("webhooks/<uuid:webhook_id>/delete/", webhook_delete, name="operator-webhook-delete"),
+    path(
+        "webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replay/",
+        webhook_replay,
+        name="operator-webhook-replay",
+    ),
+    path("notifications/", emails_page, name="operator-emails"),
     path("log/", log_page, name="operator-acts"),
     path("mail/", mail_page, name="operator-mail"),
 ]

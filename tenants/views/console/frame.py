@@ -22,6 +22,7 @@ AREAS = (
     ("Fleet", "cpu", "operator-fleet", "fleet.view", "f"),
     ("Looks inside", "eye", "operator-looks", "log.view", "i"),
     ("Operators", "users", "operators", "operators.view", "o"),
+    ("Webhooks", "world", "operator-webhooks", "webhooks.manage", "w"),
     ("Operator log", "history", "operator-acts", "log.view", "l"),
     ("Mail", "mail", "operator-mail", "mail.view", "m"),
 )

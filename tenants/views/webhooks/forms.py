@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 from uuid import uuid4
 
@@ -26,8 +27,11 @@ class WebhookForm(forms.Form):
 
     def __init__(self, data: Any = None, *, initial: dict[str, Any] | None = None) -> None:
         super().__init__(data, auto_id="webhook_%s", initial=initial)
-        offered = [(one.name, one.title) for one in catalogue.types()]
-        cast("forms.MultipleChoiceField", self.fields["types"]).choices = offered
+        cast("forms.MultipleChoiceField", self.fields["types"]).choices = self.offered()
+
+    def offered(self) -> Sequence[tuple[str, str]]:
+        """Return name and title of each type."""
+        return [(one.name, one.title) for one in catalogue.types()]
 
     def fields_given(self) -> dict[str, Any]:
         """Return the arguments of the operation."""

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from tenants.errors import ExchequerError, NotFound
 from tenants.models import DeliveryState
+from tenants.views.webhooks.deliveries import shown as shown_delivery
 from tenants.views.webhooks.forms import ChangeWebhook, DeliveryFilter, WebhookForm
 from tenants.web.form_posts import explain, redirect_get_to
 from tenants.web.idempotency import run_once
@@ -23,13 +24,6 @@ from tenants.webhooks import catalogue, queries, webhooks
 
 MANAGE = "webhooks.manage"
 PAGE = 25
-#: Errors of an attempt in words; a response has its status.
-ERRORS = {
-    "address_refused": "address refused",
-    "outbound_timeout": "no response in time",
-    "outbound_tls_failed": "TLS failed",
-    "outbound_connection_failed": "no connection",
-}
 
 
 @require_safe
@@ -152,9 +146,15 @@ def _one(
     rows = queries.deliveries(webhook_id, state=state, before=before(request, UUID), limit=PAGE)
     shown, links = paged(request, rows, PAGE, lambda one: (one.id,))
     given = {name: getattr(row, name) for name in ("name", "url", "format", "types", "enabled")}
+    slug = request.tenant.slug
     context: dict[str, Any] = {
         "webhook": row,
-        "deliveries": [_shown(one) for one in shown],
+        "deliveries": [
+            shown_delivery(
+                one, catalogue.title_of(one.type), reverse("webhook-replay", args=(slug, webhook_id, one.id))
+            )
+            for one in shown
+        ],
         "pending": DeliveryState.PENDING,
         "chosen": chosen,
         "filtered": bool(state),
@@ -163,9 +163,3 @@ def _one(
         **links,
     }
     return render(request, "tenants/webhooks/webhook.html", context, status=status)
-
-
-def _shown(row: queries.DeliveryRow) -> dict[str, Any]:
-    """Return a delivery for the page: its title, and its attempts with outcomes in words, the last first."""
-    attempts = [one | {"outcome": one["status"] or ERRORS.get(one["error"], "failed")} for one in reversed(row.log)]
-    return {"row": row, "title": catalogue.title_of(row.type), "attempts": attempts}

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
@@ -27,7 +27,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Notification, OutboxMessage, Tenant, Webhook, WebhookDelivery
 from tenants.webhooks import retries
 from tests.support import factories
-from tests.support.servers.fetcher import Received, Receiver, RunningFetcher, fetcher, receiver
+from tests.support.servers.fetcher import Received, Receiver, RunningFetcher
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -39,26 +39,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("webhooks")]
 Control = Callable[[], AbstractContextManager[None]]
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Receiver]:
-    with receiver() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def asking(server: Receiver) -> Iterator[RunningFetcher]:
-    with fetcher(f"localhost:{server.port}", server.authority) as running:
-        yield running
-
-
-@pytest.fixture
-def served(server: Receiver, asking: RunningFetcher, settings: Settings) -> Receiver:
-    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"fetcher_socket": str(asking.socket)})
-    server.received.clear()
-    server.answer = lambda handler, request: 200
-    return server
 
 
 class Organisation:

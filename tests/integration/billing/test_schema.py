@@ -24,6 +24,7 @@ from billing.money import Money
 from billing.usage import partitions
 from tenants import clock
 from tenants.isolation.scoping import tenant_scope
+from tenants.models import PlatformEvent
 from tests.support import selling
 from tests.support.factories import in_tenant, make_project, make_tenant
 from tests.support.usage import interval
@@ -259,5 +260,8 @@ def test_a_planted_fault_is_found_and_named(
     superuser.execute(corruption)
     with as_control(), pytest.raises(CommandError, match=named):
         call_command(command)
+    with as_control():
+        (raised,) = PlatformEvent.objects.values_list("type", "about", "data")
+    assert raised == ("reconciliation.difference", tenant.id, {"check": command})
     with as_control(), pytest.raises(CommandError, match="no tenant"):
         call_command(command, "--tenant", "nobody")

@@ -23,7 +23,7 @@ from models_app.object_store import storage
 from tenants.clock import now
 from tenants.encryption import data_key
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import AuditEntry, AuditSubject, Membership, OperatorAct, Tenant, TenantKey, User
+from tenants.models import AuditEntry, AuditSubject, Membership, OperatorAct, PlatformEvent, Tenant, TenantKey, User
 from tenants.operators import lifecycle
 from tests.api.objects import one_of_everything
 from tests.support import factories
@@ -100,6 +100,8 @@ def test_files_keys_and_people_go_and_the_books_stay_and_verify(
     assert counts(other) == others
     with as_control():
         verified()
+        events = list(PlatformEvent.objects.order_by("id").values_list("type", "about", "data"))
+    assert events[-1] == ("organisation.erased", vision.id, {})
     assert not User.objects.filter(email="owner@vision.example").exists()
     with tenant_scope(vision.id):
         assert list(DatasetVersion.objects.exclude(columns=[])) == []

@@ -23,7 +23,7 @@ from models_app.object_store import storage
 from tenants.events import outbox
 from tenants.identity import api_keys
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import AuditEntry, Notification, OperatorAct, Tenant, TenantExport
+from tenants.models import AuditEntry, Notification, OperatorAct, PlatformEvent, Tenant, TenantExport
 from tests.api.objects import one_of_everything
 from tests.support import factories
 from tests.support.pages import text_of
@@ -114,6 +114,7 @@ def test_owners_alone_download_it_until_it_expires_and_each_step_is_audited(
     built(as_control)
     with as_control():
         outbox.drain(vision.id)
+        assert PlatformEvent.objects.get().type == "organisation.exported"
     with tenant_scope(vision.id):
         row = TenantExport.objects.order_by("-id")[0]
         assert Notification.objects.filter(kind="export_ready", user__email="owner@vision.example").count() == 1

@@ -17,7 +17,7 @@ from django.db import ProgrammingError, connection, transaction
 
 from config import doctor
 from models_app.object_store import s3, storage
-from tenants.encryption import KeyUnavailable, data_key, keys, master, rotation
+from tenants.encryption import KeyUnavailable, data_key, keys, master, platform_secrets, rotation
 from tenants.encryption.keys import UnknownKey
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import TenantKey
@@ -99,6 +99,8 @@ def test_a_rotated_master_key_works_without_a_restart_and_the_old_one_does_not(
     old = master.parse(key_file.read_text())
     printed = io.StringIO()
     with as_control():
+        platform_secrets.provide()
+        sealed = platform_secrets.seal("test", "canary of the platform")
         call_command("rotate_keys", stdout=printed)
     new = master.parse(key_file.read_text())
     assert new.id != old.id
@@ -108,6 +110,11 @@ def test_a_rotated_master_key_works_without_a_restart_and_the_old_one_does_not(
     assert [read(tenant, file) for tenant, file in zip(tenants, files, strict=True)] == [
         f"canary {tenant.id}".encode() for tenant in tenants
     ]
+    with as_control():
+        platform_secrets._unwrapped.cache_clear()
+        assert platform_secrets.unseal("test", sealed) == "canary of the platform"
+        with pytest.raises(KeyUnavailable):
+            platform_secrets.unseal("another use", sealed)
     settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"master_key_file": ""})
     keys._unwrapped.cache_clear()
     with pytest.raises(storage.KeyMissing) as refused:

@@ -21,6 +21,7 @@ from schemathesis.generation import GenerationMode
 from schemathesis.schemas import APIOperation
 
 from tenants.access.operator_roles import OPERATOR_ROLES
+from tenants.encryption import platform_secrets
 from tenants.models import User
 from tenants.operators import grants, keys
 from tenants.operators.operator import Operator
@@ -41,6 +42,8 @@ CASES = examples(2_500)
 def secrets(as_control: Role, as_operator: Role) -> list[str]:
     """Return the keys of an operator with all roles, and of one who only reads."""
     made = []
+    with as_control():
+        platform_secrets.provide()
     for name, roles in (("all", tuple(OPERATOR_ROLES)), ("reads", ("platform_support",))):
         with as_control():
             for role in roles:
@@ -85,7 +88,7 @@ def test_generated_requests_of_operators_are_answered_as_the_document_says(secre
 def needs_a_person(operation: APIOperation[Any]) -> bool:
     """Return whether no key does it, whatever its roles; and a key makes no key."""
     route = re.sub(r"{(\w+)}", r"<uuid:\1>", operation.path).removeprefix("/api/operator/v1/")
-    return route.startswith("keys/") or not MATRIX[route, operation.method.lower()]
+    return route.startswith(("keys/", "notifications/")) or not MATRIX[route, operation.method.lower()]
 
 
 def prepare(case: Any, draw: Callable[..., Any], tenants: list[str]) -> None:

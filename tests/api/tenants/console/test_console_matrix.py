@@ -19,6 +19,7 @@ from compute.fleet import nodes
 from compute.models import Device
 from tenants.access.operator_roles import OPERATOR_ROLES
 from tenants.clock import now
+from tenants.encryption import platform_secrets
 from tenants.models import OperatorKey, User
 from tenants.operators import grants, keys
 from tenants.operators.operator import Operator
@@ -37,6 +38,19 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("keys/<uuid:key_id>/", "delete"): ALL,
     ("operators/", "get"): {ADMIN},
     ("log/", "get"): ALL,
+    # Emails are a person's choice.
+    ("notifications/", "get"): ALL,
+    ("notifications/", "put"): ALL,
+    ("webhooks/", "get"): {ADMIN},
+    ("webhooks/", "post"): {ADMIN},
+    ("webhooks/types/", "get"): {ADMIN},
+    ("webhooks/<uuid:webhook_id>/", "get"): {ADMIN},
+    ("webhooks/<uuid:webhook_id>/", "patch"): {ADMIN},
+    ("webhooks/<uuid:webhook_id>/", "delete"): {ADMIN},
+    ("webhooks/<uuid:webhook_id>/secret/", "post"): {ADMIN},
+    ("webhooks/<uuid:webhook_id>/test/", "post"): {ADMIN},
+    ("webhooks/<uuid:webhook_id>/deliveries/", "get"): {ADMIN},
+    ("webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replay/", "post"): {ADMIN},
     ("tenants/", "get"): ALL,
     ("tenants/", "post"): {ADMIN},
     ("tenants/<uuid:tenant_id>/", "get"): ALL,
@@ -86,6 +100,9 @@ GOOD: dict[str, dict[str, Any]] = {
         "reason": "As agreed",
     },
     "keys/": {"name": "export", "roles": [SUPPORT]},
+    "notifications/": {"type": "node.lost", "wanted": True},
+    "webhooks/": {"name": "pager", "url": "https://hooks.example/x", "types": ["node.lost"]},
+    "webhooks/<uuid:webhook_id>/": {"enabled": False},
     "tenants/": {"name": "Vision", "slug": "vision", "owner_email": "owner@vision.example"},
     "tenants/<uuid:tenant_id>/quotas/": {"resource": "devices:cpu", "limit": 4, "reason": "Contract of November"},
 }
@@ -107,6 +124,8 @@ def test_the_table_knows_every_method_of_every_route() -> None:
 def secrets(as_control: Role, as_operator: Role) -> dict[str, str]:
     """A key of each role, of one operator each."""
     made = {}
+    with as_control():
+        platform_secrets.provide()
     for role in OPERATOR_ROLES:
         with as_control():
             grants.grant(f"{role}@platform.example", role, password=factories.PASSWORD)
@@ -130,6 +149,8 @@ def ids() -> dict[str, str]:
         "look_id": str(uuid4()),
         "approval_id": str(uuid4()),
         "book_id": str(uuid4()),
+        "webhook_id": str(uuid4()),
+        "delivery_id": str(uuid4()),
     }
 
 

@@ -1,0 +1,19 @@
+"""What no transaction announces, such as a host that falls silent: looked for by the ops worker, and raised once each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Look = Callable[[], None]
+_looks: list[Look] = []
+
+
+def register(look: Look) -> None:
+    """Add a look: a few bounded statements, and `raise_event` for what they find, with `once`."""
+    _looks.append(look)
+
+
+def look() -> None:
+    """Look for every registered condition (control role)."""
+    for one in _looks:
+        one()
