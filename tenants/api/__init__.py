@@ -74,6 +74,7 @@ urlpatterns: list[URLPattern] = [
     path("access/requests/", AccessRequests.as_view(), name="api-access-requests"),
     path("identity-provider/", provider.Provider.as_view(), name="api-provider"),
     path("identity-provider/required/", provider.Required.as_view(), name="api-provider-required"),
+    path("identity-provider/leavers/", provider.Leavers.as_view(), name="api-provider-leavers"),
     path("identity-provider/domains/", provider.Domains.as_view(), name="api-domains"),
     path("identity-provider/domains/<uuid:domain_id>/", provider.OneDomain.as_view(), name="api-domain"),
     path(

@@ -8,6 +8,7 @@ from rest_framework.response import Response
 
 from tenants.api.identity_provider_shapes import (
     DomainSerializer,
+    LeaversSerializer,
     LinkedSerializer,
     MappingSerializer,
     NewDomainSerializer,
@@ -20,6 +21,7 @@ from tenants.api.identity_provider_shapes import (
     WantedTokenSerializer,
 )
 from tenants.errors import NotFound
+from tenants.identity.members import parse_jobs
 from tenants.identity.providers import (
     configuration,
     domains,
@@ -78,6 +80,20 @@ class Required(ApiView):
         data = checked(RequiredSerializer(data=request.data))
         configuration.require(actor=self.actor, required=data["is_required"])
         return Response(RequiredSerializer(data).data)
+
+
+class Leavers(ApiView):
+    """Members whom the identity provider removes."""
+
+    permissions = {"PUT": MANAGE}
+
+    @extend_schema(request=LeaversSerializer, responses=LeaversSerializer)
+    def put(self, request: Request) -> Response:
+        """Choose what becomes of their open jobs. Where these cannot be handed over, they continue."""
+        data = checked(LeaversSerializer(data=request.data))
+        configuration.choose_for_leavers(actor=self.actor, jobs=parse_jobs(data["jobs"]))
+        found = queries.provider_row()
+        return Response(LeaversSerializer({"jobs": found.leavers_jobs if found else "keep"}).data)
 
 
 class Domains(ApiView):

@@ -28,6 +28,9 @@ class ProviderSerializer(serializers.Serializer[Any]):
     is_required = serializers.BooleanField(
         source="required", help_text="Whether people with an address in a verified domain must use it"
     )
+    leavers_jobs = serializers.CharField(
+        help_text="What becomes of the open jobs of members whom it removes by SCIM: keep, cancel, or who gets them"
+    )
     created_at = serializers.DateTimeField()
 
 
@@ -53,6 +56,14 @@ class RequiredSerializer(serializers.Serializer[Any]):
     """Whether people with an address in a verified domain come in by the provider only."""
 
     is_required = serializers.BooleanField()
+
+
+class LeaversSerializer(serializers.Serializer[Any]):
+    """What becomes of the open jobs of members whom the provider removes by SCIM."""
+
+    jobs = serializers.CharField(
+        max_length=40, help_text="keep, cancel, or the id of the member to whom they are handed over"
+    )
 
 
 class DomainSerializer(serializers.Serializer[Any]):

@@ -39,10 +39,10 @@ def parse_jobs(text: str | None) -> Jobs:
     """Parse a request's choice for the open jobs; raise `Invalid` for anything else."""
     if text in (None, "", "keep"):
         return "keep"
-    heir = uuid_in(text)
-    if text != "cancel" and heir is None:
+    to = uuid_in(text)
+    if text != "cancel" and to is None:
         raise Invalid(fields={"jobs": ["Use keep, cancel, or the id of another member."]})
-    return heir or "cancel"
+    return to or "cancel"
 
 
 @operation(MEMBER_ADDED)
@@ -137,7 +137,7 @@ def remove_member(*, actor: Actor, user_id: UUID, jobs: Jobs = "keep", adopt: bo
     left = departure(actor=actor, user_id=user_id)
     reason = f"{membership.user.email} was removed"
     if jobs != "keep" and left.open_jobs:
-        to = None if jobs == "cancel" else _heir(actor, jobs, user_id)
+        to = None if jobs == "cancel" else heir(actor, jobs, but=user_id)
         departures.settle(actor=actor, ids=departures.submitters(user_id, membership.id), to=to, reason=reason)
     adopted = _adopt(actor, membership) if adopt else []
     taken = provenance.revoke_descendants(actor=actor, root=provenance.of_member(membership.id), reason=reason)
@@ -190,19 +190,20 @@ def check_rights(actor: Actor, rights: Rights) -> None:
         raise PermissionDenied("You cannot assign or change a role with more permissions than yours.")
 
 
+def heir(actor: Actor, user_id: UUID, *, but: UUID | None = None) -> Actor:
+    """Return the member who gets jobs of a departing one, who is not `but`. Raises Invalid."""
+    members = Membership.objects.select_related("user").filter(user_id=user_id)
+    found = members.exclude(user_id=but).first() if but else members.first()
+    if found is None:
+        raise Invalid(fields={"jobs": ["Use keep, cancel, or the id of another member."]})
+    rights = held.rights_of(membership_id=found.id)
+    return Actor.person(tenant_id=actor.tenant_id, user_id=found.user_id, email=found.user.email, rights=rights)
+
+
 def _adopt(actor: Actor, membership: Membership) -> list[str]:
     actor.require("tenant.manage")
     actor.require("endpoints.manage")
     return provenance.adopt(actor=actor, membership_id=membership.id)
-
-
-def _heir(actor: Actor, jobs: Jobs, leaver: UUID) -> Actor:
-    """Return the member who gets a departing member's jobs. Raises Invalid."""
-    heir = Membership.objects.select_related("user").filter(user_id=jobs).exclude(user_id=leaver).first()
-    if heir is None:
-        raise Invalid(fields={"jobs": ["Use keep, cancel, or the id of another member."]})
-    rights = held.rights_of(membership_id=heir.id)
-    return Actor.person(tenant_id=actor.tenant_id, user_id=heir.user_id, email=heir.user.email, rights=rights)
 
 
 def _locked_member(actor: Actor, user_id: UUID) -> Membership:

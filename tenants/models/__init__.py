@@ -31,7 +31,10 @@ from tenants.models.organisations import Project, Tenant, TenantExport, slug_rul
 from tenants.models.outbox import OperatorEmail, OperatorEmailChoice, OutboxMessage, PlatformEvent
 from tenants.models.people import Membership, User, UserManager
 from tenants.models.providers import (
+    CANCEL,
     GIVEN_ROLES,
+    HAND_OVER,
+    KEEP,
     OIDC,
     PROVIDER_KINDS,
     SAML,
@@ -51,7 +54,10 @@ from tenants.models.sessions import Session, StoredSession
 
 __all__ = [
     "AT_ONCE",
+    "CANCEL",
     "GIVEN_ROLES",
+    "HAND_OVER",
+    "KEEP",
     "MONTH",
     "OIDC",
     "OUTCOMES",

@@ -24,13 +24,17 @@ OIDC, SAML = "oidc", "saml"
 PROVIDER_KINDS = [(OIDC, "OpenID Connect"), (SAML, "SAML 2.0")]
 #: What a provider may give. Owners are made by owners.
 GIVEN_ROLES = tuple(role for role in ROLES if role != "owner")
+#: What becomes of the open jobs of a member whom the provider removes.
+KEEP, CANCEL, HAND_OVER = "keep", "cancel", "hand_over"
+LEAVERS_JOBS = [(KEEP, "they continue"), (CANCEL, "they are cancelled"), (HAND_OVER, "they are handed over")]
 
 
 class IdentityProvider(TenantModel):
     """A tenant's one identity provider.
 
     `issuer` is the issuer of OIDC or the entity id of SAML. `client_secret` is sealed under the tenant's key.
-    `default_role` is that of a new member; no group that the provider fills has more than `highest_role`.
+    `default_role` is that of a new member; no group that the provider fills has more than `highest_role`. Open jobs of a
+    member whom the provider removes go to `leavers_heir` if they are handed over.
     """
 
     kind = models.CharField(max_length=4, choices=PROVIDER_KINDS)
@@ -46,10 +50,16 @@ class IdentityProvider(TenantModel):
     trusts_email = models.BooleanField(default=False)
     groups_claim = models.CharField(max_length=120, blank=True)
     enabled = models.BooleanField(default=True)
+    leavers_jobs = models.CharField(max_length=10, choices=LEAVERS_JOBS, default=KEEP, db_default=KEEP)
+    leavers_heir = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
     class Meta(TenantModel.Meta):
         constraints = [
+            models.CheckConstraint(
+                condition=models.Q(leavers_jobs__in=[one for one, _ in LEAVERS_JOBS]),
+                name="identity_provider_leavers_known",
+            ),
             models.UniqueConstraint(fields=["tenant"], name="identity_provider_once"),
             models.CheckConstraint(condition=models.Q(kind__in=[OIDC, SAML]), name="identity_provider_kind_known"),
             models.CheckConstraint(

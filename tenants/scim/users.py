@@ -18,7 +18,7 @@ from tenants.clock import now
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.identity import members, sessions
 from tenants.identity.departures import Departure
-from tenants.identity.providers import people
+from tenants.identity.providers import people, queries
 from tenants.identity.providers.required import domain_of, is_captured
 from tenants.models import FormerMember, IdentityProvider, Membership, ScimUser, User
 from tenants.notifications import notifications
@@ -149,21 +149,41 @@ def locked(scim_id: UUID) -> ScimUser:
 def _end(actor: Actor, row: ScimUser) -> None:
     """End a membership: credentials that descend from it are revoked with it, sessions open nothing any more."""
     if Membership.objects.filter(user_id=row.user_id).exists():
-        _notify(row.user.email, members.remove_member(actor=actor, user_id=row.user_id))
+        left, work = _remove(actor, row.user_id)
+        _notify(row.user.email, left, work)
     sessions.end_bound(actor.tenant_id, row.user_id)
     row.active = False
     ScimUser.objects.filter(id=row.id).update(active=False, changed_at=now())
 
 
-def _notify(email: str, left: Departure) -> None:
-    """Notify those who manage members of what a leaver left behind: no dialog asked anybody, so work goes on."""
+def _remove(actor: Actor, user_id: UUID) -> tuple[Departure, str]:
+    """Remove a member as the organisation chose for open jobs, and return what became of these in words.
+
+    The membership ends in any case: jobs that cannot be handed over continue.
+    """
+    provider = queries.provider()
+    jobs = queries.jobs_of_leavers(provider) if provider else "keep"
+    heir = provider.leavers_heir.email if provider and provider.leavers_heir else ""
+    try:
+        left = members.remove_member(actor=actor, user_id=user_id, jobs=jobs)
+    except Invalid as refused:
+        why = " ".join(refused.fields.get("jobs", [refused.message]))
+        left = members.remove_member(actor=actor, user_id=user_id)
+        return left, f"continue, since they could not be handed over to {heir}. {why} Cancel them on the page Jobs."
+    if jobs == "keep":
+        return left, "continue: cancel them on the page Jobs."
+    return left, "were cancelled." if jobs == "cancel" else f"were handed over to {heir}."
+
+
+def _notify(email: str, left: Departure, work: str) -> None:
+    """Notify those who manage members of what a leaver left behind: no dialog asked anybody."""
     if left:
-        work = f" {left.jobs_words} of theirs continue: cancel them on the page Jobs." if left.open_jobs else ""
+        told = f" {left.jobs_words} of theirs {work}" if left.open_jobs else ""
         notifications.notify(
             permission="members.manage",
             kind=LEFT,
             title=f"The identity provider ended the membership of {email}",
-            body=f"{len(left.credentials)} of their credentials were revoked.{work}",
+            body=f"{len(left.credentials)} of their credentials were revoked.{told}",
             path="members/",
         )
 

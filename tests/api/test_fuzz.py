@@ -111,6 +111,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "access requests": {"role": "viewer", "reason": "to read"},
     "identity-provider": {"kind": "oidc", "name": "idp", "issuer": "https://idp.example", "client_id": "x"},
     "identity-provider required": {"is_required": False},
+    "identity-provider leavers": {"jobs": "cancel"},
     "domains": {"name": "fresh.example"},
     "scim-tokens": {"name": "t", "expires_at": "2099-01-01T00:00:00Z"},
     "identity-provider groups": {"group_id": "group", "claim": "another"},

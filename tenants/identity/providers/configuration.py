@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from allauth.mfa.models import Authenticator
 
@@ -16,10 +17,11 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.encryption import tenant_secrets
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.identity import provenance, sessions
-from tenants.identity.members import check_role
+from tenants.identity.members import Jobs, check_role, heir
 from tenants.identity.providers import certificates
 from tenants.models import (
     GIVEN_ROLES,
+    HAND_OVER,
     OIDC,
     SAML,
     ExternalIdentity,
@@ -34,6 +36,7 @@ from tenants.rights import held
 PROVIDER_SAVED = AuditAction("tenants.identity_provider.saved")
 PROVIDER_REMOVED = AuditAction("tenants.identity_provider.removed")
 PROVIDER_REQUIRED = AuditAction("tenants.identity_provider.required")
+LEAVERS_CHOSEN = AuditAction("tenants.identity_provider.leavers_chosen")
 SECRET = "identity provider"  # noqa: S105 (what the secret is for)
 LONGEST_URL = 500
 #: What makes the provider another one: the people that it named before are not those that it names now.
@@ -142,6 +145,31 @@ def require(*, actor: Actor, required: bool) -> None:
     Tenant.objects.filter(id=tenant.id).update(provider_required=required)
     target = _target(provider) if provider else None
     record(PROVIDER_REQUIRED, actor=actor, target=target, changes={"required": [not required, required]})
+
+
+@operation(LEAVERS_CHOSEN)
+def choose_for_leavers(*, actor: Actor, jobs: Jobs) -> None:
+    """Decide what becomes of the open jobs of members whom the provider removes; a member gets them by their id.
+
+    Raises NotFound without a provider, and Invalid for somebody who may not launch jobs.
+    """
+    actor.require("identity.manage")
+    row = IdentityProvider.objects.select_for_update(no_key=True, of=("self",)).select_related("leavers_heir").first()
+    if row is None:
+        raise NotFound("Configure the identity provider first.")
+    to = heir(actor, jobs) if isinstance(jobs, UUID) else None
+    if to is not None and not to.can("jobs.launch"):
+        raise Invalid(fields={"jobs": [f"{to.label} may not launch jobs. Choose a member who may."]})
+    before = (row.leavers_jobs, row.leavers_heir.email if row.leavers_heir else None)
+    row.leavers_jobs, row.leavers_heir_id = (HAND_OVER, to.id) if to else (str(jobs), None)
+    after = (row.leavers_jobs, to.label if to else None)
+    if before == after:
+        unchanged("it is so already")
+        return
+    row.save(update_fields=["leavers_jobs", "leavers_heir"])
+    names = ("jobs", "handed_over_to")
+    changes = {name: [old, new] for name, old, new in zip(names, before, after, strict=True) if old != new}
+    record(LEAVERS_CHOSEN, actor=actor, target=_target(row), changes=changes)
 
 
 def has_way_in() -> bool:

@@ -10,13 +10,17 @@ from uuid import UUID
 from django.conf import settings
 from django.urls import reverse
 
+from tenants.identity.members import Jobs
 from tenants.isolation.scoping import current_tenant_id
-from tenants.models import ExternalIdentity, IdentityProvider, ScimToken, Tenant
+from tenants.models import CANCEL, HAND_OVER, ExternalIdentity, IdentityProvider, ScimToken, Tenant
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderRow:
-    """The provider without its secret."""
+    """The provider without its secret.
+
+    `leavers_jobs` is keep, cancel, or the id of the member who gets them, whose address is `leavers_heir`.
+    """
 
     id: UUID
     kind: str
@@ -33,6 +37,8 @@ class ProviderRow:
     groups_claim: str
     enabled: bool
     required: bool
+    leavers_jobs: str
+    leavers_heir: str
     created_at: datetime
 
 
@@ -76,7 +82,7 @@ class ScimTokenRow:
 
 def provider() -> IdentityProvider | None:
     """Return the open tenant's provider."""
-    return IdentityProvider.objects.first()
+    return IdentityProvider.objects.select_related("leavers_heir").first()
 
 
 def provider_row() -> ProviderRow | None:
@@ -84,11 +90,23 @@ def provider_row() -> ProviderRow | None:
     row = provider()
     if row is None:
         return None
-    plain = {
-        name: getattr(row, name) for name in ProviderRow.__dataclass_fields__ if name not in ("has_secret", "required")
-    }
+    other = ("has_secret", "required", "leavers_jobs", "leavers_heir")
+    plain = {name: getattr(row, name) for name in ProviderRow.__dataclass_fields__ if name not in other}
     required = Tenant.objects.values_list("provider_required", flat=True).get(id=current_tenant_id())
-    return ProviderRow(**plain, has_secret=row.client_secret is not None, required=required)
+    return ProviderRow(
+        **plain,
+        has_secret=row.client_secret is not None,
+        required=required,
+        leavers_jobs=str(jobs_of_leavers(row)),
+        leavers_heir=row.leavers_heir.email if row.leavers_heir else "",
+    )
+
+
+def jobs_of_leavers(row: IdentityProvider) -> Jobs:
+    """Return what becomes of the open jobs of members whom the provider removes; kept where their heir's account is gone."""
+    if row.leavers_jobs == HAND_OVER:
+        return row.leavers_heir_id or "keep"
+    return "cancel" if row.leavers_jobs == CANCEL else "keep"
 
 
 def addresses(slug: str) -> Addresses:

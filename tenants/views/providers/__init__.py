@@ -15,6 +15,7 @@ urlpatterns: list[URLPattern] = [
     path("identity-provider/save/", settings.provider_save, name="provider-save"),
     path("identity-provider/remove/", settings.provider_remove, name="provider-remove"),
     path("identity-provider/require/", settings.provider_require, name="provider-require"),
+    path("identity-provider/leavers/", settings.provider_leavers, name="provider-leavers"),
     path("identity-provider/test/", settings.provider_test, name="provider-test"),
     path("identity-provider/domains/", settings.domain_add, name="domain-add"),
     path("identity-provider/domains/<uuid:domain_id>/verify/", settings.domain_verify, name="domain-verify"),

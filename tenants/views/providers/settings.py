@@ -13,7 +13,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from tenants import clock
-from tenants.errors import ExchequerError, NotFound
+from tenants.errors import ExchequerError, Invalid, NotFound
+from tenants.identity.members import parse_jobs
 from tenants.identity.providers import (
     attempts,
     certificates,
@@ -30,6 +31,7 @@ from tenants.identity.providers import (
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import OIDC, Group
 from tenants.parsing import uuid_in
+from tenants.queries import members
 from tenants.views.providers import forms
 from tenants.views.providers.log_in import cookie_name, send_to_provider
 from tenants.web.form_posts import explain, redirect_get_to
@@ -84,6 +86,18 @@ def provider_require(request: TenantRequest) -> HttpResponse:
     wanted = request.POST.get("required") == "1"
     configuration.require(actor=request.actor, required=wanted)
     messages.success(request, "Saved. It applies from everybody’s next request.")
+    return redirect("provider", request.tenant.slug)
+
+
+@page("identity.manage")
+@redirect_get_to("provider")
+def provider_leavers(request: TenantRequest) -> HttpResponse:
+    """Choose what becomes of the open jobs of members whom the provider removes."""
+    try:
+        configuration.choose_for_leavers(actor=request.actor, jobs=parse_jobs(request.POST.get("jobs")))
+    except Invalid as refused:
+        return _render(request, status=422, leavers_refused=" ".join(refused.fields["jobs"]))
+    messages.success(request, "Saved. It applies to members whom the provider removes next.")
     return redirect("provider", request.tenant.slug)
 
 
@@ -236,6 +250,11 @@ def _groups() -> list[tuple[str, str]]:
     return [(str(group_id), name) for group_id, name in rows]
 
 
+def _heirs() -> list[tuple[str, str]]:
+    """Return id and address of each member who may take jobs over."""
+    return [(str(one.user_id), one.email) for one in members() if "jobs.launch" in one.rights.everywhere]
+
+
 def _render(request: TenantRequest, *, status: int = 200, **given: Any) -> HttpResponse:
     actor, row = request.actor, queries.provider_row()
     manages = actor.can("identity.manage")
@@ -259,6 +278,9 @@ def _render(request: TenantRequest, *, status: int = 200, **given: Any) -> HttpR
         **given,
     }
     if manages:
+        heirs = _heirs() if row else []
+        context["heirs"] = heirs
+        context["heir_is_gone"] = row and row.leavers_heir and row.leavers_jobs not in dict(heirs)
         context.setdefault("form", forms.Provider(known=row))
         context.setdefault("domain_form", forms.Domain(auto_id="domain_%s"))
         context.setdefault("token_form", forms.Token(auto_id="token_%s"))
