@@ -5,7 +5,7 @@ from django.urls import URLPattern, path
 from tenants.api import identity_provider as provider
 from tenants.api.access_requests import AccessRequests
 from tenants.api.approvals import ApprovalApprove, ApprovalDecline, Approvals, QuotaRequests
-from tenants.api.audit import Audit, AuditExport, AuditVerify
+from tenants.api.audit import Audit, AuditExport, AuditKeys, AuditVerify
 from tenants.api.invitations import Invitations, OneInvitation
 from tenants.api.members import Member, MemberAdoption, MemberDeparture, Members
 from tenants.api.notification_choices import NotificationChoices
@@ -90,5 +90,6 @@ urlpatterns: list[URLPattern] = [
     path("sessions/<str:session_id>/", OneSession.as_view(), name="api-session"),
     path("audit/", Audit.as_view(), name="api-audit"),
     path("audit/verify/", AuditVerify.as_view(), name="api-audit-verify"),
+    path("audit/keys/", AuditKeys.as_view(), name="api-audit-keys"),
     path("audit/export/", AuditExport.as_view(), name="api-audit-export"),
 ]

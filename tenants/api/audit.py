@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from tenants.audit import queries
+from tenants.audit.checkpoints import public_keys
 from tenants.audit.verify import verify
 from tenants.errors import Invalid
 from tenants.identity import audited_access
@@ -57,6 +58,14 @@ class VerdictSerializer(serializers.Serializer[Any]):
     fault = serializers.CharField(allow_blank=True)
 
 
+class PublicKeySerializer(serializers.Serializer[Any]):
+    """A key that signs checkpoints of the log."""
+
+    id = serializers.CharField(help_text="The `key_id` of checkpoints.")
+    public_key = serializers.CharField(help_text="Ed25519, 32 bytes in base64: `--public-key` of the verifier.")
+    created_at = serializers.DateTimeField()
+
+
 NAMED = ("actor", "action", "target_type", "target_id", "since", "until")
 AUDIT_FILTERS = [
     *(OpenApiParameter(name) for name in NAMED),
@@ -98,6 +107,17 @@ class AuditVerify(ApiView):
     def get(self, request: Request) -> Response:
         """Verify every entry and the head."""
         return Response(VerdictSerializer(verify()).data)
+
+
+class AuditKeys(ApiView):
+    """The keys that sign checkpoints."""
+
+    permissions = {"GET": "audit.view"}
+
+    @extend_schema(responses=PublicKeySerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """List the public keys. Keep a copy elsewhere: an administrator who rewrote the log could also answer this request."""
+        return Response(PublicKeySerializer(public_keys(), many=True).data)
 
 
 def _one_of(query: Mapping[str, str], name: str, known: Collection[str]) -> str:

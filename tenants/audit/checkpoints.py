@@ -66,6 +66,15 @@ class Head:
         return str(self.tenant_id) if self.tenant_id else PLATFORM_CHAIN
 
 
+@dataclass(frozen=True)
+class PublicKey:
+    """A key that signs checkpoints; `public_key` is raw Ed25519 in base64."""
+
+    id: str
+    public_key: str
+    created_at: datetime
+
+
 def sign_due() -> int:
     """Sign the head of every chain that is due (control role, no transaction open); return how many.
 
@@ -91,6 +100,14 @@ def signing_key() -> Ed25519PrivateKey:
 def key_id(public: Ed25519PublicKey) -> str:
     """Return the fingerprint of a public key."""
     return "ed25519:" + hashlib.sha256(public.public_bytes_raw()).hexdigest()[:16]
+
+
+def public_keys() -> list[PublicKey]:
+    """Return every key that ever signed here, the first first."""
+    return [
+        PublicKey(row.id, base64.b64encode(bytes(row.public)).decode(), row.created_at)
+        for row in AuditPublicKey.objects.order_by("created_at")
+    ]
 
 
 def message(said: Mapping[str, Any]) -> bytes:

@@ -168,8 +168,8 @@ def who_last(action: str, target_type: str, target_id: UUID) -> UUID | None:
 def export(actor: Actor, first: int = 1, last: int | None = None) -> Iterator[Mapping[str, Any]]:
     """Stream the entries from `first` to `last` in order with both hashes, and checkpoints, for a stand-alone verifier.
 
-    `people` has the labels of the pseudonyms in the entry, `origin` address and program of the request: neither is
-    hashed. `withheld` marks entries about objects hidden from the actor: their texts are left out, so that their own
+    `people` has the labels of the pseudonyms in the entry, `salts` what proves them, `origin` address and program of the
+    request, which nothing proves. `withheld` marks entries about objects hidden from the actor: their texts are left out, so that their own
     hash cannot be computed, but they link to the entries before and after them like all others.
     """
     within = {"seq__gte": first} if last is None else {"seq__gte": first, "seq__lte": last}
@@ -180,9 +180,11 @@ def export(actor: Actor, first: int = 1, last: int | None = None) -> Iterator[Ma
         shown = withhold(actor, list(some))
         known = subjects_by_id({*pseudonyms_in(shown), *(row["subject"] for row in some if row["subject"])})
         for row, seen in zip(some, shown, strict=True):
-            people = {pseudonym(one): known[one].label for one in pseudonyms_in(seen) if one in known}
+            named = [known[one] for one in pseudonyms_in(seen) if one in known]
+            people = {pseudonym(one.id): one.label for one in named}
+            salts = {pseudonym(one.id): one.salt for one in named if one.salt}
             origin = origin_of(row, known)
-            yield {**seen, "people": people, "origin": origin, "withheld": seen is not row}
+            yield {**seen, "people": people, "salts": salts, "origin": origin, "withheld": seen is not row}
             if following is not None and following["seq"] == row["seq"]:
                 yield {"checkpoint": following}
                 following = next(signed, None)

@@ -2,11 +2,15 @@
 
 The key is created with a person's first entry. A process without the master key writes the pseudonym alone; the next one
 that holds it adds the label.
+
+A pseudonym given with a key is a digest of the label and a secret salt: entries are hashed with it, so they prove the name to
+a reader of an export, which has the salt. Once the salt is destroyed, they reveal nothing about the name. `deploy/verify_audit.py` checks it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
@@ -14,25 +18,30 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from tenants.clock import DatabaseNow
-from tenants.encryption import KeyUnavailable, data_key
+from tenants.encryption import DataKey, KeyUnavailable, data_key
 from tenants.encryption.keys import unwrapped
 from tenants.encryption.subject_keys import fresh, has_master_key, seal, unseal, unwrap
-from tenants.ids import uuid7
+from tenants.ids import uuid7, uuid8
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import AuditSubject
 
 ERASED, UNKNOWN = "erased person", "unknown person"
 LABEL = "label"
 MOST_LABELS = 20_000
+COMMITTED = 8
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A person as the log knows them. `key` is None where this process holds no master key, or it is destroyed."""
+    """A person as the log knows them. `key` is None where this process holds no master key, or it is destroyed.
+
+    `salt` proves the label; it is empty where the pseudonym was given without a key.
+    """
 
     id: UUID
     key: bytes | None
     label: str = UNKNOWN
+    salt: str = ""
 
 
 def address(text: str) -> str:
@@ -55,15 +64,15 @@ def subjects_for(wanted: Mapping[str, str]) -> dict[str, Subject]:
     digests = {_digest(reference): reference for reference in wanted}
     found = _by_digest(digests)
     if missing := sorted(set(digests) - set(found)):
-        rows = [AuditSubject(id=uuid7(), reference=digest) for digest in missing]
+        rows = [AuditSubject(reference=digest) for digest in missing]
         for row in rows:
-            _give_key(row, wanted[digests[bytes(row.reference or b"")]])
+            _give_key(row, wanted[digests[bytes(row.reference or b"")]], is_new=True)
         AuditSubject.objects.bulk_create(rows, ignore_conflicts=True)
         found = _by_digest(digests)
     if has_master_key():
         for digest in sorted(digest for digest, row in found.items() if row.wrapped is None):
             row = found[digest]
-            _give_key(row, wanted[digests[digest]])
+            _give_key(row, wanted[digests[digest]], is_new=False)
             kept = {"data_key_id": row.data_key_id, "wrapped": row.wrapped, "label": row.label}
             if not AuditSubject.objects.filter(id=row.id, wrapped=None, erased_at=None).update(**kept):
                 found |= _by_digest([digest])
@@ -105,17 +114,30 @@ def _digest(reference: str) -> bytes:
     return hashlib.sha256(current_tenant_id().bytes + reference.encode()).digest()
 
 
-def _give_key(row: AuditSubject, label: str) -> None:
-    """Give a new subject its key and label; nothing without the master key: an entry never waits for one."""
+def committed(label: str, salt: str) -> UUID:
+    """Return the id that proves a label, given the salt."""
+    return uuid8(hashlib.sha256(f"exchequer person\n{salt}\n{label}".encode()).digest())
+
+
+def _give_key(row: AuditSubject, label: str, *, is_new: bool) -> None:
+    """Give a subject its key and label, and a new one its id; no key without the master key: an entry never waits for one."""
+    wrapper = _wrapper()
+    salt = secrets.token_hex(16) if is_new and wrapper is not None and label else ""
+    if is_new:
+        row.id = committed(label, salt) if salt else uuid7()
+    if wrapper is not None:
+        key, row.wrapped = fresh(wrapper, row.id)
+        row.data_key_id = wrapper.id
+        row.label = seal(key, LABEL, row.id, f"{salt}\n{label}" if salt else label)
+
+
+def _wrapper() -> DataKey | None:
     if not has_master_key():
-        return
+        return None
     try:
-        wrapper = data_key(current_tenant_id())
+        return data_key(current_tenant_id())
     except KeyUnavailable:
-        return
-    key, row.wrapped = fresh(wrapper, row.id)
-    row.data_key_id = wrapper.id
-    row.label = seal(key, LABEL, row.id, label)
+        return None
 
 
 def _subject(row: AuditSubject) -> Subject:
@@ -125,6 +147,8 @@ def _subject(row: AuditSubject) -> Subject:
         return Subject(row.id, None)
     try:
         key = unwrap(unwrapped(row.data_key), row.id, bytes(row.wrapped))
-        return Subject(row.id, key, unseal(key, LABEL, row.id, bytes(row.label or b"")) or UNKNOWN)
+        text = unseal(key, LABEL, row.id, bytes(row.label or b""))
     except KeyUnavailable:
         return Subject(row.id, None)
+    salt, _, label = text.partition("\n") if row.id.version == COMMITTED else ("", "", text)
+    return Subject(row.id, key, label or UNKNOWN, salt)

@@ -11,6 +11,7 @@ from django.shortcuts import render
 from tenants.access.actor import Actor
 from tenants.access.reader import reading_as
 from tenants.audit import queries
+from tenants.audit.checkpoints import public_keys
 from tenants.audit.verify import verify
 from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
@@ -88,4 +89,4 @@ def audit_verified(request: TenantRequest) -> HttpResponse:
     """Verify the whole chain and return the banner; requested by the page after it has loaded."""
     check = verify()
     at: datetime = now()
-    return render(request, "tenants/_audit_verified.html", {"check": check, "at": at})
+    return render(request, "tenants/_audit_verified.html", {"check": check, "at": at, "keys": public_keys()})

@@ -85,6 +85,7 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "sessions/<str:session_id>/": {"DELETE": EVERYONE},
     "audit/": {"GET": READS_MONEY},
     "audit/verify/": {"GET": READS_MONEY},
+    "audit/keys/": {"GET": READS_MONEY},
     "audit/export/": {"GET": READS_MONEY},
     "events": {"POST": LAUNCH},
     "events/": {"POST": LAUNCH},

@@ -1,14 +1,13 @@
 """`manage.py verify_audit`: verify every audit chain; exit 1 with the first fault."""
 
-import base64
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from tenants import queries
+from tenants.audit.checkpoints import public_keys
 from tenants.audit.verify import verify, verify_platform
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import AuditPublicKey
 
 
 class Command(BaseCommand):
@@ -42,6 +41,5 @@ class Command(BaseCommand):
             if not check.ok:
                 raise CommandError(f"operator log: {check.fault}")
             self.stdout.write(f"operator log: {check.entries} entries, the chain is valid")
-            for key in AuditPublicKey.objects.order_by("created_at"):
-                public = base64.b64encode(bytes(key.public)).decode()
-                self.stdout.write(f"checkpoints are signed with {key.id}, public key {public}")
+            for key in public_keys():
+                self.stdout.write(f"checkpoints are signed with {key.id}, public key {key.public_key}")

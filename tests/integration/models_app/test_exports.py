@@ -90,7 +90,7 @@ def test_an_export_holds_each_table_of_the_tenant_with_checksums_and_nothing_of_
     for word in (b"audio.example", b"key_hash", b"wrapped", b"argon2", b"pbkdf2", secret.encode()):
         assert word not in everything, word
     archive.extract("audit.jsonl", tmp_path)
-    command = [sys.executable, "-m", "scripts.verify_audit_export", str(tmp_path / "audit.jsonl")]
+    command = [sys.executable, str(ROOT / "deploy/verify_audit.py"), str(tmp_path / "audit.jsonl")]
     verified = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert verified.returncode == 0, verified.stdout + verified.stderr
 

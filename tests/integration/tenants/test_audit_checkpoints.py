@@ -95,7 +95,7 @@ def export(tenant: Tenant, folder: Path, query: str = "") -> Path:
 
 def verified(file: Path, *more: str) -> tuple[int, str]:
     """Run the verifier as somebody without Exchequer does."""
-    command = [sys.executable, "-I", str(ROOT / "scripts/verify_audit_export.py"), str(file), *more]
+    command = [sys.executable, "-I", str(ROOT / "deploy/verify_audit.py"), str(file), *more]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={})
     return done.returncode, done.stdout + done.stderr
 
@@ -179,9 +179,9 @@ def test_a_part_is_exported_and_verified(tenant: Tenant, as_control: Role, tmp_p
     file = export(tenant, tmp_path, "?from=2&to=3")
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [line.get("seq", "checkpoint") for line in lines] == [2, 3, "checkpoint"]
-    assert verified(file, "--public-key", public_key()) == (0, "2 entries and 1 checkpoints are valid\n")
+    assert verified(file, "--public-key", public_key()) == (0, "entries 2 to 3 are valid, 1 checkpoints are valid\n")
     file.write_text("\n".join(json.dumps(line | {"reason": "x"} if line.get("seq") == 3 else line) for line in lines))
-    assert verified(file) == (1, "entry 3 was changed after it was written\n")
+    assert verified(file) == (1, "NOT VALID: entry 3 was changed after it was written\n")
     with as_control():
         call_command("verify_audit", "--tenant", "works", "--from", "2", "--to", "3")
         with pytest.raises(CommandError, match="Name the --tenant"):
@@ -215,3 +215,76 @@ def test_a_siem_drains_each_entry_once(tenant: Tenant, as_control: Role, tmp_pat
     assert all(line.isprintable() for line in file.read_text().splitlines()), "nothing acts on a terminal"
     with as_control(), pytest.raises(CommandError, match="no cursor"):
         call_command("audit_drain", "--since", "{nonsense")
+
+
+@operation(ODD)
+def naming(*, actor: Actor, address: str) -> None:
+    """Record a text that names a person."""
+    record(ODD, actor=actor, target=("thing", "1", address))
+
+
+@pytest.fixture
+def log(tenant: Tenant, as_control: Role, tmp_path: Path) -> tuple[Path, list[dict[str, Any]]]:
+    """An export that names a person, with its lines."""
+    for name in ("mei", "noa"):
+        naming(actor=factories.actor_for(tenant), address=f"{name}@works.example")
+    assert signed(tenant, as_control) == [5]
+    file = export(tenant, tmp_path)
+    return file, [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def forged(file: Path, lines: list[dict[str, Any]]) -> tuple[int, str]:
+    file.write_text("\n".join(json.dumps(line) for line in lines))
+    return verified(file, "--public-key", public_key())
+
+
+def test_an_entry_that_calls_itself_withheld_is_not_accepted_unread(log: tuple[Path, list[dict[str, Any]]]) -> None:
+    file, lines = log
+    assert verified(file, "--public-key", public_key())[0] == 0
+    lines[1] |= {"withheld": True, "action": "tenants.tenant.closed"}
+    assert forged(file, lines) == (
+        1,
+        "NOT VALID: entry 2 is withheld from the reader who exported the log; --allow-withheld accepts such entries unread\n",
+    )
+    code, said = verified(file, "--public-key", public_key(), "--allow-withheld")
+    assert (code, "1 entries are withheld: their contents were NOT verified" in said) == (0, True)
+
+
+def test_the_names_of_people_are_proved_by_their_pseudonyms(log: tuple[Path, list[dict[str, Any]]]) -> None:
+    file, lines = log
+    named = {
+        person: line for line in lines if "seq" in line for person, label in line["people"].items() if "@works" in label
+    }
+    assert len(named) == 2 and all(person[21] == "8" for person in named)
+    (mei, line), (_, other) = named.items()
+    line["people"][mei] = next(iter(other["people"].values()))
+    code, said = forged(file, lines)
+    assert (code, "the name was changed" in said) == (1, True)
+    line["salts"] = {}
+    assert forged(file, lines)[0] == 1, "no name without what proves it"
+
+
+def test_kept_checkpoints_find_a_log_that_was_cut(log: tuple[Path, list[dict[str, Any]]], tmp_path: Path) -> None:
+    file, lines = log
+    kept = tmp_path / "kept.jsonl"
+    kept.write_text("\n".join(json.dumps(line["checkpoint"]) for line in lines if "checkpoint" in line))
+    assert verified(file, str(kept), "--public-key", public_key())[0] == 0
+    file.write_text("\n".join(json.dumps(line) for line in lines if line.get("seq", 9) < 5))
+    assert "NOT verified: without --public-key" not in verified(file)[1], "no checkpoint is left in it"
+    assert verified(file, str(kept)) == (1, "NOT VALID: the log ends at entry 4, but entry 5 was signed\n")
+
+
+def test_without_the_key_the_verdict_says_what_was_not_verified(log: tuple[Path, list[dict[str, Any]]]) -> None:
+    file, _ = log
+    assert "1 checkpoints were NOT verified" in verified(file)[1]
+    for text in ("", "nonsense", "[1]", '{"seq": 1}'):
+        file.write_text(text)
+        code, said = verified(file)
+        assert code == 1 and said.startswith("NOT VALID: ") and "Traceback" not in said, said
+
+
+def test_a_member_who_reads_the_log_reads_the_keys_that_sign_it(tenant: Tenant, as_control: Role) -> None:
+    assert signed(tenant, as_control) == [3]
+    key = factories.make_api_key(tenant)
+    (found,) = Client(headers={"Authorization": f"Bearer {key}"}).get("/api/v1/audit/keys/").json()
+    assert found["public_key"] == public_key()
