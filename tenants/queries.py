@@ -1,7 +1,10 @@
 """Queries of the tenants app: all SQL here, frozen dataclasses, keyset pages."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -14,6 +17,9 @@ from tenants.isolation.scoping import current_tenant_id
 from tenants.models import ApiKey, Membership, Project, Tenant
 from tenants.projects.sight import named, open_projects
 from tenants.rights import held
+
+if TYPE_CHECKING:
+    from tenants.grants.key_reasons import KeyReasons
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,10 @@ class ProjectRow:
 
 @dataclass(frozen=True)
 class ApiKeyRow:
-    """An API key without its secret."""
+    """An API key without its secret. `created_by_id` answers for it: of a member's key that member.
+
+    `access` is why it may do what it may, once asked for (`grants/key_reasons`).
+    """
 
     id: UUID
     name: str
@@ -65,6 +74,9 @@ class ApiKeyRow:
     project_id: UUID | None
     parent_key_id: UUID | None
     service_account_id: UUID | None
+    membership_id: UUID | None
+    created_by_id: UUID | None
+    access: KeyReasons | None = None
 
 
 PROJECT = tuple(ProjectRow.__dataclass_fields__)
@@ -151,7 +163,7 @@ def project(project_id: UUID) -> ProjectRow:
 
 def api_keys() -> list[ApiKeyRow]:
     """Return the tenant's API keys, newest first."""
-    names = list(ApiKeyRow.__dataclass_fields__)
+    names = [name for name in ApiKeyRow.__dataclass_fields__ if name != "access"]
     return [ApiKeyRow(*row) for row in ApiKey.objects.order_by("-created_at", "-id").values_list(*names)]
 
 

@@ -9,6 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from tenants import operations, queries
+from tenants.api.access_shapes import KeyAccessSerializer
+from tenants.grants import key_reasons
 from tenants.identity import api_keys
 from tenants.models import Tenant
 from tenants.web.body_fields import Moment, checked
@@ -80,6 +82,9 @@ class ApiKeySerializer(serializers.Serializer[Any]):
     )
     project_id = serializers.UUIDField(
         read_only=True, allow_null=True, help_text="The project that it is limited to; null: the whole organisation"
+    )
+    access = KeyAccessSerializer(
+        read_only=True, allow_null=True, help_text="null if the key has ended, and without `members.view`"
     )
 
 
@@ -197,7 +202,7 @@ class ApiKeys(ApiView):
     @extend_schema(responses=page_of(ApiKeySerializer))
     def get(self, request: Request) -> Response:
         """List keys without their secrets."""
-        return self.whole(queries.api_keys(), ApiKeySerializer)
+        return self.whole(key_reasons.explained(self.actor, queries.api_keys()), ApiKeySerializer)
 
     @extend_schema(request=NewApiKeySerializer, responses={201: NewApiKeySerializer})
     def post(self, request: Request) -> Response:

@@ -9,8 +9,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from tenants.api.access_shapes import AccessSerializer
 from tenants.errors import Invalid
-from tenants.grants import grants, groups, queries, roles, service_accounts
+from tenants.grants import grants, groups, key_reasons, queries, roles, service_accounts
 from tenants.parsing import uuid_in
 from tenants.web.body_fields import Moment, checked
 from tenants.web.openapi import page_of
@@ -55,6 +56,9 @@ class ServiceAccountSerializer(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField(read_only=True)
     disabled_at = serializers.DateTimeField(read_only=True, allow_null=True)
     keys = serializers.IntegerField(read_only=True, help_text="Number of its keys that work")
+    reasons = AccessSerializer(
+        many=True, read_only=True, allow_null=True, help_text="Why it may do something; null without `members.view`"
+    )
 
 
 class GrantSerializer(serializers.Serializer[Any]):
@@ -71,20 +75,6 @@ class GrantSerializer(serializers.Serializer[Any]):
     created_by = serializers.CharField(read_only=True)
     created_at = serializers.DateTimeField(read_only=True)
     expires_at = Moment(required=False, allow_null=True)
-
-
-class AccessSerializer(serializers.Serializer[Any]):
-    """One reason why somebody may do something."""
-
-    holder = serializers.CharField()
-    kind = serializers.CharField(help_text="person or service account")
-    role = serializers.CharField()
-    project = serializers.CharField(help_text="Name of the project; empty: the whole organisation")
-    group = serializers.CharField(help_text="Name of the group that holds the grant; empty: their own")
-    granted_by = serializers.CharField(help_text="Empty for grants that Exchequer made")
-    because = serializers.CharField(help_text="The reason in words")
-    permissions = serializers.ListField(child=serializers.CharField())
-    expires_at = serializers.DateTimeField(allow_null=True)
 
 
 class Roles(ApiView):
@@ -189,7 +179,8 @@ class ServiceAccounts(ApiView):
     @extend_schema(responses=page_of(ServiceAccountSerializer))
     def get(self, request: Request) -> Response:
         """List service accounts by name."""
-        return self.whole(queries.service_accounts(), ServiceAccountSerializer)
+        accounts = key_reasons.explained_accounts(self.actor, queries.service_accounts())
+        return self.whole(accounts, ServiceAccountSerializer)
 
     @extend_schema(request=ServiceAccountSerializer, responses={201: ServiceAccountSerializer})
     def post(self, request: Request) -> Response:
@@ -197,7 +188,7 @@ class ServiceAccounts(ApiView):
         data = checked(ServiceAccountSerializer(data=request.data))
         row = service_accounts.create_service_account(actor=self.actor, **data)
         names = ("id", "name", "description", "created_at", "disabled_at")
-        made = {name: getattr(row, name) for name in names} | {"keys": 0}
+        made = {name: getattr(row, name) for name in names} | {"keys": 0, "reasons": None}
         return Response(ServiceAccountSerializer(made).data, status=201)
 
 

@@ -12,6 +12,7 @@ from django.db.models import Count, Q
 
 from tenants.access.permissions import PROJECT_PERMISSIONS, ROLE_PERMISSIONS, ROLE_WORDS
 from tenants.access.rights import permissions_of
+from tenants.access.wording import allowed_words
 from tenants.clock import DatabaseNow
 from tenants.models import ApiKey, Grant, Group, GroupMember, Membership, Role, ServiceAccount
 from tenants.projects.sight import named
@@ -41,7 +42,7 @@ class GroupRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceAccountRow:
-    """A service account, with the number of its keys that work."""
+    """A service account, with the number of its keys that work, and why it may do something, once asked for (`key_reasons`)."""
 
     id: UUID
     name: str
@@ -49,6 +50,7 @@ class ServiceAccountRow:
     created_at: datetime
     disabled_at: datetime | None
     keys: int
+    reasons: tuple[AccessRow, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +104,11 @@ class AccessRow:
         by = f" by {self.granted_by}" if self.granted_by else ""
         return f"member of the group {self.group}, granted{by}" if self.group else f"granted{by}"
 
+    @property
+    def words(self) -> str:
+        """Return what it allows, in words."""
+        return allowed_words(self.permissions)
+
 
 @dataclass(frozen=True, kw_only=True)
 class HolderAccess:
@@ -138,7 +145,7 @@ def service_accounts() -> list[ServiceAccountRow]:
     """Return the service accounts by name."""
     live = ApiKey.objects.filter(Q(expires_at=None) | Q(expires_at__gt=DatabaseNow()), revoked_at=None)
     keys = dict(live.exclude(service_account=None).values_list("service_account_id").annotate(Count("id")))
-    names = [name for name in ServiceAccountRow.__dataclass_fields__ if name != "keys"]
+    names = [name for name in ServiceAccountRow.__dataclass_fields__ if name not in ("keys", "reasons")]
     rows = ServiceAccount.objects.order_by("name").values(*names)
     return [ServiceAccountRow(**row, keys=keys.get(row["id"], 0)) for row in rows]
 
@@ -172,11 +179,11 @@ def holders() -> Iterator[HolderAccess]:
     for user_id, email, name in people:
         of_groups = (row for group in places.get(user_id, []) for row in by_group.get(group, []))
         rows = [*own.get(user_id, []), *of_groups]
-        reasons = tuple(_access(email, "person", row) for row in rows)
+        reasons = tuple(reason(email, "person", row) for row in rows)
         yield HolderAccess(id=user_id, holder=email, name=name, kind="person", reasons=reasons)
     for row_id, name in ServiceAccount.objects.filter(disabled_at=None).order_by("name").values_list("id", "name"):
         kind = "service account"
-        reasons = tuple(_access(name, kind, row) for row in own.get(row_id, []))
+        reasons = tuple(reason(name, kind, row) for row in own.get(row_id, []))
         yield HolderAccess(id=row_id, holder=name, name="", kind=kind, reasons=reasons)
 
 
@@ -190,7 +197,22 @@ def access_of(user_id: UUID) -> list[AccessRow]:
     """Return why one person may do something."""
     groups_of = GroupMember.objects.filter(membership__user_id=user_id).values("group_id")
     rows = grants(Q(membership__user_id=user_id) | Q(group__in=groups_of))
-    return [_access(row.holder, "person", row) for row in rows]
+    return [reason(row.holder, "person", row) for row in rows]
+
+
+def reason(holder: str, kind: str, row: GrantRow) -> AccessRow:
+    """Return a grant as the reason why its holder, or somebody in its group, may do something."""
+    return AccessRow(
+        holder=holder,
+        kind=kind,
+        role=row.role,
+        project=row.project,
+        group=row.holder if row.group_id else "",
+        granted_by=row.created_by,
+        permissions=tuple(sorted(row.permissions)),
+        expires_at=row.expires_at,
+        grant=row,
+    )
 
 
 def _by_holder(rows: list[GrantRow]) -> tuple[dict[UUID, list[GrantRow]], dict[UUID, list[GrantRow]]]:
@@ -203,20 +225,6 @@ def _by_holder(rows: list[GrantRow]) -> tuple[dict[UUID, list[GrantRow]], dict[U
         elif holder := row.user_id or row.service_account_id:
             own.setdefault(holder, []).append(row)
     return of_groups, own
-
-
-def _access(holder: str, kind: str, row: GrantRow) -> AccessRow:
-    return AccessRow(
-        holder=holder,
-        kind=kind,
-        role=row.role,
-        project=row.project,
-        group=row.holder if row.group_id else "",
-        granted_by=row.created_by,
-        permissions=tuple(sorted(row.permissions)),
-        expires_at=row.expires_at,
-        grant=row,
-    )
 
 
 def _row(row: Grant) -> GrantRow:

@@ -1,6 +1,5 @@
 """API keys: what programs may do, created from a preset, shown once, revoked at once."""
 
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -15,6 +14,7 @@ from tenants import clock, queries
 from tenants.access.actor import Actor
 from tenants.access.permissions import ALONE, PERMISSIONS
 from tenants.errors import ExchequerError
+from tenants.grants import key_reasons
 from tenants.grants.queries import service_accounts
 from tenants.identity import api_keys as keys
 from tenants.identity import provenance
@@ -98,13 +98,13 @@ def _accounts() -> list[tuple[str, str]]:
 
 
 def _keys(actor: Actor) -> list[dict[str, Any]]:
-    """Return the keys, each with its creating key, the number revoked with it, and whether the actor may revoke it."""
-    rows, below = queries.api_keys(), provenance.numbers()
+    """Return the keys, each with its creating key, why it may do what it may, and what a revocation ends if the actor may."""
+    rows, below = key_reasons.explained(actor, queries.api_keys()), provenance.numbers()
     names = {row.id: row.name for row in rows}
     projects = {project.id: project.name for project in queries.projects()}
     accounts = {account.id: account.name for account in service_accounts()}
     return [
-        asdict(row)
+        {name: getattr(row, name) for name in row.__dataclass_fields__}
         | {
             "made_with": names.get(row.parent_key_id, "") if row.parent_key_id else "",
             "account": accounts.get(row.service_account_id, "") if row.service_account_id else "",

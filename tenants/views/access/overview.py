@@ -16,7 +16,6 @@ from django.views.decorators.http import require_POST, require_safe
 
 from tenants import queries as tenancy
 from tenants.access.permissions import PROJECT_PERMISSIONS
-from tenants.access.wording import allowed_words
 from tenants.errors import Conflict, ExchequerError
 from tenants.grants import grants, queries
 from tenants.grants.effects import losses
@@ -46,7 +45,7 @@ class Line:
     @property
     def words(self) -> str:
         """Return what the grant allows, in words."""
-        return allowed_words(self.row.permissions) if self.row else ""
+        return self.row.words if self.row else ""
 
 
 class Overview:

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 from tenants import clock
 from tenants import queries as tenancy
 from tenants.errors import ExchequerError
-from tenants.grants import queries
+from tenants.grants import key_reasons, queries
 from tenants.grants import service_accounts as operations
 from tenants.grants.grants import beyond
 from tenants.grants.queries import GrantRow
@@ -76,7 +76,7 @@ def _render(request: TenantRequest, *, form: NewServiceAccount | None = None, st
         if row.service_account_id is not None:
             held.setdefault(row.service_account_id, []).append(row)
     lines = []
-    for account in queries.service_accounts():
+    for account in key_reasons.explained_accounts(actor, queries.service_accounts()):
         own = held.get(account.id, [])
         within = not any(beyond(actor, row.permissions, row.project_id) for row in own)
         may = manage and account.disabled_at is None
