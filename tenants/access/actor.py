@@ -106,22 +106,20 @@ class Actor:
         """
         if permission not in PERMISSIONS:
             raise KeyError(f"{permission!r} is in no role; see tenants/access/permissions.py")
-        if permission in WITHHELD[self.standing] and self.kind != "system":
+        if self._is_withheld(permission):
             return False
-        if permission in self.permissions:
-            return True
-        project = getattr(target, "project_id", None)
-        return project is not None and permission in self.in_projects.get(project, ())
+        project: Any = getattr(target, "project_id", None)
+        return permission in self.permissions or permission in self.in_projects.get(project, ())
 
     def can_somewhere(self, permission: str) -> bool:
         """Return whether the actor has a permission in the whole tenant or in any project: then a page may offer it."""
-        if permission in WITHHELD[self.standing] and self.kind != "system":
+        if self._is_withheld(permission):
             return False
         return self.can(permission) or any(permission in allowed for allowed in self.in_projects.values())
 
     def require_standing(self, permission: str) -> None:
         """Raise TenantSuspended if the tenant's standing withholds a permission, whatever the actor's rights."""
-        if permission in WITHHELD[self.standing] and self.kind != "system":
+        if self._is_withheld(permission):
             raise TenantSuspended(WORDS[self.standing], permission=permission, standing=self.standing)
 
     def require_changes(self) -> None:
@@ -139,8 +137,12 @@ class Actor:
         if not self.can_somewhere(permission):
             raise self._refusal(permission)
 
+    def _is_withheld(self, permission: str) -> bool:
+        """Return whether the tenant's standing takes the permission away: the system's own work goes on."""
+        return permission in WITHHELD[self.standing] and self.kind != "system"
+
     def _refusal(self, permission: str) -> PermissionDenied:
-        if permission in WITHHELD[self.standing]:
+        if self._is_withheld(permission):
             return TenantSuspended(WORDS[self.standing], permission=permission, standing=self.standing)
         return PermissionDenied(key_lacks(permission) if self.kind == "api_key" else None, permission=permission)
 
