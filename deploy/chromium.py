@@ -8,7 +8,9 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+#: The shell without a window comes first: it needs two thirds of the processor time of the whole browser.
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+PACKAGES = ("chromium-headless-shell", "chromium")
 REMEDY = "sudo apt-get install -y chromium"
 
 
@@ -21,18 +23,19 @@ def find(variables: Mapping[str, str]) -> str | None:
 
 
 def install() -> bool:
-    """Install Debian's package when this is root on a machine with apt; return whether that worked."""
+    """Install one of Debian's packages when this is root on a machine with apt; return whether that worked."""
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         return False
     print("installing Chromium for the browser tests (apt-get)", file=sys.stderr, flush=True)
     quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (
-        ["apt-get", "update", "-q"],
-        ["apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium"],
-    ):
-        if subprocess.run(command, env=quiet, stdout=sys.stderr, stdin=subprocess.DEVNULL, check=False).returncode != 0:
-            return False
-    return True
+
+    def works(*command: str) -> bool:
+        done = subprocess.run(command, env=quiet, stdout=sys.stderr, stdin=subprocess.DEVNULL, check=False)
+        return done.returncode == 0
+
+    return works("apt-get", "update", "-q") and any(
+        works("apt-get", "install", "-y", "-q", "--no-install-recommends", package) for package in PACKAGES
+    )
 
 
 def main() -> int:
