@@ -10,10 +10,11 @@ class BillingConfig(AppConfig):
         """Subscribe to the events of lower apps, and register the month's cost for operators, words of the audit log and navigation."""
         from billing import platform_events, subscribers  # noqa: F401
         from billing.budgets import requests  # noqa: F401
+        from billing.models import Budget
         from billing.pricing.contracts import sign
         from billing.queries.books import choices
         from billing.queries.digest import digest
-        from tenants.audit import erasure, words
+        from tenants.audit import erasure, unnamed, words
         from tenants.notifications import topics
         from tenants.operators import first_contract, tenant_metrics
         from tenants.web import navigation
@@ -29,6 +30,7 @@ class BillingConfig(AppConfig):
         topics.register("budgets", "Budgets that cross a threshold", "budget")
         topics.register("reported usage", "Reported usage that waits for a decision", "usage")
         tenant_metrics.register(digest, "month_spend")
+        unnamed.register("budget", Budget)
         first_contract.register(first_contract.Seller(choices, sign))
         words.register(
             {

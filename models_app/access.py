@@ -35,6 +35,7 @@ from tenants.errors import Conflict, Invalid
 from tenants.isolation.scoping import TenantQuerySet
 from tenants.models import Project
 from tenants.projects.sight import in_sight, sees_everywhere
+from tenants.rights import held
 from tenants.sharing.shares import shared_with
 
 VIEW_RESTRICTED = "datasets.view_restricted"
@@ -106,6 +107,13 @@ def endpoint_audience(endpoint: Endpoint) -> str:
     data = Dataset.objects.filter(versions__id=endpoint.version.dataset_version_id)
     closed = Q(restricted=True) | Q(project__restricted=True)
     return VIEW_RESTRICTED if data.filter(closed).exists() else "endpoints.manage"
+
+
+def version_audience(version: ModelVersion) -> Q:
+    """Return the condition of memberships that are notified about a version: those that see into its project and data."""
+    data = Dataset.objects.get(versions__id=version.dataset_version_id)
+    seen = held.opening(version.project_id) & held.opening(data.project_id)
+    return seen & Q(id__in=held.holding(VIEW_RESTRICTED).values("id")) if data.restricted else seen
 
 
 def hidden_work(actor: Actor) -> Q | None:

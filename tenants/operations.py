@@ -20,6 +20,7 @@ from tenants.events import events
 from tenants.ids import uuid7
 from tenants.lookalikes import imitates
 from tenants.models import Membership, Project, Tenant, User, slug_rules
+from tenants.projects.sight import check_sight
 from tenants.rights import held
 
 TENANT_CREATED = AuditAction("tenants.tenant.created")
@@ -226,10 +227,10 @@ def change_project(
 ) -> Project:
     """Rename a project, restrict it to those with a grant in it, or open it. What is omitted stays.
 
-    Effective with the next request. Raises NotFound, Invalid.
+    Effective with the next request. Raises NotFound, PermissionDenied, Invalid.
     """
     actor.require("projects.manage")
-    project = _project(project_id)
+    project = _project(actor, project_id)
     changes: dict[str, Any] = {}
     if name is not None and check_text(name, "name") != project.name:
         changes["name"] = [project.name, _free_name(check_text(name, "name"), project.id)]
@@ -249,9 +250,9 @@ def change_project(
 
 @operation(PROJECT_ARCHIVED)
 def archive_project(*, actor: Actor, project_id: UUID) -> Project:
-    """Let nothing new start in a project. What runs in it goes on, what it holds stays. Raises NotFound, Conflict."""
+    """Let nothing new start in a project. What runs in it goes on, what it holds stays. Raises NotFound, PermissionDenied, Conflict."""
     actor.require("projects.manage")
-    project = _project(project_id)
+    project = _project(actor, project_id)
     if project.slug == DEFAULT_PROJECT:
         raise Conflict("Work that names no project goes to this one, so it cannot be archived.")
     return _archive(actor, project, True)
@@ -259,9 +260,9 @@ def archive_project(*, actor: Actor, project_id: UUID) -> Project:
 
 @operation(PROJECT_RESTORED)
 def restore_project(*, actor: Actor, project_id: UUID) -> Project:
-    """Let work start in an archived project again. Raises NotFound."""
+    """Let work start in an archived project again. Raises NotFound, PermissionDenied."""
     actor.require("projects.manage")
-    return _archive(actor, _project(project_id), False)
+    return _archive(actor, _project(actor, project_id), False)
 
 
 def _archive(actor: Actor, project: Project, archived: bool) -> Project:
@@ -275,7 +276,8 @@ def _archive(actor: Actor, project: Project, archived: bool) -> Project:
     return project
 
 
-def _project(project_id: UUID) -> Project:
+def _project(actor: Actor, project_id: UUID) -> Project:
+    check_sight(actor, project_id)
     project = Project.objects.select_for_update(no_key=True).filter(id=project_id).first()
     if project is None:
         raise NotFound

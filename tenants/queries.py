@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -15,7 +15,7 @@ from tenants.errors import NotFound
 from tenants.identity import authentication
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import ApiKey, Membership, Project, Tenant
-from tenants.projects.sight import named, open_projects
+from tenants.projects.sight import named, open_projects, unnamed_ids
 from tenants.rights import held
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class ApiKeyRow:
     membership_id: UUID | None
     created_by_id: UUID | None
     access: KeyReasons | None = None
+    project_withheld: bool = False
 
 
 PROJECT = tuple(ProjectRow.__dataclass_fields__)
@@ -162,9 +163,11 @@ def project(project_id: UUID) -> ProjectRow:
 
 
 def api_keys() -> list[ApiKeyRow]:
-    """Return the tenant's API keys, newest first."""
-    names = [name for name in ApiKeyRow.__dataclass_fields__ if name != "access"]
-    return [ApiKeyRow(*row) for row in ApiKey.objects.order_by("-created_at", "-id").values_list(*names)]
+    """Return the tenant's API keys, newest first, without the projects that the reader may not name."""
+    names = [name for name in ApiKeyRow.__dataclass_fields__ if name not in ("access", "project_withheld")]
+    rows = [ApiKeyRow(*row) for row in ApiKey.objects.order_by("-created_at", "-id").values_list(*names)]
+    hidden = unnamed_ids() if any(row.project_id for row in rows) else set()
+    return [replace(row, project_id=None, project_withheld=True) if row.project_id in hidden else row for row in rows]
 
 
 def people_and_projects(ids: set[UUID]) -> dict[UUID, str]:

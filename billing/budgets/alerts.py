@@ -13,6 +13,7 @@ from billing.money import Money
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.notifications.notifications import notify
+from tenants.rights import held
 
 BUDGET_ALERTED = AuditAction("billing.budget.alerted")
 DEFAULT_ALERTS = (50, 80, 100)
@@ -68,4 +69,5 @@ def raise_alert(
         title=f"Budget of {scope}: {percent} % spent",
         body=f"{used} is spent in {period:%B %Y}. {AFTERWARDS[budget.at_limit]}",
         path="budgets/",
+        only=held.naming(budget.project_id),
     )

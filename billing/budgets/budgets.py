@@ -110,7 +110,7 @@ def change_budget(
     """Change a budget from the current month on. Below what is spent and held, it blocks new holds until that shrinks."""
     actor.require_somewhere("budgets.manage")
     counters.lock_budget_set(exclusive=True)
-    budget = _get(budget_id)
+    budget = open_budget(actor, budget_id)
     actor.require("budgets.manage", budget)
     before = _terms(budget)
     budget.amount = budget.amount if amount is None else amount
@@ -131,11 +131,20 @@ def close_budget(*, actor: Actor, budget_id: UUID) -> None:
     """Stop limiting; the counters stay as history."""
     actor.require_somewhere("budgets.manage")
     counters.lock_budget_set(exclusive=True)
-    budget = _get(budget_id)
+    budget = open_budget(actor, budget_id)
     actor.require("budgets.manage", budget)
     _limit(budget, budget.amount, NOTIFY)
     Budget.objects.filter(pk=budget_id).update(closed_at=clock.DatabaseNow())
     record(BUDGET_CLOSED, actor=actor, target=budget, changes={"closed": [False, True]})
+
+
+def open_budget(actor: Actor, budget_id: UUID) -> Budget:
+    """Return an open budget, locked, whose project the actor may name. Raises NotFound."""
+    rows = Budget.objects.select_for_update(no_key=True, of=("self",)).filter(named(actor=actor), closed_at=None)
+    budget = rows.filter(pk=budget_id).first()
+    if budget is None:
+        raise NotFound
+    return budget
 
 
 def count_unreserved(segments: Sequence[Segment], series: Mapping[bytes, Series], currency: str) -> None:
@@ -220,13 +229,6 @@ def _publish_passed(budget: Budget, period: date) -> None:
     counter_id = BudgetPeriod.objects.filter(budget=budget, period=period).values_list("id", flat=True).first()
     for counter in counters.lock_these([counter_id]) if counter_id else []:
         counters.publish_passed(counter, budget.currency)
-
-
-def _get(budget_id: UUID) -> Budget:
-    budget = Budget.objects.select_for_update(no_key=True).filter(pk=budget_id, closed_at__isnull=True).first()
-    if budget is None:
-        raise NotFound
-    return budget
 
 
 def _terms(budget: Budget) -> dict[str, object]:

@@ -9,15 +9,15 @@ from django.db.models import F, Value
 from django.db.models.functions import Greatest
 
 from billing.budgets import counters
-from billing.budgets.budgets import LARGEST
-from billing.models import Budget, BudgetPeriod
+from billing.budgets.budgets import LARGEST, open_budget
+from billing.models import BudgetPeriod
 from billing.models.budgets import NOTIFY
 from billing.models.fields import exact
 from billing.money import Money
 from billing.queries.calendar import tenant_today
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
-from tenants.errors import Invalid, NotFound
+from tenants.errors import Invalid
 
 BUDGET_RAISED = AuditAction("billing.budget.raised")
 
@@ -27,9 +27,7 @@ def raise_this_month(*, actor: Actor, budget_id: UUID, amount: Decimal) -> None:
     """Raise a budget's limit in the running local month. Raises NotFound, Invalid unless it is higher."""
     actor.require_somewhere("budgets.manage")
     counters.lock_budget_set(exclusive=True)
-    budget = Budget.objects.select_for_update(no_key=True).filter(pk=budget_id, closed_at__isnull=True).first()
-    if budget is None:
-        raise NotFound
+    budget = open_budget(actor, budget_id)
     actor.require("budgets.manage", budget)
     month = tenant_today().period
     projects = [budget.project_id] if budget.project_id else []

@@ -16,6 +16,7 @@ from tenants.approvals import approvals, kinds
 from tenants.currencies import exact_text
 from tenants.errors import Invalid, NotFound
 from tenants.models import Approval
+from tenants.projects.sight import named
 
 KIND = "budget"
 
@@ -23,7 +24,7 @@ KIND = "budget"
 def request(*, actor: Actor, budget_id: UUID, amount: Decimal, reason: str, this_month: bool = False) -> Approval:
     """Ask for a higher amount of a budget. Raises NotFound, Invalid, PermissionDenied."""
     actor.require_somewhere("approvals.request")
-    budget = Budget.objects.filter(id=budget_id, closed_at__isnull=True).first()
+    budget = Budget.objects.filter(named(actor=actor), id=budget_id, closed_at__isnull=True).first()
     if budget is None:
         raise NotFound
     actor.require("approvals.request", InProject(budget.project_id))

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from models_app.access import visible_versions
+from django.db.models import Q
+
+from models_app.access import version_audience, visible_versions
 from models_app.events import PromotionAnswered, PromotionRequested
 from models_app.models import Endpoint, EndpointState, ModelVersion, Stage
 from tenants import queries
@@ -164,7 +166,7 @@ def _request(*, actor: Actor, version_id: UUID) -> ModelVersion:
         title=f"{version} waits for approval",
         body=f"{actor.label} asks to promote {version} to production.",
         path=_page(version),
-        but=version.requested_by,
+        only=version_audience(version) & ~Q(user_id=version.requested_by),
     )
     return version
 

@@ -86,6 +86,9 @@ class ApiKeySerializer(serializers.Serializer[Any]):
     access = KeyAccessSerializer(
         read_only=True, allow_null=True, help_text="null if the key has ended, and without `members.view`"
     )
+    project_withheld = serializers.BooleanField(
+        read_only=True, help_text="It is limited to a project that is not shared with you; `project_id` is null"
+    )
 
 
 class NewApiKeySerializer(serializers.Serializer[Any]):
@@ -186,11 +189,12 @@ class OneProject(ApiView):
         """Rename, restrict, archive or restore a project."""
         data = checked(ProjectChangeSerializer(data=request.data))
         archived = data.pop("archived", None)
-        operations.change_project(actor=self.actor, project_id=project_id, **data)
         if archived is not None:
             move = operations.archive_project if archived else operations.restore_project
             move(actor=self.actor, project_id=project_id)
-        return self.get(request, project_id)
+        # Last, and answered from it: a person who restricts a project may see into it no more.
+        row = operations.change_project(actor=self.actor, project_id=project_id, **data)
+        return Response(ProjectSerializer(row).data)
 
 
 class ApiKeys(ApiView):

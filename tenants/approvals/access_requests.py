@@ -58,7 +58,9 @@ def request(
         "project_name": project.name if project else None,
         "until": None if until is None else until.isoformat(),
     }
-    return approvals.request(actor=actor, kind=KIND, target=actor.label[:120], wanted=wanted, reason=reason)
+    return approvals.request(
+        actor=actor, kind=KIND, target=actor.label[:120], wanted=wanted, reason=reason, project_id=project_id
+    )
 
 
 def _role(role: str) -> tuple[str, frozenset[str]]:

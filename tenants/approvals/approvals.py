@@ -9,6 +9,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q
+
 from tenants import queries
 from tenants.access.actor import Actor, InProject
 from tenants.approvals import kinds
@@ -21,6 +23,7 @@ from tenants.events.events import subscribe
 from tenants.identity import creators
 from tenants.models import Approval, ApprovalState
 from tenants.notifications import notifications
+from tenants.rights import held
 
 APPROVAL_REQUESTED = AuditAction("tenants.approval.requested")
 APPROVAL_GRANTED = AuditAction("tenants.approval.granted")
@@ -104,7 +107,7 @@ def request(
             title=f"{found.title} waits for an answer",
             body=f"{actor.label} asks: {said} Reason: {reason}",
             path=_page(row),
-            but=person,
+            only=held.naming(project_id) & ~Q(user_id=person),
         )
     return row
 

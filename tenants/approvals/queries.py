@@ -46,7 +46,10 @@ class ApprovalRow:
 
 
 def visible(actor: Actor) -> Q:
-    """Return the condition that a request is the actor's own, or one that they may answer, or read as operators answer it."""
+    """Return the condition that a request is the actor's own, or one that they may answer, or read as operators answer it.
+
+    None is about a project that they may not name.
+    """
     answers = [kind for kind in kinds.all_kinds() if actor.can(kind.permission) and actor.can("approvals.answer")]
     reads = [kind for kind in kinds.all_kinds(kinds.OPERATORS) if actor.can(kind.permission)]
     seen = Q(kind__in=[kind.name for kind in (*answers, *reads)])
@@ -56,7 +59,8 @@ def visible(actor: Actor) -> Q:
         if names and actor.can("approvals.answer", here):
             seen |= Q(kind__in=names, project_id=project_id)
     person = creators.person_of(actor)
-    return seen | Q(requester=person) if person is not None else seen
+    own = Q(requester=person) if person is not None else Q(pk__in=())
+    return (seen | own) & named(actor=actor)
 
 
 def approvals(
@@ -67,7 +71,7 @@ def approvals(
     Raises Invalid for an unknown state.
     """
     moment = now()
-    rows = Approval.objects.filter(visible(actor), named(actor=actor)).order_by("-id")
+    rows = Approval.objects.filter(visible(actor)).order_by("-id")
     if state:
         rows = rows.filter(in_state(state, moment))
     if only is not None:

@@ -18,7 +18,7 @@ from tenants.clock import DatabaseNow, now
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.identity.holders import changing, check_lasting, keep_an_owner, of_group, refuse_self
 from tenants.models import Grant, Group, Membership, Role, ServiceAccount
-from tenants.projects.sight import in_sight_of
+from tenants.projects.sight import check_sight
 
 T = TypeVar("T")
 
@@ -76,8 +76,8 @@ def give(
     columns = holder.columns()
     built_in, own = _role(role)
     _check_scope(built_in, columns, project_id, expires_at)
-    if project_id is not None and not in_sight_of(actor, project_id):
-        raise NotFound  # nobody opens a project that they do not see into
+    if project_id is not None:
+        check_sight(actor, project_id)  # nobody opens a project that they do not see into
     allowed = permissions_of(built_in, own.permissions if own else None)
     check_within(actor, allowed, project_id)
     given = allowed if project_id is None else allowed & PROJECT_PERMISSIONS
@@ -115,6 +115,8 @@ def withdraw(*, actor: Actor, grant_id: UUID) -> None:
     if grant is None:
         raise NotFound
     columns = holder_columns(grant)
+    if grant.project_id is not None:
+        check_sight(actor, grant.project_id)
     check_within(actor, permissions_in(grant), grant.project_id)
     target, told = target_of(grant), facts(grant)
     with changing(actor, *affected(columns)) as reason:

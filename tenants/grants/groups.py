@@ -9,17 +9,19 @@ from django.db.models import Q
 
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
-from tenants.errors import NotFound
+from tenants.errors import NotFound, PermissionDenied
 from tenants.grants.grants import check_within, permissions_in
 from tenants.grants.roles import NameTaken
 from tenants.identity.holders import begin, changing, check_lasting, of_group, refuse_self
 from tenants.models import Grant, Group, GroupMember, Membership
 from tenants.operations import check_text
+from tenants.projects.sight import closed_to
 
 GROUP_CREATED = AuditAction("tenants.group.created")
 GROUP_DELETED = AuditAction("tenants.group.deleted")
 MEMBER_JOINED = AuditAction("tenants.group.member_added")
 MEMBER_LEFT = AuditAction("tenants.group.member_removed")
+CLOSED = "This group has a role in a restricted project that you do not see into. Ask an owner, an admin, or somebody with a role in it."
 
 
 @operation(GROUP_CREATED)
@@ -84,6 +86,12 @@ def remove_member(*, actor: Actor, group_id: UUID, user_id: UUID) -> None:
     record(MEMBER_LEFT, actor=actor, target=("group", group_id, group.name), changes=changes)
 
 
+def is_closed_to(actor: Actor, group_id: UUID) -> bool:
+    """Return whether a group has a grant in a restricted project that the actor does not see into."""
+    rows = Grant.objects.filter(group_id=group_id).exclude(project=None)
+    return closed_to(actor, rows.values_list("project_id", flat=True))
+
+
 def _member(actor: Actor, user_id: UUID) -> Membership:
     member = Membership.objects.select_related("user").filter(user_id=user_id).first()
     if member is None:
@@ -93,10 +101,12 @@ def _member(actor: Actor, user_id: UUID) -> Membership:
 
 
 def _locked(actor: Actor, group_id: UUID) -> Group:
-    """Return the group, locked, if the actor has all that its grants allow."""
+    """Return the group, locked, if the actor has all that its grants allow, and sees into all projects that they open."""
     group = Group.objects.select_for_update(no_key=True).filter(id=group_id).first()
     if group is None:
         raise NotFound
+    if is_closed_to(actor, group_id):
+        raise PermissionDenied(CLOSED)
     for grant in Grant.objects.select_related("role").filter(group_id=group_id):
         check_within(actor, permissions_in(grant), grant.project_id)
     return group

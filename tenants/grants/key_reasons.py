@@ -19,6 +19,9 @@ from tenants.identity.provenance import ALWAYS
 if TYPE_CHECKING:
     from tenants.queries import ApiKeyRow
 
+#: Stands for a project that the reader may not name; no grant that they see is in it.
+UNNAMED = UUID(int=0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class KeyReasons:
@@ -66,7 +69,8 @@ def _of(key: ApiKeyRow, known: dict[tuple[str, UUID], HolderAccess]) -> KeyReaso
         return KeyReasons(holder="", kind="installation", reasons=(), idle=())
     kind, holder_id = ("service account", account) if account else ("person", key.created_by_id)
     holder = known.get((kind, holder_id)) if holder_id else None
-    reasons = [] if holder is None else [_within(row, scopes, key.project_id) for row in holder.reasons]
+    project = UNNAMED if key.project_withheld else key.project_id
+    reasons = [] if holder is None else [_within(row, scopes, project) for row in holder.reasons]
     given = tuple(row for row in reasons if set(row.permissions) - {ALWAYS})
     idle = scopes.difference(*(row.permissions for row in reasons)) - {ALWAYS}
     return KeyReasons(

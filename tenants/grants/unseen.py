@@ -29,7 +29,8 @@ def end_unseen(*, actor: Actor, project_id: UUID) -> int:
     if project is None:
         unchanged("the project is open again")
         return 0
-    reason, ended = f"the project {project.name} was restricted", 0
+    # Without its name: those who do not see into it read these entries too.
+    reason, ended = "a project that its creator does not see into was restricted", 0
     members = Membership.objects.select_for_update(no_key=True).order_by("id").values_list("id", flat=True)
     people = provenance.with_credentials(list(members))
     for row_id, rights in held.rights_of_members(sorted(people)).items():

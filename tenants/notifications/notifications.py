@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from tenants.access.actor import Actor
 from tenants.clock import DatabaseNow
@@ -20,6 +20,7 @@ from tenants.rights import held
 
 #: The bell's maximum: "99+".
 MOST_COUNTED = 100
+EVERYBODY = Q()
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,14 @@ class NotificationEmail:
     path: str
 
 
-def notify(*, permission: str, kind: str, title: str, body: str = "", path: str = "", but: UUID | None = None) -> int:
-    """Notify every member of the open scope with `permission` in the whole tenant, except one; return how many.
+def notify(*, permission: str, kind: str, title: str, body: str = "", path: str = "", only: Q = EVERYBODY) -> int:
+    """Notify the members of the open scope with `permission` in the whole tenant who meet a condition; return how many.
 
     Each in the ways that they chose for the topic of `kind` (`topics`).
     `path` is the page that shows it, relative to the tenant's pages: `models/`, `endpoints/<id>/`. The email follows
     after the surrounding transaction has committed.
     """
-    members = held.holding(permission)
-    return _raise(members if but is None else members.exclude(user_id=but), kind, title, body, path)
+    return _raise(held.holding(permission).filter(only), kind, title, body, path)
 
 
 def notify_person(user_id: UUID, *, kind: str, title: str, body: str = "", path: str = "") -> bool:

@@ -6,6 +6,7 @@ actor has in single projects only, opens those.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeVar
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from django.db.models import Q, QuerySet
 from tenants.access.actor import Actor
 from tenants.access.reader import reader
 from tenants.access.rights import VIEW_ALL
+from tenants.errors import NotFound, PermissionDenied
 from tenants.isolation.scoping import TenantModel
 from tenants.models import Project
 
@@ -21,6 +23,7 @@ from tenants.models import Project
 SEE_SUMS = "invoices.view"
 
 NO_PROJECT = "There is no such project."
+UNSEEN = "You do not see into this project. Ask an owner, an admin, or somebody with a role in it."
 
 M = TypeVar("M", bound=TenantModel)
 
@@ -62,6 +65,23 @@ def in_sight(actor: Actor, permission: str, path: str = "project_id") -> Q:
 def in_sight_of(actor: Actor, project_id: UUID) -> bool:
     """Return whether an actor sees into a project."""
     return Project.objects.filter(in_sight(actor, "projects.view", "id"), id=project_id).exists()
+
+
+def check_sight(actor: Actor, project_id: UUID) -> None:
+    """Raise unless an actor sees into a project: NotFound for one that it may not even name, else PermissionDenied."""
+    if in_sight_of(actor, project_id):
+        return
+    if Project.objects.filter(named("id", actor), id=project_id).exists():
+        raise PermissionDenied(UNSEEN)
+    raise NotFound
+
+
+def closed_to(actor: Actor, project_ids: Iterable[UUID]) -> bool:
+    """Return whether one of these projects is restricted and not opened by the actor's rights: nobody opens it to others."""
+    if actor.kind == "system" or actor.can(VIEW_ALL):
+        return False
+    beyond = set(project_ids) - set(actor.in_projects)
+    return bool(beyond) and Project.objects.filter(id__in=beyond, restricted=True).exists()
 
 
 def open_projects(actor: Actor, permission: str) -> QuerySet[Project]:

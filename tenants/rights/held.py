@@ -12,9 +12,10 @@ from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from tenants.access.permissions import PERMISSIONS, ROLE_PERMISSIONS
-from tenants.access.rights import NO_RIGHTS, Rights, rights_from
+from tenants.access.rights import NO_RIGHTS, VIEW_ALL, Rights, rights_from
 from tenants.clock import DatabaseNow
-from tenants.models import Grant, GroupMember, Membership, ServiceAccount
+from tenants.models import Grant, GroupMember, Membership, Project, ServiceAccount
+from tenants.projects.sight import SEE_SUMS
 
 LIVE = Q(expires_at=None) | Q(expires_at__gt=DatabaseNow())
 GRANT = ("membership_id", "group_id", "built_in", "role__name", "role__permissions", "project_id")
@@ -84,6 +85,28 @@ def holding(permission: str) -> QuerySet[Membership]:
         membership=OuterRef("pk"), group__in=fitting.exclude(group=None).values("group")
     )
     return Membership.objects.filter(Exists(fitting.filter(membership=OuterRef("pk"))) | Exists(places))
+
+
+def opening(project_id: UUID | None) -> Q:
+    """Return the condition of memberships that see into a project: for a restricted one, those whose rights open it.
+
+    None is the whole tenant, which all see.
+    """
+    if project_id is None or not Project.objects.filter(id=project_id, restricted=True).exists():
+        return Q()
+    inside = Grant.objects.filter(LIVE, project=project_id)
+    groups = GroupMember.objects.filter(group__in=inside.exclude(group=None).values("group"))
+    return (
+        Q(id__in=inside.exclude(membership=None).values("membership"))
+        | Q(id__in=groups.values("membership"))
+        | Q(id__in=holding(VIEW_ALL).values("id"))
+    )
+
+
+def naming(project_id: UUID | None) -> Q:
+    """Return the condition of memberships that may name a project: those of `opening`, and those who see all sums."""
+    seen = opening(project_id)
+    return seen | Q(id__in=holding(SEE_SUMS).values("id")) if seen else seen
 
 
 def owners() -> QuerySet[Grant]:

@@ -17,6 +17,7 @@ from tenants.errors import Conflict, NotFound, PermissionDenied
 from tenants.identity.holders import changing
 from tenants.models import ExternalGroup, Grant, Group, GroupMember, IdentityProvider, Membership
 from tenants.operations import check_text
+from tenants.projects.sight import closed_to
 
 GROUP_MAPPED = AuditAction("tenants.external_group.mapped")
 GROUP_UNMAPPED = AuditAction("tenants.external_group.unmapped")
@@ -33,6 +34,11 @@ class AboveProvider(PermissionDenied):
     """This group has more than the identity provider's highest role: a person must add its members."""
 
     code = "above_provider"
+
+
+CLOSED = (
+    "This group has a role in a restricted project that you do not see into, so you cannot let the provider fill it."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +99,9 @@ def map_group(*, actor: Actor, group_id: UUID, claim: str) -> ExternalGroup:
     claim = check_text(claim, "claim", 255)
     if beyond(provider, [group_id]):
         raise AboveProvider
+    opened = Grant.objects.filter(group_id=group_id).exclude(project=None).values_list("project_id", flat=True)
+    if closed_to(actor, opened):
+        raise PermissionDenied(CLOSED)
     try:
         with transaction.atomic():
             row = ExternalGroup.objects.create(provider=provider, group=group, claim=claim)

@@ -134,7 +134,8 @@ def _one(request: TenantRequest, found: GroupRow, *, form: JoinGroup | None = No
     within = not any(beyond(actor, row.permissions, row.project_id) for row in held)
     held_by = queries.holders() if actor.can("members.manage") else ()
     lost = {one.id: one for one in losses(held_by, lambda row: row.grant.group_id == found.id)}
-    may_change = actor.can("members.manage") and within
+    is_closed = actor.can("members.manage") and operations.is_closed_to(actor, found.id)
+    may_change = actor.can("members.manage") and within and not is_closed
     people = _addable(request, found) if may_change else []
     context: dict[str, Any] = {
         "group": found,
@@ -143,6 +144,7 @@ def _one(request: TenantRequest, found: GroupRow, *, form: JoinGroup | None = No
         "can_manage": actor.can("members.manage"),
         "may_change": may_change,
         "within": within,
+        "closed": operations.CLOSED if is_closed else "",
         "includes_self": includes(found, actor),
         "addable": bool(people),
         "form": form or JoinGroup(people=people),
