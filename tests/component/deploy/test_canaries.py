@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
+from uuid import UUID
 
 import boto3
 import psycopg
@@ -32,12 +33,15 @@ from config import settings as shipped
 from config.celery import app
 from models_app.object_store import storage
 from tenants import tasks
+from tenants.encryption import platform_secrets
 from tenants.events import outbox
 from tenants.identity import account_adapter, api_keys
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import OutboxMessage
+from tenants.operators.operator import Operator
+from tenants.operators.platform_events import spreading, webhooks
 from tests.api.config.test_hosts import served
-from tests.support import factories
+from tests.support import factories, selling
 from tests.support.console import code_of
 from tests.support.endpoints import make_endpoint
 from tests.support.servers.ports import free_port
@@ -47,6 +51,8 @@ if TYPE_CHECKING:
     from tests.conftest import S3
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("canaries")]
+#: An operator who has webhooks of the platform.
+ADMIN = Operator(id=UUID(int=8), label="root@platform.example", roles=("platform_admin",))
 Control = Callable[[], AbstractContextManager[None]]
 PASSWORD, CHANGED = (f"canary {word} {secrets.token_hex(8)}" for word in ("password", "changed"))
 
@@ -257,6 +263,16 @@ def test_no_secret_is_kept_or_shown_in_the_clear(
                 tasks.deliver.apply_async((str(message), str(tenant.id)), connection=link)
     with as_control():
         outbox.drain(tenant.id)
+        platform_secrets.provide()
+    with selling.role("exchequer_operator"):
+        hook = f"https://hooks.example/{walk.plant('platform webhook path', secrets.token_hex(12))}"
+        made = webhooks.create(operator=ADMIN, name="canary", url=hook, types=["node.lost"])
+        walk.plant("platform webhook secret", made.secret)
+        renewed = webhooks.rotate_secret(operator=ADMIN, webhook_id=made.webhook.id)
+        walk.plant("new platform webhook secret", renewed.secret)
+        webhooks.send_test(operator=ADMIN, webhook_id=made.webhook.id)
+    with as_control():
+        spreading.spread()
     places = stored(superuser, s3, own_valkey) | {"export of the audit log": exported.content}
     places |= {f"log {path.name}": path.read_bytes() for path in tmp_path.glob("*.log")}
     places |= {f"error {number}": text.encode() for number, text in enumerate(walk.errors)}
