@@ -76,6 +76,7 @@ class ApiKeyRow:
     service_account_id: UUID | None
     membership_id: UUID | None
     created_by_id: UUID | None
+    replaced_by: UUID | None
     access: KeyReasons | None = None
     project_withheld: bool = False
 

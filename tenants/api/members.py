@@ -56,6 +56,9 @@ class DepartureSerializer(serializers.Serializer[Any]):
     """What a member would leave behind."""
 
     credentials = DescendantSerializer(many=True, help_text="Credentials that are revoked with the membership")
+    known = DescendantSerializer(
+        many=True, help_text="Keys of service accounts that the member made: they continue, and should be rotated"
+    )
     adopted = serializers.ListField(child=serializers.UUIDField(), help_text="Endpoint keys that continue to work")
     jobs = serializers.DictField(child=serializers.IntegerField(), help_text="Open jobs of the member, by state")
 

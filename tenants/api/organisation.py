@@ -77,6 +77,7 @@ class ApiKeySerializer(serializers.Serializer[Any]):
     revoked_at = serializers.DateTimeField(read_only=True, allow_null=True)
     last_used_at = serializers.DateTimeField(read_only=True, allow_null=True)
     parent_key_id = serializers.UUIDField(read_only=True, allow_null=True, help_text="The key that made it")
+    replaced_by = serializers.UUIDField(read_only=True, allow_null=True, help_text="The key that a rotation made of it")
     service_account_id = serializers.UUIDField(
         read_only=True, allow_null=True, help_text="The service account that it belongs to; null: a member"
     )

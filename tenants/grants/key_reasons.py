@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from tenants.access.permissions import PERMISSIONS, PROJECT_PERMISSIONS
 from tenants.clock import now
 from tenants.grants.queries import AccessRow, HolderAccess, ServiceAccountRow, grants, holders, reason
 from tenants.identity.provenance import ALWAYS
+from tenants.models import Membership
 
 if TYPE_CHECKING:
     from tenants.queries import ApiKeyRow
@@ -45,7 +46,8 @@ def explained(actor: Actor, keys: Sequence[ApiKeyRow]) -> Sequence[ApiKeyRow]:
         return keys
     moment = now()
     known = {(one.kind, one.id): one for one in holders()}
-    return [replace(key, access=_of(key, known)) if _works(key, moment) else key for key in keys]
+    people = dict(Membership.objects.values_list("id", "user_id"))
+    return [replace(key, access=_of(key, known, people)) if _works(key, moment) else key for key in keys]
 
 
 def explained_accounts(actor: Actor, accounts: Sequence[ServiceAccountRow]) -> Sequence[ServiceAccountRow]:
@@ -62,12 +64,14 @@ def _works(key: ApiKeyRow, moment: datetime) -> bool:
     return key.revoked_at is None and (key.expires_at is None or key.expires_at > moment)
 
 
-def _of(key: ApiKeyRow, known: dict[tuple[str, UUID], HolderAccess]) -> KeyReasons:
+def _of(key: ApiKeyRow, known: dict[tuple[str, UUID], HolderAccess], people: Mapping[UUID, UUID]) -> KeyReasons:
     scopes = PERMISSIONS & frozenset(key.scopes)
     account = key.service_account_id
     if account is None and key.membership_id is None:
         return KeyReasons(holder="", kind="installation", reasons=(), idle=())
-    kind, holder_id = ("service account", account) if account else ("person", key.created_by_id)
+    # Not its creator: who replaces another member's key answers for a key with that member's rights.
+    member = people.get(key.membership_id) if key.membership_id else None
+    kind, holder_id = ("service account", account) if account else ("person", member)
     holder = known.get((kind, holder_id)) if holder_id else None
     project = UNNAMED if key.project_withheld else key.project_id
     reasons = [] if holder is None else [_within(row, scopes, project) for row in holder.reasons]

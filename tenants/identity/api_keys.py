@@ -6,13 +6,16 @@ from uuid import UUID
 
 from tenants.access.actor import Actor
 from tenants.access.permissions import PERMISSIONS, PROJECT_PERMISSIONS
+from tenants.access.rights import VIEW_ALL
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow, now
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.identity import authentication, creators, provenance
+from tenants.identity.creators import Creator, Root, root_of
+from tenants.identity.holders import check_lasting, check_seeing
 from tenants.models import ApiKey
 from tenants.operations import check_text
-from tenants.projects.sight import NO_PROJECT, in_sight_of
+from tenants.projects.sight import NO_PROJECT, closed_to, in_sight_of
 
 KEY_CREATED = AuditAction("tenants.api_key.created")
 KEY_REVOKED = AuditAction("tenants.api_key.revoked")
@@ -30,6 +33,10 @@ provenance.register(
 )
 
 NO_ACCOUNT = "There is no such service account, or it is disabled."
+OPENS_MORE = (
+    "This key would open a restricted project that you do not see into. You lack a role there, or "
+    f"{VIEW_ALL}. Limit the key to a project that you see, or ask somebody who sees them all."
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,12 @@ class KeyEnded(Conflict):
     """This key works no more. Create a new one."""
 
     code = "key_ended"
+
+
+class KeyReplaced(Conflict):
+    """This key was replaced already. Rotate the key that replaced it, or create a new one."""
+
+    code = "key_replaced"
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,8 @@ def create_api_key(
 ) -> NewKey:
     """Create a key with scopes within the actor's own permissions, which expires no later than the actor's key.
 
-    A key of a service account has no more than the account's rights, and outlives the membership of its creator.
+    A key of a service account has no more than the account's rights, and outlives the membership of its creator; so it
+    opens no restricted project that the actor does not see into, and ends no later than the actor's rights.
     With `project_id` it sees and does nothing outside this project; scopes that cannot be limited to one are refused.
     `given` is used only when bootstrapping.
     """
@@ -92,72 +106,123 @@ def create_api_key(
         latest = f"A key created with this one expires no later than this one: {creator.expires_at:%Y-%m-%dT%H:%M:%SZ}."
         raise Invalid(fields={"expires_at": [latest]})
     creators.check_depth(creator)
-    origin = creator.origin() | _root(scopes, service_account_id)
-    key, prefix, digest = authentication.new_key()
-    secret = given.secret
-    if secret is not None:
-        if (
-            not 8 <= len(secret) <= authentication.LONGEST_KEY
-            or not secret.isascii()
-            or not secret.isprintable()
-            or " " in secret
-        ):
-            raise Invalid(
-                fields={"api_key": ["Use 8 to 200 printable ASCII characters without spaces; 40 random ones are safe."]}
-            )
-        key, prefix, digest = secret, authentication.key_prefix(secret), authentication.key_hash(secret)
-    row = ApiKey.objects.create(
+    origin = creator.origin()
+    if service_account_id is not None:
+        account = _account(scopes, service_account_id)
+        _check_reach(actor, account, scopes, project_id, expires_at)
+        origin |= {"membership_id": None, "service_account_id": service_account_id}
+    if given.secret is not None:
+        _check_secret(given.secret)
+    row = ApiKey(
         name=name,
-        prefix=prefix,
-        key_hash=digest,
-        scopes=sorted(set(scopes)),
+        scopes=scopes,
         created_by=actor.label,
         created_by_id=given.responsible_id or creator.person_id,
         expires_at=expires_at,
         project_id=project_id,
         **origin,
     )
-    record(
-        KEY_CREATED,
-        actor=actor,
-        target=("apikey", row.id, name),
-        changes={"scopes": [None, row.scopes], **({"project": [None, str(project_id)]} if project_id else {})},
-    )
-    return NewKey(row.id, key)
+    made = _stored(row, given.secret)
+    record(KEY_CREATED, actor=actor, target=("apikey", made.id, name), changes=_facts(row))
+    return made
 
 
 @operation(KEY_ROTATED)
 def rotate_api_key(*, actor: Actor, key_id: UUID, overlap_hours: int = 24) -> NewKey:
-    """Replace a key by a new one with the same name, scopes and project; the old one works `overlap_hours` longer.
+    """Replace a key, once, by a new one with the same name, scopes and project; the old one works `overlap_hours` longer.
 
-    The new one belongs to the actor, or to the same service account, and lives as long as the old one was made for. What
-    descends from the old one ends with it. Raises NotFound, Invalid, Conflict, PermissionDenied.
+    The new one takes the old one's place: it descends from the same key, member or service account, and lives as long as
+    the old one was made for. A key may replace itself. What descends from the old one ends with it. Raises NotFound,
+    Invalid, KeyEnded, KeyReplaced, PermissionDenied.
     """
     actor.require("apikeys.manage")
     if not 0 <= overlap_hours <= MOST_OVERLAP_H:
         raise Invalid(fields={"overlap_hours": [f"Use 0 to {MOST_OVERLAP_H} hours."]})
-    row = _locked(actor, key_id)
+    # Roots before keys. A key that replaces itself is locked below: its creator stays responsible.
+    by = None if actor.id == key_id else creators.lock_creator(actor)
+    row, above = _locked_below(actor, key_id)
     moment = now()
     if row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= moment):
         raise KeyEnded
+    if row.replaced_by is not None:
+        raise KeyReplaced
     lives = row.expires_at - row.created_at if row.expires_at is not None else None
-    made = create_api_key(
-        actor=actor,
-        name=row.name,
-        scopes=row.scopes,
-        expires_at=None if lives is None else moment + lives,
-        service_account_id=row.service_account_id,
-        project_id=row.project_id,
+    expires_at = above.expires_at if lives is None else above.until(moment + lives)
+    _check_reach(actor, above, row.scopes, row.project_id, expires_at)
+    made = _stored(
+        ApiKey(
+            name=row.name,
+            scopes=row.scopes,
+            created_by=actor.label if by else row.created_by,
+            created_by_id=by.person_id if by else row.created_by_id,
+            expires_at=expires_at,
+            project_id=row.project_id,
+            **above.origin(),
+        )
     )
+    record(KEY_CREATED, actor=actor, target=("apikey", made.id, row.name), changes=_facts(row))
     until = moment + timedelta(hours=overlap_hours)
-    if row.expires_at is None or row.expires_at > until:
-        ApiKey.objects.filter(id=row.id).update(expires_at=until)
+    ends = until if row.expires_at is None else min(until, row.expires_at)
+    ApiKey.objects.filter(id=row.id).update(expires_at=ends, replaced_by=made.id)
     ended = provenance.end_below(row.id, until)
     changes = {"replaced_by": [None, str(made.id)], "expires_at": [row.expires_at and str(row.expires_at), str(until)]}
     record(
         KEY_ROTATED, actor=actor, target=("apikey", row.id, row.name), changes=changes | {"descendants": [None, ended]}
     )
     return made
+
+
+def _check_secret(secret: str) -> None:
+    length = 8 <= len(secret) <= authentication.LONGEST_KEY
+    if not length or not secret.isascii() or not secret.isprintable() or " " in secret:
+        words = "Use 8 to 200 printable ASCII characters without spaces; 40 random ones are safe."
+        raise Invalid(fields={"api_key": [words]})
+
+
+def _stored(row: ApiKey, secret: str | None = None) -> NewKey:
+    """Store a key with a new secret, or with a given one."""
+    key, row.prefix, row.key_hash = authentication.new_key()
+    if secret is not None:
+        key, row.prefix, row.key_hash = secret, authentication.key_prefix(secret), authentication.key_hash(secret)
+    row.save(force_insert=True)
+    return NewKey(row.id, key)
+
+
+def _facts(row: ApiKey) -> dict[str, list[object]]:
+    """Return what a new key may do, for the audit log."""
+    changes: dict[str, list[object]] = {"scopes": [None, list(row.scopes)]}
+    if row.project_id:
+        changes["project"] = [None, str(row.project_id)]
+    return changes
+
+
+def _locked_below(actor: Actor, key_id: UUID) -> tuple[ApiKey, Creator]:
+    """Return a key as `_locked` does, and whom it descends from, locked before it. Raises KeyEnded, too."""
+    row = ApiKey.objects.filter(id=key_id).first()
+    if row is None:
+        raise NotFound
+    try:
+        above = creators.creator_of(row)
+    except creators.AccessEnded:
+        raise KeyEnded from None
+    return _locked(actor, key_id), above
+
+
+def _check_reach(
+    actor: Actor, above: Creator, scopes: list[str], project_id: UUID | None, expires_at: datetime | None
+) -> None:
+    """Raise unless the actor, who reads the secret, has all that a key opens, for as long: sight, and rights until its end.
+
+    A key below the actor's own root follows that root's rights by itself.
+    """
+    own = root_of(actor)
+    if own and own == Root(above.membership_id, above.service_account_id):
+        return
+    opened = above.rights.opened if project_id is None else above.rights.opened & {project_id}
+    if closed_to(actor, opened):
+        raise PermissionDenied(OPENS_MORE)
+    check_lasting(actor, frozenset(scopes), expires_at)
+    check_seeing(actor, opened, expires_at)
 
 
 def _locked(actor: Actor, key_id: UUID) -> ApiKey:
@@ -177,17 +242,15 @@ def _check_project(actor: Actor, project_id: UUID, scopes: list[str]) -> None:
         raise Invalid(fields={"scopes": [f"These concern the whole organisation: {', '.join(whole)}. Leave them out."]})
 
 
-def _root(scopes: list[str], service_account_id: UUID | None) -> dict[str, UUID | None]:
-    """Return the root that a key of a service account has in place of its creator's. Raises Invalid."""
-    if service_account_id is None:
-        return {}
+def _account(scopes: list[str], service_account_id: UUID) -> Creator:
+    """Return the service account of a key, locked, which has its scopes. Raises Invalid."""
     try:
         account = creators.locked_creator(service_account_id=service_account_id)
     except creators.AccessEnded:
         raise Invalid(fields={"service_account_id": [NO_ACCOUNT]}) from None
     if beyond := sorted(set(scopes) - account.permissions):
         raise Invalid(fields={"scopes": [f"The service account lacks {', '.join(beyond)}. Grant it a role with them."]})
-    return {"membership_id": None, "service_account_id": service_account_id}
+    return account
 
 
 @operation(KEY_REVOKED)

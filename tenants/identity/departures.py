@@ -27,15 +27,19 @@ class Work(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Departure:
-    """What a member leaves behind: live credentials, adopted ones, and open work by state."""
+    """What a member leaves behind: live credentials, adopted ones, and open work by state.
+
+    `known`: keys of service accounts whose secret the member was shown. They continue, and should be rotated.
+    """
 
     credentials: list[Descendant] = field(default_factory=list)
+    known: list[Descendant] = field(default_factory=list)
     adopted: list[str] = field(default_factory=list)
     jobs: dict[str, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         """Return whether anything is left behind."""
-        return bool(self.credentials or any(self.jobs.values()))
+        return bool(self.credentials or self.known or any(self.jobs.values()))
 
     @property
     def open_jobs(self) -> int:

@@ -6,7 +6,7 @@ meanwhile waits for its creator's membership (`creators.locked_creator`) and the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,7 @@ from tenants.access.actor import Actor
 from tenants.access.rights import Rights
 from tenants.errors import Conflict, PermissionDenied
 from tenants.identity import creators, provenance
-from tenants.models import Grant, GroupMember, Membership, ServiceAccount
+from tenants.models import Grant, GroupMember, Membership, Project, ServiceAccount
 from tenants.rights import held
 
 
@@ -52,13 +52,16 @@ def begin(actor: Actor) -> None:
 def refuse_self(actor: Actor, members: Q = NOBODY, accounts: Q = NOBODY) -> None:
     """Raise if the actor is among these holders: nobody changes their own rights, nor lengthens them.
 
-    A key counts as the person who answers for it, and as the service account whose rights it has.
+    A key counts as the person who answers for it, and as the member or the service account whose rights it has.
     """
     if actor.kind == "system":
         return
-    person, account = creators.person_of(actor), creators.root_of(actor).service_account_id
-    own = Membership.objects.filter(members, user_id=person) if person is not None else Membership.objects.none()
-    if own.exists() or (account is not None and ServiceAccount.objects.filter(accounts, id=account).exists()):
+    person, root = creators.person_of(actor), creators.root_of(actor)
+    account = root.service_account_id
+    behind = Q(user_id=person, user_id__isnull=False) | Q(id=root.membership_id, id__isnull=False)
+    if Membership.objects.filter(members, behind).exists() or (
+        account is not None and ServiceAccount.objects.filter(accounts, id=account).exists()
+    ):
         raise PermissionDenied("You cannot change your own rights. Ask another admin or owner.")
 
 
@@ -74,6 +77,19 @@ def check_lasting(
     if lacking := sorted(permissions - there):
         raise PermissionDenied(
             f"Your own rights end before that: {', '.join(lacking)}. Choose an earlier end, or ask somebody whose rights last."
+        )
+
+
+def check_seeing(actor: Actor, project_ids: Iterable[UUID], until: datetime | None) -> None:
+    """Raise unless the actor's own rights open these projects, where they are restricted, for as long; None is for ever."""
+    root = creators.root_of(actor)
+    if not root:
+        return
+    own = held.rights_until(until, membership_id=root.membership_id, service_account_id=root.service_account_id)
+    beyond = [one for one in project_ids if not own.sees(one)]
+    if beyond and Project.objects.filter(id__in=beyond, restricted=True).exists():
+        raise PermissionDenied(
+            "Your own role in a restricted project ends before that. Choose an earlier end, or ask somebody whose role lasts."
         )
 
 

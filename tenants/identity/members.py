@@ -105,6 +105,7 @@ def departure(*, actor: Actor, user_id: UUID) -> Departure:
         raise NotFound
     return Departure(
         credentials=provenance.descendants(provenance.of_member(membership.id)),
+        known=provenance.known_to(user_id),
         jobs=departures.count(departures.submitters(user_id, membership.id)),
     )
 
@@ -163,7 +164,7 @@ def remove_member(*, actor: Actor, user_id: UUID, jobs: Jobs = "keep", adopt: bo
             "jobs": [left.jobs, str(jobs)],
         },
     )
-    return Departure(credentials=left.credentials, adopted=adopted, jobs=left.jobs)
+    return Departure(credentials=left.credentials, known=left.known, adopted=adopted, jobs=left.jobs)
 
 
 def came_back(user_id: UUID) -> None:

@@ -74,6 +74,13 @@ def descendants(root: Q) -> list[Descendant]:
     return [_shown(kind, row) for kind, row in _rows(_below_root(root, lock=False), lock=False)]
 
 
+def known_to(user_id: UUID) -> list[Descendant]:
+    """Return the live API keys of service accounts whose secret a person was shown, newest last."""
+    live = Q(expires_at=None) | Q(expires_at__gt=DatabaseNow())
+    rows = ApiKey.objects.filter(live, NOT_REVOKED, service_account__isnull=False, created_by_id=user_id)
+    return [_shown(_kinds["apikey"], row) for row in rows.order_by("created_at", "id")]
+
+
 def expiring(within: timedelta) -> list[tuple[Kind, Any]]:
     """Return the live credentials of the open scope that expire so soon, with their kind; none that was made for less time."""
     soon = Q(

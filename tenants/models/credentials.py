@@ -42,7 +42,7 @@ class ApiKey(Credential):
     """A key for programs: found by its prefix, verified by its hash, shown once.
 
     `created_by_id` is the responsible person. A key of a service account has that account's rights and descends from no
-    membership. `project` limits it to one project.
+    membership. `project` limits it to one project. `replaced_by` is the key that a rotation made of it.
     """
 
     name = models.CharField(max_length=120)
@@ -52,6 +52,7 @@ class ApiKey(Credential):
     created_by = models.CharField(max_length=254)
     created_by_id = models.UUIDField(null=True)
     last_used_at = models.DateTimeField(null=True)
+    replaced_by = models.UUIDField(null=True)
     project = TenantForeignKey("tenants.Project", on_delete=models.PROTECT, null=True, related_name="+")
 
     if TYPE_CHECKING:

@@ -179,6 +179,8 @@ def _notify(email: str, left: Departure, work: str) -> None:
     """Notify those who manage members of what a leaver left behind: no dialog asked anybody."""
     if left:
         told = f" {left.jobs_words} of theirs {work}" if left.open_jobs else ""
+        if left.known:
+            told += f" Rotate the keys of service accounts that they made: {', '.join(one.name for one in left.known[:10])}."
         notifications.notify(
             permission="members.manage",
             kind=LEFT,

@@ -17,6 +17,7 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.encryption import tenant_secrets
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.identity import provenance, sessions
+from tenants.identity.holders import check_lasting
 from tenants.identity.members import Jobs, check_role, heir
 from tenants.identity.providers import certificates
 from tenants.models import (
@@ -82,6 +83,8 @@ def save(*, actor: Actor, wanted: Wanted) -> IdentityProvider:
     """
     actor.require("identity.manage")
     columns = _checked(actor, wanted)
+    # What the provider decides outlasts rights until a date.
+    check_lasting(actor, ROLE_PERMISSIONS[wanted.highest_role] | {"identity.manage"})
     row = IdentityProvider.objects.select_for_update(no_key=True).first()
     before = {} if row is None else {name: getattr(row, name) for name in columns}
     changes = {name: [before.get(name), value] for name, value in columns.items() if before.get(name) != value}

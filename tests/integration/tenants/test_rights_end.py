@@ -57,8 +57,8 @@ def account_with(tenant: Tenant, **given: Any) -> UUID:
     return account.id
 
 
-def key_of(actor: Actor, account: UUID | None = None, scopes: list[str] | None = None) -> UUID:
-    return api_keys.create_api_key(actor=actor, name="k", scopes=scopes or ADMIN, service_account_id=account).id
+def key_of(actor: Actor, account: UUID | None = None, scopes: list[str] | None = None, **more: Any) -> UUID:
+    return api_keys.create_api_key(actor=actor, name="k", scopes=scopes or ADMIN, service_account_id=account, **more).id
 
 
 def test_nobody_edits_a_role_that_they_hold() -> None:
@@ -79,8 +79,8 @@ def test_nobody_edits_a_role_that_they_hold() -> None:
 def test_a_service_account_neither_extends_itself_nor_the_person_behind_its_key() -> None:
     tenant = factories.make_tenant()
     account = account_with(tenant, expires_at=now() + timedelta(hours=1))
-    _, user, _ = until_soon(tenant)
-    key = as_now(tenant, key_of(as_now(tenant, user.id), account))
+    _, user, given = until_soon(tenant)
+    key = as_now(tenant, key_of(as_now(tenant, user.id), account, expires_at=given.expires_at))
     with pytest.raises(PermissionDenied, match="your own rights"):
         grants.give(actor=key, holder=Holder(service_account_id=account), role="viewer")
     with pytest.raises(PermissionDenied, match="your own rights"):
@@ -117,12 +117,14 @@ def test_nobody_gives_for_longer_than_they_have() -> None:
 def test_a_key_of_an_account_ends_with_the_key_that_created_it(end: str, as_control: Control) -> None:
     tenant = factories.make_tenant()
     owner, account = factories.actor_for(tenant), account_with(tenant)
+    until = None
     if end == "expired":
         _, user, given = until_soon(tenant)
+        until = given.expires_at
     else:
         user = factories.make_member(tenant, "admin")
     first = key_of(as_now(tenant, user.id))
-    second = key_of(as_now(tenant, first), account)
+    second = key_of(as_now(tenant, first), account, expires_at=until)
     assert as_now(tenant, second).can("members.manage")
     if end == "removed":
         with tenant_scope(tenant.id):
