@@ -10,10 +10,17 @@ from collections import Counter, deque
 from collections.abc import Callable, Hashable
 
 import structlog
+from django.conf import settings
 from django.db import connections
 
 log = structlog.get_logger(__name__)
 Work = tuple[Hashable, Callable[[], object]]
+
+
+def mail_is_sent() -> bool:
+    """Return whether a server delivers email, so that only the owner of a mailbox reads it; else it goes to files."""
+    name: str = settings.EMAIL_BACKEND
+    return name != "tenants.notifications.file_backend.FileBackend"
 
 
 class ThreadQueue:

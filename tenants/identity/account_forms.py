@@ -10,6 +10,7 @@ from django.http import HttpRequest
 
 from tenants.errors import Unavailable
 from tenants.events.external_work import ACCOUNT_EMAILS
+from tenants.models import User
 
 #: The backends of `config.mail`: a server or a file may be slow.
 SENT_IN_BACKGROUND = ("tenants.notifications.smtp.Backend", "tenants.notifications.file_backend.FileBackend")
@@ -66,7 +67,12 @@ class ForgottenPassword(LabelsMixin, provided.ResetPasswordForm):  # type: ignor
 
 
 class ChosenPassword(LabelsMixin, provided.ResetPasswordKeyForm):  # type: ignore[misc]
-    """New password behind a reset link."""
+    """New password behind a reset link, which goes to the address of the account alone: it proves the address."""
+
+    def save(self) -> None:
+        """Set the password."""
+        super().save()
+        User.objects.filter(id=self.user.id).update(address_proven=True)
 
 
 class ChangedPassword(LabelsMixin, provided.ChangePasswordForm):  # type: ignore[misc]

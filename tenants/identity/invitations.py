@@ -26,6 +26,7 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow, now
 from tenants.errors import Conflict, ExchequerError, Invalid, NotFound, PermissionDenied, RateLimited
 from tenants.events import events
+from tenants.events.external_work import mail_is_sent
 from tenants.identity import creators, provenance
 from tenants.identity.holders import check_lasting
 from tenants.identity.members import MEMBER_ADDED, came_back, check_role
@@ -131,6 +132,7 @@ def invite(*, actor: Actor, email: str, role: str) -> Invitation:
         invited_by=actor.label,
         invited_by_id=creator.person_id,
         expires_at=creator.until(now() + timedelta(days=VALID_DAYS)),
+        mailed=mail_is_sent(),
         **creator.origin(),
     )
     record(INVITED, actor=actor, target=("invitation", row.id, email), changes={"role": [None, role]})
@@ -164,14 +166,8 @@ def accept(
     offer = find(token)
     if user is not None and user.email != offer.email:
         raise WrongAccount(f"This invitation is for {offer.email}. Log out and follow the link again.")
-    person = Actor(
-        kind="user",
-        tenant_id=offer.tenant_id,
-        id=user.id if user else None,
-        label=offer.email,
-        permissions=frozenset(),
-        ip=ip,
-    )
+    told = {"id": user.id if user else None, "label": offer.email, "ip": ip}
+    person = Actor(kind="user", tenant_id=offer.tenant_id, permissions=frozenset(), **told)
     return _accept(actor=person, offer=offer, user=user, name=name, password=password), offer
 
 
@@ -187,7 +183,9 @@ def _accept(*, actor: Actor, offer: InvitationDetails, user: User | None, name: 
     ).update(accepted_at=DatabaseNow())
     if taken != 1:
         raise InvitationGone
-    person = user or _new_account(row.email, name, password)
+    person = user or _new_account(row, name, password)
+    if row.mailed and not person.address_proven:
+        User.objects.filter(id=person.id).update(address_proven=True)
     if Membership.objects.filter(user_id=person.id).exists():
         raise Conflict(f"{person.email} is already a member.")
     held.give(Membership.objects.create(user=person), row.role, by=row.invited_by)
@@ -273,28 +271,24 @@ def _check_limit(actor: Actor, email: str) -> None:
     Tenant.objects.select_for_update(no_key=True).get(id=actor.tenant_id)
     since = DatabaseNow() - timedelta(days=1)
     recent = Invitation.objects.filter(created_at__gt=since).order_by("-created_at")
-    for sent, most, words in (
-        (recent, MOST_A_DAY, None),
-        (
-            recent.filter(email=email),
-            MOST_TO_ONE,
-            f"{email} was invited {MOST_TO_ONE} times in a day. Try again later.",
-        ),
-    ):
+    often = f"{email} was invited {MOST_TO_ONE} times in a day. Try again later."
+    for sent, most, words in ((recent, MOST_A_DAY, None), (recent.filter(email=email), MOST_TO_ONE, often)):
         for sent_at in sent.values_list("created_at", flat=True)[most - 1 : most]:
             wait = math.ceil((sent_at + timedelta(days=1) - now()).total_seconds())
             raise TooManyInvitations(words, retry_after=max(wait, 1), most=most)
 
 
-def _new_account(email: str, name: str, password: str) -> User:
+def _new_account(offer: Invitation, name: str, password: str) -> User:
     # Faults of name or password come first, so that an invalid form does not reveal whether an account exists.
     name = check_text(name, "name")
+    if password == settings.PUBLISHED_PASSWORD:
+        raise Invalid(fields={"password": ["This password is public. Choose another one."]})
     try:
-        password_validation.validate_password(password, User(email=email, name=name))
+        password_validation.validate_password(password, User(email=offer.email, name=name))
     except ValidationError as error:
         raise Invalid(fields={"password": list(error.messages)}) from error
     try:
         with transaction.atomic():
-            return User.objects.create_user(email, password, name=name)
+            return User.objects.create_user(offer.email, password, name=name, address_proven=offer.mailed)
     except IntegrityError as error:
         raise AccountExists from error

@@ -64,7 +64,10 @@ class ApiKey(Credential):
 
 
 class Invitation(Credential):
-    """An offer of a role to one email address: single use, role fixed at issue, its token stored as a hash."""
+    """An offer of a role to one email address: single use, role fixed at issue, its token stored as a hash.
+
+    `mailed`: its link went to that address by a mail server, so that the person who follows it reads that mailbox.
+    """
 
     email = models.EmailField()
     role = models.CharField(max_length=16, choices=[(role, role) for role in ROLES])
@@ -73,6 +76,7 @@ class Invitation(Credential):
     invited_by_id = models.UUIDField(null=True)
     expires_at = models.DateTimeField()  # unlike other kinds it always expires
     accepted_at = models.DateTimeField(null=True)
+    mailed = models.BooleanField(default=False, db_default=False)
 
     class Meta(Credential.Meta):
         abstract = False

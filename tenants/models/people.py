@@ -28,7 +28,8 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     Each is on one side for ever. Row security shows people to the tenants' processes and operators to the console, so
     that one address may have an account on each. `provider_only`: a tenant's identity provider made it, so it never has a
-    password or a second factor, and opens by that provider alone.
+    password or a second factor, and opens by that provider alone. `address_proven`: false for an account that was made by
+    a link that somebody else could have held, because no mail server sent it to the address.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -41,6 +42,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_operator = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
     provider_only = models.BooleanField(default=False, db_default=False)
+    address_proven = models.BooleanField(default=True, db_default=True)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
     objects: ClassVar[UserManager] = UserManager()

@@ -1,6 +1,7 @@
 """What SCIM does to people: a membership begins, is described, and ends as a leaver's does.
 
-An account that exists is the person's own and is never changed; what the provider states is kept beside it.
+An account that exists is the person's own and is never changed, unless nobody proved that it is (`people.start_afresh`);
+what the provider states is kept beside it.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ def provision(*, actor: Actor, provider: IdentityProvider, wanted: Wanted) -> Sc
         _check_return(user)
         user = people.join(actor=actor, provider=provider, user=user, email=email, name=name)
     user = user or people.new_account(email, name)
+    people.start_afresh(actor=actor, user=user)
     try:
         with transaction.atomic():
             row = ScimUser.objects.create(

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -41,7 +42,7 @@ def members(request: TenantRequest) -> HttpResponse:
 @page("members.manage")
 @redirect_get_to("members")
 def invite(request: TenantRequest) -> HttpResponse:
-    """Invite a person by email; without a mail server, show the link once to the inviter."""
+    """Invite a person by email; in a demo without a mail server, show the link once to the inviter."""
     actor = request.actor
     form = InviteMember(request.POST, roles=_assignable(actor))
     if form.is_valid():
@@ -53,7 +54,8 @@ def invite(request: TenantRequest) -> HttpResponse:
         else:
             earlier = " The link of the earlier invitation no longer works." if anew else ""
             messages.success(request, f"{row.email} is invited as {row.role}. The link works for seven days.{earlier}")
-            if written_to_files():
+            # With the link anybody makes an account for that address, which other organisations may trust.
+            if _link_shown():
                 request.session[JUST_INVITED] = str(row.id)
             return redirect("members", request.tenant.slug)
     return _render(request, form=form, status=422)
@@ -98,6 +100,10 @@ def invitation_revoke(request: TenantRequest, invitation_id: UUID) -> HttpRespon
     invitations.revoke(actor=request.actor, invitation_id=invitation_id)
     messages.success(request, "Invitation revoked. Its link no longer works.")
     return redirect("members", request.tenant.slug)
+
+
+def _link_shown() -> bool:
+    return written_to_files() and bool(settings.EXCHEQUER.demo)
 
 
 def _assignable(actor: Actor) -> list[str]:
@@ -175,6 +181,7 @@ def _render(
     }
     if manage:
         context["form"] = form or InviteMember(roles=roles)
+        context["link_shown"] = _link_shown()
         context["asked"] = _asked(request, known, roles)
         context["managed"] = _member(request, "member", known)
         context["leaver"] = _leaver(request, known)

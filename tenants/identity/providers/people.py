@@ -1,7 +1,8 @@
 """From an identity to a member: known by subject, linked by an address in a proven domain, or made a member just in time.
 
-A provider speaks for its tenant only. So an account that exists is never changed: the person's session is bound to the
-tenant. Somebody whom a person removed comes back by a person's act only.
+A provider speaks for its tenant only. So an account that exists is never changed, and the person's session is bound to the
+tenant: but one whose address was never proven may be somebody else's, and loses its log-in when a provider that proved
+the domain names the address. Somebody whom a person removed comes back by a person's act only.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 from typing import cast
 from uuid import UUID
 
+from allauth.mfa.models import Authenticator
 from django.db import IntegrityError, transaction
 
 from tenants.access.actor import Actor
 from tenants.access.standing import CHANGE_NOTHING
-from tenants.audit import AuditAction, operation, record
+from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.events import events
@@ -21,12 +23,23 @@ from tenants.identity import invitation_queries, invitations, sessions
 from tenants.identity.members import MEMBER_ADDED
 from tenants.identity.providers.oidc import Identity
 from tenants.identity.providers.required import is_captured
-from tenants.models import SAML, ExternalIdentity, FormerMember, IdentityProvider, Membership, ScimUser, Tenant, User
+from tenants.models import (
+    SAML,
+    ExternalIdentity,
+    FormerMember,
+    IdentityProvider,
+    Membership,
+    ScimUser,
+    Session,
+    Tenant,
+    User,
+)
 from tenants.operations import check_email
 from tenants.rights import held
 
 IDENTITY_LINKED = AuditAction("tenants.external_identity.linked")
 IDENTITY_UNLINKED = AuditAction("tenants.external_identity.unlinked")
+LOG_IN_RESET = AuditAction("tenants.member.log_in_reset")
 LONGEST_NAME = 120
 
 
@@ -89,6 +102,7 @@ def admit(provider: IdentityProvider, identity: Identity) -> User:
         else:
             _check_joining(provider, user)
             user = join(provider=provider, actor=provider_actor(provider), user=user, email=email, name=identity.name)
+    start_afresh(actor=provider_actor(provider), user=user)
     if link is None:
         _linked(actor=provider_actor(provider), provider=provider, user=user, identity=identity)
     else:
@@ -105,6 +119,7 @@ def join(
     The caller has checked the address and the actor's right.
     """
     person = user or new_account(email, name)
+    start_afresh(actor=actor, user=person)
     role = role or provider.default_role
     held.give(Membership.objects.create(user=person), role, by=actor.label)
     FormerMember.objects.filter(user=person).delete()
@@ -161,6 +176,30 @@ def new_account(email: str, name: str) -> User:
             return User.objects.create_user(email, None, name=shown[:LONGEST_NAME], provider_only=True)
     except IntegrityError:  # another tenant's provider, or an invitation, made it a moment ago
         return cast(User, account_of(email))
+
+
+def start_afresh(*, actor: Actor, user: User) -> None:
+    """Take password, second factors and sessions from an account that somebody made by a link that no mailbox received.
+
+    The person whom the provider names begins without what that somebody knows; a link for a forgotten password, sent to
+    the address, gives the account a password again.
+    """
+    if not user.address_proven and not user.provider_only:
+        _reset(actor=actor, user=user)
+
+
+@operation(LOG_IN_RESET)
+def _reset(*, actor: Actor, user: User) -> None:
+    held_before = user.has_usable_password()
+    factors, _ = Authenticator.objects.filter(user_id=user.id).delete()
+    ended, _ = Session.objects.filter(user_id=user.id).delete()
+    if not (held_before or factors or ended):
+        unchanged("nothing opens the account")
+        return
+    user.set_unusable_password()
+    user.save(update_fields=["password"])
+    changes = {"password": [held_before, False], "second_factors": [factors, 0], "sessions": [ended, 0]}
+    record(LOG_IN_RESET, actor=actor, target=("member", user.id, user.email), changes=changes)
 
 
 @operation(IDENTITY_LINKED)

@@ -219,7 +219,8 @@ def test_what_is_made_while_its_maker_is_removed_is_not_made(act: str, superuser
     assert roles_of(tenant) == []
 
 
-def test_without_a_mail_server_the_one_who_invites_gets_the_link_once(tmp_path: Path) -> None:
+def test_in_a_demo_without_a_mail_server_the_one_who_invites_gets_the_link_once(tmp_path: Path, settings: Any) -> None:
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"demo": True})
     tenant = factories.make_tenant()
     owner, other = Client(), Client()
     owner.force_login(factories.make_member(tenant, "owner"))
@@ -248,11 +249,17 @@ def test_without_a_mail_server_the_one_who_invites_gets_the_link_once(tmp_path: 
     assert not any(invitations.token_of(row.id) in text for row in _listed(tenant) for text in stored)
 
 
-def test_with_a_mail_server_the_link_goes_to_the_address_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("url", "demo"), [("smtp://mail.example:25", False), ("smtp://mail.example:25", True), ("", False)]
+)
+def test_with_a_mail_server_or_without_a_demo_the_link_goes_to_the_address_alone(
+    url: str, demo: bool, tmp_path: Path, settings: Any
+) -> None:
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"demo": demo})
     tenant = factories.make_tenant()
     owner = Client()
     owner.force_login(factories.make_member(tenant, "owner"))
-    with override_settings(**mail_settings("smtp://mail.example:25", tmp_path)):
+    with override_settings(**mail_settings(url, tmp_path)):
         owner.post(f"/t/{tenant.slug}/members/invite/", {"email": ADDRESS, "role": "viewer"})
         page = text_of(owner.get(f"/t/{tenant.slug}/members/"))
     assert f"{ADDRESS} is invited as viewer" in page
