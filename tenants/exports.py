@@ -17,6 +17,7 @@ from tenants.models import TenantExport
 
 ORDERED = AuditAction("tenants.export.ordered", while_closing=True)
 FINISHED = AuditAction("tenants.export.finished", while_closing=True)
+ENDED = AuditAction("tenants.export.ended", while_closing=True)
 KEPT_FOR = timedelta(days=7)
 ORDERS = "tenant.export"
 
@@ -25,6 +26,12 @@ class ExportRuns(Conflict):
     """An export of this organisation is being built. Wait until it has ended."""
 
     code = "export_runs"
+
+
+class ExportEnded(Conflict):
+    """This export was ended, or is built already."""
+
+    code = "export_ended"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +65,24 @@ def order(*, actor: Actor, reason: str = "") -> TenantExport:
 
 @operation(FINISHED)
 def finish(*, actor: Actor, export_id: UUID, name: str, sha256: str, size: int, rows: int) -> datetime:
-    """Note that the archive is stored; return until when it is kept."""
+    """Note that the archive is stored; return until when it is kept. Raises ExportEnded."""
     expires_at = now() + KEPT_FOR
-    TenantExport.objects.filter(id=export_id).update(
-        state="ready", finished_at=now(), expires_at=expires_at, name=name, sha256=sha256, size=size, rows=rows
-    )
+    built = {"expires_at": expires_at, "name": name, "sha256": sha256, "size": size, "rows": rows}
+    running = TenantExport.objects.filter(id=export_id, state="running")
+    if not running.update(state="ready", finished_at=now(), **built):
+        raise ExportEnded
     changes = {"rows": [None, rows], "bytes": [None, size], "sha256": [None, sha256]}
     record(FINISHED, actor=actor, target=("export", export_id, "everything"), changes=changes)
     return expires_at
+
+
+@operation(ENDED)
+def end(*, actor: Actor, export_id: UUID, reason: str) -> None:
+    """End an order whose archive is not built yet. Raises ExportEnded."""
+    waiting = TenantExport.objects.filter(id=export_id, state__in=("queued", "running"))
+    if not waiting.update(state="failed", finished_at=now()):
+        raise ExportEnded
+    record(ENDED, actor=actor, target=("export", export_id, "everything"), reason=reason)
 
 
 def exports(*, before: UUID | None = None, limit: int = 50) -> list[ExportRow]:

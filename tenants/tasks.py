@@ -15,6 +15,7 @@ from tenants.events.external_work import EXTERNAL_EVENTS, SLOW_EVENTS
 from tenants.grants import expiry
 from tenants.notifications import domain_records, expiring
 from tenants.operators import lifecycle, tenant_metrics
+from tenants.operators.glass import ending
 from tenants.operators.platform_events import conditions, delivering, emailing, own_events, spreading
 from tenants.webhooks import retries
 
@@ -69,7 +70,11 @@ def retry_webhooks() -> None:
 
 @shared_task(name="tenants.platform_events")
 def send_platform_events() -> None:
-    """Make deliveries and emails of what operators should know, and attempt those that are due, in other threads."""
+    """Make deliveries and emails of what operators should know, and attempt those that are due, in other threads.
+
+    The looks inside tenants that are over are written down.
+    """
+    ending.end_over()
     with suppress(KeyUnavailable):  # emails need no key
         platform_secrets.provide()
     conditions.look()

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from tenants.identity import account_forms
 from tenants.identity.account_adapter import AccountAdapter
 from tenants.operators import sessions
+from tenants.operators.glass import ending
 from tenants.operators.operator import Operator
 from tenants.operators.operator_log import record_act
 from tenants.operators.pages import roles_of
@@ -46,11 +47,18 @@ class ConsoleAdapter(AccountAdapter):
 
     def note_password(self, request: HttpRequest, user: Any) -> None:
         """Record a new password in the operator log, and end the other sessions."""
-        record_act(_by(request, user), "tenants.operator.password_changed", target=("operator", user.id, user.email))
         self.end_other_sessions(request, user)
+        record_act(_by(request, user), "tenants.operator.password_changed", target=("operator", user.id, user.email))
+
+    def logout(self, request: HttpRequest) -> None:
+        """End the operator's looks, and the session."""
+        if request.user.is_authenticated:
+            ending.end_all(operator_id=request.user.id, by=_by(request, request.user), reason="logged out")
+        super().logout(request)
 
     def end_other_sessions(self, request: HttpRequest, user: Any) -> None:
-        """End an operator's other sessions."""
+        """End an operator's other sessions, and their looks, which one of these may have opened."""
+        ending.end_all(operator_id=user.id, by=_by(request, user), reason=ending.BY_ACCESS)
         sessions.end_others(user.id, request.session.session_key)
 
 

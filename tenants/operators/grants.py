@@ -11,11 +11,14 @@ from tenants.access.operator_roles import OPERATOR_ROLES
 from tenants.errors import Invalid, NotFound
 from tenants.models import OperatorGrant, OperatorKey, OperatorSession, User
 from tenants.operations import check_email, check_password
+from tenants.operators.glass import ending
 from tenants.operators.operator import Operator
 from tenants.operators.operator_log import record_act
+from tenants.operators.orders import exports
 
 COMMAND = "manage.py operator"
 REASON = "typed on the machine itself"
+WITHOUT_ACCESS = "the operator who ordered it was let in no more"
 
 
 class NoAccount(NotFound):
@@ -48,15 +51,17 @@ def grant(email: str, role: str, *, password: str | None = None) -> bool:
 
 
 def revoke(email: str, role: str = "") -> bool:
-    """Take a role from an operator, or all: then their sessions and keys end too. Returns False if there was none."""
+    """Take a role from an operator, and end their looks; with the last one sessions, keys and orders end too. False if there was none."""
     with transaction.atomic():
         user = _known(email)
         held = OperatorGrant.objects.filter(user=user)
         gone, _ = (held.filter(role=role) if role else held).delete()
-        if gone:
-            _record(user, "tenants.operator.dismissed", f"{user.email}: {role or 'all roles'}")
         if not held.exists():
             _end_access(user)
+        elif gone:
+            _end_looks(user)
+        if gone:
+            _record(user, "tenants.operator.dismissed", f"{user.email}: {role or 'all roles'}")
     return bool(gone)
 
 
@@ -110,9 +115,15 @@ def _known(email: str) -> User:
 
 
 def _end_access(user: User) -> None:
-    """End the sessions and keys of an operator, which somebody else may hold."""
+    """End the sessions, keys, looks and orders of an operator, which somebody else may hold."""
+    _end_looks(user)
+    exports.end_orders(operator_id=user.id, by=Operator(id=user.id, label=COMMAND), reason=WITHOUT_ACCESS)
     OperatorSession.objects.filter(user_id=user.id).delete()
     OperatorKey.objects.filter(user_id=user.id).delete()
+
+
+def _end_looks(user: User) -> None:
+    ending.end_all(operator_id=user.id, by=Operator(id=user.id, label=COMMAND), reason=ending.BY_ACCESS)
 
 
 def _create(email: str, password: str) -> User:

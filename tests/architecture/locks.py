@@ -33,7 +33,7 @@ CONTROL_ROWS: Policy = ("control_rows", "*", ("exchequer_control",), "true", "tr
 LOOKUP_ROWS: Policy = ("lookup_rows", "r", ("exchequer_owner",), "true", None)
 OPERATOR_READS: Policy = ("operator_rows", "r", (OPERATOR,), "true", None)
 
-#: The controller (with the limits that it weighs), the relay, cleanup, the signer of checkpoints, readers of files and key rotation, and the sweeps of webhooks and of domains find these rows before they know the tenant.
+#: The controller (with the limits that it weighs), the relay, cleanup, the signer of checkpoints, readers of files and key rotation, and the sweeps of webhooks, of domains and of looks find these rows before they know the tenant.
 CONTROL = frozenset(
     {
         "compute_allocation",
@@ -42,6 +42,7 @@ CONTROL = frozenset(
         "models_app_datasetversion",
         "tenants_auditcheckpoint",
         "tenants_audithead",
+        "tenants_breakglass",
         "tenants_datakey",
         "tenants_idempotencykey",
         "tenants_maildomain",

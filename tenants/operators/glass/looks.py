@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
@@ -56,7 +56,7 @@ def ask(*, operator: Operator, tenant_id: UUID, reason: str, minutes: int = ALON
     reason = check_reason(reason)
     if not 1 <= minutes <= LONGEST:
         raise Invalid(fields={"minutes": [f"Use 1 to {LONGEST} minutes; more than {ALONE} need a second operator."]})
-    slug = _slug(tenant_id)
+    slug = slug_of(tenant_id)
     alone = "platform_admin" in operator.roles and minutes <= ALONE
     with transaction.atomic():
         look = _asked(
@@ -64,7 +64,7 @@ def ask(*, operator: Operator, tenant_id: UUID, reason: str, minutes: int = ALON
         )
         if not alone:
             own_events.look_asked(look)
-        record_act(operator, BEGAN if alone else ASKED, target=_target(look, slug), reason=reason)
+        record_act(operator, BEGAN if alone else ASKED, target=target_of(look, slug), reason=reason)
     return look
 
 
@@ -73,7 +73,7 @@ def approve(*, operator: Operator, look_id: UUID) -> BreakGlass:
     with transaction.atomic():
         look = _locked(operator, look_id)
         look = _allowed(actor=Actor.system(look.tenant_id, "operator"), operator=operator, look_id=look_id)
-        record_act(operator, BEGAN, target=_target(look, _slug(look.tenant_id)), reason=look.reason)
+        record_act(operator, BEGAN, target=target_of(look, slug_of(look.tenant_id)), reason=look.reason)
     return look
 
 
@@ -83,7 +83,7 @@ def decline(*, operator: Operator, look_id: UUID, reason: str) -> None:
     with transaction.atomic():
         look = _locked(operator, look_id)
         _declined(actor=Actor.system(look.tenant_id, "operator"), operator=operator, look_id=look_id, reason=reason)
-        record_act(operator, DECLINED, target=_target(look, _slug(look.tenant_id)), reason=reason)
+        record_act(operator, DECLINED, target=target_of(look, slug_of(look.tenant_id)), reason=reason)
 
 
 def ticket(*, operator: Operator, look_id: UUID) -> str:
@@ -112,8 +112,10 @@ def end(*, operator: Operator, look_id: UUID) -> None:
         look = _find(look_id)
         if look.operator != operator.id and "platform_admin" not in operator.roles:
             raise NotFound
-        _ended(actor=Actor.system(look.tenant_id, "operator"), look_id=look_id, by=operator.label)
-        record_act(operator, ENDED, target=_target(look, _slug(look.tenant_id)))
+        if look.ends_at is not None and look.ends_at <= now():
+            raise NotOpen
+        close(actor=Actor.system(look.tenant_id, "operator"), look_id=look_id, by=operator.label)
+        record_act(operator, ENDED, target=target_of(look, slug_of(look.tenant_id)))
 
 
 def digest(secret: str) -> bytes:
@@ -163,12 +165,12 @@ def _declined(*, actor: Actor, operator: Operator, look_id: UUID, reason: str) -
 
 
 @operation(ENDED)
-def _ended(*, actor: Actor, look_id: UUID, by: str) -> None:
-    moment = now()
-    over = BreakGlass.objects.filter(id=look_id, ended_at=None).exclude(ends_at__lte=moment)
-    if not over.update(ended_at=moment, ended_label=by[:254]):
+def close(*, actor: Actor, look_id: UUID, by: str, reason: str = "", at: datetime | None = None) -> None:
+    """End a look, now or at a time that is over, once. Raises NotOpen if it has ended."""
+    running = BreakGlass.objects.filter(id=look_id, ended_at=None)
+    if not running.update(ended_at=at or now(), ended_label=by[:254]):
         raise NotOpen
-    record(ENDED, actor=actor, target=("break_glass", look_id, ""))
+    record(ENDED, actor=actor, target=("break_glass", look_id, ""), reason=reason)
 
 
 def _begin(actor: Actor, look: BreakGlass) -> None:
@@ -204,12 +206,14 @@ def _find(look_id: UUID) -> BreakGlass:
     return look
 
 
-def _slug(tenant_id: UUID) -> str:
+def slug_of(tenant_id: UUID) -> str:
+    """Return a tenant's short name. Raises NotFound."""
     slug = Tenant.objects.filter(id=tenant_id).values_list("slug", flat=True).first()
     if slug is None:
         raise NotFound
     return slug
 
 
-def _target(look: BreakGlass, slug: str) -> tuple[str, UUID, str]:
+def target_of(look: BreakGlass, slug: str) -> tuple[str, UUID, str]:
+    """Return how the operator log names a look."""
     return ("tenant", look.tenant_id, f"{slug}: {look.minutes} minutes")
