@@ -59,9 +59,10 @@ class HealthAlertOpened(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class EndpointStopped(Event):
-    """An endpoint was stopped: its budget had no headroom for it any more."""
+    """An endpoint was stopped: its budget had no headroom for it any more (`budget`), or its organisation is `suspended`."""
 
     endpoint_id: UUID
+    cause: str = "budget"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from django.db import transaction
 
 from compute.events import JobEnded, SlotLost, SlotUnpaid
 from models_app import wakeups
-from models_app.endpoints import deployments, slot_events
+from models_app.endpoints import deployments, slot_events, standing
 from models_app.events import DatasetVersionRemoved, EndpointDeployed, EndpointUndeployed, HealthAlertOpened
 from models_app.files import orphans
 from models_app.models import Endpoint, EndpointState
@@ -45,14 +45,21 @@ def stop_without_money(event: SlotUnpaid) -> None:
 
 
 @subscribe(StandingChanged)
-def stop_endpoints(event: StandingChanged) -> None:
-    """Undeploy every endpoint of a tenant that is no longer active; what is being answered is answered."""
-    if Tenant.objects.get(id=event.tenant_id).standing == "active":  # it may have changed since
-        return
+def follow_standing(event: StandingChanged) -> None:
+    """Stop the endpoints of a tenant that is no longer active, deploy them again when it is, undeploy those of a closed one.
+
+    What is being answered is answered.
+    """
+    now = Tenant.objects.get(id=event.tenant_id).standing  # it may have changed since
     system = Actor.system(event.tenant_id, "operator")
+    if now == "active":
+        for endpoint_id in standing.stopped_by_standing():
+            standing.resume(actor=system, endpoint_id=endpoint_id)
+        return
+    end = deployments.undeploy if now == "closed" else standing.stop
     live = Endpoint.objects.exclude(state=EndpointState.UNDEPLOYED).order_by("id")
     for endpoint_id in live.values_list("id", flat=True):
-        deployments.undeploy(actor=system, endpoint_id=endpoint_id)
+        end(actor=system, endpoint_id=endpoint_id)
 
 
 @subscribe(HealthAlertOpened)

@@ -70,8 +70,8 @@ register(
 )
 register(
     EndpointStopped,
-    EventType("endpoint.stopped", "An endpoint stopped because its budget is used up"),
-    describe=lambda event: _endpoint("endpoint.stopped", event.endpoint_id, cause="budget"),
+    EventType("endpoint.stopped", "An endpoint stopped: its budget is used up, or its organisation is suspended"),
+    describe=lambda event: _endpoint("endpoint.stopped", event.endpoint_id, cause=event.cause),
 )
 register(
     EndpointDisplaced,

@@ -44,7 +44,9 @@ class EndpointSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     state = serializers.CharField(help_text="deploying, ready, failed, stopped or undeployed")
     message = serializers.CharField(help_text="Why it does not answer")
-    cause = serializers.CharField(help_text="Why it is stopped: budget; empty otherwise")
+    cause = serializers.CharField(
+        help_text="Why it is stopped: budget, suspended (its organisation), refused (to be deployed again); empty otherwise"
+    )
     answers = serializers.BooleanField(help_text="It has a slot, and its node is ready")
     model_id = serializers.UUIDField()
     model = serializers.CharField()

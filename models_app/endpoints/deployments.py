@@ -119,7 +119,7 @@ def deploy(
     )
     endpoint = _put(fresh)
     if endpoint.id != fresh.id:
-        return _roll_over(actor, endpoint, version, project_id, slo_ms, replace)
+        return roll_over(actor, endpoint, version, project_id, slo_ms, replace)
     if fault := project_fault(actor, "endpoints.manage", endpoint.project_id):
         raise Invalid(fields={"project": [fault]})
     actor.require("endpoints.manage", endpoint)
@@ -235,7 +235,7 @@ def _put(fresh: Endpoint) -> Endpoint:
             return found
 
 
-def _roll_over(
+def roll_over(
     actor: Actor, endpoint: Endpoint, version: ModelVersion, project_id: UUID | None, slo_ms: int | None, replace: bool
 ) -> Endpoint:
     """Give a locked, live endpoint another version, or raise; the node serves the old one until it has swapped."""

@@ -24,7 +24,7 @@ from tenants.errors import Invalid, NotFound
 class EndpointRow:
     """One endpoint. `answers`: it has a slot and its node reported it ready; otherwise `message` says why not.
 
-    `cause`: `budget` if a budget stopped it. `cost`: of its requests and its slot time so far; `keys`: number of valid
+    `cause`: why it is stopped: `budget`, `suspended`, `refused`. `cost`: of its requests and its slot time so far; `keys`: number of valid
     keys.
     """
 

@@ -15,13 +15,15 @@ from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.events.events import publish
 from tenants.isolation.scoping import tenant_scope
+from tenants.models import Tenant
 from tenants.notifications import notifications
 
 ENDPOINT_DISPLACED = AuditAction("models_app.endpoint.displaced")
 ENDPOINT_STOPPED = AuditAction("models_app.endpoint.stopped")
 DISPLACED = "Its serving node stopped answering. It continues when another slot is free."
 UNPAID = "Its budget has no headroom to keep it deployed. Raise the budget, then deploy it again; its name and keys are kept."
-BUDGET = "budget"
+#: Causes for which an endpoint is stopped: no budget pays, its organisation is suspended, it could not be deployed again.
+BUDGET, SUSPENDED, REFUSED = "budget", "suspended", "refused"
 
 
 def request_slot(actor: Actor, endpoint: Endpoint) -> UUID:
@@ -62,6 +64,16 @@ def stopped(*, actor: Actor, subject: str, allocation_id: UUID) -> None:
         permission=endpoint_audience(endpoint), kind="endpoint_stopped", title=f"Endpoint {endpoint.name} stopped: its budget is used up",
         body=UNPAID, path=f"endpoints/{endpoint.id}/",
     )  # fmt: skip
+
+
+def why_stopped(tenant_id: UUID, endpoint_id: UUID) -> str:
+    """Return, for a serving node, why it serves no such endpoint: SUSPENDED, BUDGET, or empty if it is to be served."""
+    with tenant_scope(tenant_id):
+        if Tenant.objects.values_list("standing", flat=True).get(id=tenant_id) != "active":
+            return SUSPENDED
+        if Endpoint.objects.filter(id=endpoint_id, state=EndpointState.STOPPED, cause=REFUSED).exists():
+            return REFUSED
+        return BUDGET if unpaid(tenant_id, endpoint_id) else ""
 
 
 def unpaid(tenant_id: UUID, endpoint_id: UUID) -> bool:

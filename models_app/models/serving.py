@@ -36,7 +36,7 @@ class Endpoint(TenantModel):
     """A name that serves one model version. `generation` grows with each deployment, so that nodes reload.
 
     `allocation_id`: its device slot; `slo_ms`: the wait above which new requests are refused. `cause`: why it is
-    stopped: `budget`.
+    stopped: `budget`, `suspended` (its organisation), `refused` (to be deployed again).
     """
 
     name = models.CharField(max_length=63)

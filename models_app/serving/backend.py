@@ -66,8 +66,8 @@ class Backend(Protocol):
     def limits(self, tenant_id: UUID, endpoint_id: UUID) -> dict[UUID, int | None]:
         """Return the requests per minute of each valid key of an endpoint; None is unlimited."""
 
-    def unpaid(self, tenant_id: UUID, endpoint_id: UUID) -> bool:
-        """Return whether a budget stopped the endpoint."""
+    def why_stopped(self, tenant_id: UUID, endpoint_id: UUID) -> str:
+        """Return why the endpoint is stopped: `suspended`, `budget`, `refused`, or empty."""
 
     def take(self, order: EndpointSpec, boot: UUID, number: int) -> Slice:
         """Hold the slice with an unused number. Raises BudgetExceeded, NotFound, SliceClosed."""

@@ -136,9 +136,9 @@ class Database:
         return endpoint_keys.limits(tenant_id, endpoint_id)
 
     @report_outages
-    def unpaid(self, tenant_id: UUID, endpoint_id: UUID) -> bool:
+    def why_stopped(self, tenant_id: UUID, endpoint_id: UUID) -> str:
         try:
-            return slot_events.unpaid(tenant_id, endpoint_id)
+            return slot_events.why_stopped(tenant_id, endpoint_id)
         finally:
             connection.close()  # called from pool threads, each of which would keep a connection
 

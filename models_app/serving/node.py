@@ -110,11 +110,12 @@ class Node:
         return self.workers.get(endpoint_id)
 
     def why_not(self, key: Key) -> ExchequerError:
-        """Return why an endpoint is not served here: its budget stopped it, or it is loading. Queries the database."""
+        """Return why an endpoint is not served here: what stopped it, or that it is loading. Queries the database."""
         try:
-            return problems.Stopped() if self._backend.unpaid(key.tenant_id, key.endpoint_id) else problems.NotReady()
+            cause = self._backend.why_stopped(key.tenant_id, key.endpoint_id)
         except BackendUnavailable:
-            return problems.NotReady()
+            cause = ""
+        return problems.OF_CAUSES.get(cause, problems.NotReady)()
 
     @property
     def ready(self) -> bool:

@@ -109,7 +109,8 @@ def _await_owner(*, actor: Actor, email: str) -> None:
 
 
 def suspend(*, operator: Operator, tenant_id: UUID, reason: str) -> None:
-    """Suspend a tenant: it reads and starts nothing; running jobs end by themselves, endpoints stop.
+    """Suspend a tenant: it reads and starts nothing; running jobs end by themselves, endpoints stop
+    and keep their keys.
 
     Raises NotFound, WrongStanding, Invalid.
     """
@@ -117,7 +118,7 @@ def suspend(*, operator: Operator, tenant_id: UUID, reason: str) -> None:
 
 
 def resume(*, operator: Operator, tenant_id: UUID, reason: str) -> None:
-    """Let a suspended tenant work again; it starts its endpoints itself. Raises as `suspend` does."""
+    """Let a suspended tenant work again; what its suspension stopped is deployed again. Raises as `suspend` does."""
     _move(operator, tenant_id, RESUMED, reason)
 
 

@@ -93,6 +93,7 @@ class Memory:
         self.poison: set[int] = set()
         self.lowered = False
         self.stopped: set[UUID] = set()
+        self.suspended = False
         self.trouble: Callable[[Sequence[Mapping[str, Any]]], None] | None = None
         self.queries = 0
         self.moved = threading.Event()
@@ -191,9 +192,9 @@ class Memory:
         self._ask()
         return {key.id: self.per_minute[key.id] for key in self.good.values() if key.endpoint_id == endpoint_id}
 
-    def unpaid(self, tenant_id: UUID, endpoint_id: UUID) -> bool:
+    def why_stopped(self, tenant_id: UUID, endpoint_id: UUID) -> str:
         self._ask()
-        return endpoint_id in self.stopped
+        return "suspended" if self.suspended else "budget" if endpoint_id in self.stopped else ""
 
     def take(self, order: EndpointSpec, boot: UUID, number: int) -> Slice:
         self._ask()

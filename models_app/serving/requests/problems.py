@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from tenants.errors import ExchequerError, Invalid, NotFound, RateLimited, Unavailable
+from tenants.errors import ExchequerError, Invalid, NotFound, PermissionDenied, RateLimited, Unavailable
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -35,6 +35,26 @@ class BudgetSpent(ExchequerError):
 
 class Stopped(BudgetSpent):
     """This endpoint was stopped: its budget has no room for it. Raise the budget, then deploy it again."""
+
+
+class Suspended(PermissionDenied):
+    """The organisation of this endpoint is suspended or being closed. Ask its owners. This key works again once it is resumed."""
+
+    code = "tenant_suspended"
+
+
+class NotDeployedAgain(Unavailable):
+    """This endpoint is stopped. Ask the organisation that runs it to deploy it again; this key stays valid."""
+
+    code = "endpoint_stopped"
+
+
+#: By the cause for which an endpoint is stopped.
+OF_CAUSES: dict[str, type[ExchequerError]] = {
+    "suspended": Suspended,
+    "budget": Stopped,
+    "refused": NotDeployedAgain,
+}
 
 
 class UsageNotRecorded(Unavailable):
@@ -98,9 +118,9 @@ class Broken(ExchequerError):
 
 
 __all__ = [
-    "BadBody", "BadInstanceProblem", "Broken", "BudgetSpent", "Headers", "MethodNotAllowed", "NoSuchModel", "NotJSON", "NotReady",
-    "RateLimited", "RequestTimeout", "Stopped", "TooLarge", "Unauthenticated", "Unavailable", "UsageNotRecorded", "WrongMedia",
-    "body_of", "headers_of",
+    "OF_CAUSES", "BadBody", "BadInstanceProblem", "Broken", "BudgetSpent", "Headers", "MethodNotAllowed", "NoSuchModel",
+    "NotDeployedAgain", "NotJSON", "NotReady", "RateLimited", "RequestTimeout", "Stopped", "Suspended", "TooLarge", "Unauthenticated",
+    "Unavailable", "UsageNotRecorded", "WrongMedia", "body_of", "headers_of",
 ]  # fmt: skip
 
 

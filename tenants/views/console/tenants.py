@@ -37,9 +37,9 @@ COLUMNS = (
 ACTS = {
     "suspend": (
         lifecycle.suspend,
-        "is suspended. It can read; its endpoints stop, its running jobs end by themselves.",
+        "is suspended. It can read; its endpoints stop and keep their keys, its running jobs end by themselves.",
     ),
-    "resume": (lifecycle.resume, "works again. It starts its endpoints itself."),
+    "resume": (lifecycle.resume, "works again. Its endpoints are being deployed again."),
     "close": (lifecycle.close, "closes in seven days. Until then you can restore it."),
     "restore": (lifecycle.restore, "works again."),
     "export": (exports.order, "is being exported. Its owners are notified and download the archive."),

@@ -219,6 +219,26 @@ def test_an_endpoint_stopped_by_its_budget_is_a_402_with_retry_after(tmp_path):
         assert post(server, key, "price", GOOD).status_code == 503
 
 
+def test_the_endpoint_of_a_suspended_organisation_is_a_403_that_says_what_to_do(tmp_path):
+    backend = Memory(tmp_path / "m")
+    backend.deploy("price", NUMBERS, ())
+    with serving(backend, tmp_path / "home", "price") as server:
+        key, order = backend.key("price"), backend.order("price")
+        assert post(server, key, "price", GOOD).status_code == 200
+        del backend.orders[order.endpoint_id]
+        backend.suspended = True
+        backend.moved.set()
+        wait_until(lambda: not server.serves("price"), "it is taken out")
+        refused = post(server, key, "price", GOOD)
+        assert (refused.status_code, refused.json()["code"]) == (403, "tenant_suspended")
+        assert "This key works again" in refused.json()["title"]
+        backend.suspended = False
+        backend.orders[order.endpoint_id] = order
+        backend.moved.set()
+        wait_until(lambda: server.serves("price"), "it is deployed again")
+        assert post(server, key, "price", GOOD).status_code == 200
+
+
 def test_a_remainder_too_small_for_a_batch_is_extended_or_refused():
     clock = Clock()
     balance = SliceBalance(clock)
