@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from billing.api.fields import MoneySerializer
 from compute.jobs.request_body import project_of
 from models_app.endpoints import deployments, endpoint_keys, endpoints
+from tenants.access.standing import TakesAway
 from tenants.errors import Invalid
 from tenants.parsing import parse_uuid
 from tenants.web.openapi import page_of
@@ -190,7 +191,7 @@ class EndpointKeys(ApiView):
 class OneEndpointKey(ApiView):
     """One key of an endpoint."""
 
-    permissions = {"DELETE": "endpoints.manage"}
+    permissions = {"DELETE": TakesAway("endpoints.manage")}
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, endpoint_id: UUID, endpoint_key_id: UUID) -> Response:

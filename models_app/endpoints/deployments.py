@@ -215,13 +215,13 @@ def endpoint_of(tenant_id: UUID, allocation_id: UUID) -> UUID | None:
         return Endpoint.objects.filter(allocation_id=allocation_id).values_list("id", flat=True).first()
 
 
-def lock(actor: Actor, endpoint_id: UUID) -> Endpoint:
+def lock(actor: Actor, endpoint_id: UUID, permission: str = "endpoints.manage") -> Endpoint:
     """Return an endpoint that the actor may manage, under its row lock. Raises NotFound, PermissionDenied."""
-    actor.require_somewhere("endpoints.manage")
+    actor.require_somewhere(permission)
     endpoint = visible_endpoints(actor).select_for_update(of=("self",), no_key=True).filter(id=endpoint_id).first()
     if endpoint is None:
         raise NotFound
-    actor.require("endpoints.manage", endpoint)
+    actor.require(permission, endpoint)
     return endpoint
 
 

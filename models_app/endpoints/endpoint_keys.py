@@ -14,6 +14,7 @@ from models_app.endpoints import deployments
 from models_app.models import EndpointKey, EndpointState
 from tenants.access.actor import Actor
 from tenants.access.rights import Rights
+from tenants.access.standing import TakesAway
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, Invalid, NotFound
@@ -23,7 +24,7 @@ from tenants.models import Project
 from tenants.operations import check_text
 
 KEY_CREATED = AuditAction("models_app.endpoint_key.created")
-KEY_REVOKED = AuditAction("models_app.endpoint_key.revoked")
+KEY_REVOKED = AuditAction("models_app.endpoint_key.revoked", while_closing=True)
 KEY_ADOPTED = AuditAction("models_app.endpoint_key.adopted")
 KEY_START = "exq_ep_"
 PREFIX_LENGTH = 12
@@ -125,7 +126,7 @@ def create(*, actor: Actor, endpoint_id: UUID, name: str, requests_per_minute: i
 @operation(KEY_REVOKED)
 def revoke(*, actor: Actor, endpoint_id: UUID, key_id: UUID) -> None:
     """Revoke a key of this endpoint, effective with the next batch. Raises NotFound."""
-    endpoint = deployments.lock(actor, endpoint_id)
+    endpoint = deployments.lock(actor, endpoint_id, TakesAway("endpoints.manage"))
     row = EndpointKey.objects.filter(id=key_id, endpoint=endpoint).first()
     if row is None:
         raise NotFound

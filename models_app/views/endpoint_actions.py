@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from models_app.endpoints import endpoint_keys, endpoints, playground
 from models_app.forms.endpoints import KeyForm, TryForm
 from models_app.views.endpoints import endpoint_page
+from tenants.access.standing import TakesAway
 from tenants.errors import ExchequerError
 from tenants.isolation.scoping import tenant_scope
 from tenants.web.form_posts import explain
@@ -63,7 +64,7 @@ def endpoint_key_create(request: TenantRequest, endpoint_id: UUID) -> HttpRespon
 
 
 @require_POST
-@page("endpoints.manage")
+@page(TakesAway("endpoints.manage"))
 def endpoint_key_revoke(request: TenantRequest, endpoint_id: UUID, endpoint_key_id: UUID) -> HttpResponse:
     """Revoke a key; its clients are refused from the next batch of requests."""
     endpoint_keys.revoke(actor=request.actor, endpoint_id=endpoint_id, key_id=endpoint_key_id)

@@ -22,6 +22,7 @@ from models_app.monitoring.timeseries import OUTCOMES
 from models_app.registry import lineage as versions
 from tenants import queries as tenancy
 from tenants.access.actor import Actor
+from tenants.access.standing import TakesAway
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.parsing import uuid_in
 from tenants.sharing.panel import share_panel
@@ -152,6 +153,7 @@ def endpoint_page(request: TenantRequest, endpoint_id: UUID, *, status: int = 20
         else (),
         "drifts": shown["health"].drift[:MOST_DRIFTS],
         "can_manage": manage,
+        "can_end_keys": actor.can(TakesAway("endpoints.manage"), row) and row.live,
         "can_deploy": actor.can("endpoints.manage", row),
         "sharing": share_panel(actor, "endpoint", row.id, row),
         **more,

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from tenants.access.permissions import LOOK_INSIDE, PERMISSIONS, ROLE_PERMISSIONS
 from tenants.access.rights import Rights
-from tenants.access.standing import CHANGE_NOTHING, WITHHELD, WORDS, Standing
+from tenants.access.standing import CHANGE_NOTHING, WORDS, Standing, withholds
 from tenants.errors import PermissionDenied
 
 Kind = Literal["user", "api_key", "system", "operator"]
@@ -139,7 +139,7 @@ class Actor:
 
     def _is_withheld(self, permission: str) -> bool:
         """Return whether the tenant's standing takes the permission away: the system's own work goes on."""
-        return permission in WITHHELD[self.standing] and self.kind != "system"
+        return withholds(self.standing, permission) and self.kind != "system"
 
     def _refusal(self, permission: str) -> PermissionDenied:
         if self._is_withheld(permission):

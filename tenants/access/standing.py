@@ -1,7 +1,7 @@
 """A tenant's standing: what its people and keys may still do while it is suspended, closing or closed.
 
 A suspended tenant can read and pay, and manage its people; it starts nothing that costs. One that closes can read and
-export until its date; then nobody enters it.
+export until its date, and take rights away; then nobody enters it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,14 @@ from __future__ import annotations
 from typing import Literal
 
 Standing = Literal["active", "suspended", "closing", "closed"]
+
+
+class TakesAway(str):
+    """A permission asked for what only takes rights away: no standing withholds it. Leaked keys and leavers wait for nobody."""
+
+    __slots__ = ()
+
+
 STANDINGS: tuple[Standing, ...] = ("active", "suspended", "closing", "closed")
 
 #: What begins work or cost.
@@ -41,9 +49,15 @@ WITHHELD: dict[Standing, frozenset[str]] = {
 #: tenant's (`AuditAction(..., while_closing=True)`).
 CHANGE_NOTHING: frozenset[Standing] = frozenset({"closing", "closed"})
 
+
+def withholds(standing: Standing, permission: str) -> bool:
+    """Return whether a standing withholds a permission from everybody but the system."""
+    return permission in WITHHELD[standing] and not isinstance(permission, TakesAway)
+
+
 WORDS: dict[Standing, str] = {
     "active": "",
     "suspended": "This organisation is suspended: it can read, and starts nothing. Contact the operator of this installation.",
-    "closing": "This organisation is being closed: it can read and export, and changes nothing.",
+    "closing": "This organisation is being closed: it can read, export and take rights away, and changes nothing else.",
     "closed": "This organisation is closed.",
 }

@@ -6,6 +6,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from tenants.access.standing import TakesAway
 from tenants.api.identity_provider_shapes import (
     DomainSerializer,
     LeaversSerializer,
@@ -164,7 +165,7 @@ class ScimTokens(ApiView):
 class OneScimToken(ApiView):
     """One SCIM token."""
 
-    permissions = {"DELETE": MANAGE}
+    permissions = {"DELETE": TakesAway(MANAGE)}
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, token_id: UUID) -> Response:
@@ -220,7 +221,7 @@ class Linked(ApiView):
 class OneLinked(ApiView):
     """One person whom the provider names."""
 
-    permissions = {"DELETE": MANAGE}
+    permissions = {"DELETE": TakesAway(MANAGE)}
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, identity_id: UUID) -> Response:

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from tenants.access.permissions import ROLES
+from tenants.access.standing import TakesAway
 from tenants.identity import invitation_queries, invitations
 from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
@@ -49,7 +50,7 @@ class Invitations(ApiView):
 class OneInvitation(ApiView):
     """One invitation of the tenant."""
 
-    permissions = {"DELETE": "members.manage"}
+    permissions = {"DELETE": TakesAway("members.manage")}
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, invitation_id: UUID) -> Response:

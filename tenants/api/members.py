@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from tenants import queries
+from tenants.access.standing import TakesAway
 from tenants.errors import Invalid
 from tenants.identity import invitations, members
 from tenants.web.body_fields import checked
@@ -92,7 +93,7 @@ class Members(ApiView):
 class Member(ApiView):
     """One member of the organisation."""
 
-    permissions = {"PATCH": "members.manage", "DELETE": "members.manage"}
+    permissions = {"PATCH": "members.manage", "DELETE": TakesAway("members.manage")}
 
     @extend_schema(request=MemberSerializer, responses={204: None})
     def patch(self, request: Request, user_id: UUID) -> Response:
@@ -116,7 +117,7 @@ class Member(ApiView):
 class MemberDeparture(ApiView):
     """What a member would leave behind."""
 
-    permissions = {"GET": "members.manage"}
+    permissions = {"GET": TakesAway("members.manage")}
 
     @extend_schema(responses=DepartureSerializer)
     def get(self, request: Request, user_id: UUID) -> Response:

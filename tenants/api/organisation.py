@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from tenants import operations, queries
+from tenants.access.standing import TakesAway
 from tenants.api.access_shapes import KeyAccessSerializer
 from tenants.grants import key_reasons
 from tenants.identity import api_keys
@@ -249,7 +250,7 @@ class ApiKeyRotation(ApiView):
 class OneApiKey(ApiView):
     """One API key."""
 
-    permissions = {"DELETE": "apikeys.manage"}
+    permissions = {"DELETE": TakesAway("apikeys.manage")}
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, key_id: UUID) -> Response:

@@ -9,6 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from tenants.access.standing import TakesAway
 from tenants.api.access_shapes import AccessSerializer
 from tenants.errors import Invalid
 from tenants.grants import grants, groups, key_reasons, queries, roles, service_accounts
@@ -137,7 +138,7 @@ class Groups(ApiView):
 class OneGroup(ApiView):
     """A group of people."""
 
-    permissions = {"DELETE": "members.manage"}
+    permissions = {"DELETE": TakesAway("members.manage")}
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, group_id: UUID) -> Response:
@@ -162,7 +163,7 @@ class GroupMembers(ApiView):
 class OneGroupMember(ApiView):
     """A person of a group."""
 
-    permissions = {"DELETE": "members.manage"}
+    permissions = {"DELETE": TakesAway("members.manage")}
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, group_id: UUID, user_id: UUID) -> Response:
@@ -195,7 +196,7 @@ class ServiceAccounts(ApiView):
 class OneServiceAccount(ApiView):
     """A program with rights of its own."""
 
-    permissions = {"DELETE": "apikeys.manage"}
+    permissions = {"DELETE": TakesAway("apikeys.manage")}
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, account_id: UUID) -> Response:
@@ -244,7 +245,7 @@ class Grants(ApiView):
 class OneGrant(ApiView):
     """A role given to somebody."""
 
-    permissions = {"DELETE": "members.manage"}
+    permissions = {"DELETE": TakesAway("members.manage")}
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, grant_id: UUID) -> Response:

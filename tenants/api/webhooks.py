@@ -8,6 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from tenants.access.standing import TakesAway
 from tenants.errors import Invalid
 from tenants.models import DeliveryState, WebhookFormat
 from tenants.web.body_fields import checked
@@ -71,7 +72,7 @@ class Webhooks(ApiView):
 class OneWebhook(ApiView):
     """An address that receives events."""
 
-    permissions = {"GET": MANAGE, "PATCH": MANAGE, "DELETE": MANAGE}
+    permissions = {"GET": MANAGE, "PATCH": MANAGE, "DELETE": TakesAway(MANAGE)}
 
     @extend_schema(responses=WebhookSerializer)
     def get(self, request: Request, webhook_id: UUID) -> Response:

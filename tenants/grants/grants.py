@@ -13,6 +13,7 @@ from django.db.models import Q
 from tenants.access.actor import Actor
 from tenants.access.permissions import PROJECT_PERMISSIONS, ROLES
 from tenants.access.rights import permissions_of
+from tenants.access.standing import TakesAway
 from tenants.audit import AuditAction, operation, record
 from tenants.clock import DatabaseNow, now
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
@@ -23,7 +24,7 @@ from tenants.projects.sight import check_sight
 T = TypeVar("T")
 
 GRANT_GIVEN = AuditAction("tenants.grant.given")
-GRANT_WITHDRAWN = AuditAction("tenants.grant.withdrawn")
+GRANT_WITHDRAWN = AuditAction("tenants.grant.withdrawn", while_closing=True)
 
 
 class AlreadyGranted(Conflict):
@@ -110,7 +111,7 @@ def withdraw(*, actor: Actor, grant_id: UUID) -> None:
     Credentials that the remaining rights could not have created are revoked, or narrowed to them. Raises NotFound,
     LastOwner, PermissionDenied.
     """
-    actor.require("members.manage")
+    actor.require(TakesAway("members.manage"))
     grant = Grant.objects.select_related("role").filter(id=grant_id).first()
     if grant is None:
         raise NotFound

@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from tenants.access.actor import Actor
+from tenants.access.standing import TakesAway
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import NotFound, PermissionDenied
 from tenants.grants.grants import check_within, permissions_in
@@ -18,9 +19,9 @@ from tenants.operations import check_text
 from tenants.projects.sight import closed_to
 
 GROUP_CREATED = AuditAction("tenants.group.created")
-GROUP_DELETED = AuditAction("tenants.group.deleted")
+GROUP_DELETED = AuditAction("tenants.group.deleted", while_closing=True)
 MEMBER_JOINED = AuditAction("tenants.group.member_added")
-MEMBER_LEFT = AuditAction("tenants.group.member_removed")
+MEMBER_LEFT = AuditAction("tenants.group.member_removed", while_closing=True)
 CLOSED = "This group has a role in a restricted project that you do not see into. Ask an owner, an admin, or somebody with a role in it."
 
 
@@ -42,7 +43,7 @@ def create_group(*, actor: Actor, name: str) -> Group:
 @operation(GROUP_DELETED)
 def delete_group(*, actor: Actor, group_id: UUID) -> None:
     """Delete a group; its members lose its grants with their next request. Raises NotFound, PermissionDenied."""
-    actor.require("members.manage")
+    actor.require(TakesAway("members.manage"))
     refuse_self(actor, of_group(group_id))
     with changing(actor, of_group(group_id)) as reason:
         group = _locked(actor, group_id)
@@ -75,7 +76,7 @@ def add_member(*, actor: Actor, group_id: UUID, user_id: UUID) -> None:
 @operation(MEMBER_LEFT)
 def remove_member(*, actor: Actor, group_id: UUID, user_id: UUID) -> None:
     """Remove a person from a group, effective with their next request. Raises NotFound, PermissionDenied."""
-    actor.require("members.manage")
+    actor.require(TakesAway("members.manage"))
     member = _member(actor, user_id)
     with changing(actor, Q(id=member.id)) as reason:
         group = _locked(actor, group_id)

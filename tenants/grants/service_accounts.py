@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 
 from tenants.access.actor import Actor
+from tenants.access.standing import TakesAway
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
 from tenants.errors import NotFound
@@ -18,7 +19,7 @@ from tenants.models import Grant, ServiceAccount
 from tenants.operations import check_text
 
 ACCOUNT_CREATED = AuditAction("tenants.service_account.created")
-ACCOUNT_DISABLED = AuditAction("tenants.service_account.disabled")
+ACCOUNT_DISABLED = AuditAction("tenants.service_account.disabled", while_closing=True)
 
 
 @operation(ACCOUNT_CREATED)
@@ -45,7 +46,7 @@ def disable_service_account(*, actor: Actor, service_account_id: UUID) -> dict[s
 
     Returns the ids of what was revoked, by kind. Raises NotFound, PermissionDenied.
     """
-    actor.require("apikeys.manage")
+    actor.require(TakesAway("apikeys.manage"))
     begin(actor)
     account = ServiceAccount.objects.select_for_update(no_key=True).filter(id=service_account_id).first()
     if account is None:

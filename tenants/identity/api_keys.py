@@ -7,6 +7,7 @@ from uuid import UUID
 from tenants.access.actor import Actor
 from tenants.access.permissions import PERMISSIONS, PROJECT_PERMISSIONS
 from tenants.access.rights import VIEW_ALL
+from tenants.access.standing import TakesAway
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow, now
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
@@ -18,7 +19,7 @@ from tenants.operations import check_text
 from tenants.projects.sight import NO_PROJECT, closed_to, in_sight_of
 
 KEY_CREATED = AuditAction("tenants.api_key.created")
-KEY_REVOKED = AuditAction("tenants.api_key.revoked")
+KEY_REVOKED = AuditAction("tenants.api_key.revoked", while_closing=True)
 KEY_ROTATED = AuditAction("tenants.api_key.rotated")
 MOST_OVERLAP_H = 24 * 30
 provenance.register(
@@ -260,7 +261,7 @@ def revoke_api_key(*, actor: Actor, key_id: UUID) -> dict[str, list[str]]:
     Returns the ids of the descendants by kind. Nobody can revoke a key with more permissions than their own. Raises
     NotFound, PermissionDenied.
     """
-    actor.require("apikeys.manage")
+    actor.require(TakesAway("apikeys.manage"))
     row = _locked(actor, key_id)
     if row.revoked_at is not None:
         unchanged("the key is revoked already")

@@ -22,6 +22,7 @@ from django.db.models import Q
 
 from tenants.access.actor import Actor
 from tenants.access.permissions import ROLE_PERMISSIONS, may_assign
+from tenants.access.standing import TakesAway
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow, now
 from tenants.errors import Conflict, ExchequerError, Invalid, NotFound, PermissionDenied, RateLimited
@@ -38,7 +39,7 @@ from tenants.rights import held
 
 INVITED = AuditAction("tenants.invitation.issued")
 ACCEPTED = AuditAction("tenants.invitation.accepted")
-REVOKED = AuditAction("tenants.invitation.revoked")
+REVOKED = AuditAction("tenants.invitation.revoked", while_closing=True)
 VALID_DAYS = 7
 #: Invitations per organisation in 24 hours, revoked ones included, since their emails were sent.
 MOST_A_DAY = 100
@@ -143,7 +144,7 @@ def invite(*, actor: Actor, email: str, role: str) -> Invitation:
 @operation(REVOKED)
 def revoke(*, actor: Actor, invitation_id: UUID) -> None:
     """Revoke an invitation: its link no longer works."""
-    actor.require("members.manage")
+    actor.require(TakesAway("members.manage"))
     row = Invitation.objects.select_for_update(no_key=True).filter(id=invitation_id).first()
     if row is None:
         raise NotFound

@@ -13,6 +13,7 @@ from django.db.models import Q
 from tenants.access.actor import Actor
 from tenants.access.permissions import ROLE_PERMISSIONS, ROLES, may_assign
 from tenants.access.rights import Rights
+from tenants.access.standing import TakesAway
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.events import events
@@ -27,7 +28,7 @@ from tenants.rights import held
 MEMBER_ADDED = AuditAction("tenants.member.added")
 MEMBER_CHANGED = AuditAction("tenants.member.role_changed")
 CREDENTIALS_ADOPTED = AuditAction("tenants.member.credentials_adopted")
-MEMBER_REMOVED = AuditAction("tenants.member.removed")
+MEMBER_REMOVED = AuditAction("tenants.member.removed", while_closing=True)
 
 #: How the credential of a SCIM token begins, as the log names it.
 BY_SCIM = "scim:"
@@ -99,7 +100,7 @@ def change_role(*, actor: Actor, user_id: UUID, role: str) -> None:
 
 def departure(*, actor: Actor, user_id: UUID) -> Departure:
     """Return what a member would leave behind. Raises NotFound."""
-    actor.require("members.manage")
+    actor.require(TakesAway("members.manage"))
     membership = Membership.objects.filter(user_id=user_id).first()
     if membership is None:
         raise NotFound
@@ -131,7 +132,7 @@ def remove_member(*, actor: Actor, user_id: UUID, jobs: Jobs = "keep", adopt: bo
     With `adopt` an owner first becomes the creator of the member's endpoint keys, so that they keep working. Returns
     what the member left behind. Raises NotFound, LastOwner, PermissionDenied, Invalid.
     """
-    actor.require("members.manage")
+    actor.require(TakesAway("members.manage"))
     membership = _locked_member(actor, user_id)
     rights = held.rights_of(membership_id=membership.id)
     check_rights(actor, rights)

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 from tenants import clock, queries
 from tenants.access.actor import Actor
 from tenants.access.permissions import ALONE, PERMISSIONS
+from tenants.access.standing import TakesAway
 from tenants.errors import ExchequerError
 from tenants.grants import key_reasons
 from tenants.grants.queries import service_accounts
@@ -70,7 +71,7 @@ def create_key(request: TenantRequest) -> HttpResponse:
 
 
 @require_POST
-@page("apikeys.manage")
+@page(TakesAway("apikeys.manage"))
 def revoke_key(request: TenantRequest, key_id: UUID) -> HttpResponse:
     """Revoke a key; programs that use it are refused from their next request."""
     keys.revoke_api_key(actor=request.actor, key_id=key_id)
@@ -118,7 +119,8 @@ def _keys(actor: Actor) -> list[dict[str, Any]]:
 
 def _render(request: TenantRequest, *, form: NewApiKey | None = None, status: int = 200, **given: Any) -> HttpResponse:
     actor = request.actor
-    context: dict[str, Any] = {"keys": _keys(actor), "now": clock.now(), **given}
+    may_end = actor.can(TakesAway("apikeys.manage"))
+    context: dict[str, Any] = {"keys": _keys(actor), "now": clock.now(), "may_end": may_end, **given}
     if actor.can("apikeys.manage"):
         initial = {"service_account": request.GET.get("service_account", "")}
         context["form"] = form or NewApiKey(

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from tenants import queries
 from tenants.access.actor import Actor
 from tenants.access.permissions import ROLE_WORDS, ROLES, may_assign
+from tenants.access.standing import TakesAway
 from tenants.access.wording import allowed_words
 from tenants.errors import ExchequerError, Invalid
 from tenants.identity import invitation_queries, invitations
@@ -75,7 +76,7 @@ def member_role(request: TenantRequest, user_id: UUID) -> HttpResponse:
 
 
 @require_POST
-@page("members.manage")
+@page(TakesAway("members.manage"))
 def member_remove(request: TenantRequest, user_id: UUID) -> HttpResponse:
     """Remove a member with all credentials that descend from them; show what happens to endpoint keys and open jobs."""
     try:
@@ -94,7 +95,7 @@ def member_remove(request: TenantRequest, user_id: UUID) -> HttpResponse:
 
 
 @require_POST
-@page("members.manage")
+@page(TakesAway("members.manage"))
 def invitation_revoke(request: TenantRequest, invitation_id: UUID) -> HttpResponse:
     """Revoke an invitation."""
     invitations.revoke(actor=request.actor, invitation_id=invitation_id)
@@ -168,7 +169,7 @@ def _render(
     request: TenantRequest, *, form: InviteMember | None = None, refused: str = "", status: int = 200
 ) -> HttpResponse:
     actor = request.actor
-    manage = actor.can("members.manage")
+    manage, remove = actor.can("members.manage"), actor.can(TakesAway("members.manage"))
     roles = _assignable(actor)
     known = queries.members()
     context: dict[str, Any] = {
@@ -176,6 +177,7 @@ def _render(
         "role_words": ROLE_WORDS,
         "refused": refused,
         "can_manage": manage,
+        "can_remove": remove,
         "roles": roles,
         "manageable": {one.user_id for one in known if people.may_change(actor, one.rights)},
     }
@@ -183,8 +185,9 @@ def _render(
         context["form"] = form or InviteMember(roles=roles)
         context["link_shown"] = _link_shown()
         context["asked"] = _asked(request, known, roles)
+        context["email"], context["email_link"] = _just_invited(request)
+    if remove:
         context["managed"] = _member(request, "member", known)
         context["leaver"] = _leaver(request, known)
-        context["email"], context["email_link"] = _just_invited(request)
         context["invited"] = invitation_queries.invitations(only_open=True, limit=200)
     return render(request, "tenants/members.html", context, status=status)

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 
 from tenants.access.actor import Actor
+from tenants.access.standing import TakesAway
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow, now
 from tenants.encryption import tenant_secrets
@@ -22,7 +23,7 @@ from tenants.webhooks.delivering import SECRET_USE, URL_USE
 
 WEBHOOK_CREATED = AuditAction("tenants.webhook.created")
 WEBHOOK_CHANGED = AuditAction("tenants.webhook.changed")
-WEBHOOK_DELETED = AuditAction("tenants.webhook.deleted")
+WEBHOOK_DELETED = AuditAction("tenants.webhook.deleted", while_closing=True)
 SECRET_ROTATED = AuditAction("tenants.webhook.secret_rotated")
 WEBHOOK_TESTED = AuditAction("tenants.webhook.tested")
 DELIVERY_REPLAYED = AuditAction("tenants.webhook.delivery_replayed")
@@ -112,7 +113,7 @@ def change_webhook(*, actor: Actor, webhook_id: UUID, **wanted: Any) -> Webhook:
 @operation(WEBHOOK_DELETED)
 def delete_webhook(*, actor: Actor, webhook_id: UUID) -> None:
     """Delete a webhook with its deliveries; what waits is not sent. Raises NotFound."""
-    actor.require("webhooks.manage")
+    actor.require(TakesAway("webhooks.manage"))
     webhook = _locked(webhook_id)
     deliveries = WebhookDelivery.objects.filter(webhook=webhook)
     deliveries._raw_delete(deliveries.db)  # one statement, however many they are

@@ -14,7 +14,7 @@ from allauth.mfa.models import Authenticator
 from django.db import IntegrityError, transaction
 
 from tenants.access.actor import Actor
-from tenants.access.standing import CHANGE_NOTHING
+from tenants.access.standing import CHANGE_NOTHING, TakesAway
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
@@ -38,7 +38,7 @@ from tenants.operations import check_email
 from tenants.rights import held
 
 IDENTITY_LINKED = AuditAction("tenants.external_identity.linked")
-IDENTITY_UNLINKED = AuditAction("tenants.external_identity.unlinked")
+IDENTITY_UNLINKED = AuditAction("tenants.external_identity.unlinked", while_closing=True)
 LOG_IN_RESET = AuditAction("tenants.member.log_in_reset")
 LONGEST_NAME = 120
 
@@ -218,7 +218,7 @@ def _linked(*, actor: Actor, provider: IdentityProvider, user: User, identity: I
 @operation(IDENTITY_UNLINKED)
 def unlink(*, actor: Actor, identity_id: UUID) -> None:
     """Forget which person an identity is, and end the sessions that it opened; the membership stays. Raises NotFound."""
-    actor.require("identity.manage")
+    actor.require(TakesAway("identity.manage"))
     row = ExternalIdentity.objects.select_related("user").filter(id=identity_id).first()
     if row is None:
         raise NotFound

@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.models import Q
 
 from tenants.access.actor import Actor
-from tenants.access.standing import Standing
+from tenants.access.standing import Standing, TakesAway
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow, now
 from tenants.errors import Invalid, NotFound
@@ -24,7 +24,7 @@ from tenants.models import IdentityProvider, ScimToken, Tenant
 from tenants.operations import check_text
 
 TOKEN_CREATED = AuditAction("tenants.scim_token.created")
-TOKEN_REVOKED = AuditAction("tenants.scim_token.revoked")
+TOKEN_REVOKED = AuditAction("tenants.scim_token.revoked", while_closing=True)
 START, PREFIX_LENGTH, LONGEST = "exs_", 8, 200
 USED_EVERY = timedelta(minutes=1)
 
@@ -89,7 +89,7 @@ def create(*, actor: Actor, name: str, expires_at: datetime | None = None) -> Ne
 @operation(TOKEN_REVOKED)
 def revoke(*, actor: Actor, token_id: UUID) -> None:
     """Revoke a token, effective with its next request. Raises NotFound."""
-    actor.require("identity.manage")
+    actor.require(TakesAway("identity.manage"))
     row = ScimToken.objects.select_for_update(no_key=True).filter(id=token_id).first()
     if row is None:
         raise NotFound

@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from tenants import queries as tenancy
+from tenants.access.standing import TakesAway
 from tenants.access.wording import allowed_words
 from tenants.errors import ExchequerError, NotFound
 from tenants.grants import groups as operations
@@ -73,7 +74,7 @@ def group_join(request: TenantRequest, group_id: UUID) -> HttpResponse:
 
 
 @require_POST
-@page("members.manage")
+@page(TakesAway("members.manage"))
 def group_leave(request: TenantRequest, group_id: UUID, user_id: UUID) -> HttpResponse:
     """Remove a person, who loses the group's grants with their next request."""
     found = _found(group_id)
@@ -83,7 +84,7 @@ def group_leave(request: TenantRequest, group_id: UUID, user_id: UUID) -> HttpRe
 
 
 @require_POST
-@page("members.manage")
+@page(TakesAway("members.manage"))
 def delete_group(request: TenantRequest, group_id: UUID) -> HttpResponse:
     """Delete a group; its people lose its grants with their next request."""
     found = _found(group_id)

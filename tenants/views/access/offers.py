@@ -8,6 +8,7 @@ from uuid import UUID
 from tenants import queries as tenancy
 from tenants.access.actor import Actor
 from tenants.access.permissions import PROJECT_PERMISSIONS, ROLE_WORDS
+from tenants.access.standing import TakesAway
 from tenants.grants import queries
 from tenants.grants.grants import beyond
 from tenants.grants.queries import GrantRow, GroupRow, RoleRow
@@ -41,7 +42,7 @@ def own_groups(actor: Actor) -> frozenset[UUID]:
 def may_withdraw(actor: Actor, row: GrantRow, own: frozenset[UUID]) -> bool:
     """Return whether the actor may withdraw a grant; `own` are the actor's groups."""
     return (
-        actor.can("members.manage")
+        actor.can(TakesAway("members.manage"))
         and row.user_id != actor.id
         and row.group_id not in own
         and not beyond(actor, row.permissions, row.project_id)

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from tenants import queries as tenancy
 from tenants.access.permissions import PROJECT_PERMISSIONS
+from tenants.access.standing import TakesAway
 from tenants.errors import Conflict, ExchequerError
 from tenants.grants import grants, queries
 from tenants.grants.effects import losses
@@ -63,7 +64,7 @@ class Overview:
     def lines(self) -> Iterator[Line]:
         """Yield a line for each grant that fits the filter, and one for each holder without grants if it fits."""
         actor, chosen = self.actor, self.filter
-        own = own_groups(actor) if actor.can("members.manage") else frozenset()
+        own = own_groups(actor) if actor.can(TakesAway("members.manage")) else frozenset()
         only_holders = set(chosen.chosen()) <= {"holder"}
         for holder in self.holders:
             named = chosen.names_holder(holder.holder, holder.name)
@@ -118,7 +119,7 @@ def give(request: TenantRequest) -> HttpResponse:
 
 
 @require_POST
-@page("members.manage")
+@page(TakesAway("members.manage"))
 def withdraw(request: TenantRequest, grant_id: UUID) -> HttpResponse:
     """Withdraw a grant, effective with the holder's next request."""
     found = queries.grants(Q(id=grant_id))
@@ -171,11 +172,13 @@ def _render(
         "filter": seen.filter,
         "filtered": bool(seen.filter.chosen()),
         "can_manage": actor.can("members.manage"),
+        "can_withdraw": actor.can(TakesAway("members.manage")),
         **tabs(actor),
         "refused": refused,
     }
+    if context["can_withdraw"]:
+        context["asked"] = seen.asked(uuid_in(request.GET.get("withdraw")))
     if context["can_manage"]:
         initial = {"holder": request.GET.get("give_to", "")}
-        context["asked"] = seen.asked(uuid_in(request.GET.get("withdraw")))
         context["form"] = form or GiveGrant(**offered(actor), initial=initial)
     return render(request, "tenants/access/access.html", context, status=status)

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from tenants import clock
 from tenants import queries as tenancy
+from tenants.access.standing import TakesAway
 from tenants.errors import ExchequerError
 from tenants.grants import key_reasons, queries
 from tenants.grants import service_accounts as operations
@@ -48,7 +49,7 @@ def create_account(request: TenantRequest) -> HttpResponse:
 
 
 @require_POST
-@page("apikeys.manage")
+@page(TakesAway("apikeys.manage"))
 def disable_account(request: TenantRequest, account_id: UUID) -> HttpResponse:
     """Disable a service account permanently; its keys are refused from their next request."""
     revoked = operations.disable_service_account(actor=request.actor, service_account_id=account_id)

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from tenants import clock
+from tenants.access.standing import TakesAway
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.identity.members import parse_jobs
 from tenants.identity.providers import (
@@ -187,7 +188,7 @@ def scim_token_create(request: TenantRequest) -> HttpResponse:
 
 
 @require_POST
-@page("identity.manage")
+@page(TakesAway("identity.manage"))
 def scim_token_revoke(request: TenantRequest, token_id: UUID) -> HttpResponse:
     """Revoke a SCIM token."""
     scim_tokens.revoke(actor=request.actor, token_id=token_id)
@@ -222,7 +223,7 @@ def group_unmap(request: TenantRequest, mapping_id: UUID) -> HttpResponse:
 
 
 @require_POST
-@page("identity.manage")
+@page(TakesAway("identity.manage"))
 def identity_unlink(request: TenantRequest, identity_id: UUID) -> HttpResponse:
     """Unlink a person from the provider's name for them."""
     people.unlink(actor=request.actor, identity_id=identity_id)

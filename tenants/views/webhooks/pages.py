@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from tenants.access.standing import TakesAway
 from tenants.errors import ExchequerError, NotFound
 from tenants.models import DeliveryState
 from tenants.views.webhooks.deliveries import shown as shown_delivery
@@ -117,7 +118,7 @@ def webhook_replay(request: TenantRequest, webhook_id: UUID, delivery_id: UUID) 
 
 
 @require_POST
-@page(MANAGE)
+@page(TakesAway(MANAGE))
 def webhook_delete(request: TenantRequest, webhook_id: UUID) -> HttpResponse:
     """Delete a webhook with its deliveries."""
     name = queries.webhook(webhook_id).name

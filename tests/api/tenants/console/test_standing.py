@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tenants.access.standing import WITHHELD, Standing
+from tenants.access.standing import Standing, TakesAway, withholds
 from tenants.audit import AuditAction
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Tenant
@@ -13,7 +13,7 @@ from tests.api.objects import one_of_everything
 from tests.api.test_fuzz import GOOD
 from tests.api.test_matrix import API, BODIES, PAGES, call, client_for, found_routes, path_of
 from tests.support import factories
-from tests.support.pages import routes_below
+from tests.support.pages import routes_below, text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -33,14 +33,14 @@ def test_each_standing_withholds_what_the_table_says_on_every_route(standing: St
         for name, value in ids.items():
             path = path.replace(f"<uuid:{name}>", value).replace(f"<str:{name}>", value)
         for method, permission in pattern.callback.cls.permissions.items():
-            if permission not in WITHHELD[standing]:
+            if not withholds(standing, permission):
                 continue
             answer = getattr(Client(), method.lower())(path, {}, content_type="application/json", headers=headers)
             refused += 1
             if (answer.status_code, answer.json().get("code")) != (403, "tenant_suspended"):
                 faults.append(f"{method} {path}: {answer.status_code} {answer.content[:120]!r}")
     assert faults == []
-    assert refused >= (15 if standing == "suspended" else 40)
+    assert refused >= (14 if standing == "suspended" else 34)
     with tenant_scope(tenant.id):
         assert AuditEntry.objects.count() == before, "nothing was done"
 
@@ -68,3 +68,43 @@ def test_whoever_asks_with_whatever_right_nothing_is_written_in_what_closes(as_c
         written = set(AuditEntry.objects.filter(seq__gt=newest).values_list("action", flat=True))
     assert written <= AuditAction.allowed_while_closing, written - AuditAction.allowed_while_closing
     assert written, "what stops work is still done"
+
+
+@pytest.mark.parametrize("standing", ["suspended", "closing"])
+def test_what_takes_rights_away_stays_possible_in_every_standing(standing: Standing, as_control: Any) -> None:
+    """By the API, every route that is declared so: leaked keys and leavers wait for nobody."""
+    tenant = factories.make_tenant("ours")
+    ids = {name: str(value) for name, value in one_of_everything(tenant).items()}
+    owner = client_for(tenant, "owner")
+    with as_control():
+        Tenant.objects.filter(id=tenant.id).update(standing=standing)
+    done, faults = [], []
+    for route, pattern in routes_below("config.urls", "api/v1/"):
+        path = "/" + route
+        for name, value in ids.items():
+            path = path.replace(f"<uuid:{name}>", value).replace(f"<str:{name}>", value)
+        for method, permission in pattern.callback.cls.permissions.items():
+            if method == "GET" or not isinstance(permission, TakesAway):
+                continue
+            answer = owner.generic(method, path)
+            if answer.status_code in (200, 204):
+                done.append(path)
+            elif answer.status_code != 404:  # what ended with something before it
+                faults.append(f"{method} {path}: {answer.status_code} {answer.content[:160]!r}")
+    assert faults == []
+    assert len(done) >= 8
+
+
+def test_the_pages_of_what_closes_offer_to_take_rights_away_and_nothing_else(as_control: Any) -> None:
+    tenant = factories.make_tenant("ours")
+    owner, leaver = client_for(tenant, "owner"), factories.make_member(tenant, "engineer", "leaver@ours.example")
+    factories.make_api_key(tenant)
+    with as_control():
+        Tenant.objects.filter(id=tenant.id).update(standing="closing")
+    members = text_of(owner.get("/t/ours/members/", {"member": str(leaver.id)}))
+    assert "Remove leaver@ours.example from" in members
+    assert "Change role" not in members and "Invite someone" not in members
+    assert owner.post(f"/t/ours/members/{leaver.id}/remove/").status_code == 302
+    keys = text_of(owner.get("/t/ours/api-keys/"))
+    assert "Revoke test key" in keys and "Rotate test key" not in keys
+    assert "Withdraw" in text_of(owner.get("/t/ours/access/"))
