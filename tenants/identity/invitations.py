@@ -12,6 +12,7 @@ import hmac
 import math
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -167,7 +168,7 @@ def accept(
     offer = find(token)
     if user is not None and user.email != offer.email:
         raise WrongAccount(f"This invitation is for {offer.email}. Log out and follow the link again.")
-    told = {"id": user.id if user else None, "label": offer.email, "ip": ip}
+    told: dict[str, Any] = {"id": user.id if user else None, "label": offer.email, "ip": ip}
     person = Actor(kind="user", tenant_id=offer.tenant_id, permissions=frozenset(), **told)
     return _accept(actor=person, offer=offer, user=user, name=name, password=password), offer
 
