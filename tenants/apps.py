@@ -9,7 +9,7 @@ class TenantsConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks, the kinds of credentials, the scheme of the API's keys, the emails, and the navigation's entries."""
         from tenants import bootstrap, checks, queries  # noqa: F401
-        from tenants.approvals import access_requests, join_requests, quota_requests  # noqa: F401
+        from tenants.approvals import access_requests, join_requests, leavers, quota_requests  # noqa: F401
         from tenants.audit import differences, unnamed
         from tenants.grants import unseen  # noqa: F401
         from tenants.identity import api_keys, invitations  # noqa: F401

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from tenants import operations, queries
-from tenants.access.standing import TakesAway
+from tenants.access.standing import STANDINGS, TakesAway
 from tenants.api.access_shapes import KeyAccessSerializer
 from tenants.grants import key_reasons
 from tenants.identity import api_keys
@@ -42,6 +42,13 @@ class OrganisationSerializer(serializers.Serializer[Any]):
         help_text="The only member may approve their own requests; applies while there is one member"
     )
     second_factor_required = serializers.BooleanField(help_text="Members need a second factor; keys do not")
+    standing = serializers.ChoiceField(
+        STANDINGS, read_only=True, help_text="What operators let it do: see the errors `tenant_suspended`"
+    )
+    standing_reason = serializers.CharField(read_only=True, help_text="Why it is not active; empty otherwise")
+    closes_at = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="When it closes, while it is being closed; until then it exports"
+    )
 
 
 class ProjectSerializer(serializers.Serializer[Any]):

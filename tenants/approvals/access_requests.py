@@ -14,7 +14,7 @@ from tenants.approvals import approvals, kinds
 from tenants.clock import now
 from tenants.errors import Invalid, NotFound
 from tenants.grants import grants
-from tenants.models import Approval, Project, Role
+from tenants.models import Approval, Membership, Project, Role
 from tenants.parsing import parse_moment, uuid_in
 from tenants.projects.sight import in_sight_of, named
 
@@ -76,6 +76,8 @@ def _role(role: str) -> tuple[str, frozenset[str]]:
 def _apply(actor: Actor, row: Approval) -> None:
     wanted = row.wanted
     role = wanted["role"]
+    if not Membership.objects.filter(user_id=UUID(wanted["user_id"])).exists():
+        raise approvals.Outdated(f"{row.target} is no longer a member. Decline this request.")
     grants.give(
         actor=actor,
         holder=grants.Holder(user_id=UUID(wanted["user_id"])),

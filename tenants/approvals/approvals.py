@@ -58,6 +58,12 @@ class AnsweredByOperators(PermissionDenied):
     code = "answered_by_operators"
 
 
+class Outdated(Conflict):
+    """What this request is about does not exist any more. Decline it."""
+
+    code = "approval_outdated"
+
+
 class TooManyOpen(Conflict):
     """Too many of your requests are open. Wait for answers."""
 
@@ -123,7 +129,7 @@ def approve(*, actor: Actor, approval_id: UUID, reason: str = "") -> Approval:
         unchanged("it was approved before")
         return row
     _require_open(row)
-    kind.apply(actor, row)
+    _apply(actor, row, kind)
     _answer(actor, row, kind, ApprovalState.APPROVED, check_reason(reason, needed=False))
     _tell(actor, row, kind)
     return row
@@ -142,6 +148,18 @@ def decline(*, actor: Actor, approval_id: UUID, reason: str = "") -> Approval:
     return row
 
 
+@operation(APPROVAL_DECLINED)
+def decline_for_leaver(*, actor: Actor, approval_id: UUID, reason: str) -> None:
+    """Decline an open request of somebody who is no longer a member, who is not notified. `actor` is the system."""
+    row = Approval.objects.select_for_update(no_key=True, of=("self",)).get(id=approval_id)
+    kind = kinds.find(row.kind)
+    if row.state != ApprovalState.OPEN or kind is None:
+        unchanged("it was answered meanwhile")
+        return
+    _answer(actor, row, kind, ApprovalState.DECLINED, reason)
+    notifications.settle(kind=WAITS, path=_page(row))
+
+
 @operation(APPROVAL_GRANTED)
 def approve_as_operators(*, actor: Actor, approval_id: UUID, reason: str) -> Approval:
     """Approve a request that operators answer, as `approve` does; `actor` is `Actor.system(tenant_id, "operator")`.
@@ -150,7 +168,7 @@ def approve_as_operators(*, actor: Actor, approval_id: UUID, reason: str) -> App
     not, raises AlreadyAnswered. The asker is notified on the event: the console writes no notifications.
     """
     row, kind = _of_operators(approval_id)
-    kind.apply(actor, row)
+    _apply(actor, row, kind)
     _answer(actor, row, kind, ApprovalState.APPROVED, check_reason(reason))
     return row
 
@@ -207,6 +225,14 @@ def _of_operators(approval_id: UUID) -> tuple[Approval, kinds.ApprovalKind]:
         raise NotFound
     _require_open(row)
     return row, kind
+
+
+def _apply(actor: Actor, row: Approval, kind: kinds.ApprovalKind) -> None:
+    """Run what was asked for. What it names may be gone: that is no missing page."""
+    try:
+        kind.apply(actor, row)
+    except NotFound as gone:
+        raise Outdated from gone
 
 
 def _require_open(row: Approval) -> None:

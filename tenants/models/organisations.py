@@ -33,6 +33,8 @@ class Tenant(models.Model):
     #: What a tenant that closes was before, and is again when an operator restores it.
     standing_before = models.CharField(max_length=10, blank=True, default="")
     standing_reason = models.TextField(blank=True, default="")
+    #: The reason of the standing before a closing, while it can be undone.
+    reason_before = models.TextField(blank=True, default="", db_default="")
     closes_at = models.DateTimeField(null=True)
     #: A project or a dataset is restricted, or once was: a trigger sets it, nothing resets it. Where it is false, nothing is
     #: hidden from those who may read, and reads need no condition.

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from tenants import quotas
 from tenants.access.actor import Actor
-from tenants.errors import NotFound
+from tenants.errors import Conflict, NotFound
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tenants.operators.operator import Operator
@@ -37,6 +37,8 @@ def set_one(*, operator: Operator, tenant_id: UUID, wanted: Ceiling, reason: str
     """Set or lift (None) a tenant's ceiling of a resource. Raises NotFound, Invalid."""
     operator.require("quotas.manage")
     reason, slug = check_reason(reason), _known(tenant_id)
+    if Tenant.objects.filter(id=tenant_id, standing="closed").exists():
+        raise Conflict("This organisation is closed: it uses nothing that a ceiling would bound.")
     with transaction.atomic():
         kept = next((row for row in of_tenant(tenant_id) if row.resource == wanted.resource), None)
         guaranteed = wanted.guaranteed if wanted.guaranteed is not None else kept.guaranteed if kept else 0

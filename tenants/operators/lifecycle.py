@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 
 from tenants.access.actor import Actor
-from tenants.access.standing import Standing
+from tenants.access.standing import CHANGE_NOTHING, Standing
 from tenants.audit import AuditAction, operation, record
 from tenants.clock import now
 from tenants.currencies import currency_fault
@@ -34,6 +34,8 @@ CLOSING = AuditAction("tenants.tenant.closing")
 RESTORED = AuditAction("tenants.tenant.restored")
 CLOSED = AuditAction("tenants.tenant.closed")
 UNDO_FOR = timedelta(days=7)
+#: The operator log is for ever, so it names nobody of a tenant: the address stands in the tenant's log, under a pseudonym.
+INVITED = "Its first owner is invited; the organisation's audit log says who."
 #: From which standing each act leads to which.
 MOVES: dict[AuditAction, tuple[tuple[Standing, ...], Standing]] = {
     SUSPENDED: (("active",), "suspended"),
@@ -76,7 +78,7 @@ def create(
             _open(actor=actor, tenant=tenant, owner_email=owner_email)
             first_contract.sign(actor, contract)
             target = ("tenant", tenant.id, slug)
-            record_act(operator, TENANT_CREATED, target=target, reason=f"owner: {owner_email}")
+            record_act(operator, TENANT_CREATED, target=target, reason=INVITED)
     except IntegrityError as error:
         if "slug" in str(error):
             raise TenantExists(slug=slug) from error
@@ -92,11 +94,14 @@ def invite_owner(*, operator: Operator, tenant_id: UUID, email: str) -> None:
     operator.require("tenants.manage")
     email = _owner(email)
     with transaction.atomic():
-        slug = Tenant.objects.filter(id=tenant_id).values_list("slug", flat=True).first()
-        if slug is None:
+        found = Tenant.objects.filter(id=tenant_id).values_list("slug", "standing").first()
+        if found is None:
             raise NotFound
+        slug, standing = found
+        if standing in CHANGE_NOTHING:
+            raise WrongStanding(f"This organisation is {standing}: nobody joins it.")
         _await_owner(actor=Actor.system(tenant_id, "operator"), email=email)
-        record_act(operator, OWNER_AWAITED, target=("tenant", tenant_id, slug), reason=f"owner: {email}")
+        record_act(operator, OWNER_AWAITED, target=("tenant", tenant_id, slug), reason=INVITED)
 
 
 @operation(OWNER_AWAITED)
@@ -181,11 +186,13 @@ def _change(*, actor: Actor, action: AuditAction, reason: str, closes_at: dateti
         if tenant.closes_at is None or tenant.closes_at <= now():
             raise WrongStanding("Its seven days are over. It is closed within the hour.")
         after = cast(Standing, tenant.standing_before or "active")
-    shown = "" if after == "active" else reason
+    # The reason of a suspension outlives a closing that is undone.
+    shown = tenant.reason_before if action == RESTORED else reason
     Tenant.objects.filter(id=tenant.id).update(
         standing=after,
         standing_before=tenant.standing if action == CLOSING else "",
-        standing_reason=shown,
+        reason_before=tenant.standing_reason if action == CLOSING else "",
+        standing_reason="" if after == "active" else shown or reason,
         closes_at=closes_at,
     )
     record(action, actor=actor, target=tenant, changes={"standing": [tenant.standing, after]}, reason=reason)

@@ -34,6 +34,12 @@ class InvalidFilter(ScimError):
     scim_type = "invalidFilter"
 
 
+class InvalidPath(ScimError):
+    """A path names one attribute, with at most one filter in brackets."""
+
+    scim_type = "invalidPath"
+
+
 class NoTarget(ScimError):
     """A removal names the path of what it removes."""
 

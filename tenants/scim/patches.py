@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tenants.scim.errors import InvalidSyntax, InvalidValue, NoTarget
+from tenants.scim.errors import InvalidPath, InvalidSyntax, InvalidValue, NoTarget
 
 MOST_OPERATIONS = 200
+LONGEST_PATH = 500
 MEMBER = re.compile(r'members\[\s*value\s+eq\s+("(?:[^"\\]|\\.)*")\s*\]', re.IGNORECASE)
 
 
@@ -36,6 +37,8 @@ def changes(body: dict[str, Any]) -> Iterator[Change]:
             raise InvalidSyntax("op: use add, replace or remove.")
         if path is not None and not isinstance(path, str):
             raise InvalidSyntax("path: use a text.")
+        if path and (len(path) > LONGEST_PATH or path.count("[") > 1 or path.count("[") != path.count("]")):
+            raise InvalidPath
         if path:
             yield Change(op, _plain(path), value)
         elif op == "remove":

@@ -94,6 +94,9 @@ def change(*, actor: Actor, provider: IdentityProvider, scim_id: UUID, wanted: W
     user_name = row.user_name if wanted.user_name.lower() == row.user_name else _checked(wanted.user_name)
     if user_name != row.user_name:
         _check_free(user_name, None)
+        other = people.account_of(user_name)
+        if other is not None and other.id != row.user_id and Membership.objects.filter(user=other).exists():
+            raise Taken(f"{user_name} is the address of another member.")
     after = {"user_name": user_name, "external_id": wanted.external_id, "attributes": dict(wanted.attributes)}
     if before == after and row.active == wanted.active:
         unchanged("all of it is so already")

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from tenants import queries
+from tenants.exports import ORDERS
 from tenants.identity import looks, sessions
 from tenants.isolation.scoping import scope_open, tenant_scope
 from tenants.models import User
@@ -33,6 +34,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         context["look_ends"] = datetime.fromisoformat(request.session[looks.LOOK_ENDS])
     elif is_admitted(request) and person:
         actor = request.actor
+        context["may_export"] = actor.can(ORDERS)
         context["navigation"] = navigation(actor, request.tenant.slug, request.path)
         context["unread"] = _lazily(lambda: _unread(actor.tenant_id, person.pk))
         context["memberships"] = _lazily(lambda: queries.tenants_of(person.id, bound=sessions.bound_to(request)))

@@ -100,6 +100,8 @@ HEADINGS = {
 
 #: Set in the WSGI environment by a web server that refused a request's body: the status or the error to return.
 REFUSED = "exchequer.refused"
+#: The form of SCIM's errors; `tenants.scim` is above this.
+SCIM_ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
 
 
 def without_database(request: HttpRequest, refusal: int | ExchequerError) -> HttpResponse:
@@ -118,6 +120,9 @@ def without_database(request: HttpRequest, refusal: int | ExchequerError) -> Htt
     status, words = refusal, status_text(refusal)
     if request.path_info.startswith("/api/"):
         answer = problems.json_problem(request, status=status, code=words.code, title=f"{words.title} {words.advice}")
+    elif request.path_info.startswith("/scim/"):
+        body = {"schemas": [SCIM_ERROR], "status": str(status), "detail": f"{words.title} {words.advice}"}
+        answer = JsonResponse(body, status=status, content_type="application/scim+json")
     else:
         answer = plain_page(request, status, title=words.title, advice=words.advice)
     if status == 503:

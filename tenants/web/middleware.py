@@ -64,6 +64,8 @@ class RequestContextMiddleware:
         finally:
             structlog.contextvars.clear_contextvars()
         response["X-Request-Id"] = request_id
+        # What a page or an answer holds is one person's: neither a proxy nor the next user of a browser gets it.
+        response.headers.setdefault("Cache-Control", "private, no-store")
         known_devices.mark(request, response)
         if seconds := getattr(request, "held_up_s", 0):
             # People read the form's message; programs read the status.

@@ -114,7 +114,14 @@ CONSOLE_COLUMNS = {
         "ticket_ends_at",
     },
     "tenants_operatorkey": {"last_used_at", "revoked_at"},
-    "tenants_tenant": {"closes_at", "erase_ordered_at", "standing", "standing_before", "standing_reason"},
+    "tenants_tenant": {
+        "closes_at",
+        "erase_ordered_at",
+        "reason_before",
+        "standing",
+        "standing_before",
+        "standing_reason",
+    },
     "tenants_user": {"last_login", "name", "password", "single_keys", "theme"},
 }
 #: Read by a SECURITY DEFINER function of the allowlist, which returns ids only, or sums of usage.

@@ -94,7 +94,9 @@ def mail_page(request: OperatorRequest) -> HttpResponse:
     asked = request.GET.get("letter", "")
     opened = next((email for email in emails if email.name == asked), None)
     if opened is not None:
-        target = ("letter", opened.name, f"to {opened.to}: {opened.subject}")
+        # Not to whom: the operator log is for ever, and people of organisations may have to be forgotten.
+        sent = f"of {opened.sent_at:%Y-%m-%d %H:%M} UTC" if opened.sent_at else "without a date"
+        target = ("letter", opened.name, f"an email {sent}")
         record_act(request.operator, LETTER_OPENED, target=target, reason="Opened in the operator console")
     context = {
         "files": files,

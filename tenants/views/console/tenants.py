@@ -9,6 +9,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
+from tenants.access.standing import CHANGE_NOTHING
 from tenants.errors import ExchequerError, NotFound
 from tenants.models import Tenant
 from tenants.operators import ceilings, lifecycle, tenant_details, tenant_metrics
@@ -184,9 +185,10 @@ def _render(request: OperatorRequest, tenant_id: UUID, *, status: int = 200, **g
     if request.operator.can("tenants.export") and found.tenant.standing != "closed":
         possible.append("export")
     manages = request.operator.can("tenants.manage")
+    works = found.tenant.standing not in CHANGE_NOTHING
     context = {
         "found": found,
-        "owner_form": Owner() if manages and not found.people else None,
+        "owner_form": Owner() if manages and not found.people and works else None,
         "organisation": found.tenant,
         "spent": _money(found.figures.month_spend, found.tenant.currency) if found.figures else None,
         "acts_possible": possible if manages else [],
@@ -194,7 +196,9 @@ def _render(request: OperatorRequest, tenant_id: UUID, *, status: int = 200, **g
         "may_see_prices": request.operator.can("prices.view"),
         "most": tenant_details.MOST,
         "erasure_form": Erasure() if request.operator.can("tenants.erase") and _can_be_erased(found.tenant) else None,
-        "ceiling_form": Ceiling() if request.operator.can("quotas.manage") else None,
+        "ceiling_form": Ceiling()
+        if request.operator.can("quotas.manage") and found.tenant.standing != "closed"
+        else None,
         **given,
     }
     return render(request, "console/tenant.html", context, status=status)

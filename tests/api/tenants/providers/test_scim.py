@@ -406,3 +406,27 @@ def test_what_it_can_do_is_published(scim: Scim) -> None:
     assert [one["endpoint"] for one in kinds] == ["/Users", "/Groups"]
     schemas = scim("GET", "Schemas", status=200)["Resources"]
     assert [one["id"].rpartition(":")[2] for one in schemas] == ["User", "Group"]
+
+
+def test_nobody_is_renamed_to_the_address_of_another_member(tenant: Tenant, scim: Scim) -> None:
+    ada = scim.add("ada@ours.example")
+    factories.make_member(tenant, "engineer", "mei@ours.example")
+    for taken in ("owner@ours.example", "Mei@Ours.example"):
+        path = f"Users/{ada['id']}"
+        refused = scim.patch(path, {"op": "replace", "path": "userName", "value": taken}, status=409)
+        assert (refused["scimType"], scim("GET", path)["userName"]) == ("uniqueness", "ada@ours.example")
+    scim.patch(f"Users/{ada['id']}", {"op": "replace", "path": "userName", "value": "lovelace@ours.example"})
+
+
+@pytest.mark.parametrize("path", ["Users?filter=userName%20eq%20%22a%00%22", "Users/a%00b", "Groups?filter=%00"])
+def test_a_nul_is_refused_in_the_form_of_scim(path: str, scim: Scim) -> None:
+    refused = scim("GET", path, status=400)
+    assert refused["schemas"] == ["urn:ietf:params:scim:api:messages:2.0:Error"]
+    assert refused["status"] == "400" and refused["detail"]
+
+
+def test_a_path_that_is_none_is_refused(scim: Scim) -> None:
+    ada = scim.add("ada@ours.example")
+    for path in ("roles" + "[" * 2000, "x" * 501, "members[value"):
+        refused = scim.patch(f"Users/{ada['id']}", {"op": "replace", "path": path, "value": "x"}, status=400)
+        assert refused["scimType"] == "invalidPath"
