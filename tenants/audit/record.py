@@ -100,6 +100,7 @@ def record(
     changes: Mapping[str, Any] | None = None,
     reason: str = "",
     outcome: Outcome = "done",
+    error_code: str = "",
 ) -> None:
     """Add one entry to the current operation. `changes` maps a field to `[old, new]`; never put a secret in it.
 
@@ -108,7 +109,8 @@ def record(
     trail = _trail.get()
     if trail is None:
         raise MissingAuditEntry(f"{action} was recorded outside an operation")
-    entry = before_commit(write, _entry(action, actor, target, changes or {}, reason, outcome))
+    made = _entry(action, actor, target, changes or {}, reason)
+    entry = before_commit(write, made | {"outcome": outcome, "error_code": error_code})
     trail.entries.append((action, entry))
 
 
@@ -120,9 +122,7 @@ def unchanged(reason: str) -> None:
     trail.unchanged = True
 
 
-def _entry(
-    action: str, actor: Actor, target: Target, changes: Mapping[str, Any], reason: str, outcome: Outcome
-) -> dict[str, Any]:
+def _entry(action: str, actor: Actor, target: Target, changes: Mapping[str, Any], reason: str) -> dict[str, Any]:
     kind, target_id, label = _describe(target)
     return {
         "actor_type": actor.kind,
@@ -140,8 +140,6 @@ def _entry(
         "schema_version": VERSION,
         "on_behalf_of": None,
         "credential": actor.credential or (f"key:{actor.id}" if actor.kind == "api_key" else ""),
-        "outcome": outcome,
-        "error_code": "",
     }
 
 

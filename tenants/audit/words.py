@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 _PHRASES = {
+    "tenants.request.refused": "Refused",
     "tenants.session.started": "Logged in",
     "tenants.member.credentials_adopted": "Member credentials adopted",
     "tenants.member.log_in_reset": "Member log-in reset",

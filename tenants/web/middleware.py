@@ -105,7 +105,9 @@ class TenantMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Pass the request on, without reader and in UTC; the work is done in `process_view`."""
         with reading_as(None), timezone.override(None):
-            return self.get_response(request)
+            response = self.get_response(request)
+        problems.note_refusal(request)
+        return response
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
         """Open the scope and run the view, or leave it to Django if no tenant is involved."""
@@ -256,6 +258,7 @@ def log_in_first(request: HttpRequest) -> HttpResponse:
 
 def refused(request: HttpRequest, error: ExchequerError) -> HttpResponse:
     """Return a domain error: problem+json on the API, else the error page with its sentence."""
+    problems.remember_refusal(request, error)
     body, headers = problems.from_error(error, request), problems.retry_after(error)
     if request.path_info.startswith("/api/"):
         return JsonResponse(body, status=error.status, content_type=problems.CONTENT_TYPE, headers=headers)

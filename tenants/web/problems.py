@@ -2,13 +2,15 @@
 
 from typing import Any
 
+import structlog
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 
 from tenants import errors
+from tenants.audit import refusals
 from tenants.errors import (
     ExchequerError,
     Invalid,
@@ -17,7 +19,11 @@ from tenants.errors import (
     Unavailable,
 )
 from tenants.isolation.scoping import scope_open
+from tenants.web.requests import is_admitted
 
+log = structlog.get_logger(__name__)
+
+REFUSAL = "_refusal"
 NON_FIELD = "non_field_errors"
 CONTENT_TYPE = "application/problem+json"
 REST_CODES = {
@@ -47,6 +53,26 @@ def from_error(error: ExchequerError, request: Any) -> dict[str, Any]:
     return error.problem(request_id_of(request))
 
 
+def note_refusal(request: HttpRequest) -> None:
+    """Record in the audit log that this request was refused, if it would have changed something.
+
+    Call it when the request's own transaction is over: the refusal rolled that back.
+    """
+    error, where = getattr(request, REFUSAL, None), request.resolver_match
+    if error is None or where is None or not is_admitted(request) or request.method in ("GET", "HEAD", "OPTIONS"):
+        return
+    try:
+        refusals.note(request.actor, error, f"{request.method} /{where.route}")
+    except (OperationalError, InterfaceError):
+        log.warning("refusal.not_recorded", permission=error.extra.get("permission"))
+
+
+def remember_refusal(request: HttpRequest, error: Exception) -> None:
+    """Keep for `note_refusal` that rights were missing; other errors say nothing about the reader."""
+    if isinstance(error, PermissionDenied) and error.code == PermissionDenied.code:
+        setattr(request, REFUSAL, error)
+
+
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Return the response for an expected error; undo what the request wrote so far.
 
@@ -55,6 +81,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     request = context["request"]._request
     mapped = _as_domain_error(error)
     if mapped is not None:
+        remember_refusal(request, mapped)
         body, headers = from_error(mapped, request), retry_after(mapped)
     elif isinstance(error, exceptions.APIException):
         status = error.status_code
