@@ -6,8 +6,9 @@ import functools
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, cast
 
+from allauth.account.decorators import reauthentication_required
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from tenants.models import OperatorGrant, User
@@ -46,6 +47,14 @@ def operator_page(
         return run
 
     return decorate
+
+
+def require_recent_proof(request: HttpRequest) -> None:
+    """Raise allauth's ReauthenticationRequired unless the session's operator proved who they are within five minutes.
+
+    Its middleware asks for the password or the second factor, then repeats a page's request.
+    """
+    reauthentication_required(lambda _: HttpResponse())(request)
 
 
 def operator_of(request: HttpRequest) -> Operator:

@@ -114,6 +114,10 @@ class Console:
         """Log in; an operator without a second factor needs the settings of a demo."""
         assert self.post("/accounts/login/", {"login": email, "password": password}).status_code == 302
 
+    def prove(self, password: str) -> Any:
+        """Enter the password again, as the console asks before what nothing undoes."""
+        return self.post("/accounts/reauthenticate/", {"password": password})
+
     def get(self, path: str, **more: Any) -> Any:
         """Get a page."""
         with self._enter():

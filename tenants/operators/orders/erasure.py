@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID
 
 from django.db import transaction
@@ -30,10 +31,11 @@ class ErasureOrdered(Conflict):
     code = "erasure_ordered"
 
 
-def order(*, operator: Operator, tenant_id: UUID, name: str, reason: str) -> None:
+def order(*, operator: Operator, tenant_id: UUID, name: str, reason: str, prove: Callable[[], None]) -> None:
     """Order the erasure of a closed tenant, whose name is typed as a second confirmation.
 
-    Raises NotFound, NotClosed, ErasureOrdered, Invalid.
+    `prove` comes last, and raises unless the operator proved just now who they are. Raises NotFound, NotClosed,
+    ErasureOrdered, Invalid.
     """
     operator.require("tenants.erase")
     reason, tenant = check_reason(reason), tenant_of(tenant_id)
@@ -41,6 +43,9 @@ def order(*, operator: Operator, tenant_id: UUID, name: str, reason: str) -> Non
         raise NotClosed
     if name.strip() != tenant.name:
         raise Invalid(fields={"name": [f"Type the name of the organisation exactly: {tenant.name}"]})
+    if tenant.erase_ordered_at is not None:
+        raise ErasureOrdered
+    prove()
     with transaction.atomic():
         _order(actor=Actor.system(tenant_id, "operator"), reason=reason)
         record_act(operator, ORDERED, target=("tenant", tenant_id, tenant.slug), reason=reason)

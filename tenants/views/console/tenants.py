@@ -15,7 +15,7 @@ from tenants.models import Tenant
 from tenants.operators import ceilings, lifecycle, tenant_details, tenant_metrics
 from tenants.operators.operator_log import record_act
 from tenants.operators.orders import erasure, exports
-from tenants.operators.pages import OperatorRequest, operator_page
+from tenants.operators.pages import OperatorRequest, operator_page, require_recent_proof
 from tenants.views.console.forms import Ceiling, Erasure, NewTenant, Owner
 from tenants.web.form_posts import explain
 from tenants.web.pagination import EXPORT_LIMIT, before, csv_response, paged, wants_csv
@@ -155,11 +155,16 @@ def ceiling_set(request: OperatorRequest, tenant_id: UUID) -> HttpResponse:
 @require_POST
 @operator_page("tenants.erase")
 def tenant_erase(request: OperatorRequest, tenant_id: UUID) -> HttpResponse:
-    """Order the erasure of a closed tenant, whose name is typed."""
+    """Order the erasure of a closed tenant, whose name is typed by an operator who proved who they are just now."""
     form = Erasure(request.POST)
     if form.is_valid():
         try:
-            erasure.order(operator=request.operator, tenant_id=tenant_id, **form.cleaned_data)
+            erasure.order(
+                operator=request.operator,
+                tenant_id=tenant_id,
+                prove=lambda: require_recent_proof(request),
+                **form.cleaned_data,
+            )
         except NotFound:
             raise
         except ExchequerError as refused:

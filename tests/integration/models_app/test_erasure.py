@@ -89,6 +89,7 @@ def test_files_keys_and_people_go_and_the_books_stay_and_verify(
         other = Tenant.objects.get(slug="audio")
     before, others = counts(vision), counts(other)
     assert min(before.values()) > 0
+    closed.prove(factories.PASSWORD)
     assert closed.post(f"/tenants/{vision.id}/erase/", TYPED).status_code == 302
     again = closed.post(f"/tenants/{vision.id}/erase/", TYPED)
     assert (again.status_code, "ordered already" in text_of(again)) == (422, True)
@@ -116,6 +117,7 @@ def test_files_keys_and_people_go_and_the_books_stay_and_verify(
 def test_an_erasure_that_is_interrupted_goes_on(
     vision: Tenant, closed: Any, as_control: Role, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    closed.prove(factories.PASSWORD)
     closed.post(f"/tenants/{vision.id}/erase/", TYPED)
 
     def fails(*_: object) -> None:
@@ -148,8 +150,25 @@ def test_only_a_closed_tenant_is_erased_by_an_administrator_who_types_its_name(
     with as_control():
         assert erasing.run() == 0
     api = f"/api/operator/v1/tenants/{vision.id}/erase/"
+    early = closed.post(api, TYPED, content_type="application/json")
+    assert (early.status_code, early.json()["code"]) == (403, "reauthentication_required")
+    closed.prove(factories.PASSWORD)
     answer = closed.post(api, TYPED, content_type="application/json")
     assert (answer.status_code, answer.json()["erase_ordered_at"] is None) == (200, False)
+
+
+def test_a_password_from_long_ago_erases_nothing_and_once_it_is_entered_the_order_goes_on(
+    vision: Tenant, closed: Any, as_control: Role
+) -> None:
+    asked = closed.post(f"/tenants/{vision.id}/erase/", TYPED)
+    assert (asked.status_code, asked["Location"].startswith("/accounts/reauthenticate/?next=")) == (302, True)
+    with as_control():
+        assert Tenant.objects.get(id=vision.id).erase_ordered_at is None
+    where = asked["Location"]
+    done = closed.post(where, {"password": factories.PASSWORD})
+    assert (done.status_code, done["Location"]) == (302, f"/tenants/{vision.id}/")
+    with as_control():
+        assert Tenant.objects.get(id=vision.id).erase_ordered_at is not None
 
 
 def test_the_database_keeps_the_keys_of_every_other_tenant(vision: Tenant, as_control: Role) -> None:

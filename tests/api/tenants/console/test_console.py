@@ -209,7 +209,9 @@ def test_a_suspended_tenant_reads_and_starts_nothing(
     assert refused.json()["code"] != "tenant_suspended"
 
 
-def test_closing_can_be_undone(operator: Any, console: Role, without_second_factor: None) -> None:
+def test_closing_can_be_undone_on_the_sixth_day(
+    operator: Any, console: Role, as_control: Role, without_second_factor: None, demo_clock: Any
+) -> None:
     operator()
     tenant = factories.make_tenant("ours")
     key = factories.make_api_key(tenant)
@@ -224,6 +226,9 @@ def test_closing_can_be_undone(operator: Any, console: Role, without_second_fact
     assert api.get("/api/v1/jobs/", headers=headers).status_code == 200
     answer = api.post("/api/v1/projects/", {"slug": "x", "name": "X"}, content_type="application/json", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (403, "tenant_suspended")
+    demo_clock.advance(timedelta(days=6))
+    with as_control():
+        assert lifecycle.close_due() == 0
     with console():
         assert log_in().post(f"/tenants/{tenant.id}/restore/", {"reason": "Renewed"}).status_code == 302
         restored = Tenant.objects.get()

@@ -87,9 +87,10 @@ def test_a_request_is_answered_by_another_and_applies(tenant: Tenant) -> None:
     assert limit(tenant) == 6
     assert ann.told() == ["Higher quota was approved"] and boss.told() == []
     with tenant_scope(tenant.id):
-        entries = [(row.action, row.actor_label, row.reason) for row in queries.entries(limit=2)]
+        entries = [(row.action, row.actor_label, row.reason) for row in queries.entries(limit=3)]
         assert entries[::-1] == [
             ("tenants.approval.requested", ann.user.email, "a larger model"),
+            ("tenants.request.refused", other.user.email, "the permission approvals.answer is missing"),
             ("tenants.quota.changed", boss.user.email, ""),
             ("tenants.approval.granted", boss.user.email, "until the deadline"),
         ]
