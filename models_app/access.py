@@ -1,7 +1,8 @@
 """Visibility of datasets, models and endpoints, and of what is made from them.
 
 A restricted dataset is visible to its creator, to those who may see all datasets, and to those it is shared with; what is
-in a restricted project to those who see into it (`tenants/projects/sight.py`).
+in a restricted project to those who see into it (`tenants/projects/sight.py`). Without `shared`, what an actor sees by a
+share of the object itself is left out: this it uses and does not manage (`managed_models`, and the `own_` functions).
 """
 
 from __future__ import annotations
@@ -52,22 +53,28 @@ def sees_everything(actor: Actor) -> bool:
     return not actor.restricts and all(sees_everywhere(actor, permission) for permission in READS)
 
 
-def visible_datasets(actor: Actor) -> TenantQuerySet[Dataset]:
+def visible_datasets(actor: Actor, *, shared: bool = True) -> TenantQuerySet[Dataset]:
     """Return the datasets of the open scope that the actor may see.
 
     They are those of the projects that it sees into and of the organisation, but restricted ones of others; and those
-    shared with it.
+    shared with it. The organisation's are everybody's: also of those whose rights are in single projects only, who work
+    with them there.
     """
     rows = Dataset.objects.get_queryset()
     if sees_everything(actor):
         return rows
-    seen = in_sight(actor, "datasets.view")
+    seen = in_sight(actor, "datasets.view") | Q(project=None)
     if not actor.can(VIEW_RESTRICTED):
         seen &= Q(restricted=False) | Q(created_by=actor.id, created_by__isnull=False)
-    return rows.filter(seen | shared_with(actor, "dataset"))
+    return rows.filter(seen | shared_with(actor, "dataset") if shared else seen)
 
 
-def visible_versions(actor: Actor) -> TenantQuerySet[ModelVersion]:
+def own_datasets(actor: Actor) -> TenantQuerySet[Dataset]:
+    """Return the datasets that an actor sees without a share."""
+    return visible_datasets(actor, shared=False)
+
+
+def visible_versions(actor: Actor, *, shared: bool = True) -> TenantQuerySet[ModelVersion]:
     """Return the model versions of the open scope that the actor may see.
 
     Those made in projects that it sees into, from datasets that it sees, and those of models shared with it.
@@ -76,7 +83,7 @@ def visible_versions(actor: Actor) -> TenantQuerySet[ModelVersion]:
     if sees_everything(actor):
         return rows
     made = in_sight(actor, "models.view") & Q(dataset_version__dataset__in=visible_datasets(actor).values("id"))
-    return rows.filter(made | shared_with(actor, "model", "model_id"))
+    return rows.filter(made | shared_with(actor, "model", "model_id") if shared else made)
 
 
 def visible_models(actor: Actor) -> TenantQuerySet[Model]:
@@ -85,7 +92,17 @@ def visible_models(actor: Actor) -> TenantQuerySet[Model]:
     return rows if sees_everything(actor) else rows.filter(id__in=visible_versions(actor).values("model_id"))
 
 
-def visible_endpoints(actor: Actor) -> TenantQuerySet[Endpoint]:
+def managed_models(actor: Actor) -> TenantQuerySet[Model]:
+    """Return the models of which an actor sees every version without a share: sharing one opens all of them."""
+    rows = Model.objects.get_queryset()
+    if sees_everything(actor):
+        return rows
+    own = visible_versions(actor, shared=False).values("id")
+    beyond = ModelVersion.objects.exclude(id__in=own).values("model_id")
+    return rows.filter(versions__isnull=False).exclude(id__in=beyond).distinct()
+
+
+def visible_endpoints(actor: Actor, *, shared: bool = True) -> TenantQuerySet[Endpoint]:
     """Return the endpoints of the open scope that the actor may see.
 
     Those in projects that it sees into which serve a version that it sees, and those shared with it.
@@ -94,7 +111,12 @@ def visible_endpoints(actor: Actor) -> TenantQuerySet[Endpoint]:
     if sees_everything(actor):
         return rows
     live = in_sight(actor, "endpoints.view") & Q(version__in=visible_versions(actor).values("id"))
-    return rows.filter(live | shared_with(actor, "endpoint"))
+    return rows.filter(live | shared_with(actor, "endpoint") if shared else live)
+
+
+def own_endpoints(actor: Actor) -> TenantQuerySet[Endpoint]:
+    """Return the endpoints that an actor sees without a share."""
+    return visible_endpoints(actor, shared=False)
 
 
 def endpoint_audience(endpoint: Endpoint) -> str:

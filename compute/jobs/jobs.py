@@ -26,6 +26,7 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Conflict, NotFound
 from tenants.events.events import publish
 from tenants.ids import uuid7
+from tenants.sharing import shares
 
 __all__ = [
     "JobRequest",
@@ -272,6 +273,7 @@ def _own(actor: Actor, job_id: UUID, permission: str) -> Job:
     actor.require(permission, job)
     if job.submitted_by != actor.id or actor.id is None:
         actor.require("jobs.cancel_any", job)
+    shares.check_managed(actor, "job", job_id)
     return job
 
 

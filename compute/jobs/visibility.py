@@ -23,10 +23,11 @@ from tenants.sharing.shares import shared_with
 VIEW = "jobs.view"
 
 
-def visible_jobs(actor: Actor | None = None) -> TenantQuerySet[Job]:
+def visible_jobs(actor: Actor | None = None, *, shared: bool = True) -> TenantQuerySet[Job]:
     """Return the jobs of the open scope that the actor may see; the actor defaults to the reader.
 
-    All conditions join the one statement. The system actor, which reads outside requests, sees all.
+    All conditions join the one statement. The system actor, which reads outside requests, sees all. Without `shared`, the
+    jobs that are seen by a share alone are left out.
     """
     rows = Job.objects.get_queryset()
     who = actor or reader()
@@ -35,7 +36,14 @@ def visible_jobs(actor: Actor | None = None) -> TenantQuerySet[Job]:
     seen = in_sight(who, VIEW)
     for hidden in kinds.hidden(who):
         seen &= ~hidden
-    return rows.filter(seen | shared_with(who, "job")) if seen else rows
+    if not seen:
+        return rows
+    return rows.filter(seen | shared_with(who, "job") if shared else seen)
+
+
+def own_jobs(actor: Actor) -> TenantQuerySet[Job]:
+    """Return the jobs that an actor sees without a share."""
+    return visible_jobs(actor, shared=False)
 
 
 def hidden_jobs() -> list[str]:
@@ -67,6 +75,7 @@ SHARED = shares.Kind(
     groups=JobGroupPermission,
     permission="jobs.launch",
     visible=visible_jobs,
+    managed=own_jobs,
     shared=AuditAction("compute.job.shared"),
     unshared=AuditAction("compute.job.unshared"),
     page="job",

@@ -13,6 +13,7 @@ from compute.jobs import jobs as operations
 from compute.views.forms import CancelForm
 from compute.views.progress import ProgressStage, loss_series, other_metrics, overrun, single_values, stages
 from tenants.audit import queries as audit_queries
+from tenants.sharing import shares
 from tenants.sharing.panel import share_panel
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
@@ -131,7 +132,7 @@ def live_context(request: TenantRequest, detail: queries.JobDetail) -> dict[str,
     points = queries.metrics(detail.id)
     strip: list[ProgressStage] = stages(detail)
     own = detail.submitted_by is not None and detail.submitted_by == actor.id
-    answers = own or actor.can("jobs.cancel_any", detail)
+    answers = (own or actor.can("jobs.cancel_any", detail)) and shares.is_managed(actor, "job", detail.id)
     mine = answers and actor.can("jobs.cancel", detail)
     return {
         "job": detail,

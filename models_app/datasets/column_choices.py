@@ -23,6 +23,7 @@ from models_app.tables.columns import contract
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Conflict, Invalid, NotFound
+from tenants.sharing import shares
 
 COLUMNS_CHOSEN = AuditAction("models_app.dataset_version.columns_chosen")
 
@@ -93,6 +94,7 @@ def choose_columns(
     dataset = Dataset.objects.select_for_update(no_key=True).filter(id=dataset_id).first()
     actor.require("datasets.create", dataset)
     before = _version(actor, version_id)  # read again under the lock: the file may have been removed while we waited
+    shares.check_managed(actor, "dataset", dataset_id)
     known = {one["name"]: one for _, one in _columns(before)}
     wrong = {
         name: contract.faults(choice, known[name].get("can_be")) for name, choice in choices.items() if name in known

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Exists, Max, OuterRef
 
 from models_app import wakeups
-from models_app.access import visible_datasets
+from models_app.access import own_datasets, visible_datasets
 from models_app.datasets import storage_quota
 from models_app.models import Dataset, DatasetVersion, IngestState
 from models_app.object_store import storage
@@ -236,7 +236,7 @@ def _addable(actor: Actor, name: str, project_id: UUID | None) -> Dataset | None
 
     Raises DatasetNameTaken for one it may not see, PermissionDenied, and Invalid for another project or none such.
     """
-    found = _existing(actor, name)
+    found, own = _existing(actor, name)
     if found is None:
         if project_id is not None and (fault := project_fault(actor, "datasets.create", project_id)):
             raise Invalid(fields={"project": [fault]})
@@ -245,17 +245,24 @@ def _addable(actor: Actor, name: str, project_id: UUID | None) -> Dataset | None
     if project_id not in (None, found.project_id):
         raise Invalid(fields={"project": ["The dataset of this name is not in this project. Choose another name."]})
     actor.require("datasets.create", found)
+    if not own:
+        raise shares.SharedOnly
     return found
 
 
-def _existing(actor: Actor, name: str) -> Dataset | None:
-    """Return the dataset of this name. Raises DatasetNameTaken for one that the actor may not see."""
+def _existing(actor: Actor, name: str) -> tuple[Dataset | None, bool]:
+    """Return the dataset of this name, and whether the actor sees it without a share.
+
+    Raises DatasetNameTaken for one that the actor may not see.
+    """
     # In one statement: with two, a dataset removed in between would look hidden.
-    seen = Exists(visible_datasets(actor).filter(id=OuterRef("id")))
-    dataset = Dataset.objects.filter(name=name).annotate(seen=seen).first()
-    if dataset is not None and not dataset.seen:
+    seen, own = (Exists(rows.filter(id=OuterRef("id"))) for rows in (visible_datasets(actor), own_datasets(actor)))
+    dataset = Dataset.objects.filter(name=name).annotate(seen=seen, own=own).first()
+    if dataset is None:
+        return None, False
+    if not dataset.seen:
         raise DatasetNameTaken
-    return dataset
+    return dataset, dataset.own
 
 
 def _own(actor: Actor, dataset_id: UUID, permission: str) -> Dataset:
@@ -264,6 +271,7 @@ def _own(actor: Actor, dataset_id: UUID, permission: str) -> Dataset:
     if dataset is None:
         raise NotFound
     actor.require(permission, dataset)
+    shares.check_managed(actor, "dataset", dataset_id)
     return dataset
 
 

@@ -25,6 +25,7 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import now
 from tenants.errors import Conflict, NotFound
 from tenants.events.events import publish
+from tenants.sharing import shares
 
 DATASET_VERSION_REMOVED = AuditAction("models_app.dataset_version.removed")
 NAMED = 5
@@ -132,6 +133,7 @@ def remove_version(*, actor: Actor, dataset_id: UUID, version_id: UUID) -> Datas
     if version is None:
         raise NotFound
     actor.require("datasets.create", dataset)
+    shares.check_managed(actor, "dataset", dataset_id)
     if version.state == IngestState.REMOVED:
         unchanged("it was removed before")
         return version
@@ -169,6 +171,7 @@ def remove_dataset(*, actor: Actor, dataset_id: UUID) -> None:
     if dataset is None:
         raise NotFound
     actor.require("datasets.create", dataset)
+    shares.check_managed(actor, "dataset", dataset_id)
     rows = DatasetVersion.objects.filter(dataset=dataset).only("id", "number", "state", "source_key")
     # Locked before the audit chain: launching work on a dataset locks it first and then writes to the chain.
     versions = list(rows.order_by("number").select_for_update(no_key=True))

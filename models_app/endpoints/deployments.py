@@ -26,6 +26,7 @@ from tenants.errors import Conflict, Invalid, NotFound
 from tenants.events.events import publish
 from tenants.isolation.scoping import tenant_scope
 from tenants.projects.sight import project_fault
+from tenants.sharing import shares
 
 ENDPOINT_DEPLOYED = AuditAction("models_app.endpoint.deployed")
 ENDPOINT_UNDEPLOYED = AuditAction("models_app.endpoint.undeployed")
@@ -222,6 +223,7 @@ def lock(actor: Actor, endpoint_id: UUID, permission: str = "endpoints.manage") 
     if endpoint is None:
         raise NotFound
     actor.require(permission, endpoint)
+    shares.check_managed(actor, "endpoint", endpoint_id)
     return endpoint
 
 
@@ -242,6 +244,7 @@ def roll_over(
     if not visible_endpoints(actor).filter(id=endpoint.id).exists():
         raise EndpointNameTaken
     actor.require("endpoints.manage", endpoint)
+    shares.check_managed(actor, "endpoint", endpoint.id)
     if project_id is not None and project_id != endpoint.project_id:
         raise EndpointMoved
     columns = differing(inputs_of(endpoint.version.signature), inputs_of(version.signature))
@@ -269,22 +272,16 @@ def roll_over(
         deployed_at=DatabaseNow(),
     )
     after = [str(version), endpoint.slo_ms, str(endpoint.state)]
-    names = ("version", "slo_ms", "state")
-    _deployed(actor, endpoint, {n: [a, b] for n, a, b in zip(names, before, after, strict=True) if a != b})
+    told = zip(("version", "slo_ms", "state"), before, after, strict=True)
+    _deployed(actor, endpoint, {name: [old, new] for name, old, new in told if old != new})
     return endpoint
 
 
 def _deployed(actor: Actor, endpoint: Endpoint, changes: dict[str, Any]) -> None:
     changes["generation"] = [endpoint.generation - 1, endpoint.generation]
     record(ENDPOINT_DEPLOYED, actor=actor, target=endpoint, changes=changes)
-    publish(
-        EndpointDeployed(
-            tenant_id=actor.tenant_id,
-            endpoint_id=endpoint.id,
-            version_id=endpoint.version_id,
-            generation=endpoint.generation,
-        )
-    )
+    one, made, number = endpoint.id, endpoint.version_id, endpoint.generation
+    publish(EndpointDeployed(tenant_id=actor.tenant_id, endpoint_id=one, version_id=made, generation=number))
     allocations.wake()
 
 

@@ -25,6 +25,7 @@ from tenants.identity import creators
 from tenants.isolation.scoping import tenant_scope
 from tenants.notifications import notifications
 from tenants.parsing import holds_nul
+from tenants.sharing.shares import SharedOnly
 
 MODEL_VERSION_PROMOTED = AuditAction("models_app.model_version.promoted")
 PROMOTION_REQUESTED = AuditAction("models_app.model_version.requested")
@@ -65,12 +66,17 @@ def promote(*, actor: Actor, version_id: UUID, stage: str) -> ModelVersion:
     return _promote(actor=actor, version_id=version_id, stage=stage)
 
 
+def manages(actor: Actor, version_id: UUID) -> bool:
+    """Return whether an actor sees a version without a share of its model."""
+    return visible_versions(actor, shared=False).filter(id=version_id).exists()
+
+
 def grants(actor: Actor, version_id: UUID) -> bool:
     """Return whether this actor can move a version into production now, as the second person or the only one."""
     if not actor.can_somewhere("models.approve"):
         return False
     with tenant_scope(actor.tenant_id):
-        version = visible_versions(actor).filter(id=version_id).first()
+        version = visible_versions(actor, shared=False).filter(id=version_id).first()
         if version is None or not actor.can("models.approve", version):
             return False
         return queries.approves_alone() or (waits(version) and not _own_request(actor, version))
@@ -238,6 +244,8 @@ def _locked(actor: Actor, version_id: UUID, permission: str) -> ModelVersion:
     if version is None:
         raise NotFound
     actor.require(permission, version)
+    if not manages(actor, version_id):
+        raise SharedOnly
     return version
 
 

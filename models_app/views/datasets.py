@@ -20,6 +20,7 @@ from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.isolation.scoping import tenant_scope
 from tenants.parsing import uuid_in
 from tenants.sharing.panel import share_panel
+from tenants.sharing.shares import is_managed
 from tenants.web.large_bodies import large_body
 from tenants.web.pagination import before, paged
 from tenants.web.requests import TenantRequest
@@ -73,7 +74,8 @@ def dataset_page(
         profile = queries.profile(actor, dataset_id, version.id)
     readings = column_readings(actor, version.id) if profile else ()
     columns = shown.columns(profile, readings)
-    create, share = actor.can("datasets.create", detail), actor.can("datasets.share", detail)
+    manages = is_managed(actor, "dataset", dataset_id)
+    create, share = (manages and actor.can(one, detail) for one in ("datasets.create", "datasets.share"))
     context = {
         "dataset": detail,
         "version": version,
@@ -104,7 +106,8 @@ def dataset_status(request: TenantRequest, dataset_id: UUID) -> HttpResponse:
     actor = request.actor
     detail = queries.dataset_detail(actor, dataset_id)
     version = _chosen(detail, request.GET.get("version"))
-    context = {"dataset": detail, "version": version, "can_create": actor.can("datasets.create", detail)}
+    create = actor.can("datasets.create", detail) and is_managed(actor, "dataset", dataset_id)
+    context = {"dataset": detail, "version": version, "can_create": create}
     response = render(request, "models_app/_dataset_status.html", context)
     if version.state != "ingesting":
         response["HX-Refresh"] = "true"

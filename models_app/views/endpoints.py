@@ -26,6 +26,7 @@ from tenants.access.standing import TakesAway
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.parsing import uuid_in
 from tenants.sharing.panel import share_panel
+from tenants.sharing.shares import is_managed
 from tenants.web.form_posts import explain
 from tenants.web.idempotency import run_once
 from tenants.web.pagination import before, paged
@@ -140,21 +141,23 @@ def endpoint_page(request: TenantRequest, endpoint_id: UUID, *, status: int = 20
     row = endpoints.endpoint_detail(actor, endpoint_id)
     shown = _traffic(request, row)
     fields = playground.inputs(actor, endpoint_id)
-    manage = actor.can("endpoints.manage", row) and row.live
+    may = actor.can("endpoints.manage", row)  # may try it, too, where it is only shared with them
+    owns = is_managed(actor, "endpoint", endpoint_id)
+    manage = may and row.live and owns
     context = {
         **shown,
         # Every role of the organisation sees budgets; an operator who looks inside does not.
         "spent": actor.can_somewhere("budgets.view") and _spent(row),
         "keys": endpoints.endpoint_keys(actor, endpoint_id),
         "key_form": KeyForm() if manage else None,
-        "try_form": TryForm(inputs=fields) if manage else None,
+        "try_form": TryForm(inputs=fields) if may and row.live else None,
         "code": playground.snippets(row.name, fields, endpoint_id=row.id, key=more.get("secret") or "YOUR_KEY").titled
         if row.live
         else (),
         "drifts": shown["health"].drift[:MOST_DRIFTS],
         "can_manage": manage,
-        "can_end_keys": actor.can(TakesAway("endpoints.manage"), row) and row.live,
-        "can_deploy": actor.can("endpoints.manage", row),
+        "can_end_keys": row.live and owns and actor.can(TakesAway("endpoints.manage"), row),
+        "can_deploy": may,
         "sharing": share_panel(actor, "endpoint", row.id, row),
         **more,
     }

@@ -70,6 +70,7 @@ def version_page(request: TenantRequest, version_id: UUID, *, fault: str = "", s
     actor = request.actor
     version = queries.lineage(actor, version_id)
     rows, importance = figures.inputs(version.metrics, version.signature)
+    manages = registry.manages(actor, version_id)
     context = {
         "version": version,
         "figures": figures.single(version.metrics),
@@ -79,8 +80,8 @@ def version_page(request: TenantRequest, version_id: UUID, *, fault: str = "", s
         "importance": importance,
         "fault": fault,
         "moves": [(stage, words) for stage, words in MOVES if stage != version.stage],
-        "can_manage": actor.can("models.manage", version),
-        "can_approve": actor.can("models.approve", version),
+        "can_manage": manages and actor.can("models.manage", version),
+        "can_approve": manages and actor.can("models.approve", version),
         "grants": registry.grants(actor, version_id),
         "can_deploy": actor.can_somewhere("endpoints.manage"),
         "can_launch": actor.can_somewhere("jobs.launch"),

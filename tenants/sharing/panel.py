@@ -8,7 +8,7 @@ from uuid import UUID
 
 from tenants.access.actor import Actor
 from tenants.models import Group, Membership
-from tenants.sharing.shares import ShareRow, kind_of, shares_of
+from tenants.sharing.shares import ShareRow, is_managed, kind_of, shares_of
 
 MOST_OFFERED = 500
 
@@ -26,7 +26,7 @@ class SharePanel:
 
 def share_panel(actor: Actor, kind: str, object_id: UUID, target: object = None) -> SharePanel | None:
     """Return the panel of an object; None for those who may not share it. `target` has its `project_id`, if it has one."""
-    if not actor.can(kind_of(kind).permission, target):
+    if not actor.can(kind_of(kind).permission, target) or not is_managed(actor, kind, object_id):
         return None
     shares = tuple(shares_of(kind, object_id))
     known = {one.holder_id for one in shares}

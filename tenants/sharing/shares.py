@@ -1,7 +1,7 @@
 """Share single objects with people and groups, and find what is shared with an actor.
 
 An app registers each kind of object with its two tables. A share opens an object that a restriction or a project hides,
-and nothing else: it gives no permission.
+and nothing else: it gives no permission, and what is seen by it alone is used and not managed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.db.models import Model, Q, QuerySet
 
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
-from tenants.errors import Invalid, NotFound
+from tenants.errors import Invalid, NotFound, PermissionDenied
 from tenants.events.events import MemberRemoved, subscribe
 from tenants.models import ApiKey, Group, GroupMember, Membership
 from tenants.sharing.tables import SharedWithGroup, SharedWithPerson
@@ -26,8 +26,8 @@ from tenants.sharing.tables import SharedWithGroup, SharedWithPerson
 class Kind:
     """A kind of object that can be shared.
 
-    `visible(actor)` are its rows that an actor sees. `permission` is needed to share one, in its project if it has one.
-    `page` names the route of its page.
+    `visible(actor)` are its rows that an actor sees, `managed(actor)` those that it sees without a share. `permission` is
+    needed to share one, in its project if it has one. `page` names the route of its page.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Kind:
     groups: type[SharedWithGroup]
     permission: str
     visible: Callable[[Actor], QuerySet[Any]]
+    managed: Callable[[Actor], QuerySet[Any]]
     shared: AuditAction
     unshared: AuditAction
     page: str
@@ -43,6 +44,12 @@ class Kind:
     def codename(self) -> str:
         """Return guardian's permission."""
         return f"view_{str(self.people._meta.model_name).removesuffix('userpermission')}"
+
+
+class SharedOnly(PermissionDenied):
+    """This is only shared with you: use it, but do not change it. Ask its creator, an owner, an admin, or somebody with a role in its project."""
+
+    code = "shared_only"
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,17 @@ def shared_with(actor: Actor, kind: str, path: str = "id") -> Q:
     return Q(**{f"{path}__in": people}) | Q(
         **{f"{path}__in": of.groups.objects.filter(group_id__in=groups).values("content_object_id")}
     )
+
+
+def is_managed(actor: Actor, kind: str, object_id: UUID) -> bool:
+    """Return whether an actor sees an object without a share: what it may change there, its permissions say."""
+    return _kinds[kind].managed(actor).filter(id=object_id).exists()
+
+
+def check_managed(actor: Actor, kind: str, object_id: UUID) -> None:
+    """Raise SharedOnly for an object that an actor sees by a share alone."""
+    if not is_managed(actor, kind, object_id):
+        raise SharedOnly
 
 
 def shares_of(kind: str, object_id: UUID) -> list[ShareRow]:
@@ -186,4 +204,5 @@ def _may_share(actor: Actor, of: Kind, row: Model | None) -> Model:
     if row is None:
         raise NotFound
     actor.require(of.permission, row)
+    check_managed(actor, of.name, row.pk)
     return row
