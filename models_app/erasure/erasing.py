@@ -6,14 +6,14 @@ The keys go last: until then everything before is done again. Usage, ledger, inv
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any
 from uuid import UUID
 
 import structlog
 from django.db import connection
 
 from compute.models import JobLog, JobMetric
-from models_app.models import DatasetVersion, Feedback, HealthWindow
+from models_app.erasure import words
+from models_app.models import Feedback, HealthWindow
 from models_app.object_store import storage
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, forgetting, operation, record
@@ -24,8 +24,6 @@ from tenants.operators.platform_events import own_events
 
 ERASED = AuditAction("tenants.erasure.finished")
 AT_ONCE, KEYS_AT_ONCE = 5, 500
-#: What a data set shows without its file.
-SHOWN: dict[str, Any] = {"columns": [], "warnings": [], "profile": {}, "choices": {}, "writing": {}, "reading": {}}
 log = structlog.get_logger(__name__)
 
 
@@ -48,7 +46,7 @@ def _erase(tenant_id: UUID) -> None:
     with tenant_scope(tenant_id):
         for model in (JobLog, JobMetric, Feedback, HealthWindow):
             model.objects.all().delete()
-        DatasetVersion.objects.update(**SHOWN)
+        words.erase()
     people = _forget_people(tenant_id)
     with tenant_scope(tenant_id):
         _finish(actor=Actor.system(tenant_id, "erasure"), objects=objects, people=people)

@@ -1,0 +1,60 @@
+"""The texts that an organisation gave its objects, erased with it: rows that the ledger refers to stay, without their names.
+
+Tags of usage stay with the usage, and the audit log keeps the labels that it hashed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Model as Table
+from django.db.models import TextField, Value
+from django.db.models.functions import Cast, Concat, Right
+
+from billing.models import Quote
+from compute.models import Attempt, Job
+from models_app.models import Dataset, DatasetVersion, Endpoint, EndpointKey, HealthAlert, Model
+from tenants.models import (
+    ApiKey,
+    Approval,
+    Group,
+    Project,
+    Role,
+    ScimToken,
+    ServiceAccount,
+    TenantExport,
+    Webhook,
+    WebhookDelivery,
+)
+
+#: Names are unique in a tenant: the end of the row's id keeps them so.
+NAME = Concat(Value("erased-"), Right(Cast("id", TextField()), 12))
+#: What a data set shows without its file.
+SHOWN: dict[str, Any] = {"columns": [], "warnings": [], "profile": {}, "choices": {}, "writing": {}, "reading": {}}
+OVERWRITTEN: dict[type[Table], dict[str, Any]] = {
+    Project: {"name": NAME, "slug": NAME},
+    Job: {"name": "erased", "spec": {}, "tags": {}, "message": "", "result": {}, "progress": {}},
+    Attempt: {"message": ""},
+    Dataset: {"name": NAME},
+    DatasetVersion: {"filename": "erased", "target": "", "message": "", **SHOWN},
+    Model: {"name": NAME},
+    Endpoint: {"name": NAME, "message": ""},
+    EndpointKey: {"name": NAME},
+    ApiKey: {"name": NAME},
+    ServiceAccount: {"name": NAME, "description": ""},
+    Group: {"name": NAME},
+    Role: {"name": NAME, "description": ""},
+    ScimToken: {"name": NAME},
+    Webhook: {"name": NAME, "host": ""},
+    Approval: {"wanted": {}, "reason": "", "answer_reason": ""},
+    TenantExport: {"reason": "", "name": ""},
+}
+REMOVED: tuple[type[Table], ...] = (HealthAlert, WebhookDelivery, Quote)
+
+
+def erase() -> None:
+    """Overwrite or remove these texts in the open tenant; a second time changes nothing more."""
+    for table in REMOVED:
+        table._default_manager.all().delete()
+    for table, said in OVERWRITTEN.items():
+        table._default_manager.update(**said)
