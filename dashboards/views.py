@@ -35,7 +35,6 @@ def overview(request: TenantRequest) -> HttpResponse:
         "seen": numbers(actor),
         "can_launch": actor.can_somewhere("jobs.launch"),
         "can_create": actor.can_somewhere("datasets.create"),
-        "can_spend": actor.can("spend.view"),
     }
     return render(request, "dashboards/overview.html", context)
 

@@ -103,7 +103,7 @@ def register(app: BridgedDash) -> None:
         request = permitted()
         theme, slug = theme_of(request), request.tenant.slug
         values = chosen(search)
-        page = datasets.spend_page(values)
+        page = datasets.spend_page(values, with_budgets=request.actor.can("budgets.view"))
         in_file = {name: value for name, value in values.items() if name not in DAYS or is_custom(values)}
         return (
             tiles(page),
@@ -130,7 +130,9 @@ def tiles(page: datasets.SpendPage) -> list[Any]:
     """Return the tiles: spend against the budget, then billable, measured and excluded device time."""
     totals = page.totals
     budget = (
-        f"{money_text(totals.budget_spent, totals.currency)} of {money_text(totals.budget, totals.currency)} budget in {month_of(page)}"
+        ""
+        if page.budgets is None
+        else f"{money_text(totals.budget_spent, totals.currency)} of {money_text(totals.budget, totals.currency)} budget in {month_of(page)}"
         if totals.budget is not None
         else "No organisation budget; see the project budgets below."
         if page.budgets
@@ -162,6 +164,8 @@ def tile(label: str, value: str, note: str) -> Any:
 
 def budgets(page: datasets.SpendPage) -> Any:
     """Return every budget of the range's month."""
+    if page.budgets is None:
+        return tables.nothing("Budgets", "Your roles do not show budgets. Ask an owner or admin for one that does.")
     if not page.budgets:
         return tables.nothing(
             "No budget", "Spend is not limited. Finance or an admin can set a budget for the organisation or a project."

@@ -77,14 +77,17 @@ class SpendPage:
     groups: Sequence[CostRow]
     jobs: Sequence[CostRow]
     utilisation: Utilisation
-    budgets: Sequence[BudgetStatus] = ()
+    budgets: Sequence[BudgetStatus] | None = ()  # None: the reader may not see them
     running: int = 0
     zone: str = "UTC"
     month: date | None = None  # the month of the budgets
 
 
-def spend_page(values: Mapping[str, str], most: int = MOST_GROUPS) -> SpendPage:
-    """Return the content of the page `Spend and utilisation` for a query string, in a fixed number of queries."""
+def spend_page(values: Mapping[str, str], most: int = MOST_GROUPS, *, with_budgets: bool = True) -> SpendPage:
+    """Return the content of the page `Spend and utilisation` for a query string, in a fixed number of queries.
+
+    `with_budgets`: whether the reader may see budgets.
+    """
     at = today()
     chosen = parse(values, at.day)
     over = span(chosen.first, chosen.end, at)
@@ -95,8 +98,8 @@ def spend_page(values: Mapping[str, str], most: int = MOST_GROUPS) -> SpendPage:
     jobs_named = _names(dearest, "job")
     # A range over several months is compared with the budgets of its last one.
     month = (chosen.end - timedelta(days=1)).replace(day=1)
-    known = budgets(period=month)
-    budget = next((one for one in known if one.scope == WHOLE), None)
+    known = budgets(period=month) if with_budgets else None
+    budget = next((one for one in known or () if one.scope == WHOLE), None)
     return SpendPage(
         range=chosen,
         group=group,
