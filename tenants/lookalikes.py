@@ -22,6 +22,8 @@ _PAIRS = """
 """
 _LETTERS = str.maketrans({pair[0]: pair[-1].lower() for pair in _PAIRS.split()})
 _COLONS = str.maketrans(dict.fromkeys("：∶꞉։׃˸ː︓︰﹕܃܄᠃᠄᠉⁚⁝ꓽ᛬ःઃး፡៖⦂⫶", ":"))
+#: Who acts without being a person of the organisation, as texts name them.
+AUTHORITIES = ("operator", "operators", "system", "exchequer")
 _IGNORED = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0]"
 )
@@ -63,3 +65,8 @@ def _alike(mine: str, name: str) -> bool:
     same = sum(one == other for one, other in zip(mine, name, strict=True))
     strange = sum(not one.isascii() for one in mine)
     return strange > 0 and same + strange == len(name) and same * 2 >= len(name)
+
+
+def speaks_for_another(name: str) -> bool:
+    """Return whether a name of a key, a group or a service account is read as an address, the system or the operators."""
+    return "@" in unicodedata.normalize("NFKC", name) or imitates(name, AUTHORITIES)

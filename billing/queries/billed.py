@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from tenants.access.reader import sees_money
 from tenants.isolation.scoping import current_tenant_id
 from tenants.rows import named_rows
 
@@ -43,6 +44,8 @@ def charged(resources: Iterable[str]) -> dict[str, Decimal]:
     wanted = list(resources)
     if not wanted:
         return {}
+    if not sees_money():
+        return dict.fromkeys(wanted, NOTHING)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT s.resource, sum(r.amount) "
@@ -58,9 +61,10 @@ def _billed(column: Literal["job_id", "attempt_id"], ids: Iterable[UUID]) -> dic
     wanted = list(ids)
     if not wanted:
         return {}
+    amount = "sum(r.amount)" if sees_money() else "0::numeric"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT s.{column} AS id, sum(r.billable) AS billable, sum(r.amount) AS amount, sum(r.measured) AS measured "  # noqa: S608
+            f"SELECT s.{column} AS id, sum(r.billable) AS billable, {amount} AS amount, sum(r.measured) AS measured "  # noqa: S608
             "FROM billing_usageseries s JOIN billing_usagerollup r ON r.tenant_id = s.tenant_id AND r.series_hash = s.hash "
             f"WHERE s.tenant_id = %s AND s.{column} = ANY(%s::uuid[]) GROUP BY 1",
             [current_tenant_id(), wanted],

@@ -32,9 +32,12 @@ from dashboards.formatting import (
     unit_text,
     worded,
 )
+from tenants.access.reader import sees_money
 from tenants.currencies import exact_text, money_text
 
 register = template.Library()
+#: What a page shows in place of an amount to those who see none.
+NOT_SHOWN = "not shown"
 
 MARK = (
     '<svg viewBox="0 0 24 24" fill="currentColor" aria-hidden="true"><rect x="2" y="2" width="20" height="20" rx="5" fill-opacity=".18"/>'
@@ -90,6 +93,8 @@ def money(value: Any, length: str = "") -> SafeString | str:
     parts = money_parts(value)
     if parts is None:
         return "\u2013"
+    if not sees_money():
+        return NOT_SHOWN
     amount, currency = parts
     exact = f"{amount.normalize():f} {currency}"
     return format_html(
@@ -101,8 +106,10 @@ def money(value: Any, length: str = "") -> SafeString | str:
 
 
 @register.filter
-def priced(amount: Decimal, currency: str) -> SafeString:
+def priced(amount: Decimal, currency: str) -> SafeString | str:
     """Format a price, or a sum before rounding, with all of its digits."""
+    if not sees_money():
+        return NOT_SHOWN
     return format_html('<data class="money" value="{}">{}</data>', f"{amount:f}", exact_text(amount, currency))
 
 

@@ -117,7 +117,7 @@ def decline(*, actor: Actor, version_id: UUID, reason: str = "") -> ModelVersion
         version,
         kind="model.declined",
         title=f"{version} was declined for production",
-        body=f"{actor.label} declined; it stays in {version.stage}. "
+        body=f"{actor.said} declined; it stays in {version.stage}. "
         + (f"Reason: {reason}" if reason else "No reason was given."),
     )
     _keep(version, **NO_APPROVAL)
@@ -149,7 +149,7 @@ def _promote(*, actor: Actor, version_id: UUID, stage: str) -> ModelVersion:
             version,
             kind="model.declined",
             title=f"{version} was archived",
-            body=f"{actor.label} archived it. This closed your request to promote it to production.",
+            body=f"{actor.said} archived it. This closed your request to promote it to production.",
         )
     _keep(version, stage=stage, **(NO_APPROVAL if left else {}))
     return version
@@ -161,7 +161,7 @@ def _request(*, actor: Actor, version_id: UUID) -> ModelVersion:
     if version.stage == Stage.PRODUCTION or waits(version):
         unchanged("it is in production, or was asked for before")
         return version
-    asked = {"requested_by": creators.person_of(actor), "requested_by_label": actor.label, "requested_at": now()}
+    asked = {"requested_by": creators.person_of(actor), "requested_by_label": actor.said, "requested_at": now()}
     _keep(version, **NO_APPROVAL | asked)
     changes = {"requested_by": [None, actor.label], "wanted": [version.stage, str(Stage.PRODUCTION)]}
     record(PROMOTION_REQUESTED, actor=actor, target=_target(version), changes=changes)
@@ -170,7 +170,7 @@ def _request(*, actor: Actor, version_id: UUID) -> ModelVersion:
         permission="models.approve",
         kind=WAITS,
         title=f"{version} waits for approval",
-        body=f"{actor.label} asks to promote {version} to production.",
+        body=f"{actor.said} asks to promote {version} to production.",
         path=_page(version),
         only=version_audience(version) & ~Q(user_id=version.requested_by),
     )
@@ -196,7 +196,7 @@ def _require_second_person(actor: Actor, version: ModelVersion) -> None:
 def _to_production(actor: Actor, version: ModelVersion) -> None:
     """Move a locked version into production; without a request the approver counts as the requester."""
     asked = waits(version)
-    asker = version.requested_by_label if asked else actor.label
+    asker = version.requested_by_label if asked else actor.said
     changes = {
         "stage": [version.stage, str(Stage.PRODUCTION)],
         "requested_by": [None, asker],
@@ -209,7 +209,7 @@ def _to_production(actor: Actor, version: ModelVersion) -> None:
             version,
             kind="model.approved",
             title=f"{version} is in production",
-            body=f"{actor.label} approved your request. It can now be deployed.",
+            body=f"{actor.said} approved your request. It can now be deployed.",
         )
     moment = now()
     _keep(
@@ -219,7 +219,7 @@ def _to_production(actor: Actor, version: ModelVersion) -> None:
         requested_by_label=asker,
         requested_at=version.requested_at if asked else moment,
         approved_by=actor.id,
-        approved_by_label=actor.label,
+        approved_by_label=actor.said,
         approved_at=moment,
     )
 

@@ -52,6 +52,11 @@ class Actor:
     request_id: str = ""
 
     @property
+    def said(self) -> str:
+        """Return who acts as texts name them: a key is called one, since people choose the names of keys."""
+        return f"the key {self.label}" if self.kind == "api_key" else self.label
+
+    @property
     def standing_words(self) -> str:
         """Return what the tenant's standing withholds, empty for an active one."""
         return WORDS[self.standing]

@@ -33,3 +33,9 @@ def reading_as(actor: Actor | None) -> Iterator[None]:
 def read_as(actor: Actor) -> None:
     """Continue as this reader until the surrounding `reading_as` ends."""
     _reader.set(actor)
+
+
+def sees_money() -> bool:
+    """Return whether the reader may see amounts: an operator who looks inside a tenant sees none."""
+    who = reader()
+    return who is None or who.kind != "operator"

@@ -96,7 +96,7 @@ def request(
         side=found.side,
         project_id=project_id,
         requester=person,
-        requester_label=actor.label[:254],
+        requester_label=actor.said[:254],
         target=target,
         wanted=wanted,
         reason=reason,
@@ -111,7 +111,7 @@ def request(
             permission=found.permission,
             kind=WAITS,
             title=f"{found.title} waits for an answer",
-            body=f"{actor.label} asks: {said} Reason: {reason}",
+            body=f"{actor.said} asks: {said} Reason: {reason}",
             path=_page(row),
             only=held.naming(project_id) & ~Q(user_id=person),
         )
@@ -243,7 +243,7 @@ def _require_open(row: Approval) -> None:
 
 
 def _answer(actor: Actor, row: Approval, kind: kinds.ApprovalKind, state: str, reason: str) -> None:
-    row.state, row.answered_by, row.answered_by_label = state, actor.id, actor.label[:254]
+    row.state, row.answered_by, row.answered_by_label = state, actor.id, actor.said[:254]
     row.answered_at, row.answer_reason = now(), reason
     row.save(update_fields=["state", "answered_by", "answered_by_label", "answered_at", "answer_reason"])
     said = kind.describe(row.wanted, row.target)
@@ -259,7 +259,7 @@ def _tell(actor: Actor, row: Approval, kind: kinds.ApprovalKind) -> None:
     notifications.settle(kind=WAITS, path=_page(row))
     if row.requester is not None and row.requester != actor.id:
         because = f" Reason: {row.answer_reason}" if row.answer_reason else ""
-        body = f"{actor.label} {row.state} your request: {kind.describe(row.wanted, row.target)}{because}"
+        body = f"{actor.said} {row.state} your request: {kind.describe(row.wanted, row.target)}{because}"
         notifications.notify_person(
             row.requester, kind=ANSWERED, title=f"{kind.title} was {row.state}", body=body, path=_page(row)
         )

@@ -95,7 +95,7 @@ def give(
                     built_in=built_in,
                     role=own,
                     project_id=project_id,
-                    created_by=actor.label,
+                    created_by=actor.said,
                     expires_at=expires_at,
                 )
         except IntegrityError as taken:

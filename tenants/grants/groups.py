@@ -13,9 +13,8 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import NotFound, PermissionDenied
 from tenants.grants.grants import check_within, permissions_in
 from tenants.grants.roles import NameTaken
-from tenants.identity.holders import begin, changing, check_lasting, of_group, refuse_self
+from tenants.identity.holders import begin, changing, check_lasting, check_name, of_group, refuse_self
 from tenants.models import Grant, Group, GroupMember, Membership
-from tenants.operations import check_text
 from tenants.projects.sight import closed_to
 
 GROUP_CREATED = AuditAction("tenants.group.created")
@@ -30,7 +29,7 @@ def create_group(*, actor: Actor, name: str) -> Group:
     """Create an empty group without grants. Raises Invalid, NameTaken."""
     actor.require("members.manage")
     begin(actor)
-    name = check_text(name, "name", 60)
+    name = check_name(name, 60)
     try:
         with transaction.atomic():
             group = Group.objects.create(name=name)

@@ -14,7 +14,7 @@ from tenants.errors import NotFound
 from tenants.grants.grants import check_within, permissions_in
 from tenants.grants.roles import NameTaken
 from tenants.identity import provenance
-from tenants.identity.holders import begin
+from tenants.identity.holders import begin, check_name
 from tenants.models import Grant, ServiceAccount
 from tenants.operations import check_text
 
@@ -28,7 +28,7 @@ def create_service_account(*, actor: Actor, name: str, description: str = "") ->
     actor.require("apikeys.manage")
     begin(actor)
     fields = {
-        "name": check_text(name, "name", 60),
+        "name": check_name(name, 60),
         "description": check_text(description, "description", 200) if description else "",
     }
     try:

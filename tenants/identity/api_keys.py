@@ -13,9 +13,8 @@ from tenants.clock import DatabaseNow, now
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.identity import authentication, creators, provenance
 from tenants.identity.creators import Creator, Root, root_of
-from tenants.identity.holders import check_lasting, check_seeing
+from tenants.identity.holders import check_lasting, check_name, check_seeing
 from tenants.models import ApiKey
-from tenants.operations import check_text
 from tenants.projects.sight import NO_PROJECT, closed_to, in_sight_of
 
 KEY_CREATED = AuditAction("tenants.api_key.created")
@@ -90,7 +89,7 @@ def create_api_key(
     `given` is used only when bootstrapping.
     """
     actor.require("apikeys.manage")
-    name = check_text(name, "name")
+    name = check_name(name)
     unknown = sorted(set(scopes) - PERMISSIONS)
     if unknown or not scopes:
         raise Invalid(

@@ -10,15 +10,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Model, Q
 
 from tenants.access.actor import Actor
 from tenants.access.rights import Rights
-from tenants.errors import Conflict, PermissionDenied
+from tenants.errors import Conflict, Invalid, PermissionDenied
 from tenants.identity import creators, provenance
+from tenants.lookalikes import speaks_for_another
 from tenants.models import Grant, GroupMember, Membership, Project, ServiceAccount
+from tenants.operations import check_text
 from tenants.rights import held
 
 
@@ -156,3 +159,13 @@ def of_role(role_id: UUID) -> Q:
 def accounts_of_role(role_id: UUID) -> Q:
     """Return the service accounts that hold a role."""
     return Q(id__in=Grant.objects.filter(role_id=role_id).exclude(service_account=None).values("service_account_id"))
+
+
+def check_name(name: Any, maximum: int = 120) -> str:
+    """Return the name of a key, a group or a service account; raise `Invalid` for one that reads as somebody who acts."""
+    text = check_text(name, "name", maximum)
+    if speaks_for_another(text):
+        raise Invalid(
+            fields={"name": ["Use no address and no name such as operator: texts would read as if they acted."]}
+        )
+    return text

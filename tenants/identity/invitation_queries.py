@@ -70,7 +70,7 @@ def invitations(*, before: UUID | None = None, limit: int = 50, only_open: bool 
 def as_row(row: Invitation, moment: datetime | None = None) -> InvitationRow:
     """Return an invitation for the members page at `moment`; default: now."""
     state = _state(row, moment or now())
-    return InvitationRow(row.id, row.email, row.role, row.invited_by, row.created_at, row.expires_at, state)
+    return InvitationRow(row.id, row.email, row.role, row.inviter, row.created_at, row.expires_at, state)
 
 
 def email_of(tenant_id: UUID, invitation_id: UUID) -> InvitationEmail | None:

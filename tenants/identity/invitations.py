@@ -255,7 +255,7 @@ def acceptable(row: Invitation, tenant: Tenant) -> bool:
 
 def details_of(row: Invitation, tenant: Tenant) -> InvitationDetails:
     """Return what the holder of a valid link may see."""
-    offered = (row.email, row.role, row.invited_by, row.expires_at)
+    offered = (row.email, row.role, row.inviter, row.expires_at)
     return InvitationDetails(tenant.id, row.id, tenant.name, tenant.slug, *offered)
 
 

@@ -61,7 +61,7 @@ def add_member(*, actor: Actor, email: str, role: str, password: str | None = No
     user = find_or_create_user(email=email, password=password, name=name)
     membership = Membership.objects.create(user=user)
     came_back(user.id)
-    held.give(membership, role, by=actor.label)
+    held.give(membership, role, by=actor.said)
     record(MEMBER_ADDED, actor=actor, target=("member", user.id, user.email), changes={"role": [None, role]})
     events.publish(events.MemberAdded(tenant_id=actor.tenant_id, user_id=user.id))
     return membership
@@ -85,7 +85,7 @@ def change_role(*, actor: Actor, user_id: UUID, role: str) -> None:
         return
     check_lasting(actor, ROLE_PERMISSIONS[role])
     direct.delete()
-    held.give(membership, role, by=actor.label)
+    held.give(membership, role, by=actor.said)
     if "owner" in before.roles:
         keep_an_owner()
     record(

@@ -82,3 +82,8 @@ class Invitation(Credential):
         abstract = False
         indexes = [models.Index(fields=["token_hash"], name="invitation_token")]
         constraints = [models.CheckConstraint(condition=models.Q(role__in=ROLES), name="invitation_role_known")]
+
+    @property
+    def inviter(self) -> str:
+        """Return who issued it, as texts name them."""
+        return self.invited_by if self.parent_key_id is None else f"the key {self.invited_by}"

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import connection
 
 from tenants import quotas
-from tenants.clock import DatabaseNow
+from tenants.clock import DatabaseNow, now
 from tenants.errors import NotFound
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Grant, Invitation, Membership, OperatorAct, Tenant
@@ -41,12 +41,17 @@ class InvitationRow:
 
 @dataclass(frozen=True)
 class QuotaRow:
-    """A resource's use, the tenant's own limit and the operators' ceiling, as text with their unit; empty: none."""
+    """A resource's use, the tenant's own limit and the operators' ceiling, as text with their unit; empty: none.
+
+    The ceiling is the one without its raise, which `raised` names while it is in force, until `raised_until`.
+    """
 
     title: str
     in_use: str
     limit: str
     ceiling: str
+    raised: str = ""
+    raised_until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class TenantDetails:
 
 
 def details(tenant_id: UUID) -> TenantDetails:
-    """Return one tenant's details: seven statements. Raises NotFound."""
+    """Return one tenant's details: nine statements. Raises NotFound."""
     tenant = tenant_of(tenant_id)
     names = list(ActRow.__dataclass_fields__)
     acts = OperatorAct.objects.filter(target_type="tenant", target_id=str(tenant_id)).order_by("-id")
@@ -88,12 +93,17 @@ def tenant_of(tenant_id: UUID) -> Tenant:
 
 
 def _quotas() -> list[QuotaRow]:
-    known = quotas.resources()
+    known, moment = quotas.resources(), now()
+    set_ones = {row.resource: row for row in quotas.ceilings()}
     rows = []
     for use in quotas.usage():
-        one = known.get(use.resource, quotas.Resource(use.resource, use.resource))
-        amounts = ["" if amount is None else one.said(amount) for amount in (use.in_use, use.limit, use.ceiling)]
-        rows.append(QuotaRow(f"{one.title}, {one.period_words}", *amounts))
+        one, row = known.get(use.resource, quotas.Resource(use.resource, use.resource)), set_ones.get(use.resource)
+        amounts = (use.in_use, use.limit, row.limit if row else None)
+        texts = ["" if amount is None else one.said(amount) for amount in amounts]
+        raised: tuple[str, datetime | None] = ("", None)
+        if row is not None and row.raised_to is not None and row.raised_until is not None and row.raised_until > moment:
+            raised = (one.said(row.raised_to), row.raised_until)
+        rows.append(QuotaRow(f"{one.title}, {one.period_words}", *texts, *raised))
     return rows
 
 

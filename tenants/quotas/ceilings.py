@@ -1,7 +1,7 @@
 """The operators' ceilings: the most that a tenant may use of a resource, whatever limits it sets itself."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from tenants.access.actor import Actor
@@ -91,6 +91,8 @@ def raise_ceiling(*, actor: Actor, resource: str, limit: int, until: datetime | 
         raise NothingToRaise
     if until is not None and until <= now():
         raise NothingToRaise("The date until which it was asked for is over. Decline the request.")
+    if fault := raise_fault(found, (row.raised_to, row.raised_until), limit * found.unit, until):
+        raise NothingToRaise(f"{fault} Decline the request and say so.")
     changes: dict[str, Any] = {"limit": [found.shown(row.limit), limit], "raised_until": [row.raised_until, until]}
     if until is not None:
         row.raised_to, row.raised_until = limit * found.unit, until
@@ -101,6 +103,19 @@ def raise_ceiling(*, actor: Actor, resource: str, limit: int, until: datetime | 
     row.set_by, row.reason, row.set_at = actor.label[:254], reason.strip(), now()
     row.save()
     record(CEILING_RAISED, actor=actor, target=("quota_ceiling", row.id, found.title), changes=changes, reason=reason)
+
+
+def raise_fault(
+    found: Resource, in_force: tuple[int | None, datetime | None], limit: int, until: datetime | None
+) -> str:
+    """Return why a raise until a date may not replace the one in force (to, until), which it would lower or end sooner."""
+    raised_to, raised_until = in_force
+    if until is None or raised_to is None or raised_until is None or raised_until <= now():
+        return ""
+    kept = f"It is raised to {found.said(raised_to)} until {raised_until.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    if limit < raised_to or (limit == raised_to and until <= raised_until):
+        return f"{kept}, which this would replace by less."
+    return f"{kept}, and this would end before that." if until < raised_until else ""
 
 
 def ceilings() -> list[CeilingRow]:

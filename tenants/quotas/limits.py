@@ -10,7 +10,7 @@ from tenants.clock import now
 from tenants.errors import Conflict, Invalid
 from tenants.models import Quota
 from tenants.quotas import scopes
-from tenants.quotas.ceilings import ceiling_of
+from tenants.quotas.ceilings import ceiling_of, raise_fault
 from tenants.quotas.resources import Resource, resources
 from tenants.quotas.scopes import ORGANISATION, Scope
 from tenants.quotas.usage import QuotaUse, usage_of
@@ -104,6 +104,8 @@ def raise_until(
         raise Invalid(fields={"limit": [f"The limit is {found.said(quota.limit)}. Ask for more."]})
     if until <= now():
         raise Invalid(fields={"until": ["Use a time in the future."]})
+    if fault := raise_fault(found, (quota.raised_to, quota.raised_until), limit * found.unit, until):
+        raise Invalid(fields={"limit": [f"{fault} Decline the request."]})
     Quota.objects.filter(id=quota.id).update(raised_to=limit * found.unit, raised_until=until)
     changes: dict[str, list[object]] = {
         "limit": [found.shown(quota.limit), limit],

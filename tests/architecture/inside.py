@@ -17,7 +17,6 @@ GLASS_ROWS = (
 INSIDE = frozenset(
     {
         "billing_meter",
-        "billing_usagerollup",
         "billing_usageseries",
         "compute_allocation",
         "compute_attempt",
@@ -55,8 +54,9 @@ INSIDE = frozenset(
         "tenants_tenant",
     }
 )
-#: Never read there, in tables that are read by column: hashes of passwords and keys, predictions and ground truth.
+#: Never read there, in tables that are read by column: amounts, hashes of passwords and keys, predictions and ground truth.
 NOT_INSIDE = {
+    "billing_usagerollup": {"amount", "price_id"},
     "models_app_endpointkey": {"key_hash", "membership_id", "parent_key_id", "service_account_id"},
     "models_app_feedback": {"prediction", "predicted", "label", "received_at"},
     "tenants_user": {"password"},

@@ -108,7 +108,7 @@ def test_no_requester_approves_their_own_request_by_any_key(version):
         registry.promote(actor=asker, version_id=version_id, stage="registered")
     registry.promote(actor=below, version_id=version_id, stage="production")
     granted = registry.approve(actor=key_of(other), version_id=version_id)
-    assert (granted.stage, granted.requested_by, granted.approved_by_label) == ("production", owner.id, "ci")
+    assert (granted.stage, granted.requested_by, granted.approved_by_label) == ("production", owner.id, "the key ci")
 
 
 def test_the_key_of_the_installation_counts_as_its_owner(version):

@@ -125,6 +125,12 @@ def test_a_raise_ends_by_itself_and_with_a_new_limit(demo_clock: DemoClock) -> N
     raised = quotas.raise_until(actor=owner, resource=SLOTS, limit=4, until=now() + timedelta(days=1), reason="a demo")
     assert (raised.limit, raised.effective) == (1, 4)
     assert last_entry(tenant).changes["limit"] == [1, 4]
+    for limit, days in ((3, 9), (4, 1), (6, 0.5)):
+        with pytest.raises(Invalid) as less:
+            quotas.raise_until(
+                actor=owner, resource=SLOTS, limit=limit, until=now() + timedelta(days=days) - timedelta(minutes=1)
+            )
+        assert "It is raised to 4 until" in str(less.value.fields)
     demo_clock.advance(timedelta(days=2))
     assert use(tenant).effective == 1
     quotas.raise_until(actor=owner, resource=SLOTS, limit=4, until=now() + timedelta(days=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -117,6 +118,29 @@ def test_a_ceiling_raised_until_a_date_falls_back_by_itself(tenant: Tenant, sell
     demo_clock.advance(timedelta(days=6))
     assert effective(tenant) == 8
     assert ask(browser, limit=10).json()["sentence"] == "Raise the ceiling of CPU devices from 8 to 10."
+
+
+def test_a_raise_in_force_is_neither_lowered_nor_ended_sooner_by_another(tenant: Tenant, seller: Any) -> None:
+    browser, admin = member(tenant, "admin")[1], seller("platform_admin")
+
+    def approve(limit: int, days: int) -> Any:
+        asked = ask(browser, limit=limit, until=(start + timedelta(days=days)).isoformat()).json()
+        return admin.post(f"{API}{asked['id']}/approve/", {"reason": "as asked"}, content_type="application/json")
+
+    start = now()
+    lower = ask(browser, limit=10, until=(start + timedelta(days=30)).isoformat()).json()
+    assert approve(16, 5).status_code == 200
+    refused = admin.post(f"{API}{lower['id']}/approve/", {"reason": "as asked"}, content_type="application/json")
+    assert (refused.status_code, refused.json()["code"]) == (409, "nothing_to_raise")
+    said = f"It is raised to 16 until {start + timedelta(days=5):%Y-%m-%d}"
+    assert said in refused.json()["title"]
+    assert effective(tenant) == 16
+    sooner = approve(20, 2)
+    assert (sooner.status_code, said in sooner.json()["title"]) == (409, True)
+    page = text_of(admin.get(f"/tenants/{tenant.id}/"))
+    assert re.search(r"8 <br><small>raised to 16 until <time", page)
+    assert approve(20, 9).status_code == 200
+    assert effective(tenant) == 20
 
 
 def test_a_declined_request_changes_nothing_and_says_why(tenant: Tenant, seller: Any, as_control: Role) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -104,6 +105,8 @@ def test_the_pages_of_the_work_open_and_those_of_money_keys_and_rights_to_change
     assert "cancer-final" in jobs
     assert "Ada Byron" in text_of(found["members"])
     assert [name for name in READ if "Export CSV" in text_of(found[name])] == [], "it is refused there"
+    shown = {name: re.findall(r'class="money"|[€$£]|\bEUR\b', text_of(found[name])) for name in READ}
+    assert {name: marks for name, marks in shown.items() if marks} == {}, "money is not part of a look"
 
 
 @pytest.mark.parametrize(
@@ -117,6 +120,7 @@ def test_the_pages_of_the_work_open_and_those_of_money_keys_and_rights_to_change
         "SELECT * FROM tenants_datakey",
         "SELECT * FROM billing_hold",
         "SELECT * FROM billing_invoice",
+        "SELECT sum(amount) FROM billing_usagerollup",
         "SELECT key_hash FROM models_app_endpointkey",
         "SELECT password FROM tenants_user",
         "SELECT set_config('transaction_read_only', 'off', true)",
