@@ -55,7 +55,11 @@ def overrides(env: Environment, given: dict[str, Any]) -> dict[str, Any]:
         "TEMPLATES": [_framed(given["TEMPLATES"][0])],
         # Its other backend is a cookie, whose name both sides would share.
         "MESSAGE_STORAGE": "django.contrib.messages.storage.session.SessionStorage",
-        "ACCOUNT_FORMS": given["ACCOUNT_FORMS"] | {"login": "tenants.operators.accounts.LogIn"},
+        "ACCOUNT_FORMS": given["ACCOUNT_FORMS"]
+        | {
+            "login": "tenants.operators.accounts.LogIn",
+            "change_password": "tenants.operators.accounts.ChangedPassword",
+        },
         "SPECTACULAR_SETTINGS": _described(given["SPECTACULAR_SETTINGS"]),
         "MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN": not secure,
         "MFA_TOTP_ISSUER": "Exchequer operators",

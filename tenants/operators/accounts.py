@@ -14,6 +14,8 @@ from tenants.operators.operator import Operator
 from tenants.operators.operator_log import record_act
 from tenants.operators.pages import roles_of
 
+LOGGED_IN = "tenants.operator.logged_in"
+
 
 class LogIn(account_forms.LogIn):
     """Log-in without a link to reset the password, which only a command does."""
@@ -21,6 +23,14 @@ class LogIn(account_forms.LogIn):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["password"].help_text = ""
+
+
+class ChangedPassword(account_forms.ChangedPassword):
+    """Change of a known password, without a link to reset it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["oldpassword"].help_text = ""
 
 
 class ConsoleAdapter(AccountAdapter):
@@ -36,7 +46,7 @@ class ConsoleAdapter(AccountAdapter):
 
     def note_log_in(self, request: HttpRequest, user: Any) -> None:
         """Record a log-in in the operator log."""
-        record_act(_by(request, user), "tenants.operator.logged_in", target=("operator", user.id, user.email))
+        record_act(_by(request, user), LOGGED_IN, target=("operator", user.id, user.email))
 
     def note_second_factor(self, request: HttpRequest, user: Any, what: str) -> None:
         """Record a change of a second factor in the operator log."""

@@ -112,9 +112,11 @@ def totals(text: str = "") -> list[TotalRow]:
     return [TotalRow(*row) for row in sums]
 
 
-def acts(*, before: UUID | None = None, limit: int = 50) -> list[ActRow]:
-    """Return up to `limit` + 1 entries, newest first, older than `before`."""
+def acts(*, before: UUID | None = None, limit: int = 50, without: str = "") -> list[ActRow]:
+    """Return up to `limit` + 1 entries, newest first, older than `before`; `without`: an action that is left out."""
     rows = OperatorAct.objects.order_by("-id")
+    if without:
+        rows = rows.exclude(action=without)
     if before is not None:
         rows = rows.filter(id__lt=before)
     names = list(ActRow.__dataclass_fields__)

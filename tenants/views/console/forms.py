@@ -10,6 +10,8 @@ from uuid import UUID
 from django import forms
 
 from tenants import quotas
+from tenants.errors import Invalid
+from tenants.operations import check_slug
 from tenants.operators import first_contract
 from tenants.operators.glass import looks
 
@@ -98,12 +100,24 @@ class NewTenant(forms.Form):
     owner_email = forms.EmailField(label="Owner", max_length=254, help_text="Gets an invitation by mail.")
     currency = forms.CharField(label="Currency", max_length=3, initial="EUR", help_text="ISO 4217; it stays.")
     book = forms.TypedChoiceField(
-        label="Price book", required=False, coerce=UUID, empty_value=None, choices=_books, help_text="In its currency."
+        label="Price book",
+        required=False,
+        coerce=UUID,
+        empty_value=None,
+        choices=_books,
+        help_text="The prices that its contract begins with; only books in the currency above can be chosen.",
     )
     payment_days = forms.IntegerField(
         label="Days to pay", required=False, min_value=0, max_value=365, initial=30, help_text="30 unless given."
     )
     timezone = forms.ChoiceField(label="Time zone", initial="UTC", choices=_zones)
+
+    def clean_slug(self) -> str:
+        """Return a valid short name, so that it is marked together with the form's other faults."""
+        try:
+            return check_slug(str(self.cleaned_data["slug"]))
+        except Invalid as refused:
+            raise forms.ValidationError(refused.fields["slug"]) from refused
 
     @property
     def wanted(self) -> dict[str, Any]:

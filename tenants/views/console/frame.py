@@ -15,7 +15,7 @@ from tenants.web.navigation import Link
 #: Label, icon, page, permission, second key of the `g` shortcut.
 AREAS = (
     ("Home", "layout-dashboard", "entrance", "tenants.view", "h"),
-    ("Tenants", "building", "operator-tenants", "tenants.view", "t"),
+    ("Organisations", "building", "operator-tenants", "tenants.view", "t"),
     ("Approvals", "circle-check", "operator-approvals", "quotas.view", "a"),
     ("Price books", "coins", "operator-books", "prices.view", "p"),
     ("Contracts", "receipt", "operator-contracts", "prices.view", "c"),

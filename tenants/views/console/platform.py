@@ -3,6 +3,7 @@
 from datetime import timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -12,7 +13,7 @@ from tenants.access.operator_roles import OPERATOR_ROLE_WORDS
 from tenants.clock import now
 from tenants.errors import ExchequerError
 from tenants.notifications import file_backend
-from tenants.operators import attention, grants, keys, tenant_metrics
+from tenants.operators import accounts, attention, grants, keys, tenant_metrics
 from tenants.operators.operator_log import record_act
 from tenants.operators.pages import OperatorRequest, operator_page
 from tenants.views.console.forms import NewKey
@@ -34,7 +35,7 @@ def home_page(request: OperatorRequest) -> HttpResponse:
         "tenants": sum(row.tenants for row in sums),
         "running": sum(row.running_jobs for row in sums),
         "spend": [{"amount": row.month_spend, "currency": row.currency} for row in sums],
-        "acts": tenant_metrics.acts(limit=NEWEST)[:NEWEST],
+        "acts": tenant_metrics.acts(limit=NEWEST, without=accounts.LOGGED_IN)[:NEWEST],
     }
     return render(request, "console/home.html", context)
 
@@ -100,6 +101,7 @@ def mail_page(request: OperatorRequest) -> HttpResponse:
         record_act(request.operator, LETTER_OPENED, target=target, reason="Opened in the operator console")
     context = {
         "files": files,
+        "folder": settings.EMAIL_FILE_PATH if files else "",
         "emails": emails,
         "opened": opened,
         "text": file_backend.without_links(opened.text) if opened else "",

@@ -95,7 +95,7 @@ def test_an_operator_creates_suspends_and_resumes_a_tenant(
     log_in(console_page, OPERATOR)
     with watch(console_page) as watched:
         expect(console_page.get_by_role("heading", name="Needs attention")).to_be_visible()
-        console_page.get_by_role("navigation").get_by_role("link", name="Tenants", exact=True).first.click()
+        console_page.get_by_role("navigation").get_by_role("link", name="Organisations", exact=True).first.click()
         console_page.get_by_role("link", name="New organisation").click()
         console_page.get_by_label("Name", exact=True).fill("Robotics")
         console_page.get_by_label("Short name").fill("Robo tics")

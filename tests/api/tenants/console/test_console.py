@@ -162,8 +162,8 @@ def test_a_tenant_is_created_with_its_owner_invited(
         assert entry is not None
         assert (entry.action, entry.actor_type, entry.actor_label) == ("tenants.tenant.created", "system", "operator")
     with console():
-        page = text_of(log_in().get(f"/tenants/{tenant.id}/"))
-        assert "owner@vision.example" in page
+        page = log_in().get(f"/tenants/{tenant.id}/")
+        assert [one.email for one in page.context["found"].invitations] == ["owner@vision.example"]
         (act,) = OperatorAct.objects.filter(action="tenants.tenant.created")
         assert (act.operator_label, act.target_label) == (ROOT, "vision")
 
@@ -327,7 +327,7 @@ def test_opening_an_email_is_logged_and_hides_its_links(
         assert all(secret in email.text for secret in secrets)
         (act,) = OperatorAct.objects.filter(target_type="letter")
         assert (act.action, act.operator_label) == ("tenants.letter.opened", ROOT)
-        assert act.target_label == "to ana@example.org: Join ours"
+        assert act.target_label.startswith("an email of 20") and "ana@" not in act.target_label
 
 
 def test_a_refused_reason_comes_back_with_the_form(operator: Any, console: Role, without_second_factor: None) -> None:
