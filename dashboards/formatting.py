@@ -77,6 +77,10 @@ def worded(code: Any) -> str:
     return said[:1].upper() + said[1:]
 
 
+#: What a page shows in place of an amount to those who see none.
+NOT_SHOWN = "not shown"
+
+
 def money_parts(value: Any) -> tuple[Decimal, str] | None:
     """Return an amount and its currency from `Money` or from the API's form of it; None for nothing."""
     if value in (None, ""):

@@ -287,9 +287,7 @@ def _project(actor: Actor, project_id: UUID) -> Project:
 def _free_name(name: str, but: UUID | None = None) -> str:
     others = Project.objects.all() if but is None else Project.objects.exclude(id=but)
     if imitates(name, others.values_list("name", flat=True)):
-        raise Invalid(
-            fields={"name": ["Another project has this name, or one that looks the same. Choose a different one."]}
-        )
+        raise Invalid(fields={"name": ["Another project has this name, or one that looks like it."]})
     return name
 
 

@@ -19,6 +19,7 @@ from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from dashboards.formatting import (
+    NOT_SHOWN,
     STATES,
     duration_text,
     figure,
@@ -36,8 +37,6 @@ from tenants.access.reader import sees_money
 from tenants.currencies import exact_text, money_text
 
 register = template.Library()
-#: What a page shows in place of an amount to those who see none.
-NOT_SHOWN = "not shown"
 
 MARK = (
     '<svg viewBox="0 0 24 24" fill="currentColor" aria-hidden="true"><rect x="2" y="2" width="20" height="20" rx="5" fill-opacity=".18"/>'
@@ -108,9 +107,8 @@ def money(value: Any, length: str = "") -> SafeString | str:
 @register.filter
 def priced(amount: Decimal, currency: str) -> SafeString | str:
     """Format a price, or a sum before rounding, with all of its digits."""
-    if not sees_money():
-        return NOT_SHOWN
-    return format_html('<data class="money" value="{}">{}</data>', f"{amount:f}", exact_text(amount, currency))
+    shown = '<data class="money" value="{}">{}</data>'
+    return format_html(shown, f"{amount:f}", exact_text(amount, currency)) if sees_money() else NOT_SHOWN
 
 
 @register.filter

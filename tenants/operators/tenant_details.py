@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -98,12 +98,13 @@ def _quotas() -> list[QuotaRow]:
     rows = []
     for use in quotas.usage():
         one, row = known.get(use.resource, quotas.Resource(use.resource, use.resource)), set_ones.get(use.resource)
-        amounts = (use.in_use, use.limit, row.limit if row else None)
-        texts = ["" if amount is None else one.said(amount) for amount in amounts]
-        raised: tuple[str, datetime | None] = ("", None)
+        own, ceiling = (
+            "" if amount is None else one.said(amount) for amount in (use.limit, row.limit if row else None)
+        )
+        shown = QuotaRow(f"{one.title}, {one.period_words}", one.said(use.in_use), own, ceiling)
         if row is not None and row.raised_to is not None and row.raised_until is not None and row.raised_until > moment:
-            raised = (one.said(row.raised_to), row.raised_until)
-        rows.append(QuotaRow(f"{one.title}, {one.period_words}", *texts, *raised))
+            shown = replace(shown, raised=one.said(row.raised_to), raised_until=row.raised_until)
+        rows.append(shown)
     return rows
 
 

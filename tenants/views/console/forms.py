@@ -105,7 +105,7 @@ class NewTenant(forms.Form):
         coerce=UUID,
         empty_value=None,
         choices=_books,
-        help_text="The prices that its contract begins with; only books in the currency above can be chosen.",
+        help_text="The prices that its contract begins with; only price books in the currency above can be chosen.",
     )
     payment_days = forms.IntegerField(
         label="Days to pay", required=False, min_value=0, max_value=365, initial=30, help_text="30 unless given."

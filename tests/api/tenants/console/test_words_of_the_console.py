@@ -32,7 +32,7 @@ def test_all_faults_of_a_new_organisation_are_marked_at_once(seller: Any) -> Non
     page = seller("platform_admin").post("/tenants/new/", given)
     assert page.status_code == 422
     assert {"name", "slug", "owner_email"} <= set(page.context["form"].errors)
-    assert "only books in the currency above" in text_of(page)
+    assert "only price books in the currency above" in text_of(page)
 
 
 def test_the_home_page_shows_acts_and_no_log_ins(seller: Any) -> None:
