@@ -48,7 +48,7 @@ def tenant(settings: Any, s3: Any) -> Tenant:
     settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"audit_key": key})
     tenant = factories.make_tenant("works")
     for number in range(2):
-        operations.create_project(actor=factories.actor_for(tenant), slug=f"p{number}", name="P")
+        operations.create_project(actor=factories.actor_for(tenant), slug=f"p{number}", name=f"P {number}")
     return tenant
 
 
@@ -104,13 +104,13 @@ def test_a_chain_is_signed_with_its_first_entry_and_again_after_ten_minutes_or_a
     tenant: Tenant, as_control: Role, demo_clock: DemoClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert signed(tenant, as_control) == [3]
-    operations.create_project(actor=factories.actor_for(tenant), slug="p3", name="P")
+    operations.create_project(actor=factories.actor_for(tenant), slug="p3", name="P 3")
     assert signed(tenant, as_control) == [3]
     demo_clock.advance(timedelta(minutes=10))
     assert signed(tenant, as_control) == [3, 4]
     monkeypatch.setattr(checkpoints, "EVERY_ENTRIES", 2)
     for number in (5, 6):
-        operations.create_project(actor=factories.actor_for(tenant), slug=f"p{number}", name="P")
+        operations.create_project(actor=factories.actor_for(tenant), slug=f"p{number}", name=f"P {number}")
     assert signed(tenant, as_control) == [3, 4, 6]
     assert signed(tenant, as_control) == [3, 4, 6], "nothing happened since"
 

@@ -159,7 +159,7 @@ def test_verification_finds(what: str, superuser: psycopg.Connection) -> None:
     tenant = factories.make_tenant()
     actor = factories.actor_for(tenant)
     for number in range(4):
-        operations.create_project(actor=actor, slug=f"p{number}", name="P")
+        operations.create_project(actor=actor, slug=f"p{number}", name=f"P {number}")
     with tenant_scope(tenant.id):
         assert verify().ok
     superuser.execute("SET session_replication_role = replica")
