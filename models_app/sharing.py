@@ -13,11 +13,11 @@ from tenants.audit import AuditAction
 from tenants.sharing import shares
 
 DATASET_SHARED = AuditAction("models_app.dataset.shared")
-DATASET_UNSHARED = AuditAction("models_app.dataset.unshared")
+DATASET_UNSHARED = AuditAction("models_app.dataset.unshared", while_closing=True)
 MODEL_SHARED = AuditAction("models_app.model.shared")
-MODEL_UNSHARED = AuditAction("models_app.model.unshared")
+MODEL_UNSHARED = AuditAction("models_app.model.unshared", while_closing=True)
 ENDPOINT_SHARED = AuditAction("models_app.endpoint.shared")
-ENDPOINT_UNSHARED = AuditAction("models_app.endpoint.unshared")
+ENDPOINT_UNSHARED = AuditAction("models_app.endpoint.unshared", while_closing=True)
 
 
 def register() -> None:

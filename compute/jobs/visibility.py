@@ -77,6 +77,6 @@ SHARED = shares.Kind(
     visible=visible_jobs,
     managed=own_jobs,
     shared=AuditAction("compute.job.shared"),
-    unshared=AuditAction("compute.job.unshared"),
+    unshared=AuditAction("compute.job.unshared", while_closing=True),
     page="job",
 )

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from tenants.access.standing import TakesAway
 from tenants.sharing import shares
 from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
@@ -76,7 +77,7 @@ def views_of(kind: str, permission: str) -> tuple[type[Shares], type[OneShare]]:
             return self.share(request, ids[parameter])
 
     class One(OneShare):
-        permissions = {"DELETE": permission}
+        permissions = {"DELETE": TakesAway(permission)}
 
         @extend_schema(responses={204: None}, description=f"End the share of a {kind} with a member or a group.")
         def delete(self, request: Request, **ids: UUID) -> Response:

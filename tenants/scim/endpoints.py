@@ -40,6 +40,8 @@ class Users(ScimView):
 class User(ScimView):
     """One person."""
 
+    takes_away = frozenset({"PUT", "PATCH", "DELETE"})
+
     def get(self, request: Request, resource_id: str) -> Response:
         """Return them."""
         row = ScimUser.objects.filter(id=_id(resource_id)).first()

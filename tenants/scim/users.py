@@ -13,7 +13,8 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
-from tenants.access.actor import Actor
+from tenants.access.actor import Actor, TenantSuspended
+from tenants.access.standing import CHANGE_NOTHING, WORDS
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import now
 from tenants.errors import Conflict, Invalid, NotFound
@@ -87,9 +88,12 @@ def provision(*, actor: Actor, provider: IdentityProvider, wanted: Wanted) -> Sc
 def change(*, actor: Actor, provider: IdentityProvider, scim_id: UUID, wanted: Wanted) -> ScimUser:
     """Replace a person's description; inactive ends the membership as a leaver's, active again begins one.
 
-    Raises NotFound, Taken, InvalidValue, LastOwner, RemovedByPerson.
+    While the tenant is being closed it only ends one. Raises NotFound, Taken, InvalidValue, LastOwner, RemovedByPerson,
+    TenantSuspended.
     """
     row = locked(scim_id)
+    if actor.standing in CHANGE_NOTHING and (wanted.active or not row.active):
+        raise TenantSuspended(WORDS[actor.standing])
     before = {"user_name": row.user_name, "external_id": row.external_id, "attributes": row.attributes}
     user_name = row.user_name if wanted.user_name.lower() == row.user_name else _checked(wanted.user_name)
     if user_name != row.user_name:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import structlog
 from django.db import InterfaceError, OperationalError
@@ -63,6 +63,9 @@ class ScimView(APIView):
     renderer_classes = (ScimRenderer, JSONRenderer)
     content_negotiation_class = Negotiation
 
+    #: Methods that may take somebody's access away: these run while the tenant is being closed.
+    takes_away: ClassVar[frozenset[str]] = frozenset()
+
     actor: Actor
     provider: IdentityProvider
 
@@ -82,7 +85,7 @@ class ScimView(APIView):
             raise errors.Unauthorised
         self.actor, self.provider = found.actor, found.provider
         structlog.contextvars.bind_contextvars(tenant=str(self.actor.tenant_id))
-        if self.actor.standing == "closing" and request.method not in READS:
+        if self.actor.standing == "closing" and request.method not in READS | self.takes_away:
             raise TenantSuspended(WORDS["closing"])
 
     def handle_exception(self, exc: Exception) -> Response:

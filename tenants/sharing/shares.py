@@ -15,6 +15,7 @@ from django.contrib.auth.models import Permission
 from django.db.models import Model, Q, QuerySet
 
 from tenants.access.actor import Actor
+from tenants.access.standing import TakesAway
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Invalid, NotFound, PermissionDenied
 from tenants.events.events import MemberRemoved, subscribe
@@ -186,7 +187,7 @@ def _share(*, actor: Actor, of: Kind, object_id: UUID, user_id: UUID | None, gro
 
 
 def _unshare(*, actor: Actor, of: Kind, object_id: UUID, holder_id: UUID) -> None:
-    row = _own(actor, of, object_id)
+    row = _own(actor, of, object_id, TakesAway(of.permission))
     of_person = of.people.objects.filter(content_object_id=object_id, user_id=holder_id).delete()[0]
     of_group = of.groups.objects.filter(content_object_id=object_id, group_id=holder_id).delete()[0]
     if not of_person and not of_group:
@@ -195,14 +196,14 @@ def _unshare(*, actor: Actor, of: Kind, object_id: UUID, holder_id: UUID) -> Non
     record(of.unshared, actor=actor, target=row, changes={"shared_with": [str(holder_id), None]})
 
 
-def _own(actor: Actor, of: Kind, object_id: UUID) -> Model:
+def _own(actor: Actor, of: Kind, object_id: UUID, permission: str = "") -> Model:
     rows = of.visible(actor).select_for_update(of=("self",), no_key=True)
-    return _may_share(actor, of, rows.filter(id=object_id).first())
+    return _may_share(actor, of, rows.filter(id=object_id).first(), permission)
 
 
-def _may_share(actor: Actor, of: Kind, row: Model | None) -> Model:
+def _may_share(actor: Actor, of: Kind, row: Model | None, permission: str = "") -> Model:
     if row is None:
         raise NotFound
-    actor.require(of.permission, row)
+    actor.require(permission or of.permission, row)
     check_managed(actor, of.name, row.pk)
     return row

@@ -34,10 +34,11 @@ def share(request: TenantRequest, kind: str, object_id: UUID) -> HttpResponse:
 @page("tenant.view")
 def unshare(request: TenantRequest, kind: str, object_id: UUID, holder_id: UUID) -> HttpResponse:
     """End a share; a GET redirects to the object."""
-    shares.shares_seen(request.actor, _known(kind), object_id)
     if request.method == "POST":
         shares.unshare(actor=request.actor, kind=_known(kind), object_id=object_id, holder_id=holder_id)
         messages.success(request, "Sharing stopped.")
+    else:
+        shares.shares_seen(request.actor, _known(kind), object_id)
     return redirect(shares.kind_of(_known(kind)).page, request.tenant.slug, object_id)
 
 

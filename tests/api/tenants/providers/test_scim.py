@@ -430,3 +430,17 @@ def test_a_path_that_is_none_is_refused(scim: Scim) -> None:
     for path in ("roles" + "[" * 2000, "x" * 501, "members[value"):
         refused = scim.patch(f"Users/{ada['id']}", {"op": "replace", "path": path, "value": "x"}, status=400)
         assert refused["scimType"] == "invalidPath"
+
+
+def test_a_leaver_is_out_while_the_organisation_is_being_closed_and_nobody_comes(
+    tenant: Tenant, scim: Scim, as_control: Any
+) -> None:
+    ada, ben = scim.add("ada@ours.example"), scim.add("ben@ours.example")
+    with as_control():
+        Tenant.objects.filter(id=tenant.id).update(standing="closing")
+    scim("POST", "Users", {"userName": "carl@ours.example", "active": True}, status=403)
+    scim.patch(f"Users/{ada['id']}", {"op": "replace", "path": "externalId", "value": "x"}, status=403)
+    scim.patch(f"Users/{ada['id']}", {"op": "replace", "path": "active", "value": False})
+    scim.patch(f"Users/{ada['id']}", {"op": "replace", "path": "active", "value": True}, status=403)
+    scim("DELETE", f"Users/{ben['id']}", status=204)
+    assert set(members(tenant)) == {"owner@ours.example"}
