@@ -31,20 +31,28 @@ SIGHT = (
     "tests/api/models_app/test_restricted_projects.py",
     "tests/api/models_app/test_restricted.py",
 )
+HANDED = ("tests/api/tenants/sight/test_keys.py", "tests/api/tenants/sight/test_out_of_sight.py")
+SHARED = ("tests/api/models_app/test_share_gives_use.py",)
 KEYS = ("tests/api/tenants/test_credentials.py", "tests/api/tenants/test_entry.py", "tests/api/tenants/test_scopes.py")
 #: The modules that decide, and the tests that should notice, the quickest first.
 TESTED = {
-    "tenants/access/actor.py": (*RIGHTS, *KEYS, "tests/api/tenants/console/test_standing.py"),
-    "tenants/access/rights.py": (*RIGHTS, *SIGHT),
-    "tenants/projects/sight.py": (*SIGHT, *KEYS),
-    "tenants/sharing/shares.py": SIGHT,
-    "tenants/identity/api_keys.py": (*KEYS, *RIGHTS, *SIGHT),
+    "tenants/access/actor.py": (
+        *RIGHTS,
+        *KEYS,
+        "tests/api/tenants/console/test_standing.py",
+        "tests/integration/models_app/test_erasure.py",
+    ),
+    "tenants/access/rights.py": (*RIGHTS, *HANDED, *SIGHT),
+    "tenants/projects/sight.py": (*HANDED, *SIGHT, *KEYS),
+    "tenants/sharing/shares.py": (*SHARED, *SIGHT),
+    "tenants/identity/api_keys.py": (*KEYS, *HANDED, *RIGHTS, *SIGHT),
     "tenants/grants/grants.py": (
         *RIGHTS,
+        *HANDED,
         "tests/api/tenants/test_rights_api.py",
         "tests/api/tenants/test_access_pages.py",
     ),
-    "models_app/access.py": (*SIGHT, "tests/integration/models_app/test_datasets.py"),
+    "models_app/access.py": (*SHARED, *SIGHT, "tests/integration/models_app/test_datasets.py"),
     "compute/jobs/visibility.py": SIGHT,
 }
 KILLED_PERCENT = 95

@@ -70,6 +70,19 @@ def test_whoever_asks_with_whatever_right_nothing_is_written_in_what_closes(as_c
     assert written, "what stops work is still done"
 
 
+def test_what_needs_no_permission_is_refused_in_what_closes_too(as_control: Any) -> None:
+    tenant = factories.make_tenant("ours")
+    viewer = client_for(tenant, "viewer")
+    asked = {"role": "finance", "reason": "to read invoices"}
+    with as_control():
+        Tenant.objects.filter(id=tenant.id).update(standing="closing")
+    refused = call(viewer, "POST", "/api/v1/access/requests/", asked)
+    assert (refused.status_code, refused.json()["code"]) == (403, "tenant_suspended")
+    with as_control():
+        Tenant.objects.filter(id=tenant.id).update(standing="active")
+    assert call(viewer, "POST", "/api/v1/access/requests/", asked).status_code == 201
+
+
 @pytest.mark.parametrize("standing", ["suspended", "closing"])
 def test_what_takes_rights_away_stays_possible_in_every_standing(standing: Standing, as_control: Any) -> None:
     """By the API, every route that is declared so: leaked keys and leavers wait for nobody."""
