@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
+from importlib import import_module
 from typing import Any
 
+import psycopg
 import pytest
 from django.test import Client
 
 from billing.budgets import alerts, budgets
 from billing.budgets import requests as budget_requests
 from billing.models import Budget
+from models_app.models import ModelVersion
 from tenants import operations
 from tenants.access.actor import Actor
 from tenants.access.permissions import ROLE_PERMISSIONS
@@ -25,6 +29,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Approval, Grant, GroupMember, Membership, Notification, Project, Quota, Role, Tenant, User
 from tenants.quotas import Scope
 from tenants.quotas.limits import set_limit
+from tests.api.objects import one_of_everything
 from tests.api.reading import body_of, client_of
 from tests.support import factories
 
@@ -194,7 +199,9 @@ def asked(lab: Lab, kind: str, actor: Any) -> Approval:
 
 
 def test_the_name_of_a_project_out_of_sight_stands_in_no_list_and_no_entry(lab: Lab) -> None:
-    made = budgets.create_budget(actor=lab.owner, project_id=lab.project.id, amount=Decimal(777), at_limit="notify")
+    made = budgets.create_budget(
+        actor=lab.owner, project_id=lab.project.id, amount=Decimal("777.25"), at_limit="notify"
+    )
     group = groups.create_group(actor=lab.owner, name="Team")
     inside = factories.make_member(lab.tenant, "viewer")
     for holder in (Holder(group_id=group.id), Holder(user_id=inside.id)):
@@ -206,7 +213,7 @@ def test_the_name_of_a_project_out_of_sight_stands_in_no_list_and_no_entry(lab: 
         set_limit(actor=lab.owner, resource="devices:cpu", limit=7, scope=scope)
         alerts.raise_alert(
             actor=Actor.system(lab.tenant.id, "billing"), budget_id=made.id, period=now().date().replace(day=1),
-            percent=50, spent=Decimal(400), limit=Decimal(777),
+            percent=50, spent=Decimal(400), limit=Decimal("777.25"),
         )  # fmt: skip
     read = client_of(lab.desk)
     pages = (
@@ -216,7 +223,7 @@ def test_the_name_of_a_project_out_of_sight_stands_in_no_list_and_no_entry(lab: 
         "/t/lab/api-keys/",
         "/t/lab/audit/",
     )
-    words = ("Hush Works", "hush-project", "777")
+    words = ("Hush Works", "hush-project", "777.25")
     for path in (*pages, "/api/v1/notifications/", "/t/lab/notifications/"):
         text = body_of(read.get(path, headers=IN_ROW))
         assert [word for word in words if word in text] == [], path
@@ -251,3 +258,46 @@ def test_no_provider_fills_a_group_that_opens_a_project_out_of_sight(lab: Lab) -
     assert (refused.status_code, "restricted project" in refused.json()["title"]) == (403, True)
     owner = factories.make_member(lab.tenant, "owner")
     assert lab.ask(owner, "post", "/api/v1/identity-provider/groups/", body).status_code == 201
+
+
+@pytest.mark.django_db(transaction=True)
+def test_requests_of_before_are_hidden_with_their_project(lab: Lab, superuser: psycopg.Connection) -> None:
+    inside = factories.make_member(lab.tenant, "engineer")
+    grants.give(actor=lab.owner, holder=Holder(user_id=inside.id), role="viewer", project_id=lab.project.id)
+    with tenant_scope(lab.tenant.id):
+        row = asked(lab, "access", lab.actor(inside))
+        Approval.objects.filter(id=row.id).update(project_id=None)
+    assert len(lab.ask(lab.desk, "get", "/api/v1/approvals/").json()["results"]) == 1
+    superuser.execute(import_module("tenants.migrations.0038_requests_name_their_project").FILL)
+    assert lab.ask(lab.desk, "get", "/api/v1/approvals/").json()["results"] == []
+
+
+def test_who_does_not_see_a_version_is_not_notified_that_it_waits(lab: Lab) -> None:
+    one_of_everything(lab.tenant)
+    insider, engineer = (factories.make_member(lab.tenant, "engineer") for _ in range(2))
+    desk = lab.person([*WIDE, "models.view", "models.approve"])
+    admin = factories.make_member(lab.tenant, "admin")
+    with tenant_scope(lab.tenant.id):
+        ModelVersion.objects.update(stage="registered")
+        version = ModelVersion.objects.get()
+        Project.objects.filter(id=version.project_id).update(restricted=True)
+    grants.give(actor=lab.owner, holder=Holder(user_id=insider.id), role="engineer", project_id=version.project_id)
+    path = f"/api/v1/versions/{version.id}/promote/"
+    assert lab.ask(engineer, "post", path, {"stage": "production"}).status_code == 404
+    assert lab.ask(insider, "post", path, {"stage": "production"}).status_code == 202
+    with tenant_scope(lab.tenant.id):
+        told = set(Notification.objects.filter(kind="model.approval").values_list("user_id", flat=True))
+    assert admin.id in told
+    assert desk.id not in told
+
+
+def test_rights_until_a_date_decide_nothing_about_a_provider(lab: Lab) -> None:
+    body = {"kind": "oidc", "name": "idp", "issuer": "https://idp.example", "client_id": "x", "highest_role": "viewer"}
+    boss = lab.person([*WIDE, *ROLE_PERMISSIONS["viewer"], "identity.view", "identity.manage"])
+    with tenant_scope(lab.tenant.id):
+        Grant.objects.filter(membership__user=boss).update(expires_at=now() + timedelta(hours=1))
+    refused = lab.ask(boss, "put", "/api/v1/identity-provider/", body)
+    assert (refused.status_code, "Your own rights end before that" in refused.json()["title"]) == (403, True)
+    with tenant_scope(lab.tenant.id):
+        Grant.objects.filter(membership__user=boss).update(expires_at=None)
+    assert lab.ask(boss, "put", "/api/v1/identity-provider/", body).status_code == 200
