@@ -142,7 +142,7 @@ def test_nobody_gives_by_an_approval_what_they_do_not_have(tenant: Tenant) -> No
         Membership.objects.filter(user=viewer).delete()
     admin = browser(factories.make_member(tenant, "admin").email)
     gone = admin.post(f"/api/v1/approvals/{answers['admin'].json()['id']}/approve/", {}, "application/json")
-    assert gone.status_code == 404, "nobody is there to have it"
+    assert (gone.status_code, gone.json()["code"]) == (409, "approval_outdated"), "nobody is there to have it"
     key = factories.make_api_key(tenant)
     by_key = Client().post(
         "/api/v1/access/requests/", {"role": "admin", "reason": "x y z"}, "application/json",
