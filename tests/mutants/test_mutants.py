@@ -42,7 +42,7 @@ TESTED = {
         "tests/api/tenants/console/test_standing.py",
         "tests/integration/models_app/test_erasure.py",
     ),
-    "tenants/access/rights.py": (*RIGHTS, *HANDED, *SIGHT),
+    "tenants/access/rights.py": ("tests/unit/tenants/test_rights.py", *RIGHTS, *HANDED, *SIGHT),
     "tenants/projects/sight.py": (*HANDED, *SIGHT, *KEYS),
     "tenants/sharing/shares.py": (*SHARED, *SIGHT),
     "tenants/identity/api_keys.py": (*KEYS, *HANDED, *RIGHTS, *SIGHT),
