@@ -148,7 +148,10 @@ class Ordering(ABC):
 
 def shown(parts: Ordering) -> HttpResponse:
     """Return the page with its initial values, or with what is missing."""
-    return render(parts.request, parts.template, parts.context(missing=parts.missing()))
+    answer = render(parts.request, parts.template, parts.context(missing=parts.missing()))
+    # A step back finds this form with its key, and a second click launches nothing more: the browser may keep it.
+    answer["Cache-Control"] = "private, no-cache"
+    return answer
 
 
 def launched(parts: Ordering) -> HttpResponse:
