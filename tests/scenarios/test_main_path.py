@@ -59,9 +59,9 @@ def test_a_new_member_trains_three_models_and_the_invoice_shows_every_second(
     assert invoice["state"] == "draft"
     assert Decimal(line["quantity"]) == billed
     exact = billed * Decimal(line["unit_amount"]["amount"])
-    assert Decimal(line["exact"]["amount"]) == exact
+    assert Decimal(line["exact"]["amount"]) == exact > 0
     assert abs(Decimal(line["amount"]["amount"]) - exact) <= Decimal("0.005")
-    assert Decimal(invoice["total"]["amount"]) == Decimal(line["amount"]["amount"]) > 0
+    assert Decimal(invoice["total"]["amount"]) == Decimal(line["amount"]["amount"]), "on a fast machine both round to 0"
 
     page.goto("/t/lab/invoice/")
     expect(page.locator("main")).to_contain_text("Device time")
