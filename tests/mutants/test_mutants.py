@@ -31,8 +31,12 @@ SIGHT = (
     "tests/api/models_app/test_restricted_projects.py",
     "tests/api/models_app/test_restricted.py",
 )
-HANDED = ("tests/api/tenants/sight/test_keys.py", "tests/api/tenants/sight/test_out_of_sight.py")
-SHARED = ("tests/api/models_app/test_share_gives_use.py",)
+HANDED = (
+    "tests/api/tenants/sight/test_by_project.py",
+    "tests/api/tenants/sight/test_keys.py",
+    "tests/api/tenants/sight/test_out_of_sight.py",
+)
+SHARED = ("tests/api/tenants/sight/test_by_project.py", "tests/api/models_app/test_share_gives_use.py")
 KEYS = ("tests/api/tenants/test_credentials.py", "tests/api/tenants/test_entry.py", "tests/api/tenants/test_scopes.py")
 #: The modules that decide, and the tests that should notice, the quickest first.
 TESTED = {

@@ -1,0 +1,77 @@
+"""A permission held in one project counts in no other, and any right in a restricted project opens it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from models_app.models import Dataset
+from tenants import operations
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import Grant, Membership, Project, Role, Tenant, User
+from tests.api.objects import one_of_everything
+from tests.api.reading import client_of
+from tests.support import factories
+
+pytestmark = pytest.mark.django_db
+Held = tuple[list[str], Project | None]
+
+
+class Lab:
+    """A tenant with a job and a data set in the project `here`, and nothing in `there`."""
+
+    def __init__(self) -> None:
+        self.tenant: Tenant = factories.make_tenant("lab")
+        self.ids = one_of_everything(self.tenant)
+        self.there = operations.create_project(actor=factories.actor_for(self.tenant), slug="there", name="There")
+        with tenant_scope(self.tenant.id):
+            self.here = Project.objects.get(id=factories.default_project_id(self.tenant))
+            Dataset.objects.update(project=self.here)
+
+    def person(self, *held: Held) -> User:
+        user = factories.make_user()
+        with tenant_scope(self.tenant.id):
+            member = Membership.objects.create(user=user)
+            for number, (permissions, project) in enumerate(held):
+                role = Role.objects.create(name=f"{user.email} {number}", permissions=sorted(permissions))
+                Grant.objects.create(membership=member, role=role, project=project)
+        return user
+
+    def jobs(self, user: User) -> list[str]:
+        answer = client_of(user).get("/api/v1/jobs/", headers={"X-Exchequer-Tenant": "lab"})
+        assert answer.status_code == 200
+        return [one["id"] for one in answer.json()["results"]]
+
+    def share(self, user: User) -> int:
+        other = factories.make_member(self.tenant, "viewer")
+        path = f"/api/v1/datasets/{self.ids['dataset_id']}/shares/"
+        answer: Any = client_of(user).post(
+            path, {"user": str(other.id)}, content_type="application/json", headers={"X-Exchequer-Tenant": "lab"}
+        )
+        return int(answer.status_code)
+
+
+@pytest.fixture
+def lab() -> Lab:
+    return Lab()
+
+
+def test_jobs_show_where_jobs_may_be_seen_and_in_no_project_of_other_rights(lab: Lab) -> None:
+    reads = ["jobs.view", "datasets.view"]
+    assert lab.jobs(lab.person((reads, lab.here))) == [str(lab.ids["job_id"])]
+    assert lab.jobs(lab.person((["datasets.view"], lab.here), (reads, lab.there))) == []
+
+
+def test_any_right_in_a_restricted_project_opens_it_to_who_reads_jobs_everywhere(lab: Lab) -> None:
+    with tenant_scope(lab.tenant.id):
+        Project.objects.filter(id=lab.here.id).update(restricted=True)
+    reads = ["tenant.view", "jobs.view", "datasets.view"]
+    assert lab.jobs(lab.person((reads, None), (["datasets.view"], lab.here))) == [str(lab.ids["job_id"])]
+    assert lab.jobs(lab.person((reads, None), (["datasets.view"], lab.there))) == []
+
+
+def test_sharing_needs_the_permission_in_the_objects_project(lab: Lab) -> None:
+    reads = ["tenant.view", "datasets.view"]
+    assert lab.share(lab.person((reads, None), (["datasets.share"], lab.there))) == 403
+    assert lab.share(lab.person((reads, None), (["datasets.share"], lab.here))) == 201
