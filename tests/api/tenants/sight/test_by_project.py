@@ -9,7 +9,7 @@ import pytest
 from models_app.models import Dataset
 from tenants import operations
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Grant, Membership, Project, Role, Tenant, User
+from tenants.models import AuditEntry, Grant, Membership, Project, Role, Tenant, User
 from tests.api.objects import one_of_everything
 from tests.api.reading import client_of
 from tests.support import factories
@@ -75,3 +75,18 @@ def test_sharing_needs_the_permission_in_the_objects_project(lab: Lab) -> None:
     reads = ["tenant.view", "datasets.view"]
     assert lab.share(lab.person((reads, None), (["datasets.share"], lab.there))) == 403
     assert lab.share(lab.person((reads, None), (["datasets.share"], lab.here))) == 201
+
+
+def test_a_share_with_a_group_is_listed_and_its_end_is_one_entry(lab: Lab) -> None:
+    owner = client_of(factories.make_member(lab.tenant, "owner"))
+    path, head = f"/api/v1/datasets/{lab.ids['dataset_id']}/shares/", {"X-Exchequer-Tenant": "lab"}
+    group = str(lab.ids["group_id"])
+    shared = owner.post(path, {"group": group}, content_type="application/json", headers=head)
+    assert (shared.status_code, shared.json()["group"]) == (201, group)
+    assert [one["group"] for one in owner.get(path, headers=head).json()["results"]] == [group]
+    page = owner.get(f"/t/lab/datasets/{lab.ids['dataset_id']}/").content.decode()
+    assert f"/{group}/end/" in page
+    assert [owner.delete(f"{path}{group}/", headers=head).status_code for _ in range(2)] == [204, 204]
+    with tenant_scope(lab.tenant.id):
+        ended = AuditEntry.objects.filter(action="models_app.dataset.unshared")
+        assert [one.changes for one in ended] == [{"shared_with": [group, None]}]
