@@ -37,3 +37,12 @@ def test_every_scope_is_in_a_preset_or_named_as_one_to_choose_alone() -> None:
         page = text_of(client_for(tenant, role).get(f"/t/{tenant.slug}/api-keys/"))
         assert "Launch jobs, pause and cancel the jobs it launched" in page
         assert {scope for scope, words in ALONE.items() if f"<code>{scope}</code> to {words}" in page} == named
+
+
+def test_an_unknown_scope_is_named_and_no_key_is_made() -> None:
+    tenant = factories.make_tenant()
+    body = {"name": "k", "scopes": ["jobs.view", "jobs.veiw"]}
+    owner = client_for(tenant, "owner")
+    refused = owner.post("/api/v1/api-keys/", body, content_type="application/json")
+    assert (refused.status_code, refused.json()["fields"]) == (400, {"scopes": ["Unknown: jobs.veiw."]})
+    assert owner.get("/api/v1/api-keys/").json()["results"] == []
