@@ -1,6 +1,5 @@
 """REST endpoints of webhooks: addresses that receive events, what was delivered, secrets, tests and replays."""
 
-from typing import Any
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -10,38 +9,15 @@ from rest_framework.response import Response
 
 from tenants.access.standing import TakesAway
 from tenants.errors import Invalid
-from tenants.models import DeliveryState, WebhookFormat
+from tenants.models import DeliveryState
 from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
 from tenants.web.pagination import PAGE
 from tenants.web.views import ApiView
 from tenants.webhooks import catalogue, queries, webhooks
-from tenants.webhooks.shapes import DeliverySerializer, EventTypeSerializer
+from tenants.webhooks.shapes import DeliverySerializer, EventTypeSerializer, WebhookSerializer
 
 MANAGE = "webhooks.manage"
-
-
-class WebhookSerializer(serializers.Serializer[Any]):
-    """An address that receives events of the chosen types."""
-
-    id = serializers.UUIDField(read_only=True)
-    name = serializers.CharField(max_length=60)
-    url = serializers.CharField(max_length=2048, help_text="https on port 443, at a public address")
-    types = serializers.ListField(
-        child=serializers.CharField(max_length=40), max_length=100, help_text="Names of `webhooks/types/`"
-    )
-    format = serializers.ChoiceField(choices=WebhookFormat.choices, required=False)
-    enabled = serializers.BooleanField(required=False)
-    disabled_because = serializers.CharField(read_only=True)
-    created_by = serializers.CharField(read_only=True)
-    created_at = serializers.DateTimeField(read_only=True)
-    previous_until = serializers.DateTimeField(
-        read_only=True, allow_null=True, help_text="Until then the secret before the last rotation signs too"
-    )
-    failures = serializers.IntegerField(read_only=True, help_text="Failed attempts since the last success")
-    failing_since = serializers.DateTimeField(read_only=True, allow_null=True)
-    last_delivered_at = serializers.DateTimeField(read_only=True, allow_null=True)
-    waiting = serializers.IntegerField(read_only=True, help_text="Deliveries whose next attempt is to come")
 
 
 class NewWebhookSerializer(WebhookSerializer):

@@ -1,4 +1,4 @@
-"""Shapes of types of events and of deliveries in the API, of both sides."""
+"""Shapes of webhooks, types of events and deliveries in the API, of both sides."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from tenants.models import DeliveryState
+from tenants.models import DeliveryState, WebhookFormat
 
 
 class EventTypeSerializer(serializers.Serializer[Any]):
@@ -40,3 +40,26 @@ class DeliverySerializer(serializers.Serializer[Any]):
     ended_at = serializers.DateTimeField(allow_null=True)
     body = serializers.CharField(help_text="As it is sent and signed")
     log = DeliveryAttemptSerializer(many=True, help_text="The last 30 attempts")
+
+
+class WebhookSerializer(serializers.Serializer[Any]):
+    """An address that receives events of the chosen types."""
+
+    id = serializers.UUIDField(read_only=True)
+    name = serializers.CharField(max_length=60)
+    url = serializers.CharField(max_length=2048, help_text="https on port 443, at a public address")
+    types = serializers.ListField(
+        child=serializers.CharField(max_length=40), max_length=100, help_text="Names of `webhooks/types/`"
+    )
+    format = serializers.ChoiceField(choices=WebhookFormat.choices, required=False)
+    enabled = serializers.BooleanField(required=False)
+    disabled_because = serializers.CharField(read_only=True)
+    created_by = serializers.CharField(read_only=True)
+    created_at = serializers.DateTimeField(read_only=True)
+    previous_until = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="Until then the secret before the last rotation signs too"
+    )
+    failures = serializers.IntegerField(read_only=True, help_text="Failed attempts since the last success")
+    failing_since = serializers.DateTimeField(read_only=True, allow_null=True)
+    last_delivered_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    waiting = serializers.IntegerField(read_only=True, help_text="Deliveries whose next attempt is to come")

@@ -11,41 +11,24 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from tenants.errors import Invalid
-from tenants.models import DeliveryState, WebhookFormat
+from tenants.models import DeliveryState
 from tenants.operators.api.base import OWN, OperatorView
 from tenants.operators.platform_events import catalogue, choices, queries, webhooks
 from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
 from tenants.web.pagination import PAGE
-from tenants.webhooks.shapes import DeliverySerializer, EventTypeSerializer
+from tenants.webhooks.shapes import DeliverySerializer, EventTypeSerializer, WebhookSerializer
 
 MANAGE = webhooks.MANAGE
 
 
-class PlatformWebhookSerializer(serializers.Serializer[Any]):
+class PlatformWebhookSerializer(WebhookSerializer):
     """An address that receives platform events of the chosen types."""
 
-    id = serializers.UUIDField(read_only=True)
-    name = serializers.CharField(max_length=60)
     url = serializers.CharField(
         max_length=2048, write_only=True, help_text="https on port 443, at a public address. It is not shown again"
     )
     host = serializers.CharField(read_only=True)
-    types = serializers.ListField(
-        child=serializers.CharField(max_length=40), max_length=100, help_text="Names of `webhooks/types/`"
-    )
-    format = serializers.ChoiceField(choices=WebhookFormat.choices, required=False)
-    enabled = serializers.BooleanField(required=False)
-    disabled_because = serializers.CharField(read_only=True)
-    created_by = serializers.CharField(read_only=True)
-    created_at = serializers.DateTimeField(read_only=True)
-    previous_until = serializers.DateTimeField(
-        read_only=True, allow_null=True, help_text="Until then the secret before the last rotation signs too"
-    )
-    failures = serializers.IntegerField(read_only=True, help_text="Failed attempts since the last success")
-    failing_since = serializers.DateTimeField(read_only=True, allow_null=True)
-    last_delivered_at = serializers.DateTimeField(read_only=True, allow_null=True)
-    waiting = serializers.IntegerField(read_only=True, help_text="Deliveries whose next attempt is to come")
 
 
 class NewPlatformWebhookSerializer(PlatformWebhookSerializer):
