@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import IO, TYPE_CHECKING, Protocol
 
 import boto3
+from boto3.exceptions import S3UploadFailedError
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 DELETE_BATCH = 500
+#: A store refuses more than 5 GiB in one request; what is larger than this goes in parts, one at a time, each held in memory.
+AT_ONCE, PART = 2**30, 8 * 2**20
 
 
 class StorageUnavailable(Unavailable):
@@ -56,9 +60,13 @@ class Listed:
 
 
 def put(key: str, body: IO[bytes], size: int, content_type: str = "application/octet-stream") -> None:
-    """Store `size` bytes under a key. Raises StorageUnavailable."""
+    """Store `size` bytes under a key: all of them, or nothing. Raises StorageUnavailable."""
     with _store() as (client, bucket):
-        client.put_object(Bucket=bucket, Key=key, Body=body, ContentLength=size, ContentType=content_type)
+        if size <= AT_ONCE:
+            client.put_object(Bucket=bucket, Key=key, Body=body, ContentLength=size, ContentType=content_type)
+        else:
+            parts = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, use_threads=False)
+            client.upload_fileobj(body, bucket, key, ExtraArgs={"ContentType": content_type}, Config=parts)
 
 
 @contextmanager
@@ -111,7 +119,7 @@ def _store() -> Iterator[tuple[S3Client, str]]:
         if code == "InvalidRange":
             raise Damaged("it is shorter than what was stored") from error
         raise StorageUnavailable from error
-    except (BotoCoreError, ConnectionError) as error:
+    except (BotoCoreError, S3UploadFailedError, ConnectionError) as error:
         raise StorageUnavailable from error
 
 
