@@ -70,7 +70,6 @@ class Environment(BaseModel):
     database_control_url: str = Field("", validation_alias="DATABASE_CONTROL_URL")
     database_owner_url: str = Field("", validation_alias="DATABASE_OWNER_URL")
     database_operator_url: str = Field("", validation_alias="DATABASE_OPERATOR_URL")
-
     database_admin_url: str = Field("", validation_alias="DATABASE_ADMIN_URL")
 
     broker_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="BROKER_URL")
@@ -82,8 +81,9 @@ class Environment(BaseModel):
     aws_region: str = Field("us-east-1", validation_alias="AWS_DEFAULT_REGION")
     email_url: str = Field("", validation_alias="EMAIL_URL")
 
-    #: The largest file that may be uploaded, in MiB.
+    #: The largest file that may be uploaded, in MiB; the most that the stored files of one export of everything hold, in GiB.
     max_upload_mb: int = Field(500, validation_alias="EXCHEQUER_MAX_UPLOAD_MB", ge=1, le=4096)
+    max_export_gb: int = Field(50, validation_alias="EXCHEQUER_MAX_EXPORT_GB", ge=1, le=4096)
 
     #: For the fetcher's process alone: what tenants' addresses may lead to beyond public ones, and further authorities.
     outbound_allow: str = Field("", validation_alias="EXCHEQUER_OUTBOUND_ALLOW")

@@ -37,7 +37,7 @@ class ModelsAppConfig(AppConfig):
             "models", "Model versions: approvals and answers", "model.approval", "model.approved", "model.declined"
         )
         topics.register("endpoints", "Endpoints that stop, and model health", "endpoint_stopped", "health_alert")
-        topics.register("exports", "Exports that are ready", "export_ready")
+        topics.register("exports", "Exports that are ready or have failed", "export_ready", "export_failed")
         kinds.register(TrainKind(), hidden=access.hidden_work, admit=access.admit_model_name)
         kinds.register(BatchPredictKind(), hidden=access.hidden_work)
         access.register_audited()

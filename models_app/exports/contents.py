@@ -24,7 +24,10 @@ LEFT_OUT = {
     "tenants_outboxmessage": "events that wait for their delivery",
     "tenants_tenantdigest": "figures of the operators",
     "tenants_usedassertion": "log-ins that are over",
+    "checkpoints": "of jobs that have not ended, from which they go on",
 }
+#: What an export without stored files leaves out beside.
+FILES_LEFT_OUT = {"files": "ordered without stored files"}
 #: Columns left out beside those of bytes, which are keys, hashes and sealed secrets.
 SECRET = {"tenants_maildomain": {"token"}}
 

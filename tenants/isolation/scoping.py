@@ -69,6 +69,20 @@ def tenant_scope(tenant_id: UUID) -> Iterator[None]:
 
 
 @contextmanager
+def snapshot_scope(tenant_id: UUID) -> Iterator[None]:
+    """Open a tenant's scope that reads everything as of its first statement and writes nothing. Never inside a transaction.
+
+    Only changes of the schema wait for it. While it is open, dead rows of all tables are kept: copy what it shows to a
+    local file, and do what takes long afterwards.
+    """
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        with tenant_scope(tenant_id):
+            yield
+
+
+@contextmanager
 def entered_scope(enter: Callable[[], T | None], tenant_id: Callable[[T], UUID]) -> Iterator[T | None]:
     """Open a transaction and the scope of the tenant that `enter` finds; yields what it found, or None without a scope.
 

@@ -94,7 +94,9 @@ class Project(TenantModel):
 class TenantExport(TenantModel):
     """An archive of everything of the tenant, ordered by an owner or an operator, built by the ops worker, kept for days.
 
-    `name` is the key of the object, encrypted with the tenant's data key; it, `sha256` and `size` are set once it is ready.
+    `name` is the key of the object, encrypted with the tenant's data key; it, `sha256` and `size` are set once it is ready,
+    `files` and `missing` count the stored files in it and those that the store no longer has. `message`: why it failed.
+    `started_at` moves on while its worker lives.
     """
 
     STATES: ClassVar = ("queued", "running", "ready", "failed", "expired")
@@ -111,6 +113,10 @@ class TenantExport(TenantModel):
     sha256 = models.CharField(max_length=64, blank=True, default="")
     size = models.BigIntegerField(default=0)
     rows = models.BigIntegerField(default=0)
+    without_files = models.BooleanField(default=False, db_default=False)
+    files = models.BigIntegerField(default=0, db_default=0)
+    missing = models.BigIntegerField(default=0, db_default=0)
+    message = models.CharField(max_length=400, blank=True, default="", db_default="")
 
     class Meta(TenantModel.Meta):
         constraints: ClassVar = [

@@ -32,7 +32,7 @@ def exports_page(request: TenantRequest) -> HttpResponse:
 def export_order(request: TenantRequest) -> HttpResponse:
     """Order an export."""
     try:
-        exports.order(actor=request.actor)
+        exports.order(actor=request.actor, without_files="without_files" in request.POST)
     except exports.ExportRuns as runs:
         return _listed(request, refused=runs.message, status=runs.status)
     messages.success(request, "The export is ordered. The owners are notified when it is ready.")

@@ -28,7 +28,7 @@ from tests.api.objects import one_of_everything
 from tests.support import factories
 from tests.support.pages import text_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 Role = Callable[[], AbstractContextManager[None]]
 #: Fencing tokens are numbers: they order attempts, and open nothing.
 FENCES = {"token"}
@@ -79,8 +79,9 @@ def test_an_export_holds_each_table_of_the_tenant_with_checksums_and_nothing_of_
     sums = dict(reversed(line.split("  ")) for line in archive.read("SHA256SUMS").decode().splitlines())
     for name, said in manifest["files"].items():
         data = archive.read(name)
-        assert (hashlib.sha256(data).hexdigest(), data.count(b"\n")) == (said["sha256"], said["rows"]), name
+        assert (hashlib.sha256(data).hexdigest(), len(data)) == (said["sha256"], said["bytes"]), name
         assert sums[name] == said["sha256"]
+        assert data.count(b"\n") == said["rows"], name
         for line in data.splitlines():
             row = json.loads(line)
             assert row.get("tenant_id", str(vision.id)) == str(vision.id), name
@@ -160,7 +161,9 @@ def test_a_worker_that_dies_is_followed_and_what_fails_is_given_up(
     with as_control():
         assert exports.run() == 0
     with tenant_scope(vision.id):
-        assert TenantExport.objects.order_by("-id")[0].state == "failed"
+        row = TenantExport.objects.order_by("-id")[0]
+        assert (row.state, "could not be built in 3 tries" in row.message) == ("failed", True)
+        assert Notification.objects.filter(kind="export_failed", user__email="owner@vision.example").count() == 1
     owner.post("/accounts/login/", {"login": "owner@vision.example", "password": factories.PASSWORD})
     assert owner.post("/t/vision/exports/order/").status_code == 302
     built(as_control)

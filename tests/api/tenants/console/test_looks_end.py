@@ -155,6 +155,7 @@ def test_an_order_of_who_is_let_in_no_more_is_not_built(seller: Any, tenant: Ten
         row = TenantExport.objects.get()
         assert row.state == "failed"
         assert AuditEntry.objects.filter(action="tenants.export.ended").count() == 1
-    given = {"name": "x", "sha256": "x", "size": 1, "rows": 1}
+        assert "let in no more" in row.message
+    built = exports.Built(name="x", sha256="x", size=1, rows=1)
     with as_control(), pytest.raises(exports.ExportEnded):
-        exports.finish(actor=Actor.system(tenant.id, "export"), export_id=row.id, **given)
+        exports.finish(actor=Actor.system(tenant.id, "export"), export_id=row.id, built=built)
