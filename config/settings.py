@@ -96,13 +96,7 @@ TEMPLATES: list[dict[str, Any]] = [
 def database(url: str) -> dict[str, Any]:
     """Turn a libpq URL, socket folders included, into Django's dictionary."""
     parts = {key: str(value) for key, value in conninfo_to_dict(url).items()}
-    known = {
-        "dbname": "NAME",
-        "user": "USER",
-        "password": "PASSWORD",
-        "host": "HOST",
-        "port": "PORT",
-    }
+    known = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
     return {
         "ENGINE": "django.db.backends.postgresql",
         **{django: parts.pop(libpq, "") for libpq, django in known.items()},
@@ -146,6 +140,12 @@ ACCOUNT_FORMS = {
     "reset_password_from_key": "tenants.identity.account_forms.ChosenPassword",
     "change_password": "tenants.identity.account_forms.ChangedPassword",
     "set_password": "tenants.identity.account_forms.FirstPassword",
+}
+MFA_FORMS = {
+    "authenticate": "tenants.identity.account_forms.Code",
+    "reauthenticate": "tenants.identity.account_forms.CodeAgain",
+    "authenticate_webauthn": "tenants.identity.account_forms.Passkey",
+    "reauthenticate_webauthn": "tenants.identity.account_forms.PasskeyAgain",
 }
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_GET = False

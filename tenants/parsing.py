@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Collection
 from datetime import UTC, date, datetime
 from io import BytesIO
 from typing import Any
@@ -139,6 +140,13 @@ def parse_whole(text: str, name: str, message: str, *, least: int = 0, most: int
     if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS and least <= int(text) <= most):
         raise Invalid(fields={name: [message]})
     return int(text)
+
+
+def parse_choice(text: str, name: str, known: Collection[str]) -> str:
+    """Return a text that is empty or one of the known; raise `Invalid` naming the field for any other."""
+    if text and text not in known:
+        raise Invalid(fields={name: [f"Use one of {', '.join(known)}."]})
+    return text
 
 
 def uuid_in(text: str | None) -> UUID | None:

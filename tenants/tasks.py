@@ -16,6 +16,7 @@ from tenants.grants import expiry
 from tenants.notifications import domain_records, expiring
 from tenants.operators import lifecycle, tenant_metrics
 from tenants.operators.glass import ending
+from tenants.operators.log import log_ins
 from tenants.operators.platform_events import conditions, delivering, emailing, own_events, spreading
 from tenants.webhooks import retries
 
@@ -72,9 +73,10 @@ def retry_webhooks() -> None:
 def send_platform_events() -> None:
     """Make deliveries and emails of what operators should know, and attempt those that are due, in other threads.
 
-    The looks inside tenants that are over are written down.
+    The looks inside tenants that are over, and log-ins that were refused, are written down.
     """
     ending.end_over()
+    log_ins.enter()
     with suppress(KeyUnavailable):  # emails need no key
         platform_secrets.provide()
     conditions.look()

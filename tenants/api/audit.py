@@ -1,6 +1,6 @@
 """REST endpoints of the audit log: list, verify, export with proof."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from django.http import StreamingHttpResponse
@@ -16,7 +16,7 @@ from tenants.errors import Invalid
 from tenants.identity import audited_access
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import OUTCOMES
-from tenants.parsing import parse_moment
+from tenants.parsing import parse_choice, parse_moment
 from tenants.web.openapi import page_of
 from tenants.web.pagination import PAGE, whole
 from tenants.web.views import ApiView
@@ -89,8 +89,8 @@ class Audit(ApiView):
             action=query.get("action", ""),
             target_type=query.get("target_type", ""),
             target_id=query.get("target_id", ""),
-            outcome=_one_of(query, "outcome", OUTCOMES),
-            acts=_one_of(query, "acts", queries.ACTS),
+            outcome=parse_choice(query.get("outcome", ""), "outcome", OUTCOMES),
+            acts=parse_choice(query.get("acts", ""), "acts", queries.ACTS),
             since=since,
             until=until,
         )
@@ -118,13 +118,6 @@ class AuditKeys(ApiView):
     def get(self, request: Request) -> Response:
         """List the public keys. Keep a copy elsewhere: an administrator who rewrote the log could also answer this request."""
         return Response(PublicKeySerializer(public_keys(), many=True).data)
-
-
-def _one_of(query: Mapping[str, str], name: str, known: Collection[str]) -> str:
-    text = query.get(name, "")
-    if text and text not in known:
-        raise Invalid(fields={name: [f"Use one of {', '.join(known)}."]})
-    return text
 
 
 def _number(request: Request, name: str) -> int | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 _PHRASES = {
     "tenants.request.refused": "Refused",
     "tenants.session.started": "Logged in",
+    "tenants.log_in.refused": "Log-in refused",
     "tenants.member.credentials_adopted": "Member credentials adopted",
     "tenants.member.log_in_reset": "Member log-in reset",
     "tenants.member.role_changed": "Member role changed",

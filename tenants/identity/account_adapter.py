@@ -12,7 +12,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
+from tenants.audit import log_ins
 from tenants.identity import audited_access, known_devices, second_factor, sessions
+from tenants.models import User
 
 #: Seconds after which a retry is worthwhile.
 HELD_UP_S = 300
@@ -42,6 +44,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         One too many is refused. Guesses from many addresses use up the limit of the account, not that of a device that
         logged in before.
         """
+        try:
+            self._count(request, credentials)
+        except ValidationError:
+            self._note_refused_password(request, credentials, "too_many_attempts")
+            raise
+
+    def _count(self, request: HttpRequest, credentials: dict[str, Any]) -> None:
         request.held_up_s = HELD_UP_S  # type: ignore[attr-defined]
         super().pre_authenticate(request, **credentials)
         wanted = account(credentials)
@@ -64,6 +73,27 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             self.authentication_failed(request, **credentials)
             return None
         return user
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        """Note a refused password for the operator log."""
+        self._note_refused_password(request, credentials, "credentials_wrong")
+
+    def _note_refused_password(self, request: HttpRequest, credentials: dict[str, Any], code: str) -> None:
+        wanted = account(credentials)
+        user_id = User.objects.filter(email=wanted).values_list("id", flat=True).first()
+        self.note_refused(request, log_ins.PASSWORD, code, asked_for=wanted, account=user_id)
+
+    def note_refused(self, request: HttpRequest, method: str, code: str, **about: Any) -> None:
+        """Note a refused log-in for the operator log; `about`: further fields of `log_ins.Refusal`."""
+        log_ins.note(
+            log_ins.Refusal(
+                method=method,
+                code=code,
+                ip=ratelimit.get_ip(request),
+                request_id=getattr(request, "request_id", ""),
+                **about,
+            )
+        )
 
     def login(self, request: HttpRequest, user: Any) -> None:
         """Log in after recording it."""

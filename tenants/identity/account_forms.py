@@ -1,13 +1,22 @@
 """allauth's forms with the product's labels."""
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
 from allauth.account import forms as provided
+from allauth.account.adapter import get_adapter
+from allauth.core import context
+from allauth.mfa.base import forms as factors
+from allauth.mfa.models import Authenticator
+from allauth.mfa.webauthn import forms as passkeys
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
+from tenants.audit import log_ins
 from tenants.errors import Unavailable
 from tenants.events.external_work import ACCOUNT_EMAILS
 from tenants.models import User
@@ -81,3 +90,52 @@ class ChangedPassword(LabelsMixin, provided.ChangePasswordForm):  # type: ignore
 
 class FirstPassword(LabelsMixin, provided.SetPasswordForm):  # type: ignore[misc]
     """First password of an account without one."""
+
+
+class _SecondFactor:
+    """Notes for the operator log that a second factor was refused, of `user`, who has given the password."""
+
+    user: Any
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Note a ValidationError and raise it again."""
+        try:
+            yield
+        except ValidationError as error:
+            too_many = error.code == "too_many_login_attempts"
+            code = "too_many_attempts" if too_many else "second_factor_wrong"
+            get_adapter().note_refused(
+                context.request, log_ins.SECOND_FACTOR, code, asked_for=str(self.user.id), account=self.user.id
+            )
+            raise
+
+
+class _Code(_SecondFactor):
+    def clean_code(self) -> str:
+        """Return the code; raise ValidationError if it is wrong, or one of too many."""
+        with self.noting():
+            return str(super().clean_code())  # type: ignore[misc]
+
+
+class _Passkey(_SecondFactor):
+    def clean_credential(self) -> Authenticator:
+        """Return the authenticator; raise ValidationError if it is unknown or its signature is wrong."""
+        with self.noting():
+            return super().clean_credential()  # type: ignore[misc]
+
+
+class Code(_Code, factors.AuthenticateForm):  # type: ignore[misc]
+    """Code of an authenticator app, or a recovery code, after the password."""
+
+
+class CodeAgain(_Code, factors.ReauthenticateForm):  # type: ignore[misc]
+    """Code in an open session, before what needs it."""
+
+
+class Passkey(_Passkey, passkeys.AuthenticateWebAuthnForm):  # type: ignore[misc]
+    """Passkey after the password."""
+
+
+class PasskeyAgain(_Passkey, passkeys.ReauthenticateWebAuthnForm):  # type: ignore[misc]
+    """Passkey in an open session, before what needs it."""

@@ -25,6 +25,7 @@ from tenants.models.operators import (
     OperatorHead,
     OperatorKey,
     OperatorSession,
+    RefusedLogIn,
     TenantDigest,
 )
 from tenants.models.organisations import Project, Tenant, TenantExport, slug_rules
@@ -109,6 +110,7 @@ __all__ = [
     "QuotaCeiling",
     "QuotaReservation",
     "Receiver",
+    "RefusedLogIn",
     "Role",
     "ScimToken",
     "ScimUser",

@@ -79,6 +79,40 @@ class OperatorHead(models.Model):
         return str(self.seq)
 
 
+class RefusedLogIn(models.Model):
+    """A log-in that was refused, until the ops worker enters it in the operator log. Each side adds its own, none reads.
+
+    `account` is the one asked for, if it exists; `origin` stands for the client; `provider_of` is the tenant whose identity
+    provider was asked.
+    """
+
+    TENANTS, CONSOLE = "tenants", "console"
+    PASSWORD, SECOND_FACTOR, PROVIDER = "password", "second_factor", "provider"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    side = models.CharField(max_length=8)
+    method = models.CharField(max_length=14)
+    code = models.CharField(max_length=80)
+    account = models.UUIDField(null=True)
+    origin = models.CharField(max_length=16)
+    provider_of = models.UUIDField(null=True)
+    request_id = models.CharField(max_length=64, blank=True)
+    at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=models.Q(
+                    side__in=["tenants", "console"], method__in=["password", "second_factor", "provider"]
+                ),
+                name="refused_log_in_known",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.method
+
+
 class OperatorGrant(models.Model):
     """A role of an operator. Only a command on the machine grants one."""
 

@@ -12,8 +12,9 @@ from tenants import quotas
 from tenants.clock import DatabaseNow, now
 from tenants.errors import NotFound
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Grant, Invitation, Membership, OperatorAct, Tenant
-from tenants.operators.tenant_metrics import ActRow, DigestRow, digest_of
+from tenants.models import Grant, Invitation, Membership, Tenant
+from tenants.operators.log.queries import ActRow, acts_on
+from tenants.operators.tenant_metrics import DigestRow, digest_of
 
 #: People and entries that the page shows; an organisation of thousands manages its own.
 MOST = 200
@@ -69,8 +70,7 @@ class TenantDetails:
 def details(tenant_id: UUID) -> TenantDetails:
     """Return one tenant's details: nine statements. Raises NotFound."""
     tenant = tenant_of(tenant_id)
-    names = list(ActRow.__dataclass_fields__)
-    acts = OperatorAct.objects.filter(target_type="tenant", target_id=str(tenant_id)).order_by("-id")
+    acts = acts_on("tenant", tenant_id, MOST_ACTS)
     with tenant_scope(tenant_id):
         open_ones = Invitation.objects.filter(accepted_at=None, revoked_at=None, expires_at__gt=DatabaseNow())
         waiting = open_ones.order_by("-created_at").values_list("email", "role", "expires_at")[:MOST]
@@ -80,7 +80,7 @@ def details(tenant_id: UUID) -> TenantDetails:
             people=_people(),
             invitations=[InvitationRow(*row) for row in waiting],
             quotas=_quotas(),
-            acts=[ActRow(*row) for row in acts.values_list(*names)[:MOST_ACTS]],
+            acts=acts,
         )
 
 

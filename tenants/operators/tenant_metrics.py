@@ -14,10 +14,9 @@ from uuid import UUID
 
 from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
 
-from tenants.audit.words import act_words
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Membership, OperatorAct, Tenant, TenantDigest
+from tenants.models import Membership, Tenant, TenantDigest
 
 #: Tenants per run: a run every half minute then refreshes some thousands without delaying email.
 AT_ONCE = 500
@@ -57,24 +56,6 @@ class TotalRow:
     month_spend: Decimal
 
 
-@dataclass(frozen=True)
-class ActRow:
-    """One entry of the operator log."""
-
-    id: UUID
-    at: datetime
-    operator_label: str
-    action: str
-    target_type: str
-    target_label: str
-    reason: str
-
-    @property
-    def words(self) -> str:
-        """The label of the action."""
-        return act_words(self.action)
-
-
 def register(source: Source, *figures: str) -> None:
     """Add an app's figures, asked for in the open scope of one tenant. Raises KeyError for one that has no column."""
     columns = {field.name for field in TenantDigest._meta.fields} - OWN
@@ -110,17 +91,6 @@ def totals(text: str = "") -> list[TotalRow]:
     rows = _matching(text).order_by("currency").values_list("currency")
     sums = rows.annotate(number=Count("tenant_id"), running=Sum("running_jobs"), spend=Sum("month_spend"))
     return [TotalRow(*row) for row in sums]
-
-
-def acts(*, before: UUID | None = None, limit: int = 50, without: str = "") -> list[ActRow]:
-    """Return up to `limit` + 1 entries, newest first, older than `before`; `without`: an action that is left out."""
-    rows = OperatorAct.objects.order_by("-id")
-    if without:
-        rows = rows.exclude(action=without)
-    if before is not None:
-        rows = rows.filter(id__lt=before)
-    names = list(ActRow.__dataclass_fields__)
-    return [ActRow(*row) for row in rows.values_list(*names)[: limit + 1]]
 
 
 def _matching(text: str) -> QuerySet[TenantDigest]:

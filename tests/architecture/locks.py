@@ -96,6 +96,7 @@ PLATFORM = {
     "tenants_platformevent": {"SELECT", "INSERT"},
     "tenants_platformwebhook": {"SELECT", "INSERT", "UPDATE", "DELETE"},
     "tenants_ratelimit": {"SELECT", "INSERT", "UPDATE", "DELETE"},
+    "tenants_refusedlogin": {"INSERT"},
     "tenants_tenant": {"SELECT", "INSERT"},
     "tenants_tenantdigest": {"SELECT", "INSERT"},
     "tenants_user": {"SELECT"},

@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import Any, ClassVar
 from uuid import UUID
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from tenants.access.operator_roles import OPERATOR_PERMISSIONS, OPERATOR_ROLES
-from tenants.operators import grants, keys, tenant_metrics
+from tenants.models import OUTCOMES
+from tenants.operators import grants, keys
 from tenants.operators.api.base import OWN, OperatorView
+from tenants.operators.log import queries
+from tenants.parsing import parse_choice
 from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
+from tenants.web.pagination import PAGE
 
 
 class MeSerializer(serializers.Serializer[Any]):
@@ -59,8 +63,10 @@ class ActSerializer(serializers.Serializer[Any]):
     operator = serializers.CharField(source="operator_label")
     action = serializers.CharField()
     target_type = serializers.CharField()
+    target_id = serializers.CharField()
     target_label = serializers.CharField()
     reason = serializers.CharField()
+    outcome = serializers.ChoiceField(choices=OUTCOMES)
 
 
 class Me(OperatorView):
@@ -117,13 +123,25 @@ class Operators(OperatorView):
         return self.whole(grants.operators(), OperatorSerializer)
 
 
+LOG_FILTERS = [
+    OpenApiParameter("action", description="How an action begins: `tenants.log_in` finds refused log-ins."),
+    OpenApiParameter("outcome", enum=OUTCOMES),
+]
+
+
 class Log(OperatorView):
     """What operators did."""
 
     permissions: ClassVar = {"GET": "log.view"}
 
-    @extend_schema(responses=page_of(ActSerializer))
+    @extend_schema(parameters=[*LOG_FILTERS, *PAGE], responses=page_of(ActSerializer))
     def get(self, request: Request) -> Response:
         """List the operator log, newest first."""
-        rows = tenant_metrics.acts(before=self.before(UUID), limit=self.page_size())
+        query = request.query_params
+        rows = queries.acts(
+            action=query.get("action", ""),
+            outcome=parse_choice(query.get("outcome", ""), "outcome", OUTCOMES),
+            before=self.before(UUID),
+            limit=self.page_size(),
+        )
         return self.paginated(rows, ActSerializer, lambda row: (row.id,))

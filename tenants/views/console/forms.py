@@ -14,6 +14,7 @@ from tenants.errors import Invalid
 from tenants.operations import check_slug
 from tenants.operators import first_contract
 from tenants.operators.glass import looks
+from tenants.views.forms import OUTCOME_CHOICES
 
 
 def _zones() -> list[tuple[str, str]]:
@@ -32,6 +33,23 @@ class NewKey(forms.Form):
     def __init__(self, *args: Any, roles: Sequence[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["roles"].choices = [(role, role) for role in roles]  # type: ignore[attr-defined]
+
+
+class LogFilter(forms.Form):
+    """Filter of the operator log; invalid values are ignored and marked."""
+
+    action = forms.CharField(
+        required=False,
+        max_length=80,
+        label="Act",
+        widget=forms.TextInput(attrs={"placeholder": "tenants.log_in"}),
+    )
+    outcome = forms.ChoiceField(required=False, label="Outcome", choices=OUTCOME_CHOICES)
+
+    def chosen(self) -> dict[str, str]:
+        """Return the keyword arguments of the query."""
+        self.is_valid()
+        return {name: value for name, value in self.cleaned_data.items() if value}
 
 
 class Ceiling(forms.Form):

@@ -14,9 +14,10 @@ from tenants.clock import now
 from tenants.errors import ExchequerError
 from tenants.notifications import file_backend
 from tenants.operators import accounts, attention, grants, keys, tenant_metrics
+from tenants.operators.log import log_ins, queries
 from tenants.operators.operator_log import record_act
 from tenants.operators.pages import OperatorRequest, operator_page
-from tenants.views.console.forms import NewKey
+from tenants.views.console.forms import LogFilter, NewKey
 from tenants.web.form_posts import explain
 from tenants.web.pagination import before, paged
 
@@ -35,7 +36,7 @@ def home_page(request: OperatorRequest) -> HttpResponse:
         "tenants": sum(row.tenants for row in sums),
         "running": sum(row.running_jobs for row in sums),
         "spend": [{"amount": row.month_spend, "currency": row.currency} for row in sums],
-        "acts": tenant_metrics.acts(limit=NEWEST, without=accounts.LOGGED_IN)[:NEWEST],
+        "acts": queries.acts(limit=NEWEST, without=(accounts.LOGGED_IN, log_ins.REFUSED))[:NEWEST],
     }
     return render(request, "console/home.html", context)
 
@@ -43,10 +44,12 @@ def home_page(request: OperatorRequest) -> HttpResponse:
 @require_safe
 @operator_page("log.view")
 def log_page(request: OperatorRequest) -> HttpResponse:
-    """List the operator log, newest first."""
-    rows = tenant_metrics.acts(before=before(request, UUID), limit=PAGE)
+    """List the operator log, newest first, filtered."""
+    form = LogFilter(request.GET)
+    chosen = form.chosen()
+    rows = queries.acts(**chosen, before=before(request, UUID), limit=PAGE)
     shown, links = paged(request, rows, PAGE, lambda row: (row.id,))
-    return render(request, "console/log.html", {"acts": shown, **links})
+    return render(request, "console/log.html", {"acts": shown, "form": form, "filtered": bool(chosen), **links})
 
 
 @require_safe

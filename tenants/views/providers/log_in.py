@@ -5,6 +5,7 @@ Each is marked `for_strangers`: no session is needed, and what it shows says not
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from tenants.approvals import join_requests
+from tenants.audit import log_ins
 from tenants.errors import PermissionDenied, RateLimited
 from tenants.identity import audited_access, authentication, sessions
 from tenants.identity.providers import (
@@ -53,6 +55,20 @@ def for_strangers(view: View) -> View:
     """Mark a tenant's page as open to people who are not logged in; it opens its own scopes."""
     view.for_strangers = True  # type: ignore[attr-defined]
     return view
+
+
+def notes_refusals(view: View) -> View:
+    """Mark a page that ends a log-in: a refusal is noted for the operator log."""
+
+    @functools.wraps(view)
+    def run(request: HttpRequest, tenant: str) -> HttpResponse:
+        try:
+            return view(request, tenant)
+        except PermissionDenied as refused:
+            _note_refused(request, _with_provider(tenant), refused)
+            raise
+
+    return run
 
 
 @never_cache
@@ -109,6 +125,7 @@ def send_to_provider(
 @for_strangers
 @never_cache
 @require_GET
+@notes_refusals
 def callback(request: HttpRequest, tenant: str) -> HttpResponse:
     """Take the code that an OpenID provider sent, and log the person in."""
     organisation = _with_provider(tenant)
@@ -135,6 +152,7 @@ def callback(request: HttpRequest, tenant: str) -> HttpResponse:
 @csrf_exempt
 @never_cache
 @require_POST
+@notes_refusals
 def acs(request: HttpRequest, tenant: str) -> HttpResponse:
     """Take the answer of a SAML provider, which another site's page posts: without our cookies.
 
@@ -158,6 +176,7 @@ def acs(request: HttpRequest, tenant: str) -> HttpResponse:
 @for_strangers
 @never_cache
 @require_GET
+@notes_refusals
 def finish(request: HttpRequest, tenant: str) -> HttpResponse:
     """Log in the person whom a SAML provider named, in the browser that began."""
     organisation = _with_provider(tenant)
@@ -212,7 +231,8 @@ def _finish(request: HttpRequest, organisation: Tenant, attempt: LogInAttempt, i
         with tenant_scope(organisation.id):
             user = people.admit(provider, identity)
             group_claims.follow(people.provider_actor(provider), provider, user.id, identity.groups)
-    except people.NotAMember:
+    except people.NotAMember as refused:
+        _note_refused(request, organisation, refused)
         with tenant_scope(organisation.id):
             state = attempts.keep_name(attempt, outcomes.stored(identity))
         context = {"organisation": organisation, "email": identity.email, "state": state}
@@ -225,6 +245,18 @@ def _finish(request: HttpRequest, organisation: Tenant, attempt: LogInAttempt, i
     response = redirect(attempt.next or home_url(organisation.slug))
     response.delete_cookie(cookie_name(), samesite="Lax")
     return response
+
+
+def _note_refused(request: HttpRequest, organisation: Tenant, refused: PermissionDenied) -> None:
+    log_ins.note(
+        log_ins.Refusal(
+            method=log_ins.PROVIDER,
+            code=refused.code,
+            ip=ratelimit.get_ip(request),
+            request_id=getattr(request, "request_id", ""),
+            tenant_id=organisation.id,
+        )
+    )
 
 
 def _with_provider(slug: str) -> Tenant:

@@ -35,6 +35,7 @@ from tenants.models import (
     User,
 )
 from tenants.operators import grants, tenant_metrics
+from tenants.operators.log import queries as log
 from tenants.operators.operator import Operator
 from tests.support import factories
 from tests.support.usage import interval
@@ -225,7 +226,7 @@ def test_a_cordon_is_logged_with_its_reason(operator: Operator, device: Device, 
         assert (node.state, node.devices[0].state, node.devices[0].state_reason) == ("alive", "cordoned", "Fan fails")
         assert node.missing_layers[0].startswith("own network")
         fleet.uncordon(operator=operator, device_id=device.id, reason="New fan")
-        acts = tenant_metrics.acts()
+        acts = log.acts()
         assert [(act.action, act.reason) for act in acts[:2]] == [
             ("compute.device.uncordoned", "New fan"),
             ("compute.device.cordoned", "Fan fails"),

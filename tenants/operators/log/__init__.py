@@ -1,0 +1,1 @@
+"""The operator log: its entries, and what becomes one without an operator."""
