@@ -168,7 +168,9 @@ def spend(
             "JOIN tenants_project p ON p.tenant_id = r.tenant_id AND p.id = r.project_id "
             "WHERE r.tenant_id = %(tenant)s AND r.day >= %(first)s AND r.day < %(end)s "
             "AND (%(since)s::timestamptz IS NULL OR r.hour >= %(since)s) AND (%(until)s::timestamptz IS NULL OR r.hour < %(until)s) "
-            "AND (%(project)s::uuid IS NULL OR r.project_id = %(project)s AND r.project_id <> ALL(%(unnamed)s::uuid[])) AND (%(job)s::uuid IS NULL OR s.job_id = %(job)s) "
+            # What a filter picks out is usage that the reader may see by itself.
+            "AND (%(project)s::uuid IS NULL AND %(job)s::uuid IS NULL OR r.project_id <> ALL(%(unnamed)s::uuid[])) "
+            "AND (%(project)s::uuid IS NULL OR r.project_id = %(project)s) AND (%(job)s::uuid IS NULL OR s.job_id = %(job)s) "
             "AND (%(meter)s::text IS NULL OR m.key = %(meter)s) "
             f"GROUP BY {grouped} ORDER BY {order} LIMIT %(limit)s",
             arguments,

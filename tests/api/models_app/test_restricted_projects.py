@@ -119,6 +119,19 @@ def test_the_sum_of_hidden_projects_is_one_row_without_a_name(lab: Lab) -> None:
     assert [row for row in inside if Decimal(row["cost"]["amount"])] == []
 
 
+def test_the_id_of_a_hidden_job_filters_as_an_id_of_nothing(lab: Lab) -> None:
+    _, ids, people = lab
+    none = "00000000-0000-0000-0000-000000000000"
+
+    def sums(who: str, path: str, job: Any) -> Any:
+        return client_of(people[who]).get(f"/api/v1/{path}/?job={job}", headers=IN_ROW).json()["results"]
+
+    for path in ("spend", "usage"):
+        assert sums("other", path, ids["job_id"]) == sums("other", path, none) == [], path
+        assert sums("finance", path, ids["job_id"]), "all sums are theirs to see"
+        assert sums("insider", path, ids["job_id"])
+
+
 def test_a_guest_sees_nothing_but_the_project(lab: Lab) -> None:
     tenant, ids, people = lab
     with tenant_scope(tenant.id):
