@@ -20,6 +20,7 @@ from tenants.approvals import approvals
 from tenants.audit import queries as audit
 from tenants.clock import now
 from tenants.events import outbox
+from tenants.identity import members
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Approval, Notification, Tenant, User
 from tenants.operators.answers import answering
@@ -206,13 +207,21 @@ def test_of_racing_operators_one_wins(tenant: Tenant, console: Role) -> None:
         assert sum(row.action.startswith("tenants.approval.") for row in audit.entries(limit=20)) == 2
 
 
-def test_no_process_of_the_tenants_side_answers_for_the_operators(tenant: Tenant, as_operator: Role) -> None:
+def test_no_process_of_the_tenants_side_answers_for_the_operators(
+    tenant: Tenant, as_operator: Role, as_control: Role
+) -> None:
     member(tenant, "engineer")
     asked = ask(member(tenant, "engineer")[1]).json()["id"]
     with (
         tenant_scope(tenant.id),
         pytest.raises(DatabaseError, match="answered by operators"),
         transaction.atomic(),
+    ):
+        Approval.objects.filter(id=asked).update(state="approved", answered_at=now())
+    with (
+        as_control(),
+        pytest.raises(DatabaseError, match="answered by operators"),
+        tenant_scope(tenant.id),
     ):
         Approval.objects.filter(id=asked).update(state="approved", answered_at=now())
     with tenant_scope(tenant.id):
@@ -222,3 +231,20 @@ def test_no_process_of_the_tenants_side_answers_for_the_operators(tenant: Tenant
         )
     with as_operator(), tenant_scope(tenant.id):
         assert [str(row.id) for row in Approval.objects.all()] == [asked], "the tenant's own requests stay its own"
+
+
+def test_what_a_leaver_asked_is_closed(tenant: Tenant, seller: Any, as_control: Role) -> None:
+    ann, browser = member(tenant, "engineer")
+    asked = ask(browser).json()["id"]
+    admin = seller("platform_admin")
+    assert [row["id"] for row in admin.get(f"{API}?state=open").json()["results"]] == [asked]
+    members.remove_member(actor=factories.actor_for(tenant), user_id=ann.id)
+    with as_control():
+        outbox.drain(tenant.id)
+    (row,) = admin.get(API).json()["results"]
+    assert (row["state"], row["answer_reason"]) == ("declined", "The person who asked is no longer a member.")
+    late = admin.post(f"{API}{asked}/approve/", {"reason": "for the paper"}, content_type="application/json")
+    assert (late.status_code, late.json()["code"], effective(tenant)) == (409, "already_answered", 8)
+    with tenant_scope(tenant.id):
+        (entry,) = [one for one in audit.entries(limit=9) if one.action == "tenants.approval.declined"]
+    assert (entry.actor_label, entry.target_id) == ("leaver", asked)
