@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from tenants.scim import filters, shapes
+from tenants.scim import attributes, filters, shapes
 from tenants.scim.views import ScimView
 
 CONFIG = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"
@@ -95,7 +95,7 @@ class ResourceTypes(ScimView):
                 "schema": schema,
                 "meta": {"resourceType": "ResourceType", "location": f"{shapes.base()}/ResourceTypes/{name}"},
             }
-            for name, schema in (("User", shapes.USER), ("Group", shapes.GROUP))
+            for name, schema in (("User", attributes.USER), ("Group", attributes.GROUP))
         ]
         return Response(shapes.listed(len(found), filters.Page(1, len(found)), found))
 
@@ -114,8 +114,8 @@ class Schemas(ScimView):
                 "meta": {"resourceType": "Schema", "location": f"{shapes.base()}/Schemas/{schema}"},
             }
             for name, schema, attributes in (
-                ("User", shapes.USER, USER_ATTRIBUTES),
-                ("Group", shapes.GROUP, GROUP_ATTRIBUTES),
+                ("User", attributes.USER, USER_ATTRIBUTES),
+                ("Group", attributes.GROUP, GROUP_ATTRIBUTES),
             )
         ]
         return Response(shapes.listed(len(found), filters.Page(1, len(found)), found))

@@ -12,8 +12,8 @@ from rest_framework.response import Response
 from tenants.errors import NotFound
 from tenants.models import ExternalGroup, ScimUser
 from tenants.parsing import uuid_in
-from tenants.scim import filters, groups, patches, shapes, users
-from tenants.scim.errors import InvalidValue
+from tenants.scim import attributes, filters, groups, patches, shapes, users
+from tenants.scim.errors import InvalidPath, InvalidValue
 from tenants.scim.views import ScimView
 
 USER_FILTERS = frozenset({"username", "externalid", "id", "emails.value", "emails"})
@@ -56,7 +56,7 @@ class User(ScimView):
     def patch(self, request: Request, resource_id: str) -> Response:
         """Change some of it."""
         scim_id = _id(resource_id)
-        wanted = shapes.patched_user(users.locked(scim_id), list(patches.changes(self.data())))
+        wanted = shapes.patched_user(users.locked(scim_id), list(patches.changes(self.data(), attributes.OF_USERS)))
         return self._change(scim_id, wanted)
 
     def delete(self, request: Request, resource_id: str) -> Response:
@@ -119,7 +119,7 @@ class Group(ScimView):
     def patch(self, request: Request, resource_id: str) -> Response:
         """Change its name, its id at the provider, or its members."""
         row = groups.find(self.provider, resource_id)
-        for change in patches.changes(self.data()):
+        for change in patches.changes(self.data(), attributes.OF_GROUPS):
             self._apply(row, change)
         return Response(_shown(row))
 
@@ -146,6 +146,8 @@ class Group(ScimView):
             groups.change(**common, added=(), removed=_ids(change.value))
         elif change.path == "members":
             groups.fill(**common, wanted=_ids(change.value or []) if change.op == "replace" else ())
+        elif change.path.startswith("members"):
+            raise InvalidPath('path: use members, or to remove one members[value eq "..."], the id of a user.')
 
 
 def _shown(row: ExternalGroup) -> dict[str, Any]:

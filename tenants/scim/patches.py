@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tenants.scim.attributes import Resource, known
 from tenants.scim.errors import InvalidPath, InvalidSyntax, InvalidValue, NoTarget
 
 MOST_OPERATIONS = 200
@@ -24,8 +25,12 @@ class Change:
     value: Any
 
 
-def changes(body: dict[str, Any]) -> Iterator[Change]:
-    """Yield the changes of a PATCH, those of an object one by one. Raises InvalidSyntax, InvalidValue, NoTarget."""
+def changes(body: dict[str, Any], resource: Resource) -> Iterator[Change]:
+    """Yield the changes of a PATCH, those of an object one by one.
+
+    A path names an attribute of the resource; in an object without path unknown ones stay, for the reader to pass over.
+    Raises InvalidSyntax, InvalidValue, InvalidPath, NoTarget.
+    """
     operations = next((value for name, value in body.items() if name.lower() == "operations"), None)
     if not isinstance(operations, list) or not 1 <= len(operations) <= MOST_OPERATIONS:
         raise InvalidSyntax(f"Send 1 to {MOST_OPERATIONS} Operations.")
@@ -40,7 +45,7 @@ def changes(body: dict[str, Any]) -> Iterator[Change]:
         if path and (len(path) > LONGEST_PATH or path.count("[") > 1 or path.count("[") != path.count("]")):
             raise InvalidPath
         if path:
-            yield Change(op, _plain(path), value)
+            yield Change(op, known(path, resource), value)
         elif op == "remove":
             raise NoTarget
         elif isinstance(value, dict):
@@ -74,7 +79,7 @@ def flag(value: Any) -> bool:
 
 
 def _plain(path: str) -> str:
-    """Return a path without the URN of its schema; the value in a filter keeps its case."""
+    """Return a name without the URN of its schema; the value in a filter keeps its case."""
     head, bracket, rest = path.strip().partition("[")
     name = head.rpartition(":")[2] if head.lower().startswith("urn:") else head
     return f"{name.lower()}{bracket}{rest}"

@@ -9,13 +9,12 @@ from uuid import UUID
 from django.conf import settings
 
 from tenants.models import ExternalGroup, ScimUser
+from tenants.scim.attributes import GROUP, USER, parts
 from tenants.scim.errors import InvalidValue
 from tenants.scim.filters import Page
 from tenants.scim.patches import Change, flag
 from tenants.scim.users import Wanted
 
-USER = "urn:ietf:params:scim:schemas:core:2.0:User"
-GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 LONGEST, MOST_EMAILS = 255, 10
 NAMES = {"givenname": "givenName", "familyname": "familyName", "formatted": "formatted"}
@@ -85,7 +84,7 @@ def wanted_user(body: Mapping[str, Any]) -> Wanted:
 
 
 def patched_user(row: ScimUser, changes: Sequence[Change]) -> Wanted:
-    """Return a person after the changes of a PATCH. Attributes that are not kept are passed over. Raises InvalidValue."""
+    """Return a person after the changes of a PATCH. What is not kept is passed over. Raises InvalidValue."""
     attributes = dict(row.attributes)
     user_name, external_id, active = row.user_name, row.external_id, row.active
     for change in changes:
@@ -110,7 +109,7 @@ def text(value: Any, name: str) -> str:
 
 def _set(attributes: dict[str, Any], path: str, value: Any) -> None:
     """Set or, with None, remove what is kept under a path."""
-    name, _, part = path.partition(".")
+    name, wanted, part = parts(path)
     if name == "displayname":
         _put(attributes, "displayName", None if value is None else text(value, "displayName"))
     elif name == "name" and part in NAMES:
@@ -121,9 +120,9 @@ def _set(attributes: dict[str, Any], path: str, value: Any) -> None:
         given = {key.lower(): one for key, one in value.items()} if isinstance(value, dict) else {}
         kept = {NAMES[key]: text(one, f"name.{key}") for key, one in given.items() if key in NAMES and one is not None}
         _put(attributes, "name", kept)
-    elif name == "emails" and not part:
+    elif name == "emails" and not wanted and not part:
         _put(attributes, "emails", _emails(value))
-    elif name.startswith("emails[") and part == "value" and value is not None:
+    elif name == "emails" and wanted and part == "value" and value is not None:
         _put(attributes, "emails", _emails([{"value": value, "type": "work", "primary": True}]))
 
 

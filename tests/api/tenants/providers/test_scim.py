@@ -125,6 +125,7 @@ def test_people_are_found_by_filter_and_page(tenant: Tenant, scim: Scim) -> None
     assert scim("GET", "Users?startIndex=x", status=400)["scimType"] == "invalidValue"
 
 
+ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 OFF: dict[str, list[dict[str, Any]]] = {
     "Okta": [{"op": "replace", "value": {"active": False}}],
     "Entra ID": [{"op": "Replace", "path": "active", "value": "False"}],
@@ -263,6 +264,59 @@ def test_what_entra_and_okta_send_is_understood(tenant: Tenant, scim: Scim) -> N
         assert scim.patch(path, wrong, status=400)["scimType"] == kind
     scim("PATCH", path, {"Operations": []}, status=400)
     scim("PATCH", path, [], status=400)
+
+
+#: What the documents of Entra ID, Okta and RFC 7644 (3.5.2) show beside what is kept.
+PASSED_OVER: list[dict[str, Any]] = [
+    {"op": "Add", "path": 'phoneNumbers[type eq "mobile"].value', "value": "+1 555"},
+    {"op": "Replace", "path": 'addresses[type eq "work"].formatted', "value": "1 High Street"},
+    {"op": "Add", "path": 'roles[primary eq "True"].value', "value": "admin"},
+    {"op": "Add", "path": f"{ENTERPRISE}:manager", "value": "2819c223"},
+    {"op": "add", "path": ENTERPRISE, "value": {"department": "R&D"}},
+    {"op": "remove", "path": "nickName"},
+    {"op": "replace", "path": "urn:ietf:params:scim:schemas:core:2.0:User:preferredLanguage", "value": "fr"},
+    {"op": "Replace", "path": "name.middleName", "value": "K"},
+    {"op": "replace", "value": {"favouriteColour": "red", "urn:example:2.0:User": {"a": 1}, "nickName": "A"}},
+]
+UNKNOWN = (
+    "favouriteColour",
+    "name.nick",
+    "emails.colour",
+    "displayName.value",
+    "urn:ietf:params:scim:schemas:extension:acme:2.0:User:department",
+    "urn:example:2.0:User",
+    "user name",
+    'emails[type eq "work"]x',
+    "members",
+)
+
+
+def test_a_path_that_names_no_attribute_is_refused_and_nothing_is_half_done(tenant: Tenant, scim: Scim) -> None:
+    made = scim.add("ada@ours.example")
+    path = f"Users/{made['id']}"
+    assert scim.patch(path, *PASSED_OVER)["meta"].keys() == made["meta"].keys()
+    kept = {name: value for name, value in scim("GET", path, status=200).items() if name != "meta"}
+    assert kept == {name: value for name, value in made.items() if name != "meta"}, "known, and not kept"
+    for unknown in UNKNOWN:
+        for op in ("add", "replace", "remove"):
+            body = {"op": op, "path": unknown, "value": "x"}
+            refused = scim.patch(path, {"op": "replace", "path": "displayName", "value": "Ada"}, body, status=400)
+            assert refused["scimType"] == "invalidPath", unknown
+    assert "Map only userName" in scim.patch(path, {"op": "add", "path": "x", "value": 1}, status=400)["detail"]
+    assert "displayName" not in scim("GET", path, status=200)
+    dotted = scim.patch(path, {"op": "replace", "path": 'emails[value eq "a@b.c"].value', "value": "d@ours.example"})
+    assert dotted["emails"] == [{"value": "d@ours.example", "type": "work", "primary": True}]
+
+
+def test_a_path_that_a_group_does_not_have_is_refused(tenant: Tenant, scim: Scim) -> None:
+    made = scim("POST", "Groups", {"displayName": "Staff"}, status=201)
+    path = f"Groups/{made['id']}"
+    rename = {"op": "replace", "path": "displayName", "value": "Everybody"}
+    for unknown in ("owners", "members.value", 'members[display eq "Ada"]', "nickName"):
+        refused = scim.patch(path, rename, {"op": "remove", "path": unknown}, status=400)
+        assert refused["scimType"] == "invalidPath", unknown
+    assert scim("GET", path, status=200)["displayName"] == "Staff"
+    scim.patch(path, {"op": "replace", "path": "id", "value": made["id"]}, {"op": "replace", "value": {"owners": 1}})
 
 
 def test_groups_are_made_without_rights_and_filled(tenant: Tenant, scim: Scim) -> None:
