@@ -8,13 +8,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from tenants.access.standing import TakesAway
-from tenants.errors import Invalid
 from tenants.models import DeliveryState
+from tenants.parsing import parse_choice
 from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
 from tenants.web.pagination import PAGE
 from tenants.web.views import ApiView
-from tenants.webhooks import catalogue, queries, webhooks
+from tenants.webhooks import catalogue, webhooks
+from tenants.webhooks.queries import OWN
 from tenants.webhooks.shapes import DeliverySerializer, EventTypeSerializer, WebhookSerializer
 
 MANAGE = "webhooks.manage"
@@ -35,7 +36,7 @@ class Webhooks(ApiView):
     @extend_schema(operation_id="webhooks_list", responses=page_of(WebhookSerializer))
     def get(self, request: Request) -> Response:
         """List the webhooks by name."""
-        return self.whole(queries.webhooks(), WebhookSerializer)
+        return self.whole(OWN.webhooks(), WebhookSerializer)
 
     @extend_schema(request=WebhookSerializer, responses={201: NewWebhookSerializer})
     def post(self, request: Request) -> Response:
@@ -53,14 +54,14 @@ class OneWebhook(ApiView):
     @extend_schema(responses=WebhookSerializer)
     def get(self, request: Request, webhook_id: UUID) -> Response:
         """Return the webhook."""
-        return Response(WebhookSerializer(queries.webhook(webhook_id)).data)
+        return Response(WebhookSerializer(OWN.webhook(webhook_id)).data)
 
     @extend_schema(request=WebhookSerializer, responses=WebhookSerializer)
     def patch(self, request: Request, webhook_id: UUID) -> Response:
         """Change the webhook; omitted fields stay. Enabling one that was disabled begins without failures."""
         data = checked(WebhookSerializer(data=request.data, partial=True))
         webhooks.change_webhook(actor=self.actor, webhook_id=webhook_id, **data)
-        return Response(WebhookSerializer(queries.webhook(webhook_id)).data)
+        return Response(WebhookSerializer(OWN.webhook(webhook_id)).data)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, webhook_id: UUID) -> Response:
@@ -90,7 +91,7 @@ class WebhookTest(ApiView):
     def post(self, request: Request, webhook_id: UUID) -> Response:
         """Send an event of type `webhook.test`, once and at once."""
         row = webhooks.send_test(actor=self.actor, webhook_id=webhook_id)
-        return Response(DeliverySerializer(queries.delivery(webhook_id, row.id)).data, status=202)
+        return Response(DeliverySerializer(OWN.delivery(webhook_id, row.id)).data, status=202)
 
 
 class WebhookTypes(ApiView):
@@ -115,11 +116,9 @@ class Deliveries(ApiView):
     )
     def get(self, request: Request, webhook_id: UUID) -> Response:
         """List the deliveries of the last 30 days, newest first, with their attempts."""
-        state = request.query_params.get("state", "")
-        if state and state not in DeliveryState.values:
-            raise Invalid(fields={"state": [f"Use one of {', '.join(DeliveryState.values)}."]})
-        queries.webhook(webhook_id)
-        rows = queries.deliveries(webhook_id, state=state, before=self.before(UUID), limit=self.page_size())
+        state = parse_choice(request.query_params.get("state", ""), "state", DeliveryState.values)
+        OWN.webhook(webhook_id)
+        rows = OWN.deliveries(webhook_id, state=state, before=self.before(UUID), limit=self.page_size())
         return self.paginated(rows, DeliverySerializer, lambda row: [row.id])
 
 
@@ -132,10 +131,10 @@ class Replay(ApiView):
     def post(self, request: Request, webhook_id: UUID, delivery_id: UUID) -> Response:
         """Send an ended delivery again, at once, with the same event id."""
         webhooks.replay(actor=self.actor, webhook_id=webhook_id, delivery_id=delivery_id)
-        return Response(DeliverySerializer(queries.delivery(webhook_id, delivery_id)).data, status=202)
+        return Response(DeliverySerializer(OWN.delivery(webhook_id, delivery_id)).data, status=202)
 
 
 def _with_secret(made: webhooks.NewWebhook, *, status: int) -> Response:
-    row = queries.webhook(made.webhook.id)
+    row = OWN.webhook(made.webhook.id)
     shown = {name: getattr(row, name) for name in type(row).__dataclass_fields__}
     return Response(NewWebhookSerializer(shown | {"secret": made.secret}).data, status=status)

@@ -1,27 +1,27 @@
-"""Reads of webhooks and their deliveries, in the open scope."""
+"""Reads of webhooks and their deliveries: `OWN` in the open scope; the operators' are in `operators.platform_events`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
 from tenants.errors import NotFound
-from tenants.models import Delivery, DeliveryState, Webhook, WebhookDelivery
+from tenants.models import Delivery, DeliveryState, Receiver, Webhook, WebhookDelivery
 from tenants.webhooks.delivering import url_of
 
 
 @dataclass(frozen=True)
-class WebhookRow:
-    """A webhook without its secrets. `waiting` counts deliveries whose next attempt is to come."""
+class ReceiverRow:
+    """A webhook of either side, without address and secrets. `waiting` counts deliveries whose next attempt is to come."""
 
     id: UUID
     name: str
-    url: str
     host: str
     types: list[str]
     format: str
@@ -35,6 +35,13 @@ class WebhookRow:
     retry_at: datetime | None
     last_delivered_at: datetime | None
     waiting: int
+
+
+@dataclass(frozen=True)
+class WebhookRow(ReceiverRow):
+    """A webhook of the open scope, whose address its people may see."""
+
+    url: str
 
 
 @dataclass(frozen=True)
@@ -53,56 +60,65 @@ class DeliveryRow:
     ended_at: datetime | None
 
 
-def webhooks() -> list[WebhookRow]:
-    """Return the webhooks by name."""
-    return [row_of(one) for one in _counted().order_by("name")]
+R = TypeVar("R", bound=ReceiverRow)
 
 
-def webhook(webhook_id: UUID) -> WebhookRow:
-    """Return one webhook. Raises NotFound."""
-    found = _counted().filter(id=webhook_id).first()
-    if found is None:
-        raise NotFound
-    return row_of(found)
+@dataclass(frozen=True)
+class Reads(Generic[R]):
+    """The reads of one side's webhooks: of the open scope, or of the platform."""
+
+    receivers: type[Any]
+    sent: type[Any]
+    row_of: Callable[[Any], R]
+
+    def webhooks(self) -> list[R]:
+        """Return the webhooks by name."""
+        return [self.row_of(one) for one in self._counted().order_by("name")]
+
+    def webhook(self, webhook_id: UUID) -> R:
+        """Return one webhook. Raises NotFound."""
+        found = self._counted().filter(id=webhook_id).first()
+        if found is None:
+            raise NotFound
+        return self.row_of(found)
+
+    def deliveries(
+        self, webhook_id: UUID, *, state: str = "", before: UUID | None = None, limit: int = 50
+    ) -> list[DeliveryRow]:
+        """Return up to `limit` + 1 deliveries to a webhook, newest first, older than `before`."""
+        rows = self.sent.objects.filter(webhook_id=webhook_id).order_by("-id")
+        if state:
+            rows = rows.filter(state=state)
+        if before is not None:
+            rows = rows.filter(id__lt=before)
+        return [_delivery_row(one) for one in rows[: limit + 1]]
+
+    def delivery(self, webhook_id: UUID, delivery_id: UUID) -> DeliveryRow:
+        """Return one delivery. Raises NotFound."""
+        found = self.sent.objects.filter(webhook_id=webhook_id, id=delivery_id).first()
+        if found is None:
+            raise NotFound
+        return _delivery_row(found)
+
+    def _counted(self) -> Any:
+        own = self.sent.objects.filter(webhook=OuterRef("pk"), state=DeliveryState.PENDING)
+        counted = own.order_by().values("webhook").annotate(count=Count("id")).values("count")
+        return self.receivers.objects.annotate(waiting=Coalesce(Subquery(counted), 0))
 
 
-def deliveries(webhook_id: UUID, *, state: str = "", before: UUID | None = None, limit: int = 50) -> list[DeliveryRow]:
-    """Return up to `limit` + 1 deliveries to a webhook, newest first, older than `before`."""
-    return listed(WebhookDelivery.objects.filter(webhook_id=webhook_id), state=state, before=before, limit=limit)
+def _row(one: Webhook) -> WebhookRow:
+    return WebhookRow(**without_address(one), url=url_of(one))
 
 
-def delivery(webhook_id: UUID, delivery_id: UUID) -> DeliveryRow:
-    """Return one delivery. Raises NotFound."""
-    found = WebhookDelivery.objects.filter(webhook_id=webhook_id, id=delivery_id).first()
-    if found is None:
-        raise NotFound
-    return delivery_row(found)
+def without_address(one: Receiver) -> dict[str, Any]:
+    """Return the fields of a `ReceiverRow` from a webhook that `Reads` found."""
+    return {name: getattr(one, name) for name in ReceiverRow.__dataclass_fields__}
 
 
-def listed(rows: QuerySet[Any], *, state: str, before: UUID | None, limit: int) -> list[DeliveryRow]:
-    """Return up to `limit` + 1 of these deliveries, of a tenant or of the operators, newest first, older than `before`."""
-    rows = rows.order_by("-id")
-    if state:
-        rows = rows.filter(state=state)
-    if before is not None:
-        rows = rows.filter(id__lt=before)
-    return [delivery_row(one) for one in rows[: limit + 1]]
-
-
-def _counted() -> Any:
-    own = WebhookDelivery.objects.filter(webhook=OuterRef("pk"), state=DeliveryState.PENDING)
-    counted = own.order_by().values("webhook").annotate(count=Count("id")).values("count")
-    return Webhook.objects.annotate(waiting=Coalesce(Subquery(counted), 0))
-
-
-def row_of(one: Webhook) -> WebhookRow:
-    """Return the row of a webhook; one that was just made has nothing waiting."""
-    own = {name: getattr(one, name) for name in WebhookRow.__dataclass_fields__ if name not in ("url", "waiting")}
-    return WebhookRow(**own, url=url_of(one), waiting=getattr(one, "waiting", 0))
-
-
-def delivery_row(one: Delivery) -> DeliveryRow:
-    """Return the row of a delivery, of a tenant or of the operators."""
+def _delivery_row(one: Delivery) -> DeliveryRow:
     own = {name: getattr(one, name) for name in DeliveryRow.__dataclass_fields__ if name not in ("event_id", "log")}
     log = [{**entry, "at": datetime.fromisoformat(entry["at"])} for entry in one.log]
     return DeliveryRow(**own, event_id=f"evt_{one.event_id.hex}", log=log)
+
+
+OWN: Reads[WebhookRow] = Reads(Webhook, WebhookDelivery, _row)

@@ -10,10 +10,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from tenants.errors import Invalid
 from tenants.models import DeliveryState
 from tenants.operators.api.base import OWN, OperatorView
-from tenants.operators.platform_events import catalogue, choices, queries, webhooks
+from tenants.operators.platform_events import catalogue, choices, webhooks
+from tenants.operators.platform_events.queries import PLATFORM
+from tenants.parsing import parse_choice
 from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
 from tenants.web.pagination import PAGE
@@ -54,7 +55,7 @@ class PlatformWebhooks(OperatorView):
     @extend_schema(operation_id="webhooks_list", responses=page_of(PlatformWebhookSerializer))
     def get(self, request: Request) -> Response:
         """List the platform's webhooks by name."""
-        return self.whole(queries.webhooks(), PlatformWebhookSerializer)
+        return self.whole(PLATFORM.webhooks(), PlatformWebhookSerializer)
 
     @extend_schema(request=PlatformWebhookSerializer, responses={201: NewPlatformWebhookSerializer})
     def post(self, request: Request) -> Response:
@@ -72,14 +73,14 @@ class OnePlatformWebhook(OperatorView):
     @extend_schema(responses=PlatformWebhookSerializer)
     def get(self, request: Request, webhook_id: UUID) -> Response:
         """Return the webhook."""
-        return Response(PlatformWebhookSerializer(queries.webhook(webhook_id)).data)
+        return Response(PlatformWebhookSerializer(PLATFORM.webhook(webhook_id)).data)
 
     @extend_schema(request=PlatformWebhookSerializer, responses=PlatformWebhookSerializer)
     def patch(self, request: Request, webhook_id: UUID) -> Response:
         """Change the webhook; omitted fields stay. Enabling one that was disabled begins without failures."""
         data = checked(PlatformWebhookSerializer(data=request.data, partial=True))
         webhooks.change(operator=self.operator, webhook_id=webhook_id, **data)
-        return Response(PlatformWebhookSerializer(queries.webhook(webhook_id)).data)
+        return Response(PlatformWebhookSerializer(PLATFORM.webhook(webhook_id)).data)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, webhook_id: UUID) -> Response:
@@ -109,7 +110,7 @@ class PlatformWebhookTest(OperatorView):
     def post(self, request: Request, webhook_id: UUID) -> Response:
         """Send an event of type `webhook.test`, once, within seconds."""
         row = webhooks.send_test(operator=self.operator, webhook_id=webhook_id)
-        return Response(DeliverySerializer(queries.delivery(webhook_id, row.id)).data, status=202)
+        return Response(DeliverySerializer(PLATFORM.delivery(webhook_id, row.id)).data, status=202)
 
 
 class PlatformWebhookTypes(OperatorView):
@@ -134,11 +135,9 @@ class PlatformDeliveries(OperatorView):
     )
     def get(self, request: Request, webhook_id: UUID) -> Response:
         """List the deliveries of the last 30 days, newest first, with their attempts."""
-        state = request.query_params.get("state", "")
-        if state and state not in DeliveryState.values:
-            raise Invalid(fields={"state": [f"Use one of {', '.join(DeliveryState.values)}."]})
-        queries.webhook(webhook_id)
-        rows = queries.deliveries(webhook_id, state=state, before=self.before(UUID), limit=self.page_size())
+        state = parse_choice(request.query_params.get("state", ""), "state", DeliveryState.values)
+        PLATFORM.webhook(webhook_id)
+        rows = PLATFORM.deliveries(webhook_id, state=state, before=self.before(UUID), limit=self.page_size())
         return self.paginated(rows, DeliverySerializer, lambda row: [row.id])
 
 
@@ -151,7 +150,7 @@ class PlatformReplay(OperatorView):
     def post(self, request: Request, webhook_id: UUID, delivery_id: UUID) -> Response:
         """Send an ended delivery again, within seconds, with the same event id."""
         webhooks.replay(operator=self.operator, webhook_id=webhook_id, delivery_id=delivery_id)
-        return Response(DeliverySerializer(queries.delivery(webhook_id, delivery_id)).data, status=202)
+        return Response(DeliverySerializer(PLATFORM.delivery(webhook_id, delivery_id)).data, status=202)
 
 
 class EmailChoices(OperatorView):
@@ -174,6 +173,6 @@ class EmailChoices(OperatorView):
 
 
 def _with_secret(made: webhooks.NewPlatformWebhook) -> Response:
-    row = queries.webhook(made.webhook.id)
+    row = PLATFORM.webhook(made.webhook.id)
     shown = {name: getattr(row, name) for name in type(row).__dataclass_fields__}
     return Response(NewPlatformWebhookSerializer(shown | {"secret": made.secret}).data, status=201)

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from tenants.errors import ExchequerError, NotFound
-from tenants.models import DeliveryState
 from tenants.operators.pages import OperatorRequest, operator_page
-from tenants.operators.platform_events import catalogue, choices, queries, webhooks
+from tenants.operators.platform_events import catalogue, choices, webhooks
+from tenants.operators.platform_events.queries import PLATFORM
 from tenants.views.console.webhook_forms import ChangePlatformWebhook, PlatformWebhookForm
-from tenants.views.webhooks.deliveries import shown as shown_delivery
-from tenants.views.webhooks.forms import DeliveryFilter, WebhookForm
+from tenants.views.webhooks import showing
+from tenants.views.webhooks.showing import Side
 from tenants.web.form_posts import explain
-from tenants.web.pagination import before, paged
 from tenants.webhooks.webhooks import DeliveryWaits, TooManyTests
 
-PAGE = 25
+SIDE = Side(
+    frame="console/base.html",
+    whose="Operators",
+    routes="operator-",
+    create="webhooks",
+    args=(),
+    reads=PLATFORM,
+    title_of=catalogue.title_of,
+    change_form=ChangePlatformWebhook,
+    most=webhooks.MOST_WEBHOOKS,
+)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -36,18 +43,15 @@ def webhooks_page(request: OperatorRequest) -> HttpResponse:
         except ExchequerError as refused:
             explain(form, refused)
         else:
-            return _one(request, made.webhook.id, secret=made.secret)
-    rows = queries.webhooks()
-    room = len(rows) < webhooks.MOST_WEBHOOKS
-    context = {"webhooks": rows, "form": form, "most": webhooks.MOST_WEBHOOKS, "room": room}
-    return render(request, "console/webhooks.html", context, status=422 if form.is_bound else 200)
+            return showing.webhook_page(request, SIDE, made.webhook.id, secret=made.secret)
+    return showing.webhooks_page(request, SIDE, form, status=422 if form.is_bound else 200)
 
 
 @require_safe
 @operator_page(webhooks.MANAGE)
 def webhook_page(request: OperatorRequest, webhook_id: UUID) -> HttpResponse:
     """Show a webhook and its deliveries, newest first."""
-    return _one(request, webhook_id)
+    return showing.webhook_page(request, SIDE, webhook_id)
 
 
 @require_POST
@@ -65,7 +69,7 @@ def webhook_change(request: OperatorRequest, webhook_id: UUID) -> HttpResponse:
         else:
             messages.success(request, f"Webhook {row.name} saved.")
             return redirect("operator-webhook", webhook_id)
-    return _one(request, webhook_id, form=form, status=422)
+    return showing.webhook_page(request, SIDE, webhook_id, form=form, status=422)
 
 
 @require_POST
@@ -73,7 +77,7 @@ def webhook_change(request: OperatorRequest, webhook_id: UUID) -> HttpResponse:
 def webhook_rotate(request: OperatorRequest, webhook_id: UUID) -> HttpResponse:
     """Replace the secret and show the new one, once."""
     made = webhooks.rotate_secret(operator=request.operator, webhook_id=webhook_id)
-    return _one(request, webhook_id, secret=made.secret)
+    return showing.webhook_page(request, SIDE, webhook_id, secret=made.secret)
 
 
 @require_POST
@@ -122,30 +126,3 @@ def emails_page(request: OperatorRequest) -> HttpResponse:
         return redirect("operator-emails")
     context = {"rows": rows, "can_webhooks": request.operator.can(webhooks.MANAGE)}
     return render(request, "console/emails.html", context)
-
-
-def _one(
-    request: OperatorRequest, webhook_id: UUID, *, form: WebhookForm | None = None, secret: str = "", status: int = 200
-) -> HttpResponse:
-    row = queries.webhook(webhook_id)
-    chosen = DeliveryFilter(request.GET)
-    state = chosen.cleaned_data["state"] if chosen.is_valid() else ""
-    rows = queries.deliveries(webhook_id, state=state, before=before(request, UUID), limit=PAGE)
-    shown, links = paged(request, rows, PAGE, lambda one: (one.id,))
-    given = {name: getattr(row, name) for name in ("name", "format", "types", "enabled")}
-    context: dict[str, Any] = {
-        "webhook": row,
-        "deliveries": [
-            shown_delivery(
-                one, catalogue.title_of(one.type), reverse("operator-webhook-replay", args=(webhook_id, one.id))
-            )
-            for one in shown
-        ],
-        "pending": DeliveryState.PENDING,
-        "chosen": chosen,
-        "filtered": bool(state),
-        "form": form or ChangePlatformWebhook(initial=given),
-        "secret": secret,
-        **links,
-    }
-    return render(request, "console/webhook.html", context, status=status)

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from tenants.access.standing import TakesAway
 from tenants.errors import ExchequerError, NotFound
-from tenants.models import DeliveryState
-from tenants.views.webhooks.deliveries import shown as shown_delivery
-from tenants.views.webhooks.forms import ChangeWebhook, DeliveryFilter, WebhookForm
+from tenants.views.webhooks import showing
+from tenants.views.webhooks.forms import ChangeWebhook, WebhookForm
+from tenants.views.webhooks.showing import Side
 from tenants.web.form_posts import explain, redirect_get_to
 from tenants.web.idempotency import run_once
-from tenants.web.pagination import before, paged
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
-from tenants.webhooks import catalogue, queries, webhooks
+from tenants.webhooks import catalogue, webhooks
+from tenants.webhooks.queries import OWN
 
 MANAGE = "webhooks.manage"
-PAGE = 25
 
 
 @require_safe
 @page(MANAGE)
 def webhooks_page(request: TenantRequest) -> HttpResponse:
     """List the webhooks, with the form for a new one."""
-    return _list(request)
+    return showing.webhooks_page(request, _side(request), WebhookForm())
 
 
 @page(MANAGE)
@@ -40,7 +38,7 @@ def webhook_create(request: TenantRequest) -> HttpResponse:
     """Create a webhook and show its secret once; resubmitting the form creates no second one."""
     form = WebhookForm(request.POST)
     if not form.is_valid():
-        return _list(request, form=form, status=422)
+        return showing.webhooks_page(request, _side(request), form, status=422)
     made: list[webhooks.NewWebhook] = []
 
     def act() -> str:
@@ -51,18 +49,18 @@ def webhook_create(request: TenantRequest) -> HttpResponse:
         place = run_once(request, form.cleaned_data["form_key"], act)
     except ExchequerError as refused:
         explain(form, refused)
-        return _list(request, form=form, status=422)
+        return showing.webhooks_page(request, _side(request), form, status=422)
     if not made:
         messages.warning(request, "This webhook already exists. Its secret was shown once; rotate it for another one.")
         return redirect(place)
-    return _one(request, made[0].webhook.id, secret=made[0].secret)
+    return showing.webhook_page(request, _side(request), made[0].webhook.id, secret=made[0].secret)
 
 
 @require_safe
 @page(MANAGE)
 def webhook(request: TenantRequest, webhook_id: UUID) -> HttpResponse:
     """Show a webhook and its deliveries, newest first."""
-    return _one(request, webhook_id)
+    return showing.webhook_page(request, _side(request), webhook_id)
 
 
 @require_POST
@@ -80,7 +78,7 @@ def webhook_change(request: TenantRequest, webhook_id: UUID) -> HttpResponse:
         else:
             messages.success(request, f"Webhook {row.name} saved.")
             return redirect("webhook", request.tenant.slug, webhook_id)
-    return _one(request, webhook_id, form=form, status=422)
+    return showing.webhook_page(request, _side(request), webhook_id, form=form, status=422)
 
 
 @require_POST
@@ -88,7 +86,7 @@ def webhook_change(request: TenantRequest, webhook_id: UUID) -> HttpResponse:
 def webhook_rotate(request: TenantRequest, webhook_id: UUID) -> HttpResponse:
     """Replace the secret and show the new one, once."""
     made = webhooks.rotate_secret(actor=request.actor, webhook_id=webhook_id)
-    return _one(request, webhook_id, secret=made.secret)
+    return showing.webhook_page(request, _side(request), webhook_id, secret=made.secret)
 
 
 @require_POST
@@ -121,46 +119,21 @@ def webhook_replay(request: TenantRequest, webhook_id: UUID, delivery_id: UUID) 
 @page(TakesAway(MANAGE))
 def webhook_delete(request: TenantRequest, webhook_id: UUID) -> HttpResponse:
     """Delete a webhook with its deliveries."""
-    name = queries.webhook(webhook_id).name
+    name = OWN.webhook(webhook_id).name
     webhooks.delete_webhook(actor=request.actor, webhook_id=webhook_id)
     messages.success(request, f"Webhook {name} deleted.")
     return redirect("webhooks", request.tenant.slug)
 
 
-def _list(request: TenantRequest, *, form: WebhookForm | None = None, status: int = 200) -> HttpResponse:
-    rows = queries.webhooks()
-    context: dict[str, Any] = {
-        "webhooks": rows,
-        "form": form or WebhookForm(),
-        "most": webhooks.MOST_WEBHOOKS,
-        "room": len(rows) < webhooks.MOST_WEBHOOKS,
-    }
-    return render(request, "tenants/webhooks/list.html", context, status=status)
-
-
-def _one(
-    request: TenantRequest, webhook_id: UUID, *, form: ChangeWebhook | None = None, secret: str = "", status: int = 200
-) -> HttpResponse:
-    row = queries.webhook(webhook_id)
-    chosen = DeliveryFilter(request.GET)
-    state = chosen.cleaned_data["state"] if chosen.is_valid() else ""
-    rows = queries.deliveries(webhook_id, state=state, before=before(request, UUID), limit=PAGE)
-    shown, links = paged(request, rows, PAGE, lambda one: (one.id,))
-    given = {name: getattr(row, name) for name in ("name", "url", "format", "types", "enabled")}
-    slug = request.tenant.slug
-    context: dict[str, Any] = {
-        "webhook": row,
-        "deliveries": [
-            shown_delivery(
-                one, catalogue.title_of(one.type), reverse("webhook-replay", args=(slug, webhook_id, one.id))
-            )
-            for one in shown
-        ],
-        "pending": DeliveryState.PENDING,
-        "chosen": chosen,
-        "filtered": bool(state),
-        "form": form or ChangeWebhook(initial=given),
-        "secret": secret,
-        **links,
-    }
-    return render(request, "tenants/webhooks/webhook.html", context, status=status)
+def _side(request: TenantRequest) -> Side:
+    return Side(
+        frame="page.html",
+        whose=request.tenant.name,
+        routes="",
+        create="webhook-create",
+        args=(request.tenant.slug,),
+        reads=OWN,
+        title_of=catalogue.title_of,
+        change_form=ChangeWebhook,
+        most=webhooks.MOST_WEBHOOKS,
+    )
