@@ -11,9 +11,20 @@ from django.test import Client
 
 from tenants.clock import now
 from tenants.grants import grants, groups
-from tenants.identity import invitations
+from tenants.identity import invitations, members
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Approval, AuditEntry, ExternalIdentity, Grant, GroupMember, Membership, Tenant, User
+from tenants.models import (
+    Approval,
+    AuditEntry,
+    ExternalIdentity,
+    Grant,
+    GroupMember,
+    Membership,
+    OperatorAct,
+    Tenant,
+    User,
+)
+from tenants.operators.log import log_ins
 from tests.api.tenants.providers import steps
 from tests.fakes.openid import OpenIdProvider
 from tests.support import factories
@@ -64,6 +75,24 @@ def test_mapped_groups_follow_the_claim_within_the_highest_role(tenant: Tenant, 
     )
     form = {"group": str(made["Bosses"].id), "claim": "another"}
     assert owner.post("/t/ours/identity-provider/groups/", form).status_code == 422
+
+
+def test_who_is_no_member_or_was_removed_is_in_the_operator_log(
+    tenant: Tenant, idp: OpenIdProvider, as_control: Any
+) -> None:
+    steps.configure(tenant, idp, just_in_time=False)
+    known = factories.make_member(tenant, "viewer", "bob@ours.example")
+    members.remove_member(actor=steps.owner_of(tenant), user_id=known.id)
+    assert steps.log_in(Client(), "ours", idp, **ADA).status_code == 403
+    assert steps.log_in(Client(REMOTE_ADDR="203.0.113.9"), "ours", idp, sub="b", email=known.email).status_code == 403
+    with as_control():
+        log_ins.enter()
+        rows = list(OperatorAct.objects.filter(action="tenants.log_in.refused").order_by("seq"))
+    assert [(row.target_type, row.reason.partition(",")[0]) for row in rows] == [
+        ("client", "by an identity provider of ours: not a member"),
+        ("client", "by an identity provider of ours: access removed"),
+    ]
+    assert "ours.example" not in str([vars(row) for row in rows])
 
 
 def test_a_stranger_asks_to_join_and_a_person_lets_them_in(tenant: Tenant, idp: OpenIdProvider) -> None:
