@@ -19,6 +19,7 @@ from queue import Queue
 import pytest
 
 from tests.mutants.mutants import Mutant, mutants_of
+from tests.support.servers import kept_data
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RIGHTS = (
@@ -125,6 +126,8 @@ def passes(tree: Path, mutant: Mutant) -> bool:
     try:
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *TESTED[mutant.path]]
         kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "CHROMIUM")}
+        # A mutant migrates nothing otherwise: all use the data of the first.
+        kept[kept_data.AS_OF] = "mutants"
         done = subprocess.run(command, cwd=tree, env=kept, capture_output=True, timeout=A_RUN_S, check=False)
     finally:
         place.write_text(before)
