@@ -33,3 +33,46 @@ class UsageWaived(Event):
     amount: Decimal
     currency: str
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvoiceFinalised(Event):
+    """An invoice has its number and never changes; `due_on` is the local day by which it is to be paid."""
+
+    invoice_id: UUID
+    number: str
+    period: str
+    total: Decimal
+    currency: str
+    due_on: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvoiceVoided(Event):
+    """A finalised invoice is withdrawn; its number stays used."""
+
+    invoice_id: UUID
+    number: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvoiceCredited(Event):
+    """A credit note was issued on an invoice; `number` is the note's."""
+
+    invoice_id: UUID
+    number: str
+    total: Decimal
+    currency: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvoicePaid(Event):
+    """A payment arrived for an invoice; `due` is what is left to pay."""
+
+    invoice_id: UUID
+    number: str
+    amount: Decimal
+    due: Decimal
+    currency: str

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from billing import provisioning
 from billing.budgets import alerts
-from billing.events import BudgetThresholdReached, UsageWaived
+from billing.events import (
+    BudgetThresholdReached,
+    InvoiceCredited,
+    InvoiceFinalised,
+    InvoicePaid,
+    InvoiceVoided,
+    UsageWaived,
+)
 from billing.usage import draft_bounds
 from tenants.events.events import TenantCreated, TimeZoneChanged, subscribe
 from tenants.webhooks.catalogue import EventType, Fact, register
@@ -48,5 +57,54 @@ register(
         id=event.attempt_id,
         path="invoice/",
         data={"amount": str(event.amount), "currency": event.currency},
+    ),
+)
+
+
+def _invoice(type_: str, invoice_id: UUID, **data: object) -> Fact:
+    path = f"invoice/{invoice_id}/"
+    return Fact(type=type_, kind="invoice", id=invoice_id, path=path, data={name: str(it) for name, it in data.items()})
+
+
+register(
+    InvoiceFinalised,
+    EventType("invoice.finalised", "An invoice was finalised"),
+    describe=lambda event: _invoice(
+        "invoice.finalised",
+        event.invoice_id,
+        number=event.number,
+        period=event.period,
+        total=event.total,
+        currency=event.currency,
+        due_on=event.due_on,
+    ),
+)
+register(
+    InvoiceVoided,
+    EventType("invoice.voided", "An invoice was voided"),
+    describe=lambda event: _invoice("invoice.voided", event.invoice_id, number=event.number, reason=event.reason),
+)
+register(
+    InvoiceCredited,
+    EventType("invoice.credited", "A credit note was issued"),
+    describe=lambda event: _invoice(
+        "invoice.credited",
+        event.invoice_id,
+        number=event.number,
+        total=event.total,
+        currency=event.currency,
+        reason=event.reason,
+    ),
+)
+register(
+    InvoicePaid,
+    EventType("invoice.paid", "A payment arrived for an invoice"),
+    describe=lambda event: _invoice(
+        "invoice.paid",
+        event.invoice_id,
+        number=event.number,
+        amount=event.amount,
+        due=event.due,
+        currency=event.currency,
     ),
 )

@@ -2,7 +2,19 @@
 
 from django.urls import URLPattern, path
 
-from billing.api.billing import ContractOf, Explain, Invoice, Invoices, Lines, PriceBooks, PriceVersions, Spend, Usage
+from billing.api.billing import (
+    ContractOf,
+    CreditNotes,
+    Explain,
+    Invoice,
+    Invoices,
+    Lines,
+    Payments,
+    PriceBooks,
+    PriceVersions,
+    Spend,
+    Usage,
+)
 from billing.api.budgets import Budget, BudgetAlerts, BudgetRequests, Budgets
 from billing.api.events import Events, Meters
 from billing.api.reported import (
@@ -42,6 +54,8 @@ urlpatterns: list[URLPattern] = [
     path("budgets/<uuid:budget_id>/alerts/", BudgetAlerts.as_view(), name="api-budget-alerts"),
     path("invoices/", Invoices.as_view(), name="api-invoices"),
     path("invoices/<uuid:invoice_id>/", Invoice.as_view(), name="api-invoice"),
+    path("invoices/<uuid:invoice_id>/credit-notes/", CreditNotes.as_view(), name="api-invoice-credit-notes"),
+    path("invoices/<uuid:invoice_id>/payments/", Payments.as_view(), name="api-invoice-payments"),
     path("invoices/<uuid:invoice_id>/lines/", Lines.as_view(), name="api-invoice-lines"),
     path("invoices/<uuid:invoice_id>/lines/<int:n>/explain/", Explain.as_view(), name="api-invoice-explain"),
 ]

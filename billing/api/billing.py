@@ -10,8 +10,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing import queries
+from billing.api import invoice_serializers as shapes
 from billing.api import serializers as forms
 from billing.models.invoicing import STATES
+from billing.queries import issued
 from tenants.errors import Invalid, PermissionDenied
 from tenants.parsing import parse_moment, parse_month, parse_uuid
 from tenants.web.openapi import page_of
@@ -148,7 +150,7 @@ class Invoices(ApiView):
             OpenApiParameter("period", str, description="a month, such as 2026-11"),
             *PAGE,
         ],
-        responses=page_of(forms.InvoiceSerializer),
+        responses=page_of(shapes.InvoiceSerializer),
     )
     def get(self, request: Request) -> Response:
         """List invoices, the newest month first."""
@@ -159,7 +161,7 @@ class Invoices(ApiView):
         rows = queries.invoices(
             after=self.after(date.fromisoformat, UUID), state=state, period=period, limit=self.page_size() + 1
         )
-        return self.paginated(rows, forms.InvoiceSerializer, lambda row: (row.period, row.id))
+        return self.paginated(rows, shapes.InvoiceSerializer, lambda row: (row.period, row.id))
 
 
 class Invoice(ApiView):
@@ -167,10 +169,10 @@ class Invoice(ApiView):
 
     permissions = {"GET": "invoices.view"}
 
-    @extend_schema(responses=forms.InvoiceSerializer)
+    @extend_schema(responses=shapes.InvoiceSerializer)
     def get(self, request: Request, invoice_id: UUID) -> Response:
         """Return one invoice."""
-        return Response(forms.InvoiceSerializer(queries.invoice(invoice_id)).data)
+        return Response(shapes.InvoiceSerializer(queries.invoice(invoice_id)).data)
 
 
 class Lines(ApiView):
@@ -178,10 +180,32 @@ class Lines(ApiView):
 
     permissions = {"GET": "invoices.view"}
 
-    @extend_schema(operation_id="invoices_lines_list", responses=page_of(forms.LineSerializer))
+    @extend_schema(operation_id="invoices_lines_list", responses=page_of(shapes.LineSerializer))
     def get(self, request: Request, invoice_id: UUID) -> Response:
         """List the lines in order of first use."""
-        return self.whole(queries.invoice_lines(invoice_id), forms.LineSerializer)
+        return self.whole(queries.invoice_lines(invoice_id), shapes.LineSerializer)
+
+
+class CreditNotes(ApiView):
+    """The credit notes of one invoice."""
+
+    permissions = {"GET": "invoices.view"}
+
+    @extend_schema(operation_id="invoices_credit_notes_list", responses=page_of(shapes.CreditNoteSerializer))
+    def get(self, request: Request, invoice_id: UUID) -> Response:
+        """List an invoice's credit notes, the newest first."""
+        return self.whole(issued.credit_notes(invoice_id), shapes.CreditNoteSerializer)
+
+
+class Payments(ApiView):
+    """The payments of one invoice."""
+
+    permissions = {"GET": "invoices.view"}
+
+    @extend_schema(operation_id="invoices_payments_list", responses=page_of(shapes.PaymentSerializer))
+    def get(self, request: Request, invoice_id: UUID) -> Response:
+        """List what arrived for an invoice and what went back, the newest first."""
+        return self.whole(issued.payments(invoice_id), shapes.PaymentSerializer)
 
 
 class Explain(ApiView):
@@ -205,6 +229,6 @@ class Explain(ApiView):
         page = queries.IntervalPage(after=after, limit=self.page_size() + 1)
         explanation = queries.explain(invoice_id, n, only, page)
         answer = self.paginated(explanation.intervals, forms.IntervalSerializer, lambda row: row.place.keys)
-        line = forms.LineSerializer(explanation.line).data
+        line = shapes.LineSerializer(explanation.line).data
         shares = forms.ShareSerializer(explanation.shares, many=True).data
         return Response({"line": line, "shares": shares, **answer.data})

@@ -7,6 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from billing.api.fields import MoneySerializer, Quantity, Start, UnitAmount
+from billing.api.invoice_serializers import LineSerializer
 from billing.budgets.alerts import DEFAULT_ALERTS
 from billing.models.budgets import AT_LIMIT
 from billing.queries import SpendRow
@@ -91,6 +92,20 @@ class PriceSerializer(serializers.Serializer[Any]):
     unit_amount = UnitAmount(max_digits=24, decimal_places=12, min_value=0)
 
 
+class BookPriceSerializer(PriceSerializer):
+    """A price of a book, with the list price that it is a discount on."""
+
+    list_amount = UnitAmount(
+        max_digits=24,
+        decimal_places=12,
+        min_value=0,
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="null: the price is the list price",
+    )
+
+
 class VersionSerializer(serializers.Serializer[Any]):
     """A version of a price book; `prices` is the complete list."""
 
@@ -103,7 +118,7 @@ class VersionSerializer(serializers.Serializer[Any]):
     published_at = serializers.DateTimeField(read_only=True)
     published_by = serializers.CharField(read_only=True)
     note = serializers.CharField(required=False, allow_blank=True, max_length=200, default="")
-    prices = PriceSerializer(many=True, allow_empty=False)
+    prices = BookPriceSerializer(many=True, allow_empty=False)
 
 
 class PriceBookSerializer(serializers.Serializer[Any]):
@@ -194,42 +209,6 @@ class BudgetAlertSerializer(serializers.Serializer[Any]):
     spent = MoneySerializer()
     amount = MoneySerializer(source="limit", help_text="the budget at that time")
     raised_at = serializers.DateTimeField()
-
-
-class InvoiceSerializer(serializers.Serializer[Any]):
-    """An invoice; its total is the sum of its rounded lines."""
-
-    id = serializers.UUIDField()
-    state = serializers.CharField()
-    period = serializers.DateField()
-    starts_at = serializers.DateTimeField()
-    ends_at = serializers.DateTimeField()
-    currency = serializers.CharField()
-    lines = serializers.IntegerField(source="line_count")
-    total = MoneySerializer()
-    exact = MoneySerializer()
-
-
-class LineSerializer(serializers.Serializer[Any]):
-    """One project's use of one meter at one price."""
-
-    n = serializers.IntegerField()
-    project = serializers.UUIDField(source="project_id")
-    project_name = serializers.CharField()
-    meter = serializers.CharField()
-    title = serializers.CharField(source="meter_title")
-    unit = serializers.CharField()
-    dims = serializers.DictField(child=serializers.CharField())
-    price_version = serializers.UUIDField(source="version_id", allow_null=True)
-    price_version_number = serializers.IntegerField(source="version_number", allow_null=True)
-    price_effective_at = serializers.DateTimeField(allow_null=True)
-    unit_amount = MoneySerializer(source="unit_price")
-    measured = Quantity()
-    quantity = Quantity()
-    intervals = serializers.IntegerField()
-    outside = serializers.BooleanField(help_text="reported by keys or people; otherwise the platform measured it")
-    exact = MoneySerializer()
-    amount = MoneySerializer()
 
 
 class ShareSerializer(serializers.Serializer[Any]):

@@ -19,7 +19,7 @@ from billing.models.budgets import AT_LIMIT, NOTIFY
 from billing.models.fields import exact
 from billing.models.holds import OPEN
 from billing.money import Money, computed
-from billing.rating.calendar import local_day, period_of
+from billing.rating.calendar import local_day, next_period, period_of
 from billing.rating.tags import as_dims, marks, tag_fault, tags_in
 from billing.usage.intervals import Series
 from billing.usage.rollups import Segment
@@ -158,7 +158,7 @@ def count_unreserved(segments: Sequence[Segment], series: Mapping[bytes, Series]
     tags = {key: tags_in(series[key].carried) for key in {segment.series for segment in charged}}
     locked = counters.lock_scope(
         {segment.project_id for segment in charged},
-        {segment.period for segment in charged},
+        {segment.month for segment in charged},
         currency,
         {mark for found in tags.values() for mark in marks(found)},
     )
@@ -166,11 +166,11 @@ def count_unreserved(segments: Sequence[Segment], series: Mapping[bytes, Series]
     growth: dict[UUID, Decimal] = {}
     for segment in charged:
         concerned = [
-            c for c in locked if c.period == segment.period and c.concerns(segment.project_id, tags[segment.series])
+            c for c in locked if c.period == segment.month and c.concerns(segment.project_id, tags[segment.series])
         ]
         growth |= {counter.id: growth.get(counter.id, NOTHING) + segment.amount for counter in concerned}
         accounts = (LedgerAccount("project", segment.project_id), *(counter.ledger_account for counter in concerned))
-        mark = (segment.period, series[segment.series].attempt_id, segment.batch_id, accounts)
+        mark = (segment.month, series[segment.series].attempt_id, segment.batch_id, accounts)
         charges[mark] = charges.get(mark, NOTHING) + segment.amount
     entries = []
     for (period, attempt_id, batch_id, accounts), amount in charges.items():
@@ -185,7 +185,7 @@ def count_unreserved(segments: Sequence[Segment], series: Mapping[bytes, Series]
 def _open(budget: Budget, period: date) -> None:
     """Start the counter of a new budget with its scope's spent and held amounts of the month."""
     scope: dict[str, Any] = {} if budget.project_id is None else {"project_id": budget.project_id}
-    used = UsageRollup.objects.filter(period=period, **scope)
+    used = UsageRollup.objects.filter(day__gte=period, day__lt=next_period(period), **scope)
     if budget.tag_key:
         scope = {"tags__contains": {budget.tag_key: budget.tag_value}}
         tagged = UsageSeries.objects.filter(dims__contains=as_dims({budget.tag_key: budget.tag_value}))

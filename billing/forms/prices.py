@@ -105,13 +105,24 @@ class PricesForm(forms.Form):
         """Return the complete list of prices of a valid form."""
         data = self.cleaned_data
         kept = [
-            (price.meter, price.dims, data[f"price_{number}"] if price.offered else price.unit_amount)
+            (
+                price.meter,
+                price.dims,
+                data[f"price_{number}"] if price.offered else price.unit_amount,
+                price.list_amount,
+            )
             for number, price in enumerate(self.base)
         ]
         added = [
-            (data[f"meter_{n}"], data[f"dims_{n}"], data[f"amount_{n}"]) for n in range(MORE) if data[f"meter_{n}"]
+            (data[f"meter_{n}"], data[f"dims_{n}"], data[f"amount_{n}"], None)
+            for n in range(MORE)
+            if data[f"meter_{n}"]
         ]
-        return [NewPrice(meter, dims, Decimal(amount)) for meter, dims, amount in [*kept, *added] if amount is not None]
+        return [
+            NewPrice(meter, dims, Decimal(amount), listed)
+            for meter, dims, amount, listed in [*kept, *added]
+            if amount is not None
+        ]
 
 
 class PriceListForm(PricesForm):

@@ -18,14 +18,14 @@ from tenants.isolation.scoping import current_tenant_id
 
 __all__ = ["AVAILABLE", "HELD", "SPENT", "UNHELD", "LedgerAccount", "Posting", "move", "post"]
 
-AccountKind = Literal["hold", "counter", "project"]
+AccountKind = Literal["hold", "counter", "project", "invoice", "wallet", "credit", "tenant"]
 
 POST = """
 WITH entry AS (
-  INSERT INTO billing_ledgertransaction (id, tenant_id, kind, period, hold_id, attempt_id, batch_id, reason)
-  SELECT t.id, %(tenant)s, t.kind, t.period, t.hold_id, t.attempt_id, t.batch_id, t.reason
-  FROM unnest(%(id)s::uuid[], %(kind)s::text[], %(period)s::date[], %(hold_id)s::uuid[], %(attempt_id)s::uuid[], %(batch_id)s::uuid[], %(reason)s::text[])
-    AS t(id, kind, period, hold_id, attempt_id, batch_id, reason)
+  INSERT INTO billing_ledgertransaction (id, tenant_id, kind, period, hold_id, attempt_id, batch_id, invoice_id, reason)
+  SELECT t.id, %(tenant)s, t.kind, t.period, t.hold_id, t.attempt_id, t.batch_id, t.invoice_id, t.reason
+  FROM unnest(%(id)s::uuid[], %(kind)s::text[], %(period)s::date[], %(hold_id)s::uuid[], %(attempt_id)s::uuid[], %(batch_id)s::uuid[],
+    %(invoice_id)s::uuid[], %(reason)s::text[]) AS t(id, kind, period, hold_id, attempt_id, batch_id, invoice_id, reason)
 )
 INSERT INTO billing_ledgerposting (id, tenant_id, transaction_id, account, pot, pot_kind, currency, amount)
 SELECT gen_random_uuid(), %(tenant)s, p.entry, p.account, p.pot, p.pot_kind, p.currency, p.amount
@@ -36,7 +36,7 @@ FROM unnest(%(entries)s::uuid[], %(accounts)s::text[], %(pots)s::uuid[], %(kinds
 
 @dataclass(frozen=True, slots=True)
 class LedgerAccount:
-    """The owner of money: a hold, a budget's month, or a project for unreserved usage."""
+    """The owner of money: a hold, a budget's month, a project for unreserved usage; an invoice, a wallet, the tenant."""
 
     kind: AccountKind
     id: UUID
@@ -62,6 +62,7 @@ class LedgerEntry:
     hold_id: UUID | None = None
     attempt_id: UUID | None = None
     batch_id: UUID | None = None
+    invoice_id: UUID | None = None
     reason: str = ""
     id: UUID = field(default_factory=uuid7)
 
@@ -91,6 +92,7 @@ def post(*entries: LedgerEntry) -> None:
         "hold_id": array((entry.hold_id for entry in moving), uuid),
         "attempt_id": array((entry.attempt_id for entry in moving), uuid),
         "batch_id": array((entry.batch_id for entry in moving), uuid),
+        "invoice_id": array((entry.invoice_id for entry in moving), uuid),
         "reason": [entry.reason[:200] for entry in moving],
         "entries": array((entry_id for entry_id, _ in legs), uuid),
         "accounts": array((posting.account for _, posting in legs), str),

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from django.db import connection
 
 from billing.models import Invoice
-from billing.models.invoicing import VOID
+from billing.models.invoicing import PERIOD, STANDING, VOID
 from billing.money import Money, shown
-from billing.queries.invoices import lines_of
+from billing.queries.lines import CORRECTION, USAGE, computed_lines, frozen_lines
 from tenants.isolation.scoping import current_tenant_id
 
 
@@ -46,7 +46,7 @@ WHERE s.attempt_id IS NOT NULL AND o.started_at < o.before LIMIT 1
 ROLLUPS = """
 WITH summed AS (
   SELECT period, day, date_trunc('hour', started_at, 'UTC') AS hour, price_id, meter_id, project_id, series_hash,
-    count(*) AS events, sum(measured) AS measured, sum(billable) AS billable, sum(amount) AS amount
+    count(*) AS events, sum(measured) AS measured, sum(billable) AS billable, sum(amount) AS amount, sum(discount) AS discount
   FROM billing_usageevent WHERE tenant_id = %(tenant)s GROUP BY 1, 2, 3, 4, 5, 6, 7
 ), stored AS (SELECT * FROM billing_usagerollup WHERE tenant_id = %(tenant)s)
 SELECT format('hour %%s: intervals sum to %%s for %%s, the roll-up to %%s for %%s',
@@ -54,12 +54,14 @@ SELECT format('hour %%s: intervals sum to %%s for %%s, the roll-up to %%s for %%
 FROM summed s FULL JOIN stored r ON r.series_hash = s.series_hash AND r.hour = s.hour AND r.day = s.day AND r.period = s.period
   AND r.project_id = s.project_id AND r.meter_id = s.meter_id
   AND coalesce(r.price_id, '00000000-0000-0000-0000-000000000000') = coalesce(s.price_id, '00000000-0000-0000-0000-000000000000')
-WHERE (s.events, s.measured, s.billable, s.amount) IS DISTINCT FROM (r.events, r.measured, r.billable, r.amount) LIMIT 1
+WHERE (s.events, s.measured, s.billable, s.amount, s.discount) IS DISTINCT FROM (r.events, r.measured, r.billable, r.amount, r.discount) LIMIT 1
 """
 RATED = """
-SELECT format('interval at %%s: %%s x %%s is not %%s', e.started_at, e.billable, p.unit_amount, e.amount)
+SELECT format('interval at %%s: %%s x %%s is not %%s, or x %%s not %%s', e.started_at, e.billable, p.unit_amount, e.amount,
+  coalesce(p.list_amount, p.unit_amount), e.amount + e.discount)
 FROM billing_usageevent e JOIN billing_price p ON p.id = e.price_id
-WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND abs(e.amount - e.billable * p.unit_amount) > 0.000000000001 LIMIT 1
+WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND (abs(e.amount - e.billable * p.unit_amount) > 0.000000000001
+  OR abs(e.amount + e.discount - e.billable * coalesce(p.list_amount, p.unit_amount)) > 0.000000000001) LIMIT 1
 """
 MEASURED = """
 SELECT format('interval at %%s: measured %%s seconds, lasted %%s', e.started_at, e.measured, e.ended_at - e.started_at)
@@ -118,7 +120,9 @@ SELECT format('budget %%s in %%s: %%s held plus %%s spent exceed %%s', budget_id
 WHERE tenant_id = %(tenant)s AND held + spent > ceiling LIMIT 1
 """
 CHARGED = """
-WITH rated AS (SELECT period, sum(amount) AS amount FROM billing_usagerollup WHERE tenant_id = %(tenant)s GROUP BY period),
+WITH rated AS (
+  SELECT date_trunc('month', day)::date AS period, sum(amount) AS amount FROM billing_usagerollup WHERE tenant_id = %(tenant)s GROUP BY 1
+),
 posted AS (
   SELECT t.period, sum(p.amount) AS amount FROM billing_ledgerposting p
   JOIN billing_ledgertransaction t ON t.tenant_id = p.tenant_id AND t.id = p.transaction_id
@@ -131,6 +135,11 @@ UNBILLED = """
 SELECT format('period %%s has usage and no invoice', r.period) FROM billing_usagerollup r
 WHERE r.tenant_id = %(tenant)s AND NOT EXISTS (
   SELECT FROM billing_invoice i WHERE i.tenant_id = r.tenant_id AND i.period = r.period AND i.state <> 'void') LIMIT 1
+"""
+RATED_IN = """
+SELECT coalesce(sum(r.amount), 0) FROM billing_usagerollup r LEFT JOIN billing_price p ON p.id = r.price_id
+LEFT JOIN billing_priceversion v ON v.id = p.version_id LEFT JOIN billing_pricebook b ON b.id = v.book_id
+WHERE coalesce(b.currency, %s) = %s AND r.tenant_id = %s AND r.period = %s
 """
 
 LEDGER_RULES = [
@@ -175,27 +184,30 @@ def _broken(rules: Sequence[tuple[str, str]]) -> Iterator[Fault]:
 
 
 def _line_faults() -> Iterator[Fault]:
-    """Compare each invoice's lines with the plain sum of its month's roll-ups, within half a minor unit per line."""
-    rule = "invoice lines sum to the roll-ups"
-    for invoice in Invoice.objects.exclude(state=VOID).order_by("period"):
-        lines = lines_of([invoice.period], invoice.currency)[invoice.period]
-        exact = sum((line.exact for line in lines), Money.zero(invoice.currency))
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT coalesce(sum(r.amount), 0) FROM billing_usagerollup r LEFT JOIN billing_price p ON p.id = r.price_id "
-                "LEFT JOIN billing_priceversion v ON v.id = p.version_id "
-                "LEFT JOIN billing_pricebook b ON b.id = v.book_id "
-                "WHERE r.tenant_id = %s AND r.period = %s AND coalesce(b.currency, %s) = %s",
-                [current_tenant_id(), invoice.period, invoice.currency, invoice.currency],
-            )
-            (rated,) = cursor.fetchone()
-        if exact.amount != rated:
-            yield Fault(
-                rule,
-                f"{invoice.period:%Y-%m}: lines sum to {shown(exact.amount)}, roll-ups to {shown(rated)} {invoice.currency}",
-            )
+    """Compare each invoice's lines with the plain sum of its month's roll-ups, and a standing one with what was frozen."""
+    for invoice in Invoice.objects.exclude(state=VOID).filter(kind=PERIOD).order_by("period"):
+        fault = _line_fault(invoice)
+        if fault:
+            yield Fault("invoice lines sum to the roll-ups", f"{invoice.period:%Y-%m}{fault}")
             return
-        for line in lines:
-            if line.amount != line.exact.rounded():
-                yield Fault(rule, f"{invoice.period:%Y-%m} line {line.n}: {line.amount} is not {line.exact} rounded")
-                return
+
+
+def _line_fault(invoice: Invoice) -> str:
+    zero = Money.zero(invoice.currency)
+    lines = computed_lines([invoice.period], invoice.currency)[invoice.period]
+    if invoice.state in STANDING:
+        lines = [
+            line
+            for line in frozen_lines({invoice.pk: invoice.currency})[invoice.pk]
+            if line.kind in (USAGE, CORRECTION)
+        ]
+    exact = sum((line.exact for line in lines), zero)
+    with connection.cursor() as cursor:
+        cursor.execute(RATED_IN, [invoice.currency, invoice.currency, current_tenant_id(), invoice.period])
+        (rated,) = cursor.fetchone()
+    if exact.amount != rated:
+        return f": lines sum to {shown(exact.amount)}, roll-ups to {shown(rated)} {invoice.currency}"
+    for line in lines:
+        if line.amount != line.exact.rounded():
+            return f" line {line.n}: {line.amount} is not {line.exact} rounded"
+    return ""

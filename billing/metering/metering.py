@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from uuid import UUID
 
-from billing.budgets import counters
 from billing.budgets.budgets import count_unreserved
 from billing.metering.rate import Settled, rate, settle_from_hold, zero_rate
 from billing.metering.waivers import waive_usage
+from billing.periods.months import lock_for_usage
 from billing.pricing import price_books
 from billing.queries import Billed, billed, billed_attempts
 from billing.rating.quantity import count_refusal, refusal
@@ -74,7 +74,7 @@ def record_usage(intervals: Sequence[Interval], *, hold_id: UUID | None = None, 
     """
     if not intervals:
         return Recorded(0, NOTHING, NOTHING, exhausted=False)
-    counters.lock_budget_set()
+    lock_for_usage([moment for item in intervals for moment in (item.start, item.end)])
     terms = terms_of(intervals)
     faults = _faults(intervals, terms)
     if faults:

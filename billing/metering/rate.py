@@ -10,6 +10,7 @@ from itertools import groupby
 from uuid import UUID
 
 from billing.budgets import holds
+from billing.periods.months import billing_of
 from billing.pricing.price_books import PricePoint, Terms, point_in
 from billing.rating.calendar import local_day, period_of, quarter_of, split
 from billing.rating.flat import QUANTITY_QUANTUM, affordable, charge
@@ -26,7 +27,8 @@ ONE = Decimal(1)
 def rate(claims: Sequence[KeyClaim], terms: Terms, batch_id: UUID | None = None) -> list[Segment]:
     """Split intervals at quarter hours and price starts and rate each segment at the price in force at its time.
 
-    A count is one segment at its start. A segment without a matching price is measured and free.
+    A count is one segment at its start. A segment without a matching price is measured and free. Usage of a closed
+    month is billed by the first open one.
     """
     segments: list[Segment] = []
     days: dict[datetime, date] = {}
@@ -47,26 +49,31 @@ def rate(claims: Sequence[KeyClaim], terms: Terms, batch_id: UUID | None = None)
             if quarter not in days:
                 days[quarter] = local_day(quarter, terms.zone)
             quantity = seconds_between(start, end) if usage.quantity is None else usage.quantity
-            segments.append(
-                Segment(
-                    key_hash=item.key_hash,
-                    part=part,
-                    series=item.series.hash,
-                    start=start,
-                    end=end,
-                    period=period_of(days[quarter]),
-                    day=days[quarter],
-                    meter_id=terms.meters[usage.meter],
-                    project_id=usage.project_id,
-                    price_id=price.price_id if price else None,
-                    measured=quantity,
-                    billable=quantity if price else NOTHING,
-                    amount=charge(quantity, price.unit_amount) if price else NOTHING,
-                    unit_amount=price.unit_amount if price else NOTHING,
-                    counted=counted,
-                    batch_id=batch_id,
-                )
+            segment = Segment(
+                key_hash=item.key_hash,
+                part=part,
+                series=item.series.hash,
+                start=start,
+                end=end,
+                period=period_of(days[quarter]),
+                day=days[quarter],
+                meter_id=terms.meters[usage.meter],
+                project_id=usage.project_id,
+                price_id=price.price_id if price else None,
+                measured=quantity,
+                billable=NOTHING,
+                amount=NOTHING,
+                unit_amount=price.unit_amount if price else NOTHING,
+                list_amount=price.list_amount if price else None,
+                counted=counted,
+                batch_id=batch_id,
             )
+            if price:
+                segment.bill(quantity)
+            segments.append(segment)
+    billing = billing_of(days.values(), terms.closed)
+    for segment in segments:
+        segment.period = billing.of(segment.day)
     return segments
 
 
@@ -83,7 +90,7 @@ def zero_rate(segments: Sequence[Segment]) -> Decimal:
     priced = [segment for segment in segments if segment.amount]
     excluded = sum((segment.billable for segment in priced), NOTHING)
     for segment in priced:
-        segment.billable = segment.amount = NOTHING
+        segment.bill(NOTHING)
     return excluded
 
 
@@ -104,9 +111,9 @@ def settle_from_hold(hold_id: UUID, segments: list[Segment], series: dict[bytes,
     """
     segments.sort(key=lambda segment: (segment.start, segment.key_hash))
     # All counters in one statement: one locked later could precede a locked one and cause a deadlock.
-    state = holds.lock(hold_id, {segment.period for segment in segments})
+    state = holds.lock(hold_id, {segment.month for segment in segments})
     excluded, refused_by, short = NOTHING, "", False
-    for period, group in groupby(segments, key=lambda segment: segment.period):
+    for period, group in groupby(segments, key=lambda segment: segment.month):
         state = holds.roll_over(state, period)
         left, charges = state.headroom_in(period), dict[UUID | None, Decimal]()
         for segment in group:
@@ -121,7 +128,7 @@ def settle_from_hold(hold_id: UUID, segments: list[Segment], series: dict[bytes,
                 if period >= state.period:
                     short, refused_by = True, refused_by or state.refused_by
                 excluded += segment.billable - fits
-                segment.billable, segment.amount = fits, charge(fits, segment.unit_amount)
+                segment.bill(fits)
             if segment.amount:
                 left -= segment.amount
                 attempt_id = series[segment.series].attempt_id

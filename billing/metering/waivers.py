@@ -15,7 +15,7 @@ from billing.events import UsageWaived
 from billing.ledger import ledger
 from billing.ledger.ledger import AVAILABLE, HELD, SPENT, UNHELD, LedgerAccount, LedgerEntry
 from billing.models import Hold
-from billing.usage import rollups
+from billing.usage.corrections import take_back
 from billing.usage.intervals import digest
 from billing.usage.rollups import Segment
 from tenants.access.actor import Actor
@@ -26,9 +26,11 @@ from tenants.models import Tenant
 from tenants.rows import named_rows
 
 USAGE_WAIVED = AuditAction("billing.usage.waived")
+NOTHING = Decimal(0)
 
 CHARGED = """
-SELECT s.attempt_id, r.id AS rollup_id, r.events, r.series_hash, e.start, e.end, r.period, r.day, r.meter_id, r.project_id, r.price_id, r.billable, r.amount, e.hold_id
+SELECT s.attempt_id, r.id AS rollup_id, r.events, r.series_hash, e.start, e.end, r.period, r.day, r.meter_id, r.project_id, r.price_id, r.billable, r.amount, r.discount, e.hold_id,
+  r.hour
 FROM billing_usagerollup r JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash
 CROSS JOIN LATERAL (
   SELECT min(started_at) AS start, max(ended_at) AS end, min(hold_id::text)::uuid AS hold_id FROM billing_usageevent e
@@ -36,8 +38,8 @@ CROSS JOIN LATERAL (
     AND e.started_at >= r.hour AND e.started_at < r.hour + interval '1 hour'
     AND e.project_id = r.project_id AND e.meter_id = r.meter_id AND e.price_id IS NOT DISTINCT FROM r.price_id
 ) e
-WHERE r.tenant_id = %s AND s.attempt_id = ANY(%s) AND (r.billable > 0 OR r.amount > 0)
-ORDER BY r.series_hash, r.hour FOR NO KEY UPDATE OF r
+WHERE r.tenant_id = %s AND s.attempt_id = ANY(%s) AND (r.billable <> 0 OR r.amount <> 0)
+ORDER BY r.series_hash, r.hour, r.day, r.period FOR NO KEY UPDATE OF r
 """
 # A budget created after a charge has no posting of it: its opening counted the month's usage as spent, in one sum.
 SETTLED = """
@@ -97,28 +99,28 @@ def _waive(*, actor: Actor, attempts: list[UUID], reason: str) -> Decimal:
         locked = {counter.id: counter for counter in touched}
         cursor.execute(CHARGED, [tenant_id, attempts])
         charged = named_rows(cursor)
-    segments = [(row.rollup_id, _counter_segment(row)) for row in charged]
+    segments = [entry for rows in _sums(charged) if (entry := _counter_entry(rows)) is not None]
     if not segments:
         unchanged("nothing was charged")
         return Decimal(0)
-    keys = [segment.key_hash for _, segment in segments]
+    keys = [segment.key_hash for _, _, segment in segments]
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at) "
             "SELECT %s, k, k, exchequer_now() FROM unnest(%s::bytea[]) AS k",
             [tenant_id, keys],
         )
-    rollups.reverse(segments)
+    zone, currency = Tenant.objects.values_list("timezone", "currency").get(pk=tenant_id)
+    take_back([(rollup_id, segment) for _, rollup_id, segment in segments], currency=currency, zone=zone)
     _return(settled, states, locked, reason)
     amounts: dict[UUID, Decimal] = defaultdict(Decimal)
-    for row, (_, segment) in zip(charged, segments, strict=True):
-        amounts[row.attempt_id] -= segment.amount
-    _record_waived(actor, amounts, reason)
+    for attempt_id, _, segment in segments:
+        amounts[attempt_id] -= segment.amount
+    _record_waived(actor, amounts, currency, reason)
     return sum(amounts.values(), Decimal(0))
 
 
-def _record_waived(actor: Actor, amounts: dict[UUID, Decimal], reason: str) -> None:
-    currency = Tenant.objects.values_list("currency", flat=True).get(pk=current_tenant_id())
+def _record_waived(actor: Actor, amounts: dict[UUID, Decimal], currency: str, reason: str) -> None:
     for attempt, amount in sorted(amounts.items()):
         record(
             USAGE_WAIVED,
@@ -134,25 +136,40 @@ def _record_waived(actor: Actor, amounts: dict[UUID, Decimal], reason: str) -> N
         )
 
 
-def _counter_segment(row: Any) -> Segment:
-    """Return the counter-entry to a row of CHARGED."""
-    return Segment(
-        key_hash=digest("waiver", str(row.attempt_id), str(row.rollup_id), str(row.events)),
+def _sums(charged: list[Any]) -> list[list[Any]]:
+    """Group rows of CHARGED by what they count: one row, and those that corrected it after its month was closed."""
+    groups: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
+    for row in charged:
+        groups[bytes(row.series_hash), row.hour, row.day, row.project_id, row.meter_id, row.price_id].append(row)
+    return list(groups.values())
+
+
+def _counter_entry(rows: list[Any]) -> tuple[UUID, UUID, Segment] | None:
+    """Return the attempt, the sum and the counter-entry of a group of rows; None if nothing is left of it."""
+    billable, amount = sum(row.billable for row in rows), sum(row.amount for row in rows)
+    if not billable and not amount:
+        return None
+    first = rows[0]
+    events = sum(row.events for row in rows)
+    segment = Segment(
+        key_hash=digest("waiver", str(first.attempt_id), str(first.rollup_id), str(events)),
         part=0,
-        series=bytes(row.series_hash),
-        start=row.start,
-        end=row.end,
-        period=row.period,
-        day=row.day,
-        meter_id=row.meter_id,
-        project_id=row.project_id,
-        price_id=row.price_id,
-        measured=Decimal(0),
-        billable=-row.billable,
-        amount=-row.amount,
-        hold_id=row.hold_id,
+        series=bytes(first.series_hash),
+        start=min(row.start for row in rows if row.start),
+        end=max(row.end for row in rows if row.end),
+        period=first.period,
+        day=first.day,
+        meter_id=first.meter_id,
+        project_id=first.project_id,
+        price_id=first.price_id,
+        measured=NOTHING,
+        billable=-billable,
+        amount=-amount,
+        discount=-sum((row.discount for row in rows), NOTHING),
+        hold_id=first.hold_id,
         kind="waiver",
     )
+    return first.attempt_id, first.rollup_id, segment
 
 
 def _return(

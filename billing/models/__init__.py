@@ -3,29 +3,39 @@
 from billing.models.alerts import BudgetAlert
 from billing.models.budgets import Budget, BudgetPeriod
 from billing.models.holds import Hold, HoldShare, Quote
-from billing.models.invoicing import Invoice
+from billing.models.invoicing import Invoice, InvoiceLine, NumberSeries, Reconciliation, Seller
 from billing.models.ledger import LedgerPosting, LedgerTransaction
 from billing.models.metering import Meter, UsageEvent, UsageKey, UsageRollup, UsageSeries
 from billing.models.outside import HeldEvent, ReportLimit, SenderDay, UsageBatch
+from billing.models.periods import BillingPeriod
 from billing.models.pricing import Contract, Price, PriceBook, PriceVersion, ShowbackPrice
+from billing.models.settling import CreditNote, CreditNoteLine, Payment
 
 __all__ = [
+    "BillingPeriod",
     "Budget",
     "BudgetAlert",
     "BudgetPeriod",
     "Contract",
+    "CreditNote",
+    "CreditNoteLine",
     "HeldEvent",
     "Hold",
     "HoldShare",
     "Invoice",
+    "InvoiceLine",
     "LedgerPosting",
     "LedgerTransaction",
     "Meter",
+    "NumberSeries",
+    "Payment",
     "Price",
     "PriceBook",
     "PriceVersion",
     "Quote",
+    "Reconciliation",
     "ReportLimit",
+    "Seller",
     "SenderDay",
     "ShowbackPrice",
     "UsageBatch",

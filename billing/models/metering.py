@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.db.models import F, Q
 
 from billing.models.fields import exact, lean_tenant
 from tenants.clock import DatabaseNow
@@ -69,7 +70,9 @@ class UsageSeries(TenantModel):
 class UsageEvent(TenantModel):
     """A segment of an interval inside one quarter hour and one price, in a monthly partition.
 
-    `measured` is what ran, `billable` what is charged: less if no hold covered it. An adjustment is a counter-entry
+    `measured` is what ran, `billable` what is charged: less if no hold covered it. `amount` is at the contracted price,
+    `discount` what the list price would add. `period` is the month that bills it: that of `day`, or a later one if that
+    was closed. An adjustment is a counter-entry
     with nothing measured and a negative charge; a void reverses all of a reported event. The partitioned table is
     created by SQL.
     """
@@ -94,12 +97,16 @@ class UsageEvent(TenantModel):
     measured = exact()
     billable = exact()
     amount = exact()
+    discount = exact(default=0, db_default=0)
     batch_id = models.UUIDField(null=True)
     recorded_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
 
 class UsageRollup(TenantModel):
-    """Hourly sums, written in the transaction that accepts the intervals. Rating and pages read only these."""
+    """Hourly sums, written in the transaction that accepts the intervals. Rating and pages read only these.
+
+    A sum of a correction (its `period` is after the month of its `day`) may be negative.
+    """
 
     tenant = models.ForeignKey(
         "tenants.Tenant", on_delete=models.PROTECT, related_name="+", editable=False, db_index=False
@@ -118,6 +125,7 @@ class UsageRollup(TenantModel):
     measured = exact()
     billable = exact()
     amount = exact()
+    discount = exact(default=0, db_default=0)
 
     class Meta(TenantModel.Meta):
         constraints = [
@@ -127,4 +135,7 @@ class UsageRollup(TenantModel):
                 nulls_distinct=False,
             )
         ]
-        indexes = [models.Index(fields=["tenant", "day", "project"], name="rollup_day")]
+        indexes = [
+            models.Index(fields=["tenant", "day", "project"], name="rollup_day"),
+            models.Index(fields=["tenant", "period"], name="rollup_correction", condition=Q(day__lt=F("period"))),
+        ]

@@ -59,18 +59,25 @@ class PriceVersion(models.Model):
 
 
 class Price(models.Model):
-    """The unit price of the meter with this key, for usage that carries all of `dims`."""
+    """The unit price of the meter with this key, for usage that carries all of `dims`.
+
+    `list_amount` is the list price that it is a discount on; empty if it is the list price itself.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     version = models.ForeignKey(PriceVersion, on_delete=models.PROTECT, related_name="prices")
     meter = models.CharField(max_length=60)
     dims = models.JSONField(default=dict)
     unit_amount = exact()
+    list_amount = exact(null=True)
 
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["version", "meter", "dims"], name="price_once_per_dims"),
             models.CheckConstraint(condition=Q(unit_amount__gte=0, unit_amount__lt=10**12), name="price_is_real"),
+            models.CheckConstraint(
+                condition=Q(list_amount=None) | Q(list_amount__gte=0, list_amount__lt=10**12), name="list_price_is_real"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -30,12 +30,13 @@ class PriceMissing(ExchequerError):
 
 @dataclass(frozen=True, slots=True)
 class PricePoint:
-    """A unit price, and the version it comes from."""
+    """A unit price, and the version it comes from; `list_amount` if its list price differs."""
 
     version_id: UUID
     price_id: UUID
     unit_amount: Decimal
     currency: str
+    list_amount: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Terms:
     """Inputs of rating for the open scope's tenant: its zone, the time, meters by key, price lists.
 
     `timed`: the meters whose unit is the second; all others count. A list is in force from the start of its version or
-    of its contract, whichever is later.
+    of its contract, whichever is later. `closed`: the last month that is closed for usage.
     """
 
     zone: str
@@ -52,6 +53,7 @@ class Terms:
     meters: Mapping[str, UUID]
     timed: frozenset[str]
     lists: Sequence[PriceList]
+    closed: date | None = None
 
 
 # A contract runs from local midnight to local midnight.
@@ -73,7 +75,8 @@ c AS (
 )
 SELECT t.timezone, t.currency, exchequer_now(),
   (SELECT coalesce(json_agg(json_build_array(m.key, m.id, m.unit)), '[]') FROM billing_meter m WHERE m.tenant_id = t.id),
-  (SELECT coalesce(json_agg(json_build_array(l.id, l.effective_at, l.currency)), '[]') FROM lists l)
+  (SELECT coalesce(json_agg(json_build_array(l.id, l.effective_at, l.currency)), '[]') FROM lists l),
+  (SELECT max(p.period) FROM billing_billingperiod p WHERE p.tenant_id = t.id AND p.state = 'closed')
 FROM t
 """
 
@@ -89,7 +92,7 @@ def terms(
     with connection.cursor() as cursor:
         at = since or until or clock.now()
         cursor.execute(TERMS, {"tenant": current_tenant_id(), "since": at, "until": until or at})
-        zone, currency, now, known, lists = cursor.fetchone()
+        zone, currency, now, known, lists, closed = cursor.fetchone()
     priced = [key for key, _, _ in known if meters is None or key in meters]
     tables = tables_of([UUID(version) for version, _, _ in lists if version], priced)
     return Terms(
@@ -107,6 +110,7 @@ def terms(
             )
             for version, effective_at, book_currency in lists
         ],
+        closed=closed,
     )
 
 
@@ -129,4 +133,4 @@ def point_in(lists: Sequence[PriceList], meter: str, dims: Mapping[str, str], at
     entry = table.find(dims) if table else None
     if listed is None or entry is None:
         return None
-    return PricePoint(listed.version_id, entry.price_id, entry.unit_amount, listed.currency)
+    return PricePoint(listed.version_id, entry.price_id, entry.unit_amount, listed.currency, entry.list_amount)

@@ -14,7 +14,7 @@ from billing.pg_arrays import parsed
 from billing.rating.selection import PriceEntry, PriceTable
 
 LOAD = """
-SELECT version_id, meter, id, dims, unit_amount FROM billing_price
+SELECT version_id, meter, id, dims, unit_amount, list_amount FROM billing_price
 WHERE version_id = ANY(%s::uuid[]) AND meter = ANY(%s::text[])
 """
 MOST_TABLES = 4_096
@@ -41,8 +41,8 @@ def _load(missing: list[tuple[UUID, str]]) -> dict[tuple[UUID, str], PriceTable]
     entries: dict[tuple[UUID, str], list[PriceEntry]] = defaultdict(list)
     with connection.cursor() as cursor:
         cursor.execute(LOAD, [list({version for version, _ in missing}), list({meter for _, meter in missing})])
-        for version, meter, price, dims, amount in cursor.fetchall():
-            entries[version, meter].append(PriceEntry(price, meter, parsed(dims), Decimal(amount)))
+        for version, meter, price, dims, amount, listed in cursor.fetchall():
+            entries[version, meter].append(PriceEntry(price, meter, parsed(dims), Decimal(amount), listed))
     loaded = {mark: PriceTable(entries.get(mark, ())) for mark in missing}
     with _lock:
         _tables.update(loaded)

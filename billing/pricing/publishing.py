@@ -85,7 +85,7 @@ def create_book(*, operator: Operator, name: str, currency: str, reason: str, co
         if source.currency != currency:
             raise Invalid(fields={"copy_of": [f"This book is in {source.currency}. Prices are not converted."]})
         newest = PriceVersion.objects.filter(book=source).order_by("-effective_at").first()
-        rows = Price.objects.filter(version=newest).values_list("meter", "dims", "unit_amount")
+        rows = Price.objects.filter(version=newest).values_list("meter", "dims", "unit_amount", "list_amount")
         prices = [NewPrice(*row) for row in rows]
     with transaction.atomic():
         book = PriceBook.objects.create(name=name, currency=currency)
@@ -147,7 +147,13 @@ def store(
     version.refresh_from_db()
     Price.objects.bulk_create(
         [
-            Price(version=version, meter=one.meter, dims=dict(one.dims), unit_amount=EXACT.plus(one.unit_amount))
+            Price(
+                version=version,
+                meter=one.meter,
+                dims=dict(one.dims),
+                unit_amount=EXACT.plus(one.unit_amount),
+                list_amount=None if one.list_amount is None else EXACT.plus(one.list_amount),
+            )
             for one in prices
         ]
     )
@@ -194,16 +200,20 @@ def faults(prices: Sequence[NewPrice]) -> dict[str, list[str]]:
             messages.append(f"Give each dimension a value of 1 to {LONGEST_VALUE} printable characters.")
         if len(price.dims) > MOST_DIMENSIONS:
             messages.append(f"A price names at most {MOST_DIMENSIONS} dimensions.")
-        amount = price.unit_amount
-        if not amount.is_finite() or not 0 <= amount < LARGEST_PRICE:
-            messages.append("A price is a number from 0 to 10^12.")
-            continue
-        try:
-            exact = computed(amount) == amount
-        except InvalidOperation:
-            exact = False
-        if not exact:
-            messages.append("A price has at most 12 decimals.")
+        messages += [fault for amount in (price.unit_amount, price.list_amount) if (fault := _amount_fault(amount))]
     if not prices:
         messages.append("A version needs at least one price.")
     return {"prices": messages} if messages else {}
+
+
+def _amount_fault(amount: Decimal | None) -> str:
+    """Return what is wrong with the amount of a price; empty if nothing is."""
+    if amount is None:
+        return ""
+    if not amount.is_finite() or not 0 <= amount < LARGEST_PRICE:
+        return "A price is a number from 0 to 10^12."
+    try:
+        exact = computed(amount) == amount
+    except InvalidOperation:
+        exact = False
+    return "" if exact else "A price has at most 12 decimals."

@@ -6,7 +6,6 @@ from billing.queries.budgets import AlertRow, BudgetStatus, alerts, budget, budg
 from billing.queries.calendar import Today, tenant_today, today
 from billing.queries.explain import Explanation, IntervalPage, IntervalPosition, IntervalView, Narrowing, Share, explain
 from billing.queries.invoices import (
-    InvoiceLine,
     InvoiceView,
     draft_invoice,
     invoice,
@@ -14,6 +13,7 @@ from billing.queries.invoices import (
     invoice_lines,
     invoices,
 )
+from billing.queries.lines import InvoiceLine
 from billing.queries.outside import (
     BatchRow,
     HeldRow,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
@@ -12,7 +12,9 @@ from uuid import UUID
 from django.db import connection
 
 from billing.money import Money
-from billing.queries.invoices import InvoiceLine, InvoiceView, invoice, invoice_line
+from billing.queries.invoices import InvoiceView, invoice, invoice_line
+from billing.queries.lines import InvoiceLine
+from billing.rating.calendar import next_period
 from billing.resource_names import resource_names
 from billing.usage.reserved_sources import own_sources
 from tenants.isolation.scoping import current_tenant_id
@@ -22,7 +24,7 @@ SHARES = """
 SELECT s.job_id, s.attempt_id, s.resource, s.hash, sum(r.measured) AS measured, sum(r.billable) AS billable,
   sum(r.amount) AS amount, sum(r.events) AS events
 FROM billing_usagerollup r JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash
-WHERE r.tenant_id = %(tenant)s AND r.period = %(period)s AND r.day >= %(period)s AND r.day < (%(period)s::date + interval '1 month')
+WHERE r.tenant_id = %(tenant)s AND r.period = %(period)s AND r.day >= %(month)s AND r.day < (%(month)s::date + interval '1 month')
   AND r.project_id = %(project)s AND r.meter_id = %(meter)s AND r.price_id IS NOT DISTINCT FROM %(price)s
   AND (%(job)s::uuid IS NULL OR s.job_id = %(job)s) AND (%(attempt)s::uuid IS NULL OR s.attempt_id = %(attempt)s)
   AND (%(resource)s::text IS NULL OR s.resource = %(resource)s) AND (s.source <> ALL(%(own)s::text[])) = %(outside)s
@@ -39,7 +41,7 @@ FROM billing_usageevent e
 JOIN billing_usageseries s ON s.tenant_id = e.tenant_id AND s.hash = e.series_hash
 LEFT JOIN billing_hold h ON h.tenant_id = e.tenant_id AND h.id = e.hold_id
 LEFT JOIN billing_usagebatch b ON b.tenant_id = e.tenant_id AND b.id = e.batch_id
-WHERE e.tenant_id = %(tenant)s AND e.series_hash = ANY(%(series)s::bytea[]) AND e.period = %(period)s
+WHERE e.tenant_id = %(tenant)s AND e.series_hash = ANY(%(series)s::bytea[]) AND e.period = %(period)s AND e.day >= %(month)s AND e.day < (%(month)s::date + interval '1 month')
   AND e.started_at >= %(starts)s AND e.started_at < %(ends)s
   AND e.project_id = %(project)s AND e.meter_id = %(meter)s AND e.price_id IS NOT DISTINCT FROM %(price)s
 """
@@ -181,12 +183,14 @@ def explain(
     """
     place = page.after
     view, line = invoice(invoice_id), invoice_line(invoice_id, n)
+    month = line.origin or view.period
     arguments: dict[str, Any] = {
         "tenant": current_tenant_id(),
         "period": view.period,
-        # Only to prune partitions: the stored period decides, whatever the zone was then.
-        "starts": view.starts_at - timedelta(days=2),
-        "ends": view.ends_at + timedelta(days=2),
+        "month": month,
+        # Only to prune partitions: the stored day decides, whatever the zone was then.
+        "starts": datetime.combine(month, time.min, UTC) - timedelta(days=2),
+        "ends": datetime.combine(next_period(month), time.min, UTC) + timedelta(days=2),
         "project": line.project_id,
         "meter": line.meter_id,
         "price": line.price_id,

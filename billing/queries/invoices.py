@@ -1,9 +1,9 @@
-"""Invoices and their lines. A draft's lines are sums of roll-ups; each is rounded once, and the total adds them up."""
+"""Invoices: drafts computed from the roll-ups, standing ones as they were finalised."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -11,82 +11,36 @@ from uuid import UUID
 
 from django.db import connection
 
+from billing.models.invoicing import DRAFT, FINALISED, IN_REVIEW, STANDING
 from billing.money import Money
 from billing.pg_arrays import parsed
 from billing.queries.calendar import tenant_today
-from billing.rating.calendar import next_period, period_bounds
-from billing.usage.reserved_sources import own_sources
+from billing.queries.drafts import Draft, TaxRow, drafts
+from billing.queries.lines import InvoiceLine, frozen_lines
+from billing.rating.calendar import period_bounds
 from tenants.errors import NotFound
 from tenants.isolation.scoping import current_tenant_id
 from tenants.rows import named_rows
 
-LINES = """
-SELECT r.period, r.project_id, p.name AS project_name, p.slug AS project_slug, r.meter_id, m.key AS meter, m.title AS meter_title,
-  m.unit, r.price_id, coalesce(pr.unit_amount, 0) AS unit_amount, coalesce(pr.dims, '{}') AS dims, v.id AS version_id,
-  v.number AS version_number, v.effective_at, v.published_by, sum(r.measured) AS measured, sum(r.billable) AS billable,
-  sum(r.amount) AS amount, sum(r.events) AS events,
-  s.source <> ALL(%(own)s::text[]) AS outside
-FROM billing_usagerollup r
-JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash
-JOIN tenants_project p ON p.tenant_id = r.tenant_id AND p.id = r.project_id
-JOIN billing_meter m ON m.tenant_id = r.tenant_id AND m.id = r.meter_id
-LEFT JOIN billing_price pr ON pr.id = r.price_id
-LEFT JOIN billing_priceversion v ON v.id = pr.version_id
-LEFT JOIN billing_pricebook b ON b.id = v.book_id
-WHERE r.tenant_id = %(tenant)s AND r.day >= %(first)s AND r.day < %(end)s AND r.period = ANY(%(periods)s::date[])
-  AND coalesce(b.currency, %(currency)s) = %(currency)s
-GROUP BY r.period, r.project_id, p.name, p.slug, r.meter_id, m.key, m.title, m.unit, r.price_id, pr.unit_amount, pr.dims,
-  v.id, v.number, v.effective_at, v.published_by, outside
-ORDER BY r.period, min(r.hour), r.project_id, m.key, r.price_id, outside
-"""
 INVOICES = """
-SELECT id, period, starts_at, ends_at, currency, state, created_at FROM billing_invoice
+SELECT id, period, starts_at, ends_at, currency, state, created_at, kind, label, finalised_at, due_on, subtotal, tax, total, taxes,
+  seller, customer, content_hash, credited, paid, returned, sent_at, voided_at, void_reason, replaces_id,
+  due_on < (exchequer_now() AT TIME ZONE (SELECT timezone FROM tenants_tenant t WHERE t.id = tenant_id))::date AS overdue
+FROM billing_invoice
 WHERE tenant_id = %(tenant)s AND (%(id)s::uuid IS NULL OR id = %(id)s) AND (%(period)s::date IS NULL OR period = %(period)s)
   AND (%(state)s::text IS NULL OR state = %(state)s)
   AND (%(after_period)s::date IS NULL OR (period, id) < (%(after_period)s, %(after_id)s::uuid))
 ORDER BY period DESC, id DESC LIMIT %(limit)s
 """
-
-
-@dataclass(frozen=True, slots=True)
-class InvoiceLine:
-    """One project's use of one meter at one price. `n` counts from 1, in order of first use.
-
-    `outside`: it was reported, not measured by the platform. The two never share a line. `exact` is the unrounded sum
-    of the rated usage; `amount` is it rounded half-even to the minor unit.
-    """
-
-    n: int
-    project_id: UUID
-    project_name: str
-    project_slug: str
-    meter_id: UUID
-    meter: str
-    meter_title: str
-    unit: str
-    price_id: UUID | None
-    unit_amount: Decimal
-    dims: Mapping[str, str]
-    version_id: UUID | None
-    version_number: int | None
-    price_effective_at: datetime | None
-    price_published_by: str
-    measured: Decimal
-    quantity: Decimal
-    intervals: int
-    exact: Money
-    amount: Money
-    outside: bool = False
-
-    @property
-    def unit_price(self) -> Money:
-        """What one unit costs."""
-        return Money(self.unit_amount, self.amount.currency)
+NOTHING = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
 class InvoiceView:
-    """An invoice. The total is the sum of its rounded lines; `quantities` are sums by unit, which never add up."""
+    """An invoice. `subtotal` is the sum of its rounded lines, `total` that and the tax; `quantities` by unit never add up.
+
+    `due` is what is still to be paid. `number`, `due_on`, `seller`, `customer` and `content_hash` stand once it is finalised.
+    """
 
     id: UUID | None
     period: date
@@ -98,7 +52,37 @@ class InvoiceView:
     line_count: int
     quantities: Mapping[str, Decimal]
     exact: Money
+    subtotal: Money
+    tax: Money
     total: Money
+    due: Money
+    kind: str = "period"
+    number: str = ""
+    finalised_at: datetime | None = None
+    due_on: date | None = None
+    overdue: bool = False
+    taxes: Sequence[TaxRow] = ()
+    seller: Mapping[str, str] = field(default_factory=dict)
+    customer: Mapping[str, str] = field(default_factory=dict)
+    content_hash: str = ""
+    credited: Money | None = None
+    paid: Money | None = None
+    sent_at: datetime | None = None
+    voided_at: datetime | None = None
+    void_reason: str = ""
+    replaces_id: UUID | None = None
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether its lines can still change."""
+        return self.state in (DRAFT, IN_REVIEW)
+
+    @property
+    def status(self) -> str:
+        """Its state for a person: an unpaid one is open, then past due."""
+        if self.state == FINALISED:
+            return "past_due" if self.overdue else "open"
+        return self.state
 
 
 def draft_invoice() -> InvoiceView:
@@ -109,7 +93,9 @@ def draft_invoice() -> InvoiceView:
         return found[0]
     starts, ends = period_bounds(at.period, at.zone)
     zero = Money.zero(at.currency)
-    return InvoiceView(None, at.period, starts, ends, at.currency, "draft", None, 0, {}, zero, zero)
+    return InvoiceView(
+        None, at.period, starts, ends, at.currency, "draft", None, 0, {}, zero, zero, zero, zero, due=zero
+    )
 
 
 def invoices(
@@ -128,18 +114,21 @@ def invoices(
 
 def invoice(invoice_id: UUID) -> InvoiceView:
     """Return one invoice. Raises NotFound."""
-    found = _invoices(invoice_id=invoice_id, limit=1)
-    if not found:
-        raise NotFound
-    return found[0]
+    return with_lines(invoice_id)[0]
 
 
 def invoice_lines(invoice_id: UUID) -> list[InvoiceLine]:
     """Return an invoice's lines in order. Raises NotFound."""
-    view = _rows(invoice_id=invoice_id, limit=1)
-    if not view:
+    return with_lines(invoice_id)[1]
+
+
+def with_lines(invoice_id: UUID) -> tuple[InvoiceView, list[InvoiceLine]]:
+    """Return one invoice with its lines. Raises NotFound."""
+    rows = _rows(invoice_id=invoice_id, limit=1)
+    if not rows:
         raise NotFound
-    return lines_of([view[0].period], view[0].currency)[view[0].period]
+    draft = _drafts(rows)[invoice_id]
+    return _view(rows[0], draft), list(draft.lines)
 
 
 def invoice_line(invoice_id: UUID, n: int) -> InvoiceLine:
@@ -148,61 +137,6 @@ def invoice_line(invoice_id: UUID, n: int) -> InvoiceLine:
         if line.n == n:
             return line
     raise NotFound
-
-
-def lines_of(periods: Sequence[date], currency: str) -> dict[date, list[InvoiceLine]]:
-    """Return the lines of these months in one currency, by month."""
-    result: dict[date, list[InvoiceLine]] = {period: [] for period in periods}
-    if not periods:
-        return result
-    arguments: dict[str, Any] = {
-        "tenant": current_tenant_id(),
-        "first": min(periods),
-        "end": next_period(max(periods)),
-        "periods": list(periods),
-        "currency": currency,
-        "own": own_sources(),
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(LINES, arguments)
-        for row in named_rows(cursor):
-            lines = result[row.period]
-            lines.append(_line(len(lines) + 1, row, Money(row.amount, currency)))
-    return result
-
-
-def _line(n: int, row: Any, exact: Money) -> InvoiceLine:
-    """Return line `n` from a row of LINES."""
-    return InvoiceLine(
-        n=n,
-        project_id=row.project_id,
-        project_name=row.project_name,
-        project_slug=row.project_slug,
-        meter_id=row.meter_id,
-        meter=row.meter,
-        meter_title=row.meter_title,
-        unit=row.unit,
-        price_id=row.price_id,
-        unit_amount=row.unit_amount,
-        dims=parsed(row.dims),
-        version_id=row.version_id,
-        version_number=row.version_number,
-        price_effective_at=row.effective_at,
-        price_published_by=row.published_by or "",
-        measured=row.measured,
-        quantity=row.billable,
-        intervals=int(row.events),
-        exact=exact,
-        amount=exact.rounded(),
-        outside=row.outside,
-    )
-
-
-def _by_unit(lines: Sequence[InvoiceLine]) -> dict[str, Decimal]:
-    sums: dict[str, Decimal] = {}
-    for line in lines:
-        sums[line.unit] = sums.get(line.unit, Decimal(0)) + line.quantity
-    return sums
 
 
 def _rows(
@@ -228,29 +162,69 @@ def _rows(
         return named_rows(cursor)
 
 
+def _drafts(rows: Sequence[Any]) -> dict[UUID, Draft]:
+    """Return the lines and sums of these invoices: computed for drafts, stored for the others."""
+    standing = frozen_lines({row.id: row.currency for row in rows if row.state in STANDING})
+    found = {
+        row.id: Draft(standing[row.id], _taxes(row), Money(row.subtotal, row.currency), Money(row.tax, row.currency))
+        for row in rows
+        if row.state in STANDING
+    }
+    return found | drafts([(row.id, row.period, row.currency) for row in rows if row.state not in STANDING])
+
+
 def _invoices(*, currency: str | None = None, **chosen: Any) -> list[InvoiceView]:
     rows = [row for row in _rows(**chosen) if currency is None or row.currency == currency]
-    lines: dict[tuple[date, str], list[InvoiceLine]] = {}
-    for money in {row.currency for row in rows}:
-        found = lines_of([row.period for row in rows if row.currency == money], money)
-        lines |= {(period, money): listed for period, listed in found.items()}
-    views = []
-    for row in rows:
-        listed = lines[row.period, row.currency]
-        zero = Money.zero(row.currency)
-        views.append(
-            InvoiceView(
-                id=row.id,
-                period=row.period,
-                starts_at=row.starts_at,
-                ends_at=row.ends_at,
-                currency=row.currency,
-                state=row.state,
-                created_at=row.created_at,
-                line_count=len(listed),
-                quantities=_by_unit(listed),
-                exact=sum((line.exact for line in listed), zero),
-                total=sum((line.amount for line in listed), zero),
-            )
-        )
-    return views
+    found = _drafts(rows)
+    return [_view(row, found[row.id]) for row in rows]
+
+
+def _view(row: Any, draft: Draft) -> InvoiceView:
+    money = {name: Money(getattr(row, name), row.currency) for name in ("credited", "paid", "returned")}
+    settled = money["credited"] + money["paid"] - money["returned"]
+    stands = row.state in STANDING
+    zero = Money.zero(row.currency)
+    return InvoiceView(
+        id=row.id,
+        period=row.period,
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        currency=row.currency,
+        state=row.state,
+        created_at=row.created_at,
+        line_count=len(draft.lines),
+        quantities=_by_unit(draft.lines),
+        exact=sum((line.exact for line in draft.lines), zero),
+        subtotal=draft.subtotal,
+        tax=draft.tax,
+        total=draft.total,
+        due=zero if row.state == "void" else draft.total - settled,
+        kind=row.kind,
+        number=row.label,
+        finalised_at=row.finalised_at,
+        due_on=row.due_on,
+        overdue=bool(row.overdue) and row.state == FINALISED,
+        taxes=draft.taxes,
+        seller=parsed(row.seller),
+        customer=parsed(row.customer),
+        content_hash=bytes(row.content_hash).hex() if row.content_hash else "",
+        credited=money["credited"] if stands else None,
+        paid=money["paid"] if stands else None,
+        sent_at=row.sent_at,
+        voided_at=row.voided_at,
+        void_reason=row.void_reason,
+        replaces_id=row.replaces_id,
+    )
+
+
+def _taxes(row: Any) -> list[TaxRow]:
+    listed = row.taxes if isinstance(row.taxes, list) else []
+    return [TaxRow.read(one, row.currency) for one in listed]
+
+
+def _by_unit(lines: Sequence[InvoiceLine]) -> dict[str, Decimal]:
+    sums: dict[str, Decimal] = {}
+    for line in lines:
+        if line.unit:
+            sums[line.unit] = sums.get(line.unit, NOTHING) + line.quantity
+    return sums

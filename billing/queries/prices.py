@@ -44,6 +44,7 @@ class PriceView:
     dims: Mapping[str, str]
     unit_amount: Decimal
     currency: str
+    list_amount: Decimal | None = None
 
     @property
     def hourly(self) -> Decimal | None:
@@ -222,4 +223,4 @@ def _version(
 
 def _price(row: Price, currency: str, names: Mapping[str, tuple[str, str]]) -> PriceView:
     title, unit = names.get(row.meter, (row.meter, "unit"))
-    return PriceView(row.pk, row.meter, title, unit, row.dims, row.unit_amount, currency)
+    return PriceView(row.pk, row.meter, title, unit, row.dims, row.unit_amount, currency, row.list_amount)

@@ -27,7 +27,7 @@ SUMS = """
 SELECT u.project_id, p.name, u.meter, d.dims::text, sum(u.billable), sum(u.amount)
 FROM (SELECT r.tenant_id, r.project_id, r.series_hash, m.key AS meter, sum(CASE WHEN r.price_id IS NULL THEN r.measured ELSE r.billable END) AS billable, sum(r.amount) AS amount
       FROM billing_usagerollup r JOIN billing_meter m ON m.tenant_id = r.tenant_id AND m.id = r.meter_id
-      WHERE r.tenant_id = %(tenant)s AND r.period = %(first)s AND r.day >= %(first)s AND r.day < %(end)s GROUP BY 1, 2, 3, 4) u
+      WHERE r.tenant_id = %(tenant)s AND r.day >= %(first)s AND r.day < %(end)s GROUP BY 1, 2, 3, 4) u
 JOIN tenants_project p ON p.tenant_id = u.tenant_id AND p.id = u.project_id
 JOIN billing_usageseries s ON s.tenant_id = u.tenant_id AND s.hash = u.series_hash
 CROSS JOIN LATERAL (SELECT coalesce(jsonb_object_agg(n.key, s.dims ->> n.key), '{}') AS dims

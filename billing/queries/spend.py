@@ -32,7 +32,7 @@ GROUPS = {
     "attempt": "s.attempt_id::text",
 }
 LABEL = re.compile(r"(tag|dim):([A-Za-z0-9_.-]{1,60})")
-GRANULARITIES = {"hour": "r.hour", "day": "r.day", "month": "r.period", "": "NULL::date"}
+GRANULARITIES = {"hour": "r.hour", "day": "r.day", "month": "date_trunc('month', r.day)::date", "": "NULL::date"}
 MOST_ROWS = 10_000
 MOST_GROUPS = 8
 MOST_TAGS_OFFERED = 30
@@ -235,10 +235,10 @@ def month_to_date() -> MonthToDate:
     before = (at.period - timedelta(days=1)).replace(day=1)
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT coalesce(sum(r.amount) FILTER (WHERE r.period = %(period)s), 0), "
-            "coalesce(sum(r.billable) FILTER (WHERE r.period = %(period)s AND m.key = ANY(%(timed)s)), 0), "
-            "coalesce(sum(r.amount) FILTER (WHERE r.period = %(before)s), 0), "
-            "coalesce(sum(r.billable) FILTER (WHERE r.period = %(before)s AND m.key = ANY(%(timed)s)), 0), "
+            "SELECT coalesce(sum(r.amount) FILTER (WHERE date_trunc('month', r.day) = %(period)s::date), 0), "
+            "coalesce(sum(r.billable) FILTER (WHERE date_trunc('month', r.day) = %(period)s::date AND m.key = ANY(%(timed)s)), 0), "
+            "coalesce(sum(r.amount) FILTER (WHERE date_trunc('month', r.day) = %(before)s::date), 0), "
+            "coalesce(sum(r.billable) FILTER (WHERE date_trunc('month', r.day) = %(before)s::date AND m.key = ANY(%(timed)s)), 0), "
             "coalesce(sum(r.amount) FILTER (WHERE r.day = %(day)s), 0) "
             "FROM billing_usagerollup r JOIN billing_meter m ON m.tenant_id = r.tenant_id AND m.id = r.meter_id "
             "WHERE r.tenant_id = %(tenant)s AND r.day >= %(before)s AND r.day < %(end)s",

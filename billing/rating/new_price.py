@@ -9,8 +9,11 @@ from decimal import Decimal
 
 @dataclass(frozen=True, slots=True)
 class NewPrice:
-    """A price to publish. `unit_amount` is in the book's currency per unit of the meter."""
+    """A price to publish. `unit_amount` is in the book's currency per unit of the meter; `list_amount`, if given, is the
+    list price that it is a discount on.
+    """
 
     meter: str
     dims: Mapping[str, str]
     unit_amount: Decimal
+    list_amount: Decimal | None = None

@@ -14,12 +14,13 @@ from billing.rating.tags import PREFIX
 
 @dataclass(frozen=True, slots=True)
 class PriceEntry:
-    """One price of a version, for usage that carries all of its dimensions."""
+    """One price of a version, for usage that carries all of its dimensions; `list_amount` if that differs."""
 
     price_id: UUID
     meter: str
     dims: Mapping[str, str]
     unit_amount: Decimal
+    list_amount: Decimal | None = None
 
 
 class PriceTable:

@@ -9,12 +9,12 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from billing.budgets import counters
 from billing.metering import meters
 from billing.metering.metering import UsageRefused, fault_of
 from billing.metering.rate import most_cost
 from billing.models import Meter, UsageKey
 from billing.money import Money
+from billing.periods.months import lock_for_usage
 from billing.pricing import price_books
 from billing.rating.calendar import quarters
 from billing.rating.flat import LARGEST_CHARGE
@@ -79,8 +79,8 @@ def ingest(*, actor: Actor, events: Sequence[Any]) -> Taken:
                 good[number] = _interval(parse(event), known)
             except EventRefused as error:
                 refused[number] = str(error)
+        lock_for_usage([usage.start for usage in good.values()] + [usage.end for usage in good.values()])
         terms = _terms(list(good.values()), known.now)
-        counters.lock_budget_set()
         today = lock_today(actor)
         reasons: dict[int, str] = {}
         dear: dict[int, str] = {}

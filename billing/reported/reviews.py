@@ -17,6 +17,7 @@ from billing.metering.rate import most_cost, rate
 from billing.models import HeldEvent, UsageBatch
 from billing.models.outside import ACCEPTED, REJECTED, WAITING
 from billing.money import Money
+from billing.periods.months import lock_for_usage
 from billing.rating.calendar import quarters
 from billing.rating.flat import LARGEST_CHARGE
 from billing.reported.receiving import MOST_QUARTERS
@@ -87,6 +88,7 @@ def _counted(rows: Sequence[HeldEvent]) -> tuple[dict[UUID, Decimal], str]:
         text = f"The times of these events span more than {MOST_QUARTERS:,} quarter hours. Select fewer events."
         raise Invalid(fields={"events": [text]})
     intervals = [interval_of(row) for row in rows]
+    lock_for_usage([moment for item in intervals for moment in (item.start, item.end)])
     terms = terms_of(intervals)
     if any(most_cost(item, terms) > LARGEST_CHARGE for item in intervals):
         raise Invalid(

@@ -23,7 +23,7 @@ from billing.pg_arrays import array, bytea, parsed
 from billing.rating.calendar import hour_of, quarter_of
 from billing.rating.tags import tags_in
 from billing.reported.receiving import MOST_QUARTERS
-from billing.usage import rollups
+from billing.usage.corrections import take_back
 from billing.usage.intervals import digest, void_key
 from billing.usage.reserved_sources import own_sources
 from billing.usage.rollups import Segment
@@ -40,7 +40,7 @@ USAGE_VOIDED = AuditAction("billing.usage.voided")
 MOST_EVENTS = 1_000
 SEGMENTS = """
 SELECT e.key_hash, e.part, e.series_hash AS series, e.started_at AS start, e.ended_at AS "end", e.period, e.day, e.meter_id, e.project_id, e.price_id,
-  e.measured, e.billable, e.amount, e.batch_id, e.recorded_at, s.dims
+  e.measured, e.billable, e.amount, e.discount, e.batch_id, e.recorded_at, s.dims
 FROM billing_usageevent e JOIN billing_usageseries s ON s.tenant_id = e.tenant_id AND s.hash = e.series_hash
 WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND (%(keys)s::bytea[] IS NULL OR e.key_hash = ANY(%(keys)s::bytea[]))
   AND """
@@ -49,7 +49,7 @@ OF_BATCHES = SEGMENTS + "e.batch_id = ANY(%(batches)s::uuid[])"
 BEFORE_SENDERS = SEGMENTS + "e.batch_id IS NULL AND e.hold_id IS NULL AND s.source <> ALL(%(own)s::text[])"
 NAMES = (
     "part", "start", "end", "period", "day", "meter_id", "project_id", "price_id", "measured", "billable", "amount",
-    "batch_id",
+    "discount", "batch_id",
 )  # fmt: skip
 CLAIM = """
 INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at, batch_id)
@@ -202,13 +202,13 @@ def _return_money(taken: Sequence[Taken], reason: str) -> None:
     if not charged:
         return
     currency = Tenant.objects.values_list("currency", flat=True).get(pk=current_tenant_id())
-    dated = counters.lock_months({item.segment.period for item in charged}, currency)
+    dated = counters.lock_months({item.segment.month for item in charged}, currency)
     moves: dict[tuple[UUID | None, date], dict[tuple[LedgerAccount, str], Decimal]] = defaultdict(
         lambda: defaultdict(Decimal)
     )
     back: dict[tuple[UUID, str], Decimal] = defaultdict(Decimal)
     for item in charged:
-        legs = moves[item.segment.batch_id, item.segment.period]
+        legs = moves[item.segment.batch_id, item.segment.month]
         legs[LedgerAccount("project", item.segment.project_id), UNHELD] += item.segment.amount
         for one in dated:
             account = _counted_as(one, item)
@@ -235,7 +235,7 @@ def _counted_as(one: Dated, item: Taken) -> str:
     A budget created later includes it in its opening, one closed before does not count it.
     """
     counter, segment = one.counter, item.segment
-    if counter.period != segment.period or not counter.concerns(segment.project_id, item.tags):
+    if counter.period != segment.month or not counter.concerns(segment.project_id, item.tags):
         return ""
     if one.created_at > item.recorded_at:
         return SPENT if one.opened_with_usage else ""
@@ -266,10 +266,12 @@ def _return_usage(taken: Sequence[Taken]) -> None:
             measured=-segment.measured,
             billable=-segment.billable,
             amount=-segment.amount,
+            discount=-segment.discount,
             kind="void",
         )
         entries.append((sums[place], counter_entry))
-    rollups.reverse(entries)
+    zone, currency = Tenant.objects.values_list("timezone", "currency").get(pk=current_tenant_id())
+    take_back(entries, currency=currency, zone=zone)
 
 
 def _record(

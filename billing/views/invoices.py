@@ -25,8 +25,9 @@ from billing.queries.explain import (
     Share,
     explain,
 )
-from billing.queries.invoices import InvoiceLine, InvoiceView, draft_invoice, invoice_lines, invoices
+from billing.queries.invoices import InvoiceView, draft_invoice, invoice_lines, invoices
 from billing.queries.invoices import invoice as invoice_by_id
+from billing.queries.lines import InvoiceLine
 from billing.resource_names import job_names, page_of, record_noun_of, resource_names
 from tenants.clock import now
 from tenants.parsing import uuid_in
@@ -191,9 +192,9 @@ def _state(view: InvoiceView, at: datetime) -> str:
 
 def by_project(lines: Sequence[InvoiceLine]) -> list[ProjectLines]:
     """Group lines by project, projects by name, lines in their own order."""
-    groups: dict[UUID, ProjectLines] = {}
+    groups: dict[UUID | None, ProjectLines] = {}
     for one in lines:
-        groups.setdefault(one.project_id, ProjectLines(one.project_name)).lines.append(one)
+        groups.setdefault(one.project_id, ProjectLines(one.project_name or "All projects")).lines.append(one)
     return sorted(groups.values(), key=lambda group: group.name.casefold())
 
 

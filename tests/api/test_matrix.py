@@ -110,6 +110,8 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "budgets/<uuid:budget_id>/alerts/": {"GET": EVERYONE},
     "invoices/": {"GET": READS_MONEY},
     "invoices/<uuid:invoice_id>/": {"GET": READS_MONEY},
+    "invoices/<uuid:invoice_id>/credit-notes/": {"GET": READS_MONEY},
+    "invoices/<uuid:invoice_id>/payments/": {"GET": READS_MONEY},
     "invoices/<uuid:invoice_id>/lines/": {"GET": READS_MONEY},
     "invoices/<uuid:invoice_id>/lines/<int:n>/explain/": {"GET": READS_MONEY},
     "quotes/": {"POST": LAUNCH},

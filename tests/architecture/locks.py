@@ -25,6 +25,12 @@ OPERATORS_EVENTS = (
 #: What the console answers of a tenant's approvals.
 OPERATORS_ANSWERS = f"({SAME} AND ((side)::text = 'operators'::text))"
 
+OPERATORS_INVOICES = (
+    f"({SAME} AND ((topic)::text = ANY ((ARRAY['billing.InvoiceFinalised'::character varying, "
+    "'billing.InvoiceVoided'::character varying, 'billing.InvoiceCredited'::character varying, "
+    "'billing.InvoicePaid'::character varying])::text[])))"
+)
+
 Policy = tuple[str, str, tuple[str, ...], str | None, str | None]
 """Name, command (* for all), roles, USING, WITH CHECK."""
 
@@ -57,7 +63,17 @@ CONTROL = frozenset(
 )
 #: The console's rights within one tenant, word for word. No dataset, job, model, prediction or secret is among them.
 OPERATED = {
+    "billing_billingperiod": {"SELECT", "INSERT"},
     "billing_contract": {"SELECT", "INSERT", "UPDATE", "DELETE"},
+    "billing_creditnote": {"SELECT", "INSERT"},
+    "billing_creditnoteline": {"SELECT", "INSERT"},
+    "billing_invoice": {"SELECT", "INSERT", "UPDATE"},
+    "billing_invoiceline": {"SELECT", "INSERT"},
+    "billing_ledgerposting": {"SELECT", "INSERT"},
+    "billing_ledgertransaction": {"SELECT", "INSERT"},
+    "billing_meter": {"SELECT"},
+    "billing_payment": {"SELECT", "INSERT"},
+    "billing_reconciliation": {"SELECT"},
     "tenants_audithead": {"SELECT", "INSERT", "UPDATE"},
     "tenants_breakglass": {"SELECT", "INSERT"},
     "tenants_auditsubject": {"SELECT", "INSERT"},
@@ -73,6 +89,8 @@ OPERATED = {
 #: And its rights on what belongs to no tenant, and on the tenants themselves, which it reads across all.
 PLATFORM = {
     "account_emailaddress": {"SELECT"},
+    "billing_numberseries": {"SELECT"},
+    "billing_seller": {"SELECT", "UPDATE"},
     "billing_price": {"SELECT", "INSERT"},
     "billing_pricebook": {"SELECT", "INSERT", "UPDATE"},
     "billing_priceversion": {"SELECT", "INSERT"},
@@ -103,6 +121,8 @@ PLATFORM = {
 }
 #: What it may change of rows that it does not own as a whole.
 CONSOLE_COLUMNS = {
+    "billing_billingperiod": {"state", "closed_at", "closed_by"},
+    "billing_numberseries": {"next_number"},
     "tenants_approval": {"state", "answered_by", "answered_by_label", "answered_at", "answer_reason"},
     "tenants_breakglass": {
         "answered_by",
@@ -153,6 +173,8 @@ OWN: dict[str, set[Policy]] = {
     },
     # The console lists the contracts of all tenants.
     "billing_contract": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
+    # And their invoices.
+    "billing_invoice": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
     # The console's part of a tenant's log: what operators did.
     "tenants_auditentry": {TENANT_ROWS, ("operator_rows", "*", (OPERATOR,), OPERATORS_ACTS, OPERATORS_ACTS)},
     # The console lists looks of all tenants; a ticket is found and used up before the tenant is known.
@@ -165,7 +187,11 @@ OWN: dict[str, set[Policy]] = {
     "tenants_datakey": {TENANT_ROWS, ("destroyed", "d", ("exchequer_owner",), "true", None)},
     "tenants_tenantdigest": {CONTROL_ROWS, OPERATOR_READS, ("operator_makes", "a", (OPERATOR,), None, SAME)},
     # The console publishes and sees its own events alone; the relay serves every tenant.
-    "tenants_outboxmessage": {TENANT_ROWS, ("operator_rows", "*", (OPERATOR,), OPERATORS_EVENTS, OPERATORS_EVENTS)},
+    "tenants_outboxmessage": {
+        TENANT_ROWS,
+        ("operator_rows", "*", (OPERATOR,), OPERATORS_EVENTS, OPERATORS_EVENTS),
+        ("operator_invoices", "*", (OPERATOR,), OPERATORS_INVOICES, OPERATORS_INVOICES),
+    },
     # The function that looks a key up also records its last use.
     "models_app_endpointkey": {TENANT_ROWS, ("last_use", "w", ("exchequer_owner",), "true", None)},
 }
@@ -178,6 +204,7 @@ UNLOCKED = frozenset(
         "auth_group",
         "auth_group_permissions",
         "auth_permission",
+        "billing_seller",
         "compute_device",
         "compute_node",
         "compute_runprior",
@@ -217,7 +244,11 @@ LOOSE = {
     "tenants_scimuser": {"external_id"},
     "tenants_auditentry": {"actor_id", "request_id", "target_id"},
     # Written for every second of every device: a foreign key check per row costs more than the row.
-    "billing_ledgertransaction": {"attempt_id", "batch_id", "hold_id"},
+    "billing_ledgertransaction": {"attempt_id", "batch_id", "hold_id", "invoice_id"},
+    # What it was when the invoice was finalised stands on the line.
+    "billing_invoiceline": {"meter_id", "price_id", "project_id", "version_id"},
+    # The gateway's own name of a payment.
+    "billing_payment": {"external_id"},
     # A published price is never removed; the check would lock one row for all tenants.
     "billing_usagerollup": {"price_id"},
     "billing_usageevent": {"batch_id", "hold_id", "meter_id", "price_id", "project_id"},
@@ -281,6 +312,7 @@ DEFINERS = frozenset(
         "exchequer_glass_tenant()",
         "exchequer_destroy_data_keys(uuid)",
         "exchequer_break_glass(bytea,bytea)",
+        "billing_sums_of_lines(date[],text[])",
         "billing_sums_of_month(uuid[],date,jsonb)",
         "billing_ensure_partitions(date,date)",
         "compute_drop_partitions(text,interval)",

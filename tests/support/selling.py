@@ -75,13 +75,13 @@ def _outside_any_scope() -> Iterator[None]:
         scoping._tenant.reset(token)
 
 
-def open_contract(tenant: Tenant) -> None:
-    """Open a tenant's first contract with the standard book, and leave no entry in its log."""
+def open_contract(tenant: Tenant, **terms: Any) -> None:
+    """Open a tenant's first contract with the standard book and these terms, and leave no entry in its log."""
     with as_control(), tenant_scope(tenant.id):
         meters.provide()
         book = publishing.standard_book(tenant.currency)
         starts_on = period_of(local_day(clock.now(), tenant.timezone))
-        Contract.objects.create(book=book, currency=book.currency, starts_on=starts_on, agreed_by="tests")
+        Contract.objects.create(book=book, currency=book.currency, starts_on=starts_on, agreed_by="tests", **terms)
 
 
 def provision_defaults(tenant_id: UUID | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, path
 
+from billing.api.console import invoices
 from billing.api.console.books import Books, OneBook, Preview, Versions
 from billing.api.console.contracts import Contracts, ContractWithdrawn, TenantContracts
 
@@ -12,6 +13,15 @@ urlpatterns: list[URLPattern] = [
     path("price-books/<uuid:book_id>/", OneBook.as_view(), name="operator-api-book"),
     path("price-books/<uuid:book_id>/versions/", Versions.as_view(), name="operator-api-versions"),
     path("price-books/<uuid:book_id>/preview/", Preview.as_view(), name="operator-api-preview"),
+    path("invoices/", invoices.Invoices.as_view(), name="operator-api-invoices"),
+    path("invoices/<uuid:invoice_id>/", invoices.OneInvoice.as_view(), name="operator-api-invoice"),
+    path("invoices/<uuid:invoice_id>/lines/", invoices.InvoiceLines.as_view(), name="operator-api-invoice-lines"),
+    path("invoices/<uuid:invoice_id>/review/", invoices.Review.as_view(), name="operator-api-invoice-review"),
+    path("invoices/<uuid:invoice_id>/finalise/", invoices.Finalised.as_view(), name="operator-api-invoice-finalise"),
+    path("invoices/<uuid:invoice_id>/void/", invoices.Voided.as_view(), name="operator-api-invoice-void"),
+    path("invoices/<uuid:invoice_id>/credit-notes/", invoices.CreditNotes.as_view(), name="operator-api-credit-notes"),
+    path("invoices/<uuid:invoice_id>/mark-paid/", invoices.Paid.as_view(), name="operator-api-invoice-paid"),
+    path("seller/", invoices.Seller.as_view(), name="operator-api-seller"),
     path("contracts/", Contracts.as_view(), name="operator-api-contracts"),
     path("tenants/<uuid:tenant_id>/contracts/", TenantContracts.as_view(), name="operator-api-tenant-contracts"),
     path("tenants/<uuid:tenant_id>/contracts/withdraw/", ContractWithdrawn.as_view(), name="operator-api-withdraw"),

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.fields import MoneySerializer
-from billing.api.serializers import PriceBookSerializer, PriceSerializer, VersionSerializer
+from billing.api.serializers import BookPriceSerializer, PriceBookSerializer, VersionSerializer
 from billing.pricing import publishing
 from billing.queries import books
 from billing.rating.new_price import NewPrice
@@ -44,7 +44,7 @@ class NewBookSerializer(serializers.Serializer[Any]):
 class ListedPricesSerializer(serializers.Serializer[Any]):
     """A complete list of prices."""
 
-    prices = PriceSerializer(many=True, allow_empty=False)
+    prices = BookPriceSerializer(many=True, allow_empty=False)
 
 
 class NewVersionSerializer(ListedPricesSerializer):
@@ -151,4 +151,4 @@ def _given(request: Request) -> list[Any]:
 
 
 def _prices(data: dict[str, Any]) -> list[NewPrice]:
-    return [NewPrice(one["meter"], one["dims"], one["unit_amount"]) for one in data["prices"]]
+    return [NewPrice(one["meter"], one["dims"], one["unit_amount"], one.get("list_amount")) for one in data["prices"]]

@@ -197,7 +197,7 @@ def test_a_price_version_is_published_ahead_of_time(scene: Scene) -> None:
     assert (version["number"], version["state"], version["prices"], version["note"]) == (
         2,
         "coming",
-        [{"meter": "device_seconds", "dims": {"tier": "spot"}, "unit_amount": "0.000300"}],
+        [{"meter": "device_seconds", "dims": {"tier": "spot"}, "unit_amount": "0.000300", "list_amount": None}],
         "autumn",
     )
     with pytest.raises(Invalid) as refused:

@@ -94,7 +94,7 @@ def test_b8_unsound_usage_is_refused_by_raw_sql() -> None:
             {"kind": "waiver", "measured": 0, "billable": 0, "amount": 1},
             {"price": None},
             {"period": day.replace(day=2)},
-            {"day": (now - timedelta(days=40)).date()},
+            {"day": (now + timedelta(days=40)).date()},
         ]
         for change in unsound:
             with pytest.raises(IntegrityError):

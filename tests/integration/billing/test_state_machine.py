@@ -371,7 +371,10 @@ CHARGED, ROLLUPS = "the ledger equals rated usage", "intervals sum to roll-ups"
         (MOVED, {HOLDS, CHARGED}),
         ("UPDATE billing_usagerollup SET amount = amount + 0.0001", {CHARGED, ROLLUPS}),
         ("UPDATE billing_usagerollup SET billable = billable - 1", {ROLLUPS}),
-        ("UPDATE billing_invoice SET state = 'void'", {"every month with usage has an invoice"}),
+        (
+            "UPDATE billing_usagerollup SET period = period + interval '1 month'",
+            {ROLLUPS, "every month with usage has an invoice"},
+        ),
         (
             "INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at) "
             "SELECT tenant_id, payload_hash, payload_hash, event_at FROM billing_usagekey",

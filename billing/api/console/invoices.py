@@ -1,0 +1,267 @@
+"""REST endpoints of the seller's invoices: the list, one with its lines, and what is done to it."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any, ClassVar
+from uuid import UUID
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.api.invoice_serializers import (
+    CreditNoteSerializer,
+    InvoiceRowSerializer,
+    InvoiceSerializer,
+    PartySerializer,
+    PaymentSerializer,
+    SellersLineSerializer,
+)
+from billing.invoices import crediting, finalising, parties, paying, voiding
+from billing.models.invoicing import STATES
+from billing.queries import issued
+from tenants.errors import Invalid
+from tenants.isolation.scoping import tenant_scope
+from tenants.operators.api.base import OperatorView
+from tenants.operators.api.shapes import ReasonSerializer
+from tenants.parsing import parse_month, parse_uuid
+from tenants.web.body_fields import checked
+from tenants.web.openapi import page_of
+from tenants.web.pagination import PAGE
+
+
+class ReviewSerializer(serializers.Serializer[Any]):
+    """Whether a draft is in review."""
+
+    in_review = serializers.BooleanField(required=False, default=True, help_text="false: a draft again")
+
+
+class VoidSerializer(ReasonSerializer):
+    """Why an invoice is void, and whether another takes its place."""
+
+    reissue = serializers.BooleanField(required=False, default=False, help_text="open a draft of the same month")
+
+
+class NumberSerializer(serializers.Serializer[Any]):
+    """The number of a finalised invoice."""
+
+    number = serializers.CharField()
+
+
+class ReplacedSerializer(serializers.Serializer[Any]):
+    """The draft in the place of a void invoice."""
+
+    draft = serializers.UUIDField(allow_null=True)
+
+
+class CreditPartSerializer(serializers.Serializer[Any]):
+    """What to take off one line."""
+
+    line = serializers.UUIDField()
+    amount = serializers.DecimalField(max_digits=38, decimal_places=12, help_text="without tax")
+
+
+class NewCreditNoteSerializer(ReasonSerializer):
+    """A credit note to issue."""
+
+    lines = CreditPartSerializer(many=True, required=False, default=list, help_text="none: all that is left")
+    paid_back = serializers.ChoiceField(
+        choices=["refund", "wallet"], required=False, default="refund", help_text="where paid money goes"
+    )
+
+
+class ReceivedSerializer(serializers.Serializer[Any]):
+    """A payment that arrived."""
+
+    amount = serializers.DecimalField(max_digits=38, decimal_places=12)
+    received_on = serializers.DateField()
+    reference = serializers.CharField(required=False, default="", allow_blank=True, max_length=paying.LONGEST_REFERENCE)
+
+
+class NewSellerSerializer(ReasonSerializer):
+    """Who issues invoices at once."""
+
+    name = serializers.CharField(max_length=200)
+    address = serializers.CharField(max_length=1000)
+    country = serializers.CharField(required=False, default="", allow_blank=True, max_length=2)
+    tax_number = serializers.CharField(required=False, default="", allow_blank=True, max_length=40)
+    email = serializers.EmailField(required=False, default="", allow_blank=True)
+    how_to_pay = serializers.CharField(required=False, default="", allow_blank=True, max_length=1000)
+
+
+class Invoices(OperatorView):
+    """The invoices of all organisations."""
+
+    permissions: ClassVar = {"GET": "invoices.view"}
+
+    @extend_schema(
+        operation_id="invoices_list",
+        parameters=[
+            OpenApiParameter("state", str, enum=STATES),
+            OpenApiParameter("tenant", UUID),
+            OpenApiParameter("period", str, description="a month, such as 2026-11"),
+            *PAGE,
+        ],
+        responses=page_of(InvoiceRowSerializer),
+    )
+    def get(self, request: Request) -> Response:
+        """List invoices, the newest month first."""
+        state = request.query_params.get("state") or None
+        if state is not None and state not in STATES:
+            raise Invalid(fields={"state": [f"Choose among {', '.join(STATES)}."]})
+        tenant = request.query_params.get("tenant")
+        rows = issued.issued(
+            state=state,
+            tenant_id=parse_uuid(tenant, "tenant") if tenant else None,
+            period=parse_month(request.query_params.get("period", "")),
+            after=self.after(date.fromisoformat, UUID),
+            limit=self.page_size() + 1,
+        )
+        return self.paginated(rows, InvoiceRowSerializer, lambda row: (row.period, row.id))
+
+
+class OneInvoice(OperatorView):
+    """One invoice."""
+
+    permissions: ClassVar = {"GET": "invoices.view"}
+
+    @extend_schema(responses=InvoiceSerializer)
+    def get(self, request: Request, invoice_id: UUID) -> Response:
+        """Return one invoice; a draft's sums are computed."""
+        return Response(InvoiceSerializer(issued.for_seller(invoice_id)[1]).data)
+
+
+class InvoiceLines(OperatorView):
+    """The lines of one invoice."""
+
+    permissions: ClassVar = {"GET": "invoices.view"}
+
+    @extend_schema(operation_id="invoices_lines_list", responses=page_of(SellersLineSerializer))
+    def get(self, request: Request, invoice_id: UUID) -> Response:
+        """List the lines of an invoice; projects are named by id."""
+        return self.whole(issued.for_seller(invoice_id)[2], SellersLineSerializer)
+
+
+class Review(OperatorView):
+    """The review of a draft."""
+
+    permissions: ClassVar = {"POST": "invoices.manage"}
+
+    @extend_schema(request=ReviewSerializer, responses={204: None})
+    def post(self, request: Request, invoice_id: UUID) -> Response:
+        """Mark a draft as in review, or as a draft again."""
+        data = checked(ReviewSerializer(data=request.data))
+        finalising.set_review(
+            operator=self.operator,
+            tenant_id=issued.tenant_of(invoice_id),
+            invoice_id=invoice_id,
+            in_review=data["in_review"],
+        )
+        return Response(status=204)
+
+
+class Finalised(OperatorView):
+    """Finalising a draft."""
+
+    permissions: ClassVar = {"POST": "invoices.manage"}
+
+    @extend_schema(request=None, responses=NumberSerializer)
+    def post(self, request: Request, invoice_id: UUID) -> Response:
+        """Close the month of a draft, freeze its lines and give it the next number. Idempotent."""
+        number = finalising.finalise(
+            operator=self.operator, tenant_id=issued.tenant_of(invoice_id), invoice_id=invoice_id
+        )
+        return Response(NumberSerializer({"number": number}).data)
+
+
+class Voided(OperatorView):
+    """Voiding a finalised invoice."""
+
+    permissions: ClassVar = {"POST": "invoices.manage"}
+
+    @extend_schema(request=VoidSerializer, responses=ReplacedSerializer)
+    def post(self, request: Request, invoice_id: UUID) -> Response:
+        """Void an invoice that nobody has paid, and open a draft in its place if wanted."""
+        data = checked(VoidSerializer(data=request.data))
+        made = voiding.void(
+            operator=self.operator,
+            tenant_id=issued.tenant_of(invoice_id),
+            invoice_id=invoice_id,
+            reason=data["reason"],
+            reissue=data["reissue"],
+        )
+        return Response(ReplacedSerializer({"draft": made}).data)
+
+
+class CreditNotes(OperatorView):
+    """The credit notes of an invoice."""
+
+    permissions: ClassVar = {"GET": "invoices.view", "POST": "invoices.manage"}
+
+    @extend_schema(operation_id="invoices_credit_notes_list", responses=page_of(CreditNoteSerializer))
+    def get(self, request: Request, invoice_id: UUID) -> Response:
+        """List the credit notes of an invoice, the newest first."""
+        with tenant_scope(issued.tenant_of(invoice_id)):
+            return self.whole(issued.credit_notes(invoice_id), CreditNoteSerializer)
+
+    @extend_schema(request=NewCreditNoteSerializer, responses={201: CreditNoteSerializer})
+    def post(self, request: Request, invoice_id: UUID) -> Response:
+        """Issue a credit note: it comes off what is due first, then off what was paid."""
+        data = checked(NewCreditNoteSerializer(data=request.data))
+        tenant_id = issued.tenant_of(invoice_id)
+        made = crediting.credit(
+            operator=self.operator,
+            tenant_id=tenant_id,
+            invoice_id=invoice_id,
+            parts=[crediting.Part(one["line"], one["amount"]) for one in data["lines"]],
+            reason=data["reason"],
+            paid_back=data["paid_back"],
+        )
+        with tenant_scope(tenant_id):
+            note = next(one for one in issued.credit_notes(invoice_id) if one.id == made)
+        return Response(CreditNoteSerializer(note).data, status=201)
+
+
+class Paid(OperatorView):
+    """The payments of an invoice."""
+
+    permissions: ClassVar = {"GET": "invoices.view", "POST": "invoices.manage"}
+
+    @extend_schema(operation_id="invoices_payments_list", responses=page_of(PaymentSerializer))
+    def get(self, request: Request, invoice_id: UUID) -> Response:
+        """List the payments of an invoice, the newest first."""
+        with tenant_scope(issued.tenant_of(invoice_id)):
+            return self.whole(issued.payments(invoice_id), PaymentSerializer)
+
+    @extend_schema(request=ReceivedSerializer, responses=InvoiceSerializer)
+    def post(self, request: Request, invoice_id: UUID) -> Response:
+        """Record a payment by hand, in whole or in part."""
+        data = checked(ReceivedSerializer(data=request.data))
+        paying.mark_paid(
+            operator=self.operator,
+            tenant_id=issued.tenant_of(invoice_id),
+            invoice_id=invoice_id,
+            received=paying.Received(**data),
+        )
+        return Response(InvoiceSerializer(issued.for_seller(invoice_id)[1]).data)
+
+
+class Seller(OperatorView):
+    """Who issues invoices."""
+
+    permissions: ClassVar = {"GET": "invoices.view", "PUT": "invoices.manage"}
+
+    @extend_schema(responses=PartySerializer)
+    def get(self, request: Request) -> Response:
+        """Return who issues invoices."""
+        return Response(PartySerializer(parties.current_seller()).data)
+
+    @extend_schema(request=NewSellerSerializer, responses=PartySerializer)
+    def put(self, request: Request) -> Response:
+        """Change who issues invoices at once; finalised ones keep what they name."""
+        data = checked(NewSellerSerializer(data=request.data))
+        reason = data.pop("reason")
+        parties.change_seller(operator=self.operator, party=parties.Party(**data), reason=reason)
+        return Response(PartySerializer(parties.current_seller()).data)

@@ -1,0 +1,201 @@
+"""Finalising: the month closes, the draft's lines are frozen, and the invoice gets its number."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from billing.events import InvoiceFinalised
+from billing.invoices import numbers
+from billing.invoices.freezing import content_hash, store_lines
+from billing.invoices.parties import Party, customer, seller
+from billing.invoices.posting import post_owed
+from billing.models import BillingPeriod, Contract, Invoice, Reconciliation
+from billing.models.invoicing import DRAFT, FINALISED, IN_REVIEW, PAID
+from billing.models.periods import CLOSED, OPEN
+from billing.periods.months import last_closed, lock_to_close
+from billing.queries.drafts import Draft, contract_in, drafts
+from billing.rating.calendar import local_day
+from tenants import clock
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.errors import Conflict, NotFound
+from tenants.events.events import publish
+from tenants.isolation.scoping import current_tenant_id
+from tenants.models import Tenant
+from tenants.operators.operator import Operator
+from tenants.operators.operator_log import record_act
+
+INVOICE_FINALISED = AuditAction("billing.invoice.finalised")
+INVOICE_REVIEWED = AuditAction("billing.invoice.reviewed")
+DAYS_TO_PAY = 30
+
+
+class InvoiceStands(Conflict):
+    """This invoice is finalised. It never changes: credit a line, or void it and issue another."""
+
+    code = "invoice_stands"
+
+
+class PeriodRuns(Conflict):
+    """The month has not ended yet. Finalise its invoice afterwards."""
+
+    code = "period_runs"
+
+
+class EarlierMonthOpen(Conflict):
+    """An earlier month of this organisation has an invoice that is not finalised. Finalise that one first."""
+
+    code = "earlier_month_open"
+
+
+class InvoiceParked(Conflict):
+    """The figures of this organisation do not agree. Nothing of it is finalised until they do."""
+
+    code = "invoice_parked"
+
+
+class NothingToPay(Conflict):
+    """The corrections of this invoice exceed its usage. It cannot be finalised: its usage joins the next month."""
+
+    code = "invoice_negative"
+
+
+def set_review(*, operator: Operator, tenant_id: UUID, invoice_id: UUID, in_review: bool) -> None:
+    """Mark a draft as in review, or as a draft again. Raises NotFound, InvoiceStands."""
+    operator.require("invoices.manage")
+    with transaction.atomic():
+        _set_review(actor=Actor.system(tenant_id, "operator"), invoice_id=invoice_id, in_review=in_review)
+        target = ("invoice", invoice_id, "to review" if in_review else "back to draft")
+        record_act(operator, INVOICE_REVIEWED, target=target)
+
+
+@operation(INVOICE_REVIEWED)
+def _set_review(*, actor: Actor, invoice_id: UUID, in_review: bool) -> None:
+    invoice = locked(invoice_id)
+    if invoice.state not in (DRAFT, IN_REVIEW):
+        raise InvoiceStands
+    wanted = IN_REVIEW if in_review else DRAFT
+    Invoice.objects.filter(pk=invoice_id).update(state=wanted)
+    record(INVOICE_REVIEWED, actor=actor, target=invoice, changes={"state": [invoice.state, wanted]})
+
+
+def finalise(*, operator: Operator, tenant_id: UUID, invoice_id: UUID) -> str:
+    """Close an invoice's month, freeze its lines and give it the next number; return that. Idempotent.
+
+    Raises NotFound, PeriodRuns, EarlierMonthOpen, InvoiceParked, SellerUnknown, NothingToPay, InvoiceStands for a void one.
+    """
+    operator.require("invoices.manage")
+    with transaction.atomic():
+        label, done = _finalise(
+            actor=Actor.system(tenant_id, "operator"), invoice_id=invoice_id, by=operator.label, issuer=seller()
+        )
+        if done:
+            record_act(operator, INVOICE_FINALISED, target=("invoice", invoice_id, label))
+    return label
+
+
+@operation(INVOICE_FINALISED)
+def _finalise(*, actor: Actor, invoice_id: UUID, by: str, issuer: Party) -> tuple[str, bool]:
+    invoice = locked(invoice_id)
+    if invoice.state in (FINALISED, PAID):
+        unchanged("it is finalised")
+        return invoice.label, False
+    if invoice.state not in (DRAFT, IN_REVIEW):
+        raise InvoiceStands
+    now = clock.now()
+    if invoice.ends_at > now:
+        raise PeriodRuns
+    _check_reconciled()
+    _close(invoice.period, by)
+    draft = drafts([(invoice.pk, invoice.period, invoice.currency)])[invoice.pk]
+    if draft.total.amount < 0 or draft.subtotal.amount < 0:
+        raise NothingToPay
+    contract = contract_in(invoice.period)
+    zone = Tenant.objects.values_list("timezone", flat=True).get(pk=current_tenant_id())
+    stated = _stated(invoice, draft, contract, issuer, local_day(now, zone))
+    store_lines(invoice.pk, draft.lines)
+    post_owed(invoice, draft.subtotal, draft.tax)
+    # Last, as every other invoice that is being finalised waits for it.
+    number = numbers.take(numbers.INVOICES)
+    stated["label"] = number.label
+    Invoice.objects.filter(pk=invoice.pk).update(
+        state=FINALISED,
+        series_id=number.series_id,
+        number=number.number,
+        finalised_at=now,
+        finalised_by=by[:254],
+        content_hash=content_hash(_shown(stated), draft.lines),
+        **stated,
+    )
+    if not draft.total:
+        Invoice.objects.filter(pk=invoice.pk).update(state=PAID)
+    record(
+        INVOICE_FINALISED,
+        actor=actor,
+        target=("invoice", invoice.pk, number.label),
+        changes={"state": [invoice.state, FINALISED], "total": [None, draft.total.json()]},
+    )
+    publish(
+        InvoiceFinalised(
+            tenant_id=actor.tenant_id,
+            invoice_id=invoice.pk,
+            number=number.label,
+            period=invoice.period.isoformat(),
+            total=draft.total.amount,
+            currency=invoice.currency,
+            due_on=stated["due_on"].isoformat(),
+        )
+    )
+    return number.label, True
+
+
+def locked(invoice_id: UUID) -> Invoice:
+    """Return an invoice of the open scope, locked. Raises NotFound."""
+    invoice = Invoice.objects.select_for_update(no_key=True).filter(pk=invoice_id).first()
+    if invoice is None:
+        raise NotFound
+    return invoice
+
+
+def _check_reconciled() -> None:
+    checked = Reconciliation.objects.first()
+    if checked is not None and checked.faults:
+        raise InvoiceParked(f"The figures of this organisation do not agree: {checked.faults[0]}")
+
+
+def _close(period: date, by: str) -> None:
+    """Close a month for usage, and so all before it, which must be finalised."""
+    lock_to_close(period)
+    closed = last_closed()
+    if closed is not None and closed >= period:
+        return
+    earlier = Invoice.objects.filter(period__lt=period, state__in=[DRAFT, IN_REVIEW], kind="period")
+    if (first := earlier.order_by("period").values_list("period", flat=True).first()) is not None:
+        raise EarlierMonthOpen(f"{first:%B %Y} is not finalised. Finalise that invoice first.")
+    months = BillingPeriod.objects.filter(period__lte=period, state=OPEN)
+    months.update(state=CLOSED, closed_at=clock.DatabaseNow(), closed_by=by[:254])
+
+
+def _stated(invoice: Invoice, draft: Draft, contract: Contract | None, issuer: Party, today: date) -> dict[str, Any]:
+    """Return the fields that an invoice states beside its lines and its number."""
+    days = contract.payment_days if contract else DAYS_TO_PAY
+    return {
+        "due_on": today + timedelta(days=days),
+        "subtotal": draft.subtotal.amount,
+        "tax": draft.tax.amount,
+        "total": draft.total.amount,
+        "taxes": [row.stored() for row in draft.taxes],
+        "seller": issuer.stored(),
+        "customer": customer(contract).stored(),
+    }
+
+
+def _shown(stated: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: format(value.normalize(), "f") if isinstance(value, Decimal) else value for name, value in stated.items()
+    }

@@ -1,0 +1,97 @@
+"""Who sells and who buys: what an invoice keeps of both when it is finalised."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import transaction
+
+from billing.models import Contract, Seller
+from tenants import clock
+from tenants.audit import AuditAction
+from tenants.errors import Conflict, Invalid
+from tenants.isolation.scoping import current_tenant_id
+from tenants.models import Tenant
+from tenants.operators.operator import Operator
+from tenants.operators.operator_log import check_reason, record_act
+
+SELLER_CHANGED = AuditAction("billing.seller.changed")
+LONGEST = {"name": 200, "address": 1_000, "country": 2, "tax_number": 40, "email": 254, "how_to_pay": 1_000}
+
+
+class SellerUnknown(Conflict):
+    """An invoice names who issues it. Enter the name and address of the seller in the console under Invoices first."""
+
+    code = "seller_unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Party:
+    """A side of an invoice. `how_to_pay` is the seller's alone."""
+
+    name: str
+    address: str = ""
+    country: str = ""
+    tax_number: str = ""
+    email: str = ""
+    how_to_pay: str = ""
+
+    def stored(self) -> dict[str, str]:
+        """Return what is kept with an invoice."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+
+def seller() -> Party:
+    """Return who issues invoices. Raises SellerUnknown until a name and an address are entered."""
+    found = current_seller()
+    if not found.name or not found.address:
+        raise SellerUnknown
+    return found
+
+
+def current_seller() -> Party:
+    """Return the seller as entered so far."""
+    row = Seller.objects.get()
+    return Party(**{name: getattr(row, name) for name in LONGEST})
+
+
+def customer(contract: Contract | None) -> Party:
+    """Return whom the open scope's tenant is billed as: what its contract says, else its name."""
+    name = Tenant.objects.values_list("name", flat=True).get(pk=current_tenant_id())
+    if contract is None:
+        return Party(name=name)
+    return Party(
+        name=contract.billing_name or name,
+        address=contract.billing_address,
+        tax_number=contract.tax_number,
+        email=contract.billing_email,
+    )
+
+
+def change_seller(*, operator: Operator, party: Party, reason: str) -> None:
+    """Change who issues invoices at once; finalised ones keep what they name. Raises Invalid."""
+    operator.require("invoices.manage")
+    reason = check_reason(reason)
+    if faults := _faults(party):
+        raise Invalid(fields=faults)
+    with transaction.atomic():
+        Seller.objects.update(**asdict(party), changed_at=clock.DatabaseNow())
+        record_act(operator, SELLER_CHANGED, target=("seller", "seller", party.name), reason=reason)
+
+
+def _faults(party: Party) -> dict[str, list[str]]:
+    given = asdict(party)
+    faults = {name: [f"Give at most {most} characters."] for name, most in LONGEST.items() if len(given[name]) > most}
+    for name in ("name", "address"):
+        if not given[name].strip():
+            faults[name] = [f"Give the {name} that stands on invoices."]
+    if party.country and not (len(party.country) == 2 and party.country.isascii() and party.country.isupper()):
+        faults["country"] = ["Give the country as two capital letters, such as DE."]
+    if party.email:
+        try:
+            validate_email(party.email)
+        except ValidationError:
+            faults["email"] = ["Give an address such as billing@example.org."]
+    return faults

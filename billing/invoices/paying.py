@@ -1,0 +1,138 @@
+"""Payments: what arrives for a standing invoice, and when it is paid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import transaction
+
+from billing.events import InvoicePaid
+from billing.invoices.finalising import locked
+from billing.invoices.posting import post_payment
+from billing.models import Invoice, Payment
+from billing.models.invoicing import FINALISED, PAID
+from billing.models.settling import PAYMENT
+from billing.money import Money, fineness_fault
+from billing.rating.calendar import local_day
+from tenants import clock
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.errors import Conflict, Invalid
+from tenants.events.events import publish
+from tenants.operators.operator import Operator
+from tenants.operators.operator_log import record_act
+
+INVOICE_PAID = AuditAction("billing.invoice.paid")
+LONGEST_REFERENCE = 200
+
+
+class NotPayable(Conflict):
+    """Only an invoice that is finalised, and not void, takes payments."""
+
+    code = "invoice_not_payable"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """Money that arrived; `external_id` is the gateway's, and counts once."""
+
+    amount: Decimal
+    received_on: date
+    reference: str = ""
+    method: str = "manual"
+    external_id: str = ""
+
+
+def mark_paid(*, operator: Operator, tenant_id: UUID, invoice_id: UUID, received: Received) -> None:
+    """Record by hand a payment of a standing invoice, in whole or in part.
+
+    Raises NotFound, NotPayable, and Invalid for more than is due or a day to come.
+    """
+    operator.require("invoices.manage")
+    with transaction.atomic():
+        label = _receive(
+            actor=Actor.system(tenant_id, "operator"), invoice_id=invoice_id, received=received, by=operator.label
+        )
+        record_act(operator, INVOICE_PAID, target=("invoice", invoice_id, label))
+
+
+def due_of(invoice: Invoice) -> Money:
+    """Return what is still to be paid of a standing invoice."""
+    total = invoice.total or Decimal(0)
+    return Money(total - invoice.credited - invoice.paid + invoice.returned, invoice.currency)
+
+
+def settle_state(
+    invoice: Invoice, *, paid: Money | None = None, credited: Money | None = None, returned: Money | None = None
+) -> None:
+    """Add to what is paid, credited or returned of a locked invoice; it is paid once nothing is due."""
+    for name, money in (("paid", paid), ("credited", credited), ("returned", returned)):
+        if money is not None:
+            setattr(invoice, name, getattr(invoice, name) + money.amount)
+    invoice.state = FINALISED if due_of(invoice) else PAID
+    invoice.save(update_fields=["paid", "credited", "returned", "state"])
+
+
+@operation(INVOICE_PAID)
+def _receive(*, actor: Actor, invoice_id: UUID, received: Received, by: str) -> str:
+    invoice = locked(invoice_id)
+    known = Payment.objects.filter(method=received.method, external_id=received.external_id)
+    if received.external_id and known.exists():
+        unchanged("the payment is known")
+        return invoice.label
+    if invoice.state not in (FINALISED, PAID):
+        raise NotPayable
+    due = due_of(invoice)
+    if faults := _faults(received, due):
+        raise Invalid(fields=faults)
+    amount = Money(received.amount, invoice.currency)
+    Payment.objects.create(
+        invoice=invoice,
+        kind=PAYMENT,
+        method=received.method,
+        amount=amount.amount,
+        currency=invoice.currency,
+        reference=received.reference.strip(),
+        external_id=received.external_id,
+        received_on=received.received_on,
+        recorded_by=by[:254],
+    )
+    post_payment(invoice, amount)
+    settle_state(invoice, paid=amount)
+    record(
+        INVOICE_PAID,
+        actor=actor,
+        target=("invoice", invoice.pk, invoice.label),
+        changes={"due": [due.json(), due_of(invoice).json()]},
+        reason=received.reference,
+    )
+    publish(
+        InvoicePaid(
+            tenant_id=actor.tenant_id,
+            invoice_id=invoice.pk,
+            number=invoice.label,
+            amount=amount.amount,
+            due=due_of(invoice).amount,
+            currency=invoice.currency,
+        )
+    )
+    return invoice.label
+
+
+def _faults(received: Received, due: Money) -> dict[str, list[str]]:
+    faults: dict[str, list[str]] = {}
+    amount = received.amount
+    if not amount.is_finite() or amount <= 0:
+        faults["amount"] = ["Give an amount above 0."]
+    elif fault := fineness_fault(amount, due.currency):
+        faults["amount"] = [fault]
+    elif amount > due.amount:
+        faults["amount"] = [f"{due.plain()} is due: record no more than that."]
+    if received.received_on > local_day(clock.now(), "Pacific/Kiritimati"):
+        faults["received_on"] = ["Give the day on which the money arrived, not one to come."]
+    if len(received.reference) > LONGEST_REFERENCE:
+        faults["reference"] = [f"Give at most {LONGEST_REFERENCE} characters."]
+    return faults

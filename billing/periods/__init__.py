@@ -1,0 +1,1 @@
+"""Billing periods: which month bills usage, and how one closes."""

@@ -1,0 +1,207 @@
+"""Lines of invoices: sums of roll-ups while a month is a draft, stored rows once it is finalised, in one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid5
+
+from django.db import connection
+
+from billing.money import Money
+from billing.pg_arrays import parsed
+from billing.usage.reserved_sources import own_sources
+from tenants.isolation.scoping import current_tenant_id
+from tenants.models import Project
+from tenants.rows import named_rows
+
+USAGE, CORRECTION = "usage", "correction"
+# Corrections come after the month's own usage, then lines follow their first use.
+COMPUTED = """
+SELECT r.period, r.project_id, r.meter_id, m.key AS meter, m.title AS meter_title, m.unit, r.price_id,
+  coalesce(p.unit_amount, 0) AS unit_amount, coalesce(p.dims, '{}') AS dims, v.id AS version_id, v.number AS version_number,
+  v.effective_at, v.published_by, r.measured, r.billable, r.amount, r.discount, r.events, r.origin, r.outside
+FROM billing_sums_of_lines(%(periods)s::date[], %(own)s::text[]) r
+JOIN billing_meter m ON m.tenant_id = %(tenant)s AND m.id = r.meter_id
+LEFT JOIN billing_price p ON p.id = r.price_id
+LEFT JOIN billing_priceversion v ON v.id = p.version_id
+LEFT JOIN billing_pricebook b ON b.id = v.book_id
+WHERE coalesce(b.currency, %(currency)s) = %(currency)s
+ORDER BY r.period, r.origin NULLS FIRST, r.first_hour, r.project_id, m.key, r.price_id, r.outside
+"""
+FROZEN = """
+SELECT l.invoice_id, l.id, l.n, l.kind, l.project_id, l.project_name, l.project_slug, l.meter_id, l.meter, l.meter_title, l.unit, l.price_id,
+  coalesce(l.unit_amount, 0) AS unit_amount, l.dims, l.details, l.version_id, l.version_number, v.effective_at, v.published_by,
+  l.origin, l.outside, l.measured, l.quantity, l.intervals, l.list_amount, l.exact_amount, l.amount, l.tax_rate, l.tax
+FROM billing_invoiceline l LEFT JOIN billing_priceversion v ON v.id = l.version_id
+WHERE l.tenant_id = %s AND l.invoice_id = ANY(%s::uuid[]) ORDER BY l.invoice_id, l.n
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceLine:
+    """One project's use of one meter at one price, or an adjustment. `n` counts from 1; `id` stays from draft to invoice.
+
+    `outside`: it was reported, not measured by the platform. The two never share a line. `exact` is the unrounded sum
+    of the rated usage; `amount` is it rounded half-even to the minor unit, `list_exact` the same at list prices.
+    `origin`: the line corrects this month, which was closed before. `tax` is the line's part of the tax.
+    """
+
+    id: UUID
+    n: int
+    kind: str
+    project_id: UUID | None
+    project_name: str
+    project_slug: str
+    meter_id: UUID | None
+    meter: str
+    meter_title: str
+    unit: str
+    price_id: UUID | None
+    unit_amount: Decimal
+    dims: Mapping[str, str]
+    version_id: UUID | None
+    version_number: int | None
+    price_effective_at: datetime | None
+    price_published_by: str
+    measured: Decimal
+    quantity: Decimal
+    intervals: int
+    exact: Money
+    amount: Money
+    list_exact: Money
+    outside: bool = False
+    origin: date | None = None
+    tax_rate: Decimal | None = None
+    tax: Money | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def unit_price(self) -> Money:
+        """What one unit costs."""
+        return Money(self.unit_amount, self.amount.currency)
+
+
+def computed_lines(periods: Sequence[date], currency: str) -> dict[date, list[InvoiceLine]]:
+    """Return the usage lines of these months in one currency, by month; their ids are those of no invoice yet."""
+    result: dict[date, list[InvoiceLine]] = {period: [] for period in periods}
+    if not periods:
+        return result
+    asked: dict[str, Any] = {
+        "tenant": current_tenant_id(),
+        "periods": list(periods),
+        "currency": currency,
+        "own": own_sources(),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(COMPUTED, asked)
+        rows = named_rows(cursor)
+    names = _names(row.project_id for row in rows)
+    for row in rows:
+        lines = result[row.period]
+        lines.append(_computed(len(lines) + 1, row, currency, names))
+    return result
+
+
+def of_invoice(invoice_id: UUID, lines: Iterable[InvoiceLine]) -> list[InvoiceLine]:
+    """Return a draft's lines with the ids that they have on its invoice."""
+    return [replace(line, id=uuid5(invoice_id, _mark(line))) for line in lines]
+
+
+def frozen_lines(invoices: Mapping[UUID, str]) -> dict[UUID, list[InvoiceLine]]:
+    """Return the stored lines of these standing invoices, given with their currencies."""
+    result: dict[UUID, list[InvoiceLine]] = {invoice_id: [] for invoice_id in invoices}
+    if not invoices:
+        return result
+    with connection.cursor() as cursor:
+        cursor.execute(FROZEN, [current_tenant_id(), list(invoices)])
+        for row in named_rows(cursor):
+            result[row.invoice_id].append(_frozen(row, invoices[row.invoice_id]))
+    return result
+
+
+def _names(project_ids: Iterable[UUID]) -> dict[UUID, tuple[str, str]]:
+    rows = Project.objects.filter(pk__in=set(project_ids)).values_list("id", "name", "slug")
+    return {project_id: (name, slug) for project_id, name, slug in rows}
+
+
+def _mark(line: InvoiceLine) -> str:
+    """Return the text that identifies a line within its invoice."""
+    parts = (
+        line.kind,
+        line.project_id,
+        line.meter_id,
+        line.price_id,
+        line.outside,
+        line.origin,
+        *sorted(line.details.items()),
+    )
+    return "|".join(str(part) for part in parts)
+
+
+def _computed(n: int, row: Any, currency: str, names: Mapping[UUID, tuple[str, str]]) -> InvoiceLine:
+    exact = Money(row.amount, currency)
+    name, slug = names.get(row.project_id, ("", ""))
+    return InvoiceLine(
+        id=UUID(int=n),
+        n=n,
+        kind=CORRECTION if row.origin else USAGE,
+        project_id=row.project_id,
+        project_name=name,
+        project_slug=slug,
+        meter_id=row.meter_id,
+        meter=row.meter,
+        meter_title=row.meter_title,
+        unit=row.unit,
+        price_id=row.price_id,
+        unit_amount=row.unit_amount,
+        dims=parsed(row.dims),
+        version_id=row.version_id,
+        version_number=row.version_number,
+        price_effective_at=row.effective_at,
+        price_published_by=row.published_by or "",
+        measured=row.measured,
+        quantity=row.billable,
+        intervals=int(row.events),
+        exact=exact,
+        amount=exact.rounded(),
+        list_exact=Money(row.amount + row.discount, currency),
+        outside=row.outside,
+        origin=row.origin,
+    )
+
+
+def _frozen(row: Any, currency: str) -> InvoiceLine:
+    return InvoiceLine(
+        id=row.id,
+        n=row.n,
+        kind=row.kind,
+        project_id=row.project_id,
+        project_name=row.project_name,
+        project_slug=row.project_slug,
+        meter_id=row.meter_id,
+        meter=row.meter,
+        meter_title=row.meter_title,
+        unit=row.unit,
+        price_id=row.price_id,
+        unit_amount=row.unit_amount,
+        dims=parsed(row.dims),
+        version_id=row.version_id,
+        version_number=row.version_number,
+        price_effective_at=row.effective_at,
+        price_published_by=row.published_by or "",
+        measured=row.measured,
+        quantity=row.quantity,
+        intervals=int(row.intervals),
+        exact=Money(row.exact_amount, currency),
+        amount=Money(row.amount, currency),
+        list_exact=Money(row.list_amount, currency),
+        outside=row.outside,
+        origin=row.origin,
+        tax_rate=row.tax_rate,
+        tax=Money(row.tax, currency),
+        details=parsed(row.details),
+    )
