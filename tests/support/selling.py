@@ -123,6 +123,11 @@ class Console:
         with self._enter():
             return self._client.get(path, **more)
 
+    def put(self, path: str, data: Mapping[str, Any], **more: Any) -> Any:
+        """Put a body."""
+        with self._enter():
+            return self._client.put(path, data, **more)
+
     def post(self, path: str, data: Mapping[str, Any] | None = None, **more: Any) -> Any:
         """Post a form."""
         with self._enter():
