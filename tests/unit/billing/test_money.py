@@ -86,6 +86,11 @@ def test_b8_a_charge_is_never_made_of_a_negative_or_unreal_number(bad: Decimal) 
         charge(Decimal(1), bad)
 
 
+def test_the_widest_stored_amount_keeps_every_digit_when_its_sign_changes() -> None:
+    widest = Decimal("9" * 26 + "." + "9" * 12)
+    assert -Money(widest, "EUR") == Money(widest.copy_negate(), "EUR")
+
+
 def test_money_refuses_floats_and_unreal_amounts() -> None:
     with pytest.raises(TypeError):
         Money(1.5, "EUR")  # type: ignore[arg-type]
