@@ -1,0 +1,1 @@
+"""What tests of bills share: a re-rater of its own, and generated bills."""
