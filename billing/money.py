@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, localcontext
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 
 from tenants import currencies
 
@@ -112,12 +112,13 @@ class Money:
         units = abs(self.minor)
         with localcontext(EXACT):
             total = sum(exact, Decimal(0))
-            quotas = [units * weight / total for weight in exact]
-            floors = [int(quota.to_integral_value(ROUND_FLOOR)) for quota in quotas]
-            order = sorted(range(len(exact)), key=lambda i: (floors[i] - quotas[i], i))
+            floors = [int(units * weight // total) for weight in exact]
+            rests = [units * weight % total for weight in exact]
+        # Remainders are not divided, so that equal ones are equal: the earlier part gets the unit.
+        order = sorted(range(len(exact)), key=lambda index: rests[index], reverse=True)
         for index in order[: units - sum(floors)]:
             floors[index] += 1
-        return [Money(Decimal(sign * part).scaleb(-decimals), self.currency) for part in floors]
+        return [Money(Decimal(sign * part).scaleb(-decimals, EXACT), self.currency) for part in floors]
 
     @classmethod
     def zero(cls, currency: str) -> Money:

@@ -68,6 +68,12 @@ def test_allocated_parts_add_up_to_the_rounded_amount(weights: list[int], amount
         assert abs(abs(part.minor) - share) < 1
 
 
+def test_of_equal_remainders_the_earlier_part_gets_the_unit() -> None:
+    # 87 * 346 and 87 * 44 leave the same remainder by 453; their quotients differ in the eightieth digit.
+    parts = Money(Decimal(87), "JPY").allocate([346, 36, 10, 44, 17])
+    assert [part.minor for part in parts] == [67, 7, 2, 8, 3]
+
+
 @settings(max_examples=examples(3_000), deadline=None)
 @given(QUANTITIES, PRICES, QUANTITIES)
 def test_what_is_affordable_never_costs_more_than_what_is_left(wanted: Decimal, price: Decimal, left: Decimal) -> None:
