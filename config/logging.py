@@ -64,5 +64,7 @@ def config(*, debug: bool) -> dict[str, Any]:
             "django.request": {"level": "ERROR"},
             "django.security.DisallowedHost": {"level": "CRITICAL"},
             "botocore": {"level": "WARNING"},
+            # Below this it logs addresses of requests, with the email addresses of payers.
+            "stripe": {"level": "WARNING"},
         },
     }
