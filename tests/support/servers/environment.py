@@ -5,7 +5,7 @@ import os
 from tests.support.servers.services import Session
 
 #: Set by the person who runs the tests, and meant for them.
-KEPT = ("EXCHEQUER_TEST_SESSION",)
+KEPT = ("EXCHEQUER_TEST_SESSION", "STRIPE_TEST_KEY")
 FAMILIES = ("EXCHEQUER_", "DATABASE_", "AWS_", "S3_", "STRIPE_")
 
 
