@@ -41,6 +41,7 @@ STATES = {
     "cordoned": ("wait", "Cordoned"),
     "gone": ("idle", "Gone"),
     "open": ("wait", "Open"),
+    "past_due": ("bad", "Past due"),
     "accepted": ("good", "Accepted"),
     "revoked": ("idle", "Revoked"),
     "pending": ("wait", "Waiting"),

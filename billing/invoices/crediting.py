@@ -41,6 +41,8 @@ JOIN billing_creditnote n ON n.tenant_id = l.tenant_id AND n.id = l.note_id
 WHERE l.tenant_id = %s AND n.invoice_id = %s GROUP BY 1
 """
 PaidBack = Literal["refund", "wallet"]
+#: States of an invoice that can be credited.
+CREDITABLE = (FINALISED, PAID)
 
 
 class CannotCredit(Conflict):
@@ -100,7 +102,7 @@ def _credit(
     *, actor: Actor, invoice_id: UUID, parts: Sequence[Part], reason: str, paid_back: PaidBack, by: str
 ) -> tuple[UUID, str]:
     invoice = locked(invoice_id)
-    if invoice.state not in (FINALISED, PAID):
+    if invoice.state not in CREDITABLE:
         raise CannotCredit
     credits = _checked(invoice, parts)
     zero = Money.zero(invoice.currency)

@@ -38,6 +38,11 @@ class Party:
     email: str = ""
     how_to_pay: str = ""
 
+    @property
+    def may_issue(self) -> bool:
+        """Whether it has what an invoice must state of its seller."""
+        return bool(self.name and self.address)
+
     def stored(self) -> dict[str, str]:
         """Return what is kept with an invoice."""
         return {name: value for name, value in asdict(self).items() if value}
@@ -46,7 +51,7 @@ class Party:
 def seller() -> Party:
     """Return who issues invoices. Raises SellerUnknown until a name and an address are entered."""
     found = current_seller()
-    if not found.name or not found.address:
+    if not found.may_issue:
         raise SellerUnknown
     return found
 

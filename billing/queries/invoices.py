@@ -10,7 +10,9 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Q
 
+from billing.models import Invoice
 from billing.models.invoicing import DRAFT, FINALISED, IN_REVIEW, STANDING
 from billing.money import Money
 from billing.pg_arrays import parsed
@@ -67,6 +69,7 @@ class InvoiceView:
     content_hash: str = ""
     credited: Money | None = None
     paid: Money | None = None
+    returned: Money | None = None
     sent_at: datetime | None = None
     voided_at: datetime | None = None
     void_reason: str = ""
@@ -83,6 +86,14 @@ class InvoiceView:
         if self.state == FINALISED:
             return "past_due" if self.overdue else "open"
         return self.state
+
+
+@dataclass(frozen=True, slots=True)
+class OtherInvoice:
+    """An invoice that another one names; `number` is empty for a draft."""
+
+    id: UUID
+    number: str
 
 
 def draft_invoice() -> InvoiceView:
@@ -137,6 +148,14 @@ def invoice_line(invoice_id: UUID, n: int) -> InvoiceLine:
         if line.n == n:
             return line
     raise NotFound
+
+
+def replaced(invoice: InvoiceView) -> tuple[OtherInvoice | None, OtherInvoice | None]:
+    """Return the void invoice in whose place this one is, and the one in the place of this one."""
+    rows = Invoice.objects.filter(Q(pk=invoice.replaces_id) | Q(replaces_id=invoice.id)).values_list("id", "label")
+    found = {invoice_id: OtherInvoice(invoice_id, label) for invoice_id, label in rows}
+    before = found.pop(invoice.replaces_id, None) if invoice.replaces_id else None
+    return before, next(iter(found.values()), None)
 
 
 def _rows(
@@ -210,6 +229,7 @@ def _view(row: Any, draft: Draft) -> InvoiceView:
         content_hash=bytes(row.content_hash).hex() if row.content_hash else "",
         credited=money["credited"] if stands else None,
         paid=money["paid"] if stands else None,
+        returned=money["returned"] if stands else None,
         sent_at=row.sent_at,
         voided_at=row.voided_at,
         void_reason=row.void_reason,

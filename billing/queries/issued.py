@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Sum
 
 from billing.models import CreditNote, CreditNoteLine, Invoice, Payment
-from billing.models.invoicing import FINALISED, STANDING
+from billing.models.invoicing import DRAFT, IN_REVIEW, STANDING
 from billing.money import Money
+from billing.queries.drafts import drafts
 from billing.queries.invoices import InvoiceView, with_lines
 from billing.queries.lines import InvoiceLine
 from tenants.errors import NotFound
@@ -22,18 +24,34 @@ from tenants.rows import named_rows
 
 ROWS = """
 SELECT i.id, i.tenant_id, t.slug, t.name, i.period, i.currency, i.state, i.kind, i.label, i.total, i.credited, i.paid, i.returned,
-  i.due_on, i.finalised_at, i.due_on < (exchequer_now() AT TIME ZONE t.timezone)::date AS overdue
+  i.due_on, i.finalised_at, i.ends_at <= exchequer_now() AS month_over, s.status
 FROM billing_invoice i JOIN tenants_tenant t ON t.id = i.tenant_id
+CROSS JOIN LATERAL (SELECT CASE WHEN i.state <> 'finalised' THEN i.state
+  WHEN i.due_on < (exchequer_now() AT TIME ZONE t.timezone)::date THEN 'past_due' ELSE 'open' END AS status) s
 WHERE (%(state)s::text IS NULL OR i.state = %(state)s) AND (%(tenant)s::uuid IS NULL OR i.tenant_id = %(tenant)s)
-  AND (%(period)s::date IS NULL OR i.period = %(period)s)
+  AND (%(status)s::text IS NULL OR s.status = %(status)s) AND (%(period)s::date IS NULL OR i.period = %(period)s)
+  AND (%(text)s = '' OR strpos(lower(t.name), lower(%(text)s)) > 0 OR strpos(t.slug, lower(%(text)s)) > 0)
+  AND (%(ids)s::uuid[] IS NULL OR i.id = ANY(%(ids)s::uuid[]))
   AND (%(after_period)s::date IS NULL OR (i.period, i.id) < (%(after_period)s, %(after_id)s::uuid))
 ORDER BY i.period DESC, i.id DESC LIMIT %(limit)s
 """
 
 
 @dataclass(frozen=True, slots=True)
+class InvoiceFilter:
+    """Which invoices to list: `status` is that of the row, `text` a part of the organisation's name or short name."""
+
+    state: str | None = None
+    status: str | None = None
+    tenant_id: UUID | None = None
+    period: date | None = None
+    text: str = ""
+    ids: tuple[UUID, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class InvoiceRow:
-    """An invoice in the seller's list; `total` and `due` stand once it is finalised."""
+    """An invoice in the seller's list; `total` and `due` stand once it is finalised. `month_over`: its month has ended."""
 
     id: UUID
     tenant_id: UUID
@@ -49,6 +67,12 @@ class InvoiceRow:
     due: Money | None
     due_on: date | None
     finalised_at: datetime | None
+    month_over: bool
+
+    @property
+    def can_be_finalised(self) -> bool:
+        """Whether it is a draft of a month that has ended."""
+        return self.month_over and self.state in (DRAFT, IN_REVIEW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +117,18 @@ class PaymentView:
 
 
 def issued(
-    *,
-    state: str | None = None,
-    tenant_id: UUID | None = None,
-    period: date | None = None,
-    after: tuple[date, UUID] | None = None,
-    limit: int = 50,
+    wanted: InvoiceFilter | None = None, *, after: tuple[date, UUID] | None = None, limit: int = 50
 ) -> list[InvoiceRow]:
     """Return invoices of all tenants by newest month; `after` is the (period, id) of the previous page's last."""
+    wanted = wanted or InvoiceFilter()
     last_period, last_id = after or (None, None)
     asked = {
-        "state": state,
-        "tenant": tenant_id,
-        "period": period,
+        "state": wanted.state,
+        "status": wanted.status,
+        "tenant": wanted.tenant_id,
+        "period": wanted.period,
+        "text": wanted.text,
+        "ids": None if wanted.ids is None else list(wanted.ids),
         "after_period": last_period,
         "after_id": last_id,
         "limit": limit,
@@ -113,6 +136,25 @@ def issued(
     with connection.cursor() as cursor:
         cursor.execute(ROWS, asked)
         return [_row(row) for row in named_rows(cursor)]
+
+
+def by_ids(invoice_ids: Collection[UUID]) -> list[InvoiceRow]:
+    """Return these invoices of all tenants by newest month; unknown ids are left out."""
+    return issued(InvoiceFilter(ids=tuple(invoice_ids)), limit=len(invoice_ids))
+
+
+def with_totals(rows: Sequence[InvoiceRow]) -> list[InvoiceRow]:
+    """Return the rows with what their drafts come to so far; a few statements for each tenant that has one."""
+    by_tenant: dict[UUID, list[InvoiceRow]] = {}
+    for row in rows:
+        if row.total is None:
+            by_tenant.setdefault(row.tenant_id, []).append(row)
+    totals: dict[UUID, Money] = {}
+    for tenant_id, mine in by_tenant.items():
+        with tenant_scope(tenant_id):
+            found = drafts([(row.id, row.period, row.currency) for row in mine])
+        totals |= {invoice_id: draft.total for invoice_id, draft in found.items()}
+    return [replace(row, total=totals.get(row.id, row.total)) for row in rows]
 
 
 def tenant_of(invoice_id: UUID) -> UUID:
@@ -140,6 +182,13 @@ def credit_notes(invoice_id: UUID) -> list[CreditNoteView]:
     for part in CreditNoteLine.objects.filter(note__in=notes).order_by("id"):
         lines[part.note_id].append(CreditedLine(part.line_id, Money(part.amount, currency), Money(part.tax, currency)))
     return [_note(note, currency, lines[note.pk]) for note in notes]
+
+
+def left_of_lines(invoice_id: UUID, lines: Sequence[InvoiceLine]) -> dict[UUID, Money]:
+    """Return what can still be credited of each line of an invoice of the open scope, without tax."""
+    parts = CreditNoteLine.objects.filter(note__invoice_id=invoice_id).values_list("line_id").annotate(Sum("amount"))
+    credited = dict(parts)
+    return {line.id: Money(line.amount.amount - credited.get(line.id, 0), line.amount.currency) for line in lines}
 
 
 def payments(invoice_id: UUID) -> list[PaymentView]:
@@ -171,7 +220,6 @@ def _currency(invoice_id: UUID) -> str:
 def _row(row: Any) -> InvoiceRow:
     stands = row.state in STANDING
     due = row.total - row.credited - row.paid + row.returned if stands and row.state != "void" else Decimal(0)
-    status = row.state if row.state != FINALISED else "past_due" if row.overdue else "open"
     return InvoiceRow(
         id=row.id,
         tenant_id=row.tenant_id,
@@ -180,13 +228,14 @@ def _row(row: Any) -> InvoiceRow:
         period=row.period,
         currency=row.currency,
         state=row.state,
-        status=status,
+        status=row.status,
         kind=row.kind,
         number=row.label,
         total=Money(row.total, row.currency) if stands else None,
         due=Money(due, row.currency) if stands else None,
         due_on=row.due_on,
         finalised_at=row.finalised_at,
+        month_over=row.month_over,
     )
 
 

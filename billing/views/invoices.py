@@ -25,8 +25,9 @@ from billing.queries.explain import (
     Share,
     explain,
 )
-from billing.queries.invoices import InvoiceView, draft_invoice, invoice_lines, invoices
+from billing.queries.invoices import InvoiceView, draft_invoice, invoice_lines, invoices, replaced
 from billing.queries.invoices import invoice as invoice_by_id
+from billing.queries.issued import credit_notes, payments
 from billing.queries.lines import InvoiceLine
 from billing.resource_names import job_names, page_of, record_noun_of, resource_names
 from tenants.clock import now
@@ -51,6 +52,9 @@ EXPORTED = (
     "price_version",
     "intervals",
     "origin",
+    "corrects",
+    "tax_rate",
+    "tax",
 )
 
 
@@ -171,7 +175,7 @@ def _shares(shown: Explanation, words: dict[str, Any], sort: str) -> dict[str, A
 def _page(request: TenantRequest, view: InvoiceView) -> HttpResponse:
     lines = invoice_lines(view.id) if view.id else []
     if wants_csv(request):
-        return csv_response(request, f"invoice-{view.period:%Y-%m}", EXPORTED, (_exported(one) for one in lines))
+        return csv_response(request, f"invoice-{view.period:%Y-%m}", EXPORTED, (exported(one) for one in lines))
     at = now()
     others = [other for other in invoices(limit=MONTHS)[:MONTHS] if other.id != view.id]
     context = {
@@ -180,38 +184,52 @@ def _page(request: TenantRequest, view: InvoiceView) -> HttpResponse:
         "projects": by_project(lines),
         "others": [(other, _state(other, at)) for other in others],
         # Spend and budgets show usage to the last digit; an invoice is in whole minor units, line by line.
-        "rounding": view.total.amount - view.exact.amount,
+        "rounding": view.subtotal.amount - view.exact.amount,
+        "line_numbers": {line.id: f"Line {line.n}" for line in lines},
+        **_followed(view),
     }
     return render(request, "billing/invoice.html", context)
 
 
+def _followed(view: InvoiceView) -> dict[str, Any]:
+    """Return what followed an invoice: credit notes, payments, and the invoices that it replaces or that replace it."""
+    if view.id is None:
+        return {}
+    return {"notes": credit_notes(view.id), "payments": payments(view.id), "replaced": replaced(view)}
+
+
 def _state(view: InvoiceView, at: datetime) -> str:
     """Return an invoice's state for its page; a draft of a past month takes no more usage by itself."""
-    return "over" if view.state == DRAFT and view.ends_at <= at else view.state
+    return "over" if view.state == DRAFT and view.ends_at <= at else view.status
 
 
-def by_project(lines: Sequence[InvoiceLine]) -> list[ProjectLines]:
-    """Group lines by project, projects by name, lines in their own order."""
+def by_project(lines: Sequence[InvoiceLine], *, named: bool = True) -> list[ProjectLines]:
+    """Group lines by project, projects by name, lines in their own order; the seller sees no names, but ids."""
     groups: dict[UUID | None, ProjectLines] = {}
     for one in lines:
-        groups.setdefault(one.project_id, ProjectLines(one.project_name or "All projects")).lines.append(one)
+        name = one.project_name if named else f"Project {str(one.project_id)[-8:]}" if one.project_id else ""
+        groups.setdefault(one.project_id, ProjectLines(name or "All projects")).lines.append(one)
     return sorted(groups.values(), key=lambda group: group.name.casefold())
 
 
-def _exported(one: InvoiceLine) -> tuple[object, ...]:
+def exported(one: InvoiceLine, *, named: bool = True) -> tuple[object, ...]:
+    """Return a line of the file of an invoice; the seller's names its project by id."""
     dims = ", ".join(f"{name}={value}" for name, value in sorted(one.dims.items()))
     return (
         one.n,
-        one.project_name,
+        one.project_name if named else one.project_id,
         one.meter,
         one.unit,
         dims,
         one.quantity,
         one.measured,
         one.unit_amount,
-        one.amount.amount,
+        one.amount.rounded().amount,
         one.amount.currency,
         one.version_number,
         one.intervals,
         "reported from outside" if one.outside else "measured",
+        f"{one.origin:%Y-%m}" if one.origin else None,
+        one.tax_rate,
+        None if one.tax is None else one.tax.rounded().amount,
     )

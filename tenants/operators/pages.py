@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Concatenate, ParamSpec, cast
 
 from allauth.account.decorators import reauthentication_required
@@ -25,10 +26,11 @@ class OperatorRequest(HttpRequest):
 
 
 def operator_page(
-    permission: str,
+    permission: str, *, one_transaction: bool = True
 ) -> Callable[[Callable[Concatenate[OperatorRequest, P], HttpResponseBase]], View[Concatenate[HttpRequest, P]]]:
     """Make a function a page of the console: `view(request: OperatorRequest, ...)`, in one transaction.
 
+    Without `one_transaction` each operation of the page commits by itself: for pages that do many things at once.
     Django's middleware has asked for the log-in. Raises OperatorLacks without the permission.
     """
 
@@ -40,7 +42,7 @@ def operator_page(
             entered = cast(OperatorRequest, request)
             entered.operator = operator_of(request)
             entered.operator.require(permission)
-            with transaction.atomic():
+            with transaction.atomic() if one_transaction else nullcontext():
                 return view(entered, *args, **kwargs)
 
         run.operator_permission = permission  # type: ignore[attr-defined]

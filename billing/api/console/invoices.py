@@ -112,10 +112,13 @@ class Invoices(OperatorView):
         if state is not None and state not in STATES:
             raise Invalid(fields={"state": [f"Choose among {', '.join(STATES)}."]})
         tenant = request.query_params.get("tenant")
-        rows = issued.issued(
+        wanted = issued.InvoiceFilter(
             state=state,
             tenant_id=parse_uuid(tenant, "tenant") if tenant else None,
             period=parse_month(request.query_params.get("period", "")),
+        )
+        rows = issued.issued(
+            wanted,
             after=self.after(date.fromisoformat, UUID),
             limit=self.page_size() + 1,
         )

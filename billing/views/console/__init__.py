@@ -1,9 +1,18 @@
-"""Pages of the operators' console about prices: price books with their versions, and contracts."""
+"""Pages of the operators' console: price books with their versions, contracts, invoices and who issues them."""
 
 from django.urls import URLPattern, path
 
 from billing.views.console.books import book_page, books_page, new_book, publish_page
 from billing.views.console.contracts import contract_page, contract_withdraw, contracts_page
+from billing.views.console.invoice import (
+    invoice_credit,
+    invoice_finalise,
+    invoice_page,
+    invoice_payment,
+    invoice_review,
+    invoice_void,
+)
+from billing.views.console.invoices import invoices_page, seller_page
 
 urlpatterns: list[URLPattern] = [
     path("price-books/", books_page, name="operator-books"),
@@ -13,4 +22,12 @@ urlpatterns: list[URLPattern] = [
     path("contracts/", contracts_page, name="operator-contracts"),
     path("contracts/<uuid:tenant_id>/", contract_page, name="operator-contract"),
     path("contracts/<uuid:tenant_id>/withdraw/", contract_withdraw, name="operator-contract-withdraw"),
+    path("invoices/", invoices_page, name="operator-invoices"),
+    path("invoices/seller/", seller_page, name="operator-seller"),
+    path("invoices/<uuid:invoice_id>/", invoice_page, name="operator-invoice"),
+    path("invoices/<uuid:invoice_id>/review/", invoice_review, name="operator-invoice-review"),
+    path("invoices/<uuid:invoice_id>/finalise/", invoice_finalise, name="operator-invoice-finalise"),
+    path("invoices/<uuid:invoice_id>/void/", invoice_void, name="operator-invoice-void"),
+    path("invoices/<uuid:invoice_id>/payments/", invoice_payment, name="operator-invoice-payment"),
+    path("invoices/<uuid:invoice_id>/credit-notes/new/", invoice_credit, name="operator-invoice-credit"),
 ]

@@ -19,6 +19,7 @@ AREAS = (
     ("Approvals", "circle-check", "operator-approvals", "quotas.view", "a"),
     ("Price books", "coins", "operator-books", "prices.view", "p"),
     ("Contracts", "receipt", "operator-contracts", "prices.view", "c"),
+    ("Invoices", "file-text", "operator-invoices", "invoices.view", "n"),
     ("Fleet", "cpu", "operator-fleet", "fleet.view", "f"),
     ("Looks inside", "eye", "operator-looks", "log.view", "i"),
     ("Operators", "users", "operators", "operators.view", "o"),

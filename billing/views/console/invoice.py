@@ -1,0 +1,213 @@
+"""One invoice of the console: what it states and what followed it, and the forms that change its state."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.forms import Form
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from billing.forms.invoices import CreditForm, PaymentForm, VoidForm
+from billing.invoices import crediting, finalising, parties, paying, voiding
+from billing.models.invoicing import FINALISED
+from billing.queries import issued
+from billing.queries.invoices import InvoiceView, replaced
+from billing.queries.lines import InvoiceLine
+from billing.views.invoices import EXPORTED, by_project, exported
+from tenants import clock
+from tenants.errors import ExchequerError, NotFound, PermissionDenied
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import Tenant
+from tenants.operators.log import queries as operator_log
+from tenants.operators.operator_log import record_act
+from tenants.operators.pages import OperatorRequest, operator_page
+from tenants.web.form_posts import explain
+from tenants.web.pagination import csv_response, wants_csv
+
+INVOICE_EXPORTED = "billing.invoice.exported"
+#: Acts on the page; the operator log has all.
+MOST_ACTS = 100
+#: Lines of one form of a credit note.
+MOST_LINES = 200
+
+
+@require_safe
+@operator_page("invoices.view")
+def invoice_page(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
+    """Show one invoice; `?export=csv` returns its lines as a file."""
+    if wants_csv(request):
+        _, view, lines = issued.for_seller(invoice_id)
+        label = view.number or f"{view.period:%Y-%m}"
+        record_act(request.operator, INVOICE_EXPORTED, target=("invoice", invoice_id, label))
+        return csv_response(request, f"invoice-{label}", EXPORTED, (exported(one, named=False) for one in lines))
+    return _render(request, invoice_id)
+
+
+@require_POST
+@operator_page("invoices.manage")
+def invoice_review(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
+    """Mark a draft as in review, or as a draft again."""
+    in_review = request.POST.get("in_review") == "1"
+    try:
+        finalising.set_review(
+            operator=request.operator,
+            tenant_id=issued.tenant_of(invoice_id),
+            invoice_id=invoice_id,
+            in_review=in_review,
+        )
+    except (NotFound, PermissionDenied):
+        raise
+    except ExchequerError as refused:
+        return _render(request, invoice_id, refused=refused.message)
+    messages.success(request, "The invoice is in review." if in_review else "The invoice is a draft again.")
+    return redirect("operator-invoice", invoice_id)
+
+
+@require_POST
+@operator_page("invoices.manage")
+def invoice_finalise(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
+    """Finalise a draft."""
+    try:
+        number = finalising.finalise(
+            operator=request.operator, tenant_id=issued.tenant_of(invoice_id), invoice_id=invoice_id
+        )
+    except (NotFound, PermissionDenied):
+        raise
+    except ExchequerError as refused:
+        return _render(request, invoice_id, asked="finalise", refused=refused.message)
+    messages.success(request, f"{number} is finalised.")
+    return redirect("operator-invoice", invoice_id)
+
+
+@require_POST
+@operator_page("invoices.manage")
+def invoice_void(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
+    """Void a finalised invoice, and open the draft in its place if wanted."""
+    form = VoidForm(request.POST)
+    if form.is_valid():
+        try:
+            made = voiding.void(
+                operator=request.operator,
+                tenant_id=issued.tenant_of(invoice_id),
+                invoice_id=invoice_id,
+                **form.cleaned_data,
+            )
+        except (NotFound, PermissionDenied):
+            raise
+        except ExchequerError as refused:
+            explain(form, refused)
+        else:
+            more = " This draft is in its place." if made else ""
+            messages.success(request, f"The invoice is void.{more}")
+            return redirect("operator-invoice", made or invoice_id)
+    return _render(request, invoice_id, asked="void", void_form=form)
+
+
+@require_POST
+@operator_page("invoices.manage")
+def invoice_payment(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
+    """Record a payment that arrived."""
+    tenant_id, view, _ = _locked(invoice_id)
+    form = PaymentForm(request.POST, invoice=view)
+    if form.is_valid():
+        try:
+            paying.mark_paid(
+                operator=request.operator, tenant_id=tenant_id, invoice_id=invoice_id, received=form.received
+            )
+        except (NotFound, PermissionDenied):
+            raise
+        except ExchequerError as refused:
+            explain(form, refused)
+        else:
+            messages.success(request, "The payment is recorded.")
+            return redirect("operator-invoice", invoice_id)
+    return _render(request, invoice_id, asked="pay", payment_form=form)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@operator_page("invoices.manage")
+def invoice_credit(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
+    """Show the form of a credit note, and issue it; `?from=` is the first line that it lists."""
+    bound = request.method == "POST"
+    tenant_id, view, lines = _locked(invoice_id) if bound else issued.for_seller(invoice_id)
+    start = max(1, int(given) if (given := request.GET.get("from", "")).isdecimal() and len(given) < 10 else 1)
+    listed = [line for line in lines if start <= line.n < start + MOST_LINES]
+    form = CreditForm(request.POST if bound else None, invoice=view, lines=listed)
+    if bound and form.is_valid():
+        try:
+            crediting.credit(
+                operator=request.operator,
+                tenant_id=tenant_id,
+                invoice_id=invoice_id,
+                parts=form.parts,
+                reason=form.cleaned_data["reason"],
+                paid_back=form.paid_back_as,
+            )
+        except (NotFound, PermissionDenied):
+            raise
+        except ExchequerError as refused:
+            explain(form, refused)
+        else:
+            messages.success(request, "The credit note is issued.")
+            return redirect("operator-invoice", invoice_id)
+    with tenant_scope(tenant_id):
+        left = issued.left_of_lines(invoice_id, listed)
+    context = {
+        "organisation": Tenant.objects.get(pk=tenant_id),
+        "invoice": view,
+        "form": form,
+        "rows": [(line, field, left[line.id]) for line, field in form.rows()],
+        "possible": view.state in crediting.CREDITABLE,
+        "next_from": start + MOST_LINES if start + MOST_LINES <= len(lines) else None,
+        "previous_from": max(1, start - MOST_LINES) if start > 1 else None,
+    }
+    return render(request, "console/credit_note.html", context, status=422 if form.errors else 200)
+
+
+def _locked(invoice_id: UUID) -> tuple[UUID, InvoiceView, list[InvoiceLine]]:
+    """Return an invoice as it is while its row is locked: nobody settles it before this request has ended."""
+    with tenant_scope(issued.tenant_of(invoice_id)):
+        finalising.locked(invoice_id)
+    return issued.for_seller(invoice_id)
+
+
+def _render(request: OperatorRequest, invoice_id: UUID, **given: Any) -> HttpResponse:
+    """Show the page; what is `given` was refused."""
+    tenant_id, view, lines = issued.for_seller(invoice_id)
+    with tenant_scope(tenant_id):
+        followed = {
+            "notes": issued.credit_notes(invoice_id),
+            "payments": issued.payments(invoice_id),
+            "replaced": replaced(view),
+        }
+    stands = request.operator.can("invoices.manage") and view.state == FINALISED
+    context = {
+        "organisation": Tenant.objects.get(pk=tenant_id),
+        "invoice": view,
+        "projects": by_project(lines, named=False),
+        "line_numbers": {line.id: f"Line {line.n}" for line in lines},
+        "acts": _acts(invoice_id),
+        "may_manage": request.operator.can("invoices.manage"),
+        "month_over": view.ends_at <= clock.now(),
+        "may_credit": request.operator.can("invoices.manage") and view.state in crediting.CREDITABLE,
+        "seller_known": not view.is_draft or parties.current_seller().may_issue,
+        "void_form": VoidForm() if stands and not view.credited and not view.paid else None,
+        "payment_form": _payment_form(view) if stands else None,
+        **followed,
+        **given,
+    }
+    return render(request, "console/invoice.html", context, status=422 if given else 200)
+
+
+def _acts(invoice_id: UUID) -> list[operator_log.ActRow]:
+    """Return what operators did to an invoice, the earliest first."""
+    found = operator_log.acts_on("invoice", invoice_id, MOST_ACTS)
+    return [act for act in reversed(found) if act.action != INVOICE_EXPORTED]
+
+
+def _payment_form(view: InvoiceView) -> Form:
+    return PaymentForm(invoice=view, amount=view.due.rounded().amount, received_on=clock.now().date())

@@ -1,0 +1,151 @@
+"""The console's invoices of all organisations: the list, its file, many drafts finalised at once, and who issues them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods
+
+from billing.forms.invoices import STATUSES, ListFilter, SellerForm
+from billing.invoices import finalising, parties
+from billing.queries import issued
+from billing.queries.issued import InvoiceRow
+from tenants.errors import ExchequerError, PermissionDenied
+from tenants.operators.operator import Operator
+from tenants.operators.operator_log import record_act
+from tenants.operators.pages import OperatorRequest, operator_page
+from tenants.parsing import uuid_in
+from tenants.web.form_posts import explain
+from tenants.web.pagination import EXPORT_LIMIT, after, csv_response, paged, wants_csv
+
+PAGE = 50
+LIST_EXPORTED = "billing.invoices.exported"
+EXPORTED = (
+    "number",
+    "organisation",
+    "organisation_name",
+    "month",
+    "kind",
+    "status",
+    "total",
+    "due",
+    "currency",
+    "due_on",
+    "finalised_at",
+    "id",
+)
+
+
+@dataclass
+class Outcome:
+    """What became of the drafts that were to be finalised: numbers, and the refused ones with the reason."""
+
+    numbers: list[str] = field(default_factory=list)
+    refused: list[tuple[InvoiceRow, str]] = field(default_factory=list)
+
+    @property
+    def words(self) -> str:
+        """How many were finalised, in a sentence."""
+        count = len(self.numbers)
+        if not count:
+            return "No invoice was finalised."
+        span = self.numbers[0] if count == 1 else f"{self.numbers[0]} to {self.numbers[-1]}"
+        return f"{count} invoice{'s are' if count > 1 else ' is'} finalised: {span}."
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@operator_page("invoices.view", one_transaction=False)
+def invoices_page(request: OperatorRequest) -> HttpResponse:
+    """List invoices by newest month, filtered; `?export=csv` returns a file. A POST finalises the chosen drafts."""
+    form = ListFilter(request.GET)
+    wanted = form.chosen
+    if wants_csv(request, form=form):
+        return _export(request, wanted)
+    outcome = None
+    if request.method == "POST":
+        request.operator.require("invoices.manage")
+        outcome = _finalise(request.operator, request.POST.getlist("invoice"))
+        if outcome.numbers and not outcome.refused:
+            messages.success(request, outcome.words)
+            return redirect(request.get_full_path())
+    rows = issued.issued(wanted, after=after(request, date.fromisoformat, UUID), limit=PAGE + 1)
+    shown, links = paged(request, rows, PAGE, lambda row: (row.period, row.id))
+    may_manage = request.operator.can("invoices.manage")
+    context = {
+        "rows": issued.with_totals(shown),
+        "form": form,
+        "tabs": [*STATUSES, ("", "All")],
+        "tab": wanted.status or "",
+        "filtered": bool(wanted.status or wanted.period or wanted.text),
+        "seller": parties.current_seller(),
+        "may_manage": may_manage,
+        "choosable": may_manage and any(row.can_be_finalised for row in shown),
+        "chosen": {row.id for row, _ in outcome.refused} if outcome else set(),
+        "outcome": outcome,
+        **links,
+    }
+    return render(request, "console/invoices.html", context, status=422 if outcome else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@operator_page("invoices.view")
+def seller_page(request: OperatorRequest) -> HttpResponse:
+    """Show who issues invoices, and change it."""
+    if request.method == "POST":
+        request.operator.require("invoices.manage")
+    known = parties.current_seller()
+    form = SellerForm(request.POST or None, initial=asdict(known))
+    if request.method == "POST" and form.is_valid():
+        try:
+            parties.change_seller(operator=request.operator, party=form.party, reason=form.cleaned_data["reason"])
+        except ExchequerError as refused:
+            explain(form, refused)
+        else:
+            messages.success(request, "The seller is changed. Invoices that are finalised keep what they state.")
+            return redirect("operator-seller")
+    context = {"form": form, "seller": known, "may_manage": request.operator.can("invoices.manage")}
+    return render(request, "console/seller.html", context, status=422 if form.is_bound else 200)
+
+
+def _finalise(operator: Operator, given: list[str]) -> Outcome:
+    """Finalise the chosen drafts, the earliest month first, each in a transaction of its own."""
+    wanted = {invoice_id for text in given[:PAGE] if (invoice_id := uuid_in(text)) is not None}
+    outcome = Outcome()
+    for row in reversed(issued.by_ids(wanted)):
+        try:
+            number = finalising.finalise(operator=operator, tenant_id=row.tenant_id, invoice_id=row.id)
+        except PermissionDenied:
+            raise
+        except ExchequerError as refused:
+            outcome.refused.append((row, refused.message))
+        else:
+            outcome.numbers.append(number)
+    return outcome
+
+
+def _export(request: OperatorRequest, wanted: issued.InvoiceFilter) -> HttpResponse:
+    rows = issued.with_totals(issued.issued(wanted, limit=EXPORT_LIMIT))
+    record_act(request.operator, LIST_EXPORTED, target=("list", "invoices", f"{len(rows)} invoices"))
+    return csv_response(request, "invoices", EXPORTED, (_exported(row) for row in rows))
+
+
+def _exported(row: InvoiceRow) -> tuple[object, ...]:
+    return (
+        row.number,
+        row.tenant_slug,
+        row.tenant_name,
+        f"{row.period:%Y-%m}",
+        row.kind,
+        row.status,
+        None if row.total is None else row.total.rounded().amount,
+        None if row.due is None else row.due.rounded().amount,
+        row.currency,
+        row.due_on,
+        row.finalised_at,
+        row.id,
+    )
