@@ -36,3 +36,9 @@ def parsed(dims: object) -> Mapping[str, str]:
     """Return dimensions from a cursor, which yields them decoded or as JSON."""
     value = json.loads(dims) if isinstance(dims, str) else dims
     return value if isinstance(value, dict) else {}
+
+
+def parsed_list(column: object) -> list[Any]:
+    """Return a list from a cursor, which yields it decoded or as JSON."""
+    value = json.loads(column) if isinstance(column, str) else column
+    return value if isinstance(value, list) else []

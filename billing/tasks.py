@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from billing import retention
+from billing.reconciling import orders
 from billing.usage import partitions
 
 
@@ -18,3 +19,15 @@ def ensure_partitions() -> int:
 def purge_expired() -> None:
     """Remove expired quotes and released holds."""
     retention.purge_expired()
+
+
+@shared_task(name="billing.reconcile_all")
+def reconcile_all() -> None:
+    """Order the reconciliation of all tenants. Scheduled once a day."""
+    orders.order_all()
+
+
+@shared_task(name="billing.reconcile")
+def reconcile() -> int:
+    """Reconcile what is ordered, and go on where a stopped worker left off. Scheduled every ten seconds."""
+    return orders.carry_out()

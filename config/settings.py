@@ -102,11 +102,7 @@ def database(url: str) -> dict[str, Any]:
         **{django: parts.pop(libpq, "") for libpq, django in known.items()},
         "CONN_MAX_AGE": 600,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {
-            "connect_timeout": 5,
-            "application_name": f"exchequer-{env.db_role}",
-            **parts,
-        },
+        "OPTIONS": {"connect_timeout": 5, "application_name": f"exchequer-{env.db_role}", **parts},
     }
 
 
@@ -273,6 +269,8 @@ CELERY_BEAT_SCHEDULE = {
     "unread uploads": {"task": "models_app.requeue_stale", "schedule": 30},
     "partitions of coming months": {"task": "billing.ensure_partitions", "schedule": 21_600},
     "old samples and logs": {"task": "compute.retention", "schedule": 21_600},
+    "figures of all tenants": {"task": "billing.reconcile_all", "schedule": 86_400},
+    "orders to reconcile": {"task": "billing.reconcile", "schedule": 10},
     "old quotes and holds": {"task": "billing.retention", "schedule": 86_400},
     "forgotten serving money": {"task": "models_app.close_forgotten_slices", "schedule": 600},
     "orphaned objects": {"task": "models_app.remove_orphans", "schedule": 86_400},

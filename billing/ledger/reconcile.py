@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.db import connection
 
+from billing.ledger.money_rules import MONEY_RULES
 from billing.models import Invoice
 from billing.models.invoicing import PERIOD, STANDING, VOID
 from billing.money import Money, shown
@@ -134,7 +135,7 @@ FROM rated r FULL JOIN posted p ON p.period = r.period WHERE coalesce(r.amount, 
 UNBILLED = """
 SELECT format('period %%s has usage and no invoice', r.period) FROM billing_usagerollup r
 WHERE r.tenant_id = %(tenant)s AND NOT EXISTS (
-  SELECT FROM billing_invoice i WHERE i.tenant_id = r.tenant_id AND i.period = r.period AND i.state <> 'void') LIMIT 1
+  SELECT FROM billing_invoice i WHERE i.tenant_id = r.tenant_id AND i.period = r.period AND i.kind = 'period') LIMIT 1
 """
 RATED_IN = """
 SELECT coalesce(sum(r.amount), 0) FROM billing_usagerollup r LEFT JOIN billing_price p ON p.id = r.price_id
@@ -169,8 +170,9 @@ def ledger_faults() -> Iterator[Fault]:
 
 
 def reconcile_faults() -> Iterator[Fault]:
-    """Yield differences between intervals, roll-ups, ratings, ledger and invoice lines, one per rule."""
+    """Yield differences between intervals, roll-ups, ratings, ledger, invoices and payments, one per rule."""
     yield from _broken(USAGE_RULES)
+    yield from _broken(MONEY_RULES)
     yield from _line_faults()
 
 

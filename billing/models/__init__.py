@@ -9,6 +9,7 @@ from billing.models.metering import Meter, UsageEvent, UsageKey, UsageRollup, Us
 from billing.models.outside import HeldEvent, ReportLimit, SenderDay, UsageBatch
 from billing.models.periods import BillingPeriod
 from billing.models.pricing import Contract, Price, PriceBook, PriceVersion, ShowbackPrice
+from billing.models.runs import PeriodRun, PreparedDraft, ReconciliationOrder
 from billing.models.settling import CreditNote, CreditNoteLine, Payment
 
 __all__ = [
@@ -29,11 +30,14 @@ __all__ = [
     "Meter",
     "NumberSeries",
     "Payment",
+    "PeriodRun",
+    "PreparedDraft",
     "Price",
     "PriceBook",
     "PriceVersion",
     "Quote",
     "Reconciliation",
+    "ReconciliationOrder",
     "ReportLimit",
     "Seller",
     "SenderDay",

@@ -37,7 +37,12 @@ Say = Callable[[str], object]
 CHUNK = 1024 * 1024
 #: The master keys under which keys of this installation are wrapped.
 MASTERS = "SELECT master_id FROM public.tenants_datakey UNION SELECT master_id FROM public.tenants_platformkey"
-CHECKS = ("verify_audit", "verify_ledger", "reconcile")
+#: A proof changes nothing, so what finds a difference keeps and reports nothing.
+CHECKS: dict[str, dict[str, bool]] = {
+    "verify_audit": {},
+    "verify_ledger": {"dry_run": True},
+    "reconcile": {"dry_run": True},
+}
 
 
 def backup(folder: Path, say: Say) -> Manifest:
@@ -105,9 +110,9 @@ def prove(manifest: Manifest, url: str, say: Say) -> None:
                 f"table {name} differs: {manifest.tables.get(name)} in the backup, {found.get(name)} after the restore"
             )
     say("row counts, row security, policies and triggers of every table match the backup")
-    for command in CHECKS:
+    for command, options in CHECKS.items():
         try:
-            call_command(command, stdout=_Silent())
+            call_command(command, stdout=_Silent(), **options)
         except CommandError as error:
             raise BackupError(f"{command}: {error}") from error
     say(f"{', '.join(CHECKS)} passed")

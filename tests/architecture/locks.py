@@ -73,6 +73,7 @@ OPERATED = {
     "billing_ledgertransaction": {"SELECT", "INSERT"},
     "billing_meter": {"SELECT"},
     "billing_payment": {"SELECT", "INSERT"},
+    "billing_prepareddraft": {"SELECT"},
     "billing_reconciliation": {"SELECT"},
     "tenants_audithead": {"SELECT", "INSERT", "UPDATE"},
     "tenants_breakglass": {"SELECT", "INSERT"},
@@ -91,6 +92,8 @@ PLATFORM = {
     "account_emailaddress": {"SELECT"},
     "billing_numberseries": {"SELECT"},
     "billing_seller": {"SELECT", "UPDATE"},
+    "billing_periodrun": {"SELECT", "INSERT"},
+    "billing_reconciliationorder": {"SELECT", "INSERT"},
     "billing_price": {"SELECT", "INSERT"},
     "billing_pricebook": {"SELECT", "INSERT", "UPDATE"},
     "billing_priceversion": {"SELECT", "INSERT"},
@@ -175,6 +178,9 @@ OWN: dict[str, set[Policy]] = {
     "billing_contract": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
     # And their invoices.
     "billing_invoice": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
+    # And what was found and prepared of them.
+    "billing_prepareddraft": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
+    "billing_reconciliation": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
     # The console's part of a tenant's log: what operators did.
     "tenants_auditentry": {TENANT_ROWS, ("operator_rows", "*", (OPERATOR,), OPERATORS_ACTS, OPERATORS_ACTS)},
     # The console lists looks of all tenants; a ticket is found and used up before the tenant is known.

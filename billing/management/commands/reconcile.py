@@ -1,18 +1,18 @@
-"""`manage.py reconcile [--tenant SLUG]`: intervals = roll-ups = rated = ledger = invoice lines."""
+"""`manage.py reconcile [--tenant SLUG] [--dry-run]`: intervals = roll-ups = rated = ledger = lines = invoices = payments."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from uuid import UUID
 
-from billing.ledger.reconcile import Fault, reconcile_faults
 from billing.management.commands._tenants import CheckCommand
+from billing.reconciling import checking
 
 
 class Command(CheckCommand):
-    help = "Check that intervals, roll-ups, ratings, ledger and invoice lines agree."
-    what = "reconcile"
+    help = "Check that intervals, roll-ups, ratings, ledger, invoices and payments agree; park tenants of which they do not."
     done = "intervals = roll-ups = rated = ledger = invoice lines."
 
-    def faults(self) -> Iterable[Fault]:
-        """Yield the differences between the tables."""
-        return reconcile_faults()
+    def look(self, tenant_id: UUID, *, dry_run: bool) -> Sequence[str]:
+        """Reconcile a tenant."""
+        return checking.look(tenant_id) if dry_run else checking.reconcile(tenant_id)
