@@ -99,7 +99,7 @@ class Settling(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Refuse a form that shows the invoice before its last payment or credit note."""
         if self.cleaned_data.get("shown") != settled(self._invoice):
-            self.data = {**self.data, "shown": settled(self._invoice)}
+            self.data = dict(self.data.items()) | {"shown": settled(self._invoice)}
             raise forms.ValidationError(
                 "Money was credited or paid since this form was opened. Check what is due now, then send it again."
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -238,8 +239,9 @@ def _view(row: Any, draft: Draft) -> InvoiceView:
 
 
 def _taxes(row: Any) -> list[TaxRow]:
-    listed = row.taxes if isinstance(row.taxes, list) else []
-    return [TaxRow.read(one, row.currency) for one in listed]
+    # A cursor yields JSON decoded or as text.
+    kept = json.loads(row.taxes) if isinstance(row.taxes, str) else row.taxes
+    return [TaxRow.read(one, row.currency) for one in kept]
 
 
 def _by_unit(lines: Sequence[InvoiceLine]) -> dict[str, Decimal]:

@@ -53,6 +53,7 @@ def test_an_invoice_is_finalised_credited_paid_and_read_by_its_tenant(demo_clock
     assert get(finance, path)["state"] == "in_review"
     assert post(finance, f"{path}finalise/").json() == {"number": "INV-000001"}
     assert post(finance, f"{path}finalise/").json() == {"number": "INV-000001"}
+    assert get(finance, path)["taxes"] == draft["taxes"] != []
     lines = get(finance, f"{path}lines/")["results"]
     assert "project_name" not in lines[0]
     assert [(line["amount"]["amount"], line["tax"]["amount"]) for line in lines] == [

@@ -2,79 +2,26 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.request import urlopen
 
 import pytest
-from django.contrib.auth.hashers import make_password
-from django.test import override_settings
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
 from tenants.events import outbox
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Invitation, Tenant, User
-from tests.browser import chromium
 from tests.browser.actions import log_in
 from tests.browser.chromium import watch
-from tests.browser.conftest import SLOW_MS
 from tests.browser.pages import CONSOLE_PAGES
 from tests.browser.test_pages import look
 from tests.browser.world import OPERATOR, OWNER
-from tests.support.factories import PASSWORD
-from tests.support.servers.ports import free_port
-from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.browser.world import World
 
-ROOT = Path(__file__).resolve().parents[3]
 Control = Callable[[], AbstractContextManager[None]]
-
-
-@pytest.fixture
-def console_site(
-    world: World, as_control: Control, process_environment: Callable[..., dict[str, str]]
-) -> Iterator[str]:
-    """The URL of the console, served by the shipped web server with the operators' role."""
-    # A process of its own knows the product's hasher alone, not the fast one of the tests.
-    with as_control(), override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.Argon2PasswordHasher"]):
-        User.objects.filter(email=OPERATOR).update(password=make_password(PASSWORD))
-    port = free_port()
-    environment = process_environment("operator", EXCHEQUER_DEMO="1")
-    del environment["SECRET_KEY"]
-    command = [sys.executable, "-m", "deploy.server.web", "--port", str(port), "--processes", "1"]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment)
-    url = f"http://127.0.0.1:{port}"
-
-    def ready() -> bool:
-        try:
-            with urlopen(f"{url}/readyz", timeout=2) as answer:  # noqa: S310 (a fixed loopback address)
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    try:
-        wait_until(ready, "the console")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-@pytest.fixture
-def console_page(browser: Browser, console_site: str) -> Iterator[Page]:
-    """A tab in a browser profile of its own, at the console."""
-    fresh: BrowserContext = browser.new_context(
-        viewport=chromium.VIEWPORT, base_url=console_site, reduced_motion="reduce", accept_downloads=True
-    )
-    fresh.set_default_timeout(SLOW_MS)
-    yield fresh.new_page()
-    fresh.close()
 
 
 @pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.nightly)])
