@@ -145,6 +145,10 @@ class ContractSerializer(serializers.Serializer[Any]):
     billing_email = serializers.CharField()
     tax_number = serializers.CharField()
     tax_rate = serializers.DecimalField(max_digits=5, decimal_places=2, allow_null=True, help_text="per cent")
+    country = serializers.CharField()
+    terms = serializers.DictField(
+        help_text="What adjusts a period's bill: models, discounts, commitments, and the like"
+    )
 
 
 class BudgetSerializer(serializers.Serializer[Any]):

@@ -70,6 +70,7 @@ def customer(contract: Contract | None) -> Party:
     return Party(
         name=contract.billing_name or name,
         address=contract.billing_address,
+        country=contract.country,
         tax_number=contract.tax_number,
         email=contract.billing_email,
     )

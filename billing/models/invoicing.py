@@ -143,7 +143,7 @@ class InvoiceLine(TenantModel):
     id = models.UUIDField(primary_key=True, editable=False)
     invoice = TenantForeignKey(Invoice, on_delete=models.PROTECT, related_name="lines", db_index=False)
     n = models.PositiveIntegerField()
-    kind = models.CharField(max_length=12)
+    kind = models.CharField(max_length=24)
     project_id = models.UUIDField(null=True)
     project_name = models.CharField(max_length=120, blank=True, default="", db_default="")
     project_slug = models.CharField(max_length=60, blank=True, default="", db_default="")

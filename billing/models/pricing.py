@@ -106,7 +106,8 @@ class ShowbackPrice(TenantModel):
 class Contract(TenantModel):
     """The book that a tenant's usage is rated by, and its terms, from the local day `starts_on` until before `ends_on`.
 
-    Triggers keep what was in force: a contract that has begun takes an end in the future, and nothing else.
+    `terms` adjust the bill of a period: price models, discounts, commitments and the like, as `billing.rating.billed.reading`
+    writes them. Triggers keep what was in force: a contract that has begun takes an end in the future, and nothing else.
     """
 
     book = models.ForeignKey(PriceBook, on_delete=models.PROTECT, related_name="contracts")
@@ -119,6 +120,8 @@ class Contract(TenantModel):
     billing_email = models.EmailField(blank=True, default="", db_default="")
     tax_number = models.CharField(max_length=40, blank=True, default="", db_default="")
     tax_rate = models.DecimalField(max_digits=5, decimal_places=2, null=True)
+    country = models.CharField(max_length=2, blank=True, default="", db_default="")
+    terms = models.JSONField(default=dict, db_default={})
     agreed_by = models.CharField(max_length=254)
     agreed_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 

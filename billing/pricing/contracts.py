@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -13,6 +15,9 @@ from django.db import connection, transaction
 
 from billing.models import Contract, PriceBook
 from billing.pricing.publishing import standard_book
+from billing.rating.billed.faults import terms_faults
+from billing.rating.billed.reading import read_terms
+from billing.rating.billed.terms import Per
 from billing.rating.calendar import local_day, next_period, period_bounds, period_of
 from billing.rating.quantity import FUTURE_LIMIT
 from tenants import clock
@@ -32,7 +37,7 @@ MOST_DAYS = 365
 
 @dataclass(frozen=True, kw_only=True)
 class ContractTerms:
-    """Terms of a contract beside its book. `tax_rate` is in percent; None: not agreed yet."""
+    """Terms of a contract beside its book. `tax_rate` is in percent; None: not agreed yet. `bill`: what adjusts a period's bill."""
 
     payment_days: int = 30
     billing_name: str = ""
@@ -40,6 +45,8 @@ class ContractTerms:
     billing_email: str = ""
     tax_number: str = ""
     tax_rate: Decimal | None = None
+    country: str = ""
+    bill: Mapping[str, Any] = field(default_factory=dict)
 
 
 @operation(CONTRACT_OPENED)
@@ -54,7 +61,7 @@ def open_first(*, actor: Actor, book_id: UUID | None = None, terms: ContractTerm
         return
     tenant = Tenant.objects.get(pk=actor.tenant_id)
     terms = terms or ContractTerms(billing_name=tenant.name)
-    _check(terms)
+    _check(terms, tenant.currency)
     book = standard_book(tenant.currency) if book_id is None else _book(book_id, tenant)
     starts_on = period_of(local_day(clock.now(), tenant.timezone))
     made = _create(actor.label, book, starts_on, terms)
@@ -116,7 +123,7 @@ def _agree(
     *, actor: Actor, tenant: Tenant, book_id: UUID, starts_on: date, terms: ContractTerms, reason: str
 ) -> Contract:
     _lock(tenant.id)
-    _check(terms)
+    _check(terms, tenant.currency)
     book = _book(book_id, tenant)
     starts = period_bounds(starts_on, tenant.timezone)[0] if starts_on.day == 1 else None
     if starts is None or starts < clock.now() + FUTURE_LIMIT:
@@ -153,12 +160,14 @@ def _create(by: str, book: PriceBook, starts_on: date, terms: ContractTerms) -> 
         billing_email=terms.billing_email,
         tax_number=terms.tax_number,
         tax_rate=terms.tax_rate,
+        country=terms.country,
+        terms=dict(terms.bill),
         agreed_by=by[:254],
     )
 
 
 def _changes(made: Contract, before: Contract | None) -> dict[str, list[object]]:
-    names = ("starts_on", "payment_days", "billing_name", "billing_email", "tax_number", "tax_rate")
+    names = ("starts_on", "payment_days", "billing_name", "billing_email", "tax_number", "tax_rate", "country", "terms")
     changed = {name: [getattr(before, name, None), getattr(made, name)] for name in names}
     changed["book"] = [before.book.name if before else None, made.book.name]
     return {name: pair for name, pair in changed.items() if pair[0] != pair[1]}
@@ -176,7 +185,7 @@ def _book(book_id: UUID, tenant: Tenant) -> PriceBook:
     return book
 
 
-def _check(terms: ContractTerms) -> None:
+def _check(terms: ContractTerms, currency: str) -> None:
     faults: dict[str, list[str]] = {}
     if not 0 <= terms.payment_days <= MOST_DAYS:
         faults["payment_days"] = [f"Give 0 to {MOST_DAYS} days."]
@@ -190,8 +199,24 @@ def _check(terms: ContractTerms) -> None:
     for name, limit in (("billing_name", 200), ("billing_address", 1_000), ("tax_number", 40)):
         if len(getattr(terms, name)) > limit:
             faults[name] = [f"Give at most {limit} characters."]
+    if terms.country and not (len(terms.country) == 2 and terms.country.isascii() and terms.country.isupper()):
+        faults["country"] = ["Give the country as two capital letters, such as DE."]
+    if wrong := _bill_faults(terms.bill, currency):
+        faults["terms"] = wrong
     if faults:
         raise Invalid(fields=faults)
+
+
+def _bill_faults(given: Mapping[str, Any], currency: str) -> list[str]:
+    try:
+        terms = read_terms({"currency": currency, **given})
+    except ValueError as wrong:
+        return [str(wrong)]
+    if terms.currency != currency:
+        return [f"The contract is in {currency}: leave the currency out of its terms."]
+    if any(plan.per is Per.HOUR for plan in terms.savings_plans):
+        return ["Savings plans by the hour are not billed yet: commit an amount per month."]
+    return [f"{fault.where}: {fault.message}" for fault in terms_faults(terms)]
 
 
 def _lock(tenant_id: UUID) -> None:

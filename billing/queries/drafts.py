@@ -1,39 +1,51 @@
-"""What a draft comes to: its usage lines, and the tax of the contract that runs in its month."""
+"""What a draft comes to: its usage lines, what the contract's terms make of them, and the tax."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from django.db.models import Q
 
 from billing.models import Contract
 from billing.money import Money
 from billing.queries.lines import InvoiceLine, computed_lines, of_invoice
-from billing.rating.tax import taxed
+from billing.rating.billed.bills import Bill, bill
+from billing.rating.billed.lines import Kind, Line
+from billing.rating.billed.reading import read_terms
+from billing.rating.billed.tax import TaxRate, TaxTerms
+from billing.rating.billed.terms import resolved
+from billing.rating.billed.usage import UsageLine
+from billing.rating.calendar import next_period
+
+NOTHING = Decimal(0)
+#: Where a contract names a rate, no table of countries is asked.
+AGREED = "ZZ"
 
 
 @dataclass(frozen=True, slots=True)
 class TaxRow:
-    """The tax of one rate, in per cent: what it is on, and what it comes to."""
+    """The tax of one rate, in per cent: what it is on, and what it comes to. `note` is the code of an exemption."""
 
     rate: Decimal
     taxable: Money
     tax: Money
+    note: str = ""
 
     def stored(self) -> dict[str, str]:
         """Return the row as it is kept with a finalised invoice."""
-        return {"rate": str(self.rate), "taxable": str(self.taxable.amount), "tax": str(self.tax.amount)}
+        kept = {"rate": str(self.rate), "taxable": str(self.taxable.amount), "tax": str(self.tax.amount)}
+        return kept | ({"note": self.note} if self.note else {})
 
     @classmethod
     def read(cls, kept: Mapping[str, Any], currency: str) -> TaxRow:
         """Return a row that was kept."""
         taxable, tax = (Money(Decimal(kept[name]), currency) for name in ("taxable", "tax"))
-        return cls(Decimal(kept["rate"]), taxable, tax)
+        return cls(Decimal(kept["rate"]), taxable, tax, kept.get("note", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +67,49 @@ def drafts(wanted: Sequence[tuple[UUID, date, str]]) -> dict[UUID, Draft]:
     """Return the drafts of these invoices, each given by id, month and currency."""
     if not wanted:
         return {}
-    rates = _tax_rates([period for _, period, _ in wanted])
+    contracts = list(Contract.objects.all())
     found: dict[UUID, Draft] = {}
     for currency in {currency for _, _, currency in wanted}:
         asked = [(invoice_id, period) for invoice_id, period, money in wanted if money == currency]
         lines = computed_lines([period for _, period in asked], currency)
         for invoice_id, period in asked:
-            found[invoice_id] = draft_of(of_invoice(invoice_id, lines[period]), rates.get(period), currency)
+            contract = next((one for one in contracts if runs_in(one, period)), None)
+            usage = of_invoice(invoice_id, lines[period])
+            found[invoice_id] = draft_of(invoice_id, usage, billed(usage, contract, period, currency))
     return found
 
 
-def draft_of(lines: Sequence[InvoiceLine], rate: Decimal | None, currency: str) -> Draft:
-    """Return the draft of these lines at one rate of tax, in per cent; None: none is agreed, none is charged."""
-    zero = Money.zero(currency)
-    subtotal = sum((line.amount for line in lines), zero)
-    if rate is None:
-        return Draft(lines, [], subtotal, zero)
-    tax, parts = taxed([line.amount for line in lines], rate, currency)
-    listed = [replace(line, tax_rate=rate, tax=part) for line, part in zip(lines, parts, strict=True)]
-    return Draft(listed, [TaxRow(rate, subtotal, tax)], subtotal, tax)
+def billed(
+    lines: Sequence[InvoiceLine],
+    contract: Contract | None,
+    period: date,
+    currency: str,
+    *,
+    terms: Mapping[str, Any] | None = None,
+) -> Bill:
+    """Return the bill of these usage lines under a contract; `terms` in place of the contract's own.
+
+    The day of tax and credits is the last of the period.
+    """
+    own = contract.terms if contract and contract.currency == currency else {}
+    agreed = read_terms({"currency": currency, **(own if terms is None else terms)})
+    usage = [_usage(line) for line in lines]
+    return bill(usage, resolved(agreed, usage), tax=_tax(contract, period), at=next_period(period) - timedelta(days=1))
+
+
+def draft_of(invoice_id: UUID, lines: Sequence[InvoiceLine], made: Bill) -> Draft:
+    """Return the draft of a bill: usage keeps its lines, adjustments follow them."""
+    usage = {f"usage:{line.id}": line for line in lines}
+    names = {line.project_id: (line.project_name, line.project_slug) for line in lines}
+    titles = {line.meter: line.meter_title for line in lines}
+    rates = {row.percent for row in made.taxes}
+    rate = rates.pop() if len(rates) == 1 else None
+    listed = []
+    for number, one in enumerate(made.lines, 1):
+        line = usage.get(one.key) or _adjustment(invoice_id, one, names, titles)
+        listed.append(replace(line, n=number, tax_rate=rate, tax=one.tax))
+    taxes = [TaxRow(row.percent, row.taxable, row.tax, row.note or "") for row in made.taxes]
+    return Draft(listed, taxes, made.subtotal, made.tax)
 
 
 def contract_in(period: date) -> Contract | None:
@@ -81,11 +117,72 @@ def contract_in(period: date) -> Contract | None:
     return Contract.objects.filter(Q(ends_on=None) | Q(ends_on__gt=period), starts_on__lte=period).first()
 
 
-def _tax_rates(periods: Sequence[date]) -> dict[date, Decimal | None]:
-    rows = list(Contract.objects.values_list("starts_on", "ends_on", "tax_rate"))
-    return {
-        period: rate
-        for period in periods
-        for starts, ends, rate in rows
-        if starts <= period and (ends is None or period < ends)
+def runs_in(contract: Contract, period: date) -> bool:
+    """Return whether a contract runs in a month."""
+    return contract.starts_on <= period and (contract.ends_on is None or period < contract.ends_on)
+
+
+def _usage(line: InvoiceLine) -> UsageLine:
+    if line.project_id is None:
+        raise ValueError("usage belongs to a project")
+    return UsageLine(
+        key=str(line.id),
+        project_id=line.project_id,
+        meter=line.meter,
+        price_id=line.price_id,
+        quantity=line.quantity,
+        unit_amount=line.unit_amount,
+        amount=line.exact,
+        listed=line.list_exact,
+        dims=line.dims,
+        outside=line.outside,
+        origin=line.origin,
+    )
+
+
+def _tax(contract: Contract | None, period: date) -> TaxTerms | None:
+    if contract is None or contract.tax_rate is None:
+        return None
+    rates = (TaxRate(AGREED, contract.tax_rate, period),)
+    return TaxTerms(seller_country=AGREED, buyer_country=AGREED, rates=rates)
+
+
+def _adjustment(
+    invoice_id: UUID,
+    one: Line,
+    names: Mapping[UUID | None, tuple[str, str]],
+    titles: Mapping[str, str],
+) -> InvoiceLine:
+    """Return the line of an adjustment; pages write its text from `kind` and `details`."""
+    name, slug = names.get(one.project_id, ("", ""))
+    details = {
+        "term": one.term,
+        "percent": None if one.percent is None else format(one.percent.normalize(), "f"),
+        "base": None if one.base is None else format(one.base.amount.normalize(), "f"),
     }
+    return InvoiceLine(
+        id=uuid5(invoice_id, one.key),
+        n=0,
+        kind=Kind(one.kind).value,
+        project_id=one.project_id,
+        project_name=name,
+        project_slug=slug,
+        meter_id=None,
+        meter=one.meter or "",
+        meter_title=titles.get(one.meter or "", one.meter or ""),
+        unit="",
+        price_id=one.price_id,
+        unit_amount=one.unit_amount or NOTHING,
+        dims={},
+        version_id=None,
+        version_number=None,
+        price_effective_at=None,
+        price_published_by="",
+        measured=NOTHING,
+        quantity=one.quantity or NOTHING,
+        intervals=0,
+        exact=one.exact,
+        amount=one.amount,
+        list_exact=one.exact,
+        details={name: value for name, value in details.items() if value is not None},
+    )

@@ -13,7 +13,7 @@ from django.db import connection
 
 from billing.money import Money
 from billing.queries.invoices import InvoiceView, invoice, invoice_line
-from billing.queries.lines import InvoiceLine
+from billing.queries.lines import CORRECTION, USAGE, InvoiceLine
 from billing.rating.calendar import next_period
 from billing.resource_names import resource_names
 from billing.usage.reserved_sources import own_sources
@@ -183,6 +183,8 @@ def explain(
     """
     place = page.after
     view, line = invoice(invoice_id), invoice_line(invoice_id, n)
+    if line.kind not in (USAGE, CORRECTION):
+        return Explanation(view, line, [], [])  # an adjustment counts other lines
     month = line.origin or view.period
     arguments: dict[str, Any] = {
         "tenant": current_tenant_id(),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Count, F, Q, Window
@@ -108,6 +109,8 @@ class ContractView:
     billing_email: str
     tax_number: str
     tax_rate: Decimal | None
+    country: str
+    terms: Mapping[str, Any]
     state: str = ""
 
 

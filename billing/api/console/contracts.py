@@ -55,6 +55,12 @@ class NewContractSerializer(serializers.Serializer[Any]):
         max_value=100,
         help_text="per cent",
     )
+    country = serializers.CharField(required=False, default="", allow_blank=True, max_length=2)
+    terms = serializers.DictField(
+        required=False,
+        default=dict,
+        help_text="What adjusts a period's bill: models, savings_plans, commitments, discounts, minimums, paid_first",
+    )
     reason = serializers.CharField(max_length=400, help_text="The organisation reads it in its audit log")
 
 
@@ -91,7 +97,7 @@ class TenantContracts(OperatorView):
                 tenant_id=tenant_id,
                 book_id=book_id,
                 starts_on=starts_on,
-                terms=contracts.ContractTerms(**data),
+                terms=contracts.ContractTerms(bill=data.pop("terms"), **data),
                 reason=reason,
             )
         except Invalid as wrong:

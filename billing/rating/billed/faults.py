@@ -133,8 +133,8 @@ def _prices_faults(models: Iterable[PriceTerms]) -> Iterator[Fault]:
     for index, one in enumerate(models):
         if not one.meter:
             yield Fault(f"models.{index}.meter", "Choose the meter that the prices belong to.")
-        if not one.prices and not isinstance(one.model, Flat):
-            yield Fault(f"models.{index}.prices", "Choose at least one price.")
+        if not one.prices and one.dims is None and not isinstance(one.model, Flat):
+            yield Fault(f"models.{index}.prices", "Choose at least one price, or say by dimensions which it covers.")
         if len(one.prices) > MOST_PRICES:
             yield Fault(f"models.{index}.prices", f"Choose at most {MOST_PRICES} prices.")
         if seen & one.prices:

@@ -1,6 +1,6 @@
 """Terms as JSON, in which a contract stores them: decimals and ids are strings.
 
-`{"currency": "EUR", "models": [{"key", "meter", "prices", "model", "included", ...}], "savings_plans": [{"key", "per",
+`{"currency": "EUR", "models": [{"key", "meter", "prices" or "dims", "model", "included", ...}], "savings_plans": [{"key", "per",
 "amount", "percent"}], "commitments": [{"key", "amount", "earlier", "closes"}], "discounts": [{"key", "percent" or
 "amount"}], "minimums": [{"key", "amount"}], "hours", "paid_first"}`. `model` is per_unit, flat (`amount`), package
 (`size`, `amount`), graduated or volume (`tiers`: `up_to`, `unit_amount`, `flat_amount`). All but models take `meters`
@@ -59,6 +59,9 @@ def _json(term: object) -> dict[str, object]:
     written: dict[str, object] = {}
     for field in fields(term):  # type: ignore[arg-type]
         value = getattr(term, field.name)
+        if field.name == "dims":
+            written |= {} if value is None else {"dims": dict(value)}
+            continue
         match value:
             case Scope() | PerUnit() | Flat() | Graduated() | Volume() | Package():
                 written |= _json(value)
@@ -148,6 +151,14 @@ class _Fields:
         except ValueError as fault:
             raise ValueError(f"Write a list of ids for {self._where}.{name}.") from fault
 
+    def pairs(self, name: str) -> tuple[tuple[str, str], ...] | None:
+        value = self._left.pop(name, None)
+        if value is None:
+            return None
+        if not isinstance(value, Mapping) or not all(isinstance(one, str) for pair in value.items() for one in pair):
+            raise ValueError(f"Write an object of texts for {self._where}.{name}.")
+        return tuple(sorted(value.items()))
+
     def choice(self, name: str, choices: Mapping[str, object]) -> str:
         value = self._left.pop(name, None)
         if not isinstance(value, str) or value not in choices:
@@ -176,7 +187,12 @@ def _model(given: _Fields) -> PriceTerms:
         case _:
             model = PerUnit()
     return PriceTerms(
-        given.text("key"), given.text("meter"), given.ids("prices"), model, given.number("included", Decimal(0))
+        given.text("key"),
+        given.text("meter"),
+        given.ids("prices"),
+        model,
+        given.number("included", Decimal(0)),
+        given.pairs("dims"),
     )
 
 

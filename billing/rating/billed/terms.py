@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
 from billing.rating.billed.price_models import ZERO, Model
-from billing.rating.billed.usage import ALL_USAGE, Scope
+from billing.rating.billed.usage import ALL_USAGE, Scope, UsageLine
 
 
 class Per(StrEnum):
@@ -22,7 +23,8 @@ class Per(StrEnum):
 class PriceTerms:
     """How prices of one meter are billed over the period, all their usage together.
 
-    Usually one price; several if its unit amount changed within the period. `included` units are free.
+    Usually one price; several if its unit amount changed within the period. `included` units are free. With `dims` it
+    covers the prices of the meter that name all of them, whichever version of the book they come from: see `resolved`.
     """
 
     key: str
@@ -30,6 +32,7 @@ class PriceTerms:
     prices: frozenset[UUID]
     model: Model
     included: Decimal = ZERO
+    dims: tuple[tuple[str, str], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +95,25 @@ class Terms:
     minimums: tuple[Minimum, ...] = ()
     hours: int | None = None
     paid_first: bool = False
+
+
+def resolved(terms: Terms, usage: Sequence[UsageLine]) -> Terms:
+    """Return the terms with the prices that a model covers by dimensions named from the usage at hand.
+
+    A price that several models cover belongs to the one with the most dimensions, then to the first.
+    """
+    taken: dict[UUID, PriceTerms] = {}
+    ranked = sorted((one for one in terms.models if one.dims is not None), key=lambda one: -len(one.dims or ()))
+    named = frozenset[UUID]().union(*(one.prices for one in terms.models))
+    for model in ranked:
+        for line in usage:
+            fits = line.meter == model.meter and set(model.dims or ()) <= set(line.dims.items())
+            if fits and line.origin is None and line.price_id is not None and line.price_id not in named:
+                taken.setdefault(line.price_id, model)
+    models = [
+        model
+        if model.dims is None
+        else replace(model, prices=model.prices | {price for price, owner in taken.items() if owner is model})
+        for model in terms.models
+    ]
+    return replace(terms, models=tuple(models))
