@@ -42,6 +42,13 @@ class NextContract(forms.Form):
     tax_rate = forms.DecimalField(
         label="Tax in per cent", required=False, min_value=0, max_value=100, max_digits=5, decimal_places=2
     )
+    country = forms.CharField(label="Country", required=False, max_length=2, help_text="Two capital letters, as DE.")
+    terms = forms.JSONField(
+        label="Terms of the bill",
+        required=False,
+        widget=forms.Textarea({"rows": 6, "spellcheck": "false"}),
+        help_text="As JSON: models, savings_plans, commitments, discounts, minimums. Leave it empty for none.",
+    )
     reason = forms.CharField(label="Reason", max_length=400, help_text="The organisation reads it in its audit log.")
 
     def __init__(
@@ -56,5 +63,6 @@ class NextContract(forms.Form):
     def agreed(self) -> dict[str, Any]:
         """Return the arguments of `contracts.agree` of a valid form."""
         data = self.cleaned_data
-        terms = ContractTerms(**{name: data[name] for name in ContractTerms.__dataclass_fields__})
+        given = {name: data[name] for name in ContractTerms.__dataclass_fields__}
+        terms = ContractTerms(**{**given, "terms": data["terms"] or {}})
         return {"book_id": data["book"], "starts_on": data["starts_on"], "terms": terms, "reason": data["reason"]}

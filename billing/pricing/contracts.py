@@ -37,7 +37,7 @@ MOST_DAYS = 365
 
 @dataclass(frozen=True, kw_only=True)
 class ContractTerms:
-    """Terms of a contract beside its book. `tax_rate` is in percent; None: not agreed yet. `bill`: what adjusts a period's bill."""
+    """Terms of a contract beside its book. `tax_rate` is in percent; None: not agreed yet. `terms`: what adjusts a period's bill."""
 
     payment_days: int = 30
     billing_name: str = ""
@@ -46,7 +46,7 @@ class ContractTerms:
     tax_number: str = ""
     tax_rate: Decimal | None = None
     country: str = ""
-    bill: Mapping[str, Any] = field(default_factory=dict)
+    terms: Mapping[str, Any] = field(default_factory=dict)
 
 
 @operation(CONTRACT_OPENED)
@@ -161,7 +161,7 @@ def _create(by: str, book: PriceBook, starts_on: date, terms: ContractTerms) -> 
         tax_number=terms.tax_number,
         tax_rate=terms.tax_rate,
         country=terms.country,
-        terms=dict(terms.bill),
+        terms=dict(terms.terms),
         agreed_by=by[:254],
     )
 
@@ -201,13 +201,15 @@ def _check(terms: ContractTerms, currency: str) -> None:
             faults[name] = [f"Give at most {limit} characters."]
     if terms.country and not (len(terms.country) == 2 and terms.country.isascii() and terms.country.isupper()):
         faults["country"] = ["Give the country as two capital letters, such as DE."]
-    if wrong := _bill_faults(terms.bill, currency):
+    if wrong := _bill_faults(terms.terms, currency):
         faults["terms"] = wrong
     if faults:
         raise Invalid(fields=faults)
 
 
 def _bill_faults(given: Mapping[str, Any], currency: str) -> list[str]:
+    if not isinstance(given, Mapping):
+        return ['Write an object, such as {"discounts": []}.']
     try:
         terms = read_terms({"currency": currency, **given})
     except ValueError as wrong:

@@ -104,8 +104,10 @@ def draft_of(invoice_id: UUID, lines: Sequence[InvoiceLine], made: Bill) -> Draf
     titles = {line.meter: line.meter_title for line in lines}
     rates = {row.percent for row in made.taxes}
     rate = rates.pop() if len(rates) == 1 else None
+    # Usage keeps its order, of first use; adjustments follow in that of the bill.
+    ordered = sorted(made.lines, key=lambda one: usage[one.key].n if one.key in usage else len(usage) + 1)
     listed = []
-    for number, one in enumerate(made.lines, 1):
+    for number, one in enumerate(ordered, 1):
         line = usage.get(one.key) or _adjustment(invoice_id, one, names, titles)
         listed.append(replace(line, n=number, tax_rate=rate, tax=one.tax))
     taxes = [TaxRow(row.percent, row.taxable, row.tax, row.note or "") for row in made.taxes]

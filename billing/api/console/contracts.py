@@ -97,7 +97,7 @@ class TenantContracts(OperatorView):
                 tenant_id=tenant_id,
                 book_id=book_id,
                 starts_on=starts_on,
-                terms=contracts.ContractTerms(bill=data.pop("terms"), **data),
+                terms=contracts.ContractTerms(**data),
                 reason=reason,
             )
         except Invalid as wrong:

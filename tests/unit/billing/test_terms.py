@@ -55,7 +55,7 @@ def test_terms_without_fault_are_written_as_they_were_read() -> None:
         ({"models": [{**PRICED, "model": "flat", "amount": "1", "included": "1"}]}, "models.0.included",
          "Leave the included units out: a flat price has no units."),
         ({"models": [{**PRICED, "model": "package", "size": "0", "amount": "1"}]}, "models.0.size", "Give a number above zero."),
-        ({"models": [{**PRICED, "model": "per_unit", "prices": []}]}, "models.0.prices", "Choose at least one price."),
+        ({"models": [{**PRICED, "model": "per_unit", "prices": []}]}, "models.0.prices", "Choose at least one price, or say by dimensions which it covers."),
         ({"models": [{**PRICED, "model": "per_unit"}, {**PRICED, "key": "n", "model": "per_unit"}]}, "models.1.prices",
          "Take the price out of one of the two models that name it."),
         ({"discounts": [{"key": "d"}]}, "discounts.0", "Give either a percentage or an amount."),

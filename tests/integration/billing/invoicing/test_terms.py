@@ -121,6 +121,7 @@ def test_a_draft_follows_its_usage_and_terms(demo_clock: DemoClock) -> None:
         ({"savings_plans": [{"key": "plan", "per": "hour", "amount": "1", "percent": "10"}]}, "by the hour"),
         ({"currency": "USD"}, "leave the currency out"),
         ({"owner": "me"}, "Leave owner out"),
+        (["discounts"], "Write an object"),
     ],
 )
 def test_terms_that_cannot_be_billed_are_refused_with_what_to_do(terms: dict[str, Any], named: str) -> None:
@@ -131,7 +132,7 @@ def test_terms_that_cannot_be_billed_are_refused_with_what_to_do(terms: dict[str
     with selling.role("exchequer_operator"), pytest.raises(Invalid) as refused:
         contracts.agree(
             operator=selling.SELLER, tenant_id=tenant.id, book_id=book, starts_on=starts_on, reason="as agreed",
-            terms=contracts.ContractTerms(bill=terms),
+            terms=contracts.ContractTerms(terms=terms),
         )  # fmt: skip
     assert named in " ".join(refused.value.fields["terms"])
 
@@ -140,7 +141,7 @@ def test_the_next_contract_bills_by_its_own_terms(demo_clock: DemoClock) -> None
     tenant = used(demo_clock, 40_000)
     view, lines = read(tenant, draft_of(tenant))
     assert [line.kind for line in lines] == ["usage"]
-    agreed = contracts.ContractTerms(bill={"minimums": [{"key": "least", "amount": "9.00"}]}, country="DE")
+    agreed = contracts.ContractTerms(terms={"minimums": [{"key": "least", "amount": "9.00"}]}, country="DE")
     with tenant_scope(tenant.id):
         book = Contract.objects.get().book_id
     with selling.role("exchequer_operator"):
@@ -148,5 +149,5 @@ def test_the_next_contract_bills_by_its_own_terms(demo_clock: DemoClock) -> None
             operator=selling.SELLER, tenant_id=tenant.id, book_id=book, terms=agreed, reason="as agreed",
             starts_on=contracts.months_ahead(tenant, 1)[0],
         )  # fmt: skip
-    assert (made.terms, made.country) == (agreed.bill, "DE")
+    assert (made.terms, made.country) == (agreed.terms, "DE")
     assert read(tenant, draft_of(tenant)) == (view, lines)
