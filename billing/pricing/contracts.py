@@ -207,7 +207,7 @@ def _check(terms: ContractTerms, currency: str) -> None:
         raise Invalid(fields=faults)
 
 
-def _bill_faults(given: Mapping[str, Any], currency: str) -> list[str]:
+def _bill_faults(given: object, currency: str) -> list[str]:
     if not isinstance(given, Mapping):
         return ['Write an object, such as {"discounts": []}.']
     try:
