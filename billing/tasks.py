@@ -6,6 +6,7 @@ from celery import shared_task
 
 from billing import retention
 from billing.reconciling import orders
+from billing.runs import running
 from billing.usage import partitions
 
 
@@ -31,3 +32,9 @@ def reconcile_all() -> None:
 def reconcile() -> int:
     """Reconcile what is ordered, and go on where a stopped worker left off. Scheduled every ten seconds."""
     return orders.carry_out()
+
+
+@shared_task(name="billing.run_periods")
+def run_periods() -> int:
+    """Do the runs of months that are ordered, and continue one that was stopped. Scheduled every ten seconds."""
+    return running.carry_out()

@@ -5,6 +5,7 @@ from django.urls import URLPattern, path
 from billing.api.console import invoices
 from billing.api.console.books import Books, OneBook, Preview, Versions
 from billing.api.console.contracts import Contracts, ContractWithdrawn, TenantContracts
+from billing.api.console.periods import OnePeriod, Run
 from billing.api.console.reconciliation import Reconciliations
 
 __all__ = ["urlpatterns"]
@@ -22,6 +23,8 @@ urlpatterns: list[URLPattern] = [
     path("invoices/<uuid:invoice_id>/void/", invoices.Voided.as_view(), name="operator-api-invoice-void"),
     path("invoices/<uuid:invoice_id>/credit-notes/", invoices.CreditNotes.as_view(), name="operator-api-credit-notes"),
     path("invoices/<uuid:invoice_id>/mark-paid/", invoices.Paid.as_view(), name="operator-api-invoice-paid"),
+    path("periods/<str:period>/", OnePeriod.as_view(), name="operator-api-period"),
+    path("periods/<str:period>/run/", Run.as_view(), name="operator-api-period-run"),
     path("reconciliation/", Reconciliations.as_view(), name="operator-api-reconciliation"),
     path("seller/", invoices.Seller.as_view(), name="operator-api-seller"),
     path("contracts/", Contracts.as_view(), name="operator-api-contracts"),

@@ -87,6 +87,8 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("invoices/<uuid:invoice_id>/credit-notes/", "post"): {FINANCE},
     ("invoices/<uuid:invoice_id>/mark-paid/", "get"): ALL,
     ("invoices/<uuid:invoice_id>/mark-paid/", "post"): {FINANCE},
+    ("periods/<str:period>/", "get"): ALL,
+    ("periods/<str:period>/run/", "post"): {FINANCE},
     ("reconciliation/", "get"): ALL,
     ("reconciliation/", "post"): {FINANCE},
     ("seller/", "get"): ALL,
@@ -116,6 +118,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "invoices/<uuid:invoice_id>/review/": {},
     "invoices/<uuid:invoice_id>/finalise/": {},
     "invoices/<uuid:invoice_id>/mark-paid/": {"amount": "1.00", "received_on": "2026-01-01"},
+    "periods/<str:period>/run/": {},
     "reconciliation/": {},
     "seller/": {"name": "Compute GmbH", "address": "1 Main Street", "reason": "The first seller"},
     "keys/": {"name": "export", "roles": [SUPPORT]},
@@ -175,7 +178,7 @@ def ids() -> dict[str, str]:
 
 
 def call(route: str, method: str, ids: dict[str, str], secret: str | None) -> Any:
-    path = route
+    path = route.replace("<str:period>", "2026-01")
     for name, value in ids.items():
         path = path.replace(f"<uuid:{name}>", value)
     headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
