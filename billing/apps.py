@@ -38,6 +38,8 @@ class BillingConfig(AppConfig):
                 "billing.contract.opened": "First contract opened",
                 "billing.contract.withdrawn": "Contract withdrawn before its start",
                 "billing.budget.alerted": "Budget threshold crossed",
+                "billing.invoice.credited": "Credit note issued",
+                "billing.invoice.paid": "Payment recorded",
                 "billing.price_book.created": "Price book created",
                 "billing.price_version.published": "Price version published",
                 "billing.quote.bound": "Quote accepted",

@@ -173,6 +173,7 @@ def test_a_payment_is_recorded_and_a_second_click_is_refused(demo_clock: DemoClo
     assert finance.post(path, body).status_code == 422
     text = words(finance.get(page))
     assert "Paid €1.00" in text and "Due €2.00" in text and "wire 17" in text
+    assert "Payment recorded platform_finance@" in text.partition("What happened")[2]
     rest = {**body, "amount": "2", "shown": shown(finance, page)}
     assert finance.post(path, rest).status_code == 302
     assert stored(tenant, invoice).state == "paid"

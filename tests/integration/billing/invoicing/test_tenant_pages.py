@@ -73,6 +73,7 @@ def test_a_void_invoice_names_the_one_in_its_place_and_back(demo_clock: DemoCloc
         )
     client, path = client_for(tenant, "finance"), f"/t/{tenant.slug}/invoices"
     assert f'href="{path}/{made}/">a draft</a>' in text_of(client.get(f"{path}/{invoice}/"))
+    assert "The month is closed: no usage changes a line." in words(client.get(f"{path}/{made}/"))
     finalise(tenant)
     text = text_of(client.get(f"{path}/{invoice}/"))
     assert f'href="{path}/{made}/">INV-000002</a>' in text
