@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from django.core.management import CommandError, call_command
 
 from billing import tasks
 from billing.invoices import crediting, paying, voiding
@@ -233,3 +234,22 @@ def test_a_void_invoice_without_another_is_no_difference(demo_clock: DemoClock, 
         assert checking.reconcile(tenant.id) == []
     with tenant_scope(tenant.id):
         assert Reconciliation.objects.get().faults == []
+
+
+def test_the_command_checks_every_tenant_keeps_what_it_found_and_with_dry_run_only_looks(
+    demo_clock: DemoClock, superuser: psycopg.Connection, as_control: Role
+) -> None:
+    wrong, right = used(demo_clock), used(demo_clock)
+    planted(superuser, CORRUPTIONS["intervals sum to roll-ups"][0], wrong)
+    with as_control():
+        for options in (["--dry-run"], []):
+            with pytest.raises(CommandError, match=f"{wrong.id}: intervals sum to roll-ups"):
+                call_command("reconcile", *options)
+            kept = {}
+            for tenant in (wrong, right):
+                with tenant_scope(tenant.id):
+                    kept[tenant.id] = [bool(row.faults) for row in Reconciliation.objects.all()]
+            events = PlatformEvent.objects.filter(type="reconciliation.difference").count()
+            assert (kept, events) == (
+                ({wrong.id: [True], right.id: [False]}, 1) if not options else ({wrong.id: [], right.id: []}, 0)
+            )
