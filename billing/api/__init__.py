@@ -16,6 +16,7 @@ from billing.api.billing import (
     Usage,
 )
 from billing.api.budgets import Budget, BudgetAlerts, BudgetRequests, Budgets
+from billing.api.documents import CreditNotePdf, InvoiceCsv, InvoicePdf
 from billing.api.events import Events, Meters
 from billing.api.reported import (
     HeldUsage,
@@ -55,6 +56,13 @@ urlpatterns: list[URLPattern] = [
     path("invoices/", Invoices.as_view(), name="api-invoices"),
     path("invoices/<uuid:invoice_id>/", Invoice.as_view(), name="api-invoice"),
     path("invoices/<uuid:invoice_id>/credit-notes/", CreditNotes.as_view(), name="api-invoice-credit-notes"),
+    path(
+        "invoices/<uuid:invoice_id>/credit-notes/<uuid:note_id>/pdf/",
+        CreditNotePdf.as_view(),
+        name="api-credit-note-pdf",
+    ),
+    path("invoices/<uuid:invoice_id>/pdf/", InvoicePdf.as_view(), name="api-invoice-pdf"),
+    path("invoices/<uuid:invoice_id>/csv/", InvoiceCsv.as_view(), name="api-invoice-csv"),
     path("invoices/<uuid:invoice_id>/payments/", Payments.as_view(), name="api-invoice-payments"),
     path("invoices/<uuid:invoice_id>/lines/", Lines.as_view(), name="api-invoice-lines"),
     path("invoices/<uuid:invoice_id>/lines/<int:n>/explain/", Explain.as_view(), name="api-invoice-explain"),

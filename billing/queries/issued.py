@@ -100,6 +100,7 @@ class CreditNoteView:
     to_wallet: Money
     issued_at: datetime
     lines: Sequence[CreditedLine]
+    content_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,14 @@ def left_of_lines(invoice_id: UUID, lines: Sequence[InvoiceLine]) -> dict[UUID, 
     return {line.id: Money(line.amount.amount - credited.get(line.id, 0), line.amount.currency) for line in lines}
 
 
+def credit_note(invoice_id: UUID, note_id: UUID) -> CreditNoteView:
+    """Return one credit note of an invoice of the open scope. Raises NotFound."""
+    for note in credit_notes(invoice_id):
+        if note.id == note_id:
+            return note
+    raise NotFound
+
+
 def payments(invoice_id: UUID) -> list[PaymentView]:
     """Return the payments of an invoice of the open scope, the newest first. Raises NotFound."""
     _currency(invoice_id)
@@ -251,5 +260,6 @@ def _note(note: CreditNote, currency: str, lines: Sequence[CreditedLine]) -> Cre
         reason=note.reason,
         issued_at=note.issued_at,
         lines=lines,
+        content_hash=bytes(note.content_hash).hex(),
         **money,
     )

@@ -8,27 +8,19 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from models_app.api import serializers
 from models_app.files import downloads
-from tenants.web.views import ApiView
-
-
-class AnyRenderer(JSONRenderer):
-    """Renderer that lets problems be JSON even if the client accepts only the type of the file."""
-
-    media_type = "*/*"
-    format = "file"
+from tenants.web.views import FILE_RENDERERS, ApiView
 
 
 class FileEndpoint(ApiView):
     """Base of endpoints that stream a file; the transaction ends before the first byte is sent."""
 
     own_transaction = True
-    renderer_classes = [JSONRenderer, AnyRenderer]
+    renderer_classes = FILE_RENDERERS
 
 
 class VersionDownload(ApiView):

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -58,6 +59,17 @@ class Negotiation(DefaultContentNegotiation):
     """The Accept header chooses the format of a response; `?format=` is a parameter like any other."""
 
     settings = SimpleNamespace(URL_FORMAT_OVERRIDE=None)  # type: ignore[assignment]
+
+
+class AnyRenderer(JSONRenderer):
+    """Renderer that lets problems be JSON even if the client accepts only the type of the file."""
+
+    media_type = "*/*"
+    format = "file"
+
+
+#: What a view that answers with a file declares.
+FILE_RENDERERS: list[type[BaseRenderer]] = [JSONRenderer, AnyRenderer]
 
 
 class DeclaredView(APIView):

@@ -7,8 +7,9 @@ from uuid import UUID, uuid4
 
 from billing import queries as billing_queries
 from billing.budgets import budgets
+from billing.invoices import numbers
 from billing.metering.metering import record_usage
-from billing.models import UsageBatch
+from billing.models import CreditNote, UsageBatch
 from compute.devices.base import Found
 from compute.fleet import nodes
 from compute.models import Job
@@ -24,7 +25,7 @@ from tenants.identity.providers import configuration, domains, group_claims, sci
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import ExternalIdentity, Notification, Tenant, TenantExport, WebhookDelivery
 from tenants.webhooks import webhooks
-from tests.support import factories
+from tests.support import factories, selling
 from tests.support.selling import provision_defaults
 from tests.support.usage import interval
 
@@ -141,7 +142,8 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             "budget_id": budget.id,
             "batch_id": batch.id,
             "book_id": billing_queries.price_books()[0].id,
-            "invoice_id": billing_queries.invoices()[0].id,
+            "invoice_id": (invoice_id := billing_queries.invoices()[0].id),
+            "note_id": _credit_note(invoice_id),
             "job_id": job.id,
             "dataset_id": dataset.id,
             "data_version_id": version.id,
@@ -159,6 +161,26 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
                 expires_at=now() + timedelta(days=1),
             ).id,
         }
+
+
+def _credit_note(invoice_id: UUID | None) -> UUID:
+    """Return the id of a credit note, which an operator issued."""
+    with selling.role("exchequer_operator"):
+        number = numbers.take(numbers.CREDIT_NOTES)
+        note = CreditNote.objects.create(
+            invoice_id=invoice_id,
+            series_id=number.series_id,
+            number=number.number,
+            label=number.label,
+            reason="a node failed",
+            subtotal=1,
+            tax=0,
+            total=1,
+            off_due=1,
+            content_hash=b"0" * 32,
+            issued_by="tests",
+        )
+    return note.id
 
 
 def missing() -> dict[str, UUID]:
@@ -183,6 +205,7 @@ def missing() -> dict[str, UUID]:
         "batch_id",
         "book_id",
         "invoice_id",
+        "note_id",
         "job_id",
         "dataset_id",
         "data_version_id",

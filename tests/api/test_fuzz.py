@@ -219,7 +219,8 @@ def ask(world: World, case: Any) -> Response:
             world.faults.setdefault(f"{case.operation.label} -> {response.status_code}: {words}", sent_by(case))
     # What both have, such as the book of their contracts, is nobody's own.
     foreign = {name: str(value) for name, value in world.foreign.items() if value != world.own.get(name)}
-    told = [name for name, value in foreign.items() if value in response.text and value not in sent_by(case)]
+    text = response.content.decode(errors="replace")  # a PDF is no text
+    told = [name for name, value in foreign.items() if value in text and value not in sent_by(case)]
     asked = [name for name, value in foreign.items() if value in str(case.path_parameters)]
     if told or (asked and case.method.upper() == "GET" and response.status_code < 400):
         world.faults.setdefault(f"{case.operation.label}: answered of the other tenant {told or asked}", sent_by(case))

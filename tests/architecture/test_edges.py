@@ -86,7 +86,7 @@ def test_no_module_that_the_web_process_imports_imports_torch() -> None:
     import subprocess
     import sys
 
-    code = "import sys, django; django.setup(); from django.urls import get_resolver; get_resolver().url_patterns; import config.wsgi; print([m for m in ('torch', 'pyarrow', 'scipy') if m in sys.modules])"
+    code = "import sys, django; django.setup(); from django.urls import get_resolver; get_resolver().url_patterns; import config.wsgi; print([m for m in ('torch', 'pyarrow', 'scipy', 'typst') if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
 

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from billing.api.console import invoices
+from billing.api.console import documents, invoices
 from billing.api.console.books import Books, OneBook, Preview, Versions
 from billing.api.console.contracts import Contracts, ContractWithdrawn, TenantContracts
 from billing.api.console.periods import OnePeriod, Run
@@ -18,6 +18,8 @@ urlpatterns: list[URLPattern] = [
     path("invoices/", invoices.Invoices.as_view(), name="operator-api-invoices"),
     path("invoices/<uuid:invoice_id>/", invoices.OneInvoice.as_view(), name="operator-api-invoice"),
     path("invoices/<uuid:invoice_id>/lines/", invoices.InvoiceLines.as_view(), name="operator-api-invoice-lines"),
+    path("invoices/<uuid:invoice_id>/pdf/", documents.InvoicePdf.as_view(), name="operator-api-invoice-pdf"),
+    path("invoices/<uuid:invoice_id>/csv/", documents.InvoiceCsv.as_view(), name="operator-api-invoice-csv"),
     path("invoices/<uuid:invoice_id>/review/", invoices.Review.as_view(), name="operator-api-invoice-review"),
     path("invoices/<uuid:invoice_id>/finalise/", invoices.Finalised.as_view(), name="operator-api-invoice-finalise"),
     path("invoices/<uuid:invoice_id>/void/", invoices.Voided.as_view(), name="operator-api-invoice-void"),

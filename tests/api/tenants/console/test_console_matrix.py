@@ -80,6 +80,8 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("invoices/", "get"): ALL,
     ("invoices/<uuid:invoice_id>/", "get"): ALL,
     ("invoices/<uuid:invoice_id>/lines/", "get"): ALL,
+    ("invoices/<uuid:invoice_id>/pdf/", "get"): ALL,
+    ("invoices/<uuid:invoice_id>/csv/", "get"): ALL,
     ("invoices/<uuid:invoice_id>/review/", "post"): {FINANCE},
     ("invoices/<uuid:invoice_id>/finalise/", "post"): {FINANCE},
     ("invoices/<uuid:invoice_id>/void/", "post"): {FINANCE},
