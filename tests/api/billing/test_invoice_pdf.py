@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.test import Client
-from pypdf import PdfReader
 
 from billing import queries
 from billing.documents import compiling
@@ -23,7 +21,7 @@ from billing.metering.metering import record_usage
 from billing.models import Invoice
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Project
-from tests.api.billing.documents import billed, pages, take, used
+from tests.api.billing.documents import billed, opened, pages, take, used
 from tests.integration.billing.invoicing import scene
 from tests.support import factories, selling
 from tests.support.usage import interval
@@ -92,7 +90,7 @@ def test_the_same_invoice_is_the_same_bytes_in_any_process(demo_clock: DemoClock
     )
     other = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(sheet), capture_output=True, check=True)
     assert other.stdout == first
-    info = PdfReader(io.BytesIO(first)).metadata
+    info = opened(first).metadata
     assert info is not None
     assert info.creation_date is not None
     assert info.creation_date.date() == scene.IN_APRIL.date()
