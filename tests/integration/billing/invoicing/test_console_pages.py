@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -103,6 +103,23 @@ def test_the_list_is_filtered_and_exported(demo_clock: DemoClock, finance: Any, 
     assert finance.get("/invoices/?export=csv&sort=total").status_code == 400
     with as_control():
         assert OperatorAct.objects.filter(action="billing.invoices.exported").count() == 1
+
+
+def test_the_list_has_pages_that_keep_the_filter(demo_clock: DemoClock, finance: Any) -> None:
+    tenant = used(demo_clock, 60_000)
+    months = [datetime(2023 + n // 12, n % 12 + 1, 1, tzinfo=UTC) for n in range(50)]
+    with selling.role("exchequer_operator"), tenant_scope(tenant.id):
+        Invoice.objects.bulk_create(
+            Invoice(period=one.date(), starts_at=one, ends_at=one + timedelta(days=28), currency="EUR")
+            for one in months
+        )
+    first = finance.get(f"/invoices/?organisation={tenant.slug}")
+    assert "March 2027" in words(first) and "January 2023" not in words(first)
+    older = re.search(r'href="([^"]*cursor=[^"]*)" rel="next"', text_of(first))
+    assert older
+    second = finance.get(f"/invoices/{html.unescape(older[1])}")
+    assert f"organisation={tenant.slug}" in older[1]
+    assert "January 2023" in words(second) and "March 2027" not in words(second)
 
 
 def test_many_drafts_are_finalised_each_by_itself(demo_clock: DemoClock, finance: Any) -> None:
