@@ -20,15 +20,20 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.generation import GenerationMode
 from schemathesis.schemas import APIOperation
 
+from billing.metering.metering import record_usage
+from billing.models import Invoice
 from tenants.access.operator_roles import OPERATOR_ROLES
+from tenants.clock import now
 from tenants.encryption import platform_secrets
-from tenants.models import User
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import Tenant, User
 from tenants.operators import grants, keys
 from tenants.operators.operator import Operator
 from tests.api.tenants.console.test_console_matrix import GOOD, MATRIX, REASON
 from tests.api.test_fuzz import CHECKS
 from tests.support import factories
 from tests.support.examples import examples
+from tests.support.usage import interval
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -56,7 +61,8 @@ def secrets(as_control: Role, as_operator: Role) -> list[str]:
 
 
 def test_generated_requests_of_operators_are_answered_as_the_document_says(secrets: list[str], console: Role) -> None:
-    tenants = [str(factories.make_tenant(name).id) for name in ("one", "two")]
+    made = [factories.make_tenant(name) for name in ("one", "two")]
+    tenants, known = [str(one.id) for one in made], {"period": "2026-01", "invoice_id": draft_of(made[0])}
     faults: dict[str, str] = {}
     statuses: dict[tuple[str, int], int] = {}
     with console():
@@ -66,7 +72,7 @@ def test_generated_requests_of_operators_are_answered_as_the_document_says(secre
 
         def ask(case: Any, draw: Callable[..., Any]) -> None:
             label = case.operation.label
-            prepare(case, draw, tenants)
+            prepare(case, draw, tenants, known)
             response = case.call(headers={"Authorization": f"Bearer {draw(st.sampled_from(secrets))}"})
             statuses[label, response.status_code] = statuses.get((label, response.status_code), 0) + 1
             try:
@@ -87,14 +93,25 @@ def test_generated_requests_of_operators_are_answered_as_the_document_says(secre
 
 def needs_a_person(operation: APIOperation[Any]) -> bool:
     """Return whether no key does it, whatever its roles; and a key makes no key."""
-    route = re.sub(r"{(\w+)}", r"<uuid:\1>", operation.path).removeprefix("/api/operator/v1/")
+    path = operation.path.replace("{period}", "<str:period>")
+    route = re.sub(r"{(\w+)}", r"<uuid:\1>", path).removeprefix("/api/operator/v1/")
     return route.startswith(("keys/", "notifications/")) or not MATRIX[route, operation.method.lower()]
 
 
-def prepare(case: Any, draw: Callable[..., Any], tenants: list[str]) -> None:
-    """Put known tenants into the path, and often a body that is accepted."""
+def draft_of(tenant: Tenant) -> str:
+    """Return the draft invoice of a minute's usage."""
+    project = factories.default_project_id(tenant)
+    with tenant_scope(tenant.id):
+        record_usage([interval(project, now(), 60)])
+        return str(Invoice.objects.get().pk)
+
+
+def prepare(case: Any, draw: Callable[..., Any], tenants: list[str], known: dict[str, str]) -> None:
+    """Put known tenants, and often another known part, into the path, and often a body that is accepted."""
     if "tenant_id" in (case.path_parameters or {}):
         case.path_parameters["tenant_id"] = draw(st.sampled_from([*tenants, str(uuid4())]))
+    for name in known.keys() & (case.path_parameters or {}).keys():
+        case.path_parameters[name] = draw(st.sampled_from([known[name], known[name], case.path_parameters[name]]))
     if isinstance(case.body, dict) and draw(st.booleans()):
         ending = case.path.removeprefix("/api/operator/v1/").replace("{tenant_id}", "<uuid:tenant_id>")
         case.body = dict(GOOD.get(ending, REASON))
