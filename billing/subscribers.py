@@ -61,15 +61,16 @@ register(
 )
 
 
-def _invoice(type_: str, invoice_id: UUID, **data: object) -> Fact:
-    path = f"invoice/{invoice_id}/"
+def invoice_fact(type_: str, invoice_id: UUID, **data: object) -> Fact:
+    """Return what a webhook says of an invoice, with the address of its page."""
+    path = f"invoices/{invoice_id}/"
     return Fact(type=type_, kind="invoice", id=invoice_id, path=path, data={name: str(it) for name, it in data.items()})
 
 
 register(
     InvoiceFinalised,
     EventType("invoice.finalised", "An invoice was finalised"),
-    describe=lambda event: _invoice(
+    describe=lambda event: invoice_fact(
         "invoice.finalised",
         event.invoice_id,
         number=event.number,
@@ -82,12 +83,12 @@ register(
 register(
     InvoiceVoided,
     EventType("invoice.voided", "An invoice was voided"),
-    describe=lambda event: _invoice("invoice.voided", event.invoice_id, number=event.number, reason=event.reason),
+    describe=lambda event: invoice_fact("invoice.voided", event.invoice_id, number=event.number, reason=event.reason),
 )
 register(
     InvoiceCredited,
     EventType("invoice.credited", "A credit note was issued"),
-    describe=lambda event: _invoice(
+    describe=lambda event: invoice_fact(
         "invoice.credited",
         event.invoice_id,
         number=event.number,
@@ -99,7 +100,7 @@ register(
 register(
     InvoicePaid,
     EventType("invoice.paid", "A payment arrived for an invoice"),
-    describe=lambda event: _invoice(
+    describe=lambda event: invoice_fact(
         "invoice.paid",
         event.invoice_id,
         number=event.number,

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection
+from django.urls import reverse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ from billing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, Led
 from billing.money import Money
 from billing.queries.invoices import InvoiceView
 from billing.rating.tax import tax_of_part
+from billing.subscribers import invoice_fact
 from tenants.errors import ExchequerError, Invalid
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
@@ -196,6 +198,13 @@ def test_a_draft_takes_no_payment_and_no_credit_and_support_writes_nothing(demo_
     with tenant_scope(tenant.id):
         assert Invoice.objects.get(pk=draft).state == "draft"
         assert queries.invoice(draft).due == euro("3.00")
+
+
+def test_webhooks_name_the_page_of_the_invoice() -> None:
+    invoice = uuid4()
+    fact = invoice_fact("invoice.paid", invoice, number="INV-000001", due=Decimal("2.00"))
+    assert reverse("invoice-of", args=["vision", invoice]) == f"/t/vision/{fact.path}"
+    assert fact.data == {"number": "INV-000001", "due": "2.00"}
 
 
 @given(
