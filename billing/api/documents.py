@@ -10,10 +10,10 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 
-from billing.api.files import csv_file, pdf_file
 from billing.documents import downloads, rows
 from billing.documents.compiling import typeset
 from billing.documents.downloads import Taken
+from billing.documents.files import csv_file, pdf_file
 from billing.documents.finding import document_of_credit_note, document_of_invoice
 from billing.documents.sheet import Sheet
 from billing.queries.invoices import with_lines

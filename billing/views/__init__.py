@@ -4,6 +4,7 @@ from django.urls import URLPattern, path
 
 from billing.views.budget_requests import budget_request
 from billing.views.budgets import budget_change, budget_close, budget_create, budget_list
+from billing.views.documents import credit_note_pdf, invoice_pdf
 from billing.views.invoices import invoice, invoice_of, invoice_reconciled, line
 from billing.views.prices import prices
 from billing.views.reported import reported, reported_batch, reported_decide, reported_limits, reported_void
@@ -25,6 +26,8 @@ urlpatterns: list[URLPattern] = [
     path("reported/<uuid:batch_id>/void/", reported_void, name="reported-void"),
     path("invoice/", invoice, name="invoice"),
     path("invoices/<uuid:invoice_id>/", invoice_of, name="invoice-of"),
+    path("invoices/<uuid:invoice_id>/invoice.pdf", invoice_pdf, name="invoice-pdf"),
+    path("invoices/<uuid:invoice_id>/credit-notes/<uuid:note_id>.pdf", credit_note_pdf, name="credit-note-pdf"),
     path("invoices/<uuid:invoice_id>/lines/<int:n>/", line, name="invoice-line"),
     path("invoices/reconciled/", invoice_reconciled, name="invoice-reconciled"),
 ]

@@ -251,6 +251,8 @@ PAGES: dict[str, frozenset[str]] = {
     "showback/prices/": MONEY,
     "invoice/": READS_MONEY,
     "invoices/<uuid:invoice_id>/": READS_MONEY,
+    "invoices/<uuid:invoice_id>/invoice.pdf": READS_MONEY,
+    "invoices/<uuid:invoice_id>/credit-notes/<uuid:note_id>.pdf": READS_MONEY,
     "invoices/<uuid:invoice_id>/lines/<int:n>/": READS_MONEY,
     "invoices/<uuid:invoice_id>/lines.csv": READS_MONEY,
     "invoices/reconciled/": READS_MONEY,

@@ -10,10 +10,10 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from billing.api.documents import CSV, PDF
-from billing.api.files import csv_file, pdf_file
 from billing.documents import downloads, rows
 from billing.documents.compiling import typeset
 from billing.documents.downloads import Taken
+from billing.documents.files import csv_file, pdf_file
 from billing.documents.finding import document_of_invoice
 from billing.queries import issued
 from tenants.isolation.scoping import tenant_scope

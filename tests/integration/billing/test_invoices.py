@@ -13,7 +13,7 @@ from billing import queries
 from billing.budgets import holds
 from billing.ledger.reconcile import ledger_faults, reconcile_faults
 from billing.metering.metering import record_usage, waive_usage
-from billing.models import Invoice
+from billing.models import BillingPeriod, Invoice
 from billing.money import Money
 from billing.pricing import price_books
 from tenants import clock
@@ -134,6 +134,8 @@ def test_a_draft_ends_with_its_month_in_another_time_zone(
         past, running = Invoice.objects.order_by("period")
         assert past.ends_at == october, "a month that is over stays as it was"
         assert abs(running.ends_at - ends) < timedelta(minutes=1)
+        months = BillingPeriod.objects.order_by("period").values_list("ends_at", flat=True)
+        assert list(months) == [past.ends_at, running.ends_at], "so a month closes when its invoice may be finalised"
         demo_clock.move_to(ends)
         record_usage([interval(project.id, ends - timedelta(seconds=30), 20)])
         assert list(reconcile_faults()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from billing.invoices import crediting, paying, voiding
 from billing.invoices.crediting import Part
 from billing.metering.metering import record_usage
 from tenants.isolation.scoping import tenant_scope
+from tenants.models import AuditEntry
 from tests.api.test_matrix import client_for
 from tests.integration.billing.invoicing.scene import APRIL, IN_APRIL, IN_MARCH, draft_of, finalise, issued
 from tests.integration.billing.invoicing.test_console_pages import words
@@ -94,3 +96,23 @@ def test_a_correction_names_its_month_on_the_draft_and_on_its_line(demo_clock: D
     line = words(client_for(tenant, "finance").get(f"/t/{tenant.slug}/invoices/{draft}/lines/1/"))
     assert "corrects March 2027 That month was closed before" in line
     assert "corrects" not in words(client_for(tenant, "finance").get(f"/t/{tenant.slug}/invoices/{invoice}/lines/1/"))
+
+
+def test_the_page_links_the_pdf_of_the_invoice_and_of_its_credit_note(demo_clock: DemoClock) -> None:
+    tenant, invoice = issued(demo_clock, 60_000)
+    given = {"operator": selling.SELLER, "tenant_id": tenant.id, "invoice_id": invoice}
+    with selling.role("exchequer_operator"):
+        crediting.credit(**given, parts=[], reason="a node failed")  # type: ignore[arg-type]
+    client = client_for(tenant, "finance")
+    page = text_of(client.get(f"/t/{tenant.slug}/invoices/{invoice}/"))
+    for link, name in zip(re.findall(r'href="([^"]+\.pdf)"', page), ("INV-000001", "CN-000001"), strict=True):
+        assert client.head(link)["Content-Type"] == "application/pdf"
+        answer = client.get(link)
+        assert answer.status_code == 200
+        assert answer.content.startswith(b"%PDF")
+        assert answer["Content-Disposition"] == f'attachment; filename="{name}.pdf"'
+    with tenant_scope(tenant.id):
+        taken = AuditEntry.objects.filter(action="billing.document.downloaded").order_by("seq")
+        assert [entry.target_label for entry in taken] == ["INV-000001.pdf", "CN-000001.pdf"]
+    other = client_for(factories.make_tenant("theirs"), "finance")
+    assert other.get(f"/t/theirs/invoices/{invoice}/invoice.pdf").status_code == 404
