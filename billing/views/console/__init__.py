@@ -13,6 +13,7 @@ from billing.views.console.invoice import (
     invoice_void,
 )
 from billing.views.console.invoices import invoices_page, seller_page
+from billing.views.console.months import month_page
 
 urlpatterns: list[URLPattern] = [
     path("price-books/", books_page, name="operator-books"),
@@ -24,6 +25,7 @@ urlpatterns: list[URLPattern] = [
     path("contracts/<uuid:tenant_id>/withdraw/", contract_withdraw, name="operator-contract-withdraw"),
     path("invoices/", invoices_page, name="operator-invoices"),
     path("invoices/seller/", seller_page, name="operator-seller"),
+    path("invoices/months/<str:month>/", month_page, name="operator-month"),
     path("invoices/<uuid:invoice_id>/", invoice_page, name="operator-invoice"),
     path("invoices/<uuid:invoice_id>/review/", invoice_review, name="operator-invoice-review"),
     path("invoices/<uuid:invoice_id>/finalise/", invoice_finalise, name="operator-invoice-finalise"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from uuid import UUID
 
 from django.contrib import messages
@@ -15,6 +15,8 @@ from billing.forms.invoices import STATUSES, ListFilter, SellerForm
 from billing.invoices import finalising, parties
 from billing.queries import issued
 from billing.queries.issued import InvoiceRow
+from billing.rating.calendar import local_day, period_of
+from tenants import clock
 from tenants.errors import ExchequerError, PermissionDenied
 from tenants.operators.operator import Operator
 from tenants.operators.operator_log import record_act
@@ -82,6 +84,7 @@ def invoices_page(request: OperatorRequest) -> HttpResponse:
         "tabs": [*STATUSES, ("", "All")],
         "tab": wanted.status or "",
         "filtered": bool(wanted.status or wanted.period or wanted.text),
+        "month_before": period_of(period_of(local_day(clock.now(), "UTC")) - timedelta(days=1)),
         "seller": parties.current_seller(),
         "may_manage": may_manage,
         "choosable": may_manage and any(row.can_be_finalised for row in shown),

@@ -1,0 +1,75 @@
+"""A month of all organisations in the console: what its run prepared, what stands out, and ordering a run."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods
+
+from billing.rating.calendar import next_period, period_of
+from billing.runs import queries, running
+from tenants.errors import Invalid, NotFound
+from tenants.operators.pages import OperatorRequest, operator_page
+from tenants.parsing import parse_month
+from tenants.web.pagination import after, paged
+
+PAGE = 50
+#: How the page names a flag; `{}` is the meter.
+FLAG_WORDS = {
+    "nothing_billed": "Nothing billed",
+    "unpriced_usage": "Usage of {} without a price",
+    "negative_line": "Negative line of {}",
+    "meter_gone": "No more {}",
+    "late_usage": "Late usage of {}",
+    "changed": "{} changed by more than 30 %",
+    "new_meter": "New: {}",
+}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@operator_page("invoices.view")
+def month_page(request: OperatorRequest, month: str) -> HttpResponse:
+    """List what a month comes to for each organisation, the worst flags first. A POST orders its run."""
+    period = _period(month)
+    refused = ""
+    if request.method == "POST":
+        request.operator.require("invoices.manage")
+        try:
+            running.order(operator=request.operator, period=period)
+        except Invalid as wrong:
+            refused = " ".join(text for texts in wrong.fields.values() for text in texts)
+        else:
+            messages.success(request, "The run is ordered. Its figures appear here as organisations are done.")
+            return redirect("operator-month", f"{period:%Y-%m}")
+    rows = queries.prepared(period, after=after(request, int, str, str), limit=PAGE + 1)
+    shown, links = paged(request, rows, PAGE, lambda row: (row.severity, row.tenant_slug, row.currency))
+    context = {
+        "period": period,
+        "earlier": period_of(period - timedelta(days=1)),
+        "later": next_period(period),
+        "run": queries.newest_run(period),
+        "rows": [(row, [_words(flag) for flag in row.flags]) for row in shown],
+        "may_manage": request.operator.can("invoices.manage"),
+        "refused": refused,
+        **links,
+    }
+    return render(request, "console/month.html", context, status=422 if refused else 200)
+
+
+def _period(text: str) -> date:
+    try:
+        period = parse_month(text)
+    except Invalid:
+        period = None
+    if period is None or len(text) != len("2026-11"):
+        raise NotFound
+    return period
+
+
+def _words(flag: dict[str, str | None]) -> str:
+    meter = (flag["meter"] or "a meter").replace("_", " ")
+    text = FLAG_WORDS.get(flag["flag"] or "", flag["flag"] or "").format(meter)
+    return text[:1].upper() + text[1:]

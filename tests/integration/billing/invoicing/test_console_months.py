@@ -1,0 +1,66 @@
+"""The console's page of a month: the run is ordered there, and shows what each organisation comes to."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from billing.metering.metering import record_usage
+from billing.runs import running
+from tenants.isolation.scoping import tenant_scope
+from tests.integration.billing.invoicing.scene import IN_MARCH, draft_of, used
+from tests.integration.billing.invoicing.test_console_pages import words
+from tests.support import selling
+from tests.support.factories import make_project
+from tests.support.usage import interval
+
+if TYPE_CHECKING:
+    from tests.conftest import DemoClock
+
+pytestmark = pytest.mark.django_db
+PAGE = "/invoices/months/2027-03/"
+
+
+@pytest.fixture
+def finance(seller: Any) -> Any:
+    return seller("platform_finance")
+
+
+def test_a_month_is_run_from_its_page_and_what_stands_out_comes_first(demo_clock: DemoClock, finance: Any) -> None:
+    plain = used(demo_clock, 60_000)
+    odd = used(demo_clock, 60_000)
+    demo_clock.move_to(IN_MARCH)
+    with tenant_scope(odd.id):
+        record_usage([interval(make_project(odd).id, IN_MARCH - timedelta(hours=2), 60, meter="batch_seconds")])
+    demo_clock.move_to(IN_MARCH + timedelta(days=13))
+    assert "No run of this month was ordered yet." in words(finance.get(PAGE))
+    assert finance.post(PAGE).status_code == 302
+    assert "A run is ordered" in words(finance.get(PAGE))
+    with selling.role("exchequer_control"):
+        running.carry_out()
+    text = words(finance.get(PAGE))
+    assert "Prepared" in text
+    assert "Not compared yet" in text
+    assert text.index(odd.slug) < text.index(plain.slug), "usage without a price stands out"
+    assert "Usage of batch seconds without a price" in text
+    answer = finance.get(PAGE).content.decode()
+    assert f"/invoices/{draft_of(plain)}/" in answer
+    assert "/invoices/months/2027-02/" in answer
+
+
+def test_a_month_that_is_none_is_missing_and_one_to_come_is_refused(demo_clock: DemoClock, finance: Any) -> None:
+    demo_clock.move_to(IN_MARCH)
+    for month in ("2027-13", "march", "2027-03-01", "27-03"):
+        assert finance.get(f"/invoices/months/{month}/").status_code == 404
+    answer = finance.post("/invoices/months/2027-05/")
+    assert answer.status_code == 422
+    assert "This month has not begun." in words(answer)
+
+
+def test_support_sees_the_month_and_orders_no_run(demo_clock: DemoClock, seller: Any) -> None:
+    demo_clock.move_to(IN_MARCH)
+    support = seller("platform_support")
+    assert "Run the month" not in words(support.get(PAGE))
+    assert support.post(PAGE).status_code == 403
