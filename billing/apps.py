@@ -21,9 +21,14 @@ class BillingConfig(AppConfig):
         from tenants.web.navigation import MONEY, NavigationEntry
 
         erasure.keep(
+            "billing_billingperiod",
             "billing_contract",
+            "billing_creditnote",
+            "billing_invoice",
+            "billing_invoiceline",
             "billing_ledgerposting",
             "billing_ledgertransaction",
+            "billing_payment",
             "billing_usageseries",
             "billing_showbackprice",
         )

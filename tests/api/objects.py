@@ -9,7 +9,7 @@ from billing import queries as billing_queries
 from billing.budgets import budgets
 from billing.invoices import numbers
 from billing.metering.metering import record_usage
-from billing.models import CreditNote, UsageBatch
+from billing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, UsageBatch
 from compute.devices.base import Found
 from compute.fleet import nodes
 from compute.models import Job
@@ -180,6 +180,12 @@ def _credit_note(invoice_id: UUID | None) -> UUID:
             content_hash=b"0" * 32,
             issued_by="tests",
         )
+        # What reconciliation compares agrees.
+        line = InvoiceLine.objects.create(
+            id=uuid4(), invoice_id=invoice_id, n=1, kind="usage", list_amount=1, exact_amount=1, amount=1
+        )
+        CreditNoteLine.objects.create(note=note, line=line, amount=1)
+        Invoice.objects.filter(pk=invoice_id).update(credited=1)
     return note.id
 
 
