@@ -83,7 +83,7 @@ register(
 register(
     InvoiceVoided,
     EventType("invoice.voided", "An invoice was voided"),
-    describe=lambda event: invoice_fact("invoice.voided", event.invoice_id, number=event.number, reason=event.reason),
+    describe=lambda event: invoice_fact("invoice.voided", event.invoice_id, number=event.number),
 )
 register(
     InvoiceCredited,
@@ -94,7 +94,6 @@ register(
         number=event.number,
         total=event.total,
         currency=event.currency,
-        reason=event.reason,
     ),
 )
 register(

@@ -87,6 +87,32 @@ def test_every_type_is_sent_and_none_holds_a_name(as_control: Control) -> None:
                 currency="EUR",
             ),
             billing.UsageWaived(**of, attempt_id=ids["job_id"], amount=Decimal(1), currency="EUR", reason=HIDDEN),
+            billing.InvoiceFinalised(
+                **of,
+                invoice_id=ids["invoice_id"],
+                number="INV-000001",
+                period="2026-11-01",
+                total=Decimal(1),
+                currency="EUR",
+                due_on="2026-12-31",
+            ),
+            billing.InvoiceVoided(**of, invoice_id=ids["invoice_id"], number="INV-000001", reason=HIDDEN),
+            billing.InvoiceCredited(
+                **of,
+                invoice_id=ids["invoice_id"],
+                number="CN-000001",
+                total=Decimal(1),
+                currency="EUR",
+                reason=HIDDEN,
+            ),
+            billing.InvoicePaid(
+                **of,
+                invoice_id=ids["invoice_id"],
+                number="INV-000001",
+                amount=Decimal(1),
+                due=Decimal(0),
+                currency="EUR",
+            ),
             models_app.DatasetVersionReady(**of, dataset_id=ids["dataset_id"], version_id=ids["data_version_id"]),
             models_app.ModelVersionRegistered(
                 **of, model_id=ids["model_id"], version_id=ids["version_id"], job_id=ids["job_id"]
