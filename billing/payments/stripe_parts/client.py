@@ -36,7 +36,7 @@ class Account:
     api_base: str = ""
     webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
     connected: str = ""
-    timeout: tuple[float, float] = TIMEOUT
+    timeout: tuple[int, int] = TIMEOUT
 
     def __post_init__(self) -> None:
         """Raise `ImproperlyConfigured` for a key that cannot collect, or an address that would show it to the network."""

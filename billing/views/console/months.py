@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 
 from django.contrib import messages
@@ -69,7 +70,7 @@ def _period(text: str) -> date:
     return period
 
 
-def _words(flag: dict[str, str | None]) -> str:
+def _words(flag: Mapping[str, str | None]) -> str:
     meter = (flag["meter"] or "a meter").replace("_", " ")
     text = FLAG_WORDS.get(flag["flag"] or "", flag["flag"] or "").format(meter)
     return text[:1].upper() + text[1:]

@@ -87,7 +87,8 @@ def test_no_header_decides_where_the_link_of_a_new_password_leads(headers: dict[
     assert letter.to == [user.email]
     assert re.findall(r"https?://[^/\s]+", str(letter.body)) == ["http://127.0.0.1:8000"]
     assert not re.search(
-        r"evil|h2001|2001|203\.0|localhost", f"{letter.subject} {letter.body}".partition("/accounts")[0]
+        r"evil|h2001|2001|203\.0|localhost",
+        f"{letter.subject} {letter.body}".replace(user.email, "").partition("/accounts")[0],
     )
     path = re.findall(r"http://127.0.0.1:8000(\S+)", str(letter.body))[0]
     assert Client().get(path, follow=True).status_code == 200
