@@ -165,6 +165,7 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
 
 def _credit_note(invoice_id: UUID | None) -> UUID:
     """Return the id of a credit note, which an operator issued."""
+    first = billing_queries.invoice_lines(invoice_id or uuid4())[0]
     with selling.role("exchequer_operator"):
         number = numbers.take(numbers.CREDIT_NOTES)
         note = CreditNote.objects.create(
@@ -180,9 +181,9 @@ def _credit_note(invoice_id: UUID | None) -> UUID:
             content_hash=b"0" * 32,
             issued_by="tests",
         )
-        # What reconciliation compares agrees.
+        # What reconciliation compares agrees, and the line is one that the invoice shows.
         line = InvoiceLine.objects.create(
-            id=uuid4(), invoice_id=invoice_id, n=1, kind="usage", list_amount=1, exact_amount=1, amount=1
+            id=first.id, invoice_id=invoice_id, n=1, kind="usage", list_amount=1, exact_amount=1, amount=1
         )
         CreditNoteLine.objects.create(note=note, line=line, amount=1)
         Invoice.objects.filter(pk=invoice_id).update(credited=1)
