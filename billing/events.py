@@ -36,10 +36,16 @@ class UsageWaived(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InvoiceFinalised(Event):
-    """An invoice has its number and never changes; `due_on` is the local day by which it is to be paid."""
+class InvoiceEvent(Event):
+    """What happened to an invoice."""
 
     invoice_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvoiceFinalised(InvoiceEvent):
+    """An invoice has its number and never changes; `due_on` is the local day by which it is to be paid."""
+
     number: str
     period: str
     total: Decimal
@@ -48,19 +54,17 @@ class InvoiceFinalised(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InvoiceVoided(Event):
+class InvoiceVoided(InvoiceEvent):
     """A finalised invoice is withdrawn; its number stays used."""
 
-    invoice_id: UUID
     number: str
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class InvoiceCredited(Event):
+class InvoiceCredited(InvoiceEvent):
     """A credit note was issued on an invoice; `number` is the note's."""
 
-    invoice_id: UUID
     number: str
     total: Decimal
     currency: str
@@ -68,10 +72,9 @@ class InvoiceCredited(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InvoicePaid(Event):
+class InvoicePaid(InvoiceEvent):
     """A payment arrived for an invoice; `due` is what is left to pay."""
 
-    invoice_id: UUID
     number: str
     amount: Decimal
     due: Decimal

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -28,10 +28,11 @@ class _Bill:
     subtotal: Decimal
     tax: Decimal
     total: Decimal
-    items: Sequence[Item]
+    items: Sequence[Item] = ()
+    titles: Mapping[str, str] = field(default_factory=dict)
 
 
-NO_BILL = _Bill(None, ZERO, ZERO, ZERO, ())
+NO_BILL = _Bill(None, ZERO, ZERO, ZERO)
 
 
 def prepare(period: date) -> None:
@@ -69,10 +70,10 @@ def _bills(periods: Sequence[date]) -> dict[tuple[date, str], _Bill]:
         if row.pk in computed:
             draft = computed[row.pk]
             sums = (draft.subtotal.amount, draft.tax.amount, draft.total.amount)
-            found[row.period, row.currency] = _Bill(row.pk, *sums, _items(draft.lines))
+            found[row.period, row.currency] = _Bill(row.pk, *sums, _items(draft.lines), _titles(draft.lines))
         else:
             sums = (row.subtotal or ZERO, row.tax or ZERO, row.total or ZERO)
-            found[row.period, row.currency] = _Bill(row.pk, *sums, _items(frozen[row.pk]))
+            found[row.period, row.currency] = _Bill(row.pk, *sums, _items(frozen[row.pk]), _titles(frozen[row.pk]))
     return found
 
 
@@ -90,6 +91,10 @@ def _items(lines: Sequence[InvoiceLine]) -> list[Item]:
     ]
 
 
+def _titles(lines: Sequence[InvoiceLine]) -> dict[str, str]:
+    return {line.meter: line.meter_title for line in lines if line.meter}
+
+
 def _prepared(bill: _Bill | None, last: _Bill | None) -> Mapping[str, Any] | None:
     """Return what is stored of a month; None if it has no invoice, and the month before was billed nothing."""
     if bill is None and (last is None or not last.total):
@@ -97,12 +102,13 @@ def _prepared(bill: _Bill | None, last: _Bill | None) -> Mapping[str, Any] | Non
     now, before = bill or NO_BILL, last or NO_BILL
     last_total = last.total if last else None
     found = flags(now.items, before.items, now.total, last_total)
+    titles = {**before.titles, **now.titles}
     return {
         "invoice_id": now.invoice_id,
         "subtotal": now.subtotal,
         "tax": now.tax,
         "total": now.total,
         "last_total": last_total,
-        "flags": [one.stored() for one in found],
+        "flags": [one.stored() | {"title": titles.get(one.meter, "")} for one in found],
         "severity": severity(found),
     }

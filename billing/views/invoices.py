@@ -207,9 +207,14 @@ def by_project(lines: Sequence[InvoiceLine], *, named: bool = True) -> list[Proj
     """Group lines by project, projects by name, lines in their own order; the seller sees no names, but ids."""
     groups: dict[UUID | None, ProjectLines] = {}
     for one in lines:
-        name = one.project_name if named else f"Project {str(one.project_id)[-8:]}" if one.project_id else ""
+        name = one.project_name if named else short_name(one.project_id) if one.project_id else ""
         groups.setdefault(one.project_id, ProjectLines(name or "All projects")).lines.append(one)
     return sorted(groups.values(), key=lambda group: group.name.casefold())
+
+
+def short_name(project_id: UUID) -> str:
+    """Return how the console names a project: it sees no names, but ids."""
+    return f"Project {str(project_id)[-8:]}"
 
 
 def exported(one: InvoiceLine, *, named: bool = True) -> tuple[object, ...]:

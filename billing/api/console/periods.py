@@ -40,6 +40,7 @@ class FlagSerializer(serializers.Serializer[Any]):
 
     flag = serializers.CharField(help_text=", ".join(SEVERITY))
     meter = serializers.CharField()
+    title = serializers.CharField(default="", help_text="of the meter; empty for an adjustment of the contract")
     project = serializers.UUIDField(allow_null=True)
     before = serializers.CharField(help_text="the amount of the last month")
     now = serializers.CharField()

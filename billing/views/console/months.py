@@ -4,29 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, timedelta
+from decimal import Decimal
+from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
+from billing.money import minor_decimals
 from billing.rating.calendar import next_period, period_of
 from billing.runs import queries, running
+from billing.views.invoices import short_name
+from tenants.currencies import amount_text
 from tenants.errors import Invalid, NotFound
 from tenants.operators.pages import OperatorRequest, operator_page
 from tenants.parsing import parse_month
 from tenants.web.pagination import after, paged
 
 PAGE = 50
-#: How the page names a flag; `{}` is the meter.
+#: How the page words a flag: `of` is the meter's title, and the project if it is one project's use of it.
 FLAG_WORDS = {
-    "nothing_billed": "Nothing billed",
-    "unpriced_usage": "Usage of {} without a price",
-    "negative_line": "Negative line of {}",
-    "meter_gone": "No more {}",
-    "late_usage": "Late usage of {}",
-    "changed": "{} changed by more than 30 %",
-    "new_meter": "New: {}",
+    "nothing_billed": "Nothing billed, {before} the month before",
+    "unpriced_usage": "{of}: usage without a price",
+    "negative_line": "{of}: a negative line, {now}",
+    "meter_gone": "{of}: none any more, {before} the month before",
+    "late_usage": "{of}: late usage, {now}",
+    "changed": "{of}: {before} the month before, now {now}",
+    "new_meter": "{of}: new, {now}",
 }
 
 
@@ -52,7 +57,7 @@ def month_page(request: OperatorRequest, month: str) -> HttpResponse:
         "earlier": period_of(period - timedelta(days=1)),
         "later": next_period(period),
         "run": queries.newest_run(period),
-        "rows": [(row, [_words(flag) for flag in row.flags]) for row in shown],
+        "rows": [(row, [_words(flag, row.currency) for flag in row.flags]) for row in shown],
         "may_manage": request.operator.can("invoices.manage"),
         "refused": refused,
         **links,
@@ -70,7 +75,11 @@ def _period(text: str) -> date:
     return period
 
 
-def _words(flag: Mapping[str, str | None]) -> str:
-    meter = (flag["meter"] or "a meter").replace("_", " ")
-    text = FLAG_WORDS.get(flag["flag"] or "", flag["flag"] or "").format(meter)
-    return text[:1].upper() + text[1:]
+def _words(flag: Mapping[str, str | None], currency: str) -> str:
+    title = flag.get("title") or (flag["meter"] or "").replace("_", " ").capitalize()
+    project = flag["project"]
+    amounts = {
+        name: amount_text(Decimal(flag[name] or 0), currency, minor_decimals(currency)) for name in ("before", "now")
+    }
+    of = f"{title} of {short_name(UUID(project))}" if project else title
+    return FLAG_WORDS.get(flag["flag"] or "", flag["flag"] or "").format(of=of, **amounts)

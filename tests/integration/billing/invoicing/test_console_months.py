@@ -10,6 +10,7 @@ import pytest
 from billing.metering.metering import record_usage
 from billing.runs import running
 from tenants.isolation.scoping import tenant_scope
+from tenants.models import Project
 from tests.integration.billing.invoicing.scene import IN_MARCH, draft_of, used
 from tests.integration.billing.invoicing.test_console_pages import words
 from tests.support import selling
@@ -32,8 +33,9 @@ def test_a_month_is_run_from_its_page_and_what_stands_out_comes_first(demo_clock
     plain = used(demo_clock, 60_000)
     odd = used(demo_clock, 60_000)
     demo_clock.move_to(IN_MARCH)
+    extra = make_project(odd)
     with tenant_scope(odd.id):
-        record_usage([interval(make_project(odd).id, IN_MARCH - timedelta(hours=2), 60, meter="batch_seconds")])
+        record_usage([interval(extra.id, IN_MARCH - timedelta(hours=2), 60, meter="batch_seconds")])
     demo_clock.move_to(IN_MARCH + timedelta(days=13))
     assert "No run of this month was ordered yet." in words(finance.get(PAGE))
     assert finance.post(PAGE).status_code == 302
@@ -44,10 +46,25 @@ def test_a_month_is_run_from_its_page_and_what_stands_out_comes_first(demo_clock
     assert "Prepared" in text
     assert "Not compared yet" in text
     assert text.index(odd.slug) < text.index(plain.slug), "usage without a price stands out"
-    assert "Usage of batch seconds without a price" in text
+    assert f"Batch prediction time of Project {str(extra.id)[-8:]}: usage without a price" in text
     answer = finance.get(PAGE).content.decode()
     assert f"/invoices/{draft_of(plain)}/" in answer
     assert "/invoices/months/2027-02/" in answer
+
+
+def test_what_changed_is_named_with_its_project_its_meter_and_both_amounts(demo_clock: DemoClock, finance: Any) -> None:
+    tenant = used(demo_clock, 60_000, 60_000)
+    with tenant_scope(tenant.id):
+        first, second = Project.objects.exclude(slug="default").order_by("slug")
+        record_usage([interval(first.id, IN_MARCH + timedelta(days=12), 30_000)])
+        record_usage([interval(second.id, IN_MARCH + timedelta(days=12), 60_000)])
+    demo_clock.move_to(IN_MARCH + timedelta(days=14))
+    finance.post("/invoices/months/2027-04/")
+    with selling.role("exchequer_control"):
+        running.carry_out()
+    text = words(finance.get("/invoices/months/2027-04/"))
+    assert f"Device time of Project {str(first.id)[-8:]}: €30.00 the month before, now €15.00" in text
+    assert str(second.id)[-8:] not in text
 
 
 def test_a_month_that_is_none_is_missing_and_one_to_come_is_refused(demo_clock: DemoClock, finance: Any) -> None:
