@@ -16,7 +16,9 @@ STATUSES = ["draft", "in_review", "open", "past_due", "paid", "void"]
 class TaxSerializer(serializers.Serializer[Any]):
     """The tax of one rate."""
 
+    name = serializers.CharField(help_text="as the seller's table of rates names it")
     rate = serializers.DecimalField(max_digits=6, decimal_places=3, help_text="per cent")
+    note = serializers.CharField(help_text="VATEX code of the reason why no tax is charged")
     taxable = MoneySerializer()
     tax = MoneySerializer()
 
@@ -50,6 +52,7 @@ class InvoiceSerializer(serializers.Serializer[Any]):
     subtotal = MoneySerializer()
     tax = MoneySerializer()
     taxes = TaxSerializer(many=True)
+    untaxed = serializers.CharField(help_text="why the tax of a draft is not known; it is not finalised then")
     total = MoneySerializer()
     due = MoneySerializer(help_text="what is still to be paid")
     due_on = serializers.DateField(allow_null=True)

@@ -15,10 +15,6 @@ from billing.queries.invoices import InvoiceView
 from billing.queries.lines import InvoiceLine
 
 HEAD = ("Description", "Quantity", "Unit price", "Amount")
-EXEMPT = {
-    "VATEX-EU-AE": "Reverse charge: the customer accounts for the tax.",
-    "VATEX-EU-O": "Outside the scope of tax.",
-}
 DRAFT_TEXT = "Draft: this is not an invoice"
 
 
@@ -62,7 +58,9 @@ def invoice_sheet(invoice: Invoice) -> Sheet:
         mark_text=mark_text,
         nothing="No usage in this period.",
         remark=remark,
-        taxes=[(wording.percent(row.rate), money(row.taxable), money(row.tax)) for row in view.taxes],
+        taxes=[
+            (plain(f"{row.name} {wording.percent(row.rate)}"), money(row.taxable), money(row.tax)) for row in view.taxes
+        ],
         notes=_notes(invoice),
         footer=footer,
     )
@@ -102,11 +100,6 @@ def _totals(view: InvoiceView) -> list[tuple[str, str, bool]]:
     return totals
 
 
-def _exempt(code: str) -> str:
-    """Return why no tax is charged: codes are those of the European list of exemptions."""
-    return EXEMPT.get(code, f"Exempt from tax: {plain(code)}.")
-
-
 def _notes(invoice: Invoice) -> list[tuple[str, Sequence[str]]]:
     view = invoice.view
     terms = f"Payable within {invoice.days} days of the issue day" if invoice.days else "Payable on the issue day"
@@ -116,7 +109,7 @@ def _notes(invoice: Invoice) -> list[tuple[str, Sequence[str]]]:
     else:
         due = f", by {wording.day(view.due_on)}" if view.due_on else ""
         notes.append(("Payment terms", [f"{terms}{due}."]))
-        notes += [("Tax", [text]) for text in dict.fromkeys(_exempt(row.note) for row in view.taxes if row.note)]
+        notes += [("Tax", [text]) for text in dict.fromkeys(plain(row.sentence) for row in view.taxes if row.note)]
         if pay := wording.paragraph(view.seller.get("how_to_pay", "")):
             named = [f"Give the number {plain(view.number)} with your payment."] if view.number else []
             notes.append(("How to pay", [*pay, *named]))

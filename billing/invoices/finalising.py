@@ -59,6 +59,12 @@ class InvoiceParked(Conflict):
     code = "invoice_parked"
 
 
+class TaxUnknown(Conflict):
+    """No rate of tax applies to this invoice yet. Enter one in the console under Invoices, Tax rates."""
+
+    code = "tax_unknown"
+
+
 class NothingToPay(Conflict):
     """The corrections of this invoice exceed its usage. It cannot be finalised: its usage joins the next month."""
 
@@ -87,7 +93,7 @@ def _set_review(*, actor: Actor, invoice_id: UUID, in_review: bool) -> None:
 def finalise(*, operator: Operator, tenant_id: UUID, invoice_id: UUID) -> str:
     """Close an invoice's month, freeze its lines and give it the next number; return that. Idempotent.
 
-    Raises NotFound, PeriodRuns, EarlierMonthOpen, InvoiceParked, SellerUnknown, NothingToPay, InvoiceStands for a void one.
+    Raises NotFound, PeriodRuns, EarlierMonthOpen, InvoiceParked, SellerUnknown, TaxUnknown, NothingToPay, InvoiceStands for a void one.
     """
     operator.require("invoices.manage")
     with transaction.atomic():
@@ -113,6 +119,8 @@ def _finalise(*, actor: Actor, invoice_id: UUID, by: str, issuer: Party) -> tupl
     _check_reconciled()
     _close(invoice.period, by)
     draft = drafts([(invoice.pk, invoice.period, invoice.currency)])[invoice.pk]
+    if draft.untaxed:
+        raise TaxUnknown(draft.untaxed)
     if draft.total.amount < 0 or draft.subtotal.amount < 0:
         raise NothingToPay
     contract = contract_in(invoice.period)

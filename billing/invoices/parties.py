@@ -9,6 +9,7 @@ from django.core.validators import validate_email
 from django.db import transaction
 
 from billing.models import Contract, Seller
+from billing.taxes.tax_ids import tax_id_fault
 from tenants import clock
 from tenants.audit import AuditAction
 from tenants.errors import Conflict, Invalid
@@ -95,6 +96,8 @@ def _faults(party: Party) -> dict[str, list[str]]:
             faults[name] = [f"Give the {name} that stands on invoices."]
     if party.country and not (len(party.country) == 2 and party.country.isascii() and party.country.isupper()):
         faults["country"] = ["Give the country as two capital letters, such as DE."]
+    if fault := tax_id_fault(party.tax_number):
+        faults.setdefault("tax_number", [fault])
     if party.email:
         try:
             validate_email(party.email)

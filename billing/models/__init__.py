@@ -11,6 +11,7 @@ from billing.models.periods import BillingPeriod
 from billing.models.pricing import Contract, Price, PriceBook, PriceVersion, ShowbackPrice
 from billing.models.runs import PeriodRun, PreparedDraft, ReconciliationOrder
 from billing.models.settling import CreditNote, CreditNoteLine, Payment
+from billing.models.taxes import TaxRate
 
 __all__ = [
     "BillingPeriod",
@@ -42,6 +43,7 @@ __all__ = [
     "Seller",
     "SenderDay",
     "ShowbackPrice",
+    "TaxRate",
     "UsageBatch",
     "UsageEvent",
     "UsageKey",

@@ -20,6 +20,7 @@ from billing.rating.billed.reading import read_terms
 from billing.rating.billed.terms import Per
 from billing.rating.calendar import local_day, next_period, period_bounds, period_of
 from billing.rating.quantity import FUTURE_LIMIT
+from billing.taxes.tax_ids import tax_id_fault
 from tenants import clock
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -199,6 +200,8 @@ def _check(terms: ContractTerms, currency: str) -> None:
     for name, limit in (("billing_name", 200), ("billing_address", 1_000), ("tax_number", 40)):
         if len(getattr(terms, name)) > limit:
             faults[name] = [f"Give at most {limit} characters."]
+    if fault := tax_id_fault(terms.tax_number):
+        faults.setdefault("tax_number", [fault])
     if terms.country and not (len(terms.country) == 2 and terms.country.isascii() and terms.country.isupper()):
         faults["country"] = ["Give the country as two capital letters, such as DE."]
     if wrong := _bill_faults(terms.terms, currency):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid5
@@ -17,14 +17,17 @@ from billing.queries.lines import InvoiceLine, computed_lines, of_invoice
 from billing.rating.billed.bills import Bill, bill
 from billing.rating.billed.lines import Kind, Line
 from billing.rating.billed.reading import read_terms
-from billing.rating.billed.tax import TaxRate, TaxTerms
+from billing.rating.billed.tax import MissingRate, TaxTerms
 from billing.rating.billed.terms import resolved
 from billing.rating.billed.usage import UsageLine
-from billing.rating.calendar import next_period
+from billing.taxes.queries import tax_day, tax_table
 
 NOTHING = Decimal(0)
-#: Where a contract names a rate, no table of countries is asked.
-AGREED = "ZZ"
+#: Why no tax is charged, by the code of the European list of exemptions.
+EXEMPT = {
+    "VATEX-EU-AE": "Reverse charge: the customer accounts for the tax.",
+    "VATEX-EU-O": "Outside the scope of tax.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +38,34 @@ class TaxRow:
     taxable: Money
     tax: Money
     note: str = ""
+    name: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """Why no tax is charged; empty where it is."""
+        return EXEMPT.get(self.note, f"Exempt from tax: {self.note}.") if self.note else ""
 
     def stored(self) -> dict[str, str]:
         """Return the row as it is kept with a finalised invoice."""
         kept = {"rate": str(self.rate), "taxable": str(self.taxable.amount), "tax": str(self.tax.amount)}
-        return kept | ({"note": self.note} if self.note else {})
+        return kept | {name: value for name, value in (("note", self.note), ("name", self.name)) if value}
 
     @classmethod
     def read(cls, kept: Mapping[str, Any], currency: str) -> TaxRow:
         """Return a row that was kept."""
         taxable, tax = (Money(Decimal(kept[name]), currency) for name in ("taxable", "tax"))
-        return cls(Decimal(kept["rate"]), taxable, tax, kept.get("note", ""))
+        return cls(Decimal(kept["rate"]), taxable, tax, kept.get("note", ""), kept.get("name", ""))
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An invoice's lines, their sum, and its tax."""
+    """An invoice's lines, their sum, and its tax. `untaxed` says why its tax is not known: it is not finalised then."""
 
     lines: Sequence[InvoiceLine]
     taxes: Sequence[TaxRow]
     subtotal: Money
     tax: Money
+    untaxed: str = ""
 
     @property
     def total(self) -> Money:
@@ -67,7 +77,7 @@ def drafts(wanted: Sequence[tuple[UUID, date, str]]) -> dict[UUID, Draft]:
     """Return the drafts of these invoices, each given by id, month and currency."""
     if not wanted:
         return {}
-    contracts = list(Contract.objects.all())
+    contracts, table = list(Contract.objects.all()), tax_table()
     found: dict[UUID, Draft] = {}
     for currency in {currency for _, _, currency in wanted}:
         asked = [(invoice_id, period) for invoice_id, period, money in wanted if money == currency]
@@ -75,7 +85,12 @@ def drafts(wanted: Sequence[tuple[UUID, date, str]]) -> dict[UUID, Draft]:
         for invoice_id, period in asked:
             contract = next((one for one in contracts if runs_in(one, period)), None)
             usage = of_invoice(invoice_id, lines[period])
-            found[invoice_id] = draft_of(invoice_id, usage, billed(usage, contract, period, currency))
+            tax = table.terms(contract, period)
+            try:
+                found[invoice_id] = draft_of(invoice_id, usage, billed(usage, contract, period, currency, tax=tax))
+            except MissingRate as missing:
+                made = draft_of(invoice_id, usage, billed(usage, contract, period, currency))
+                found[invoice_id] = replace(made, untaxed=str(missing))
     return found
 
 
@@ -86,15 +101,16 @@ def billed(
     currency: str,
     *,
     terms: Mapping[str, Any] | None = None,
+    tax: TaxTerms | None = None,
 ) -> Bill:
     """Return the bill of these usage lines under a contract; `terms` in place of the contract's own.
 
-    The day of tax and credits is the last of the period.
+    The day of tax and credits is the last of the period. Raises MissingRate.
     """
     own = contract.terms if contract and contract.currency == currency else {}
     agreed = read_terms({"currency": currency, **(own if terms is None else terms)})
     usage = [_usage(line) for line in lines]
-    return bill(usage, resolved(agreed, usage), tax=_tax(contract, period), at=next_period(period) - timedelta(days=1))
+    return bill(usage, resolved(agreed, usage), tax=tax, at=tax_day(period))
 
 
 def draft_of(invoice_id: UUID, lines: Sequence[InvoiceLine], made: Bill) -> Draft:
@@ -102,15 +118,13 @@ def draft_of(invoice_id: UUID, lines: Sequence[InvoiceLine], made: Bill) -> Draf
     usage = {f"usage:{line.id}": line for line in lines}
     names = {line.project_id: (line.project_name, line.project_slug) for line in lines}
     titles = {line.meter: line.meter_title for line in lines}
-    rates = {row.percent for row in made.taxes}
-    rate = rates.pop() if len(rates) == 1 else None
     # Usage keeps its order, of first use; adjustments follow in that of the bill.
     ordered = sorted(made.lines, key=lambda one: usage[one.key].n if one.key in usage else len(usage) + 1)
     listed = []
     for number, one in enumerate(ordered, 1):
         line = usage.get(one.key) or _adjustment(invoice_id, one, names, titles)
-        listed.append(replace(line, n=number, tax_rate=rate, tax=one.tax))
-    taxes = [TaxRow(row.percent, row.taxable, row.tax, row.note or "") for row in made.taxes]
+        listed.append(replace(line, n=number, tax_rate=one.tax_percent, tax=one.tax))
+    taxes = [TaxRow(row.percent, row.taxable, row.tax, row.note or "", row.name) for row in made.taxes]
     return Draft(listed, taxes, made.subtotal, made.tax)
 
 
@@ -140,13 +154,6 @@ def _usage(line: InvoiceLine) -> UsageLine:
         outside=line.outside,
         origin=line.origin,
     )
-
-
-def _tax(contract: Contract | None, period: date) -> TaxTerms | None:
-    if contract is None or contract.tax_rate is None:
-        return None
-    rates = (TaxRate(AGREED, contract.tax_rate, period),)
-    return TaxTerms(seller_country=AGREED, buyer_country=AGREED, rates=rates)
 
 
 def _adjustment(

@@ -42,7 +42,7 @@ NOTHING = Decimal(0)
 class InvoiceView:
     """An invoice. `subtotal` is the sum of its rounded lines, `total` that and the tax; `quantities` by unit never add up.
 
-    `due` is what is still to be paid. `number`, `due_on`, `seller`, `customer` and `content_hash` stand once it is finalised.
+    `due` is what is still to be paid. `untaxed` says why the tax of a draft is not known. `number`, `due_on`, `seller`, `customer` and `content_hash` stand once it is finalised.
     """
 
     id: UUID | None
@@ -75,6 +75,7 @@ class InvoiceView:
     voided_at: datetime | None = None
     void_reason: str = ""
     replaces_id: UUID | None = None
+    untaxed: str = ""
 
     @property
     def is_draft(self) -> bool:
@@ -235,6 +236,7 @@ def _view(row: Any, draft: Draft) -> InvoiceView:
         voided_at=row.voided_at,
         void_reason=row.void_reason,
         replaces_id=row.replaces_id,
+        untaxed=draft.untaxed,
     )
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
-NOTHING, UNPRICED, NEGATIVE, GONE, LATE, CHANGED, NEW = (
-    "nothing_billed", "unpriced_usage", "negative_line", "meter_gone", "late_usage", "changed", "new_meter",
+NOTHING, UNTAXED, UNPRICED, NEGATIVE, GONE, LATE, CHANGED, NEW = (
+    "nothing_billed", "tax_unknown", "unpriced_usage", "negative_line", "meter_gone", "late_usage", "changed", "new_meter",
 )  # fmt: skip
 #: How bad each is; the greatest is the worst.
-SEVERITY = {NOTHING: 6, UNPRICED: 5, NEGATIVE: 4, GONE: 3, LATE: 2, CHANGED: 2, NEW: 1}
+SEVERITY = {NOTHING: 6, UNTAXED: 5, UNPRICED: 5, NEGATIVE: 4, GONE: 3, LATE: 2, CHANGED: 2, NEW: 1}
 #: A change of more than this part of the month before is flagged.
 NOTABLE = Decimal("0.3")
 MOST_FLAGS = 20
@@ -51,12 +51,26 @@ class Flag:
         }
 
 
-def flags(now: Sequence[Item], before: Sequence[Item], total: Decimal, last_total: Decimal | None) -> list[Flag]:
+def flags(
+    now: Sequence[Item],
+    before: Sequence[Item],
+    total: Decimal,
+    last_total: Decimal | None,
+    *,
+    untaxed: bool = False,
+) -> list[Flag]:
     """Return what stands out, the worst first and then the greatest difference, at most MOST_FLAGS.
 
-    `before` are the lines of the last month, `last_total` its total or None if it was not billed.
+    `before` are the lines of the last month, `last_total` its total or None if it was not billed. `untaxed`: no rate of tax
+    is in force for the customer.
     """
-    found = [*_of_total(total, last_total), *_of_lines(now), *_of_meters(now, before), *_changed(now, before)]
+    found = [
+        *([Flag(UNTAXED)] if untaxed else []),
+        *_of_total(total, last_total),
+        *_of_lines(now),
+        *_of_meters(now, before),
+        *_changed(now, before),
+    ]
     found.sort(key=lambda one: (-SEVERITY[one.flag], -abs(one.now - one.before), one.meter, str(one.project)))
     return found[:MOST_FLAGS]
 

@@ -30,6 +30,7 @@ class _Bill:
     total: Decimal
     items: Sequence[Item] = ()
     titles: Mapping[str, str] = field(default_factory=dict)
+    untaxed: bool = False
 
 
 NO_BILL = _Bill(None, ZERO, ZERO, ZERO)
@@ -70,7 +71,9 @@ def _bills(periods: Sequence[date]) -> dict[tuple[date, str], _Bill]:
         if row.pk in computed:
             draft = computed[row.pk]
             sums = (draft.subtotal.amount, draft.tax.amount, draft.total.amount)
-            found[row.period, row.currency] = _Bill(row.pk, *sums, _items(draft.lines), _titles(draft.lines))
+            found[row.period, row.currency] = _Bill(
+                row.pk, *sums, _items(draft.lines), _titles(draft.lines), bool(draft.untaxed)
+            )
         else:
             sums = (row.subtotal or ZERO, row.tax or ZERO, row.total or ZERO)
             found[row.period, row.currency] = _Bill(row.pk, *sums, _items(frozen[row.pk]), _titles(frozen[row.pk]))
@@ -101,7 +104,7 @@ def _prepared(bill: _Bill | None, last: _Bill | None) -> Mapping[str, Any] | Non
         return None
     now, before = bill or NO_BILL, last or NO_BILL
     last_total = last.total if last else None
-    found = flags(now.items, before.items, now.total, last_total)
+    found = flags(now.items, before.items, now.total, last_total, untaxed=now.untaxed)
     titles = {**before.titles, **now.titles}
     return {
         "invoice_id": now.invoice_id,

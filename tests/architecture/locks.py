@@ -94,6 +94,7 @@ PLATFORM = {
     "billing_seller": {"SELECT", "UPDATE"},
     "billing_periodrun": {"SELECT", "INSERT"},
     "billing_reconciliationorder": {"SELECT", "INSERT"},
+    "billing_taxrate": {"SELECT", "INSERT", "DELETE"},
     "billing_price": {"SELECT", "INSERT"},
     "billing_pricebook": {"SELECT", "INSERT", "UPDATE"},
     "billing_priceversion": {"SELECT", "INSERT"},
@@ -126,6 +127,7 @@ PLATFORM = {
 CONSOLE_COLUMNS = {
     "billing_billingperiod": {"state", "closed_at", "closed_by"},
     "billing_numberseries": {"next_number"},
+    "billing_taxrate": {"ends_on"},
     "tenants_approval": {"state", "answered_by", "answered_by_label", "answered_at", "answer_reason"},
     "tenants_breakglass": {
         "answered_by",
@@ -211,6 +213,7 @@ UNLOCKED = frozenset(
         "auth_group_permissions",
         "auth_permission",
         "billing_seller",
+        "billing_taxrate",
         "compute_device",
         "compute_node",
         "compute_runprior",

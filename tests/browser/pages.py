@@ -125,6 +125,7 @@ CONSOLE_PAGES = (
     PageSpec("console-invoice", "/invoices/{invoice}/", "What happened", fill="invoice"),
     PageSpec("console-credit-note", "/invoices/{invoice}/credit-notes/new/", "Nothing to credit", fill="invoice"),
     PageSpec("console-month", "/invoices/months/2026-11/", "Run the month"),
+    PageSpec("console-tax-rates", "/invoices/tax-rates/", "Enter rate"),
     PageSpec("console-seller", "/invoices/seller/", "Save seller"),
     PageSpec("console-fleet", "/fleet/", "Hosts alive"),
     PageSpec("console-operators", "/operators/", "platform_finance"),

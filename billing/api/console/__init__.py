@@ -7,6 +7,7 @@ from billing.api.console.books import Books, OneBook, Preview, Versions
 from billing.api.console.contracts import Contracts, ContractWithdrawn, TenantContracts
 from billing.api.console.periods import OnePeriod, Run
 from billing.api.console.reconciliation import Reconciliations
+from billing.api.console.taxes import TaxRateEnd, TaxRates
 
 __all__ = ["urlpatterns"]
 
@@ -29,6 +30,8 @@ urlpatterns: list[URLPattern] = [
     path("periods/<str:period>/run/", Run.as_view(), name="operator-api-period-run"),
     path("reconciliation/", Reconciliations.as_view(), name="operator-api-reconciliation"),
     path("seller/", invoices.Seller.as_view(), name="operator-api-seller"),
+    path("tax-rates/", TaxRates.as_view(), name="operator-api-tax-rates"),
+    path("tax-rates/<uuid:rate_id>/end/", TaxRateEnd.as_view(), name="operator-api-tax-rate-end"),
     path("contracts/", Contracts.as_view(), name="operator-api-contracts"),
     path("tenants/<uuid:tenant_id>/contracts/", TenantContracts.as_view(), name="operator-api-tenant-contracts"),
     path("tenants/<uuid:tenant_id>/contracts/withdraw/", ContractWithdrawn.as_view(), name="operator-api-withdraw"),

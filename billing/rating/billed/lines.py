@@ -41,7 +41,7 @@ class Line:
     """One amount of a bill. It holds no text: pages and documents write it from the kind and these parameters.
 
     `key` is the same whenever the same usage meets the same terms. `term` is the key of the term or credit, `base` what
-    a percentage or an adjustment starts from, `tax` the line's part of its rate's tax.
+    a percentage or an adjustment starts from, `tax` the line's part of the tax of its rate, `tax_percent`.
     """
 
     kind: Kind
@@ -57,6 +57,7 @@ class Line:
     base: Money | None = None
     percent: Decimal | None = None
     tax: Money | None = None
+    tax_percent: Decimal | None = None
     origin: date | None = None
     outside: bool = False
 

@@ -64,13 +64,14 @@ class StaleTax(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TaxRate:
-    """A country's rate for a product, in percent, from `starts_on` until the day before `ends_on`."""
+    """A country's rate for a product, in percent, from `starts_on` until the day before `ends_on`; `name` is on invoices."""
 
     country: str
     percent: Decimal
     starts_on: date
     ends_on: date | None = None
     product: str = STANDARD
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class TaxRow:
     tax: Money
     note: str | None = None
     fixed: bool = False
+    name: str = ""
 
     @property
     def category(self) -> str:
@@ -143,8 +145,8 @@ def tax_id_country(tax_id: str | None) -> str | None:
     return PREFIXES.get(prefix, prefix) or None
 
 
-def rate_for(terms: TaxTerms, product: str, at: date) -> Decimal:
-    """Return the percentage in force at the customer's on a day. Raises MissingRate."""
+def rate_for(terms: TaxTerms, product: str, at: date) -> TaxRate:
+    """Return the rate in force at the customer's on a day. Raises MissingRate."""
     for name in (product, STANDARD):
         found = [
             rate
@@ -154,8 +156,8 @@ def rate_for(terms: TaxTerms, product: str, at: date) -> Decimal:
             and (rate.ends_on is None or at < rate.ends_on)
         ]
         if found:
-            return max(found, key=lambda rate: rate.starts_on).percent
-    raise MissingRate(f"No tax rate for {terms.buyer_country}, {product}, on {at}. Add one to the table of rates.")
+            return max(found, key=lambda rate: rate.starts_on)
+    raise MissingRate(f"No tax rate for {terms.buyer_country} is in force on {at}. Add one to the table of rates.")
 
 
 def taxed(lines: Sequence[Line], terms: TaxTerms, currency: str, at: date) -> tuple[list[Line], list[TaxRow]]:
@@ -166,10 +168,13 @@ def taxed(lines: Sequence[Line], terms: TaxTerms, currency: str, at: date) -> tu
     groups: dict[object, list[int]] = {}
     how = treatment(terms)
     percents: dict[str, Decimal] = {}
+    names: dict[Decimal, str] = {}
     for index, line in enumerate(lines):
         product = terms.product(line.meter)
         if terms.fixed is None and product not in percents:
-            percents[product] = rate_for(terms, product, at) if how is Treatment.STANDARD else ZERO
+            rate = rate_for(terms, product, at) if how is Treatment.STANDARD else None
+            percents[product] = rate.percent if rate else ZERO
+            names.setdefault(percents[product], rate.name if rate else "")
         groups.setdefault(product if terms.fixed is not None else percents[product], []).append(index)
     result, rows = list(lines), []
     fixed = {one.product: one for one in terms.fixed or ()}
@@ -177,12 +182,12 @@ def taxed(lines: Sequence[Line], terms: TaxTerms, currency: str, at: date) -> tu
         taxable = _sum((lines[index].amount for index in indexes), currency)
         if isinstance(group, Decimal):
             tax = percent_of(taxable, group).rounded()
-            row = TaxRow(terms.buyer_country, how, group, taxable, tax, _note(terms, how))
+            row = TaxRow(terms.buyer_country, how, group, taxable, tax, _note(terms, how), name=names[group])
         else:
             row = _fixed_row(terms, fixed.get(str(group)), taxable)
         parts = cumulative_parts(row.tax.minor, [lines[index].amount.minor for index in indexes])
         for index, part in zip(indexes, parts, strict=True):
-            result[index] = replace(lines[index], tax=money_of(part, currency))
+            result[index] = replace(lines[index], tax=money_of(part, currency), tax_percent=row.percent)
         rows.append(row)
     if any(one.tax or one.taxable for product, one in fixed.items() if product not in groups):
         raise StaleTax(STALE)

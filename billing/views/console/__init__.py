@@ -14,6 +14,7 @@ from billing.views.console.invoice import (
 )
 from billing.views.console.invoices import invoices_page, seller_page
 from billing.views.console.months import month_page
+from billing.views.console.taxes import tax_rate_end, tax_rates_page
 
 urlpatterns: list[URLPattern] = [
     path("price-books/", books_page, name="operator-books"),
@@ -25,6 +26,8 @@ urlpatterns: list[URLPattern] = [
     path("contracts/<uuid:tenant_id>/withdraw/", contract_withdraw, name="operator-contract-withdraw"),
     path("invoices/", invoices_page, name="operator-invoices"),
     path("invoices/seller/", seller_page, name="operator-seller"),
+    path("invoices/tax-rates/", tax_rates_page, name="operator-tax-rates"),
+    path("invoices/tax-rates/<uuid:rate_id>/end/", tax_rate_end, name="operator-tax-rate-end"),
     path("invoices/months/<str:month>/", month_page, name="operator-month"),
     path("invoices/<uuid:invoice_id>/", invoice_page, name="operator-invoice"),
     path("invoices/<uuid:invoice_id>/review/", invoice_review, name="operator-invoice-review"),

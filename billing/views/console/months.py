@@ -26,6 +26,7 @@ PAGE = 50
 #: How the page words a flag: `of` is the meter's title, and the project if it is one project's use of it.
 FLAG_WORDS = {
     "nothing_billed": "Nothing billed, {before} the month before",
+    "tax_unknown": "No rate of tax is in force for the customer",
     "unpriced_usage": "{of}: usage without a price",
     "negative_line": "{of}: a negative line, {now}",
     "meter_gone": "{of}: none any more, {before} the month before",

@@ -57,7 +57,7 @@ def test_an_invoice_states_parties_terms_lines_and_sums(
     plain = " ".join(text.split())
     subtotal, tax, total = amounts
     for said in (
-        *("Invoice", "Compute GmbH", "1 Main Street", "Tax number DE123456789", "IBAN DE00"),
+        *("Invoice", "Compute GmbH", "1 Main Street", "Tax number DE136695976", "IBAN DE00"),
         *("Vision AG", "Rue de l'Été 1", "1000 Zürich", "Tax number CHE-123", "pay@vision.example"),
         *("INV-000001", "1 to 31 March 2027", "UTC+01:00, then UTC+02:00", "2 April 2027", "16 April 2027"),
         "Payable within 14 days of the issue day, by 16 April 2027.",

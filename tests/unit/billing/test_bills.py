@@ -57,6 +57,8 @@ def test_b7_lines_are_rounded_once_and_add_up(case: dict[str, Any]) -> None:
     assert sum((line.gross for line in made.lines), zero) == made.total == made.subtotal + made.tax
     assert sum((row.tax for row in made.taxes), zero) == made.tax
     assert sum((row.taxable for row in made.taxes), zero) == (made.subtotal if made.taxes else zero)
+    for row in made.taxes:
+        assert row.tax == sum((line.tax or zero for line in made.lines if line.tax_percent == row.percent), zero)
     assert len({line.key for line in made.lines}) == len(made.lines)
     adjusted: dict[tuple[Kind, str | None], list[Money]] = defaultdict(lambda: [zero, zero])
     for line in made.lines:

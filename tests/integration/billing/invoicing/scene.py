@@ -24,7 +24,7 @@ MARCH, APRIL = date(2027, 3, 1), date(2027, 4, 1)
 IN_MARCH = datetime(2027, 3, 20, 12, tzinfo=UTC)
 IN_APRIL = datetime(2027, 4, 2, 12, tzinfo=UTC)
 SELLER = parties.Party(
-    name="Compute GmbH", address="1 Main Street", country="DE", tax_number="DE123456789", how_to_pay="IBAN DE00"
+    name="Compute GmbH", address="1 Main Street", country="DE", tax_number="DE136695976", how_to_pay="IBAN DE00"
 )
 
 

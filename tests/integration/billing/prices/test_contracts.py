@@ -42,7 +42,7 @@ Seller = Callable[..., "Console"]
 ZONE = "Europe/Berlin"
 #: Midnight of November in Berlin.
 NOVEMBER = datetime(2026, 10, 31, 23, tzinfo=UTC)
-TERMS = ContractTerms(payment_days=14, billing_name="Ada & Co", tax_number="DE123", tax_rate=Decimal(19))
+TERMS = ContractTerms(payment_days=14, billing_name="Ada & Co", tax_number="DE136695976", tax_rate=Decimal(19))
 
 
 @pytest.fixture
