@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import transaction
 
 from billing.models import TaxRate
-from billing.rating.billed.faults import percent_faults
+from billing.rating.billed.faults import number_faults, percent_faults
 from billing.rating.billed.tax import COUNTRY, MOST_RATES
 from billing.rating.calendar import local_day, period_of
 from tenants import clock
@@ -112,10 +112,9 @@ def _faults(rate: NewRate) -> dict[str, list[str]]:
         faults["name"] = ["Give the name that stands on invoices, such as VAT, at most 60 characters."]
     if len(rate.product) > 60:
         faults["product"] = ["Give the key of a meter, at most 60 characters."]
-    for fault in percent_faults("percent", rate.percent, zero=True):
-        faults["percent"] = [fault.message]
-    if "percent" not in faults and rate.percent != round(rate.percent, 3):
-        faults["percent"] = ["Give at most 3 decimals."]
+    wrong = [*percent_faults("percent", rate.percent, zero=True), *number_faults("percent", rate.percent, decimals=3)]
+    if wrong:
+        faults["percent"] = [wrong[0].message]
     if rate.ends_on is not None and rate.ends_on <= rate.starts_on:
         faults["ends_on"] = [f"Choose an end after {rate.starts_on}, when the rate begins."]
     elif not faults and _overlaps(rate.country, rate.product, (rate.starts_on, rate.ends_on)):

@@ -68,7 +68,7 @@ def test_b51_the_countries_and_a_sound_tax_id_decide_the_rate(demo_clock: DemoCl
     draft = view_of(tenant)
     (row,) = draft.taxes
     assert (row.rate, row.note) == (Decimal(PLACES[place][0]), PLACES[place][1])
-    assert draft.total.amount == 10 + row.rate / 10
+    assert draft.total.amount == 1 + round(row.rate / 100, 2)
     finalise(tenant)
     frozen = view_of(tenant)
     assert (frozen.taxes, frozen.total) == (draft.taxes, draft.total)
@@ -92,7 +92,7 @@ def test_b51_a_product_may_have_a_rate_of_its_own_and_a_re_rater_agrees(demo_clo
     book = selling.NewPrice("batch_seconds", {}, Decimal("0.001"))
     demo_clock.move_to(IN_MARCH)
     with tenant_scope(tenant.id):
-        selling.publish(prices=[selling.NewPrice("device_seconds", {}, Decimal("0.0005")), book])
+        selling.publish(prices=[selling.NewPrice("device_seconds", {}, Decimal("0.00005")), book])
     demo_clock.advance(timedelta(hours=10))
     with tenant_scope(tenant.id):
         project = default_project_id(tenant)
@@ -100,13 +100,13 @@ def test_b51_a_product_may_have_a_rate_of_its_own_and_a_re_rater_agrees(demo_clo
     demo_clock.move_to(IN_MARCH + timedelta(days=20))
     draft = view_of(tenant)
     assert [(row.name, row.rate, row.taxable.amount, row.tax.amount) for row in draft.taxes] == [
-        ("VAT", 19, 10, Decimal("1.9")), ("Reduced", 7, 10, Decimal("0.7")),
+        ("VAT", 19, 1, Decimal("0.19")), ("Reduced", 7, 10, Decimal("0.7")),
     ]  # fmt: skip
     finalise(tenant)
     with tenant_scope(tenant.id):
         lines = list(InvoiceLine.objects.order_by("n"))
         assert {(line.meter, line.tax_rate, line.tax) for line in lines} == {
-            ("device_seconds", 19, Decimal("1.9")), ("batch_seconds", 7, Decimal("0.7")),
+            ("device_seconds", 19, Decimal("0.19")), ("batch_seconds", 7, Decimal("0.7")),
         }  # fmt: skip
         view, shown = queries.invoice(draft_of(tenant)), queries.invoice_lines(draft_of(tenant))
     usage = [
@@ -161,7 +161,7 @@ def test_a_reverse_charge_says_its_sentence_on_pages_and_on_the_document(demo_cl
     assert sentence in words(seller("platform_finance").get(f"/invoices/{invoice}/"))
     (text,) = pages(take(tenant, f"{invoice}/pdf/"))
     plain = " ".join(text.split())
-    for said in (sentence, "Tax number FR40303265045", "Tax number DE136695976", "0 % €10.00 €0.00"):
+    for said in (sentence, "Tax number FR40303265045", "Tax number DE136695976", "0 % €1.00 €0.00"):
         assert said in plain
 
 
