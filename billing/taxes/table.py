@@ -126,7 +126,7 @@ def _faults(rate: NewRate) -> dict[str, list[str]]:
 
 def _overlaps(country: str, product: str, time: tuple[date, date | None], besides: UUID | None = None) -> bool:
     starts_on, ends_on = time
-    rows = TaxRate.objects.filter(country=country, product=product).exclude(pk=besides)
+    rows = [row for row in TaxRate.objects.filter(country=country, product=product) if row.pk != besides]
     return any(
         (row.ends_on is None or starts_on < row.ends_on) and (ends_on is None or row.starts_on < ends_on)
         for row in rows
