@@ -63,7 +63,7 @@ def visible_datasets(actor: Actor, *, shared: bool = True) -> TenantQuerySet[Dat
     rows = Dataset.objects.get_queryset()
     if sees_everything(actor):
         return rows
-    seen = in_sight(actor, "datasets.view") | Q(project=None)
+    seen = in_sight(actor, "datasets.view")
     if not actor.can(VIEW_RESTRICTED):
         seen &= Q(restricted=False) | Q(created_by=actor.id, created_by__isnull=False)
     return rows.filter(seen | shared_with(actor, "dataset") if shared else seen)

@@ -53,13 +53,10 @@ def sees_everywhere(actor: Actor, permission: str) -> bool:
 def in_sight(actor: Actor, permission: str, path: str = "project_id") -> Q:
     """Return the condition of rows whose project an actor sees into; it joins the statement that lists them.
 
-    Rows without a project are the organisation's: they need the permission in the whole tenant.
+    It hides projects: a row without one is in sight.
     """
     hidden = hidden_projects(actor, permission)
-    if hidden is None:
-        return Q()
-    seen = ~Q(**{f"{path}__in": hidden.values("id")})
-    return seen if sees_everywhere(actor, permission) else seen & Q(**{f"{path}__isnull": False})
+    return Q() if hidden is None else ~Q(**{f"{path}__in": hidden.values("id")})
 
 
 def in_sight_of(actor: Actor, project_id: UUID) -> bool:
@@ -81,7 +78,7 @@ def closed_to(actor: Actor, project_ids: Iterable[UUID]) -> bool:
     if actor.can(VIEW_ALL):
         return False
     beyond = set(project_ids) - set(actor.in_projects)
-    return bool(beyond) and Project.objects.filter(id__in=beyond, restricted=True).exists()
+    return Project.objects.filter(id__in=beyond, restricted=True).exists()
 
 
 def open_projects(actor: Actor, permission: str) -> QuerySet[Project]:

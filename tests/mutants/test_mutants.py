@@ -50,7 +50,7 @@ TESTED = {
     "tenants/access/rights.py": ("tests/unit/tenants/test_rights.py", *RIGHTS, *HANDED, *SIGHT),
     "tenants/projects/sight.py": (*HANDED, *SIGHT, *KEYS),
     "tenants/sharing/shares.py": (*SHARED, *SIGHT),
-    "tenants/identity/api_keys.py": (*KEYS, *HANDED, *RIGHTS, *SIGHT),
+    "tenants/identity/api_keys.py": (*KEYS, "tests/integration/tenants/test_bootstrap.py", *HANDED, *RIGHTS, *SIGHT),
     "tenants/grants/grants.py": (
         *RIGHTS,
         *HANDED,

@@ -434,6 +434,9 @@ def test_a_rotated_key_works_beside_its_successor_for_the_overlap(owner: Actor, 
     before, after = listed[str(old_id)], listed[answer.json()["id"]]
     assert (after["name"], after["scopes"]) == (before["name"], before["scopes"])
     assert old.works() and new.works() and child.works()
+    with tenant_scope(owner.tenant_id):
+        entered = AuditEntry.objects.get(action="tenants.api_key.rotated").changes
+        assert (entered["replaced_by"][1], entered["descendants"][1]) == (answer.json()["id"], 1)
     demo_clock.advance(timedelta(hours=3))
     assert [api.works() for api in (old, child, new)] == [False, False, True]
     demo_clock.advance(timedelta(days=88))

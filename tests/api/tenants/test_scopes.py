@@ -46,3 +46,10 @@ def test_an_unknown_scope_is_named_and_no_key_is_made() -> None:
     refused = owner.post("/api/v1/api-keys/", body, content_type="application/json")
     assert (refused.status_code, refused.json()["fields"]) == (400, {"scopes": ["Unknown: jobs.veiw."]})
     assert owner.get("/api/v1/api-keys/").json()["results"] == []
+
+
+def test_who_makes_no_keys_is_refused_before_its_scopes_are_read() -> None:
+    tenant = factories.make_tenant()
+    body = {"name": "k", "scopes": ["jobs.veiw"]}
+    refused = client_for(tenant, "viewer").post("/api/v1/api-keys/", body, content_type="application/json")
+    assert (refused.status_code, refused.json()["permission"]) == (403, "apikeys.manage")

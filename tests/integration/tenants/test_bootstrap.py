@@ -67,6 +67,15 @@ def test_a_key_that_an_operator_chose_works_and_is_not_stored(
         assert all("my-own" not in prefix for (prefix,) in cursor.fetchall())
 
 
+@pytest.mark.parametrize("key", ["short", "k" * 201, "with a space", "tab\tin it", "schlüssel"])
+def test_a_key_that_cannot_be_sent_is_refused_and_leaves_nothing(as_control: AsControl, key: str) -> None:
+    with as_control():
+        with pytest.raises(CommandError, match="printable ASCII characters without spaces"):
+            run("create_tenant", "Own", "--email", "a@b.example", "--password", "short-pw", "--api-key", key)
+        with pytest.raises(CommandError, match="no tenant"):
+            run("verify_audit", "--tenant", "own")
+
+
 def test_config_shows_no_secret() -> None:
     shown = run("config")
     assert "EXCHEQUER_HTTP_PORT=" in shown

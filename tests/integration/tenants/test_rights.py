@@ -23,7 +23,7 @@ from tenants.identity import api_keys, members
 from tenants.identity.authentication import actor_today
 from tenants.identity.holders import LastOwner
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import ApiKey, Grant, Membership, Tenant, User
+from tenants.models import ApiKey, AuditEntry, Grant, Membership, Tenant, User
 from tenants.rights import held
 from tests.support import factories
 from tests.support.waiting import wait_until
@@ -101,6 +101,8 @@ def test_a_role_of_ones_own_changes_for_all_who_hold_it() -> None:
     role = held_role(tenant, "Launcher", ["jobs.launch"])
     grants.give(actor=owner, holder=Holder(user_id=user.id), role=role)
     assert rights_in(tenant, user).can("jobs.launch")
+    with tenant_scope(tenant.id):
+        assert AuditEntry.objects.get(action=grants.GRANT_GIVEN).changes == {"grant": [None, {"role": "Launcher"}]}
     roles.change_role(actor=owner, role_id=role, permissions=["jobs.cancel"])
     assert (rights_in(tenant, user).can("jobs.launch"), rights_in(tenant, user).can("jobs.cancel")) == (False, True)
     with pytest.raises(roles.RoleInUse):
@@ -170,6 +172,18 @@ def test_nobody_grants_above_themselves(role: str) -> None:
         groups.delete_group(actor=actor, group_id=strong.id)
     with pytest.raises(PermissionDenied):
         grants.withdraw(actor=actor, grant_id=given_one.id)
+
+
+def test_who_manages_no_members_gives_nothing_not_even_what_they_have() -> None:
+    tenant = factories.make_tenant()
+    viewer, other = (rights_in(tenant, factories.make_member(tenant, "viewer")) for _ in range(2))
+    with pytest.raises(PermissionDenied):
+        grants.give(
+            actor=viewer,
+            holder=Holder(user_id=other.id),
+            role="viewer",
+            project_id=factories.default_project_id(tenant),
+        )
 
 
 def test_nobody_changes_their_own_rights_by_any_way() -> None:
