@@ -7,18 +7,31 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
-from django.db import connections
+from django.db import DatabaseError, InterfaceError, connection, connections
+from django.db.models import Count, Sum
 from pytest_django import DjangoDbBlocker
 
+from billing.budgets import budgets
+from billing.ledger.ledger import UNHELD
+from billing.metering.metering import Interval, accept
+from billing.models import BudgetPeriod, LedgerPosting, UsageEvent, UsageKey, UsageRollup
 from deploy.local.postgres import DATABASE, Cluster, StartError, random_passwords
+from tenants.clock import now
+from tenants.isolation.scoping import tenant_scope
 from tests.fakes.runner.kind import digest_of
 from tests.faults.harness import assert_billed_as_seen, assert_no_overlap, work_cluster
+from tests.support import factories
 from tests.support.servers import kept_data
 from tests.support.waiting import wait_until
 
@@ -130,3 +143,73 @@ def test_a_database_that_stays_away_ends_the_lease_and_the_child(
         assert [run.cause for run in job.attempts] == ["lost", "succeeded"]
         assert_no_overlap(home.intervals(job_id))
         assert float(job.attempts[0].billed_seconds) <= home.truth.seconds(job.attempts[0].id) + 0.05
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(5, marks=pytest.mark.nightly)])
+def test_b3_usage_acknowledged_before_a_kill_is_kept_and_repeated_after_it_counts_once(
+    server: Server, kills: int
+) -> None:
+    tenant = factories.make_tenant()
+    budget = budgets.create_budget(
+        actor=factories.actor_for(tenant), amount=Decimal(10**6), at_limit="notify", alerts=[]
+    )
+    project = factories.default_project_id(tenant)
+    with tenant_scope(tenant.id):
+        moment = now()  # its prices begin with the tenant
+    over, sent, repeated = threading.Event(), [list[str]() for _ in range(8)], [0] * 8
+
+    def report(writer: int) -> None:
+        number = 0
+        while not over.is_set():
+            key, number = f"{writer}-{number}", number + 1
+            usage = Interval(
+                key=key,
+                meter="device_seconds",
+                resource=f"outside:{writer}",
+                project_id=project,
+                start=moment,
+                end=moment + timedelta(seconds=1),
+                dims={"device_class": "cpu", "tier": "on_demand"},
+                source="b3",
+            )
+            while not acknowledged(tenant.id, usage):
+                repeated[writer] += 1
+                time.sleep(0.05)  # for the server to come back
+            sent[writer].append(key)
+        connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        writers = [pool.submit(report, number) for number in range(8)]
+        for _ in range(kills):
+            seen = [len(keys) for keys in sent]
+            wait_until(lambda before=seen: all(len(k) > b for k, b in zip(sent, before, strict=True)), "usage of all")
+            server.kill()
+            server.process = server.start()
+        seen = [len(keys) for keys in sent]
+        wait_until(lambda: all(len(k) > b for k, b in zip(sent, seen, strict=True)), "usage of all after the kill")
+        over.set()
+        for writer in writers:
+            writer.result()
+    server.log_in("exchequer_app")
+    accepted = sum(map(len, sent))
+    assert sum(repeated) >= kills
+    with tenant_scope(tenant.id):
+        stored = UsageEvent.objects.aggregate(rows=Count("key_hash", distinct=True), amount=Sum("amount"))
+        assert (stored["rows"], UsageKey.objects.count(), UsageEvent.objects.count()) == (accepted,) * 3
+        assert stored["amount"] > 0
+        sums = UsageRollup.objects.aggregate(events=Sum("events"), amount=Sum("amount"))
+        assert sums == {"events": accepted, "amount": stored["amount"]}
+        month = BudgetPeriod.objects.get(budget=budget)
+        assert (month.held, month.unheld + month.spent) == (0, stored["amount"])
+        posted = LedgerPosting.objects.filter(account=UNHELD, pot=month.pk).aggregate(total=Sum("amount"))["total"]
+        assert posted == stored["amount"]
+
+
+def acknowledged(tenant_id: UUID, usage: Interval) -> bool:
+    """Send usage once, as a client does that repeats what was not acknowledged; return whether it was."""
+    try:
+        accept(tenant_id=tenant_id, intervals=[usage])
+    except (DatabaseError, InterfaceError):
+        connection.close()
+        return False
+    return True

@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from compute.models import Attempt, Device
+from tenants.clock import now
 from tenants.events.outbox import OutboxMessage
 from tenants.isolation.scoping import tenant_scope
 from tests.fakes.runner.kind import digest_of
@@ -100,6 +101,27 @@ def test_a_node_that_resumes_after_its_lease_writes_nothing(home: WorkCluster) -
     assert_no_overlap(home.intervals(job_id))
     first = float(job.attempts[0].billed_seconds)
     assert first <= home.truth.seconds(job.attempts[0].id)
+
+
+def test_b17_a_wrong_clock_of_the_host_bills_not_a_second_more_or_less(home: WorkCluster, tmp_path: Path) -> None:
+    day, clock_file = 86_400, tmp_path / "clock"
+    clock_file.write_text(f"{-day}")
+    home.node(EXCHEQUER_CPU_DEVICES=1, EXCHEQUER_LEASE_S=30, CLOCK_FILE=clock_file)
+    with tenant_scope(home.tenant.id):
+        began = now()
+    job_id = home.submit(steps=60, step_s=0.1)
+    for step, shift in ((10, day), (25, -2 * day)):
+        home.wait_step(job_id, step)
+        clock_file.write_text(f"{shift}")
+    job = home.wait(job_id)
+    with tenant_scope(home.tenant.id):
+        ended = now()
+    assert (job.state, len(job.attempts), job.result["digest"]) == ("succeeded", 1, digest_of(60))
+    assert home.log("n1").count("the clock shows") == 3
+    spans = home.intervals(job_id)
+    assert began <= spans[0][0] and spans[-1][1] <= ended
+    assert_no_overlap(spans)
+    assert_billed_as_seen(home, job_id)
 
 
 def test_flushing_the_broker_loses_no_job(home: WorkCluster, own_valkey: str) -> None:

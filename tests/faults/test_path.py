@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connection
+from django.db.models import Sum
 
+from billing.budgets import budgets
+from billing.models import BudgetPeriod, UsageRollup
 from compute import queries
 from compute.jobs import jobs
 from compute.models import Device
@@ -124,6 +127,30 @@ def test_a_paused_job_resumes_from_its_checkpoint(home: WorkCluster) -> None:
     assert (job.state, job.result["digest"]) == ("succeeded", digest_of(40))
     assert job.result["resumed_at"] >= 5
     assert_billed_as_seen(home, job_id, per_kill=0)
+    assert_nothing_is_kept(home)
+
+
+def test_b11_a_budget_lowered_under_a_running_job_pauses_it_with_a_checkpoint_that_loads(home: WorkCluster) -> None:
+    budget = budgets.create_budget(actor=home.actor, amount=Decimal(1000), at_limit="stop_running")
+    job_id = home.submit(steps=100, step_s=0.1, every=1000)
+    home.wait_step(job_id, 5)
+    spent = home.job(job_id).cost.amount
+    assert spent > 0
+    lowered = (spent + home.job(job_id).unit_amount).quantize(Decimal("0.000001"))
+    budgets.change_budget(actor=home.actor, budget_id=budget.id, amount=lowered)
+    paused = home.wait(job_id, "paused")
+    assert (paused.cause, paused.has_checkpoint) == ("budget", True)
+    wait_until(lambda: home.job(job_id).attempts[0].state == "ended", "the attempt to end")
+    with tenant_scope(home.tenant.id):
+        month = BudgetPeriod.objects.get(budget=budget)
+        used = UsageRollup.objects.aggregate(total=Sum("amount"))["total"]
+        assert (month.held, month.spent) == (0, used)
+        assert spent <= used <= lowered, "overspend is 0"
+    budgets.change_budget(actor=home.actor, budget_id=budget.id, amount=Decimal(1000))
+    jobs.resume(actor=home.actor, job_id=job_id)
+    job = home.wait(job_id)
+    assert (job.state, job.result["digest"]) == ("succeeded", digest_of(100))
+    assert job.result["resumed_at"] >= 5
     assert_nothing_is_kept(home)
 
 
