@@ -22,6 +22,7 @@ class BillingConfig(AppConfig):
 
         erasure.keep(
             "billing_billingperiod",
+            "billing_collection",
             "billing_contract",
             "billing_creditnote",
             "billing_invoice",
@@ -29,16 +30,19 @@ class BillingConfig(AppConfig):
             "billing_ledgerposting",
             "billing_ledgertransaction",
             "billing_payment",
+            "billing_paymentaccount",
             "billing_usageseries",
             "billing_showbackprice",
         )
         topics.register("budgets", "Budgets that cross a threshold", "budget")
+        topics.register("payments", "Payments that need somebody", "payment")
         topics.register("reported usage", "Reported usage that waits for a decision", "usage")
         tenant_metrics.register(digest, "month_spend")
         unnamed.register("budget", Budget)
         first_contract.register(first_contract.Seller(choices, sign))
         words.register(
             {
+                "billing.collecting.retried": "Step at the payment provider repeated",
                 "billing.contract.agreed": "Contract agreed",
                 "billing.contract.opened": "First contract opened",
                 "billing.contract.withdrawn": "Contract withdrawn before its start",

@@ -1,8 +1,10 @@
-"""Platform events of this app: figures of an organisation that do not agree."""
+"""Platform events of this app: figures of an organisation that do not agree, and payments that need a person."""
 
 from tenants.operators.platform_events.catalogue import PlatformEventType, register
 
 DIFFERENCE = "reconciliation.difference"
+NEEDS_PERSON = "payment.needs_person"
+DISPUTED = "payment.disputed"
 
 register(
     PlatformEventType(
@@ -10,5 +12,17 @@ register(
         title="The figures of an organisation do not agree",
         reads="invoices.view",
         acts="invoices.manage",
-    )
+    ),
+    PlatformEventType(
+        name=NEEDS_PERSON,
+        title="The payment provider refused a step of an invoice",
+        reads="invoices.view",
+        acts="invoices.manage",
+    ),
+    PlatformEventType(
+        name=DISPUTED,
+        title="A payment of an invoice is disputed",
+        reads="invoices.view",
+        acts="invoices.manage",
+    ),
 )

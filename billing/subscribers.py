@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from billing import provisioning
 from billing.budgets import alerts
+from billing.collecting import steps
 from billing.events import (
     BudgetThresholdReached,
     InvoiceCredited,
@@ -31,6 +33,15 @@ def give_first_prices(event: TenantCreated) -> None:
 def move_end_of_month(event: TimeZoneChanged) -> None:
     """Let the draft of the running month end when the month does."""
     draft_bounds.follow_time_zone()
+
+
+def collect(event: Any) -> None:
+    """Order what an invoice needs at the payment provider."""
+    steps.order(event.invoice_id)
+
+
+for _of_invoice in (InvoiceFinalised, InvoiceVoided, InvoiceCredited, InvoicePaid):
+    subscribe(_of_invoice)(collect)
 
 
 @subscribe(BudgetThresholdReached)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from billing import retention
+from billing.collecting import sweeping
 from billing.reconciling import orders
 from billing.runs import running
 from billing.usage import partitions
@@ -38,3 +39,9 @@ def reconcile() -> int:
 def run_periods() -> int:
     """Do the runs of months that are ordered, and continue one that was stopped. Scheduled every ten seconds."""
     return running.carry_out()
+
+
+@shared_task(name="billing.collect")
+def collect() -> int:
+    """Bring invoices to the payment provider, and read back what it received. Scheduled every five seconds."""
+    return sweeping.sweep()

@@ -270,6 +270,7 @@ CELERY_BEAT_SCHEDULE = {
     "partitions of coming months": {"task": "billing.ensure_partitions", "schedule": 21_600},
     "old samples and logs": {"task": "compute.retention", "schedule": 21_600},
     "figures of all tenants": {"task": "billing.reconcile_all", "schedule": 86_400},
+    "invoices to collect": {"task": "billing.collect", "schedule": 5},
     "runs of months": {"task": "billing.run_periods", "schedule": 10},
     "orders to reconcile": {"task": "billing.reconcile", "schedule": 10},
     "old quotes and holds": {"task": "billing.retention", "schedule": 86_400},

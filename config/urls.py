@@ -33,6 +33,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("api/v1/", include(api)),
     path("scim/v2/", include("tenants.scim")),
+    path("webhooks/", include("billing.views.provider_events")),
     path("dash/", include("dashboards.bundles")),
     path("t/<slug:tenant>/", include(pages)),
 ]

@@ -18,6 +18,7 @@ from billing.api.billing import (
 from billing.api.budgets import Budget, BudgetAlerts, BudgetRequests, Budgets
 from billing.api.documents import CreditNotePdf, InvoiceCsv, InvoicePdf
 from billing.api.events import Events, Meters
+from billing.api.paying import Pay
 from billing.api.reported import (
     HeldUsage,
     HeldUsageDecision,
@@ -63,6 +64,7 @@ urlpatterns: list[URLPattern] = [
     ),
     path("invoices/<uuid:invoice_id>/pdf/", InvoicePdf.as_view(), name="api-invoice-pdf"),
     path("invoices/<uuid:invoice_id>/csv/", InvoiceCsv.as_view(), name="api-invoice-csv"),
+    path("invoices/<uuid:invoice_id>/pay/", Pay.as_view(), name="api-invoice-pay"),
     path("invoices/<uuid:invoice_id>/payments/", Payments.as_view(), name="api-invoice-payments"),
     path("invoices/<uuid:invoice_id>/lines/", Lines.as_view(), name="api-invoice-lines"),
     path("invoices/<uuid:invoice_id>/lines/<int:n>/explain/", Explain.as_view(), name="api-invoice-explain"),

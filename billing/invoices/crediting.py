@@ -16,6 +16,7 @@ from billing.invoices import numbers
 from billing.invoices.finalising import locked
 from billing.invoices.paying import due_of, settle_state
 from billing.invoices.posting import post_credit
+from billing.invoices.refunds import ways_back
 from billing.models import CreditNote, CreditNoteLine, Invoice, Payment
 from billing.models.invoicing import FINALISED, PAID
 from billing.models.settling import REFUND
@@ -131,12 +132,12 @@ def _credit(
     CreditNoteLine.objects.bulk_create(
         CreditNoteLine(note=note, line_id=one.line.id, amount=one.amount.amount, tax=one.tax.amount) for one in credits
     )
-    if refunded:
+    for method, amount in ways_back(invoice, refunded):
         Payment.objects.create(
             invoice=invoice,
             kind=REFUND,
-            method="manual",
-            amount=refunded.amount,
+            method=method,
+            amount=amount.amount,
             currency=invoice.currency,
             reference=number.label,
             received_on=local_day(clock.now(), "UTC"),

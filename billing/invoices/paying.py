@@ -11,10 +11,10 @@ from django.db import transaction
 
 from billing.events import InvoicePaid
 from billing.invoices.finalising import locked
-from billing.invoices.posting import post_payment
+from billing.invoices.posting import post_payment, post_refund
 from billing.models import Invoice, Payment
-from billing.models.invoicing import FINALISED, PAID
-from billing.models.settling import PAYMENT
+from billing.models.invoicing import FINALISED, PAID, VOID
+from billing.models.settling import PAYMENT, REFUND
 from billing.money import Money, fineness_fault
 from billing.rating.calendar import local_day
 from tenants import clock
@@ -27,6 +27,8 @@ from tenants.operators.operator_log import record_act
 
 INVOICE_PAID = AuditAction("billing.invoice.paid")
 LONGEST_REFERENCE = 200
+#: What a refund of money that an invoice did not need refers to.
+TOO_MUCH = "paid more than was due"
 
 
 class NotPayable(Conflict):
@@ -60,48 +62,49 @@ def mark_paid(*, operator: Operator, tenant_id: UUID, invoice_id: UUID, received
 
 
 def due_of(invoice: Invoice) -> Money:
-    """Return what is still to be paid of a standing invoice."""
-    total = invoice.total or Decimal(0)
+    """Return what is still to be paid of a standing invoice; nothing of a void one."""
+    total = Decimal(0) if invoice.state == VOID else invoice.total or Decimal(0)
     return Money(total - invoice.credited - invoice.paid + invoice.returned, invoice.currency)
 
 
 def settle_state(
     invoice: Invoice, *, paid: Money | None = None, credited: Money | None = None, returned: Money | None = None
 ) -> None:
-    """Add to what is paid, credited or returned of a locked invoice; it is paid once nothing is due."""
+    """Add to what is paid, credited or returned of a locked invoice; it is paid once nothing is due, a void one stays void."""
+    changed = ["state"]
     for name, money in (("paid", paid), ("credited", credited), ("returned", returned)):
         if money is not None:
             setattr(invoice, name, getattr(invoice, name) + money.amount)
-    invoice.state = FINALISED if due_of(invoice) else PAID
-    invoice.save(update_fields=["paid", "credited", "returned", "state"])
+            changed.append(name)
+    if invoice.state != VOID:
+        invoice.state = FINALISED if due_of(invoice) else PAID
+    invoice.save(update_fields=changed)
 
 
-@operation(INVOICE_PAID)
-def _receive(*, actor: Actor, invoice_id: UUID, received: Received, by: str) -> str:
-    invoice = locked(invoice_id)
-    known = Payment.objects.filter(method=received.method, external_id=received.external_id)
-    if received.external_id and known.exists():
-        unchanged("the payment is known")
-        return invoice.label
-    if invoice.state not in (FINALISED, PAID):
-        raise NotPayable
-    due = due_of(invoice)
-    if faults := _faults(received, due):
-        raise Invalid(fields=faults)
-    amount = Money(received.amount, invoice.currency)
-    Payment.objects.create(
-        invoice=invoice,
-        kind=PAYMENT,
-        method=received.method,
-        amount=amount.amount,
-        currency=invoice.currency,
-        reference=received.reference.strip(),
-        external_id=received.external_id,
-        received_on=received.received_on,
-        recorded_by=by[:254],
-    )
+def book(*, actor: Actor, invoice: Invoice, received: Received, by: str) -> None:
+    """Store, post and report money that arrived for a locked invoice; what is more than the amount due goes back.
+
+    Call it within an operation.
+    """
+    due, amount = due_of(invoice), Money(received.amount, invoice.currency)
+    excess = max(amount - due, Money.zero(invoice.currency))
+    for kind, money, note in ((PAYMENT, amount, received.reference.strip()), (REFUND, excess, TOO_MUCH)):
+        if money:
+            Payment.objects.create(
+                invoice=invoice,
+                kind=kind,
+                method=received.method,
+                amount=money.amount,
+                currency=invoice.currency,
+                reference=note,
+                external_id=received.external_id if kind == PAYMENT else "",
+                received_on=received.received_on,
+                recorded_by=by[:254],
+            )
     post_payment(invoice, amount)
-    settle_state(invoice, paid=amount)
+    if excess:
+        post_refund(invoice, excess)
+    settle_state(invoice, paid=amount, returned=excess)
     record(
         INVOICE_PAID,
         actor=actor,
@@ -119,6 +122,21 @@ def _receive(*, actor: Actor, invoice_id: UUID, received: Received, by: str) -> 
             currency=invoice.currency,
         )
     )
+
+
+@operation(INVOICE_PAID)
+def _receive(*, actor: Actor, invoice_id: UUID, received: Received, by: str) -> str:
+    invoice = locked(invoice_id)
+    known = Payment.objects.filter(method=received.method, external_id=received.external_id)
+    if received.external_id and known.exists():
+        unchanged("the payment is known")
+        return invoice.label
+    if invoice.state not in (FINALISED, PAID):
+        raise NotPayable
+    due = due_of(invoice)
+    if faults := _faults(received, due):
+        raise Invalid(fields=faults)
+    book(actor=actor, invoice=invoice, received=received, by=by)
     return invoice.label
 
 

@@ -31,10 +31,15 @@ def post_credit(
     _post("credited", invoice, legs)
 
 
-def post_payment(invoice: Invoice, amount: Money) -> None:
+def post_payment(invoice: Invoice, amount: Money, *, kind: str = "paid") -> None:
     """Post a payment of an invoice."""
     tenant = LedgerAccount("tenant", invoice.tenant_id)
-    _post("paid", invoice, [(RECEIVABLE, _of(invoice), -amount), (CLEARING, tenant, amount)])
+    _post(kind, invoice, [(RECEIVABLE, _of(invoice), -amount), (CLEARING, tenant, amount)])
+
+
+def post_refund(invoice: Invoice, amount: Money) -> None:
+    """Post that money returns which an invoice did not need."""
+    post_payment(invoice, -amount, kind="refunded")
 
 
 def _of(invoice: Invoice) -> LedgerAccount:

@@ -2,6 +2,7 @@
 
 from billing.models.alerts import BudgetAlert
 from billing.models.budgets import Budget, BudgetPeriod
+from billing.models.collecting import Collection, GatewayEvent, PaymentAccount, PaymentCircuit
 from billing.models.holds import Hold, HoldShare, Quote
 from billing.models.invoicing import Invoice, InvoiceLine, NumberSeries, Reconciliation, Seller
 from billing.models.ledger import LedgerPosting, LedgerTransaction
@@ -18,9 +19,11 @@ __all__ = [
     "Budget",
     "BudgetAlert",
     "BudgetPeriod",
+    "Collection",
     "Contract",
     "CreditNote",
     "CreditNoteLine",
+    "GatewayEvent",
     "HeldEvent",
     "Hold",
     "HoldShare",
@@ -31,6 +34,8 @@ __all__ = [
     "Meter",
     "NumberSeries",
     "Payment",
+    "PaymentAccount",
+    "PaymentCircuit",
     "PeriodRun",
     "PreparedDraft",
     "Price",

@@ -52,6 +52,7 @@ class PaymentEvent:
     payment: str
     amount: Money | None
     occurred_at: datetime
+    customer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

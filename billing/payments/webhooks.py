@@ -85,6 +85,7 @@ def event_of(event: dict[str, Any]) -> PaymentEvent:
         payment=one["id"] if name == "payment_intent" else id_of(one.get("payment_intent")),
         amount=from_stripe(units, one["currency"]) if isinstance(units, int) and one.get("currency") else None,
         occurred_at=datetime.fromtimestamp(event["created"], UTC),
+        customer=id_of(one.get("customer")),
     )
 
 

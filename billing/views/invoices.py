@@ -15,6 +15,7 @@ from billing.defaults import SECOND
 from billing.ledger.reconcile import reconcile_faults
 from billing.models.invoicing import DRAFT
 from billing.money import Money
+from billing.queries.collecting import collecting
 from billing.queries.explain import (
     DEEPEST,
     ORDERS,
@@ -186,6 +187,7 @@ def _page(request: TenantRequest, view: InvoiceView) -> HttpResponse:
         # Spend and budgets show usage to the last digit; an invoice is in whole minor units, line by line.
         "rounding": view.subtotal.amount - view.exact.amount,
         "line_numbers": {line.id: f"Line {line.n}" for line in lines},
+        "may_pay": request.actor.can("invoices.manage"),
         **_followed(view),
     }
     return render(request, "billing/invoice.html", context)
@@ -195,7 +197,12 @@ def _followed(view: InvoiceView) -> dict[str, Any]:
     """Return what followed an invoice: credit notes, payments, and the invoices that it replaces or that replace it."""
     if view.id is None:
         return {}
-    return {"notes": credit_notes(view.id), "payments": payments(view.id), "replaced": replaced(view)}
+    return {
+        "notes": credit_notes(view.id),
+        "payments": payments(view.id),
+        "replaced": replaced(view),
+        "collecting": collecting(view.id),
+    }
 
 
 def _state(view: InvoiceView, at: datetime) -> str:

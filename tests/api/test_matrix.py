@@ -114,6 +114,7 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "invoices/<uuid:invoice_id>/credit-notes/<uuid:note_id>/pdf/": {"GET": READS_MONEY},
     "invoices/<uuid:invoice_id>/pdf/": {"GET": READS_MONEY},
     "invoices/<uuid:invoice_id>/csv/": {"GET": READS_MONEY},
+    "invoices/<uuid:invoice_id>/pay/": {"POST": MONEY},
     "invoices/<uuid:invoice_id>/payments/": {"GET": READS_MONEY},
     "invoices/<uuid:invoice_id>/lines/": {"GET": READS_MONEY},
     "invoices/<uuid:invoice_id>/lines/<int:n>/explain/": {"GET": READS_MONEY},

@@ -39,9 +39,13 @@ CONTROL_ROWS: Policy = ("control_rows", "*", ("exchequer_control",), "true", "tr
 LOOKUP_ROWS: Policy = ("lookup_rows", "r", ("exchequer_owner",), "true", None)
 OPERATOR_READS: Policy = ("operator_rows", "r", (OPERATOR,), "true", None)
 
+#: What the payment provider reports is found by its own ids.
 #: The controller (with the limits that it weighs), the relay, cleanup, the signer of checkpoints, readers of files and key rotation, and the sweeps of webhooks, of domains and of looks find these rows before they know the tenant.
 CONTROL = frozenset(
     {
+        "billing_collection",
+        "billing_payment",
+        "billing_paymentaccount",
         "compute_allocation",
         "compute_attempt",
         "compute_job",
@@ -64,6 +68,7 @@ CONTROL = frozenset(
 #: The console's rights within one tenant, word for word. No dataset, job, model, prediction or secret is among them.
 OPERATED = {
     "billing_billingperiod": {"SELECT", "INSERT"},
+    "billing_collection": {"SELECT", "INSERT"},
     "billing_contract": {"SELECT", "INSERT", "UPDATE", "DELETE"},
     "billing_creditnote": {"SELECT", "INSERT"},
     "billing_creditnoteline": {"SELECT", "INSERT"},
@@ -92,6 +97,7 @@ PLATFORM = {
     "account_emailaddress": {"SELECT"},
     "billing_numberseries": {"SELECT"},
     "billing_seller": {"SELECT", "UPDATE"},
+    "billing_paymentcircuit": {"SELECT"},
     "billing_periodrun": {"SELECT", "INSERT"},
     "billing_reconciliationorder": {"SELECT", "INSERT"},
     "billing_taxrate": {"SELECT", "INSERT", "DELETE"},
@@ -126,6 +132,7 @@ PLATFORM = {
 #: What it may change of rows that it does not own as a whole.
 CONSOLE_COLUMNS = {
     "billing_billingperiod": {"state", "closed_at", "closed_by"},
+    "billing_collection": {"state", "attempt", "next_at", "error_code", "error"},
     "billing_numberseries": {"next_number"},
     "billing_taxrate": {"ends_on"},
     "tenants_approval": {"state", "answered_by", "answered_by_label", "answered_at", "answer_reason"},
@@ -212,6 +219,7 @@ UNLOCKED = frozenset(
         "auth_group",
         "auth_group_permissions",
         "auth_permission",
+        "billing_gatewayevent",
         "billing_seller",
         "billing_taxrate",
         "compute_device",
@@ -256,8 +264,10 @@ LOOSE = {
     "billing_ledgertransaction": {"attempt_id", "batch_id", "hold_id", "invoice_id"},
     # What it was when the invoice was finalised stands on the line.
     "billing_invoiceline": {"meter_id", "price_id", "project_id", "version_id"},
-    # The gateway's own name of a payment.
+    # The gateway's own names; a step is about an invoice, a payment or a credit note.
     "billing_payment": {"external_id"},
+    "billing_paymentaccount": {"external_id"},
+    "billing_collection": {"external_id", "object_id"},
     # A published price is never removed; the check would lock one row for all tenants.
     "billing_usagerollup": {"price_id"},
     "billing_usageevent": {"batch_id", "hold_id", "meter_id", "price_id", "project_id"},

@@ -20,8 +20,8 @@ from tenants.web.views import ApiView
 #: Pages of a tenant for people who are not logged in yet: the log-in by its identity provider.
 STRANGERS = {f"provider-{name}" for name in ("log-in", "callback", "acs", "finish", "metadata", "join")}
 METHODS = ("get", "post", "put", "patch", "delete")
-#: Routes without a tenant: the start page, login, health, the API's own description, Dash's open-source bundles.
-PUBLIC = {"entrance", "healthz", "readyz", "schema", "api-docs", "metrics", "look-open", "look-leave"}
+#: Routes without a tenant: the start page, login, health, the API's own description, signed events of the payment provider.
+PUBLIC = {"entrance", "healthz", "readyz", "schema", "api-docs", "metrics", "look-open", "look-leave", "stripe-events"}
 
 
 def routes(patterns: Any = None, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:

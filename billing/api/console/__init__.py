@@ -24,6 +24,7 @@ urlpatterns: list[URLPattern] = [
     path("invoices/<uuid:invoice_id>/review/", invoices.Review.as_view(), name="operator-api-invoice-review"),
     path("invoices/<uuid:invoice_id>/finalise/", invoices.Finalised.as_view(), name="operator-api-invoice-finalise"),
     path("invoices/<uuid:invoice_id>/void/", invoices.Voided.as_view(), name="operator-api-invoice-void"),
+    path("invoices/<uuid:invoice_id>/collect/", invoices.Collected.as_view(), name="operator-api-invoice-collect"),
     path("invoices/<uuid:invoice_id>/credit-notes/", invoices.CreditNotes.as_view(), name="operator-api-credit-notes"),
     path("invoices/<uuid:invoice_id>/mark-paid/", invoices.Paid.as_view(), name="operator-api-invoice-paid"),
     path("periods/<str:period>/", OnePeriod.as_view(), name="operator-api-period"),

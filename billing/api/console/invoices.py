@@ -19,6 +19,7 @@ from billing.api.invoice_serializers import (
     PaymentSerializer,
     SellersLineSerializer,
 )
+from billing.collecting import retrying
 from billing.invoices import crediting, finalising, parties, paying, voiding
 from billing.models.invoicing import STATES
 from billing.queries import issued
@@ -249,6 +250,18 @@ class Paid(OperatorView):
             received=paying.Received(**data),
         )
         return Response(InvoiceSerializer(issued.for_seller(invoice_id)[1]).data)
+
+
+class Collected(OperatorView):
+    """An invoice at the payment provider."""
+
+    permissions: ClassVar = {"POST": "invoices.manage"}
+
+    @extend_schema(request=None, responses={204: None})
+    def post(self, request: Request, invoice_id: UUID) -> Response:
+        """Repeat what failed at the payment provider, or push an invoice of earlier."""
+        retrying.retry(operator=self.operator, tenant_id=issued.tenant_of(invoice_id), invoice_id=invoice_id)
+        return Response(status=204)
 
 
 class Seller(OperatorView):

@@ -5,6 +5,7 @@ from django.urls import URLPattern, path
 from billing.views.console.books import book_page, books_page, new_book, publish_page
 from billing.views.console.contracts import contract_page, contract_withdraw, contracts_page
 from billing.views.console.invoice import (
+    invoice_collect,
     invoice_credit,
     invoice_finalise,
     invoice_page,
@@ -33,6 +34,7 @@ urlpatterns: list[URLPattern] = [
     path("invoices/<uuid:invoice_id>/review/", invoice_review, name="operator-invoice-review"),
     path("invoices/<uuid:invoice_id>/finalise/", invoice_finalise, name="operator-invoice-finalise"),
     path("invoices/<uuid:invoice_id>/void/", invoice_void, name="operator-invoice-void"),
+    path("invoices/<uuid:invoice_id>/collect/", invoice_collect, name="operator-invoice-collect"),
     path("invoices/<uuid:invoice_id>/payments/", invoice_payment, name="operator-invoice-payment"),
     path("invoices/<uuid:invoice_id>/credit-notes/new/", invoice_credit, name="operator-invoice-credit"),
 ]

@@ -11,10 +11,13 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from billing.collecting import retrying
 from billing.forms.invoices import CreditForm, PaymentForm, VoidForm
 from billing.invoices import crediting, finalising, parties, paying, voiding
 from billing.models.invoicing import FINALISED
+from billing.payments.chosen import payment_gateway
 from billing.queries import issued
+from billing.queries.collecting import collecting, paused_until
 from billing.queries.invoices import InvoiceView, replaced
 from billing.queries.lines import InvoiceLine
 from billing.views.invoices import EXPORTED, by_project, exported
@@ -128,6 +131,20 @@ def invoice_payment(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
     return _render(request, invoice_id, asked="pay", payment_form=form)
 
 
+@require_POST
+@operator_page("invoices.manage")
+def invoice_collect(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
+    """Repeat what failed at the payment provider, or push an invoice of earlier."""
+    try:
+        retrying.retry(operator=request.operator, tenant_id=issued.tenant_of(invoice_id), invoice_id=invoice_id)
+    except (NotFound, PermissionDenied):
+        raise
+    except ExchequerError as refused:
+        return _render(request, invoice_id, refused=refused.message)
+    messages.success(request, "It is sent to the payment provider within a minute.")
+    return redirect("operator-invoice", invoice_id)
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @operator_page("invoices.manage")
 def invoice_credit(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
@@ -183,6 +200,7 @@ def _render(request: OperatorRequest, invoice_id: UUID, **given: Any) -> HttpRes
             "notes": issued.credit_notes(invoice_id),
             "payments": issued.payments(invoice_id),
             "replaced": replaced(view),
+            "collecting": collecting(invoice_id),
         }
     stands = request.operator.can("invoices.manage") and view.state == FINALISED
     context = {
@@ -197,6 +215,8 @@ def _render(request: OperatorRequest, invoice_id: UUID, **given: Any) -> HttpRes
         "seller_known": not view.is_draft or parties.current_seller().may_issue,
         "void_form": VoidForm() if stands and not view.credited and not view.paid else None,
         "payment_form": _payment_form(view) if stands else None,
+        "provider": payment_gateway().collects,
+        "paused_until": paused_until(),
         **followed,
         **given,
     }

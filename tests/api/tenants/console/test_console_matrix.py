@@ -88,6 +88,7 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("invoices/<uuid:invoice_id>/review/", "post"): {FINANCE},
     ("invoices/<uuid:invoice_id>/finalise/", "post"): {FINANCE},
     ("invoices/<uuid:invoice_id>/void/", "post"): {FINANCE},
+    ("invoices/<uuid:invoice_id>/collect/", "post"): {FINANCE},
     ("invoices/<uuid:invoice_id>/credit-notes/", "get"): ALL,
     ("invoices/<uuid:invoice_id>/credit-notes/", "post"): {FINANCE},
     ("invoices/<uuid:invoice_id>/mark-paid/", "get"): ALL,

@@ -1,0 +1,113 @@
+"""Take one step at the payment provider. No transaction is open; what happens to the step is the caller's to store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from billing.collecting.reading import Work, credit_of, draft_of, is_open, refund_of
+from billing.models import Collection, PaymentAccount
+from billing.models.collecting import CHARGE, CREDIT, GIVE_BACK, PAID_OUTSIDE, PUSH, VOIDING
+from billing.payments.errors import Declined, GatewayRefused
+from billing.payments.gateway import PaymentGateway
+from billing.payments.requests import Kind, Lookup, Payer, Timing
+from tenants import clock
+from tenants.isolation.scoping import tenant_scope
+
+#: States of an invoice at the provider in which nobody can pay it any more.
+SETTLED = ("paid", "void")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step came to at the provider; empty where there was nothing to do."""
+
+    external_id: str = ""
+    url: str = ""
+
+
+def take(gateway: PaymentGateway, work: Work) -> Outcome:
+    """Take a step that was claimed. Raises `OutcomeUnknown`, `Later`, `Declined`, `GatewayRefused`."""
+    return STEPS[work.step.step](gateway, work)
+
+
+def _push(gateway: PaymentGateway, work: Work) -> Outcome:
+    if not work.account.external_id:
+        _ensure_customer(gateway, work)
+    pushed = gateway.push_invoice(draft_of(work), _timing(work))
+    return Outcome(pushed.external_id, pushed.payment_url)
+
+
+def _ensure_customer(gateway: PaymentGateway, work: Work) -> None:
+    account = work.account
+    payer = Payer(work.tenant_id, account.name, account.email)
+    account.external_id = gateway.ensure_customer(payer, Timing(account.first_at or clock.now(), clock.now()))
+    with tenant_scope(work.tenant_id):
+        PaymentAccount.objects.filter(pk=account.pk).update(external_id=account.external_id)
+
+
+def _charge(gateway: PaymentGateway, work: Work) -> Outcome:
+    step = work.step
+    if not is_open(work):
+        return Outcome()
+    if not step.about:
+        methods = gateway.payment_methods(work.account.external_id)
+        default = next((method.external_id for method in methods if method.default), "")
+        if not default:
+            raise Declined("no_default_method", "There is no default payment method.")
+        # A repeated request has the same arguments.
+        with tenant_scope(work.tenant_id):
+            Collection.objects.filter(pk=step.pk).update(about=default)
+        step.about = default
+    return _unless_settled(gateway, work, lambda: gateway.pay(work.reference, step.about, step.attempt, _timing(work)))
+
+
+def _paid_outside(gateway: PaymentGateway, work: Work) -> Outcome:
+    if work.due:
+        return _credit(gateway, work)
+    return _unless_settled(gateway, work, lambda: gateway.mark_paid(work.reference, _timing(work)))
+
+
+def _credit(gateway: PaymentGateway, work: Work) -> Outcome:
+    note = credit_of(work)
+    return _unless_settled(gateway, work, lambda: gateway.credit_note(note, _timing(work)), is_id=True)
+
+
+def _void(gateway: PaymentGateway, work: Work) -> Outcome:
+    return _unless_settled(gateway, work, lambda: gateway.void(work.reference, _timing(work)))
+
+
+def _give_back(gateway: PaymentGateway, work: Work) -> Outcome:
+    return Outcome(gateway.refund(refund_of(work), _timing(work)))
+
+
+def _unless_settled(gateway: PaymentGateway, work: Work, act: Callable[[], str], *, is_id: bool = False) -> Outcome:
+    """Act on an invoice that can still be paid. Of one that was paid meanwhile the payment is read, and goes back."""
+    if _settled(gateway, work):
+        return Outcome()
+    try:
+        done = act()
+    except GatewayRefused:
+        if _settled(gateway, work):
+            return Outcome()
+        raise
+    return Outcome(done if is_id else "")
+
+
+def _settled(gateway: PaymentGateway, work: Work) -> bool:
+    found = gateway.read_back(Lookup(Kind.INVOICE, str(work.invoice.pk), work.account.external_id))
+    return found is not None and found.state in SETTLED
+
+
+def _timing(work: Work) -> Timing:
+    return Timing(work.step.first_at or clock.now(), clock.now())
+
+
+STEPS: dict[str, Callable[[PaymentGateway, Work], Outcome]] = {
+    PUSH: _push,
+    CHARGE: _charge,
+    PAID_OUTSIDE: _paid_outside,
+    CREDIT: _credit,
+    GIVE_BACK: _give_back,
+    VOIDING: _void,
+}

@@ -1,0 +1,73 @@
+"""How an invoice stands at the payment provider, as pages show it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from billing.models import Collection, PaymentCircuit
+from billing.models.collecting import CHARGE, DECLINED, FAILED, PUSH, WAITING
+from tenants.clock import DatabaseNow
+
+WORDS = {
+    "push": "Push the invoice",
+    "charge": "Charge the default payment method",
+    "paid_outside": "Record a payment received outside",
+    "credit": "Credit the invoice",
+    "refund": "Return money to the payer",
+    "void": "Void the invoice",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """A step at the payment provider: what it does, how it went, and when it is repeated."""
+
+    words: str
+    state: str
+    tries: int
+    next_at: datetime
+    external_id: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class CollectingView:
+    """An invoice at the payment provider. `pay_url` is where it is paid; `declined` says why the last charge was."""
+
+    steps: Sequence[StepView]
+    pay_url: str
+    declined: str
+    disputed_at: datetime | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether a step needs a person."""
+        return any(step.state == FAILED for step in self.steps)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a step is still to be taken."""
+        return any(step.state == WAITING for step in self.steps)
+
+
+def collecting(invoice_id: UUID) -> CollectingView:
+    """Return how an invoice of the open scope stands at the payment provider; without steps if it is not there."""
+    rows = list(Collection.objects.filter(invoice_id=invoice_id).order_by("n"))
+    push = next((row for row in rows if row.step == PUSH), None)
+    charges = [row for row in rows if row.step == CHARGE]
+    return CollectingView(
+        steps=[
+            StepView(WORDS[row.step], row.state, row.tries, row.next_at, row.external_id, row.error) for row in rows
+        ],
+        pay_url=push.url if push else "",
+        declined=charges[-1].error if charges and charges[-1].state == DECLINED else "",
+        disputed_at=push.disputed_at if push else None,
+    )
+
+
+def paused_until() -> datetime | None:
+    """Return until when nothing is sent to the payment provider, because it does not answer (console, ops worker)."""
+    return PaymentCircuit.objects.filter(open_until__gt=DatabaseNow()).values_list("open_until", flat=True).first()
