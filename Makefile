@@ -18,6 +18,10 @@ patiently() { local begun=$$SECONDS rc=0; "$$@" & local it=$$!; trap "kill $$it 
 	echo "      still running ($$((SECONDS - begun)) s)"; done; wait $$it || rc=$$?; return $$rc; }
 endef
 
+# FOCUS's validator has an environment of its own; 3.12 comes first, because its numpy has no wheels for later ones.
+FOCUS := .venv-focus
+FOCUS_PYTHON ?=
+
 NOT_INSTALLED := echo "pip reports above what it could not install. Check that the package index is reachable and the disk is not full, then run the command again."; exit 1
 
 ifdef PY
@@ -46,7 +50,7 @@ CONSOLE := $(STATIC) EXCHEQUER_DB_ROLE=operator DATABASE_OPERATOR_URL='postgresq
 # The folders of `make test-quick`, and the permissions of every route.
 QUICK := tests/architecture tests/unit tests/integration tests/api/test_matrix.py
 
-.PHONY: help venv up doctor test test-quick test-nightly check check-style check-types check-django check-docs docs openapi bench clean
+.PHONY: help venv up doctor test test-quick test-focus test-nightly check check-style check-types check-django check-docs docs openapi bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +79,9 @@ test-quick: $(READY) ## tests without store, broker, processes and browser
 
 test: $(READY) ## the whole suite, browser included
 	@export CHROMIUM="$$($(PY) -m deploy.chromium)" && $(PY) -m pytest -n 2 -m "not nightly"
+
+test-focus: $(READY) $(FOCUS)/.installed ## the FOCUS export against the official validator, which needs Python >= 3.12
+	@FOCUS_PYTHON=$(abspath $(FOCUS))/bin/python $(PY) -m pytest -n 0 tests/integration/billing/exports/official.py
 
 test-nightly: $(READY) ## the whole suite and the long fault, load and fuzz tests
 	@export CHROMIUM="$$($(PY) -m deploy.chromium)" && NIGHTLY=1 $(PY) -m pytest -n 2
@@ -117,6 +124,13 @@ $(PEERS)/.installed: bench/peers.txt
 	@$(PYTHON) -m venv $(PEERS) && $(PEERS)/bin/python -m pip install --disable-pip-version-check --no-input -qq $(TORCH) \
 		&& $(PEERS)/bin/python -m pip install --disable-pip-version-check --no-input -qq -r $< && touch $@ \
 		|| echo "they could not be installed; continuing without them"
+
+$(FOCUS)/.installed: scripts/focus.txt
+	@for one in $(or $(FOCUS_PYTHON),python3.12 $(HOME)/.pyenv/versions/3.12*/bin/python python3.13 python3.14 python3); do \
+		"$$one" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && found="$$one" && break; done; \
+	[ -n "$${found:-}" ] || { echo "The validator needs Python >= 3.12: install it (Debian 13: apt-get install python3-venv; or uv python install 3.12), or name it: make test-focus FOCUS_PYTHON=/path/to/python3.12"; exit 3; }; \
+	echo "the official validator, in $(FOCUS) ($$("$$found" --version))"; "$$found" -m venv $(FOCUS) \
+		&& $(FOCUS)/bin/python -m pip install --disable-pip-version-check --no-input -q -r $< && touch $@ || { $(NOT_INSTALLED); }
 
 clean: ## remove caches; data and .venv stay
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

@@ -47,6 +47,7 @@ class BillingConfig(AppConfig):
                 "billing.contract.opened": "First contract opened",
                 "billing.contract.withdrawn": "Contract withdrawn before its start",
                 "billing.budget.alerted": "Budget threshold crossed",
+                "billing.export.downloaded": "Cost export downloaded",
                 "billing.invoice.credited": "Credit note issued",
                 "billing.invoice.paid": "Payment recorded",
                 "billing.price_book.created": "Price book created",
@@ -65,5 +66,6 @@ class BillingConfig(AppConfig):
             NavigationEntry("Prices", "coins", "prices", "pricebooks.view", order=30),
             NavigationEntry("Showback", "scale", "showback", "invoices.view", order=35),
             NavigationEntry("Invoice", "receipt", "invoice", "invoices.view", "i", order=40),
+            NavigationEntry("Cost exports", "download", "cost-exports", "invoices.view", order=45),
             NavigationEntry("Reported usage", "upload", "reported", "invoices.view", order=50),
         )

@@ -18,6 +18,7 @@ from billing.api.billing import (
 from billing.api.budgets import Budget, BudgetAlerts, BudgetRequests, Budgets
 from billing.api.documents import CreditNotePdf, InvoiceCsv, InvoicePdf
 from billing.api.events import Events, Meters
+from billing.api.exports import FocusExport
 from billing.api.paying import Pay
 from billing.api.reported import (
     HeldUsage,
@@ -54,6 +55,7 @@ urlpatterns: list[URLPattern] = [
     path("budgets/<uuid:budget_id>/", Budget.as_view(), name="api-budget"),
     path("budgets/<uuid:budget_id>/requests/", BudgetRequests.as_view(), name="api-budget-requests"),
     path("budgets/<uuid:budget_id>/alerts/", BudgetAlerts.as_view(), name="api-budget-alerts"),
+    path("exports/focus/", FocusExport.as_view(), name="api-focus-export"),
     path("invoices/", Invoices.as_view(), name="api-invoices"),
     path("invoices/<uuid:invoice_id>/", Invoice.as_view(), name="api-invoice"),
     path("invoices/<uuid:invoice_id>/credit-notes/", CreditNotes.as_view(), name="api-invoice-credit-notes"),

@@ -167,6 +167,13 @@ def tenant_of(invoice_id: UUID) -> UUID:
     return found
 
 
+def tenants_billed(first: date, last: date) -> list[UUID]:
+    """Return the tenants with an invoice of these months, drafts included."""
+    with all_tenants("the console exports a month of all tenants"):
+        found = Invoice.objects.filter(period__gte=first, period__lte=last).values_list("tenant_id", flat=True)
+        return sorted(set(found))
+
+
 def for_seller(invoice_id: UUID) -> tuple[UUID, InvoiceView, list[InvoiceLine]]:
     """Return an invoice's tenant, the invoice, and its lines. Raises NotFound."""
     tenant_id = tenant_of(invoice_id)

@@ -5,6 +5,7 @@ from django.urls import URLPattern, path
 from billing.api.console import documents, invoices
 from billing.api.console.books import Books, OneBook, Preview, Versions
 from billing.api.console.contracts import Contracts, ContractWithdrawn, TenantContracts
+from billing.api.console.exports import FocusExport
 from billing.api.console.periods import OnePeriod, Run
 from billing.api.console.reconciliation import Reconciliations
 from billing.api.console.taxes import TaxRateEnd, TaxRates
@@ -16,6 +17,7 @@ urlpatterns: list[URLPattern] = [
     path("price-books/<uuid:book_id>/", OneBook.as_view(), name="operator-api-book"),
     path("price-books/<uuid:book_id>/versions/", Versions.as_view(), name="operator-api-versions"),
     path("price-books/<uuid:book_id>/preview/", Preview.as_view(), name="operator-api-preview"),
+    path("exports/focus/", FocusExport.as_view(), name="operator-api-focus-export"),
     path("invoices/", invoices.Invoices.as_view(), name="operator-api-invoices"),
     path("invoices/<uuid:invoice_id>/", invoices.OneInvoice.as_view(), name="operator-api-invoice"),
     path("invoices/<uuid:invoice_id>/lines/", invoices.InvoiceLines.as_view(), name="operator-api-invoice-lines"),

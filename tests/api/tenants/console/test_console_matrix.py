@@ -80,6 +80,7 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("tenants/<uuid:tenant_id>/contracts/", "get"): ALL,
     ("tenants/<uuid:tenant_id>/contracts/", "post"): set(),
     ("tenants/<uuid:tenant_id>/contracts/withdraw/", "post"): set(),
+    ("exports/focus/", "get"): ALL,
     ("invoices/", "get"): ALL,
     ("invoices/<uuid:invoice_id>/", "get"): ALL,
     ("invoices/<uuid:invoice_id>/lines/", "get"): ALL,

@@ -1,0 +1,94 @@
+"""A charge: one row of an export, before a profile says which columns it has. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+
+class Category(StrEnum):
+    """What a charge is, in FOCUS's words."""
+
+    USAGE = "Usage"
+    PURCHASE = "Purchase"
+    TAX = "Tax"
+    CREDIT = "Credit"
+    ADJUSTMENT = "Adjustment"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """What all charges of one document share: who owes whom, in which currency, for which billing period.
+
+    `number` is that of the invoice or credit note; empty for a draft.
+    """
+
+    account_id: str
+    account_name: str
+    issuer: str
+    currency: str
+    starts_at: datetime
+    ends_at: datetime
+    number: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sku:
+    """What is sold, and at which price: `key` outlives the versions of a price book, `price_id` does not."""
+
+    key: str
+    meter: str
+    price_id: str
+    unit: str
+    unit_price: Decimal
+    list_price: Decimal
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """An amount with what it is for. `billed` adds up to the document's total, `effective` to the same.
+
+    `consumed` is what ran, `quantity` what is charged of it. `starts_at` and `ends_at` bound the use, which lies in another
+    month than the heading's if it is a correction. `line_id` and `kind` are those of the invoice's line.
+    """
+
+    heading: Heading
+    category: Category
+    kind: str
+    description: str
+    starts_at: datetime
+    ends_at: datetime
+    billed: Decimal
+    contracted: Decimal
+    effective: Decimal
+    listed: Decimal
+    correction: bool = False
+    consumed: Decimal | None = None
+    quantity: Decimal | None = None
+    sku: Sku | None = None
+    resource: str = ""
+    resource_name: str = ""
+    project_id: str = ""
+    project_name: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    job_id: str = ""
+    line_id: str = ""
+
+    @property
+    def frequency(self) -> str:
+        """How often such a charge occurs."""
+        if self.category is Category.USAGE:
+            return "Usage-Based"
+        return "Recurring" if self.category is Category.PURCHASE and self.kind == "savings_plan" else "One-Time"
+
+    @property
+    def resource_type(self) -> str:
+        """The kind of the resource, as `Job`; texts of reported usage need not name one."""
+        if not self.resource:
+            return ""
+        prefix, separator, _ = self.resource.partition(":")
+        return prefix.replace("_", " ").capitalize() if separator and prefix else "Resource"

@@ -1,0 +1,205 @@
+"""The charges of a document beside its usage: what rounding adds, adjustments, credits, tax, and credit notes. Pure.
+
+Usage is exported with twelve decimals and an invoice rounds each line once, so each line whose usage does not come to its
+amount has one charge of its own for the difference. With it, the charges of a document add up to its total exactly.
+
+A savings plan's fee is a purchase: what it pays for carries its cost, so its effective cost is 0, and that of its coverage
+is what the fee takes the place of. Both add up to what is billed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from billing.exports.charge import Category, Charge, Heading, Sku
+from billing.money import EXACT, computed
+from billing.queries.issued import CreditNoteView
+from billing.queries.lines import CORRECTION, USAGE, InvoiceLine
+from billing.rating.billed.lines import Kind
+from billing.rating.calendar import day_start, next_period
+
+ZERO = Decimal(0)
+ROUNDING = "rounding"
+TAX = "tax"
+UNITS = {"second": "Seconds", "millisecond": "Milliseconds", "request": "Requests"}
+CATEGORIES = {
+    USAGE: Category.USAGE,
+    CORRECTION: Category.USAGE,
+    Kind.PLAN_FEE.value: Category.PURCHASE,
+    Kind.CREDIT.value: Category.CREDIT,
+    "top_up": Category.PURCHASE,
+}
+"""All other lines are adjustments."""
+TITLES = {
+    Kind.MODEL.value: "Price model",
+    Kind.PLAN_FEE.value: "Savings plan",
+    Kind.COVERED.value: "Covered by a savings plan",
+    Kind.COMMITMENT.value: "Shortfall of a commitment",
+    Kind.DISCOUNT.value: "Discount",
+    Kind.MINIMUM.value: "Shortfall of a minimum",
+    Kind.CREDIT.value: "Promotional credit",
+}
+
+
+def sku_of(line: InvoiceLine, list_price: Decimal | None = None) -> Sku:
+    """Return what a usage line sells: the meter for these dimensions, at this price; usage without one is free."""
+    dims = [f"{name}={value}" for name, value in sorted(line.dims.items())]
+    details = {f"x_{name}": value for name, value in sorted(line.dims.items())}
+    if line.version_number is not None:
+        details["x_price_version"] = str(line.version_number)
+    key = "/".join([line.meter, *dims]) if line.price_id else f"{line.meter}/unpriced"
+    return Sku(
+        key=key,
+        meter=line.meter_title or line.meter,
+        price_id=str(line.price_id) if line.price_id else key,
+        unit=UNITS.get(line.unit, line.unit),
+        unit_price=line.unit_amount,
+        list_price=line.unit_amount if list_price is None else list_price,
+        details=details if line.price_id else {},
+    )
+
+
+def month_of(heading: Heading, line: InvoiceLine, zone: str) -> dict[str, Any]:
+    """Return when a line's charge applies: its month, or the closed month that it corrects."""
+    if line.origin is None:
+        return {"starts_at": heading.starts_at, "ends_at": heading.ends_at}
+    return {"starts_at": day_start(line.origin, zone), "ends_at": day_start(next_period(line.origin), zone)}
+
+
+def usage_of_line(heading: Heading, line: InvoiceLine, zone: str) -> Charge:
+    """Return the usage of a line as one charge, for those who see no resource."""
+    return Charge(
+        heading=heading,
+        category=Category.USAGE,
+        kind=line.kind,
+        description=line.meter_title or line.meter,
+        billed=line.exact.amount,
+        contracted=line.exact.amount,
+        effective=line.exact.amount,
+        listed=line.list_exact.amount,
+        correction=line.origin is not None,
+        consumed=line.measured,
+        quantity=line.quantity,
+        sku=sku_of(line, _list_price(line)),
+        **_place(line),
+        **month_of(heading, line, zone),
+    )
+
+
+def after_usage(
+    heading: Heading, lines: Sequence[InvoiceLine], written: Mapping[UUID, Decimal], zone: str
+) -> Generator[Charge, None, None]:
+    """Return all other charges of a document; `written` is what the usage of each line came to."""
+    paid_for = _amortised(lines)
+    carried = {line.details.get("term") for line in lines if line.id in paid_for}
+    for line in lines:
+        usage = line.kind in (USAGE, CORRECTION)
+        common: dict[str, Any] = {
+            "heading": heading,
+            "correction": line.origin is not None,
+            **_place(line),
+            **month_of(heading, line, zone),
+        }
+        if usage:
+            rest = EXACT.subtract(line.amount.amount, written.get(line.id, ZERO))
+            if rest:
+                text = f"Rounding of {line.meter_title or line.meter} to the invoice's line"
+                yield _flat(Category.ADJUSTMENT, ROUNDING, text, rest, common)
+        else:
+            charge = _adjustment(line, common)
+            yield replace(charge, effective=paid_for[line.id]) if line.id in paid_for else charge
+            if line.kind == Kind.PLAN_FEE.value and line.details.get("term") not in carried:
+                unused = _flat(Category.ADJUSTMENT, line.kind, f"{_title(line)}: unused", ZERO, common)
+                yield replace(unused, effective=line.amount.amount)
+        if line.tax:
+            text = f"Tax of {line.tax_rate.normalize():f} %" if line.tax_rate is not None else "Tax"
+            yield _flat(Category.TAX, TAX, text, line.tax.amount, common)
+
+
+def of_credit_note(
+    heading: Heading, note: CreditNoteView, lines: Mapping[UUID, InvoiceLine], zone: str
+) -> Generator[Charge, None, None]:
+    """Return the charges of a credit note: each takes back a part of a line, or its tax, in the month of the invoice."""
+    heading = replace(heading, number=note.number)
+    for part in note.lines:
+        line = lines[part.line_id]
+        common: dict[str, Any] = {
+            "heading": heading,
+            "correction": True,
+            **_place(line),
+            **month_of(heading, line, zone),
+        }
+        category = CATEGORIES.get(line.kind, Category.ADJUSTMENT)
+        text = f"Credit note {note.number}: {_title(line)}"
+        # Money comes back, no quantity does: so neither a quantity nor a price stands beside it.
+        category = category if category is Category.USAGE else Category.ADJUSTMENT
+        if part.amount:
+            yield _flat(category, "credit_note", text, -part.amount.amount, common)
+        if part.tax:
+            yield _flat(Category.TAX, TAX, f"Credit note {note.number}: tax", -part.tax.amount, common)
+
+
+def _place(line: InvoiceLine) -> dict[str, Any]:
+    return {
+        "project_id": str(line.project_id) if line.project_id else "",
+        "project_name": line.project_name,
+        "line_id": str(line.id),
+    }
+
+
+def _flat(category: Category, kind: str, text: str, amount: Decimal, common: Mapping[str, Any]) -> Charge:
+    return Charge(
+        category=category,
+        kind=kind,
+        description=text,
+        billed=amount,
+        contracted=amount,
+        effective=amount,
+        listed=amount,
+        **common,
+    )
+
+
+def _adjustment(line: InvoiceLine, common: Mapping[str, Any]) -> Charge:
+    amount = line.amount.amount
+    category = CATEGORIES.get(line.kind, Category.ADJUSTMENT)
+    charge = _flat(category, line.kind, _title(line), amount, common)
+    if category is not Category.PURCHASE:
+        return charge
+    term = f"{line.kind}/{line.details.get('term', line.kind)}"
+    unit = "Months" if line.kind == Kind.PLAN_FEE.value else "Units"
+    sku = Sku(key=term, meter=_title(line), price_id=term, unit=unit, unit_price=amount, list_price=amount)
+    return replace(charge, quantity=Decimal(1), sku=sku, effective=ZERO)
+
+
+def _amortised(lines: Sequence[InvoiceLine]) -> dict[UUID, Decimal]:
+    """Return the effective cost of what savings plans cover: the coverage and its part of the fee, in minor units."""
+    found: dict[UUID, Decimal] = {}
+    for fee in (line for line in lines if line.kind == Kind.PLAN_FEE.value):
+        term = fee.details.get("term")
+        covered = [
+            one for one in lines if one.kind == Kind.COVERED.value and one.details.get("term") == term and one.amount
+        ]
+        if not covered:
+            continue
+        parts = fee.amount.allocate([abs(one.amount.minor) for one in covered])
+        for one, part in zip(covered, parts, strict=True):
+            found[one.id] = found.get(one.id, one.amount.amount) + part.amount
+    return found
+
+
+def _title(line: InvoiceLine) -> str:
+    title = TITLES.get(line.kind) or line.meter_title or line.meter or line.kind.replace("_", " ").capitalize()
+    term = line.details.get("term")
+    return f"{title}: {term}" if term else title
+
+
+def _list_price(line: InvoiceLine) -> Decimal | None:
+    """Return the list price of a line's unit as its sums show it; None if it is the contracted one."""
+    if not line.quantity or line.list_exact == line.exact:
+        return None
+    return computed(EXACT.divide(line.list_exact.amount, line.quantity))

@@ -1,0 +1,1 @@
+"""Months of billing, from use to what a person reads of it."""
