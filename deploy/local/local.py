@@ -148,10 +148,19 @@ class Local:
             except StartError as error:
                 self.say(f"the demo could not be loaded, the next start tries again; {error}")
             else:
+                self._issue(plan)
                 self.home.write_private(DEMO_NOTE, logins)
         if (self.home.path / DEMO_UNFINISHED).exists():
             processes.stop_demo_clock(plan)
         return note.read_text() if note.exists() else ""
+
+    def _issue(self, plan: Plan) -> None:
+        """Issue the demo's invoices, as the console does; if that fails they stay drafts."""
+        command = [*MANAGE, "issue_demo_invoices"]
+        try:
+            self.supervisor.run("issue_demo_invoices", command, plan.for_console(), str(ROOT), self._on_line)
+        except StartError as error:
+            self.say(f"the demo's invoices stay drafts; {error}")
 
     def _on_line(self, line: str) -> bool:
         """Print a line of progress; return whether it was one."""

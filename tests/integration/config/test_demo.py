@@ -21,6 +21,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Membership, Tenant
 from tenants.notifications import notifications
 from tests.conftest import SESSION
+from tests.support import selling
 
 # One worker for all: a started load is recorded in the home that the workers of a run share.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("demo")]
@@ -47,6 +48,10 @@ RESTRICTED = """
 SELECT p.slug, array_agg(u.email ORDER BY u.email) FROM tenants_project p JOIN tenants_grant g ON g.project_id = p.id
   JOIN tenants_membership m ON m.id = g.membership_id JOIN tenants_user u ON u.id = m.user_id
 WHERE p.restricted GROUP BY 1
+"""
+INVOICES = """
+SELECT t.slug, i.state, i.credited > 0 AND i.credited < i.total, i.paid = i.total FROM billing_invoice i
+  JOIN tenants_tenant t ON t.id = i.tenant_id WHERE i.number IS NOT NULL
 """
 LEFT_BEHIND = {
     "attempts that live": "SELECT count(*) FROM compute_attempt WHERE state <> 'ended'",
@@ -140,7 +145,19 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_creates_everything(as_cont
         assert load().fresh is False
         assert figures() == first
         check_what_people_find()
+        check_invoices()
         assert ask(RESTRICTED) == [("outcomes", ["jonas@riverside.example", "mei@riverside.example"])]
+
+
+def check_invoices() -> None:
+    """The ended month of each organisation is finalised once: the first paid, the second credited."""
+    for expected in (NUMBER, 0):
+        out = StringIO()
+        with selling.role("exchequer_operator"):
+            call_command("issue_demo_invoices", "--tenants", str(NUMBER), stdout=out)
+        assert out.getvalue() == f"demo: {expected} invoices issued\n"
+    assert ask(INVOICES) == [("harbour", "finalised", True, False), ("riverside", "paid", False, True)]
+    call_command("reconcile", stdout=StringIO())
 
 
 def check_what_people_find() -> None:
