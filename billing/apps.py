@@ -65,6 +65,7 @@ class BillingConfig(AppConfig):
             NavigationEntry("Budgets", "wallet", "budgets", "budgets.view", "b", order=20),
             NavigationEntry("Prices", "coins", "prices", "pricebooks.view", order=30),
             NavigationEntry("Showback", "scale", "showback", "invoices.view", order=35),
+            NavigationEntry("Chargeback", "chart-bar", "chargeback", "invoices.view", order=37),
             NavigationEntry("Invoice", "receipt", "invoice", "invoices.view", "i", order=40),
             NavigationEntry("Cost exports", "download", "cost-exports", "invoices.view", order=45),
             NavigationEntry("Reported usage", "upload", "reported", "invoices.view", order=50),

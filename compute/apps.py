@@ -9,6 +9,7 @@ class ComputeConfig(AppConfig):
     def ready(self) -> None:
         """Register jobs with the lower apps: names for billing and the audit log, figures, quotas, departures and navigation."""
         from billing import resource_names
+        from billing.allocation import owners
         from billing.usage import reserved_sources
         from compute import queries, subscribers  # noqa: F401
         from compute.allocations import slot_billing
@@ -16,6 +17,7 @@ class ComputeConfig(AppConfig):
         from compute.jobs import departures, visibility
         from compute.queries import attention as silence
         from compute.queries import capacity, quota_work
+        from compute.queries.owners import people_of
         from tenants import quotas
         from tenants.audit import differences, erasure, withheld, words
         from tenants.identity import departures as leavers
@@ -34,6 +36,7 @@ class ComputeConfig(AppConfig):
         shares.register(visibility.SHARED)
         quotas.register_work(quota_work.Jobs())
         resource_names.register(queries.job_names, page="job")
+        owners.register("person", resource_names.JOB, people_of)
         resource_names.withhold(resource_names.JOB, visibility.hidden_jobs)
         differences.register(queries.job_names)
         withheld.register("job", visibility.seen_jobs)

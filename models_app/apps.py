@@ -13,6 +13,7 @@ class ModelsAppConfig(AppConfig):
     def ready(self) -> None:
         """Register the job kinds, credentials, subscribers, names of endpoints, words of the audit log and navigation."""
         from billing import resource_names
+        from billing.allocation import owners as cost_owners
         from billing.usage import reserved_sources
         from compute import kinds
         from models_app import access, sharing, subscribers, webhook_events  # noqa: F401
@@ -21,6 +22,7 @@ class ModelsAppConfig(AppConfig):
         from models_app.endpoints import endpoint_keys  # noqa: F401
         from models_app.models import Endpoint
         from models_app.object_store import storage
+        from models_app.registry import owners
         from models_app.serving.accounting.usage import SOURCE
         from models_app.training.training import TrainKind
         from tenants import quotas
@@ -59,6 +61,9 @@ class ModelsAppConfig(AppConfig):
 
         resource_names.withhold("endpoint", hidden_endpoints)
         resource_names.register(endpoint_names, "endpoint", page="endpoint", record_noun="Batches")
+        cost_owners.register("model", resource_names.JOB, owners.models_of_jobs)
+        cost_owners.register("model", "endpoint", owners.models_of_endpoints)
+        cost_owners.register("person", "endpoint", owners.people_of_endpoints)
         reserved_sources.reserve(source=SOURCE, prefixes=("endpoint",))
         words.register(
             {

@@ -16,6 +16,7 @@ from billing.api.billing import (
     Usage,
 )
 from billing.api.budgets import Budget, BudgetAlerts, BudgetRequests, Budgets
+from billing.api.chargeback import ChargebackEndpoint
 from billing.api.documents import CreditNotePdf, InvoiceCsv, InvoicePdf
 from billing.api.events import Events, Meters
 from billing.api.exports import FocusExport
@@ -55,6 +56,7 @@ urlpatterns: list[URLPattern] = [
     path("budgets/<uuid:budget_id>/", Budget.as_view(), name="api-budget"),
     path("budgets/<uuid:budget_id>/requests/", BudgetRequests.as_view(), name="api-budget-requests"),
     path("budgets/<uuid:budget_id>/alerts/", BudgetAlerts.as_view(), name="api-budget-alerts"),
+    path("chargeback/", ChargebackEndpoint.as_view(), name="api-chargeback"),
     path("exports/focus/", FocusExport.as_view(), name="api-focus-export"),
     path("invoices/", Invoices.as_view(), name="api-invoices"),
     path("invoices/<uuid:invoice_id>/", Invoice.as_view(), name="api-invoice"),

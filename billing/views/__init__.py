@@ -4,6 +4,7 @@ from django.urls import URLPattern, path
 
 from billing.views.budget_requests import budget_request
 from billing.views.budgets import budget_change, budget_close, budget_create, budget_list
+from billing.views.chargeback import chargeback_page
 from billing.views.documents import credit_note_pdf, invoice_pdf
 from billing.views.exports import cost_export, cost_exports
 from billing.views.invoices import invoice, invoice_of, invoice_reconciled, line
@@ -20,6 +21,7 @@ urlpatterns: list[URLPattern] = [
     path("prices/", prices, name="prices"),
     path("showback/", showback_page, name="showback"),
     path("showback/prices/", showback_prices, name="showback-prices"),
+    path("chargeback/", chargeback_page, name="chargeback"),
     path("cost-exports/", cost_exports, name="cost-exports"),
     path("cost-exports/file/", cost_export, name="cost-export"),
     path("reported/", reported, name="reported"),

@@ -73,6 +73,7 @@ PAGES = (
     PageSpec("budget", "budgets/{budget}/", "spent of", fill="budget"),
     PageSpec("budget-new", "budgets/new/", "How a budget works", empty="How a budget works"),
     PageSpec("showback", "showback/", "Cost by the contract", empty="No usage in this month"),
+    PageSpec("chargeback", "chargeback/", "Share", empty="No usage in this month"),
     PageSpec("cost-exports", "cost-exports/", "Columns of FOCUS", empty="Columns of FOCUS"),
     PageSpec("showback prices", "showback/prices/", "More prices"),
     PageSpec("prices", "prices/", "Ten per cent off", empty="No price list yet", pictured=True),

@@ -92,6 +92,19 @@ def test_spend_is_grouped_by_the_tags_of_jobs_in_one_statement(world: World, fin
         assert [*ledger_faults(), *reconcile_faults()] == []
 
 
+def test_chargeback_names_who_launched_a_job_and_its_tags(world: World, finance: Client) -> None:
+    mine = world.running(tags={"team": "a"})
+    run(world, mine, 40)
+    with tenant_scope(world.tenant.id):
+        label = Job.objects.values_list("submitted_by_label", flat=True).get(attempts__id=mine.attempt_id)
+    (row,) = finance.get("/api/v1/chargeback/", {"by": "person,tag:team"}).json()["results"]
+    assert row["names"] == {"person": label, "tag:team": "a"}
+    assert Decimal(row["cost"]["amount"]) > 0
+    (row,) = finance.get("/api/v1/chargeback/", {"by": "job,model"}).json()["results"]
+    assert (row["names"]["model"], row["keys"]["model"]) == ("Without a model", None)
+    assert row["keys"]["job"] is not None
+
+
 def test_a_budget_of_a_tag_holds_settles_refuses_and_notifies(world: World, finance: Client) -> None:
     made = budget(finance, "team=vision", "0.06", alerts=[1])
     assert (made["scope"], made["project_name"]) == ("tag:team=vision", "")

@@ -1,0 +1,58 @@
+"""REST endpoint of chargeback: a month's invoice by project, person, tag and the like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.allocation.chargeback import chargeback
+from billing.api.fields import MoneySerializer, Quantity
+from billing.queries.calendar import tenant_today
+from tenants.parsing import parse_month
+from tenants.web.openapi import page_of
+from tenants.web.views import ApiView
+
+
+class ChargebackSerializer(serializers.Serializer[Any]):
+    """What one combination of values comes to, without tax. A key without a value is null, and has a name all the same."""
+
+    keys = serializers.DictField(child=serializers.CharField(allow_null=True))
+    names = serializers.DictField(child=serializers.CharField())
+    cost = MoneySerializer()
+    quantity = Quantity(allow_null=True, help_text="in `unit`; null over several units")
+    unit = serializers.CharField()
+    predictions = Quantity(help_text="requests that endpoints answered")
+    per_1000 = MoneySerializer(allow_null=True, help_text="the cost of a thousand predictions; null without any")
+
+
+class ChargebackEndpoint(ApiView):
+    """A month's invoice, by whom and what."""
+
+    permissions = {"GET": "invoices.view"}
+
+    @extend_schema(
+        operation_id="chargeback_list",
+        parameters=[
+            OpenApiParameter("period", str, description="a month, such as 2026-11; default: the running one"),
+            OpenApiParameter(
+                "by",
+                str,
+                description="one or two, by comma: project, person, model, endpoint, meter, tier, device_class, job, "
+                "tag:NAME; default: project",
+            ),
+        ],
+        responses=page_of(ChargebackSerializer),
+    )
+    def get(self, request: Request) -> Response:
+        """Return what each combination comes to, the dearest first.
+
+        The costs of all rows add up to the invoice's sum without tax, or to that of its draft. An adjustment belongs to the
+        usage that it adjusts; what belongs to none has the key null.
+        """
+        period = parse_month(request.query_params.get("period", "")) or tenant_today().period
+        by = [name.strip() for name in request.query_params.get("by", "project").split(",") if name.strip()]
+        return self.whole(chargeback(period, by).rows, ChargebackSerializer)

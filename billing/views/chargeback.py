@@ -1,0 +1,112 @@
+"""The page of chargeback: a month's invoice by one or two dimensions, as shares and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import cast
+
+from django import forms
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from billing.allocation.chargeback import ChargebackRow, chargeback, dimensions
+from billing.money import EXACT
+from billing.queries.calendar import tenant_today
+from billing.queries.spend import Span, tag_names
+from billing.rating.calendar import next_period
+from tenants.errors import Invalid
+from tenants.parsing import parse_month
+from tenants.web.pagination import csv_response, refuse_unknown
+from tenants.web.requests import TenantRequest
+from tenants.web.views import page
+
+MOST_SHOWN = 200
+TITLES = {
+    "project": "Project",
+    "person": "Person",
+    "model": "Model",
+    "endpoint": "Endpoint",
+    "meter": "Meter",
+    "tier": "Tier",
+    "device_class": "Device class",
+    "job": "Job",
+}
+
+
+class ChargebackForm(forms.Form):
+    """The month and the dimensions to show."""
+
+    period = forms.CharField(label="Month", widget=forms.TextInput(attrs={"type": "month"}))
+    first = forms.ChoiceField(label="By")
+    second = forms.ChoiceField(label="And by", required=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRow:
+    """A row of the page: its names in order, and its share of the total."""
+
+    row: ChargebackRow
+    names: list[str]
+    share: Decimal
+
+
+@require_safe
+@page("invoices.view")
+def chargeback_page(request: TenantRequest) -> HttpResponse:
+    """Show a month by `?first=` and `?second=`; `?export=csv` for a file."""
+    refuse_unknown(request, "period", "first", "second", "export")
+    month = parse_month(request.GET.get("period", "")) or tenant_today().period
+    chosen = [request.GET.get("first") or "project", request.GET.get("second", "")]
+    by = [name for name in dict.fromkeys(chosen) if name]
+    found = chargeback(month, by)
+    titles = [title_of(name) for name in by]
+    if request.GET.get("export") == "csv":
+        return csv_response(
+            request, f"chargeback-{month:%Y-%m}", _header(by), (_cells(month, by, row) for row in found.rows)
+        )
+    form = ChargebackForm(initial={"period": f"{month:%Y-%m}", "first": by[0], "second": by[1] if len(by) > 1 else ""})
+    tags = [f"tag:{name}" for name in tag_names(Span(month, next_period(month)))]
+    names = list(dict.fromkeys([*(name for name in TITLES if name in dimensions()), *tags, *by]))
+    choices = [(name, title_of(name)) for name in names]
+    cast("forms.ChoiceField", form.fields["first"]).choices = choices
+    cast("forms.ChoiceField", form.fields["second"]).choices = [("", "Nothing else"), *choices]
+    context = {
+        "form": form,
+        "found": found,
+        "month": month,
+        "titles": titles,
+        "rows": [_shown(row, by, found.total.amount) for row in found.rows[:MOST_SHOWN]],
+        "left_out": max(len(found.rows) - MOST_SHOWN, 0),
+        "predicts": any(row.predictions for row in found.rows),
+    }
+    return render(request, "billing/chargeback.html", context)
+
+
+def title_of(name: str) -> str:
+    """Return what people read for a dimension. Raises Invalid."""
+    if name.startswith("tag:"):
+        return f"Tag {name.removeprefix('tag:')}"
+    if name not in TITLES:
+        raise Invalid(fields={"first": [f"Choose among {', '.join(TITLES)} and tags."]})
+    return TITLES[name]
+
+
+def _shown(row: ChargebackRow, by: Sequence[str], total: Decimal) -> ShownRow:
+    share = EXACT.divide(row.cost.amount, total) if total else Decimal(0)
+    return ShownRow(row, [row.names[name] for name in by], share)
+
+
+def _header(by: Sequence[str]) -> list[str]:
+    keys = [column for name in by for column in (name, f"{name}_name")]
+    return ["month", *keys, "cost", "currency", "quantity", "unit", "predictions", "per_1000"]
+
+
+def _cells(month: date, by: Sequence[str], row: ChargebackRow) -> list[object]:
+    keys = [value for name in by for value in (row.keys[name], row.names[name])]
+    per_1000 = row.per_1000.amount if row.per_1000 else None
+    figures = [row.cost.amount, row.cost.currency, row.quantity, row.unit, row.predictions, per_1000]
+    return [f"{month:%Y-%m}", *keys, *figures]

@@ -1,0 +1,1 @@
+"""Chargeback, tags that work must carry, and shared cost."""
