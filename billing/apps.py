@@ -24,6 +24,7 @@ class BillingConfig(AppConfig):
             "billing_billingperiod",
             "billing_collection",
             "billing_contract",
+            "billing_creditblock",
             "billing_creditnote",
             "billing_invoice",
             "billing_invoiceline",
@@ -31,11 +32,13 @@ class BillingConfig(AppConfig):
             "billing_ledgertransaction",
             "billing_payment",
             "billing_paymentaccount",
+            "billing_topup",
             "billing_usageseries",
             "billing_showbackprice",
         )
         topics.register("budgets", "Budgets that cross a threshold", "budget")
         topics.register("payments", "Payments that need somebody", "payment")
+        topics.register("wallet", "Credit that expires, and the wallet", "credit", "wallet")
         topics.register("reported usage", "Reported usage that waits for a decision", "usage")
         tenant_metrics.register(digest, "month_spend")
         unnamed.register("budget", Budget)
@@ -47,6 +50,10 @@ class BillingConfig(AppConfig):
                 "billing.contract.opened": "First contract opened",
                 "billing.contract.withdrawn": "Contract withdrawn before its start",
                 "billing.budget.alerted": "Budget threshold crossed",
+                "billing.credit.expired": "Credit expired",
+                "billing.credit.expires": "Notice of credit that expires soon",
+                "billing.credit.granted": "Credit granted",
+                "billing.credit.withdrawn": "Credit withdrawn",
                 "billing.export.downloaded": "Cost export downloaded",
                 "billing.invoice.credited": "Credit note issued",
                 "billing.invoice.paid": "Payment recorded",
@@ -55,6 +62,9 @@ class BillingConfig(AppConfig):
                 "billing.quote.bound": "Quote accepted",
                 "billing.report_limit.changed": "Limit of reported usage changed",
                 "billing.showback.set": "Showback prices set",
+                "billing.top_up.asked": "Top-up asked for",
+                "billing.top_up.automatic": "Automatic top-up changed",
+                "billing.top_up.invoiced": "Invoice of a top-up made",
                 "billing.usage.conflicted": "Usage reported again with different content",
                 "billing.usage.received": "Usage reported",
                 "billing.usage.reviewed": "Reported usage reviewed",

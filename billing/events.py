@@ -79,3 +79,10 @@ class InvoicePaid(InvoiceEvent):
     amount: Decimal
     due: Decimal
     currency: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopUpAsked(Event):
+    """A tenant, or the rule of its wallet, asks for the invoice of a top-up."""
+
+    top_up_id: UUID

@@ -16,9 +16,12 @@ from billing.events import (
     InvoiceFinalised,
     InvoicePaid,
     InvoiceVoided,
+    TopUpAsked,
     UsageWaived,
 )
+from billing.invoices import topping_up
 from billing.usage import draft_bounds
+from tenants.access.actor import Actor
 from tenants.events.events import TenantCreated, TimeZoneChanged, subscribe
 from tenants.webhooks.catalogue import EventType, Fact, register
 
@@ -48,6 +51,12 @@ for _of_invoice in (InvoiceFinalised, InvoiceVoided, InvoiceCredited, InvoicePai
 def notify_threshold(event: BudgetThresholdReached) -> None:
     """Notify those who manage budgets."""
     alerts.handle_threshold(event)
+
+
+@subscribe(TopUpAsked)
+def invoice_top_up(event: TopUpAsked) -> None:
+    """Make the invoice of a top-up."""
+    topping_up.issue(actor=Actor.system(event.tenant_id, "billing"), top_up_id=event.top_up_id)
 
 
 def _threshold(event: BudgetThresholdReached) -> Fact | None:

@@ -6,9 +6,11 @@ from celery import shared_task
 
 from billing import retention
 from billing.collecting import sweeping
+from billing.invoices import topping_up
 from billing.reconciling import orders
 from billing.runs import running
 from billing.usage import partitions
+from billing.wallets import expiring
 
 
 @shared_task(name="billing.ensure_partitions")
@@ -45,3 +47,10 @@ def run_periods() -> int:
 def collect() -> int:
     """Bring invoices to the payment provider, and read back what it received. Scheduled every five seconds."""
     return sweeping.sweep()
+
+
+@shared_task(name="billing.tend_wallets")
+def tend_wallets() -> None:
+    """Warn of credit that expires, write off what has, and ask for top-ups that are due. Scheduled every five minutes."""
+    expiring.sweep()
+    topping_up.sweep()

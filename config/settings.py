@@ -14,7 +14,6 @@ from config.env import load_once
 from config.mail import mail_settings
 
 django_stubs_ext.monkeypatch()
-
 EXCHEQUER = env = load_once()
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -271,6 +270,7 @@ CELERY_BEAT_SCHEDULE = {
     "old samples and logs": {"task": "compute.retention", "schedule": 21_600},
     "figures of all tenants": {"task": "billing.reconcile_all", "schedule": 86_400},
     "invoices to collect": {"task": "billing.collect", "schedule": 5},
+    "credit that expires, and wallets that run low": {"task": "billing.tend_wallets", "schedule": 300},
     "runs of months": {"task": "billing.run_periods", "schedule": 10},
     "orders to reconcile": {"task": "billing.reconcile", "schedule": 10},
     "old quotes and holds": {"task": "billing.retention", "schedule": 86_400},

@@ -34,6 +34,15 @@ class PartySerializer(serializers.Serializer[Any]):
     how_to_pay = serializers.CharField(default="")
 
 
+class AppliedCreditSerializer(serializers.Serializer[Any]):
+    """How much of a block of credit an invoice uses."""
+
+    block = serializers.UUIDField(source="block_id")
+    kind = serializers.CharField(help_text="promotional, or paid: money that lies in the wallet")
+    amount = MoneySerializer()
+    before_tax = serializers.BooleanField(help_text="as a line that lowers what is taxed; else as a payment")
+
+
 class InvoiceSerializer(serializers.Serializer[Any]):
     """An invoice; its total is the sum of its rounded lines and the tax."""
 
@@ -54,8 +63,9 @@ class InvoiceSerializer(serializers.Serializer[Any]):
     taxes = TaxSerializer(many=True)
     untaxed = serializers.CharField(help_text="why the tax of a draft is not known; it is not finalised then")
     total = MoneySerializer()
-    due = MoneySerializer(help_text="what is still to be paid")
+    due = MoneySerializer(help_text="what is still to be paid; of a draft, what credit does not cover")
     due_on = serializers.DateField(allow_null=True)
+    credits = AppliedCreditSerializer(many=True)
     exact = MoneySerializer(help_text="the usage before rounding, without tax")
     credited = MoneySerializer(allow_null=True)
     paid = MoneySerializer(allow_null=True)

@@ -1,6 +1,6 @@
 """Hold -> extend -> settle -> release: money is reserved before the seconds run.
 
-Locks are taken in the order set of budgets, hold, counters by id, then the ledger's inserts.
+Locks are taken in the order set of budgets, hold, counters by id, prepaid wallet, then the ledger's inserts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
 
-from billing.budgets import counters
+from billing.budgets import counters, prepaid
 from billing.budgets.counters import BudgetExceeded, Counter
 from billing.ledger import ledger
 from billing.ledger.ledger import AVAILABLE, HELD, SPENT, LedgerAccount, LedgerEntry
@@ -42,7 +42,10 @@ class HoldExists(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class HoldState:
-    """A hold and its counters, read under their row locks. `cut`: a new month had no headroom for all of it."""
+    """A hold, its counters and what the wallet lets work use up (`prepaid`), read under their row locks.
+
+    `cut`: a new month had no headroom for all of it.
+    """
 
     id: UUID
     project_id: UUID
@@ -54,6 +57,7 @@ class HoldState:
     counters: tuple[Counter, ...]
     tags: tuple[str, ...] = ()
     cut: bool = False
+    prepaid: Decimal = prepaid.UNLIMITED
 
     @property
     def left(self) -> Decimal:
@@ -62,9 +66,9 @@ class HoldState:
 
     @property
     def headroom(self) -> Decimal:
-        """What may be settled now: what is left, unless a budget that stops running work has less."""
+        """What may be settled now: what is left, unless a budget that stops running work, or the wallet, has less."""
         bounds = [c.running_headroom for c in self.current if c.running_headroom is not None]
-        return min([self.left, *bounds])
+        return min([self.left, self.prepaid, *bounds])
 
     def headroom_in(self, period: date) -> Decimal:
         """Return what may be settled now for usage in `period`.
@@ -73,7 +77,7 @@ class HoldState:
         """
         if period == self.period:
             return self.headroom
-        return min([self.left, *(counter.headroom for counter in self.of(period) if counter.enforced)])
+        return min([self.left, self.prepaid, *(counter.headroom for counter in self.of(period) if counter.enforced)])
 
     @property
     def refused_by(self) -> str:
@@ -121,6 +125,7 @@ def hold(
         within = counters.lock_scope([project_id], [period], currency, marks(tags or {}), over)
         locked = [counter for counter in within if counter.period == period]
         counters.require_headroom(locked, amount)
+        prepaid.require(amount)
         counters.apply_delta(locked, currency, held=amount.amount)
         placed = Hold(subject=subject, project_id=project_id, period=period, currency=currency, amount=amount.amount)
         placed.tags = dict(tags or {})
@@ -141,10 +146,7 @@ def hold(
 
 
 def extend(*, hold_id: UUID, amount: Money) -> None:
-    """Increase an open hold in the running month, for a retry or a raised limit.
-
-    Raises BudgetExceeded, NotFound, Conflict.
-    """
+    """Increase an open hold in the running month, for a retry or a raised limit. Raises BudgetExceeded, NotFound, Conflict."""
     if amount.amount <= 0:
         raise ValueError("extend by a positive amount")
     with transaction.atomic():
@@ -154,9 +156,7 @@ def extend(*, hold_id: UUID, amount: Money) -> None:
 def cover(*, hold_id: UUID, amount: Money, period: date | None = None) -> None:
     """Increase an open hold until `amount` can be settled from it in the running month, for a new quote.
 
-    Raises as `extend`.
-
-    `period`: a past month of usage, whose own budgets pay if the hold has not rolled over yet.
+    `period`: a past month of usage, whose own budgets pay if the hold has not rolled over yet. Raises as `extend`.
     """
     with transaction.atomic():
         state = _open(hold_id, amount.currency, period)
@@ -193,7 +193,7 @@ def lock(hold_id: UUID, months: Iterable[date] = ()) -> HoldState:
     later = sorted(period for period in others if period > state.period)
     earlier = sorted(others - set(later))
     locked = counters.lock_for_hold(hold_id, state.project_id, state.currency, later, tags, earlier)
-    return replace(state, counters=tuple(locked))
+    return replace(state, counters=tuple(locked), prepaid=prepaid.running_headroom(state.currency))
 
 
 def lock_now(hold_id: UUID, months: Iterable[date] = ()) -> HoldState:
@@ -256,7 +256,7 @@ def settle(state: HoldState, period: date, charges: Mapping[UUID | None, Decimal
         )
         for c in state.counters
     )
-    return replace(state, settled=state.settled + total, counters=moved)
+    return replace(state, settled=state.settled + total, counters=moved, prepaid=state.prepaid - total)
 
 
 def _running_month() -> tuple[date, str]:
@@ -279,6 +279,7 @@ def _open(hold_id: UUID, currency: str, period: date | None = None) -> HoldState
 
 def _extend(state: HoldState, amount: Money) -> None:
     counters.require_headroom(state.current, amount)
+    prepaid.require(amount)
     counters.apply_delta(state.current, state.currency, held=amount.amount)
     _grow(state.id, amount=amount.amount)
     legs = ledger.move(AVAILABLE, HELD, state.ledger_accounts, amount.amount, state.currency)

@@ -8,7 +8,7 @@ from uuid import UUID
 from billing.documents.credit_note_sheet import credit_note_sheet
 from billing.documents.invoice_sheet import Invoice, invoice_sheet
 from billing.documents.sheet import Sheet
-from billing.invoices.finalising import DAYS_TO_PAY
+from billing.invoices.freezing import DAYS_TO_PAY
 from billing.invoices.parties import current_seller, customer
 from billing.queries.drafts import contract_in
 from billing.queries.invoices import InvoiceView, with_lines

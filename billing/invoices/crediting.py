@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Literal
@@ -15,15 +15,20 @@ from billing.events import InvoiceCredited
 from billing.invoices import numbers
 from billing.invoices.finalising import locked
 from billing.invoices.paying import due_of, settle_state
-from billing.invoices.posting import post_credit
+from billing.invoices.posting import Back, post_credit
 from billing.invoices.refunds import ways_back
 from billing.models import CreditNote, CreditNoteLine, Invoice, Payment
-from billing.models.invoicing import FINALISED, PAID
+from billing.models.invoicing import FINALISED, PAID, PERIOD
 from billing.models.settling import REFUND
+from billing.models.wallets import CREDITED as CREDIT_NOTE
+from billing.models.wallets import PROMOTIONAL
 from billing.money import Money, fineness_fault
 from billing.queries.lines import InvoiceLine, frozen_lines
+from billing.rating.billed.lines import money_of
 from billing.rating.calendar import local_day
 from billing.rating.tax import tax_of_part
+from billing.wallets.applying import promotional_part, refundable
+from billing.wallets.blocks import Terms, add
 from tenants import clock
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
@@ -47,7 +52,7 @@ CREDITABLE = (FINALISED, PAID)
 
 
 class CannotCredit(Conflict):
-    """Only a finalised invoice is credited. Change a draft's usage or terms instead."""
+    """Only a finalised invoice of a month is credited. Change a draft's usage or terms instead; void a top-up that is not paid."""
 
     code = "invoice_not_creditable"
 
@@ -65,6 +70,11 @@ class _Credit:
     line: InvoiceLine
     amount: Money
     tax: Money
+
+    @property
+    def gross(self) -> Money:
+        """The amount with its tax."""
+        return self.amount + self.tax
 
 
 def credit(
@@ -103,7 +113,7 @@ def _credit(
     *, actor: Actor, invoice_id: UUID, parts: Sequence[Part], reason: str, paid_back: PaidBack, by: str
 ) -> tuple[UUID, str]:
     invoice = locked(invoice_id)
-    if invoice.state not in CREDITABLE:
+    if invoice.state not in CREDITABLE or invoice.kind != PERIOD:
         raise CannotCredit
     credits = _checked(invoice, parts)
     zero = Money.zero(invoice.currency)
@@ -112,7 +122,9 @@ def _credit(
     total = subtotal + tax
     off_due = min(total, due_of(invoice))
     back = total - off_due
-    refunded, to_wallet = (back, zero) if paid_back == "refund" else (zero, back)
+    # What credit paid goes back to the wallet: no money left for it that could go to the payer.
+    refunded = min(back, refundable(invoice)) if paid_back == "refund" else zero
+    to_wallet = back - refunded
     number = numbers.take(numbers.CREDIT_NOTES)
     note = CreditNote.objects.create(
         invoice=invoice,
@@ -143,7 +155,8 @@ def _credit(
             received_on=local_day(clock.now(), "UTC"),
             recorded_by=by[:254],
         )
-    post_credit(invoice, subtotal, tax, off_due=off_due, refunded=refunded, to_wallet=to_wallet)
+    went = Back(off_due=off_due, refunded=refunded, to_wallet=to_wallet, promotional=zero)
+    post_credit(invoice, subtotal, tax, _into_wallet(invoice, went, back, number.label, by))
     settle_state(invoice, credited=total, returned=back)
     record(
         INVOICE_CREDITED,
@@ -165,6 +178,19 @@ def _credit(
     return note.pk, number.label
 
 
+def _into_wallet(invoice: Invoice, went: Back, back: Money, label: str, by: str) -> Back:
+    """Make blocks of what goes into the wallet: paid credit, and promotional of what promotional credit had paid."""
+    promotional = min(promotional_part(invoice, back), went.to_wallet)
+    bought = went.to_wallet - promotional
+    terms = Terms(starts_on=local_day(clock.now(), "UTC"), reason=label)
+    block_id = None
+    if bought:
+        add(source=CREDIT_NOTE, amount=bought, by=by, terms=terms, invoice=invoice)
+    if promotional:
+        block_id = add(source=CREDIT_NOTE, kind=PROMOTIONAL, amount=promotional, by=by, terms=terms, invoice=invoice).pk
+    return replace(went, to_wallet=bought, promotional=promotional, block_id=block_id)
+
+
 def _checked(invoice: Invoice, parts: Sequence[Part]) -> list[_Credit]:
     """Return what is credited of each line, with its part of the tax."""
     lines = {line.id: line for line in frozen_lines({invoice.pk: invoice.currency})[invoice.pk]}
@@ -173,10 +199,36 @@ def _checked(invoice: Invoice, parts: Sequence[Part]) -> list[_Credit]:
     faults = _faults(invoice, lines, before, wanted, named=len(wanted) == len(parts) or not parts)
     if faults:
         raise Invalid(fields={"lines": faults})
-    return [
-        _Credit(lines[line_id], Money(amount, invoice.currency), _tax(lines[line_id], before.get(line_id), amount))
-        for line_id, amount in wanted.items()
-    ]
+    credits = [_part(invoice, lines[line_id], before.get(line_id), amount) for line_id, amount in wanted.items()]
+    left = Money((invoice.total or Decimal(0)) - invoice.credited, invoice.currency)
+    over = sum((one.gross for one in credits), Money.zero(invoice.currency)) - left
+    if over.amount > 0 and parts:
+        text = (
+            f"At most {left.plain()} with tax is left to credit of this invoice: other lines take off what these add."
+        )
+        raise Invalid(fields={"lines": [text]})
+    return _without(invoice, credits, before, over) if over.amount > 0 else credits
+
+
+def _part(invoice: Invoice, line: InvoiceLine, before: Any, amount: Decimal) -> _Credit:
+    return _Credit(line, Money(amount, invoice.currency), _tax(line, before, amount))
+
+
+def _without(invoice: Invoice, credits: Sequence[_Credit], before: Mapping[UUID, Any], over: Money) -> list[_Credit]:
+    """Return what is credited of an invoice whose lines exceed it, as some take off: the last lines give the rest up."""
+    kept = list(credits)
+    while kept and over.amount > 0:
+        last = kept.pop()
+        target = last.gross - over
+        over -= last.gross
+        units = last.amount.minor * target.minor // last.gross.minor + 1 if target.amount > 0 else 0
+        while units > 0:
+            part = _part(invoice, last.line, before.get(last.line.id), money_of(units, invoice.currency).amount)
+            if part.gross <= target:
+                kept.append(part)
+                break
+            units -= 1
+    return kept
 
 
 def _left(lines: Mapping[UUID, InvoiceLine], before: Mapping[UUID, Any]) -> dict[UUID, Decimal]:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-from decimal import Decimal
-from typing import Any
+from datetime import date
 from uuid import UUID
 
 from django.db import transaction
 
-from billing.events import InvoiceFinalised
-from billing.invoices import numbers
-from billing.invoices.freezing import content_hash, store_lines
-from billing.invoices.parties import Party, customer, seller
+from billing.events import InvoiceFinalised, InvoicePaid
+from billing.invoices.freezing import issue, store_lines
+from billing.invoices.parties import Party, seller
 from billing.invoices.posting import post_owed
-from billing.models import BillingPeriod, Contract, Invoice, Reconciliation
+from billing.models import BillingPeriod, Invoice, Reconciliation
 from billing.models.invoicing import DRAFT, FINALISED, IN_REVIEW, PAID
 from billing.models.periods import CLOSED, OPEN
 from billing.periods.months import last_closed, lock_to_close
-from billing.queries.drafts import Draft, contract_in, drafts
+from billing.queries.drafts import contract_in, drafts
 from billing.rating.calendar import local_day
+from billing.wallets.applying import use_credit
+from billing.wallets.blocks import lock_wallet
 from tenants import clock
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -32,7 +31,6 @@ from tenants.operators.operator_log import record_act
 
 INVOICE_FINALISED = AuditAction("billing.invoice.finalised")
 INVOICE_REVIEWED = AuditAction("billing.invoice.reviewed")
-DAYS_TO_PAY = 30
 
 
 class InvoiceStands(Conflict):
@@ -65,12 +63,6 @@ class TaxUnknown(Conflict):
     code = "tax_unknown"
 
 
-class NothingToPay(Conflict):
-    """The corrections of this invoice exceed its usage. It cannot be finalised: its usage joins the next month."""
-
-    code = "invoice_negative"
-
-
 def set_review(*, operator: Operator, tenant_id: UUID, invoice_id: UUID, in_review: bool) -> None:
     """Mark a draft as in review, or as a draft again. Raises NotFound, InvoiceStands."""
     operator.require("invoices.manage")
@@ -93,7 +85,8 @@ def _set_review(*, actor: Actor, invoice_id: UUID, in_review: bool) -> None:
 def finalise(*, operator: Operator, tenant_id: UUID, invoice_id: UUID) -> str:
     """Close an invoice's month, freeze its lines and give it the next number; return that. Idempotent.
 
-    Raises NotFound, PeriodRuns, EarlierMonthOpen, InvoiceParked, SellerUnknown, TaxUnknown, NothingToPay, InvoiceStands for a void one.
+    It uses the wallet's credit, and carries a total below zero over into it. Raises NotFound, PeriodRuns, EarlierMonthOpen,
+    InvoiceParked, SellerUnknown, TaxUnknown, InvoiceStands for a void one.
     """
     operator.require("invoices.manage")
     with transaction.atomic():
@@ -118,48 +111,52 @@ def _finalise(*, actor: Actor, invoice_id: UUID, by: str, issuer: Party) -> tupl
         raise PeriodRuns
     _check_reconciled()
     _close(invoice.period, by)
+    lock_wallet(invoice.currency, make=False)
     draft = drafts([(invoice.pk, invoice.period, invoice.currency)])[invoice.pk]
     if draft.untaxed:
         raise TaxUnknown(draft.untaxed)
-    if draft.total.amount < 0 or draft.subtotal.amount < 0:
-        raise NothingToPay
     contract = contract_in(invoice.period)
     zone = Tenant.objects.values_list("timezone", flat=True).get(pk=current_tenant_id())
-    stated = _stated(invoice, draft, contract, issuer, local_day(now, zone))
+    today = local_day(now, zone)
     store_lines(invoice.pk, draft.lines)
     post_owed(invoice, draft.subtotal, draft.tax)
-    # Last, as every other invoice that is being finalised waits for it.
-    number = numbers.take(numbers.INVOICES)
-    stated["label"] = number.label
-    Invoice.objects.filter(pk=invoice.pk).update(
-        state=FINALISED,
-        series_id=number.series_id,
-        number=number.number,
-        finalised_at=now,
-        finalised_by=by[:254],
-        content_hash=content_hash(_shown(stated), draft.lines),
-        **stated,
-    )
-    if not draft.total:
+    use_credit(invoice, draft, today=today, by=by)
+    label, due_on = issue(invoice, draft, contract=contract, issuer=issuer, today=today, by=by)
+    if draft.covered == draft.total:
         Invoice.objects.filter(pk=invoice.pk).update(state=PAID)
     record(
         INVOICE_FINALISED,
         actor=actor,
-        target=("invoice", invoice.pk, number.label),
-        changes={"state": [invoice.state, FINALISED], "total": [None, draft.total.json()]},
+        target=("invoice", invoice.pk, label),
+        changes={
+            "state": [invoice.state, FINALISED],
+            "total": [None, draft.total.json()],
+            **({"paid_by_credit": [None, draft.covered.json()]} if draft.covered else {}),
+        },
     )
     publish(
         InvoiceFinalised(
             tenant_id=actor.tenant_id,
             invoice_id=invoice.pk,
-            number=number.label,
+            number=label,
             period=invoice.period.isoformat(),
             total=draft.total.amount,
             currency=invoice.currency,
-            due_on=stated["due_on"].isoformat(),
+            due_on=due_on.isoformat(),
         )
     )
-    return number.label, True
+    if draft.covered:
+        publish(
+            InvoicePaid(
+                tenant_id=actor.tenant_id,
+                invoice_id=invoice.pk,
+                number=label,
+                amount=draft.covered.amount,
+                due=(draft.total - draft.covered).amount,
+                currency=invoice.currency,
+            )
+        )
+    return label, True
 
 
 def locked(invoice_id: UUID) -> Invoice:
@@ -187,23 +184,3 @@ def _close(period: date, by: str) -> None:
         raise EarlierMonthOpen(f"{first:%B %Y} is not finalised. Finalise that invoice first.")
     months = BillingPeriod.objects.filter(period__lte=period, state=OPEN)
     months.update(state=CLOSED, closed_at=clock.DatabaseNow(), closed_by=by[:254])
-
-
-def _stated(invoice: Invoice, draft: Draft, contract: Contract | None, issuer: Party, today: date) -> dict[str, Any]:
-    """Return the fields that an invoice states beside its lines and its number."""
-    days = contract.payment_days if contract else DAYS_TO_PAY
-    return {
-        "due_on": today + timedelta(days=days),
-        "subtotal": draft.subtotal.amount,
-        "tax": draft.tax.amount,
-        "total": draft.total.amount,
-        "taxes": [row.stored() for row in draft.taxes],
-        "seller": issuer.stored(),
-        "customer": customer(contract).stored(),
-    }
-
-
-def _shown(stated: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: format(value.normalize(), "f") if isinstance(value, Decimal) else value for name, value in stated.items()
-    }

@@ -1,19 +1,28 @@
-"""Store a draft's lines as they are finalised, and the hash of all that an invoice states."""
+"""Store a draft's lines and what its invoice states beside them, with its number and the hash of all of it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
+from billing.invoices import numbers
+from billing.invoices.parties import Party, customer
+from billing.models import Contract, Invoice
+from billing.models.invoicing import FINALISED
 from billing.pg_arrays import array, iso, uuid
+from billing.queries.drafts import Draft
 from billing.queries.lines import InvoiceLine
+from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import current_tenant_id
 
+DAYS_TO_PAY = 30
 INSERT = """
 INSERT INTO billing_invoiceline (id, tenant_id, invoice_id, n, kind, project_id, project_name, project_slug, meter_id, meter, meter_title, unit, price_id, version_id,
   version_number, unit_amount, dims, details, origin, outside, measured, quantity, intervals, list_amount, exact_amount, amount, tax_rate, tax)
@@ -55,6 +64,39 @@ def store_lines(invoice_id: UUID, lines: Sequence[InvoiceLine]) -> None:
     }
     with connection.cursor() as cursor:
         cursor.execute(INSERT, {**columns, "tenant": current_tenant_id(), "invoice": invoice_id})
+
+
+def issue(
+    invoice: Invoice, draft: Draft, *, contract: Contract | None, issuer: Party, today: date, by: str
+) -> tuple[str, date]:
+    """Give an invoice the next number, and keep what it states beside its lines; return the number and the due day.
+
+    Last in its transaction, as every other invoice that is being finalised waits for the series.
+    """
+    due_on = today + timedelta(days=contract.payment_days if contract else DAYS_TO_PAY)
+    stated: dict[str, Any] = {
+        "due_on": due_on,
+        "subtotal": draft.subtotal.amount,
+        "tax": draft.tax.amount,
+        "total": draft.total.amount,
+        "taxes": [row.stored() for row in draft.taxes],
+        "seller": issuer.stored(),
+        "customer": customer(contract).stored(),
+    }
+    number = numbers.take(numbers.INVOICES)
+    stated["label"] = number.label
+    shown = {name: _plain(value) if isinstance(value, Decimal) else value for name, value in stated.items()}
+    Invoice.objects.filter(pk=invoice.pk).update(
+        state=FINALISED,
+        series_id=number.series_id,
+        number=number.number,
+        finalised_at=DatabaseNow(),
+        finalised_by=by[:254],
+        content_hash=content_hash(shown, draft.lines),
+        paid=draft.covered.amount,
+        **stated,
+    )
+    return number.label, due_on
 
 
 def content_hash(stated: Mapping[str, Any], lines: Sequence[InvoiceLine]) -> bytes:

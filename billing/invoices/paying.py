@@ -12,6 +12,7 @@ from django.db import transaction
 from billing.events import InvoicePaid
 from billing.invoices.finalising import locked
 from billing.invoices.posting import post_payment, post_refund
+from billing.invoices.topping_up import fill
 from billing.models import Invoice, Payment
 from billing.models.invoicing import FINALISED, PAID, VOID
 from billing.models.settling import PAYMENT, REFUND
@@ -105,6 +106,7 @@ def book(*, actor: Actor, invoice: Invoice, received: Received, by: str) -> None
     if excess:
         post_refund(invoice, excess)
     settle_state(invoice, paid=amount, returned=excess)
+    fill(invoice, amount - excess, by=by)
     record(
         INVOICE_PAID,
         actor=actor,

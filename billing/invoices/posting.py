@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
 from billing.ledger import ledger
 from billing.ledger.ledger import LedgerAccount, LedgerEntry, Posting
 from billing.models import Invoice
-from billing.models.ledger import CLEARING, RECEIVABLE, REVENUE, TAX, WALLET
+from billing.models.invoicing import TOP_UP
+from billing.models.ledger import CLEARING, CREDIT, RECEIVABLE, REVENUE, TAX, WALLET
 from billing.money import Money
 
 
 def post_owed(invoice: Invoice, subtotal: Money, tax: Money, *, kind: str = "invoiced") -> None:
-    """Post what is owed by an invoice: receivable against revenue and tax; negative amounts take it back."""
-    _post(kind, invoice, [(RECEIVABLE, _of(invoice), subtotal + tax), *_earned(invoice, -subtotal, -tax)])
+    """Post what is owed by an invoice: receivable against revenue and tax; negative amounts take it back.
+
+    A top-up earns nothing: it is owed against the payment that clearing awaits.
+    """
+    owed = (RECEIVABLE, _of(invoice), subtotal + tax)
+    awaited = [(CLEARING, LedgerAccount("tenant", invoice.tenant_id), -subtotal)]
+    _post(kind, invoice, [owed, *(awaited if invoice.kind == TOP_UP else _earned(invoice, -subtotal, -tax))])
 
 
-def post_credit(
-    invoice: Invoice, subtotal: Money, tax: Money, *, off_due: Money, refunded: Money, to_wallet: Money
-) -> None:
-    """Post a credit note: revenue and tax go back, off what is due, to the payer or into the wallet."""
-    tenant = LedgerAccount("tenant", invoice.tenant_id)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Back:
+    """Where the money of a credit note goes: off what is due, to the payer, into the wallet, or to a promotional block."""
+
+    off_due: Money
+    refunded: Money
+    to_wallet: Money
+    promotional: Money
+    block_id: UUID | None = None
+
+
+def post_credit(invoice: Invoice, subtotal: Money, tax: Money, back: Back) -> None:
+    """Post a credit note: revenue and tax go back."""
     legs = [
         *_earned(invoice, subtotal, tax),
-        (RECEIVABLE, _of(invoice), -off_due),
-        (CLEARING, tenant, -refunded),
-        (WALLET, LedgerAccount("wallet", invoice.tenant_id), -to_wallet),
+        (RECEIVABLE, _of(invoice), -back.off_due),
+        (CLEARING, LedgerAccount("tenant", invoice.tenant_id), -back.refunded),
+        (WALLET, LedgerAccount("wallet", invoice.tenant_id), -back.to_wallet),
     ]
+    if back.block_id is not None:
+        legs.append((CREDIT, LedgerAccount("credit", back.block_id), -back.promotional))
     _post("credited", invoice, legs)
 
 

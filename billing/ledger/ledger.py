@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -26,6 +26,10 @@ WITH entry AS (
   SELECT t.id, %(tenant)s, t.kind, t.period, t.hold_id, t.attempt_id, t.batch_id, t.invoice_id, t.reason
   FROM unnest(%(id)s::uuid[], %(kind)s::text[], %(period)s::date[], %(hold_id)s::uuid[], %(attempt_id)s::uuid[], %(batch_id)s::uuid[],
     %(invoice_id)s::uuid[], %(reason)s::text[]) AS t(id, kind, period, hold_id, attempt_id, batch_id, invoice_id, reason)
+), prepaid AS (
+  UPDATE billing_wallet w SET held = w.held + m.held, spent = w.spent + m.spent
+  FROM unnest(%(moved)s::text[], %(held)s::numeric[], %(spent)s::numeric[]) AS m(currency, held, spent)
+  WHERE w.tenant_id = %(tenant)s AND w.currency = m.currency AND w.counted
 )
 INSERT INTO billing_ledgerposting (id, tenant_id, transaction_id, account, pot, pot_kind, currency, amount)
 SELECT gen_random_uuid(), %(tenant)s, p.entry, p.account, p.pot, p.pot_kind, p.currency, p.amount
@@ -78,12 +82,13 @@ def move(source: str, target: str, owners: Sequence[LedgerAccount], amount: Deci
 def post(*entries: LedgerEntry) -> None:
     """Append transactions to the open scope's ledger in one statement, skipping those that move nothing.
 
-    The database refuses an unbalanced one at commit.
+    What holds and unreserved usage move, a prepaid wallet counts. The database refuses an unbalanced one at commit.
     """
     moving = [entry for entry in entries if entry.postings]
     if not moving:
         return
     legs = [(entry.id, posting) for entry in moving for posting in entry.postings]
+    moved = _moved_of_wallets(posting for _, posting in legs)
     columns: dict[str, Any] = {
         "tenant": current_tenant_id(),
         "id": array((entry.id for entry in moving), uuid),
@@ -94,6 +99,9 @@ def post(*entries: LedgerEntry) -> None:
         "batch_id": array((entry.batch_id for entry in moving), uuid),
         "invoice_id": array((entry.invoice_id for entry in moving), uuid),
         "reason": [entry.reason[:200] for entry in moving],
+        "moved": list(moved),
+        "held": array((held for held, _ in moved.values()), str),
+        "spent": array((spent for _, spent in moved.values()), str),
         "entries": array((entry_id for entry_id, _ in legs), uuid),
         "accounts": array((posting.account for _, posting in legs), str),
         "pots": array((posting.ledger_account.id for _, posting in legs), uuid),
@@ -103,3 +111,15 @@ def post(*entries: LedgerEntry) -> None:
     }
     with connection.cursor() as cursor:
         cursor.execute(POST, columns)
+
+
+def _moved_of_wallets(postings: Iterable[Posting]) -> dict[str, tuple[Decimal, Decimal]]:
+    """Return by currency how much is held, and how much usage is charged, more than before."""
+    moved: dict[str, tuple[Decimal, Decimal]] = {}
+    for one in postings:
+        owner, zero = one.ledger_account.kind, Decimal(0)
+        held = one.amount if (one.account, owner) == (HELD, "hold") else zero
+        spent = one.amount if (one.account, owner) in ((SPENT, "hold"), (UNHELD, "project")) else zero
+        before = moved.get(one.currency, (zero, zero))
+        moved[one.currency] = before[0] + held, before[1] + spent
+    return {currency: sums for currency, sums in moved.items() if any(sums)}

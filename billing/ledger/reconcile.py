@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.db import connection
 
 from billing.ledger.money_rules import MONEY_RULES
+from billing.ledger.wallet_rules import WALLET_RULES
 from billing.models import Invoice
 from billing.models.invoicing import PERIOD, STANDING, VOID
 from billing.money import Money, shown
@@ -173,6 +174,7 @@ def reconcile_faults() -> Iterator[Fault]:
     """Yield differences between intervals, roll-ups, ratings, ledger, invoices and payments, one per rule."""
     yield from _broken(USAGE_RULES)
     yield from _broken(MONEY_RULES)
+    yield from _broken(WALLET_RULES)
     yield from _line_faults()
 
 

@@ -13,6 +13,7 @@ from billing.models.pricing import Contract, Price, PriceBook, PriceVersion, Sho
 from billing.models.runs import PeriodRun, PreparedDraft, ReconciliationOrder
 from billing.models.settling import CreditNote, CreditNoteLine, Payment
 from billing.models.taxes import TaxRate
+from billing.models.wallets import CreditBlock, CreditMovement, TopUp, Wallet
 
 __all__ = [
     "BillingPeriod",
@@ -21,6 +22,8 @@ __all__ = [
     "BudgetPeriod",
     "Collection",
     "Contract",
+    "CreditBlock",
+    "CreditMovement",
     "CreditNote",
     "CreditNoteLine",
     "GatewayEvent",
@@ -49,9 +52,11 @@ __all__ = [
     "SenderDay",
     "ShowbackPrice",
     "TaxRate",
+    "TopUp",
     "UsageBatch",
     "UsageEvent",
     "UsageKey",
     "UsageRollup",
     "UsageSeries",
+    "Wallet",
 ]

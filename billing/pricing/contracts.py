@@ -14,6 +14,7 @@ from django.core.validators import validate_email
 from django.db import connection, transaction
 
 from billing.models import Contract, PriceBook
+from billing.pricing import prepaid
 from billing.pricing.publishing import standard_book
 from billing.rating.billed.faults import terms_faults
 from billing.rating.billed.reading import read_terms
@@ -66,6 +67,7 @@ def open_first(*, actor: Actor, book_id: UUID | None = None, terms: ContractTerm
     book = standard_book(tenant.currency) if book_id is None else _book(book_id, tenant)
     starts_on = period_of(local_day(clock.now(), tenant.timezone))
     made = _create(actor.label, book, starts_on, terms)
+    prepaid.count_if_prepaid(made)
     record(CONTRACT_OPENED, actor=actor, target=made, changes=_changes(made, None))
 
 
@@ -134,6 +136,7 @@ def _agree(
     if before is not None and (before.ends_on is None or before.ends_on >= months_ahead(tenant, 1)[0]):
         Contract.objects.filter(pk=before.pk).update(ends_on=starts_on)
     made = _create(actor.label, book, starts_on, terms)
+    prepaid.count_if_prepaid(made)
     record(CONTRACT_AGREED, actor=actor, target=made, changes=_changes(made, before), reason=reason)
     return made
 

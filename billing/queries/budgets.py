@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from billing.credit.queries import standing
 from billing.forecast import at_month_end
 from billing.models import Budget, BudgetAlert
 from billing.models.budgets import NOTIFY
@@ -203,9 +204,10 @@ def alerts(*, budget_id: UUID | None = None, before: UUID | None = None, limit: 
 
 
 def headroom(project_id: UUID, tags: Mapping[str, str] | None = None) -> Decimal | None:
-    """Return the headroom of the tightest enforced budget of the work; None without one."""
-    status = tightest(project_id, tags)
-    return None if status is None else status.left.amount
+    """Return the headroom of the tightest enforced budget of the work, and of a prepaid wallet; None without any."""
+    status, wallet = tightest(project_id, tags), standing(tenant_today().currency)
+    bounds = [status.left.amount] if status else []
+    return min([*bounds, *([wallet.available] if wallet else [])], default=None)
 
 
 def tightest(project_id: UUID, tags: Mapping[str, str] | None = None) -> BudgetStatus | None:

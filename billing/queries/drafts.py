@@ -11,14 +11,17 @@ from uuid import UUID, uuid5
 
 from django.db.models import Q
 
-from billing.models import Contract
+from billing.credit.queries import open_credits
+from billing.models import Contract, CreditMovement, Invoice
+from billing.models.invoicing import DRAFT, IN_REVIEW, PERIOD, VOID
+from billing.models.wallets import USED
 from billing.money import Money
 from billing.queries.lines import InvoiceLine, computed_lines, of_invoice
 from billing.rating.billed.bills import Bill, bill
 from billing.rating.billed.lines import Kind, Line
 from billing.rating.billed.reading import read_terms
 from billing.rating.billed.tax import MissingRate, TaxTerms
-from billing.rating.billed.terms import resolved
+from billing.rating.billed.terms import Terms, resolved
 from billing.rating.billed.usage import UsageLine
 from billing.taxes.queries import tax_day, tax_table
 
@@ -58,39 +61,89 @@ class TaxRow:
 
 
 @dataclass(frozen=True, slots=True)
+class AppliedCredit:
+    """How much of a block of credit an invoice uses: before tax as a line, else as a payment."""
+
+    block_id: UUID
+    kind: str
+    amount: Money
+    before_tax: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
-    """An invoice's lines, their sum, and its tax. `untaxed` says why its tax is not known: it is not finalised then."""
+    """An invoice's lines, their sum, its tax, and the credit that it uses.
+
+    `carried`: what a total below zero would have come to, which goes into the wallet; a line takes it out of the total.
+    `untaxed` says why its tax is not known: it is not finalised then.
+    """
 
     lines: Sequence[InvoiceLine]
     taxes: Sequence[TaxRow]
     subtotal: Money
     tax: Money
     untaxed: str = ""
+    credits: Sequence[AppliedCredit] = ()
+    carried: Money | None = None
 
     @property
     def total(self) -> Money:
         """What is to be paid."""
         return self.subtotal + self.tax
 
+    @property
+    def covered(self) -> Money:
+        """What credit pays of the total; what it takes off before tax is a line."""
+        paid = (one.amount for one in self.credits if not one.before_tax)
+        return sum(paid, Money.zero(self.subtotal.currency))
+
 
 def drafts(wanted: Sequence[tuple[UUID, date, str]]) -> dict[UUID, Draft]:
-    """Return the drafts of these invoices, each given by id, month and currency."""
+    """Return the drafts of these invoices, each given by id, month and currency.
+
+    Credit is used by the earliest month first: what a draft would use, no later one shows.
+    """
     if not wanted:
         return {}
     contracts, table = list(Contract.objects.all()), tax_table()
     found: dict[UUID, Draft] = {}
     for currency in {currency for _, _, currency in wanted}:
-        asked = [(invoice_id, period) for invoice_id, period, money in wanted if money == currency]
-        lines = computed_lines([period for _, period in asked], currency)
-        for invoice_id, period in asked:
+        asked = {invoice_id: period for invoice_id, period, money in wanted if money == currency}
+        credits = open_credits(currency)
+        shown = set(asked)
+        if credits:
+            asked |= _earlier(currency, max(asked.values()))
+        lines = computed_lines(sorted(set(asked.values())), currency)
+        for invoice_id, period in sorted(asked.items(), key=lambda one: (one[1], one[0])):
             contract = next((one for one in contracts if runs_in(one, period)), None)
             usage = of_invoice(invoice_id, lines[period])
-            tax = table.terms(contract, period)
+            tax, agreed = table.terms(contract, period), _agreed(usage, contract, currency)
+            untaxed, at = "", tax_day(period)
             try:
-                found[invoice_id] = draft_of(invoice_id, usage, billed(usage, contract, period, currency, tax=tax))
+                made = bill(*agreed, credits=credits, tax=tax, at=at)
             except MissingRate as missing:
-                made = draft_of(invoice_id, usage, billed(usage, contract, period, currency))
-                found[invoice_id] = replace(made, untaxed=str(missing))
+                made, untaxed = bill(*agreed, credits=credits, at=at), str(missing)
+            left = {use.key: use.left for use in made.credits}
+            credits = [replace(one, left=left.get(one.key, one.left)) for one in credits]
+            if invoice_id in shown:
+                found[invoice_id] = replace(draft_of(invoice_id, usage, made), untaxed=untaxed)
+    return found
+
+
+def _earlier(currency: str, before: date) -> dict[UUID, date]:
+    """Return the drafts of months before this one."""
+    rows = Invoice.objects.filter(kind=PERIOD, state__in=[DRAFT, IN_REVIEW], currency=currency, period__lt=before)
+    return dict(rows.values_list("id", "period"))
+
+
+def applied_credits(invoices: Mapping[UUID, str]) -> dict[UUID, list[AppliedCredit]]:
+    """Return the credit that these finalised invoices, given with their currencies, use; a void one uses none."""
+    rows = CreditMovement.objects.filter(invoice__in=invoices, kind=USED).exclude(invoice__state=VOID)
+    found: dict[UUID, list[AppliedCredit]] = {}
+    names = ("invoice_id", "block_id", "block__kind", "amount", "before_tax")
+    for invoice_id, block_id, kind, amount, before_tax in rows.order_by("id").values_list(*names):
+        used = AppliedCredit(block_id, kind, Money(amount, invoices[invoice_id]), before_tax)
+        found.setdefault(invoice_id, []).append(used)
     return found
 
 
@@ -107,10 +160,17 @@ def billed(
 
     The day of tax and credits is the last of the period. Raises MissingRate.
     """
+    return bill(*_agreed(lines, contract, currency, terms), tax=tax, at=tax_day(period))
+
+
+def _agreed(
+    lines: Sequence[InvoiceLine], contract: Contract | None, currency: str, terms: Mapping[str, Any] | None = None
+) -> tuple[list[UsageLine], Terms]:
+    """Return usage lines as a bill takes them, and the terms that they meet."""
     own = contract.terms if contract and contract.currency == currency else {}
     agreed = read_terms({"currency": currency, **(own if terms is None else terms)})
     usage = [_usage(line) for line in lines]
-    return bill(usage, resolved(agreed, usage), tax=tax, at=tax_day(period))
+    return usage, resolved(agreed, usage)
 
 
 def draft_of(invoice_id: UUID, lines: Sequence[InvoiceLine], made: Bill) -> Draft:
@@ -124,8 +184,11 @@ def draft_of(invoice_id: UUID, lines: Sequence[InvoiceLine], made: Bill) -> Draf
     for number, one in enumerate(ordered, 1):
         line = usage.get(one.key) or _adjustment(invoice_id, one, names, titles)
         listed.append(replace(line, n=number, tax_rate=one.tax_percent, tax=one.tax))
+    if made.carried:
+        listed.append(line_of(invoice_id, Kind.CARRIED, len(listed) + 1, made.carried))
     taxes = [TaxRow(row.percent, row.taxable, row.tax, row.note or "", row.name) for row in made.taxes]
-    return Draft(listed, taxes, made.subtotal, made.tax)
+    used = [AppliedCredit(UUID(use.key), use.kind.value, use.amount, use.before_tax) for use in made.credits]
+    return Draft(listed, taxes, made.subtotal + made.carried, made.tax, credits=used, carried=made.carried or None)
 
 
 def contract_in(period: date) -> Contract | None:
@@ -165,7 +228,8 @@ def _adjustment(
     """Return the line of an adjustment; pages write its text from `kind` and `details`."""
     name, slug = names.get(one.project_id, ("", ""))
     details = {
-        "term": one.term,
+        # A block of credit is named by the end of its id, as the page of the wallet names it.
+        "term": one.term[-8:] if one.term and one.kind is Kind.CREDIT else one.term,
         "percent": None if one.percent is None else format(one.percent.normalize(), "f"),
         "base": None if one.base is None else format(one.base.amount.normalize(), "f"),
     }
@@ -195,3 +259,9 @@ def _adjustment(
         list_exact=one.exact,
         details={name: value for name, value in details.items() if value is not None},
     )
+
+
+def line_of(invoice_id: UUID, kind: str, n: int, amount: Money) -> InvoiceLine:
+    """Return an untaxed line that no usage caused: a top-up, or what takes a sum below zero into the wallet."""
+    line = Line(kind=Kind(kind), key=kind, exact=amount, amount=amount)
+    return replace(_adjustment(invoice_id, line, {}, {}), n=n, tax=Money.zero(amount.currency))

@@ -18,7 +18,7 @@ from billing.models.invoicing import DRAFT, FINALISED, IN_REVIEW, STANDING
 from billing.money import Money
 from billing.pg_arrays import parsed
 from billing.queries.calendar import tenant_today
-from billing.queries.drafts import Draft, TaxRow, drafts
+from billing.queries.drafts import AppliedCredit, Draft, TaxRow, applied_credits, drafts
 from billing.queries.lines import InvoiceLine, frozen_lines
 from billing.rating.calendar import period_bounds
 from tenants.errors import NotFound
@@ -42,7 +42,8 @@ NOTHING = Decimal(0)
 class InvoiceView:
     """An invoice. `subtotal` is the sum of its rounded lines, `total` that and the tax; `quantities` by unit never add up.
 
-    `due` is what is still to be paid. `untaxed` says why the tax of a draft is not known. `number`, `due_on`, `seller`, `customer` and `content_hash` stand once it is finalised.
+    `due` is what is still to be paid; of a draft, after `credits`, whose part after tax is `covered`. `untaxed` says why the
+    tax of a draft is not known. `number`, `due_on`, `seller`, `customer` and `content_hash` stand once it is finalised.
     """
 
     id: UUID | None
@@ -76,6 +77,8 @@ class InvoiceView:
     void_reason: str = ""
     replaces_id: UUID | None = None
     untaxed: str = ""
+    credits: Sequence[AppliedCredit] = ()
+    covered: Money | None = None
 
     @property
     def is_draft(self) -> bool:
@@ -186,8 +189,15 @@ def _rows(
 def _drafts(rows: Sequence[Any]) -> dict[UUID, Draft]:
     """Return the lines and sums of these invoices: computed for drafts, stored for the others."""
     standing = frozen_lines({row.id: row.currency for row in rows if row.state in STANDING})
+    used = applied_credits({row.id: row.currency for row in rows if row.state in STANDING})
     found = {
-        row.id: Draft(standing[row.id], _taxes(row), Money(row.subtotal, row.currency), Money(row.tax, row.currency))
+        row.id: Draft(
+            standing[row.id],
+            _taxes(row),
+            Money(row.subtotal, row.currency),
+            Money(row.tax, row.currency),
+            credits=used.get(row.id, ()),
+        )
         for row in rows
         if row.state in STANDING
     }
@@ -202,8 +212,8 @@ def _invoices(*, currency: str | None = None, **chosen: Any) -> list[InvoiceView
 
 def _view(row: Any, draft: Draft) -> InvoiceView:
     money = {name: Money(getattr(row, name), row.currency) for name in ("credited", "paid", "returned")}
-    settled = money["credited"] + money["paid"] - money["returned"]
     stands = row.state in STANDING
+    settled = money["credited"] + money["paid"] - money["returned"] if stands else draft.covered
     zero = Money.zero(row.currency)
     return InvoiceView(
         id=row.id,
@@ -237,6 +247,8 @@ def _view(row: Any, draft: Draft) -> InvoiceView:
         void_reason=row.void_reason,
         replaces_id=row.replaces_id,
         untaxed=draft.untaxed,
+        credits=draft.credits,
+        covered=None if stands else draft.covered,
     )
 
 

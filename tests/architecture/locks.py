@@ -70,6 +70,8 @@ OPERATED = {
     "billing_billingperiod": {"SELECT", "INSERT"},
     "billing_collection": {"SELECT", "INSERT"},
     "billing_contract": {"SELECT", "INSERT", "UPDATE", "DELETE"},
+    "billing_creditblock": {"SELECT", "INSERT"},
+    "billing_creditmovement": {"SELECT", "INSERT"},
     "billing_creditnote": {"SELECT", "INSERT"},
     "billing_creditnoteline": {"SELECT", "INSERT"},
     "billing_invoice": {"SELECT", "INSERT", "UPDATE"},
@@ -80,6 +82,8 @@ OPERATED = {
     "billing_payment": {"SELECT", "INSERT"},
     "billing_prepareddraft": {"SELECT"},
     "billing_reconciliation": {"SELECT"},
+    "billing_topup": {"SELECT"},
+    "billing_wallet": {"SELECT", "INSERT", "UPDATE"},
     "tenants_audithead": {"SELECT", "INSERT", "UPDATE"},
     "tenants_breakglass": {"SELECT", "INSERT"},
     "tenants_auditsubject": {"SELECT", "INSERT"},
@@ -133,8 +137,10 @@ PLATFORM = {
 CONSOLE_COLUMNS = {
     "billing_billingperiod": {"state", "closed_at", "closed_by"},
     "billing_collection": {"state", "attempt", "next_at", "error_code", "error"},
+    "billing_creditblock": {"remaining"},
     "billing_numberseries": {"next_number"},
     "billing_taxrate": {"ends_on"},
+    "billing_topup": {"closed_at"},
     "tenants_approval": {"state", "answered_by", "answered_by_label", "answered_at", "answer_reason"},
     "tenants_breakglass": {
         "answered_by",
@@ -157,9 +163,11 @@ CONSOLE_COLUMNS = {
     },
     "tenants_user": {"last_login", "name", "password", "single_keys", "theme"},
 }
-#: Read by a SECURITY DEFINER function of the allowlist, which returns ids only, or sums of usage.
+#: Read by a SECURITY DEFINER function of the allowlist, which returns ids only, or sums of usage and of money held.
 LOOKED_UP = frozenset(
     {
+        "billing_hold",
+        "billing_invoice",
         "billing_meter",
         "billing_usagerollup",
         "billing_usageseries",
@@ -247,6 +255,7 @@ LOOSE = {
     "billing_hold": {"placed_by_id"},
     "billing_heldevent": {"decided_by_id"},
     "billing_senderday": {"sender_id"},
+    "billing_topup": {"asked_by_id"},
     "billing_usagebatch": {"sender_id"},
     "tenants_apikey": {"created_by_id", "membership_id"},
     "models_app_endpointkey": {"membership_id"},
@@ -331,6 +340,7 @@ DEFINERS = frozenset(
         "exchequer_glass_tenant()",
         "exchequer_destroy_data_keys(uuid)",
         "exchequer_break_glass(bytea,bytea)",
+        "billing_prepaid_use(text)",
         "billing_sums_of_lines(date[],text[])",
         "billing_sums_of_month(uuid[],date,jsonb)",
         "billing_ensure_partitions(date,date)",

@@ -14,7 +14,7 @@ from django.test import Client
 from billing import provisioning
 from billing.metering import meters
 from billing.models import Contract, PriceBook, PriceVersion
-from billing.pricing import publishing
+from billing.pricing import prepaid, publishing
 from billing.rating.calendar import local_day, period_of
 from billing.rating.new_price import NewPrice
 from tenants import clock
@@ -81,7 +81,10 @@ def open_contract(tenant: Tenant, **terms: Any) -> None:
         meters.provide()
         book = publishing.standard_book(tenant.currency)
         starts_on = period_of(local_day(clock.now(), tenant.timezone))
-        Contract.objects.create(book=book, currency=book.currency, starts_on=starts_on, agreed_by="tests", **terms)
+        made = Contract.objects.create(
+            book=book, currency=book.currency, starts_on=starts_on, agreed_by="tests", **terms
+        )
+        prepaid.count_if_prepaid(made)
 
 
 def provision_defaults(tenant_id: UUID | None = None) -> None:

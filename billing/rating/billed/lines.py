@@ -23,7 +23,7 @@ from billing.rating.billed.usage import Cell, Scope, UsageLine
 
 
 class Kind(StrEnum):
-    """What a line is, in the order in which a bill is computed."""
+    """What a line is, in the order in which a bill is computed. The last two are on invoices alone."""
 
     USAGE = "usage"
     CORRECTION = "correction"
@@ -34,6 +34,8 @@ class Kind(StrEnum):
     DISCOUNT = "discount"
     MINIMUM = "minimum_shortfall"
     CREDIT = "promotional_credit"
+    CARRIED = "carried_over"
+    TOP_UP = "top_up"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 `{"currency": "EUR", "models": [{"key", "meter", "prices" or "dims", "model", "included", ...}], "savings_plans": [{"key", "per",
 "amount", "percent"}], "commitments": [{"key", "amount", "earlier", "closes"}], "discounts": [{"key", "percent" or
-"amount"}], "minimums": [{"key", "amount"}], "hours", "paid_first"}`. `model` is per_unit, flat (`amount`), package
+"amount"}], "minimums": [{"key", "amount"}], "hours", "paid_first", "prepaid"}`. `model` is per_unit, flat (`amount`), package
 (`size`, `amount`), graduated or volume (`tiers`: `up_to`, `unit_amount`, `flat_amount`). All but models take `meters`
 and `projects`.
 """
@@ -40,6 +40,7 @@ def read_terms(data: object) -> Terms:
         minimums=given.each("minimums", _minimum),
         hours=given.whole("hours"),
         paid_first=given.flag("paid_first", default=False),
+        prepaid=given.flag("prepaid", default=False),
     )
     given.end()
     return terms

@@ -160,6 +160,14 @@ def rate_for(terms: TaxTerms, product: str, at: date) -> TaxRate:
     raise MissingRate(f"No tax rate for {terms.buyer_country} is in force on {at}. Add one to the table of rates.")
 
 
+def highest_percent(terms: TaxTerms, at: date) -> Decimal:
+    """Return the highest percentage that a customer's lines may have on a day; 0 if none is in force."""
+    if treatment(terms) is not Treatment.STANDARD:
+        return ZERO
+    in_force = (rate for rate in terms.rates if rate.country == terms.buyer_country and rate.starts_on <= at)
+    return max((rate.percent for rate in in_force if rate.ends_on is None or at < rate.ends_on), default=ZERO)
+
+
 def taxed(lines: Sequence[Line], terms: TaxTerms, currency: str, at: date) -> tuple[list[Line], list[TaxRow]]:
     """Return the lines with their part of the tax, and one row for each rate, higher rates first.
 

@@ -84,7 +84,7 @@ class Terms:
     """All that adjusts a period's bill. Keys are unique within each list; lists apply in their order.
 
     `hours` is the number of hours of the billed period, which hourly savings plans need. `paid_first`: paid credits are
-    used before promotional ones, and then all credits after tax.
+    used before promotional ones, and then all credits after tax. `prepaid`: work is held from the wallet's credit.
     """
 
     currency: str
@@ -95,6 +95,7 @@ class Terms:
     minimums: tuple[Minimum, ...] = ()
     hours: int | None = None
     paid_first: bool = False
+    prepaid: bool = False
 
 
 def resolved(terms: Terms, usage: Sequence[UsageLine]) -> Terms:

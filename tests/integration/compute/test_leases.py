@@ -36,6 +36,7 @@ from tenants import quotas
 from tenants.clock import now
 from tenants.errors import Invalid, NotFound, PermissionDenied
 from tenants.isolation.scoping import tenant_scope
+from tenants.models import Tenant
 from tests.fakes.runner import kind
 from tests.support import factories
 
@@ -49,10 +50,10 @@ WORST_S = math.ceil(100 + grace_s())
 class World:
     """A tenant, a node with two devices, and short ways to make things happen."""
 
-    def __init__(self, as_control: Control) -> None:
+    def __init__(self, as_control: Control, tenant: Tenant | None = None) -> None:
         kind.install()
         self.control = as_control
-        self.tenant = factories.make_tenant()
+        self.tenant = tenant or factories.make_tenant()
         self.actor = factories.actor_for(self.tenant)
         self.project = factories.default_project_id(self.tenant)
         self.boot = uuid.uuid4()

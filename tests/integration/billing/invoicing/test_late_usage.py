@@ -57,7 +57,8 @@ def sums(period: date) -> dict[date | None, tuple[Decimal, Decimal]]:
     """Return quantity and amount of a month's lines, by the month that they correct."""
     (invoice,) = queries.invoices(period=period)
     assert invoice.id is not None
-    return {line.origin: (line.quantity, line.exact.amount) for line in queries.invoice_lines(invoice.id)}
+    lines = [line for line in queries.invoice_lines(invoice.id) if line.kind in ("usage", "correction")]
+    return {line.origin: (line.quantity, line.exact.amount) for line in lines}
 
 
 def sound() -> None:

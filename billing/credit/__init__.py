@@ -1,0 +1,1 @@
+"""Credit as bills and holds read it: what is open, and how far a prepaid wallet covers work."""

@@ -1,0 +1,79 @@
+"""Promotional credit that expires: a notice thirty days ahead, and a nightly sweep that writes it off."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from uuid import UUID
+
+from billing.models import CreditBlock, Invoice
+from billing.models.invoicing import DRAFT, IN_REVIEW, PERIOD
+from billing.models.wallets import EXPIRED, PROMOTIONAL
+from billing.money import Money
+from billing.queries.calendar import tenant_today
+from billing.rating.calendar import next_period
+from billing.wallets import blocks
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.clock import DatabaseNow
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import Tenant
+from tenants.notifications.notifications import notify
+
+CREDIT_EXPIRED = AuditAction("billing.credit.expired")
+CREDIT_EXPIRES = AuditAction("billing.credit.expires")
+AHEAD = timedelta(days=30)
+
+
+def sweep() -> None:
+    """Warn of and write off promotional credit of every tenant. Repeatable."""
+    for tenant_id in Tenant.objects.values_list("id", flat=True):
+        actor = Actor.system(tenant_id, "billing")
+        with tenant_scope(tenant_id):
+            today = tenant_today().day
+            ending = CreditBlock.objects.filter(kind=PROMOTIONAL, remaining__gt=0, expires_on__isnull=False)
+            over = list(ending.filter(expires_on__lte=today).order_by("id").values_list("id", flat=True))
+            soon = ending.filter(expires_on__gt=today, expires_on__lte=today + AHEAD, warned_at=None)
+            coming = list(soon.order_by("id").values_list("id", flat=True))
+        for block_id in over:
+            expire(actor=actor, block_id=block_id)
+        for block_id in coming:
+            warn(actor=actor, block_id=block_id)
+
+
+@operation(CREDIT_EXPIRED)
+def expire(*, actor: Actor, block_id: UUID) -> None:
+    """Write off what is left of an expired block, once no draft of a month that it may pay is open."""
+    currency = CreditBlock.objects.values_list("currency", flat=True).get(pk=block_id)
+    blocks.lock_wallet(currency)
+    block = CreditBlock.objects.get(pk=block_id)
+    if not block.remaining or block.expires_on is None or _may_still_pay(block, block.expires_on):
+        unchanged("it is used up, or a draft may still use it")
+        return
+    left = blocks.write_off(block, EXPIRED)
+    changes = {"left": [left.json(), Money.zero(currency).json()]}
+    record(CREDIT_EXPIRED, actor=actor, target=block, changes=changes)
+
+
+@operation(CREDIT_EXPIRES)
+def warn(*, actor: Actor, block_id: UUID) -> None:
+    """Notify that a block expires soon, once."""
+    fresh = CreditBlock.objects.filter(pk=block_id, warned_at=None, remaining__gt=0).update(warned_at=DatabaseNow())
+    if not fresh:
+        unchanged("it was notified, or is used up")
+        return
+    block = CreditBlock.objects.get(pk=block_id)
+    record(CREDIT_EXPIRES, actor=actor, target=block, changes={"expires_on": [None, block.expires_on]})
+    notify(
+        permission="invoices.view",
+        kind="credit",
+        title=f"{Money(block.remaining, block.currency).plain()} of credit expires on {block.expires_on:%d %B %Y}",
+        body="It pays bills of months that end before that day. What is left of it then is written off.",
+        path="wallet/",
+    )
+
+
+def _may_still_pay(block: CreditBlock, expires_on: date) -> bool:
+    """Return whether the draft of a month whose last day lies in the block's time is open."""
+    drafts = Invoice.objects.filter(kind=PERIOD, state__in=[DRAFT, IN_REVIEW], currency=block.currency)
+    lasts = (next_period(period) - timedelta(days=1) for period in drafts.values_list("period", flat=True))
+    return any(block.starts_on <= last < expires_on for last in lasts)
