@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
-from tenants.events.events import Event
+from tenants.events.events import Event, ExternalEvent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,3 +86,20 @@ class TopUpAsked(Event):
     """A tenant, or the rule of its wallet, asks for the invoice of a top-up."""
 
     top_up_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvoiceSendOrdered(Event):
+    """An operator wants an invoice sent by email."""
+
+    invoice_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvoiceMailDue(ExternalEvent):
+    """An email about an invoice is due for one address; `kind` is invoice, reminder or final, `order_id` names the email."""
+
+    invoice_id: UUID
+    to: str
+    kind: str
+    order_id: UUID

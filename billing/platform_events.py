@@ -5,6 +5,7 @@ from tenants.operators.platform_events.catalogue import PlatformEventType, regis
 DIFFERENCE = "reconciliation.difference"
 NEEDS_PERSON = "payment.needs_person"
 DISPUTED = "payment.disputed"
+MAIL_REFUSED = "invoice.mail_refused"
 
 register(
     PlatformEventType(
@@ -16,6 +17,12 @@ register(
     PlatformEventType(
         name=NEEDS_PERSON,
         title="The payment provider refused a step of an invoice",
+        reads="invoices.view",
+        acts="invoices.manage",
+    ),
+    PlatformEventType(
+        name=MAIL_REFUSED,
+        title="An address refuses emails about an invoice",
         reads="invoices.view",
         acts="invoices.manage",
     ),

@@ -14,12 +14,15 @@ from billing.events import (
     InvoiceCredited,
     InvoiceEvent,
     InvoiceFinalised,
+    InvoiceMailDue,
     InvoicePaid,
+    InvoiceSendOrdered,
     InvoiceVoided,
     TopUpAsked,
     UsageWaived,
 )
 from billing.invoices import topping_up
+from billing.mailing import orders, sending
 from billing.usage import draft_bounds
 from tenants.access.actor import Actor
 from tenants.events.events import TenantCreated, TimeZoneChanged, subscribe
@@ -45,6 +48,24 @@ def collect(event: Any) -> None:
 
 for _of_invoice in (InvoiceFinalised, InvoiceVoided, InvoiceCredited, InvoicePaid):
     subscribe(_of_invoice)(collect)
+
+
+@subscribe(InvoiceFinalised)
+def send_new_invoice(event: InvoiceFinalised) -> None:
+    """Order the email of a new invoice, if the seller wants that."""
+    orders.send_if_wanted(event.invoice_id)
+
+
+@subscribe(InvoiceSendOrdered)
+def send_ordered_invoice(event: InvoiceSendOrdered) -> None:
+    """Order the email that an operator wants."""
+    orders.order_mails(event.invoice_id, orders.INVOICE)
+
+
+@subscribe(InvoiceMailDue)
+def mail_invoice(event: InvoiceMailDue) -> None:
+    """Send one email about an invoice."""
+    sending.send(event)
 
 
 @subscribe(BudgetThresholdReached)

@@ -7,6 +7,7 @@ from celery import shared_task
 from billing import retention
 from billing.collecting import sweeping
 from billing.invoices import topping_up
+from billing.mailing import reminding
 from billing.reconciling import orders
 from billing.runs import running
 from billing.usage import partitions
@@ -54,3 +55,9 @@ def tend_wallets() -> None:
     """Warn of credit that expires, write off what has, and ask for top-ups that are due. Scheduled every five minutes."""
     expiring.sweep()
     topping_up.sweep()
+
+
+@shared_task(name="billing.remind")
+def remind() -> int:
+    """Send the reminders of unpaid invoices that are due. Scheduled every ten minutes."""
+    return reminding.remind_all()

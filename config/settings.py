@@ -250,7 +250,6 @@ SPECTACULAR_SETTINGS = {
 }
 
 CELERY_BROKER_URL = env.broker_url
-CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_DEFAULT_QUEUE = "ops"
@@ -271,6 +270,7 @@ CELERY_BEAT_SCHEDULE = {
     "figures of all tenants": {"task": "billing.reconcile_all", "schedule": 86_400},
     "invoices to collect": {"task": "billing.collect", "schedule": 5},
     "credit that expires, and wallets that run low": {"task": "billing.tend_wallets", "schedule": 300},
+    "reminders of invoices": {"task": "billing.remind", "schedule": 600},
     "runs of months": {"task": "billing.run_periods", "schedule": 10},
     "orders to reconcile": {"task": "billing.reconcile", "schedule": 10},
     "old quotes and holds": {"task": "billing.retention", "schedule": 86_400},

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from billing.collecting.accounts import ensure_customer
 from billing.collecting.reading import Work, credit_of, draft_of, is_open, refund_of
-from billing.models import Collection, PaymentAccount
+from billing.models import Collection
 from billing.models.collecting import CHARGE, CREDIT, GIVE_BACK, PAID_OUTSIDE, PUSH, VOIDING
 from billing.payments.errors import Declined, GatewayRefused
 from billing.payments.gateway import PaymentGateway
-from billing.payments.requests import Kind, Lookup, Payer, Timing
+from billing.payments.requests import Kind, Lookup, Timing
 from tenants import clock
 from tenants.isolation.scoping import tenant_scope
 
@@ -32,18 +33,9 @@ def take(gateway: PaymentGateway, work: Work) -> Outcome:
 
 
 def _push(gateway: PaymentGateway, work: Work) -> Outcome:
-    if not work.account.external_id:
-        _ensure_customer(gateway, work)
+    ensure_customer(gateway, work.account)
     pushed = gateway.push_invoice(draft_of(work), _timing(work))
     return Outcome(pushed.external_id, pushed.payment_url)
-
-
-def _ensure_customer(gateway: PaymentGateway, work: Work) -> None:
-    account = work.account
-    payer = Payer(work.tenant_id, account.name, account.email)
-    account.external_id = gateway.ensure_customer(payer, Timing(account.first_at or clock.now(), clock.now()))
-    with tenant_scope(work.tenant_id):
-        PaymentAccount.objects.filter(pk=account.pk).update(external_id=account.external_id)
 
 
 def _charge(gateway: PaymentGateway, work: Work) -> Outcome:

@@ -95,6 +95,8 @@ def _apply(event: GatewayEvent) -> None:
         _disputed(event)
     elif event.kind == EventKind.REFUND_FAILED:
         _refund_failed(event)
+    elif event.kind == EventKind.METHOD_SAVED:
+        PaymentAccount.objects.update(look_at=DatabaseNow())
     else:
         about = Q(external_id=event.external_id) | Q(object_id=uuid_in(event.our_id))
         _look_at(Collection.objects.filter(about, step=PUSH).values_list("id", flat=True))

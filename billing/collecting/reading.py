@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
+from billing.collecting.accounts import account_of
 from billing.invoices.paying import due_of
 from billing.models import Collection, CreditNote, Invoice, Payment, PaymentAccount
 from billing.models.collecting import CREDIT, PUSH
@@ -14,9 +15,7 @@ from billing.money import Money
 from billing.payments.requests import CreditNote as Credit
 from billing.payments.requests import Draft, InvoiceRef, Line, Refund
 from billing.queries.lines import frozen_lines
-from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import tenant_scope
-from tenants.rights import held
 
 #: Lines at the provider: one for each project, as its pages are short and it accepts 250; our document has all.
 MOST_LINES = 100
@@ -45,7 +44,14 @@ def work_of(step_id: UUID, tenant_id: UUID) -> Work:
         step = Collection.objects.select_related("invoice").get(pk=step_id)
         invoice = step.invoice
         pushed = Collection.objects.filter(invoice=invoice, step=PUSH).values_list("external_id", flat=True).first()
-        return Work(step, tenant_id, invoice, _account(invoice), pushed or "", due_of(invoice))
+        return Work(
+            step,
+            tenant_id,
+            invoice,
+            account_of(invoice.customer.get("name", ""), invoice.customer.get("email", "")),
+            pushed or "",
+            due_of(invoice),
+        )
 
 
 def draft_of(work: Work) -> Draft:
@@ -103,20 +109,3 @@ def refund_of(work: Work) -> Refund:
 def is_open(work: Work) -> bool:
     """Whether we still expect money for the invoice."""
     return work.invoice.state == FINALISED
-
-
-def _account(invoice: Invoice) -> PaymentAccount:
-    """Return the tenant's account, with what its first request states stored before it is sent."""
-    account, _ = PaymentAccount.objects.get_or_create()
-    if account.first_at is None:
-        email = invoice.customer.get("email") or _finance_address()
-        PaymentAccount.objects.filter(pk=account.pk, first_at=None).update(
-            name=invoice.customer.get("name", "")[:200], email=email, first_at=DatabaseNow()
-        )
-        account.refresh_from_db()
-    return account
-
-
-def _finance_address() -> str:
-    members = held.holding("invoices.manage").filter(user__is_active=True).order_by("id")
-    return members.values_list("user__email", flat=True).first() or ""

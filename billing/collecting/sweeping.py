@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from billing.collecting import circuit, inbox
 from billing.collecting.doing import take
 from billing.collecting.finishing import declined, done, put_off, refused
+from billing.collecting.methods import read_again
 from billing.collecting.reading import work_of
 from billing.collecting.receiving import look
 from billing.payments.chosen import payment_gateway
@@ -41,6 +42,12 @@ FROM (SELECT d.id FROM billing_collection d WHERE d.look_at <= exchequer_now() A
   ORDER BY d.look_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) due
 WHERE c.id = due.id RETURNING c.id, c.tenant_id
 """
+METHODS = """
+UPDATE billing_paymentaccount c SET look_at = exchequer_now() + %(claim)s * interval '1 second'
+FROM (SELECT d.id FROM billing_paymentaccount d WHERE d.look_at <= exchequer_now() AND d.external_id <> ''
+  ORDER BY d.look_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) due
+WHERE c.id = due.id RETURNING c.id, c.tenant_id
+"""
 log = structlog.get_logger(__name__)
 
 
@@ -56,6 +63,7 @@ def sweep() -> int:
             return 0
         inbox.handle_waiting()
         concluded = sum(_conclude(one, tenant, _step) for one, tenant in _claimed(STEP))
+        concluded += sum(_conclude(one, tenant, _methods) for one, tenant in _claimed(METHODS))
         return concluded + sum(_conclude(one, tenant, _look) for one, tenant in _claimed(LOOK))
 
 
@@ -103,8 +111,16 @@ def _step(step_id: UUID, tenant_id: UUID) -> None:
 
 
 def _look(push_id: UUID, tenant_id: UUID) -> None:
+    _read(lambda: look(payment_gateway(), push_id, tenant_id))
+
+
+def _methods(account_id: UUID, tenant_id: UUID) -> None:
+    _read(lambda: read_again(payment_gateway(), account_id, tenant_id))
+
+
+def _read(act: Callable[[], None]) -> None:
     try:
-        look(payment_gateway(), push_id, tenant_id)
+        act()
     except OutcomeUnknown:
         circuit.failed()
         raise

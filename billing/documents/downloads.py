@@ -34,6 +34,13 @@ def note(*, actor: Actor, taken: Taken) -> None:
     record(DOCUMENT_DOWNLOADED, actor=actor, target=("invoice", taken.invoice_id, taken.filename), changes=changes)
 
 
+@operation(DOCUMENT_DOWNLOADED)
+def note_statement(*, actor: Actor, filename: str, content: bytes) -> None:
+    """Record in the tenant's audit log that a statement of account was downloaded."""
+    changes = {"file": [None, filename], "sha256": [None, sha256(content).hexdigest()]}
+    record(DOCUMENT_DOWNLOADED, actor=actor, target=("tenant", actor.tenant_id, filename), changes=changes)
+
+
 def note_of_operator(*, operator: Operator, taken: Taken) -> None:
     """Record in the operator log that an operator downloaded a document."""
     operator.require("invoices.view")

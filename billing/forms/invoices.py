@@ -12,6 +12,7 @@ from django import forms
 from billing.invoices.crediting import PaidBack, Part
 from billing.invoices.parties import LONGEST, Party
 from billing.invoices.paying import LONGEST_REFERENCE, Received
+from billing.invoices.reminders import HELP, Step, from_text
 from billing.money import fineness_fault
 from billing.queries.invoices import InvoiceView
 from billing.queries.issued import InvoiceFilter
@@ -72,7 +73,20 @@ class SellerForm(forms.Form):
         widget=forms.Textarea({"rows": 3}),
         help_text="Such as a bank account. It stands on each invoice.",
     )
+    sends_invoices = forms.BooleanField(
+        label="Send each invoice by email when it is finalised",
+        required=False,
+        help_text="To the billing address of the contract, else to those who manage invoices.",
+    )
+    dunning = forms.CharField(label="Reminders of unpaid invoices", required=False, max_length=300, help_text=HELP)
     reason = forms.CharField(label="Reason", max_length=400, help_text="It stands in the operator log.")
+
+    def clean_dunning(self) -> Sequence[Step]:
+        """Read the schedule."""
+        try:
+            return from_text(self.cleaned_data["dunning"])
+        except Invalid as refused:
+            raise forms.ValidationError(refused.fields["dunning"]) from None
 
     @property
     def party(self) -> Party:

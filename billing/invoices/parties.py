@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import transaction
 
+from billing.invoices.reminders import Step, checked
 from billing.models import Contract, Seller
 from billing.taxes.tax_ids import tax_id_fault
 from tenants import clock
@@ -18,6 +20,7 @@ from tenants.models import Tenant
 from tenants.operators.operator import Operator
 from tenants.operators.operator_log import check_reason, record_act
 
+DUNNING_CHANGED = AuditAction("billing.dunning.changed")
 SELLER_CHANGED = AuditAction("billing.seller.changed")
 LONGEST = {"name": 200, "address": 1_000, "country": 2, "tax_number": 40, "email": 254, "how_to_pay": 1_000}
 
@@ -77,14 +80,40 @@ def customer(contract: Contract | None) -> Party:
     )
 
 
-def change_seller(*, operator: Operator, party: Party, reason: str) -> None:
-    """Change who issues invoices at once; finalised ones keep what they name. Raises Invalid."""
+def sends_invoices() -> bool:
+    """Return whether each invoice is sent by email when it is finalised."""
+    return Seller.objects.filter(sends_invoices=True).exists()
+
+
+def dunning_schedule() -> list[Step]:
+    """Return the steps of reminding, the earliest first."""
+    return [Step(one["days"], one["step"]) for one in Seller.objects.values_list("dunning", flat=True).get()]
+
+
+def change_dunning(*, operator: Operator, steps: Sequence[Step], reason: str) -> None:
+    """Change when unpaid invoices are reminded of, at once; steps that an invoice has done are not repeated.
+
+    Raises Invalid.
+    """
+    operator.require("invoices.manage")
+    reason = check_reason(reason)
+    schedule = [one.stored() for one in checked(steps)]
+    with transaction.atomic():
+        Seller.objects.update(dunning=schedule, changed_at=clock.DatabaseNow())
+        record_act(operator, DUNNING_CHANGED, target=("seller", "seller", "reminders"), reason=reason)
+
+
+def change_seller(*, operator: Operator, party: Party, reason: str, sends_invoices: bool = True) -> None:
+    """Change who issues invoices, and whether they are sent when finalised, at once. Finalised ones keep what they name.
+
+    Raises Invalid.
+    """
     operator.require("invoices.manage")
     reason = check_reason(reason)
     if faults := _faults(party):
         raise Invalid(fields=faults)
     with transaction.atomic():
-        Seller.objects.update(**asdict(party), changed_at=clock.DatabaseNow())
+        Seller.objects.update(**asdict(party), sends_invoices=sends_invoices, changed_at=clock.DatabaseNow())
         record_act(operator, SELLER_CHANGED, target=("seller", "seller", party.name), reason=reason)
 
 

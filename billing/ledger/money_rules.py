@@ -77,6 +77,17 @@ FROM billing_invoice i CROSS JOIN LATERAL (
 WHERE i.tenant_id = %(tenant)s AND r.amount + w.amount <> i.returned LIMIT 1
 """
 
+# A payment that is recorded while the provider is read is compared at the next reading.
+PROVIDER = """
+SELECT format('%%s: the payment provider has received %%s, payments of it sum to %%s', i.label, c.received, s.amount)
+FROM billing_collection c JOIN billing_invoice i ON i.tenant_id = c.tenant_id AND i.id = c.invoice_id
+CROSS JOIN LATERAL (
+  SELECT coalesce(sum(p.amount), 0) AS amount FROM billing_payment p WHERE p.tenant_id = c.tenant_id AND p.invoice_id = c.invoice_id
+    AND p.kind = 'payment' AND p.method = 'stripe' AND p.recorded_at <= c.looked_at
+) s
+WHERE c.tenant_id = %(tenant)s AND c.step = 'push' AND c.received <> s.amount LIMIT 1
+"""
+
 MONEY_RULES = [
     ("the lines of an invoice sum to its subtotal", LINES),
     ("the tax of an invoice's lines sums to its tax", LINE_TAX),
@@ -88,4 +99,5 @@ MONEY_RULES = [
     ("the lines of a credit note sum to it", NOTE_LINES),
     ("payments sum to what an invoice has paid", PAID),
     ("refunds sum to what an invoice has returned", RETURNED),
+    ("payments equal what the payment provider has received", PROVIDER),
 ]

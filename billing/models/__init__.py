@@ -11,7 +11,7 @@ from billing.models.outside import HeldEvent, ReportLimit, SenderDay, UsageBatch
 from billing.models.periods import BillingPeriod
 from billing.models.pricing import Contract, Price, PriceBook, PriceVersion, ShowbackPrice
 from billing.models.runs import PeriodRun, PreparedDraft, ReconciliationOrder
-from billing.models.settling import CreditNote, CreditNoteLine, Payment
+from billing.models.settling import CreditNote, CreditNoteLine, Payment, Reminder
 from billing.models.taxes import TaxRate
 from billing.models.wallets import CreditBlock, CreditMovement, TopUp, Wallet
 
@@ -47,6 +47,7 @@ __all__ = [
     "Quote",
     "Reconciliation",
     "ReconciliationOrder",
+    "Reminder",
     "ReportLimit",
     "Seller",
     "SenderDay",

@@ -23,7 +23,8 @@ STEP_STATES = [WAITING, DONE, FAILED, DECLINED]
 class PaymentAccount(TenantModel):
     """The tenant as the payment provider knows it. `name` and `email` are what the first request stated.
 
-    `autopay`: its invoices are charged to the default payment method once they are pushed.
+    `autopay`: its invoices are charged to the default payment method once they are pushed. `methods` are the saved ones as
+    they were read last; `look_at` is when they are read next.
     """
 
     tenant = models.OneToOneField("tenants.Tenant", on_delete=models.PROTECT, related_name="+", editable=False)
@@ -32,6 +33,8 @@ class PaymentAccount(TenantModel):
     email = models.CharField(max_length=254, blank=True, default="", db_default="")
     first_at = models.DateTimeField(null=True)
     autopay = models.BooleanField(default=False, db_default=False)
+    methods = models.JSONField(default=list, db_default=[])
+    look_at = models.DateTimeField(null=True)
 
     class Meta(TenantModel.Meta):
         indexes: ClassVar = [models.Index(fields=["external_id"], name="payment_account_known_as")]

@@ -21,7 +21,10 @@ KINDS = [PERIOD, TOP_UP]
 
 
 class Seller(models.Model):
-    """Who issues the invoices of this installation: one row. Each invoice keeps a copy of what it was when finalised."""
+    """Who issues the invoices of this installation: one row. Each invoice keeps a copy of what it was when finalised.
+
+    `sends_invoices`: each is sent by email when it is finalised. `dunning` is the schedule of reminders (`dunning.schedule`).
+    """
 
     only_row = models.BooleanField(primary_key=True, default=True, editable=False)
     name = models.CharField(max_length=200, blank=True, default="")
@@ -30,6 +33,8 @@ class Seller(models.Model):
     tax_number = models.CharField(max_length=40, blank=True, default="")
     email = models.EmailField(blank=True, default="")
     how_to_pay = models.TextField(blank=True, default="")
+    sends_invoices = models.BooleanField(default=True, db_default=True)
+    dunning = models.JSONField(default=list, db_default=[])
     changed_at = models.DateTimeField(db_default=DatabaseNow())
 
     class Meta:

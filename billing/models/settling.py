@@ -1,4 +1,4 @@
-"""What follows an invoice: credit notes and payments, append-only."""
+"""What follows an invoice: credit notes, payments and reminders, append-only."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from tenants.isolation.scoping import TenantForeignKey, TenantModel
 #: Where the money of a credit note goes: off what is due, back to the payer, or into the wallet.
 DUE, REFUND, WALLET = "due", "refund", "wallet"
 PAYMENT = "payment"
+#: What is sent of an unpaid invoice.
+REMIND, FINAL_NOTICE = "remind", "final"
+DUNNING_STEPS = [REMIND, FINAL_NOTICE]
 
 
 class CreditNote(TenantModel):
@@ -93,3 +96,24 @@ class Payment(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.kind} of {self.amount} {self.currency}"
+
+
+class Reminder(TenantModel):
+    """A step of the schedule that an unpaid invoice reached: `days` after its due day. `sent` is false if a later one
+    was reached at the same time.
+    """
+
+    invoice = TenantForeignKey(Invoice, on_delete=models.PROTECT, related_name="reminders")
+    days = models.PositiveSmallIntegerField()
+    step = models.CharField(max_length=6)
+    sent = models.BooleanField(default=True)
+    done_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    class Meta(TenantModel.Meta):
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "invoice", "days"], name="reminder_once"),
+            models.CheckConstraint(condition=Q(step__in=DUNNING_STEPS), name="reminder_step_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.step} after {self.days} days"

@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.models import Sum
 
 from billing.models import CreditNote, CreditNoteLine, Invoice, Payment
-from billing.models.invoicing import DRAFT, IN_REVIEW, STANDING
+from billing.models.invoicing import DRAFT, FINALISED, IN_REVIEW, PAID, STANDING
 from billing.money import Money
 from billing.queries.drafts import drafts
 from billing.queries.invoices import InvoiceView, with_lines
@@ -73,6 +73,16 @@ class InvoiceRow:
     def can_be_finalised(self) -> bool:
         """Whether it is a draft of a month that has ended."""
         return self.month_over and self.state in (DRAFT, IN_REVIEW)
+
+    @property
+    def can_be_chosen(self) -> bool:
+        """Whether something can be done to it together with others."""
+        return self.can_be_finalised or self.can_be_sent
+
+    @property
+    def can_be_sent(self) -> bool:
+        """Whether it is finalised and not void."""
+        return self.state in (FINALISED, PAID)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ from billing.views.chargeback import chargeback_page
 from billing.views.documents import credit_note_pdf, invoice_pdf
 from billing.views.exports import cost_export, cost_exports
 from billing.views.invoices import invoice, invoice_of, invoice_reconciled, line
+from billing.views.payment_methods import payment_methods, payment_methods_change
 from billing.views.prices import prices
 from billing.views.reported import reported, reported_batch, reported_decide, reported_limits, reported_void
 from billing.views.showback import showback_page, showback_prices
+from billing.views.statements import statement_page, statement_pdf
 
 urlpatterns: list[URLPattern] = [
     path("budgets/", budget_list, name="budgets"),
@@ -18,12 +20,16 @@ urlpatterns: list[URLPattern] = [
     path("budgets/<uuid:budget_id>/", budget_change, name="budget-change"),
     path("budgets/<uuid:budget_id>/request/", budget_request, name="budget-request"),
     path("budgets/<uuid:budget_id>/close/", budget_close, name="budget-close"),
+    path("payment-methods/", payment_methods, name="payment-methods"),
+    path("payment-methods/change/", payment_methods_change, name="payment-methods-change"),
     path("prices/", prices, name="prices"),
     path("showback/", showback_page, name="showback"),
     path("showback/prices/", showback_prices, name="showback-prices"),
     path("chargeback/", chargeback_page, name="chargeback"),
     path("cost-exports/", cost_exports, name="cost-exports"),
     path("cost-exports/file/", cost_export, name="cost-export"),
+    path("statement/", statement_page, name="statement"),
+    path("statement/statement.pdf", statement_pdf, name="statement-pdf"),
     path("reported/", reported, name="reported"),
     path("reported/decide/", reported_decide, name="reported-decide"),
     path("reported/limits/", reported_limits, name="reported-limits"),

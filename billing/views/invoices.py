@@ -15,7 +15,6 @@ from billing.defaults import SECOND
 from billing.ledger.reconcile import reconcile_faults
 from billing.models.invoicing import DRAFT
 from billing.money import Money
-from billing.queries.collecting import collecting
 from billing.queries.explain import (
     DEEPEST,
     ORDERS,
@@ -30,6 +29,7 @@ from billing.queries.invoices import InvoiceView, draft_invoice, invoice_lines, 
 from billing.queries.invoices import invoice as invoice_by_id
 from billing.queries.issued import credit_notes, payments
 from billing.queries.lines import InvoiceLine
+from billing.queries.owed.collecting import collecting
 from billing.resource_names import job_names, page_of, record_noun_of, resource_names
 from tenants.clock import now
 from tenants.parsing import uuid_in

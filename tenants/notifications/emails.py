@@ -81,20 +81,28 @@ def link(path: str) -> str:
     return f"{settings.EXCHEQUER.effective_public_url}/{path}"
 
 
-def send(to: str, subject: str, text: str, about: UUID) -> None:
-    """Send one email now. Raises the SMTP client's errors; a permanently refused address is logged and skipped."""
+def send(to: str, subject: str, text: str, about: UUID, attached: tuple[str, bytes] | None = None) -> bool:
+    """Send one email now, with a PDF if one is given by name; return False for an address that is refused permanently.
+
+    Raises the SMTP client's errors.
+    """
     host = urlsplit(settings.EXCHEQUER.effective_public_url).hostname or "localhost"
     subject = " ".join(subject.split())[:200]
     message = EmailMessage(subject, text, to=[to], headers={"Message-ID": f"<{about}@{host}>"})
     try:
         if not to.isprintable():
             raise HeaderParseError("the address would end its line")
+        if attached:
+            message.attach(*attached, "application/pdf")
         message.send()
     except (HeaderParseError, BadHeaderError, UnicodeError) as broken:
         log.warning("mail.refused_for_good", about=str(about), answers=[str(broken)])
+        return False
     except SMTPRecipientsRefused as refused:
         if not all(500 <= code < 600 for code, _ in refused.recipients.values()):
             raise
         log.warning(
             "mail.refused_for_good", about=str(about), answers=[code for code, _ in refused.recipients.values()]
         )
+        return False
+    return True

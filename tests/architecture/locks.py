@@ -31,6 +31,8 @@ OPERATORS_INVOICES = (
     "'billing.InvoicePaid'::character varying])::text[])))"
 )
 
+OPERATORS_MAILS = f"({SAME} AND ((topic)::text = 'billing.InvoiceSendOrdered'::text))"
+
 Policy = tuple[str, str, tuple[str, ...], str | None, str | None]
 """Name, command (* for all), roles, USING, WITH CHECK."""
 
@@ -82,6 +84,7 @@ OPERATED = {
     "billing_payment": {"SELECT", "INSERT"},
     "billing_prepareddraft": {"SELECT"},
     "billing_reconciliation": {"SELECT"},
+    "billing_reminder": {"SELECT"},
     "billing_topup": {"SELECT"},
     "billing_wallet": {"SELECT", "INSERT", "UPDATE"},
     "tenants_audithead": {"SELECT", "INSERT", "UPDATE"},
@@ -197,6 +200,7 @@ OWN: dict[str, set[Policy]] = {
     "billing_invoice": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
     # And what was found and prepared of them.
     "billing_prepareddraft": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
+    "billing_reminder": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
     "billing_reconciliation": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
     # The console's part of a tenant's log: what operators did.
     "tenants_auditentry": {TENANT_ROWS, ("operator_rows", "*", (OPERATOR,), OPERATORS_ACTS, OPERATORS_ACTS)},
@@ -214,6 +218,7 @@ OWN: dict[str, set[Policy]] = {
         TENANT_ROWS,
         ("operator_rows", "*", (OPERATOR,), OPERATORS_EVENTS, OPERATORS_EVENTS),
         ("operator_invoices", "*", (OPERATOR,), OPERATORS_INVOICES, OPERATORS_INVOICES),
+        ("operator_mails", "*", (OPERATOR,), OPERATORS_MAILS, OPERATORS_MAILS),
     },
     # The function that looks a key up also records its last use.
     "models_app_endpointkey": {TENANT_ROWS, ("last_use", "w", ("exchequer_owner",), "true", None)},

@@ -78,6 +78,8 @@ PAGES = (
     PageSpec("showback prices", "showback/prices/", "More prices"),
     PageSpec("prices", "prices/", "Ten per cent off", empty="No price list yet", pictured=True),
     PageSpec("invoice", "invoice/", "Reconciled", empty="Nothing to bill so far", pictured=True),
+    PageSpec("statement", "statement/", "Closing balance", empty="Opening balance"),
+    PageSpec("payment-methods", "payment-methods/", "Saved", empty="No payment provider"),
     PageSpec("invoice-line", "invoices/{invoice}/lines/1/", "Jobs and attempts", fill="invoice"),
     PageSpec(
         "invoice-line-serving", "invoices/{invoice}/lines/{serving_line}/", "Batches", fill="invoice", pictured=True
@@ -128,6 +130,8 @@ CONSOLE_PAGES = (
     PageSpec("console-credit-note", "/invoices/{invoice}/credit-notes/new/", "Nothing to credit", fill="invoice"),
     PageSpec("console-month", "/invoices/months/2026-11/", "Run the month"),
     PageSpec("console-tax-rates", "/invoices/tax-rates/", "Enter rate"),
+    PageSpec("console-statement", "/invoices/statements/{vision}/", "Closing balance", fill="vision"),
+    PageSpec("console-overdue", "/invoices/overdue/", "Nothing is overdue"),
     PageSpec("console-seller", "/invoices/seller/", "Save seller"),
     PageSpec("console-fleet", "/fleet/", "Hosts alive"),
     PageSpec("console-operators", "/operators/", "platform_finance"),

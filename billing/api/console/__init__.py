@@ -8,6 +8,7 @@ from billing.api.console.contracts import Contracts, ContractWithdrawn, TenantCo
 from billing.api.console.exports import FocusExport
 from billing.api.console.periods import OnePeriod, Run
 from billing.api.console.reconciliation import Reconciliations
+from billing.api.console.seller import Seller
 from billing.api.console.taxes import TaxRateEnd, TaxRates
 
 __all__ = ["urlpatterns"]
@@ -28,11 +29,12 @@ urlpatterns: list[URLPattern] = [
     path("invoices/<uuid:invoice_id>/void/", invoices.Voided.as_view(), name="operator-api-invoice-void"),
     path("invoices/<uuid:invoice_id>/collect/", invoices.Collected.as_view(), name="operator-api-invoice-collect"),
     path("invoices/<uuid:invoice_id>/credit-notes/", invoices.CreditNotes.as_view(), name="operator-api-credit-notes"),
+    path("invoices/<uuid:invoice_id>/send/", invoices.Sent.as_view(), name="operator-api-invoice-send"),
     path("invoices/<uuid:invoice_id>/mark-paid/", invoices.Paid.as_view(), name="operator-api-invoice-paid"),
     path("periods/<str:period>/", OnePeriod.as_view(), name="operator-api-period"),
     path("periods/<str:period>/run/", Run.as_view(), name="operator-api-period-run"),
     path("reconciliation/", Reconciliations.as_view(), name="operator-api-reconciliation"),
-    path("seller/", invoices.Seller.as_view(), name="operator-api-seller"),
+    path("seller/", Seller.as_view(), name="operator-api-seller"),
     path("tax-rates/", TaxRates.as_view(), name="operator-api-tax-rates"),
     path("tax-rates/<uuid:rate_id>/end/", TaxRateEnd.as_view(), name="operator-api-tax-rate-end"),
     path("contracts/", Contracts.as_view(), name="operator-api-contracts"),

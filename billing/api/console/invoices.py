@@ -15,12 +15,12 @@ from billing.api.invoice_serializers import (
     CreditNoteSerializer,
     InvoiceRowSerializer,
     InvoiceSerializer,
-    PartySerializer,
     PaymentSerializer,
     SellersLineSerializer,
 )
 from billing.collecting import retrying
-from billing.invoices import crediting, finalising, parties, paying, voiding
+from billing.invoices import crediting, finalising, paying, voiding
+from billing.mailing import orders
 from billing.models.invoicing import STATES
 from billing.queries import issued
 from tenants.errors import Invalid
@@ -79,17 +79,6 @@ class ReceivedSerializer(serializers.Serializer[Any]):
     amount = serializers.DecimalField(max_digits=38, decimal_places=12)
     received_on = serializers.DateField()
     reference = serializers.CharField(required=False, default="", allow_blank=True, max_length=paying.LONGEST_REFERENCE)
-
-
-class NewSellerSerializer(ReasonSerializer):
-    """Who issues invoices at once."""
-
-    name = serializers.CharField(max_length=200)
-    address = serializers.CharField(max_length=1000)
-    country = serializers.CharField(required=False, default="", allow_blank=True, max_length=2)
-    tax_number = serializers.CharField(required=False, default="", allow_blank=True, max_length=40)
-    email = serializers.EmailField(required=False, default="", allow_blank=True)
-    how_to_pay = serializers.CharField(required=False, default="", allow_blank=True, max_length=1000)
 
 
 class Invoices(OperatorView):
@@ -264,20 +253,13 @@ class Collected(OperatorView):
         return Response(status=204)
 
 
-class Seller(OperatorView):
-    """Who issues invoices."""
+class Sent(OperatorView):
+    """Sending an invoice by email."""
 
-    permissions: ClassVar = {"GET": "invoices.view", "PUT": "invoices.manage"}
+    permissions: ClassVar = {"POST": "invoices.manage"}
 
-    @extend_schema(responses=PartySerializer)
-    def get(self, request: Request) -> Response:
-        """Return who issues invoices."""
-        return Response(PartySerializer(parties.current_seller()).data)
-
-    @extend_schema(request=NewSellerSerializer, responses=PartySerializer)
-    def put(self, request: Request) -> Response:
-        """Change who issues invoices at once; finalised ones keep what they name."""
-        data = checked(NewSellerSerializer(data=request.data))
-        reason = data.pop("reason")
-        parties.change_seller(operator=self.operator, party=parties.Party(**data), reason=reason)
-        return Response(PartySerializer(parties.current_seller()).data)
+    @extend_schema(request=None, responses={202: None})
+    def post(self, request: Request, invoice_id: UUID) -> Response:
+        """Have an invoice sent by email; the ops worker does it."""
+        orders.send(operator=self.operator, tenant_id=issued.tenant_of(invoice_id), invoice_id=invoice_id)
+        return Response(status=202)

@@ -11,10 +11,12 @@ from billing.views.console.invoice import (
     invoice_page,
     invoice_payment,
     invoice_review,
+    invoice_send,
     invoice_void,
 )
-from billing.views.console.invoices import invoices_page, seller_page
+from billing.views.console.invoices import invoices_page, overdue_page, seller_page
 from billing.views.console.months import month_page
+from billing.views.console.statements import statement_page
 from billing.views.console.taxes import tax_rate_end, tax_rates_page
 
 urlpatterns: list[URLPattern] = [
@@ -26,6 +28,8 @@ urlpatterns: list[URLPattern] = [
     path("contracts/<uuid:tenant_id>/", contract_page, name="operator-contract"),
     path("contracts/<uuid:tenant_id>/withdraw/", contract_withdraw, name="operator-contract-withdraw"),
     path("invoices/", invoices_page, name="operator-invoices"),
+    path("invoices/statements/<uuid:tenant_id>/", statement_page, name="operator-statement"),
+    path("invoices/overdue/", overdue_page, name="operator-overdue"),
     path("invoices/seller/", seller_page, name="operator-seller"),
     path("invoices/tax-rates/", tax_rates_page, name="operator-tax-rates"),
     path("invoices/tax-rates/<uuid:rate_id>/end/", tax_rate_end, name="operator-tax-rate-end"),
@@ -35,6 +39,7 @@ urlpatterns: list[URLPattern] = [
     path("invoices/<uuid:invoice_id>/finalise/", invoice_finalise, name="operator-invoice-finalise"),
     path("invoices/<uuid:invoice_id>/void/", invoice_void, name="operator-invoice-void"),
     path("invoices/<uuid:invoice_id>/collect/", invoice_collect, name="operator-invoice-collect"),
+    path("invoices/<uuid:invoice_id>/send/", invoice_send, name="operator-invoice-send"),
     path("invoices/<uuid:invoice_id>/payments/", invoice_payment, name="operator-invoice-payment"),
     path("invoices/<uuid:invoice_id>/credit-notes/new/", invoice_credit, name="operator-invoice-credit"),
 ]

@@ -14,12 +14,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from billing.collecting import retrying
 from billing.forms.invoices import CreditForm, PaymentForm, VoidForm
 from billing.invoices import crediting, finalising, parties, paying, voiding
+from billing.mailing import orders
 from billing.models.invoicing import FINALISED
 from billing.payments.chosen import payment_gateway
 from billing.queries import issued
-from billing.queries.collecting import collecting, paused_until
 from billing.queries.invoices import InvoiceView, replaced
 from billing.queries.lines import InvoiceLine
+from billing.queries.owed.collecting import collecting, paused_until
 from billing.views.invoices import EXPORTED, by_project, exported
 from tenants import clock
 from tenants.errors import ExchequerError, NotFound, PermissionDenied
@@ -142,6 +143,20 @@ def invoice_collect(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
     except ExchequerError as refused:
         return _render(request, invoice_id, refused=refused.message)
     messages.success(request, "It is sent to the payment provider within a minute.")
+    return redirect("operator-invoice", invoice_id)
+
+
+@require_POST
+@operator_page("invoices.manage")
+def invoice_send(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
+    """Have an invoice sent by email."""
+    try:
+        orders.send(operator=request.operator, tenant_id=issued.tenant_of(invoice_id), invoice_id=invoice_id)
+    except (NotFound, PermissionDenied):
+        raise
+    except ExchequerError as refused:
+        return _render(request, invoice_id, refused=refused.message)
+    messages.success(request, "The invoice is on its way. This page shows when it was first sent.")
     return redirect("operator-invoice", invoice_id)
 
 

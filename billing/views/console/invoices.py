@@ -9,12 +9,15 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from billing.forms.invoices import STATUSES, ListFilter, SellerForm
 from billing.invoices import finalising, parties
+from billing.invoices.reminders import as_text
+from billing.mailing import orders
 from billing.queries import issued
 from billing.queries.issued import InvoiceRow
+from billing.queries.owed.overdue import overdue
 from billing.rating.calendar import local_day, period_of
 from tenants import clock
 from tenants.errors import ExchequerError, PermissionDenied
@@ -69,6 +72,11 @@ def invoices_page(request: OperatorRequest) -> HttpResponse:
     if wants_csv(request, form=form):
         return _export(request, wanted)
     outcome = None
+    if request.method == "POST" and request.POST.get("act") == "send":
+        request.operator.require("invoices.manage")
+        count = _send(request.operator, request.POST.getlist("invoice"))
+        messages.success(request, f"{count} invoice{'s are' if count != 1 else ' is'} on the way by email.")
+        return redirect(request.get_full_path())
     if request.method == "POST":
         request.operator.require("invoices.manage")
         outcome = _finalise(request.operator, request.POST.getlist("invoice"))
@@ -87,12 +95,24 @@ def invoices_page(request: OperatorRequest) -> HttpResponse:
         "month_before": period_of(period_of(local_day(clock.now(), "UTC")) - timedelta(days=1)),
         "seller": parties.current_seller(),
         "may_manage": may_manage,
-        "choosable": may_manage and any(row.can_be_finalised for row in shown),
+        "choosable": may_manage and any(row.can_be_chosen for row in shown),
+        "drafts": any(row.can_be_finalised for row in shown),
+        "standing": any(row.can_be_sent for row in shown),
         "chosen": {row.id for row, _ in outcome.refused} if outcome else set(),
         "outcome": outcome,
         **links,
     }
     return render(request, "console/invoices.html", context, status=422 if outcome else 200)
+
+
+@require_safe
+@operator_page("invoices.view")
+def overdue_page(request: OperatorRequest) -> HttpResponse:
+    """List the unpaid invoices that are past due, with the reminders that were sent."""
+    rows = overdue(after=after(request, date.fromisoformat, UUID), limit=PAGE + 1)
+    shown, links = paged(request, rows, PAGE, lambda row: (row.due_on, row.id))
+    context = {"rows": shown, "schedule": parties.dunning_schedule(), **links}
+    return render(request, "console/overdue.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -102,10 +122,22 @@ def seller_page(request: OperatorRequest) -> HttpResponse:
     if request.method == "POST":
         request.operator.require("invoices.manage")
     known = parties.current_seller()
-    form = SellerForm(request.POST or None, initial=asdict(known))
+    now = {"sends_invoices": parties.sends_invoices(), "dunning": as_text(parties.dunning_schedule())}
+    form = SellerForm(request.POST or None, initial=asdict(known) | now)
     if request.method == "POST" and form.is_valid():
         try:
-            parties.change_seller(operator=request.operator, party=form.party, reason=form.cleaned_data["reason"])
+            parties.change_seller(
+                operator=request.operator,
+                party=form.party,
+                reason=form.cleaned_data["reason"],
+                sends_invoices=form.cleaned_data["sends_invoices"],
+            )
+            if as_text(form.cleaned_data["dunning"]) != now["dunning"]:
+                parties.change_dunning(
+                    operator=request.operator,
+                    steps=form.cleaned_data["dunning"],
+                    reason=form.cleaned_data["reason"],
+                )
         except ExchequerError as refused:
             explain(form, refused)
         else:
@@ -115,11 +147,22 @@ def seller_page(request: OperatorRequest) -> HttpResponse:
     return render(request, "console/seller.html", context, status=422 if form.is_bound else 200)
 
 
+def _send(operator: Operator, given: list[str]) -> int:
+    """Have the chosen invoices sent by email, as far as they are finalised; return how many are."""
+    rows = [row for row in issued.by_ids(_chosen(given)) if row.can_be_sent]
+    for row in rows:
+        orders.send(operator=operator, tenant_id=row.tenant_id, invoice_id=row.id)
+    return len(rows)
+
+
+def _chosen(given: list[str]) -> set[UUID]:
+    return {invoice_id for text in given[:PAGE] if (invoice_id := uuid_in(text)) is not None}
+
+
 def _finalise(operator: Operator, given: list[str]) -> Outcome:
     """Finalise the chosen drafts, the earliest month first, each in a transaction of its own."""
-    wanted = {invoice_id for text in given[:PAGE] if (invoice_id := uuid_in(text)) is not None}
     outcome = Outcome()
-    for row in reversed(issued.by_ids(wanted)):
+    for row in reversed(issued.by_ids(_chosen(given))):
         try:
             number = finalising.finalise(operator=operator, tenant_id=row.tenant_id, invoice_id=row.id)
         except PermissionDenied:

@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import connection
 
-from billing.models import Collection, GatewayEvent
+from billing.models import Collection, GatewayEvent, Reconciliation
+from billing.reconciling.checking import reconcile
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Notification, PlatformEvent, Tenant
 from tests.fakes.stripe.events import signature
@@ -159,3 +160,26 @@ def test_a_refund_made_at_the_provider_does_not_confuse_the_reading(till: Till) 
     assert till.seen(tenant, invoice).due.minor == 0
     with tenant_scope(tenant.id):
         assert Collection.objects.get(step="push").received == 3
+
+
+@pytest.mark.parametrize("difference", ["more", "less"])
+def test_b16_a_payment_that_the_provider_does_not_have_parks_the_tenant(till: Till, difference: str) -> None:
+    tenant, invoice, events = lived(till)
+    for one in events:
+        till.post(*signed(till, one))
+    till.sweep(tenant)
+    till.sweep(tenant)
+    till.seen(tenant, invoice)
+    payment = till.fake.store.all("invoice_payment", status="paid")[0]
+    if difference == "more":
+        payment["amount_paid"] += 100
+    else:
+        till.fake.store.remove("invoice_payment", payment["id"])
+    till.advance(days=1)
+    till.sweep(tenant)
+    with selling.role("exchequer_control"):
+        faults = reconcile(tenant.id)
+    assert len(faults) == 1
+    assert "the payment provider has received" in faults[0]
+    with tenant_scope(tenant.id):
+        assert Reconciliation.objects.get().faults == faults

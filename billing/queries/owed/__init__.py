@@ -1,0 +1,1 @@
+"""What is owed, as pages show it: invoices at the payment provider, overdue ones, statements of account."""
