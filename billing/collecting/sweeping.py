@@ -27,26 +27,27 @@ CLAIM_S = 600
 FIRST_WAIT_S, LONGEST_WAIT_S = 4, 120
 #: At most so many of each kind a sweep, so that events are handled in between.
 BATCH = 100
+# The choice is materialized: joined to a plain subquery, a plan may repeat it, and claim several rows at once.
 STEP = """
-UPDATE billing_collection c SET first_at = coalesce(c.first_at, exchequer_now()), tries = c.tries + 1,
-  next_at = exchequer_now() + %(claim)s * interval '1 second'
-FROM (SELECT d.id FROM billing_collection d WHERE d.state = 'waiting' AND d.next_at <= exchequer_now()
+WITH due AS MATERIALIZED (SELECT d.id FROM billing_collection d WHERE d.state = 'waiting' AND d.next_at <= exchequer_now()
     AND NOT EXISTS (SELECT FROM billing_collection e WHERE e.tenant_id = d.tenant_id AND e.invoice_id = d.invoice_id
       AND e.n < d.n AND e.state IN ('waiting', 'failed'))
-  ORDER BY d.next_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) due
-WHERE c.id = due.id RETURNING c.id, c.tenant_id
+  ORDER BY d.next_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+UPDATE billing_collection c SET first_at = coalesce(c.first_at, exchequer_now()), tries = c.tries + 1,
+  next_at = exchequer_now() + %(claim)s * interval '1 second'
+FROM due WHERE c.id = due.id RETURNING c.id, c.tenant_id
 """
 LOOK = """
+WITH due AS MATERIALIZED (SELECT d.id FROM billing_collection d WHERE d.look_at <= exchequer_now() AND d.external_id <> ''
+  ORDER BY d.look_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE billing_collection c SET look_at = exchequer_now() + %(claim)s * interval '1 second'
-FROM (SELECT d.id FROM billing_collection d WHERE d.look_at <= exchequer_now() AND d.external_id <> ''
-  ORDER BY d.look_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) due
-WHERE c.id = due.id RETURNING c.id, c.tenant_id
+FROM due WHERE c.id = due.id RETURNING c.id, c.tenant_id
 """
 METHODS = """
+WITH due AS MATERIALIZED (SELECT d.id FROM billing_paymentaccount d WHERE d.look_at <= exchequer_now() AND d.external_id <> ''
+  ORDER BY d.look_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE billing_paymentaccount c SET look_at = exchequer_now() + %(claim)s * interval '1 second'
-FROM (SELECT d.id FROM billing_paymentaccount d WHERE d.look_at <= exchequer_now() AND d.external_id <> ''
-  ORDER BY d.look_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) due
-WHERE c.id = due.id RETURNING c.id, c.tenant_id
+FROM due WHERE c.id = due.id RETURNING c.id, c.tenant_id
 """
 log = structlog.get_logger(__name__)
 
