@@ -1,4 +1,4 @@
-"""Forecast of a month's spending at the current pace. Pure."""
+"""Forecast of a period's spending at the current pace. Pure."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from datetime import date
 from decimal import Decimal
 
 from billing.money import Money
-from billing.rating.calendar import next_period
+from billing.rating.calendar import span_end
 
 
-def at_month_end(spent: Money, period: date, day: date) -> Money:
-    """Return the month's total cost at the current pace.
+def at_end(spent: Money, period: date, length: str, day: date) -> Money:
+    """Return the total cost of a month, quarter or year at the current pace.
 
-    `spent` is the cost of `period` up to and including local `day`. A past month costs what it cost. The pace is that
-    of whole days, the running one included.
+    `spent` is the cost of the period from its first day `period` up to and including local `day`. A past period costs
+    what it cost. The pace is that of whole days, the running one included.
     """
-    length = (next_period(period) - period).days
-    elapsed = min((day - period).days + 1, length)
-    return spent * (Decimal(length) / elapsed) if 0 < elapsed < length else spent
+    days = (span_end(period, length) - period).days
+    elapsed = min((day - period).days + 1, days)
+    return spent * (Decimal(days) / elapsed) if 0 < elapsed < days else spent

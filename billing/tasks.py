@@ -9,6 +9,7 @@ from billing.collecting import sweeping
 from billing.invoices import topping_up
 from billing.mailing import reminding
 from billing.reconciling import orders
+from billing.reported.holds import expiry
 from billing.runs import running
 from billing.usage import partitions
 from billing.wallets import expiring
@@ -24,6 +25,12 @@ def ensure_partitions() -> int:
 def purge_expired() -> None:
     """Remove expired quotes and released holds."""
     retention.purge_expired()
+
+
+@shared_task(name="billing.expire_holds")
+def expire_holds() -> int:
+    """Return the money of holds for outside work that are over. Scheduled every ten seconds."""
+    return expiry.expire_all()
 
 
 @shared_task(name="billing.reconcile_all")

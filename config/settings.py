@@ -272,6 +272,7 @@ CELERY_BEAT_SCHEDULE = {
     "credit that expires, and wallets that run low": {"task": "billing.tend_wallets", "schedule": 300},
     "reminders of invoices": {"task": "billing.remind", "schedule": 600},
     "runs of months": {"task": "billing.run_periods", "schedule": 10},
+    "holds that are over": {"task": "billing.expire_holds", "schedule": 10},
     "orders to reconcile": {"task": "billing.reconcile", "schedule": 10},
     "old quotes and holds": {"task": "billing.retention", "schedule": 86_400},
     "forgotten serving money": {"task": "models_app.close_forgotten_slices", "schedule": 600},

@@ -155,7 +155,7 @@ def overview(actor: Actor) -> Overview:
         one for one in OF_PROJECTS if actor.can_somewhere(one)
     }
     known = budgets() if "budgets.view" in sees else []
-    tenant_wide = next((one for one in known if one.scope == WHOLE), None)
+    tenant_wide = next((one for one in known if one.scope == WHOLE and one.length == "month"), None)
     chosen = Range("", at.day - timedelta(days=DAYS - 1), at.day + timedelta(days=1))
     failed, active, recent = _jobs(at) if "jobs.view" in sees else ([], [], [])
     costs: list[SpendRow] = []
@@ -201,7 +201,9 @@ def _notices(known: Sequence[BudgetStatus], failed: Sequence[JobRow]) -> list[No
         scope = one.project_name or "the organisation"
         if one.state == "exhausted":
             notices.append(
-                Notice("bad", f"The budget of {scope} has no headroom left this month.", "View budgets", "budgets")
+                Notice(
+                    "bad", f"The budget of {scope} has no headroom left this {one.length}.", "View budgets", "budgets"
+                )
             )
         elif one.state == "alert":
             notices.append(

@@ -20,6 +20,7 @@ from billing.api.chargeback import ChargebackEndpoint
 from billing.api.documents import CreditNotePdf, InvoiceCsv, InvoicePdf
 from billing.api.events import Events, Meters
 from billing.api.exports import FocusExport
+from billing.api.holds import Hold, HoldExtend, HoldRelease, Holds
 from billing.api.paying import Pay
 from billing.api.reported import (
     HeldUsage,
@@ -58,6 +59,10 @@ urlpatterns: list[URLPattern] = [
     path("budgets/<uuid:budget_id>/alerts/", BudgetAlerts.as_view(), name="api-budget-alerts"),
     path("chargeback/", ChargebackEndpoint.as_view(), name="api-chargeback"),
     path("exports/focus/", FocusExport.as_view(), name="api-focus-export"),
+    path("holds/", Holds.as_view(), name="api-holds"),
+    path("holds/<uuid:hold_id>/", Hold.as_view(), name="api-hold"),
+    path("holds/<uuid:hold_id>/extend/", HoldExtend.as_view(), name="api-hold-extend"),
+    path("holds/<uuid:hold_id>/release/", HoldRelease.as_view(), name="api-hold-release"),
     path("invoices/", Invoices.as_view(), name="api-invoices"),
     path("invoices/<uuid:invoice_id>/", Invoice.as_view(), name="api-invoice"),
     path("invoices/<uuid:invoice_id>/credit-notes/", CreditNotes.as_view(), name="api-invoice-credit-notes"),

@@ -16,7 +16,9 @@ from billing.money import fineness_fault
 from billing.rating.tags import PREFIX, parse_tags
 from tenants.approvals.shapes import ApprovalSerializer, answer
 from tenants.errors import Invalid
+from tenants.parsing import uuid_in
 from tenants.queries import find_project
+from tenants.quotas import scopes
 from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
 from tenants.web.pagination import PAGE
@@ -30,23 +32,22 @@ class Budgets(ApiView):
 
     @extend_schema(operation_id="budgets_list", responses=page_of(forms.BudgetStatusSerializer))
     def get(self, request: Request) -> Response:
-        """List budgets with this month's use, the organisation's first."""
+        """List budgets with the use of their running periods, the organisation's first."""
         return self.whole(queries.budgets(), forms.BudgetStatusSerializer)
 
     @extend_schema(request=forms.BudgetSerializer, responses={201: forms.BudgetStatusSerializer})
     def post(self, request: Request) -> Response:
-        """Set a budget for the organisation, a project, or work with a tag (`tag:team=vision`)."""
+        """Set a budget for the organisation, a project, a person, or work with a tag (`tag:team=vision`)."""
         data = checked(forms.BudgetSerializer(data=request.data))
         _check_fineness(data["amount"], queries.tenant_today().currency)
         scope = data["scope"]
         tag = _tag(scope)
         project = None if tag or scope == "tenant" else find_project(scope)
-        if project is None and tag is None and scope != "tenant":
-            raise Invalid(fields={"scope": ["Give `tenant`, the id or short name of a project, or `tag:name=value`."]})
+        person = None if tag or project or scope == "tenant" else _person(scope)
         budget = budgets.create_budget(
             actor=self.actor,
             project_id=project.id if project else None,
-            tag=tag,
+            kind=budgets.BudgetKind(tag, person, data["period"]),
             amount=data["amount"],
             at_limit=data["at_limit"],
             alerts=data["alerts"],
@@ -66,7 +67,7 @@ class Budget(ApiView):
 
     @extend_schema(request=forms.BudgetChangeSerializer, responses=forms.BudgetStatusSerializer)
     def patch(self, request: Request, budget_id: UUID) -> Response:
-        """Change amount, alerts or what happens at the limit, effective this month."""
+        """Change amount, alerts or what happens at the limit, effective in the running period."""
         data = checked(forms.BudgetChangeSerializer(data=request.data))
         if "amount" in data:
             _check_fineness(data["amount"], queries.budget(budget_id).currency)
@@ -121,6 +122,14 @@ def _tag(scope: str) -> tuple[str, str] | None:
     except ValueError as error:
         raise Invalid(fields={"scope": [str(error)]}) from None
     return name, value
+
+
+def _person(scope: str) -> UUID:
+    person = scopes.parse(f"person:{scope}").person if uuid_in(scope) else None
+    if person is None:
+        text = "Give `tenant`, the id or short name of a project, `tag:name=value`, or the id of a member."
+        raise Invalid(fields={"scope": [text]})
+    return person
 
 
 def _check_fineness(amount: Decimal, currency: str) -> None:

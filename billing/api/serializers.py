@@ -11,6 +11,7 @@ from billing.api.invoice_serializers import LineSerializer
 from billing.budgets.alerts import DEFAULT_ALERTS
 from billing.models.budgets import AT_LIMIT
 from billing.queries import SpendRow
+from billing.rating.calendar import MONTHS
 from tenants.web.body_fields import Amount, Moment, TextOrNull, Whole
 
 
@@ -152,14 +153,20 @@ class ContractSerializer(serializers.Serializer[Any]):
 
 
 class BudgetSerializer(serializers.Serializer[Any]):
-    """How much a project, work with a tag or the whole organisation may spend in a local month."""
+    """How much a project, work with a tag, a person or the whole organisation may spend in each of its periods."""
 
     id = serializers.UUIDField(read_only=True)
     scope = serializers.CharField(
-        max_length=200, help_text="`tenant`, the id or short name of a project, or `tag:name=value`"
+        max_length=200,
+        help_text="`tenant`, the id or short name of a project, `tag:name=value`, or the id of a person (`user_id` of `/members/`)",
     )
     amount = Amount(max_digits=27, decimal_places=12, min_value=0)
-    period = serializers.ChoiceField(choices=["month"], required=False, default="month")
+    period = serializers.ChoiceField(
+        choices=list(MONTHS),
+        required=False,
+        default="month",
+        help_text="calendar month, quarter or year, in local time",
+    )
     alerts = serializers.ListField(
         child=Whole(min_value=1, max_value=100),
         required=False,
@@ -178,7 +185,7 @@ class BudgetChangeSerializer(serializers.Serializer[Any]):
 
 
 class BudgetRequestSerializer(serializers.Serializer[Any]):
-    """A request for a higher budget; with `this_month` for the running month only."""
+    """A request for a higher budget; with `this_month` for its running month, quarter or year only."""
 
     amount = Amount(max_digits=27, decimal_places=12, min_value=0)
     reason = serializers.CharField(max_length=500)
@@ -186,26 +193,29 @@ class BudgetRequestSerializer(serializers.Serializer[Any]):
 
 
 class BudgetStatusSerializer(serializers.Serializer[Any]):
-    """A budget and its use this month."""
+    """A budget and its use in its running period."""
 
     id = serializers.UUIDField()
     scope = serializers.CharField()
     project_name = serializers.CharField(source="of_project")
+    name = serializers.CharField(
+        source="project_name", help_text="of the project, tag or person; empty for the organisation"
+    )
     amount = MoneySerializer(source="limit")
-    period = serializers.CharField(source="length")
+    period = serializers.ChoiceField(choices=list(MONTHS), source="length")
     alerts = serializers.ListField(child=serializers.IntegerField())
     at_limit = serializers.ChoiceField(choices=AT_LIMIT)
-    month = serializers.DateField(source="period")
+    month = serializers.DateField(source="period", help_text="first day of the running month, quarter or year")
     held = MoneySerializer()
     spent = MoneySerializer()
     left = MoneySerializer()
     used_percent = serializers.IntegerField()
-    forecast = MoneySerializer(help_text="the month's cost if spending goes on at the same pace")
+    forecast = MoneySerializer(help_text="the period's cost if spending goes on at the same pace")
     state = serializers.CharField(help_text="ok, alert or exhausted")
 
 
 class BudgetAlertSerializer(serializers.Serializer[Any]):
-    """A crossed threshold; each is reported once a month."""
+    """A crossed threshold; each is reported once a period."""
 
     id = serializers.UUIDField()
     month = serializers.DateField(source="period")

@@ -1,4 +1,4 @@
-"""Budget alerts: each threshold is reported once a month, to those who manage budgets."""
+"""Budget alerts: each threshold is reported once in each period, to those who manage budgets."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from billing import events
 from billing.models import Budget, BudgetAlert
 from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
 from billing.money import Money
+from billing.queries.budgets import named_scope
+from billing.rating.calendar import span_name
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.models import User
 from tenants.notifications.notifications import notify
 from tenants.rights import held
 
@@ -54,20 +57,20 @@ def raise_alert(
     values = {"spent": spent, "limit": limit}
     _, fresh = BudgetAlert.objects.get_or_create(budget=budget, period=period, percent=percent, defaults=values)
     if not fresh:
-        unchanged("this threshold was already reported this month")
+        unchanged("this threshold was already reported in this period")
         return
     changes = {"percent": [None, percent], "period": [None, period.isoformat()]}
     record(BUDGET_ALERTED, actor=actor, target=budget, changes=changes)
     if quiet or BudgetAlert.objects.filter(budget=budget, period=period, percent__gt=percent).exists():
         return
-    tag = f"the tag {budget.tag_key}={budget.tag_value}"
-    scope = tag if budget.tag_key else budget.project.name if budget.project else "the organisation"
+    address = User.objects.filter(id=budget.person).values_list("email", flat=True).first() if budget.person else None
+    scope = named_scope(budget, {budget.person: address} if budget.person and address else {}) or "the organisation"
     used = f"{Money(spent, budget.currency).plain()} of {Money(limit, budget.currency).plain()}"
     notify(
         permission="budgets.manage",
         kind="budget",
         title=f"Budget of {scope}: {percent} % spent",
-        body=f"{used} is spent in {period:%B %Y}. {AFTERWARDS[budget.at_limit]}",
+        body=f"{used} is spent in {span_name(period, budget.period)}. {AFTERWARDS[budget.at_limit]}",
         path="budgets/",
         only=held.naming(budget.project_id),
     )

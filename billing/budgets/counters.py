@@ -15,6 +15,7 @@ from billing.events import BudgetThresholdReached
 from billing.ledger.ledger import LedgerAccount
 from billing.models.budgets import NOTIFY, STOP_RUNNING
 from billing.money import Money
+from billing.rating.calendar import span_start, span_starts
 from tenants.errors import ExchequerError
 from tenants.events.events import publish
 from tenants.isolation.scoping import current_tenant_id
@@ -30,13 +31,15 @@ class BudgetExceeded(ExchequerError):
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """A budget's month as read under its row lock."""
+    """One period of a budget as read under its row lock. `length`: month, quarter or year; `period`: its first day."""
 
     id: UUID
     budget_id: UUID
     project_id: UUID | None
     tag_key: str
     tag_value: str
+    person: UUID | None
+    length: str
     period: date
     limit: Decimal
     at_limit: str
@@ -62,17 +65,24 @@ class Counter:
             return None
         return max(self.limit - self.spent - self.unheld, Decimal(0))
 
-    def concerns(self, project_id: UUID, tags: Mapping[str, str]) -> bool:
-        """Return whether the budget counts a project's spending on work with these tags."""
+    def covers(self, month: date) -> bool:
+        """Return whether the month lies in its period."""
+        return span_start(month, self.length) == self.period
+
+    def concerns(self, project_id: UUID, tags: Mapping[str, str], person: UUID | None = None) -> bool:
+        """Return whether the budget counts a project's spending on a person's work with these tags."""
         if self.tag_key:
             return tags.get(self.tag_key) == self.tag_value
+        if self.person:
+            return self.person == person
         return self.project_id is None or self.project_id == project_id
 
     @property
     def of(self) -> str:
         """Description of the budget's scope."""
-        tag = f"the tag {self.tag_key}={self.tag_value}"
-        return tag if self.tag_key else "this project" if self.project_id else "this organisation"
+        if self.tag_key:
+            return f"the tag {self.tag_key}={self.tag_value}"
+        return "this project" if self.project_id else "this person" if self.person else "this organisation"
 
     @property
     def ledger_account(self) -> LedgerAccount:
@@ -90,32 +100,36 @@ class Dated:
     opened_with_usage: bool
 
 
-COLUMNS = 'c.id, c.budget_id, b.project_id, b.tag_key, b.tag_value, c.period, c."limit", c.at_limit, b.alerts, c.held, c.spent, c.unheld'
+COLUMNS = 'c.id, c.budget_id, b.project_id, b.tag_key, b.tag_value, b.person, b.period AS length, c.period, c."limit", c.at_limit, b.alerts, c.held, c.spent, c.unheld'
 FROM = "FROM billing_budgetperiod c JOIN billing_budget b ON b.tenant_id = c.tenant_id AND b.id = c.budget_id"
+STARTS = "CASE b.period WHEN 'month' THEN %(month)s::date[] WHEN 'quarter' THEN %(quarter)s::date[] ELSE %(year)s::date[] END"
 IN_SCOPE = (
     "b.tenant_id = %(tenant)s AND b.closed_at IS NULL AND b.currency = %(currency)s "
     "AND (b.project_id IS NULL OR b.project_id = ANY(%(projects)s::uuid[])) "
-    "AND (b.tag_key = '' OR b.tag_key || '=' || b.tag_value = ANY(%(tags)s::text[]))"
+    "AND (b.tag_key = '' OR b.tag_key || '=' || b.tag_value = ANY(%(tags)s::text[])) "
+    "AND (b.person IS NULL OR b.person = ANY(%(people)s::uuid[]))"
 )
 ENSURE = f"""
 INSERT INTO billing_budgetperiod (id, tenant_id, budget_id, period, "limit", at_limit, ceiling, held, spent, unheld)
 SELECT gen_random_uuid(), b.tenant_id, b.id, m.period, b.amount, b.at_limit,
   CASE WHEN b.at_limit <> '{NOTIFY}' THEN b.amount END, 0, 0, 0
-FROM billing_budget b CROSS JOIN unnest(%(periods)s::date[]) AS m(period) WHERE {IN_SCOPE}
+FROM billing_budget b CROSS JOIN LATERAL unnest({STARTS}) AS m(period) WHERE {IN_SCOPE}
 AND NOT EXISTS (SELECT FROM billing_budgetperiod c WHERE c.tenant_id = b.tenant_id AND c.budget_id = b.id AND c.period = m.period)
 ON CONFLICT (tenant_id, budget_id, period) DO NOTHING
 """  # noqa: S608
-LOCK_SCOPE = f"SELECT {COLUMNS} {FROM} WHERE {IN_SCOPE} AND c.period = ANY(%(periods)s::date[]) ORDER BY c.id FOR NO KEY UPDATE OF c"
-LOCK_HOLD = (
+LOCK_SCOPE = (
+    f"SELECT {COLUMNS} {FROM} WHERE {IN_SCOPE} AND c.period = ANY({STARTS}) ORDER BY c.id FOR NO KEY UPDATE OF c"
+)
+LOCK_HOLDS = (
     f"SELECT {COLUMNS} {FROM} WHERE c.tenant_id = %(tenant)s AND (c.id IN "  # noqa: S608
-    "(SELECT s.counter_id FROM billing_holdshare s WHERE s.tenant_id = %(tenant)s AND s.hold_id = %(hold)s) "
-    f"OR (c.period = ANY(%(periods)s::date[]) AND {IN_SCOPE})) ORDER BY c.id FOR NO KEY UPDATE OF c"
+    "(SELECT s.counter_id FROM billing_holdshare s WHERE s.tenant_id = %(tenant)s AND s.hold_id = ANY(%(holds)s::uuid[])) "
+    f"OR (c.period = ANY({STARTS}) AND {IN_SCOPE})) ORDER BY c.id FOR NO KEY UPDATE OF c"
 )
 LOCK_MONTHS = f"""
 SELECT {COLUMNS}, b.created_at, b.closed_at, EXISTS (
   SELECT FROM billing_ledgerposting p JOIN billing_ledgertransaction t ON t.tenant_id = p.tenant_id AND t.id = p.transaction_id
   WHERE p.tenant_id = c.tenant_id AND p.pot = c.id AND p.account = 'spent' AND t.kind = 'open')
-{FROM} WHERE c.tenant_id = %s AND b.currency = %s AND c.period = ANY(%s::date[]) ORDER BY c.id FOR NO KEY UPDATE OF c
+{FROM} WHERE c.tenant_id = %(tenant)s AND b.currency = %(currency)s AND c.period = ANY({STARTS}) ORDER BY c.id FOR NO KEY UPDATE OF c
 """  # noqa: S608
 # The ceiling falls with what is held and spent, down to the limit; it rises only when the limit is changed.
 MOVE = """
@@ -123,6 +137,7 @@ UPDATE billing_budgetperiod SET held = held + %(held)s, spent = spent + %(spent)
   ceiling = CASE WHEN ceiling IS NULL THEN NULL ELSE least(ceiling, greatest("limit", held + %(held)s + spent + %(spent)s)) END
 WHERE tenant_id = %(tenant)s AND id = ANY(%(ids)s)
 AND (%(held)s + %(spent)s <= 0 OR ceiling IS NULL OR held + spent + unheld + %(held)s + %(spent)s <= "limit")
+RETURNING id, spent + unheld
 """
 SHARED = "SELECT pg_advisory_xact_lock_shared(hashtextextended('billing.budgets' || %s, 0))"
 EXCLUSIVE = "SELECT pg_advisory_xact_lock(hashtextextended('billing.budgets' || %s, 0))"
@@ -134,56 +149,58 @@ def lock_budget_set(*, exclusive: bool = False) -> None:
         cursor.execute(EXCLUSIVE if exclusive else SHARED, [str(current_tenant_id())])
 
 
-def lock_scope(
-    projects: Collection[UUID],
-    periods: Collection[date],
-    currency: str,
-    tags: Iterable[str] = (),
-    before: Collection[date] = (),
-) -> list[Counter]:
-    """Lock the counters of these months for the budgets of projects, tags and tenant, in order of id.
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Whose budgets apply: those of the projects, of tags given as `name=value`, of people, and the tenant's."""
 
-    Missing counters are created. Of the months `before`, those that there are. Tags are given as `name=value`.
+    projects: Collection[UUID]
+    tags: Collection[str] = ()
+    people: Collection[UUID] = ()
+
+    def joined(self, other: Work) -> Work:
+        """Return both together."""
+        return Work({*self.projects, *other.projects}, {*self.tags, *other.tags}, {*self.people, *other.people})
+
+    def arguments(self, months: Iterable[date], currency: str) -> dict[str, Any]:
+        """Return the arguments of the statements above."""
+        return {
+            "tenant": current_tenant_id(),
+            "projects": list(self.projects),
+            "tags": list(self.tags),
+            "people": list(self.people),
+            "currency": currency,
+            **span_starts(months),
+        }
+
+
+def lock_scope(work: Work, months: Collection[date], currency: str, before: Collection[date] = ()) -> list[Counter]:
+    """Lock the counters of the budgets that apply, of the periods of these months, in order of id.
+
+    Missing counters are created. Of the months `before`, those that there are.
     """
-    arguments: dict[str, Any] = {
-        "tenant": current_tenant_id(),
-        "projects": list(projects),
-        "periods": list(periods),
-        "currency": currency,
-        "tags": list(tags),
-    }
     with connection.cursor() as cursor:
-        cursor.execute(ENSURE, arguments)
-        cursor.execute(LOCK_SCOPE, arguments | {"periods": [*periods, *before]})
+        cursor.execute(ENSURE, work.arguments(months, currency))
+        cursor.execute(LOCK_SCOPE, work.arguments([*months, *before], currency))
         return rows_as(Counter, cursor)
 
 
-def lock_for_hold(
-    hold_id: UUID,
-    project_id: UUID,
+def lock_for_holds(
+    holds: Collection[UUID],
+    work: Work,
     currency: str,
     onward: Collection[date] = (),
-    tags: Iterable[str] = (),
     before: Collection[date] = (),
 ) -> list[Counter]:
-    """Lock the counters that a hold lies on, and those of the months `onward` to which it is about to move.
+    """Lock the counters that holds lie on, and those of the months `onward` to which they are about to move.
 
-    They are locked in order of id. Of the months `before`, in which some of its usage lies, only existing counters are
+    They are locked in order of id. Of the months `before`, in which some of their usage lies, only existing counters are
     locked.
     """
-    periods = list(onward)
-    arguments: dict[str, Any] = {
-        "tenant": current_tenant_id(),
-        "projects": [project_id],
-        "periods": periods,
-        "currency": currency,
-        "tags": list(tags),
-        "hold": hold_id,
-    }
     with connection.cursor() as cursor:
-        if periods:
-            cursor.execute(ENSURE, arguments)
-        cursor.execute(LOCK_HOLD, arguments | {"periods": [*periods, *before]})
+        if onward:
+            cursor.execute(ENSURE, work.arguments(onward, currency))
+        arguments = work.arguments([*onward, *before], currency)
+        cursor.execute(LOCK_HOLDS, arguments | {"holds": list(holds)})
         return rows_as(Counter, cursor)
 
 
@@ -221,20 +238,16 @@ def apply_delta(
         cursor.execute(
             MOVE, {"held": held, "spent": spent, "unheld": unheld, "tenant": current_tenant_id(), "ids": ids}
         )
-        if cursor.rowcount != len(ids):
+        after = dict(cursor.fetchall())
+        if len(after) != len(ids):
             raise BudgetExceeded(asked=Money(held + spent, currency).json())
     for counter in counters:
-        _publish_crossed(counter, spent + unheld, currency)
+        _publish(counter, after[counter.id] - spent - unheld, after[counter.id], currency)
 
 
 def publish_passed(counter: Counter, currency: str) -> None:
     """Publish every threshold that a counter's spending has crossed, after a budget was created or changed."""
     _publish(counter, Decimal(0), counter.spent + counter.unheld, currency)
-
-
-def _publish_crossed(counter: Counter, growth: Decimal, currency: str) -> None:
-    before = counter.spent + counter.unheld
-    _publish(counter, before, before + growth, currency)
 
 
 def _publish(counter: Counter, before: Decimal, after: Decimal, currency: str) -> None:
@@ -255,10 +268,10 @@ def _publish(counter: Counter, before: Decimal, after: Decimal, currency: str) -
         )
 
 
-def lock_months(periods: Collection[date], currency: str) -> list[Dated]:
-    """Lock the counters of these months, those of closed budgets included, in order of id."""
+def lock_months(months: Collection[date], currency: str) -> list[Dated]:
+    """Lock the counters of these months' periods, those of closed budgets included, in order of id."""
     with connection.cursor() as cursor:
-        cursor.execute(LOCK_MONTHS, [current_tenant_id(), currency, list(periods)])
+        cursor.execute(LOCK_MONTHS, Work(()).arguments(months, currency))
         return [
             Dated(Counter(*counter), created, closed, opened_with_usage)
             for *counter, created, closed, opened_with_usage in cursor.fetchall()

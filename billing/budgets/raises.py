@@ -1,4 +1,4 @@
-"""Raise a budget for the running month only; the next month has the budget's own amount again."""
+"""Raise a budget for the running period only; the next one has the budget's own amount again."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from billing.models.budgets import NOTIFY
 from billing.models.fields import exact
 from billing.money import Money
 from billing.queries.calendar import tenant_today
+from billing.rating.calendar import span_start
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
 from tenants.errors import Invalid
@@ -24,7 +25,7 @@ BUDGET_RAISED = AuditAction("billing.budget.raised")
 
 @operation(BUDGET_RAISED)
 def raise_this_month(*, actor: Actor, budget_id: UUID, amount: Decimal) -> None:
-    """Raise a budget's limit in the running local month. Raises NotFound, Invalid unless it is higher."""
+    """Raise a budget's limit in its running month, quarter or year. Raises NotFound, Invalid unless it is higher."""
     actor.require_somewhere("budgets.manage")
     counters.lock_budget_set(exclusive=True)
     budget = open_budget(actor, budget_id)
@@ -32,12 +33,14 @@ def raise_this_month(*, actor: Actor, budget_id: UUID, amount: Decimal) -> None:
     month = tenant_today().period
     projects = [budget.project_id] if budget.project_id else []
     tags = [f"{budget.tag_key}={budget.tag_value}"] if budget.tag_key else []
-    counters.lock_scope(projects, [month], budget.currency, tags)  # creates the month's counter where there is none
-    counter = BudgetPeriod.objects.get(budget=budget, period=month)
+    work = counters.Work(projects, tags, [budget.person] if budget.person else [])
+    counters.lock_scope(work, [month], budget.currency)  # creates the counter of the period where there is none
+    period = span_start(month, budget.period)
+    counter = BudgetPeriod.objects.get(budget=budget, period=period)
     if not counter.limit < amount < LARGEST:
-        raise Invalid(fields={"amount": ["Use an amount above this month’s limit."]})
+        raise Invalid(fields={"amount": ["Use an amount above the limit of this period."]})
     ceiling = Greatest(Value(amount, output_field=exact()), F("held") + F("spent"), output_field=exact())
     changes = {"limit": amount, "ceiling": None if counter.at_limit == NOTIFY else ceiling}
     BudgetPeriod.objects.filter(id=counter.id).update(**changes)
     before, after = (Money(one, budget.currency).json() for one in (counter.limit, amount))
-    record(BUDGET_RAISED, actor=actor, target=budget, changes={"amount": [before, after], "month": [None, str(month)]})
+    record(BUDGET_RAISED, actor=actor, target=budget, changes={"amount": [before, after], "month": [None, str(period)]})

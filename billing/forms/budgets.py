@@ -10,15 +10,16 @@ from uuid import UUID
 from django import forms
 
 from billing.budgets.alerts import DEFAULT_ALERTS
+from billing.budgets.budgets import BudgetKind
 from billing.forms.fields import AmountField, typed
-from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
+from billing.models.budgets import BLOCK_NEW, LENGTHS, NOTIFY, STOP_RUNNING
 from billing.money import coarser, fineness_fault, minor_decimals
 from billing.queries import BudgetStatus
 from billing.rating.tags import parse_tags, tag_fault
 from tenants.currencies import exact_text
 from tenants.queries import ProjectRow
 
-WHOLE, TAGGED = "tenant", "tag"
+WHOLE, TAGGED, PERSON = "tenant", "tag", "person"
 MOST_ALERTS = 10
 AT_LIMIT = (
     (NOTIFY, "Alert only"),
@@ -54,7 +55,7 @@ class Percentages(forms.CharField):
 class BudgetTerms(forms.Form):
     """The changeable fields of a budget."""
 
-    amount = AmountField(label="Amount a month", min_value=0, max_digits=27, decimal_places=12)
+    amount = AmountField(label="Amount", min_value=0, max_digits=27, decimal_places=12)
     at_limit = forms.ChoiceField(
         label="At the limit",
         choices=AT_LIMIT,
@@ -63,7 +64,7 @@ class BudgetTerms(forms.Form):
     alerts = Percentages(
         label="Alert at (%)",
         required=False,
-        help_text="Whole percentages, separated by commas. Members who manage budgets are notified once a month for each. Empty: no alerts.",
+        help_text="Whole percentages, separated by commas. Members who manage budgets are notified once a period for each. Empty: no alerts.",
     )
 
     was = forms.CharField(required=False, widget=forms.HiddenInput)
@@ -83,9 +84,10 @@ class BudgetTerms(forms.Form):
         super().__init__(data, initial=initial, **more)
         self.currency = currency
         cast("AmountField", self.fields["amount"]).decimals = minor_decimals(currency)
-        self.fields[
-            "amount"
-        ].help_text = f"In {currency}, for each calendar month in the time zone of the organisation."
+        length = "period" if status is None else f"calendar {status.length}"
+        self.fields["amount"].help_text = f"In {currency}, for each {length} in the time zone of the organisation."
+        if status is not None:
+            self.fields["amount"].label = f"Amount a {status.length}"
         self.fields["amount"].error_messages["max_decimal_places"] = coarser(currency)
 
     def clean(self) -> dict[str, Any]:
@@ -104,7 +106,10 @@ class BudgetTerms(forms.Form):
 
 
 class NewBudget(BudgetTerms):
-    """A budget for all, for one project or for work with a tag; at most one each. Without `whole` only for projects."""
+    """A budget for all, for one project, for work with a tag or for a person; at most one of each length.
+
+    Without `whole` only for projects. `people`: id and address of each member.
+    """
 
     scope = forms.ChoiceField(label="Budget of")
     tag = forms.CharField(
@@ -114,7 +119,19 @@ class NewBudget(BudgetTerms):
         help_text="Only for a budget for work with a tag, such as team=vision.",
         widget=forms.TextInput(attrs={"placeholder": "team=vision", "autocomplete": "off"}),
     )
-    field_order = ("scope", "tag", "amount", "at_limit", "alerts")
+    person = forms.ChoiceField(
+        label="Member",
+        required=False,
+        help_text="Only for a budget for a person: it counts their work and that of their keys.",
+    )
+    period = forms.ChoiceField(
+        label="Period",
+        choices=LENGTHS,
+        initial="month",
+        required=False,
+        help_text="A calendar month, quarter or year. A scope may have one budget of each.",
+    )
+    field_order = ("scope", "tag", "person", "period", "amount", "at_limit", "alerts")
 
     def __init__(
         self,
@@ -122,21 +139,25 @@ class NewBudget(BudgetTerms):
         *,
         projects: Sequence[ProjectRow],
         known: Sequence[BudgetStatus],
+        people: Sequence[tuple[UUID, str]] = (),
         whole: bool = True,
         **more: Any,
     ) -> None:
         super().__init__(data, **more)
-        taken = {status.project_id for status in known if not status.tag}
+        plain = [status.project_id for status in known if not status.tag and not status.person]
+        taken = {scope for scope in plain if plain.count(scope) == len(LENGTHS)}
         choices = [(WHOLE, "The whole organisation")] if whole and None not in taken else []
         choices += [(str(project.id), project.name) for project in projects if project.id not in taken]
         if whole:
-            choices.append((TAGGED, "Work with a tag"))
+            choices += [(TAGGED, "Work with a tag"), (PERSON, "A person")]
+            listed = [("", "–"), *((str(person), address) for person, address in people)]
+            cast("forms.ChoiceField", self.fields["person"]).choices = listed
         else:
-            del self.fields["tag"]
+            del self.fields["tag"], self.fields["person"]
         cast("forms.ChoiceField", self.fields["scope"]).choices = choices
 
     def clean(self) -> dict[str, Any]:
-        """Require a tag if, and only if, the budget is for a tag."""
+        """Require a tag if, and only if, the budget is for a tag; the same of a person."""
         data: dict[str, Any] = self.cleaned_data
         text = data.get("tag", "")
         if data.get("scope") == TAGGED and "tag" not in self.errors:
@@ -150,34 +171,41 @@ class NewBudget(BudgetTerms):
                     self.add_error("tag", fault)
         elif text:
             self.add_error("tag", "Choose “Work with a tag”, or leave the tag empty.")
+        if (data.get("scope") == PERSON) != bool(data.get("person")) and "person" not in self.errors:
+            chosen = data.get("scope") == PERSON
+            self.add_error("person", "Choose a member." if chosen else "Choose “A person”, or leave the member empty.")
         return data
-
-    @property
-    def tag_pair(self) -> tuple[str, str] | None:
-        """Return name and value of the chosen tag; None for another budget."""
-        return self.cleaned_data.get("tag_pair")
 
     @property
     def project_id(self) -> UUID | None:
         """Return the chosen project; None for the whole organisation or a tag."""
         scope = self.cleaned_data["scope"]
-        return None if scope in (WHOLE, TAGGED) else UUID(scope)
+        return None if scope in (WHOLE, TAGGED, PERSON) else UUID(scope)
+
+    @property
+    def kind(self) -> BudgetKind:
+        """Return the chosen tag, person and length."""
+        person = self.cleaned_data.get("person")
+        return BudgetKind(
+            self.cleaned_data.get("tag_pair"), UUID(person) if person else None, self.cleaned_data["period"] or "month"
+        )
 
 
 class BudgetRequest(forms.Form):
     """A request for a higher budget."""
 
-    amount = AmountField(label="New amount a month", min_value=0, max_digits=27, decimal_places=12)
-    this_month = forms.BooleanField(
-        label="For this month only", required=False, help_text="The next month has the former amount again."
-    )
+    amount = AmountField(label="New amount", min_value=0, max_digits=27, decimal_places=12)
+    this_month = forms.BooleanField(required=False)
     reason = forms.CharField(label="Reason", max_length=500, help_text="Who answers reads it.")
 
-    def __init__(self, data: Any = None, *, currency: str, **more: Any) -> None:
+    def __init__(self, data: Any = None, *, currency: str, length: str = "month", **more: Any) -> None:
         super().__init__(data, **more)
         self.currency = currency
         cast("AmountField", self.fields["amount"]).decimals = minor_decimals(currency)
+        self.fields["amount"].label = f"New amount a {length}"
         self.fields["amount"].help_text = f"In {currency}."
+        self.fields["this_month"].label = f"For this {length} only"
+        self.fields["this_month"].help_text = f"The next {length} has the former amount again."
 
     def clean_amount(self) -> Decimal:
         """Refuse amounts finer than the currency."""

@@ -105,15 +105,17 @@ WITH posted AS (
 )
 SELECT format('hold %%s for %%s (%%s): %%s of %%s settled; the ledger has held %%s, spent %%s', h.id, h.subject, h.state, h.settled, h.amount, p.held, p.spent)
 FROM billing_hold h LEFT JOIN posted p ON p.pot = h.id
-WHERE h.tenant_id = %(tenant)s AND (h.settled IS DISTINCT FROM p.spent
-  OR p.held IS DISTINCT FROM CASE WHEN h.state = 'open' THEN h.amount - h.settled ELSE 0 END) LIMIT 1
+WHERE h.tenant_id = %(tenant)s AND (h.settled <> coalesce(p.spent, 0)
+  OR coalesce(p.held, 0) <> CASE WHEN h.state = 'open' THEN h.amount - h.settled ELSE 0 END) LIMIT 1
 """
 SHARED = """
 SELECT format('budget %%s in %%s: %%s held; its open holds have %%s left', c.budget_id, c.period, c.held, coalesce(o.left, 0))
 FROM billing_budgetperiod c LEFT JOIN (
-  SELECT s.counter_id, h.period, sum(h.amount - h.settled) AS left
+  SELECT s.counter_id, date_trunc(b.period, h.period::timestamp)::date AS period, sum(h.amount - h.settled) AS left
   FROM billing_holdshare s JOIN billing_hold h ON h.tenant_id = s.tenant_id AND h.id = s.hold_id
-  WHERE s.tenant_id = %(tenant)s AND h.state = 'open' GROUP BY s.counter_id, h.period
+  JOIN billing_budgetperiod c ON c.tenant_id = s.tenant_id AND c.id = s.counter_id
+  JOIN billing_budget b ON b.tenant_id = c.tenant_id AND b.id = c.budget_id
+  WHERE s.tenant_id = %(tenant)s AND h.state = 'open' GROUP BY 1, 2
 ) o ON o.counter_id = c.id AND o.period = c.period
 WHERE c.tenant_id = %(tenant)s AND c.held <> coalesce(o.left, 0) LIMIT 1
 """

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from uuid import UUID
 
-from billing.budgets.budgets import count_unreserved
+from billing.budgets.unreserved import count_unreserved
 from billing.metering.rate import Settled, rate, settle_from_hold, zero_rate
 from billing.metering.waivers import waive_usage
 from billing.periods.months import lock_for_usage

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -103,15 +103,31 @@ class Settled:
     refused_by: str
 
 
-def settle_from_hold(hold_id: UUID, segments: list[Segment], series: dict[bytes, Series]) -> Settled:
+def settle_from_hold(hold_id: UUID, segments: list[Segment], series: Mapping[bytes, Series]) -> Settled:
     """Settle segments from a hold, earliest first; what it does not cover stays measured and is rated 0.
 
     At the start of a month the rest of the hold moves to that month's budgets; usage of the previous month still counts
     as spent there. Raises NotFound for an unknown hold, Invalid for usage of another project than the hold's.
     """
-    segments.sort(key=lambda segment: (segment.start, segment.key_hash))
     # All counters in one statement: one locked later could precede a locked one and cause a deadlock.
     state = holds.lock(hold_id, {segment.month for segment in segments})
+    _, settled = settle_segments(state, segments, series)
+    return settled
+
+
+def settle_segments(
+    state: holds.HoldState,
+    segments: list[Segment],
+    series: Mapping[bytes, Series],
+    rest: list[Segment] | None = None,
+    batch_id: UUID | None = None,
+) -> tuple[holds.HoldState, Settled]:
+    """Settle segments from a locked hold, as `settle_from_hold` does; return the hold as it then is, too.
+
+    With `rest`, what the hold does not cover is cut off and added there, at its full price, instead of being rated 0.
+    `batch_id`: the request that reported them.
+    """
+    segments.sort(key=lambda segment: (segment.start, segment.key_hash))
     excluded, refused_by, short = NOTHING, "", False
     for period, group in groupby(segments, key=lambda segment: segment.month):
         state = holds.roll_over(state, period)
@@ -119,7 +135,7 @@ def settle_from_hold(hold_id: UUID, segments: list[Segment], series: dict[bytes,
         for segment in group:
             if segment.project_id != state.project_id:
                 raise Invalid("The hold belongs to another project than the usage.")
-            segment.hold_id = hold_id
+            segment.hold_id = state.id
             quantum = ONE if segment.counted else QUANTITY_QUANTUM  # nobody is charged for half a request
             is_open = state.state == holds.OPEN
             fits = affordable(left, segment.unit_amount, segment.billable, quantum) if is_open else NOTHING
@@ -128,11 +144,18 @@ def settle_from_hold(hold_id: UUID, segments: list[Segment], series: dict[bytes,
                 if period >= state.period:
                     short, refused_by = True, refused_by or state.refused_by
                 excluded += segment.billable - fits
-                segment.bill(fits)
+                if rest is None:
+                    segment.bill(fits)
+                elif fits:
+                    rest.append(segment.cut(fits))
+                else:
+                    segment.hold_id = None
+                    rest.append(segment)
+                    continue
             if segment.amount:
                 left -= segment.amount
                 attempt_id = series[segment.series].attempt_id
                 charges[attempt_id] = charges.get(attempt_id, NOTHING) + segment.amount
-        state = holds.settle(state, period, charges)
+        state = holds.settle(state, period, charges, batch_id)
     exhausted = short or state.headroom <= 0
-    return Settled(excluded, exhausted, (refused_by or state.refused_by) if exhausted else "")
+    return state, Settled(excluded, exhausted, (refused_by or state.refused_by) if exhausted else "")

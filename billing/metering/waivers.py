@@ -48,7 +48,7 @@ WITH charge AS (
   FROM billing_ledgertransaction t JOIN billing_ledgerposting p ON p.tenant_id = t.tenant_id AND p.transaction_id = t.id
   WHERE t.tenant_id = %(tenant)s AND t.attempt_id = ANY(%(attempts)s) AND p.account IN ('spent', 'unheld')
 ), opened AS (
-  SELECT o.posted_at, c.id, c.period, b.project_id, b.tag_key, b.tag_value, p.currency
+  SELECT o.posted_at, c.id, c.period, b.project_id, b.tag_key, b.tag_value, b.person, b.period AS length, p.currency
   FROM billing_ledgertransaction o JOIN billing_ledgerposting p ON p.tenant_id = o.tenant_id AND p.transaction_id = o.id
   JOIN billing_budgetperiod c ON c.tenant_id = o.tenant_id AND c.id = p.pot
   JOIN billing_budget b ON b.tenant_id = c.tenant_id AND b.id = c.budget_id
@@ -59,8 +59,8 @@ SELECT attempt_id, hold_id, period, pot_kind, pot, account, currency, sum(amount
   UNION ALL
   SELECT a.attempt_id, a.hold_id, a.period, 'counter', o.id, 'spent', a.currency, a.amount
   FROM charge a LEFT JOIN billing_hold h ON h.tenant_id = %(tenant)s AND h.id = a.hold_id
-  JOIN opened o ON o.period = a.period AND o.currency = a.currency AND o.posted_at > a.posted_at
-    AND (o.project_id IS NULL OR o.project_id = coalesce(h.project_id, a.pot))
+  JOIN opened o ON o.period = date_trunc(o.length, a.period::timestamp)::date AND o.currency = a.currency AND o.posted_at > a.posted_at
+    AND (o.project_id IS NULL OR o.project_id = coalesce(h.project_id, a.pot)) AND (o.person IS NULL OR o.person = h.person)
     AND (o.tag_key = '' OR EXISTS (SELECT FROM billing_usageseries s WHERE s.tenant_id = %(tenant)s
       AND s.attempt_id = a.attempt_id AND s.dims ->> ('tag:' || o.tag_key) = o.tag_value))
   WHERE a.pot_kind <> 'counter'

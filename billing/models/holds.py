@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.db import models
 from django.db.models import F, Q
 
@@ -16,13 +18,18 @@ OPEN, RELEASED = "open", "released"
 
 
 class Hold(TenantModel):
-    """The most that a subject (such as `job:<id>`) may cost; usage is settled from it."""
+    """The most that a subject (such as `job:<id>`) may cost; usage is settled from it.
+
+    It lies on the budgets of its project, tags and person. With `expires_at` it is for outside work, sized by `quantity`
+    of `meter`, and ends by itself.
+    """
 
     subject = models.CharField(max_length=120)
     project = TenantForeignKey(Project, on_delete=models.PROTECT, related_name="+")
     period = models.DateField()
     currency = models.CharField(max_length=3)
     tags = models.JSONField(default=dict, db_default={})
+    person = models.UUIDField(null=True)
     amount = exact()
     settled = exact(default=0)
     state = models.CharField(max_length=8, default=OPEN)
@@ -30,6 +37,10 @@ class Hold(TenantModel):
     placed_by = models.CharField(max_length=254, blank=True)
     placed_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
     released_at = models.DateTimeField(null=True)
+    meter = models.CharField(max_length=60, blank=True, default="", db_default="")
+    quantity = exact(null=True)
+    dims = models.JSONField(default=dict, db_default={})
+    expires_at = models.DateTimeField(null=True)
 
     class Meta(TenantModel.Meta):
         constraints = [
@@ -41,6 +52,13 @@ class Hold(TenantModel):
             ),
             models.CheckConstraint(condition=Q(state__in=[OPEN, RELEASED]), name="hold_state_known"),
         ]
+        indexes: ClassVar = [
+            models.Index(fields=["expires_at"], name="hold_expiry", condition=Q(state=OPEN, expires_at__isnull=False)),
+            models.Index(fields=["tenant", "-id"], name="hold_outside", condition=Q(expires_at__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"hold for {self.subject}"
 
 
 class HoldShare(TenantModel):

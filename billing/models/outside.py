@@ -19,11 +19,15 @@ REASONS = [OLD, BEFORE_PRICES, UNPRICED]
 
 
 class UsageBatch(TenantModel):
-    """One request that reported usage, and its sender. `accepted`, `held` and `voided` count its events."""
+    """One request that reported usage, and its sender. `accepted`, `held` and `voided` count its events.
+
+    `person`: whose budgets pay for it, the sender or the member whose key it is.
+    """
 
     sender_kind = models.CharField(max_length=10)
     sender_id = models.UUIDField(null=True)
     sender = models.CharField(max_length=254)
+    person = models.UUIDField(null=True)
     received_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
     accepted = models.PositiveIntegerField()
     held = models.PositiveIntegerField()

@@ -96,6 +96,7 @@ class Work:
     grace_s: Decimal | int = 0
     max_cost: Decimal | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    person: UUID | None = None
 
 
 def estimate(work: Work) -> Estimate:
@@ -115,7 +116,7 @@ def estimate(work: Work) -> Estimate:
     least, most = (
         min(charge(Decimal(units), point.unit_amount), worst) for units in work.between or (typical_s, typical_s)
     )
-    budget = tightest(work.project_id, work.tags)
+    budget = tightest(work.project_id, work.tags, work.person)
     return Estimate(
         unit_amount=point.unit_amount,
         currency=point.currency,

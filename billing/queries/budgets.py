@@ -1,4 +1,4 @@
-"""Budgets and their use this month."""
+"""Budgets and their use in the running period."""
 
 from __future__ import annotations
 
@@ -6,41 +6,47 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
 from billing.credit.queries import standing
-from billing.forecast import at_month_end
+from billing.forecast import at_end
 from billing.models import Budget, BudgetAlert
 from billing.models.budgets import NOTIFY
 from billing.money import Money
 from billing.queries.calendar import tenant_today
+from billing.rating.calendar import span_name
 from billing.rating.tags import marks
 from tenants.errors import NotFound
 from tenants.isolation.scoping import current_tenant_id
+from tenants.models import User
 from tenants.projects.sight import named, unnamed_ids
 from tenants.rows import named_rows
 
 WHOLE = "tenant"
 STATUS = """
 SELECT b.id, b.project_id, coalesce(p.name, '') AS project_name, coalesce(p.slug, '') AS project_slug, b.tag_key, b.tag_value,
-  b.currency, b.alerts, b.at_limit, coalesce(c."limit", b.amount) AS "limit", coalesce(c.held, 0) AS held,
-  coalesce(c.spent, 0) + coalesce(c.unheld, 0) AS spent
-FROM billing_budget b
-LEFT JOIN billing_budgetperiod c ON c.tenant_id = b.tenant_id AND c.budget_id = b.id AND c.period = %(period)s
+  b.person, coalesce(u.email, '') AS address, b.period AS length, m.period, b.currency, b.alerts, b.at_limit,
+  coalesce(c."limit", b.amount) AS "limit", coalesce(c.held, 0) AS held, coalesce(c.spent, 0) + coalesce(c.unheld, 0) AS spent
+FROM billing_budget b CROSS JOIN LATERAL (SELECT date_trunc(b.period, %(month)s::date::timestamp)::date AS period) m
+LEFT JOIN billing_budgetperiod c ON c.tenant_id = b.tenant_id AND c.budget_id = b.id AND c.period = m.period
 LEFT JOIN tenants_project p ON p.tenant_id = b.tenant_id AND p.id = b.project_id
-WHERE b.tenant_id = %(tenant)s AND b.closed_at IS NULL AND (%(project)s::uuid IS NULL OR b.project_id IS NULL OR b.project_id = %(project)s)
-  AND (%(project)s::uuid IS NULL OR b.tag_key = '' OR b.tag_key || '=' || b.tag_value = ANY(%(tags)s::text[]))
-ORDER BY b.project_id IS NOT NULL, b.tag_key <> '', b.tag_key, b.tag_value, p.name, b.id
+LEFT JOIN tenants_user u ON u.id = b.person
+WHERE b.tenant_id = %(tenant)s AND b.closed_at IS NULL AND (%(project)s::uuid IS NULL OR (
+  (b.project_id IS NULL OR b.project_id = %(project)s)
+  AND (b.tag_key = '' OR b.tag_key || '=' || b.tag_value = ANY(%(tags)s::text[])) AND (b.person IS NULL OR b.person = %(person)s)))
+ORDER BY b.project_id IS NOT NULL, b.tag_key <> '', b.person IS NOT NULL, b.tag_key, b.tag_value, p.name, u.email, b.period, b.id
 """
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetStatus:
-    """One budget in one local month. `project_id` is None for the whole organisation's and for a tag's.
+    """One budget in one of its periods, `period` being its first day and `length` month, quarter or year.
 
-    `forecast`: the month's cost at the current pace.
+    `project_id` is None for the whole organisation's, for a tag's and for a person's. `project_name` names the scope; it
+    is empty for the whole organisation. `forecast`: the period's cost at the current pace.
     """
 
     id: UUID
@@ -48,6 +54,8 @@ class BudgetStatus:
     project_name: str
     project_slug: str
     tag: str
+    person: UUID | None
+    length: str
     currency: str
     alerts: tuple[int, ...]
     at_limit: str
@@ -59,8 +67,10 @@ class BudgetStatus:
 
     @property
     def scope(self) -> str:
-        """The budget's scope as the API names it: `tenant`, the id of a project, or `tag:name=value`."""
-        return str(self.project_id) if self.project_id else f"tag:{self.tag}" if self.tag else WHOLE
+        """The budget's scope as the API names it: `tenant`, the id of a project or person, or `tag:name=value`."""
+        if self.tag:
+            return f"tag:{self.tag}"
+        return str(self.project_id or self.person or WHOLE)
 
     @property
     def of_project(self) -> str:
@@ -68,9 +78,9 @@ class BudgetStatus:
         return self.project_name if self.project_id else ""
 
     @property
-    def length(self) -> str:
-        """How long each of its periods lasts."""
-        return "month"
+    def span(self) -> str:
+        """Name of its period: `June 2026`, `Q2 2026` or `2026`."""
+        return span_name(self.period, self.length)
 
     @property
     def promised(self) -> Money:
@@ -124,43 +134,55 @@ class BudgetStatus:
 
 
 def budgets(
-    project_id: UUID | None = None, period: date | None = None, tags: Mapping[str, str] | None = None
+    project_id: UUID | None = None,
+    period: date | None = None,
+    tags: Mapping[str, str] | None = None,
+    person: UUID | None = None,
 ) -> list[BudgetStatus]:
     """Return the open budgets, the organisation's first, but those of projects whose sums the reader does not see.
 
-    With `project_id`, only those that apply to its work with these tags.
+    With `project_id`, only those that apply to its work with these tags by this person. `period`: the month in which they
+    are shown, or whose quarter and year; default: the running one.
     """
     at = tenant_today()
-    period = period or at.period
+    month = period or at.period
+    arguments: dict[str, Any] = {"tenant": current_tenant_id(), "month": month, "project": project_id, "person": person}
     with connection.cursor() as cursor:
-        cursor.execute(
-            STATUS, {"tenant": current_tenant_id(), "period": period, "project": project_id, "tags": marks(tags or {})}
-        )
+        cursor.execute(STATUS, arguments | {"tags": marks(tags or {})})
         rows = named_rows(cursor)
     unnamed = unnamed_ids() if any(row.project_id for row in rows) else set()
     return [
         BudgetStatus(
             id=row.id,
             project_id=row.project_id,
-            project_name=f"tag {row.tag_key}={row.tag_value}" if row.tag_key else row.project_name,
+            project_name=scope_name(row.project_name, (row.tag_key, row.tag_value), row.person, row.address),
             project_slug=row.project_slug,
             tag=f"{row.tag_key}={row.tag_value}" if row.tag_key else "",
+            person=row.person,
+            length=row.length,
             currency=row.currency,
             alerts=tuple(row.alerts),
             at_limit=row.at_limit,
-            period=period,
+            period=row.period,
             limit=Money(row.limit, row.currency),
             held=Money(row.held, row.currency),
             spent=Money(row.spent, row.currency),
-            forecast=at_month_end(Money(row.spent, row.currency), period, at.day),
+            forecast=at_end(Money(row.spent, row.currency), row.period, row.length, at.day),
         )
         for row in rows
         if row.project_id not in unnamed
     ]
 
 
+def scope_name(project: str, tag: tuple[str, str], person: UUID | None, address: str) -> str:
+    """Return a name for what a budget is of; empty for the whole organisation."""
+    if tag[0]:
+        return f"tag {tag[0]}={tag[1]}"
+    return (address or "a former member") if person else project
+
+
 def budget(budget_id: UUID) -> BudgetStatus:
-    """Return one open budget in the running month. Raises NotFound."""
+    """Return one open budget in its running period. Raises NotFound."""
     for status in budgets():
         if status.id == budget_id:
             return status
@@ -169,16 +191,22 @@ def budget(budget_id: UUID) -> BudgetStatus:
 
 @dataclass(frozen=True, slots=True)
 class AlertRow:
-    """One crossed threshold. `project_name` is empty for the whole organisation's budget."""
+    """One crossed threshold. `project_name` names the scope; it is empty for the whole organisation's budget."""
 
     id: UUID
     budget_id: UUID
     project_name: str
     period: date
+    length: str
     percent: int
     spent: Money
     limit: Money
     raised_at: datetime
+
+    @property
+    def span(self) -> str:
+        """Name of the period: `June 2026`, `Q2 2026` or `2026`."""
+        return span_name(self.period, self.length)
 
 
 def alerts(*, budget_id: UUID | None = None, before: UUID | None = None, limit: int = 50) -> list[AlertRow]:
@@ -188,35 +216,42 @@ def alerts(*, budget_id: UUID | None = None, before: UUID | None = None, limit: 
         rows = rows.filter(budget_id=budget_id)
     if before is not None:
         rows = rows.filter(id__lt=before)
+    found = list(rows[: limit + 1])
+    people = [row.budget.person for row in found if row.budget.person]
+    addresses = dict(User.objects.filter(id__in=people).values_list("id", "email")) if people else {}
     return [
         AlertRow(
             id=row.pk,
             budget_id=row.budget_id,
-            project_name=_named(row.budget),
+            project_name=named_scope(row.budget, addresses),
             period=row.period,
+            length=row.budget.period,
             percent=row.percent,
             spent=Money(row.spent, row.budget.currency),
             limit=Money(row.limit, row.budget.currency),
             raised_at=row.raised_at,
         )
-        for row in rows[: limit + 1]
+        for row in found
     ]
 
 
-def headroom(project_id: UUID, tags: Mapping[str, str] | None = None) -> Decimal | None:
+def headroom(project_id: UUID, tags: Mapping[str, str] | None = None, person: UUID | None = None) -> Decimal | None:
     """Return the headroom of the tightest enforced budget of the work, and of a prepaid wallet; None without any."""
-    status, wallet = tightest(project_id, tags), standing(tenant_today().currency)
+    status, wallet = tightest(project_id, tags, person), standing(tenant_today().currency)
     bounds = [status.left.amount] if status else []
     return min([*bounds, *([wallet.available] if wallet else [])], default=None)
 
 
-def tightest(project_id: UUID, tags: Mapping[str, str] | None = None) -> BudgetStatus | None:
-    """Return the tightest enforced budget of a project, of these tags or of the organisation; None without one."""
-    enforced = [status for status in budgets(project_id, tags=tags) if status.at_limit != NOTIFY]
+def tightest(
+    project_id: UUID, tags: Mapping[str, str] | None = None, person: UUID | None = None
+) -> BudgetStatus | None:
+    """Return the tightest enforced budget that applies to a person's work in a project with these tags; None without one."""
+    enforced = [status for status in budgets(project_id, tags=tags, person=person) if status.at_limit != NOTIFY]
     return min(enforced, key=lambda status: status.free.amount, default=None)
 
 
-def _named(budget: Budget) -> str:
-    if budget.tag_key:
-        return f"tag {budget.tag_key}={budget.tag_value}"
-    return budget.project.name if budget.project else ""
+def named_scope(budget: Budget, addresses: Mapping[UUID, str]) -> str:
+    """Return a name for what a budget is of; empty for the whole organisation. `addresses`: of people, by id."""
+    project = budget.project.name if budget.project else ""
+    address = addresses.get(budget.person, "") if budget.person else ""
+    return scope_name(project, (budget.tag_key, budget.tag_value), budget.person, address)

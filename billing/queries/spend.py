@@ -14,7 +14,7 @@ from django.db import connection
 
 from billing import resource_names
 from billing.defaults import DEVICE_TIME
-from billing.forecast import at_month_end
+from billing.forecast import at_end
 from billing.money import Money
 from billing.queries.calendar import Today, tenant_today
 from billing.rating.calendar import hour_of, local_day, next_period
@@ -260,7 +260,7 @@ def month_to_date() -> MonthToDate:
         quantity=quantity,
         previous=Money(previous, at.currency),
         previous_quantity=previous_quantity,
-        forecast=at_month_end(Money(cost, at.currency), at.period, at.day),
+        forecast=at_end(Money(cost, at.currency), at.period, "month", at.day),
         elapsed_percent=elapsed * 100 // length,
         today=Money(of_today, at.currency),
     )

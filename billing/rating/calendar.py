@@ -13,6 +13,8 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 QUARTER = timedelta(minutes=15)
+MONTHS = {"month": 1, "quarter": 3, "year": 12}
+"""How many calendar months the periods of budgets last."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -64,6 +66,33 @@ def period_of(day: date) -> date:
 def next_period(period: date) -> date:
     """Return the first day of the month after `period`."""
     return (period.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+def span_start(day: date, length: str) -> date:
+    """Return the first day of the calendar month, quarter or year of `day`."""
+    months = MONTHS[length]
+    return day.replace(month=(day.month - 1) // months * months + 1, day=1)
+
+
+def span_end(day: date, length: str) -> date:
+    """Return the first day after the month, quarter or year of `day`."""
+    start = span_start(day, length)
+    for _ in range(MONTHS[length]):
+        start = next_period(start)
+    return start
+
+
+def span_name(start: date, length: str) -> str:
+    """Return the name of a span by its first day: `June 2026`, `Q2 2026` or `2026`."""
+    if length == "year":
+        return f"{start.year}"
+    return f"Q{(start.month + 2) // 3} {start.year}" if length == "quarter" else f"{start:%B %Y}"
+
+
+def span_starts(months: Iterable[date]) -> dict[str, list[date]]:
+    """Return the first days of the months, quarters and years of these months, by length."""
+    known = list(months)
+    return {length: sorted({span_start(month, length) for month in known}) for length in MONTHS}
 
 
 @lru_cache(maxsize=4096)

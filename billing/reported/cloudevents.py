@@ -22,6 +22,7 @@ SINGLE, BATCH = "application/cloudevents+json", "application/cloudevents-batch+j
 LONGEST = {"id": 200, "source": 120, "type": 120, "subject": 200}
 LONGEST_VALUE = 200
 MOST_DIMENSIONS = 20
+OWN = ("quantity", "project", "hold")
 JSON_TYPE = re.compile(r"application/([a-z0-9.+-]+\+)?json\s*(;.*)?", re.IGNORECASE)
 NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?", re.ASCII)
 
@@ -32,7 +33,7 @@ class EventRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """One parsed event. `at` is None without a time; `project` is empty without one."""
+    """One parsed event. `at` is None without a time; `project` and `hold` are empty without one."""
 
     id: str
     source: str
@@ -42,13 +43,14 @@ class Incoming:
     quantity: Decimal
     dims: Mapping[str, str]
     project: str
+    hold: str = ""
 
     @property
     def content(self) -> str:
         """Return the canonical content: the same id with another content is a conflict."""
         at = self.at.isoformat() if self.at else ""
         parts = [self.type, self.subject, at, f"{self.quantity.normalize():f}", sorted(self.dims.items()), self.project]
-        return json.dumps(parts)
+        return json.dumps([*parts, self.hold] if self.hold else parts)
 
 
 def parse(event: Any) -> Incoming:
@@ -73,12 +75,16 @@ def parse(event: Any) -> Incoming:
     project = event.get("project", data.get("project", ""))
     if not isinstance(project, str) or len(project) > 64:
         raise EventRefused("project: give the short name or the id of a project")
+    hold = data.get("hold")
+    if hold is not None and not (isinstance(hold, str) and 0 < len(hold) <= 64):
+        raise EventRefused("data.hold: give the id of a hold")
     return Incoming(
         **texts,
         at=_time(event.get("time")),
         quantity=_quantity(data.get("quantity")),
-        dims=_dimensions({name: value for name, value in data.items() if name not in ("quantity", "project")}),
+        dims=dimensions({name: value for name, value in data.items() if name not in OWN}),
         project=project,
+        hold=hold or "",
     )
 
 
@@ -116,7 +122,8 @@ def _quantity(value: Any) -> Decimal:
     raise EventRefused("data.quantity: must be a number")
 
 
-def _dimensions(values: Mapping[str, Any]) -> dict[str, str]:
+def dimensions(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return dimensions as texts, without empty ones. Raises EventRefused."""
     dims = {}
     for name, value in values.items():
         if value is None:

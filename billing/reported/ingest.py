@@ -20,6 +20,7 @@ from billing.rating.calendar import quarters
 from billing.rating.flat import LARGEST_CHARGE
 from billing.rating.quantity import LONGEST_INTERVAL, MICROSECOND, seconds_delta
 from billing.reported.cloudevents import EventRefused, Incoming, parse
+from billing.reported.holds.payers import Payer, payers
 from billing.reported.receiving import MOST_QUARTERS, OLDEST, Receipt, receive, review_reason
 from billing.reported.sender_limits import Limits, lock_today
 from billing.usage.intervals import Interval, digest
@@ -51,6 +52,7 @@ class Known:
     meters: Mapping[str, str]
     timed: frozenset[str]
     projects: Mapping[str, UUID]
+    holds: Mapping[str, Payer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,18 @@ def ingest(*, actor: Actor, events: Sequence[Any]) -> Taken:
     if len(events) > MOST_EVENTS:
         raise TooManyEvents
     with tenant_scope(actor.tenant_id):
-        known = _known()
         refused: dict[int, str] = {}
-        good: dict[int, Interval] = {}
+        parsed: dict[int, Incoming] = {}
         for number, event in enumerate(events):
             try:
-                good[number] = _interval(parse(event), known)
+                parsed[number] = parse(event)
+            except EventRefused as error:
+                refused[number] = str(error)
+        known = _known(payers(actor, {event.hold for event in parsed.values() if event.hold}))
+        good: dict[int, Interval] = {}
+        for number, incoming in parsed.items():
+            try:
+                good[number] = _interval(incoming, known)
             except EventRefused as error:
                 refused[number] = str(error)
         lock_for_usage([usage.start for usage in good.values()] + [usage.end for usage in good.values()])
@@ -153,7 +161,7 @@ def _uncounted(events: Sequence[Any], good: Mapping[int, Interval], receipt: Rec
     return sorted(listed, key=lambda row: row["index"])
 
 
-def _known() -> Known:
+def _known(holds: Mapping[str, Payer]) -> Known:
     if not Meter.objects.exists():
         meters.provide()
     terms = price_books.terms(meters=())
@@ -161,7 +169,7 @@ def _known() -> Known:
     for found, slug in Project.objects.values_list("id", "slug"):
         projects |= {slug: found, str(found): found}
     types = dict(Meter.objects.values_list("event_type", "key"))
-    return Known(terms.now, types, terms.timed, projects)
+    return Known(terms.now, types, terms.timed, projects, holds)
 
 
 def _interval(event: Incoming, known: Known) -> Interval:
@@ -170,7 +178,15 @@ def _interval(event: Incoming, known: Known) -> Interval:
     meter = known.meters.get(event.type)
     if meter is None:
         raise EventRefused(f"type: no meter counts “{event.type[:60]}”; GET /api/v1/meters/ lists what is counted")
-    project = known.projects.get(event.project or DEFAULT_PROJECT)
+    payer, dims = None, event.dims
+    if event.hold:
+        payer = known.holds.get(event.hold.lower())
+        if payer is None:
+            raise EventRefused("data.hold: there is no such hold")
+        dims = payer.dims_of(event)
+    project = payer.project_id if payer and not event.project else known.projects.get(event.project or DEFAULT_PROJECT)
+    if payer and project != payer.project_id:
+        raise EventRefused("project: the hold is of another project")
     if project is None:
         raise EventRefused(f"project: there is no project “{event.project or DEFAULT_PROJECT}”")
     at = event.at or known.now
@@ -184,9 +200,10 @@ def _interval(event: Incoming, known: Known) -> Interval:
         # Seconds are over when they are reported; a count belongs to its moment.
         start=at - _span(event.quantity) if timed else at,
         end=at if timed else at + MICROSECOND,
-        dims=event.dims,
+        dims=dims,
         quantity=None if timed else event.quantity,
         content=event.content,
+        hold_id=payer.id if payer else None,
     )
 
 

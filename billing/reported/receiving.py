@@ -8,12 +8,12 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from billing.budgets.budgets import count_unreserved
 from billing.metering.rate import rate
 from billing.models import HeldEvent, UsageBatch
 from billing.models.outside import ACCEPTED, BEFORE_PRICES, OLD, UNPRICED, WAITING
 from billing.pricing.price_books import Terms, point_in
 from billing.rating.selection import in_force, starts_within
+from billing.reported.holds.settling import settle_reported
 from billing.reported.sender_limits import SenderToday
 from billing.usage import rollups, usage_keys
 from billing.usage.intervals import Interval, KeyClaim, claims, series_of
@@ -21,6 +21,7 @@ from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.ids import uuid7
 from tenants.notifications.notifications import notify
+from tenants.quotas import person_of
 
 USAGE_RECEIVED = AuditAction("billing.usage.received")
 OLDEST = timedelta(days=35)
@@ -75,17 +76,19 @@ def receive(
     claimed = usage_keys.claim(listed, batch_id)
     counted = [item for item in claimed.fresh if id(item.interval) not in why]
     waiting = [item for item in claimed.fresh if id(item.interval) in why]
-    segments = rate(counted, terms, batch_id)
+    person = person_of(actor)
+    rated, series = rate(counted, terms, batch_id), series_of(counted)
+    segments = settle_reported(rated, counted, series, terms.currency, {batch_id: person})
     amount = sum((segment.amount for segment in segments), Decimal(0))
     today.count(len(claimed.fresh), amount)
-    count_unreserved(segments, series_of(counted), terms.currency)
-    rollups.write(segments, series_of(counted), currency=terms.currency, zone=terms.zone)
+    rollups.write(segments, series, currency=terms.currency, zone=terms.zone)
     if claimed.fresh:
         batch = UsageBatch.objects.create(
             id=batch_id,
             sender_kind=actor.kind,
             sender_id=actor.id,
             sender=actor.label[:254],
+            person=person,
             accepted=len(counted),
             held=len(waiting),
             amount=amount,

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db.models import F
 
 from billing.budgets import counters
-from billing.budgets.budgets import count_unreserved
+from billing.budgets.unreserved import People, count_unreserved
 from billing.metering.metering import terms_of
 from billing.metering.rate import most_cost, rate
 from billing.models import HeldEvent, UsageBatch
@@ -103,7 +103,8 @@ def _counted(rows: Sequence[HeldEvent]) -> tuple[dict[UUID, Decimal], str]:
         if segment.batch_id is not None:
             amounts[segment.batch_id] += segment.amount
     series = series_of(listed)
-    count_unreserved(segments, series, terms.currency)
+    people: People = dict(UsageBatch.objects.filter(pk__in=amounts).values_list("pk", "person"))
+    count_unreserved(segments, series, terms.currency, people)
     rollups.write(segments, series, currency=terms.currency, zone=terms.zone)
     return amounts, terms.currency
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date, datetime
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -14,15 +12,13 @@ from django.db import connection
 from django.db.models import F
 
 from billing.budgets import counters
-from billing.budgets.counters import Dated
-from billing.ledger import ledger
-from billing.ledger.ledger import AVAILABLE, SPENT, UNHELD, LedgerAccount, LedgerEntry
 from billing.models import HeldEvent, UsageBatch, UsageKey
 from billing.models.outside import REJECTED, WAITING
 from billing.pg_arrays import array, bytea, parsed
 from billing.rating.calendar import hour_of, quarter_of
 from billing.rating.tags import tags_in
 from billing.reported.receiving import MOST_QUARTERS
+from billing.reported.returns import Taken, return_money
 from billing.usage.corrections import take_back
 from billing.usage.intervals import digest, void_key
 from billing.usage.reserved_sources import own_sources
@@ -40,8 +36,9 @@ USAGE_VOIDED = AuditAction("billing.usage.voided")
 MOST_EVENTS = 1_000
 SEGMENTS = """
 SELECT e.key_hash, e.part, e.series_hash AS series, e.started_at AS start, e.ended_at AS "end", e.period, e.day, e.meter_id, e.project_id, e.price_id,
-  e.measured, e.billable, e.amount, e.discount, e.batch_id, e.recorded_at, s.dims
+  e.measured, e.billable, e.amount, e.discount, e.batch_id, e.hold_id, e.recorded_at, s.dims, b.person
 FROM billing_usageevent e JOIN billing_usageseries s ON s.tenant_id = e.tenant_id AND s.hash = e.series_hash
+LEFT JOIN billing_usagebatch b ON b.tenant_id = e.tenant_id AND b.id = e.batch_id
 WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND (%(keys)s::bytea[] IS NULL OR e.key_hash = ANY(%(keys)s::bytea[]))
   AND """
 OF_BATCHES = SEGMENTS + "e.batch_id = ANY(%(batches)s::uuid[])"
@@ -49,7 +46,7 @@ OF_BATCHES = SEGMENTS + "e.batch_id = ANY(%(batches)s::uuid[])"
 BEFORE_SENDERS = SEGMENTS + "e.batch_id IS NULL AND e.hold_id IS NULL AND s.source <> ALL(%(own)s::text[])"
 NAMES = (
     "part", "start", "end", "period", "day", "meter_id", "project_id", "price_id", "measured", "billable", "amount",
-    "discount", "batch_id",
+    "discount", "batch_id", "hold_id",
 )  # fmt: skip
 CLAIM = """
 INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at, batch_id)
@@ -67,15 +64,6 @@ class UsageVoided(Conflict):
     """This usage is already voided. A void cannot be undone: report the correct usage under new ids."""
 
     code = "usage_voided"
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A stored segment of a reported event, with the keys to find its budgets."""
-
-    segment: Segment
-    recorded_at: datetime
-    tags: Mapping[str, str]
 
 
 @operation(USAGE_VOIDED)
@@ -169,7 +157,7 @@ def _void(taken: Sequence[Taken], reason: str) -> tuple[set[bytes], Decimal]:
             "one request can be voided in several parts, too."
         )
     if taken:
-        _return_money(taken, reason)
+        return_money(taken, reason)
         _return_usage(taken)
     return voided, sum((item.segment.amount for item in taken), Decimal(0))
 
@@ -191,55 +179,10 @@ def _taken(which: str, batches: Collection[UUID], keys: Sequence[bytes] | None) 
             ),
             row.recorded_at,
             tags_in(parsed(row.dims)),
+            row.person,
         )
         for row in rows
     ]
-
-
-def _return_money(taken: Sequence[Taken], reason: str) -> None:
-    """Reverse the charges in the ledger and the counters, for their budgets and the projects' accounts."""
-    charged = [item for item in taken if item.segment.amount]
-    if not charged:
-        return
-    currency = Tenant.objects.values_list("currency", flat=True).get(pk=current_tenant_id())
-    dated = counters.lock_months({item.segment.month for item in charged}, currency)
-    moves: dict[tuple[UUID | None, date], dict[tuple[LedgerAccount, str], Decimal]] = defaultdict(
-        lambda: defaultdict(Decimal)
-    )
-    back: dict[tuple[UUID, str], Decimal] = defaultdict(Decimal)
-    for item in charged:
-        legs = moves[item.segment.batch_id, item.segment.month]
-        legs[LedgerAccount("project", item.segment.project_id), UNHELD] += item.segment.amount
-        for one in dated:
-            account = _counted_as(one, item)
-            if account:
-                legs[one.counter.ledger_account, account] += item.segment.amount
-                back[one.counter.id, account] += item.segment.amount
-    for one in dated:
-        spent, unheld = back[one.counter.id, SPENT], back[one.counter.id, UNHELD]
-        counters.apply_delta([one.counter], currency, spent=-spent, unheld=-unheld)
-    entries = []
-    for (batch_id, period), legs in moves.items():
-        postings = [
-            posting
-            for (owner, account), amount in legs.items()
-            for posting in ledger.move(account, AVAILABLE, [owner], amount, currency)
-        ]
-        entries.append(LedgerEntry("void", period, postings, batch_id=batch_id, reason=reason))
-    ledger.post(*entries)
-
-
-def _counted_as(one: Dated, item: Taken) -> str:
-    """Return the account in which a budget's month counts a charge; empty if it does not.
-
-    A budget created later includes it in its opening, one closed before does not count it.
-    """
-    counter, segment = one.counter, item.segment
-    if counter.period != segment.month or not counter.concerns(segment.project_id, item.tags):
-        return ""
-    if one.created_at > item.recorded_at:
-        return SPENT if one.opened_with_usage else ""
-    return UNHELD if one.closed_at is None or one.closed_at > item.recorded_at else ""
 
 
 def _return_usage(taken: Sequence[Taken]) -> None:

@@ -17,7 +17,8 @@ class Interval:
 
     A given `quantity` is a count that belongs to the moment `start`: it is never split, and `end` only says how long it
     took. (`source`, `key`) counts once within a tenant; the same with other content is a conflict. `content` is what
-    was sent, if the interval alone does not determine it, as for an event without a time.
+    was sent, if the interval alone does not determine it, as for an event without a time. `hold_id`: the hold for outside
+    work that a reported event names.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Interval:
     source: str = ""
     quantity: Decimal | None = None
     content: str = ""
+    hold_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,8 +14,12 @@ from django.db import connection
 from billing.pg_arrays import array, bytea, iso, uuid
 from billing.rating.calendar import period_bounds, period_of
 from billing.rating.flat import charge
+from billing.rating.quantity import seconds_delta
 from billing.usage.intervals import Series
 from tenants.isolation.scoping import current_tenant_id
+
+#: The second half of a segment has the number of the first and this: an event has fewer parts.
+CUT = 1_000
 
 
 @dataclass(slots=True)
@@ -45,6 +49,16 @@ class Segment:
     kind: str = "usage"
     counted: bool = False
     batch_id: UUID | None = None
+
+    def cut(self, units: Decimal) -> Segment:
+        """Keep so many of its units and return the rest, which no hold pays, as a segment of its own."""
+        rest = replace(self, part=self.part + CUT, hold_id=None, measured=self.measured - units)
+        if not self.counted:
+            rest.start = self.end = self.start + seconds_delta(units)
+        self.measured = units
+        rest.bill(self.billable - units)
+        self.bill(units)
+        return rest
 
     @property
     def month(self) -> date:

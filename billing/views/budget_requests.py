@@ -21,10 +21,10 @@ from tenants.web.views import page
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("approvals.request")
 def budget_request(request: TenantRequest, budget_id: UUID) -> HttpResponse:
-    """Ask for a higher amount of a budget, permanently or for this month."""
+    """Ask for a higher amount of a budget, permanently or for its running period."""
     status = queries.budget(budget_id)
     request.actor.require("approvals.request", status)
-    form = BudgetRequest(request.POST or None, currency=status.currency)
+    form = BudgetRequest(request.POST or None, currency=status.currency, length=status.length)
     if request.method == "POST" and form.is_valid():
         try:
             requests.request(actor=request.actor, budget_id=budget_id, **form.cleaned_data)

@@ -1,4 +1,4 @@
-"""Budgets: this month's use, reported thresholds, and setting, changing and closing one."""
+"""Budgets: use in the running period, reported thresholds, and setting, changing and closing one."""
 
 from __future__ import annotations
 
@@ -15,35 +15,43 @@ from billing import queries
 from billing.budgets import budgets
 from billing.forms.budgets import BudgetTerms, NewBudget
 from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
+from billing.models.holds import OPEN
+from billing.reported.holds import queries as holds
 from tenants.errors import ExchequerError, Invalid
+from tenants.models import Membership
 from tenants.queries import projects_for
 from tenants.web.pagination import before, csv_response, paged, wants_csv
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 ALERTS = 25
+OUTSIDE = 50
 SHORT = {NOTIFY: "Alert only", BLOCK_NEW: "Refuse", STOP_RUNNING: "Refuse and pause"}
 FOLLOWS = {
     NOTIFY: "This budget only alerts; it stops nothing.",
-    BLOCK_NEW: "New work is refused until the month ends, held money is released or the budget is raised. Running work continues.",
-    STOP_RUNNING: "New work is refused and running work is paused within seconds, until the month ends or the budget is raised.",
+    BLOCK_NEW: "New work is refused until the period ends, held money is released or the budget is raised. Running work continues.",
+    STOP_RUNNING: "New work is refused and running work is paused within seconds, until the period ends or the budget is raised.",
 }
 EXPORTED = (
-    "scope", "amount", "spent", "held", "left", "currency", "used_percent", "forecast", "alerts_at", "at_limit", "state",
+    "scope", "period", "starts_on", "amount", "spent", "held", "left", "currency", "used_percent", "forecast", "alerts_at",
+    "at_limit", "state",
 )  # fmt: skip
 
 
 @require_safe
 @page("budgets.view")
 def budget_list(request: TenantRequest) -> HttpResponse:
-    """Show every budget of the running month and the crossed thresholds; `?export=csv` for a file."""
+    """Show every budget in its running period and the crossed thresholds; `?export=csv` for a file."""
     known = queries.budgets()
     if wants_csv(request):
         return csv_response(request, "budgets", EXPORTED, (_exported(status) for status in known))
     passed = queries.alerts(before=before(request, UUID), limit=ALERTS)
     alerts, links = paged(request, passed, ALERTS, lambda row: (row.id,))
+    outside = holds.holds(state=OPEN, limit=OUTSIDE)
     context = {
         "budgets": known,
+        "outside": outside[:OUTSIDE],
+        "more_outside": len(outside) > OUTSIDE,
         "at_limit": SHORT,
         "alerts": alerts,
         "can_manage": request.actor.can_somewhere("budgets.manage"),
@@ -57,23 +65,26 @@ def budget_list(request: TenantRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("budgets.manage")
 def budget_create(request: TenantRequest) -> HttpResponse:
-    """Set a budget for the organisation or a project."""
+    """Set a budget for the organisation, a project, a tag or a person."""
     form = NewBudget(
         request.POST or None,
         projects=projects_for(request.actor, "budgets.manage"),
         whole=request.actor.can("budgets.manage"),
         known=queries.budgets(),
+        people=[
+            (one.user_id, one.user.email) for one in Membership.objects.select_related("user").order_by("user__email")
+        ],
         currency=queries.tenant_today().currency,
     )
 
     made: list[UUID] = []
 
     def create() -> None:
-        scope: dict[str, Any] = {"project_id": form.project_id, "tag": form.tag_pair}
+        scope: dict[str, Any] = {"project_id": form.project_id, "kind": form.kind}
         made.append(budgets.create_budget(actor=request.actor, **scope, **_terms(form)).pk)
 
     if request.method == "POST" and _done(form, create):
-        _say(request, made[0], "Budget created. It counts what is already spent and held this month.")
+        _say(request, made[0], "Budget created. It counts what is already spent and held in its running period.")
         return _back(request)
     return render(request, "billing/budget.html", {"form": form}, status=422 if form.errors else 200)
 
@@ -81,7 +92,7 @@ def budget_create(request: TenantRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("budgets.manage")
 def budget_change(request: TenantRequest, budget_id: UUID) -> HttpResponse:
-    """Change a budget, effective this month."""
+    """Change a budget, effective in its running period."""
     status = queries.budget(budget_id)
     request.actor.require("budgets.manage", status)
     form = BudgetTerms(request.POST or None, status=status, currency=status.currency)
@@ -90,7 +101,7 @@ def budget_change(request: TenantRequest, budget_id: UUID) -> HttpResponse:
         budgets.change_budget(actor=request.actor, budget_id=budget_id, **_terms(form))
 
     if request.method == "POST" and _done(form, change):
-        _say(request, budget_id, "Budget changed, starting this month.")
+        _say(request, budget_id, f"Budget changed, starting this {status.length}.")
         return _back(request)
     context = {"form": form, "budget": status}
     return render(request, "billing/budget.html", context, status=422 if form.errors else 200)
@@ -140,6 +151,8 @@ def _terms(form: BudgetTerms) -> dict[str, Any]:
 def _exported(status: queries.BudgetStatus) -> tuple[object, ...]:
     return (
         status.project_name or "whole organisation",
+        status.length,
+        status.period,
         status.limit.amount,
         status.spent.amount,
         status.held.amount,

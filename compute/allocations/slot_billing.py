@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import groupby, islice
 from uuid import UUID
 
@@ -32,6 +33,7 @@ from billing.rating.flat import charge
 from compute.models import Allocation, SlotState
 from tenants.access.actor import Actor
 from tenants.clock import now
+from tenants.quotas import person_behind
 
 SOURCE = "slots"
 QUARTER = timedelta(minutes=15)
@@ -157,12 +159,19 @@ def _hold(
 ) -> UUID:
     hour = Money(charge(Decimal(HELD_S), unit.unit_amount), unit.currency)
     quarter = least or Money(charge(_seconds(QUARTER + SLACK), unit.unit_amount), unit.currency)
-    subject = f"{row.subject}:slot:{row.id}"
+    most = max(hour, quarter, key=lambda one: one.amount)
+    place = partial(
+        holds.hold,
+        project_id=row.project_id,
+        subject=f"{row.subject}:slot:{row.id}",
+        actor=actor,
+        person=person_behind(row.requested_by),
+        months=months,
+    )
     try:
-        most = max(hour, quarter, key=lambda one: one.amount)
-        return holds.hold(project_id=row.project_id, subject=subject, amount=most, actor=actor, months=months)
+        return place(amount=most)
     except BudgetExceeded:
-        return holds.hold(project_id=row.project_id, subject=subject, amount=quarter, actor=actor, months=months)
+        return place(amount=quarter)
 
 
 def _unit_price(row: Allocation) -> price_books.PricePoint | None:

@@ -22,6 +22,7 @@ from compute.models import Device
 from tenants.access.actor import Actor
 from tenants.errors import Invalid
 from tenants.projects.sight import project_fault
+from tenants.quotas import person_of
 
 TIERS = ("on_demand",)
 """The available tiers. `spot` keeps its prices in price books and is not available until preemption exists."""
@@ -71,6 +72,7 @@ class JobRequest:
     asked_seconds: int | None = None
     max_cost: Decimal | None
     tags: dict[str, str]
+    person: UUID | None = None
     plan: Plan
     forecast: Forecast
     kept: Kept
@@ -161,6 +163,7 @@ def check(*, actor: Actor, asked: Submission) -> JobRequest:
         asked_seconds=asked.max_seconds,
         max_cost=asked.max_cost,
         tags=dict(asked.tags),
+        person=person_of(actor),
         plan=plan,
         forecast=expected.forecast,
         kept=expected.kept,
@@ -179,5 +182,6 @@ def estimate(order: JobRequest) -> quotes.Estimate:
         grace_s=grace_s(),
         max_cost=order.max_cost,
         tags=order.tags,
+        person=order.person,
     )
     return quotes.estimate(work)

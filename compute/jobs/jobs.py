@@ -20,7 +20,6 @@ from compute.jobs.job_request import TIERS, JobRequest, Submission, check, estim
 from compute.jobs.repricing import worst_rest
 from compute.jobs.visibility import visible_jobs
 from compute.models import FINAL_STATES, Attempt, AttemptState, Cause, Job, JobState, Outcome
-from tenants import quotas
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Conflict, NotFound
@@ -99,7 +98,7 @@ def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) 
         typical_s=order.typical_s,
         submitted_by=actor.id,
         submitted_by_label=actor.label,
-        person=quotas.person_of(actor),
+        person=order.person,
         unit_amount=price.unit_amount,
         currency=price.currency,
         price_version=price.version_id,
@@ -169,7 +168,14 @@ def hold_for(job: Job, actor: Actor) -> UUID | None:
     if not job.unit_amount:
         return None
     promised = Money(amount, job.currency)
-    return holds.hold(project_id=job.project_id, subject=job.subject, amount=promised, actor=actor, tags=job.tags)
+    return holds.hold(
+        project_id=job.project_id,
+        subject=job.subject,
+        amount=promised,
+        actor=actor,
+        tags=job.tags,
+        person=job.person,
+    )
 
 
 @operation(transitions.JOB_CANCELLED)

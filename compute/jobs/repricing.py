@@ -65,5 +65,7 @@ def _hold(job: Job, rest: Money) -> None:
         label=job.submitted_by_label,
         permissions=frozenset(),
     )
-    job.hold_id = holds.hold(project_id=job.project_id, subject=job.subject, amount=rest, actor=asked, tags=job.tags)
+    job.hold_id = holds.hold(
+        project_id=job.project_id, subject=job.subject, amount=rest, actor=asked, tags=job.tags, person=job.person
+    )
     Job.objects.filter(id=job.id).update(hold_id=job.hold_id)

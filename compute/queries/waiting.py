@@ -116,16 +116,17 @@ def _device_reason(kind: str, ahead: int, total: int, free: int, mine: int) -> s
 
 def _for_money(job: Job) -> dict[str, Any]:
     rest = Money(max(Decimal(0), worst_rest(job)), job.currency)
-    budget = tightest(job.project_id)
+    budget = tightest(job.project_id, job.tags, job.person)
     left = budget.left if budget is not None else None
-    whose = (
-        "" if budget is None else f" of {f'project {budget.project_name}' if budget.project_id else 'the organisation'}"
-    )
+    whose, length = "", "month"
+    if budget is not None:
+        name = budget.project_name or "the organisation"
+        whose, length = f" of {f'project {name}' if budget.project_id else name}", budget.length
     fits = budget is None or left is None or left.amount >= rest.amount
     reason = (
         "The budget has headroom again. Resume the job."
         if fits
-        else f"The budget{whose} has no headroom for the rest of the job. Raise the budget or wait for its next month, then resume the job."
+        else f"The budget{whose} has no headroom for the rest of the job. Raise the budget or wait for its next {length}, then resume the job."
     )
     return {
         "kind": "budget",

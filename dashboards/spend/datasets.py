@@ -99,7 +99,7 @@ def spend_page(values: Mapping[str, str], most: int = MOST_GROUPS, *, with_budge
     # A range over several months is compared with the budgets of its last one.
     month = (chosen.end - timedelta(days=1)).replace(day=1)
     known = budgets(period=month) if with_budgets else None
-    budget = next((one for one in known or () if one.scope == WHOLE), None)
+    budget = next((one for one in known or () if one.scope == WHOLE and one.length == "month"), None)
     return SpendPage(
         range=chosen,
         group=group,

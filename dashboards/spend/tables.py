@@ -88,6 +88,7 @@ def budgets(rows: Sequence[BudgetStatus], month: str) -> Any:
     """Return the use of each budget of a month. What is held is reserved, not spent."""
     header: Header = [
         ("Budget of", False),
+        ("Period", False),
         ("Spent", True),
         ("Held", True),
         ("Free", True),
@@ -97,6 +98,7 @@ def budgets(rows: Sequence[BudgetStatus], month: str) -> Any:
     body = [
         [
             row.project_name or "The whole organisation",
+            row.span,
             *(money_text(part.amount, row.currency, short=True) for part in (row.spent, row.held, row.left, row.limit)),
             share_bar(
                 row.used_percent,

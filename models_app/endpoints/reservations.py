@@ -29,6 +29,7 @@ from tenants.clock import DatabaseNow
 from tenants.errors import NotFound
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
+from tenants.quotas import person_behind
 
 __all__ = [
     "RETRY_AFTER_S",
@@ -134,7 +135,7 @@ def close(tenant_id: UUID, slice_: Slice) -> Money:
 def without_money(endpoint_id: UUID) -> bool:
     """Return whether an endpoint refuses every request for lack of budget: no slice is open and none affordable."""
     endpoint = Endpoint.objects.get(id=endpoint_id)
-    left = headroom(endpoint.project_id)
+    left = headroom(endpoint.project_id, person=person_behind(endpoint.created_by))
     if left is None or ServingSlice.objects.filter(endpoint=endpoint, closed_at=None).exists():
         return False
     return left < _priced(endpoint, endpoint.id, 0).cost(LEAST_REQUESTS, LEAST_MS)
@@ -213,8 +214,9 @@ def _hold(endpoint: Endpoint, asked: Slice) -> Slice:
         Actor.system(endpoint.tenant_id, "serving node"), id=endpoint.created_by, label=endpoint.created_by_label
     )
     refused: BudgetExceeded | None = None
+    person = person_behind(endpoint.created_by)
     for _ in range(TRIES):
-        left = headroom(endpoint.project_id)
+        left = headroom(endpoint.project_id, person=person)
         amount = asked.amount if left is None else max(min(asked.amount, left), least)
         try:
             hold_id = holds.hold(
@@ -222,6 +224,7 @@ def _hold(endpoint: Endpoint, asked: Slice) -> Slice:
                 subject=f"{endpoint.subject}:{asked.boot}:{asked.number}",
                 amount=Money(amount, asked.currency),
                 actor=payer,
+                person=person,
             )
             return replace(asked, hold_id=hold_id, amount=amount)
         except BudgetExceeded as error:  # another request took the headroom meanwhile, or it was too small: check again

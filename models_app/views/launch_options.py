@@ -208,12 +208,14 @@ def without_alternatives(status: BudgetStatus) -> list[str]:
 
 def _budget_sentence(status: BudgetStatus) -> Sentence:
     """Return the name of a budget with its headroom."""
-    whose = f"project {status.project_name}" if status.project_id else "the organisation"
+    whose = f"project {status.project_name}" if status.project_id else status.project_name or "the organisation"
     if status.left:
         return Sentence("The budget of {} has {} that is neither spent nor held.", (whose, status.left))
     if status.free:
-        return Sentence("The budget of {}, {} a month, is used up and {} over.", (whose, status.limit, -status.free))
-    return Sentence("The budget of {}, {} a month, is used up.", (whose, status.limit))
+        return Sentence(
+            "The budget of {}, {} a {}, is used up and {} over.", (whose, status.limit, status.length, -status.free)
+        )
+    return Sentence("The budget of {}, {} a {}, is used up.", (whose, status.limit, status.length))
 
 
 def _budget_of(refused: ExchequerError) -> BudgetStatus | None:

@@ -11,7 +11,7 @@ from tenants.quotas.limits import QUOTA_CHANGED, AboveCeiling, Share, check_limi
 from tenants.quotas.reservations import QuotaExceeded, Scopes, release, reserve, reserved
 from tenants.quotas.resources import Resource, register, resources, title_of, titles
 from tenants.quotas.rooms import Full, binding, full, rooms, where
-from tenants.quotas.scopes import ORGANISATION, Scope, person_of
+from tenants.quotas.scopes import ORGANISATION, Scope, person_behind, person_of
 from tenants.quotas.usage import QuotaUse, everywhere, usage
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "check_limit",
     "everywhere",
     "full",
+    "person_behind",
     "person_of",
     "preview",
     "queued",

@@ -74,10 +74,16 @@ def person_of(actor: Actor) -> UUID | None:
     """Return the member who counts for what an actor uses: themselves, or the one whose key it is; else None."""
     if actor.kind == "user":
         return actor.id
-    if actor.kind == "api_key" and actor.id is not None:
-        behind = ApiKey.objects.filter(id=actor.id).values("membership_id")
-        return Membership.objects.filter(id__in=behind).values_list("user_id", flat=True).first()
-    return None
+    return person_behind(actor.id) if actor.kind == "api_key" else None
+
+
+def person_behind(asker: UUID | None) -> UUID | None:
+    """Return the member with this id, or the one whose key has it; else None."""
+    if asker is None:
+        return None
+    keys = ApiKey.objects.filter(id=asker).values("membership_id")
+    members = Membership.objects.filter(Q(user_id=asker) | Q(id__in=keys))
+    return members.values_list("user_id", flat=True).first()
 
 
 def _name(scope: Scope, titles: dict[UUID, str], addresses: dict[UUID, str]) -> str:

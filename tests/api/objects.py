@@ -9,7 +9,7 @@ from billing import queries as billing_queries
 from billing.budgets import budgets
 from billing.invoices import numbers
 from billing.metering.metering import record_usage
-from billing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, UsageBatch
+from billing.models import CreditNote, CreditNoteLine, Hold, Invoice, InvoiceLine, UsageBatch
 from compute.devices.base import Found
 from compute.fleet import nodes
 from compute.models import Job
@@ -63,6 +63,16 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             reason="a second endpoint",
         )
         budget = budgets.create_budget(actor=actor, amount=Decimal(1000), at_limit="notify")
+        held = Hold.objects.create(
+            subject="outside:1",
+            project_id=project_id,
+            period=now().date().replace(day=1),
+            currency="EUR",
+            amount=0,
+            meter="inference_requests",
+            quantity=5,
+            expires_at=now() + timedelta(days=1),
+        )
         batch = UsageBatch.objects.create(
             sender_kind="user", sender="nora", accepted=0, held=0, amount=0, currency="EUR"
         )
@@ -141,6 +151,7 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             "approval_id": approval.id,
             "budget_id": budget.id,
             "batch_id": batch.id,
+            "hold_id": held.id,
             "book_id": billing_queries.price_books()[0].id,
             "invoice_id": (invoice_id := billing_queries.invoices()[0].id),
             "note_id": _credit_note(invoice_id),
@@ -210,6 +221,7 @@ def missing() -> dict[str, UUID]:
         "approval_id",
         "budget_id",
         "batch_id",
+        "hold_id",
         "book_id",
         "invoice_id",
         "note_id",

@@ -65,6 +65,12 @@ IN_BODIES: list[tuple[str, dict[str, Any], str, str]] = [
     ("POST quotes/", JOB, "dataset", "dataset_id"),
     ("POST quotes/", JOB | {"dataset": "{dataset_id}"}, "project", "project_id"),
     ("POST budgets/", {"amount": "5", "at_limit": "notify"}, "scope", "project_id"),
+    (
+        "POST holds/",
+        {"meter": "inference_requests", "quantity": "5", "expires_in_s": 60},
+        "project",
+        "project_id",
+    ),
     ("POST usage/held/decide/", {"decision": "accept"}, "events", "event_id"),
 ]
 #: A quote has the fields of a launch; a quote that a launch would be held to means nothing to it.

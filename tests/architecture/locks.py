@@ -42,10 +42,11 @@ LOOKUP_ROWS: Policy = ("lookup_rows", "r", ("exchequer_owner",), "true", None)
 OPERATOR_READS: Policy = ("operator_rows", "r", (OPERATOR,), "true", None)
 
 #: What the payment provider reports is found by its own ids.
-#: The controller (with the limits that it weighs), the relay, cleanup, the signer of checkpoints, readers of files and key rotation, and the sweeps of webhooks, of domains and of looks find these rows before they know the tenant.
+#: The controller (with the limits that it weighs), the relay, cleanup, the signer of checkpoints, readers of files and key rotation, and the sweeps of holds, of webhooks, of domains and of looks find these rows before they know the tenant.
 CONTROL = frozenset(
     {
         "billing_collection",
+        "billing_hold",
         "billing_payment",
         "billing_paymentaccount",
         "compute_allocation",

@@ -185,13 +185,17 @@ def test_a_void_takes_a_request_back_to_the_cent_everywhere(
         project = factories.make_project(tenant, "research")
         budgets.create_budget(actor=actor, amount=Decimal(100), at_limit="block_new")
         budgets.create_budget(actor=actor, amount=Decimal(100), at_limit="notify", project_id=project.id)
-        closed = budgets.create_budget(actor=actor, amount=Decimal(100), at_limit="notify", tag=("team", "b"))
+        closed = budgets.create_budget(
+            actor=actor, amount=Decimal(100), at_limit="notify", kind=budgets.BudgetKind(tag=("team", "b"))
+        )
         budgets.close_budget(actor=actor, budget_id=closed.id)
         record_usage([interval(project.id, NOW - timedelta(hours=1), 60)])
     send(event(data={"quantity": 7_777}))
     with tenant_scope(tenant.id):
         # Created after the kept usage and before the wrong one.
-        budgets.create_budget(actor=actor, amount=Decimal(100), at_limit="notify", tag=("team", "a"))
+        budgets.create_budget(
+            actor=actor, amount=Decimal(100), at_limit="notify", kind=budgets.BudgetKind(tag=("team", "a"))
+        )
     before = figures(tenant)
     wrong = [
         event(id="w1", data={"quantity": 33_333, "tag:team": "a"}),
@@ -203,7 +207,9 @@ def test_a_void_takes_a_request_back_to_the_cent_everywhere(
     assert charged[0] > before[0]
     with tenant_scope(tenant.id):
         # Created after the wrong usage, which its opening included.
-        late = budgets.create_budget(actor=actor, amount=Decimal(100), at_limit="notify", tag=("team", "b"))
+        late = budgets.create_budget(
+            actor=actor, amount=Decimal(100), at_limit="notify", kind=budgets.BudgetKind(tag=("team", "b"))
+        )
         assert queries.budget(late.id).spent.amount == Decimal(11_111) * Decimal("0.00002")
     batch = finance("GET", "usage/batches/")["results"][0]["id"]
     done = finance("POST", "usage/void/", {"events": [{"source": "gateway", "id": "w1"}], "reason": "twice"})

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from billing import queries
 from billing.budgets import alerts, budgets, holds
 from billing.events import BudgetThresholdReached
-from billing.forecast import at_month_end
+from billing.forecast import at_end
 from billing.forms.budgets import Percentages
 from billing.ledger.reconcile import ledger_faults
 from billing.metering.metering import record_usage, waive_usage
@@ -345,9 +345,9 @@ def test_the_history_is_read_over_the_api_page_by_page(tenant: Tenant) -> None:
 )
 def test_a_forecast_is_at_least_what_is_spent_and_exact_at_the_end(day: Any, amount: Decimal) -> None:
     spent, period = Money(amount, "EUR"), day.replace(day=1)
-    assert at_month_end(spent, period, day) >= spent
-    assert at_month_end(spent, period, next_period(period) - timedelta(days=1)) == spent
-    assert at_month_end(spent, period, next_period(next_period(period))) == spent
+    assert at_end(spent, period, "month", day) >= spent
+    assert at_end(spent, period, "month", next_period(period) - timedelta(days=1)) == spent
+    assert at_end(spent, period, "month", next_period(next_period(period))) == spent
 
 
 @given(st.lists(st.integers(1, 100), max_size=10), st.sampled_from([",", ", ", " %, ", ";"]))

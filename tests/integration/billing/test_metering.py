@@ -49,7 +49,7 @@ def test_usage_takes_the_budgets_before_the_hours_and_the_invoice(
     tenant = make_tenant()
     project = make_project(tenant)
     order: list[str] = []
-    for name in ("lock_scope", "lock_for_hold"):
+    for name in ("lock_scope", "lock_for_holds"):
         lock = getattr(counters, name)
         monkeypatch.setattr(counters, name, lambda *args, lock=lock: order.append("budgets") or lock(*args))
     write = rollups.write

@@ -104,7 +104,9 @@ def test_a_budget_of_a_tag_is_not_shown_as_the_organisations(tenant: Tenant) -> 
         own = [status.id for status in queries.budgets()]
     for budget_id in own:
         budgets.close_budget(actor=actor, budget_id=budget_id)
-    budgets.create_budget(actor=actor, tag=("team", "vision"), amount=Decimal("7.77"), at_limit="notify")
+    budgets.create_budget(
+        actor=actor, kind=budgets.BudgetKind(tag=("team", "vision")), amount=Decimal("7.77"), at_limit="notify"
+    )
     page = text_of(client_for(tenant, "owner").get(f"/t/{tenant.slug}/"))
     card = page.split("Spend this month")[1].split("Device hours")[0]
     assert "7.77" not in card

@@ -52,7 +52,7 @@ def test_usage_over_a_months_turn_locks_the_budgets_of_all_its_months_in_one_sta
     demo_clock: DemoClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     locked: list[list[date]] = []
-    lock = counters.lock_for_hold
+    lock = counters.lock_for_holds
 
     def seen(*asked: Any, **more: Any) -> list[counters.Counter]:
         rows = lock(*asked, **more)
@@ -62,7 +62,7 @@ def test_usage_over_a_months_turn_locks_the_budgets_of_all_its_months_in_one_sta
     with budgeted(demo_clock, datetime(2026, 12, 31, 23, 59, tzinfo=UTC), Decimal(1)) as project:
         held = holds.hold(project_id=project, subject="job:1", amount=euro(SECOND * 100))
         demo_clock.move_to(FEBRUARY + timedelta(seconds=10))
-        monkeypatch.setattr(counters, "lock_for_hold", seen)
+        monkeypatch.setattr(counters, "lock_for_holds", seen)
         late = [interval(project, at, 10) for at in (datetime(2027, 1, 1, tzinfo=UTC) - timedelta(seconds=5), JANUARY)]
         recorded = record_usage([*late, interval(project, FEBRUARY, 10)], hold_id=held)
         assert (recorded.amount, recorded.exhausted) == (SECOND * 30, False)

@@ -30,6 +30,7 @@ from hypothesis.stateful import (
 
 from billing import queries
 from billing.budgets import budgets, holds
+from billing.budgets.budgets import BudgetKind
 from billing.budgets.holds import BudgetExceeded
 from billing.ledger.reconcile import LEDGER_RULES, USAGE_RULES, reconcile_faults
 from billing.metering.metering import Interval, billed_attempts, record_usage, waive_usage
@@ -40,7 +41,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Project, Tenant
 from tests.support import selling
 from tests.support.factories import actor_for, make_project, make_tenant
-from tests.support.usage import interval
+from tests.support.usage import DIMS, interval
 
 if TYPE_CHECKING:
     from tests.conftest import DemoClock
@@ -62,6 +63,16 @@ UNION ALL SELECT 'hold', id::text, amount, settled, (state = 'open')::int, NULL 
 CHECK = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; EXECUTE billing_step"
 
 
+#: Who asks: the person whose budgets pay, and whether the work has the tag.
+By = tuple[UUID | None, bool]
+#: A project or none, and what else a budget is for.
+Scope = tuple[UUID | None, BudgetKind]
+
+
+def dims_of(by: By) -> dict[str, str]:
+    return {**DIMS, "tag:team": "a"} if by[1] else DIMS
+
+
 @dataclass
 class Promise:
     """The model's state of a hold."""
@@ -69,6 +80,7 @@ class Promise:
     id: UUID
     project: UUID
     amount: Decimal
+    by: By
     settled: Decimal = Decimal(0)
     open: bool = True
 
@@ -78,7 +90,7 @@ class Limit:
     """The model's state of a budget. `early`: the attempts whose usage its opening counted as spent."""
 
     id: UUID
-    scope: UUID | None
+    scope: Scope
     amount: Decimal
     held: Decimal = Decimal(0)
     spent: Decimal = Decimal(0)
@@ -88,8 +100,12 @@ class Limit:
     early: set[UUID] = field(default_factory=set)
     counted: set[UUID] = field(default_factory=set)
 
-    def concerns(self, project: UUID) -> bool:
-        return self.scope in {None, project}
+    def concerns(self, project: UUID, by: By) -> bool:
+        of, kind = self.scope
+        person, tagged = by
+        if kind.tag:
+            return tagged
+        return kind.person == person if kind.person else of in {None, project}
 
     @property
     def room(self) -> Decimal:
@@ -104,7 +120,19 @@ class Scene:
     actor: Actor
     projects: list[Project]
     start: datetime
-    limits: dict[UUID | None, UUID] = field(default_factory=dict)
+    limits: dict[Scope, UUID] = field(default_factory=dict)
+
+    @property
+    def scopes(self) -> list[Scope]:
+        """Those of which the machine has budgets: of each kind one, and of each length."""
+        person, tag = self.actor.id, ("team", "a")
+        kinds = [
+            BudgetKind(),
+            BudgetKind(length="quarter"),
+            BudgetKind(tag=tag),
+            BudgetKind(person=person, length="year"),
+        ]
+        return [(self.projects[0].id, BudgetKind()), *((None, kind) for kind in kinds)]
 
 
 def check() -> list[tuple[Any, ...]]:
@@ -118,7 +146,8 @@ def check() -> list[tuple[Any, ...]]:
 
 
 def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
-    scopes = st.sampled_from([None, scene.projects[0].id])
+    scopes = st.sampled_from(scene.scopes)
+    askers = st.sampled_from([(None, False), (scene.actor.id, False), (None, True), (scene.actor.id, True)])
 
     class Billing(RuleBasedStateMachine):
         holds = Bundle("holds")
@@ -132,30 +161,38 @@ def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
             self.budgets = [Limit(made, scope, Decimal("0.1")) for scope, made in scene.limits.items()]
             self.promises: list[Promise] = []
             self.charged: dict[UUID, tuple[Promise | None, UUID, Decimal]] = {}
+            self.by: dict[UUID, By] = {}
             self.at = scene.start
 
-        def over(self, project: UUID) -> list[Limit]:
-            return [budget for budget in self.budgets if budget.open and budget.concerns(project)]
+        def over(self, project: UUID, by: By) -> list[Limit]:
+            return [budget for budget in self.budgets if budget.open and budget.concerns(project, by)]
 
         def under(self, promise: Promise) -> list[Limit]:
             return [budget for budget in self.budgets if promise.id in budget.shares]
 
-        def fits(self, amount: Decimal, project: UUID) -> bool:
-            return all(budget.room >= amount for budget in self.over(project))
+        def fits(self, amount: Decimal, project: UUID, by: By) -> bool:
+            return all(budget.room >= amount for budget in self.over(project, by))
 
-        @rule(target=holds, amount=CENTS, project=st.sampled_from(scene.projects))
-        def place(self, amount: Decimal, project: Project) -> Any:
-            fits = self.fits(amount, project.id)
+        @rule(target=holds, amount=CENTS, project=st.sampled_from(scene.projects), by=askers)
+        def place(self, amount: Decimal, project: Project, by: By) -> Any:
+            fits = self.fits(amount, project.id, by)
+            person, tagged = by
             try:
-                hold_id = holds.hold(project_id=project.id, subject=f"job:{uuid4()}", amount=Money(amount, "EUR"))
+                hold_id = holds.hold(
+                    project_id=project.id,
+                    subject=f"job:{uuid4()}",
+                    amount=Money(amount, "EUR"),
+                    tags={"team": "a"} if tagged else {},
+                    person=person,
+                )
             except BudgetExceeded:
                 assert not fits
                 return multiple()
             assert fits
-            for budget in self.over(project.id):
+            for budget in self.over(project.id, by):
                 budget.held += amount
                 budget.shares.add(hold_id)
-            promise = Promise(hold_id, project.id, amount)
+            promise = Promise(hold_id, project.id, amount, by)
             self.promises.append(promise)
             return promise
 
@@ -163,7 +200,7 @@ def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
         def extend(self, promise: Promise, amount: Decimal) -> None:
             if not promise.open:
                 return
-            fits = self.fits(amount, promise.project)
+            fits = self.fits(amount, promise.project, promise.by)
             try:
                 holds.extend(hold_id=promise.id, amount=Money(amount, "EUR"))
             except BudgetExceeded:
@@ -177,7 +214,8 @@ def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
         @rule(target=used, promise=holds, seconds=SECONDS)
         def use(self, promise: Promise, seconds: int) -> Interval:
             attempt = uuid4()
-            usage = interval(promise.project, self.at, seconds, attempt_id=attempt)
+            usage = interval(promise.project, self.at, seconds, attempt_id=attempt, dims=dims_of(promise.by))
+            self.by[attempt] = promise.by
             left = (promise.amount - promise.settled) if promise.open else Decimal(0)
             cost = min(seconds * UNIT, left // (UNIT / 10**6) * (UNIT / 10**6))
             recorded = record_usage([usage], hold_id=promise.id)
@@ -192,12 +230,13 @@ def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
             self.at += timedelta(seconds=seconds)
             return usage
 
-        @rule(target=used, project=st.sampled_from(scene.projects), seconds=SECONDS)
-        def use_without_a_hold(self, project: Project, seconds: int) -> Interval:
+        @rule(target=used, project=st.sampled_from(scene.projects), seconds=SECONDS, tagged=st.booleans())
+        def use_without_a_hold(self, project: Project, seconds: int, *, tagged: bool) -> Interval:
             attempt = uuid4()
-            usage = interval(project.id, self.at, seconds, attempt_id=attempt)
+            by = self.by[attempt] = (None, tagged)
+            usage = interval(project.id, self.at, seconds, attempt_id=attempt, dims=dims_of(by))
             assert record_usage([usage]).amount == seconds * UNIT
-            for budget in self.over(project.id):
+            for budget in self.over(project.id, by):
                 budget.unheld += seconds * UNIT
                 budget.counted.add(attempt)
             self.charged[attempt] = (None, project.id, seconds * UNIT)
@@ -234,27 +273,30 @@ def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
                 promise.settled -= cost
 
         @rule(scope=scopes, limit=LIMITS)
-        def limit_spending(self, scope: UUID | None, limit: Decimal) -> None:
+        def limit_spending(self, scope: Scope, limit: Decimal) -> None:
             """Change the budget of the scope, or create one while work runs."""
             budget = next((one for one in self.budgets if one.open and one.scope == scope), None)
             if budget is not None:
                 budgets.change_budget(actor=scene.actor, budget_id=budget.id, amount=limit)
                 budget.amount = limit
                 return
-            made = budgets.create_budget(actor=scene.actor, project_id=scope, amount=limit, at_limit="block_new")
+            project_id, kind = scope
+            made = budgets.create_budget(
+                actor=scene.actor, project_id=project_id, kind=kind, amount=limit, at_limit="block_new"
+            )
             budget = Limit(made.id, scope, limit)
             for attempt, (_, project, cost) in self.charged.items():
-                if budget.concerns(project):
+                if budget.concerns(project, self.by[attempt]):
                     budget.spent += cost
                     budget.early.add(attempt)
             for promise in self.promises:
-                if promise.open and budget.concerns(promise.project):
+                if promise.open and budget.concerns(promise.project, promise.by):
                     budget.held += promise.amount - promise.settled
                     budget.shares.add(promise.id)
             self.budgets.append(budget)
 
         @rule(scope=scopes)
-        def close_budget(self, scope: UUID | None) -> None:
+        def close_budget(self, scope: Scope) -> None:
             for budget in self.budgets:
                 if budget.open and budget.scope == scope:
                     budgets.close_budget(actor=scene.actor, budget_id=budget.id)
@@ -303,12 +345,11 @@ def scene(db: None, demo_clock: DemoClock) -> Iterator[Scene]:
     made = Scene(tenant, actor_for(tenant), [make_project(tenant), make_project(tenant)], start)
     with tenant_scope(tenant.id):
         selling.provision_defaults()
-        for project in (made.projects[0], None):
-            project_id = project.id if project else None
+        for project_id, kind in made.scopes:
             budget: Budget = budgets.create_budget(
-                actor=made.actor, project_id=project_id, amount=Decimal("0.1"), at_limit="block_new"
+                actor=made.actor, project_id=project_id, kind=kind, amount=Decimal("0.1"), at_limit="block_new"
             )
-            made.limits[project_id] = budget.id
+            made.limits[project_id, kind] = budget.id
         with connection.cursor() as cursor:
             cursor.execute(f"PREPARE billing_step AS {READ}", {"tenant": tenant.id})
     demo_clock.move_to(start + timedelta(hours=3))
@@ -385,7 +426,7 @@ CHARGED, ROLLUPS = "the ledger equals rated usage", "intervals sum to roll-ups"
 def test_b1_b10_the_check_after_a_step_finds_planted_faults(scene: Scene, planted: str, broken: set[str]) -> None:
     machine: Any = machine_for(scene)()
     with machine.stack:
-        machine.use(machine.place(Decimal("0.01"), scene.projects[0]), 60)
+        machine.use(machine.place(Decimal("0.01"), scene.projects[0], (scene.actor.id, True)), 60)
         machine.judge()
         with connection.cursor() as cursor:
             cursor.execute(planted)
@@ -398,7 +439,7 @@ def test_b1_b10_the_check_after_a_step_finds_planted_faults(scene: Scene, plante
 def test_b1_the_check_after_a_step_finds_an_unbalanced_transaction(scene: Scene) -> None:
     machine: Any = machine_for(scene)()
     with machine.stack:
-        machine.place(Decimal("0.01"), scene.projects[0])
+        machine.place(Decimal("0.01"), scene.projects[0], (None, False))
         with connection.cursor() as cursor:
             cursor.execute(UNBALANCED)
         with pytest.raises(IntegrityError, match="does not balance"):
@@ -409,7 +450,7 @@ def test_b1_the_check_after_a_step_finds_an_unbalanced_transaction(scene: Scene)
 def test_b1_b10_the_check_after_a_step_finds_differences_from_the_model(scene: Scene) -> None:
     machine: Any = machine_for(scene)()
     with machine.stack:
-        promise = machine.place(Decimal("0.01"), scene.projects[0])
+        promise = machine.place(Decimal("0.01"), scene.projects[0], (scene.actor.id, True))
         machine.judge()
         for account in ("held", "spent", "unheld"):
             budget = machine.budgets[-1]

@@ -384,7 +384,7 @@ def test_a_slot_priced_from_a_months_start_locks_the_budgets_of_both_months_at_o
     billed.assign()
     assert held(billed) == 0, "it costs nothing yet"
     locked: list[list[uuid.UUID]] = []
-    for name in ("lock_scope", "lock_for_hold"):
+    for name in ("lock_scope", "lock_for_holds"):
         lock = getattr(counters, name)
 
         def seen(*asked: Any, of: Callable[..., Any] = lock, **more: Any) -> list[counters.Counter]:

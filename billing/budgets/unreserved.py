@@ -1,0 +1,69 @@
+"""Usage that no hold paid for: it can no longer be refused, but it reduces the headroom of its budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+from billing.budgets import counters
+from billing.budgets.counters import Counter, Work
+from billing.ledger import ledger
+from billing.ledger.ledger import AVAILABLE, UNHELD, LedgerAccount, LedgerEntry
+from billing.rating.tags import marks, tags_in
+from billing.usage.intervals import Series
+from billing.usage.rollups import Segment
+
+NOTHING = Decimal(0)
+People = Mapping[UUID | None, UUID | None]
+NOBODY: People = {}
+
+
+def count_unreserved(
+    segments: Sequence[Segment], series: Mapping[bytes, Series], currency: str, people: People = NOBODY
+) -> None:
+    """Lock the budgets of unreserved usage and count it there. `people`: whose it is, by reporting request."""
+    charged = [segment for segment in segments if segment.amount]
+    if charged:
+        months = {segment.month for segment in charged}
+        locked = counters.lock_scope(work_of(charged, series, people), months, currency)
+        count_in(locked, charged, series, currency, people)
+
+
+def work_of(segments: Sequence[Segment], series: Mapping[bytes, Series], people: People) -> Work:
+    """Return what decides which budgets these segments count against."""
+    tags = {mark for key in {one.series for one in segments} for mark in marks(tags_in(series[key].carried))}
+    persons = {person for one in segments if (person := people.get(one.batch_id)) is not None}
+    return Work({one.project_id for one in segments}, tags, persons)
+
+
+def count_in(
+    locked: Sequence[Counter],
+    charged: Sequence[Segment],
+    series: Mapping[bytes, Series],
+    currency: str,
+    people: People,
+) -> None:
+    """Count charged segments in locked counters.
+
+    One ledger transaction for each attempt or reporting request, month, project and set of budgets.
+    """
+    tags = {key: tags_in(series[key].carried) for key in {segment.series for segment in charged}}
+    charges: dict[tuple[date, UUID | None, UUID | None, tuple[LedgerAccount, ...]], Decimal] = {}
+    growth: dict[UUID, Decimal] = {}
+    for segment in charged:
+        whose = (segment.project_id, tags[segment.series], people.get(segment.batch_id))
+        concerned = [c for c in locked if c.covers(segment.month) and c.concerns(*whose)]
+        growth |= {counter.id: growth.get(counter.id, NOTHING) + segment.amount for counter in concerned}
+        accounts = (LedgerAccount("project", segment.project_id), *(counter.ledger_account for counter in concerned))
+        mark = (segment.month, series[segment.series].attempt_id, segment.batch_id, accounts)
+        charges[mark] = charges.get(mark, NOTHING) + segment.amount
+    entries = []
+    for (period, attempt_id, batch_id, accounts), amount in charges.items():
+        legs = ledger.move(AVAILABLE, UNHELD, accounts, amount, currency)
+        entries.append(LedgerEntry("unheld", period, legs, attempt_id=attempt_id, batch_id=batch_id))
+    # Each counter moves once by the batch's total, so that it sees every threshold crossed.
+    for counter in locked:
+        counters.apply_delta([counter], currency, unheld=growth.get(counter.id, NOTHING))
+    ledger.post(*entries)

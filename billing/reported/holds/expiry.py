@@ -1,0 +1,26 @@
+"""The sweep of holds for outside work whose time is over (control role)."""
+
+from __future__ import annotations
+
+from django.db import connection
+
+from billing.reported.holds.asking import expire
+from tenants.access.actor import Actor
+from tenants.isolation.scoping import tenant_scope
+
+MOST = 1_000
+OVER = """
+SELECT tenant_id, id FROM billing_hold WHERE state = 'open' AND expires_at <= exchequer_now() ORDER BY expires_at LIMIT %s
+"""
+
+
+def expire_all() -> int:
+    """End the holds of all tenants that are over, one transaction each; return how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(OVER, [MOST])
+        over = cursor.fetchall()
+    ended = 0
+    for tenant_id, hold_id in over:
+        with tenant_scope(tenant_id):
+            ended += expire(actor=Actor.system(tenant_id, "billing"), hold_id=hold_id)
+    return ended
