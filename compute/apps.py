@@ -44,7 +44,10 @@ class ComputeConfig(AppConfig):
         reserved_sources.reserve(source="compute", prefixes=("job", "attempt"))
         reserved_sources.reserve(source=slot_billing.SOURCE, prefixes=("slot",))
         words.register(
-            {"compute.slot.unpaid": "Serving slot released: budget exhausted"},
+            {
+                "compute.job.admitted": "Kept launch answered",
+                "compute.slot.unpaid": "Serving slot released: budget exhausted",
+            },
             nouns={"slot": "serving slot"},
             fields={"max_cost": "cost limit", "max_seconds": "time limit (s)"},
         )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from compute.events import JobEnded, JobStarted
-from compute.jobs import jobs
+from compute.jobs import jobs, kept
 from compute.models import Job, JobState
 from tenants.access.actor import Actor
-from tenants.events.events import StandingChanged, subscribe
+from tenants.events.events import ApprovalAnswered, StandingChanged, subscribe
 from tenants.webhooks.catalogue import EventType, Fact, register
 
 OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
@@ -20,6 +20,12 @@ def cancel_jobs_of_the_closed(event: StandingChanged) -> None:
     system = Actor.system(event.tenant_id, "operator")
     for job_id in Job.objects.filter(state__in=OPEN).order_by("id").values_list("id", flat=True):
         jobs.cancel(actor=system, job_id=job_id, reason="The organisation was closed.")
+
+
+@subscribe(ApprovalAnswered)
+def follow_answers(event: ApprovalAnswered) -> None:
+    """Start or cancel the launches that waited for this answer."""
+    kept.answered(event.approval_id, event.state)
 
 
 def _job_ended(event: JobEnded) -> Fact:

@@ -14,6 +14,7 @@ from django.conf import settings
 from compute import retention
 from compute.agent.runtime import Runtime
 from compute.estimates import priors
+from compute.jobs import kept_launches
 
 _runtime: Runtime | None = None
 
@@ -47,6 +48,12 @@ def purge_expired() -> None:
 def learn_runs() -> None:
     """Sum up the runs of all tenants. Scheduled every half hour."""
     priors.learn_everywhere()
+
+
+@shared_task(name="compute.kept_launches")
+def follow_requests() -> int:
+    """Cancel kept launches whose request expired, and follow answers whose event was lost. Scheduled every minute."""
+    return kept_launches.sweep()
 
 
 @celeryd_after_setup.connect

@@ -16,6 +16,16 @@ from tenants.web.body_fields import TextOrNull
 STATES = JobState.values
 
 
+class RequestMoreSerializer(serializers.Serializer[Any]):
+    """A request for a higher budget, sent only if a budget refuses the launch."""
+
+    reason = serializers.CharField(max_length=500)
+    amount = serializers.CharField(required=False, help_text="the new budget; by default it grows by what is missing")
+    this_month = serializers.BooleanField(
+        default=True, help_text="for the budget's running month, quarter or year only"
+    )
+
+
 class JobRequestSerializer(serializers.Serializer[Any]):
     """A job to run. A kind's own fields are at the top level, not within `params`.
 
@@ -56,6 +66,11 @@ class JobRequestSerializer(serializers.Serializer[Any]):
     max_cost = serializers.CharField(required=False, allow_null=True)
     tags = serializers.DictField(child=serializers.CharField(), required=False)
     quote = serializers.UUIDField(required=False, allow_null=True)
+    request_more = RequestMoreSerializer(
+        required=False,
+        allow_null=True,
+        help_text="If a budget refuses the launch, keep it: it waits, without money or device, until the request is answered.",
+    )
 
 
 class AttemptSerializer(serializers.Serializer[Any]):

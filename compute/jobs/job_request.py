@@ -16,6 +16,7 @@ from compute import kinds, limits
 from compute.estimates import past_runs
 from compute.estimates.forecast import Forecast
 from compute.estimates.past_runs import Kept
+from compute.jobs.kept import More
 from compute.jobs.repricing import grace_s
 from compute.kinds import Plan
 from compute.models import Device
@@ -39,7 +40,7 @@ class TierNotOffered(Invalid):
 class Submission:
     """What somebody asks for, before it is checked. Without `max_seconds` the estimate sets the longest run time.
 
-    `quote_id`: the quote whose price and run time bind.
+    `quote_id`: the quote whose price and run time bind. `more`: what to ask for, and to wait for, if a budget refuses it.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Submission:
     tags: Mapping[str, str] = field(default_factory=dict)
     devices: int = 1
     quote_id: UUID | None = None
+    more: More | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

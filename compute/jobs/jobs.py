@@ -15,7 +15,7 @@ from billing.budgets.counters import BudgetExceeded
 from billing.money import Money
 from billing.pricing import quotes
 from compute.events import JobSubmitted
-from compute.jobs import alternatives, backlog, job_quotas, transitions
+from compute.jobs import alternatives, backlog, job_quotas, kept, transitions
 from compute.jobs.job_request import TIERS, JobRequest, Submission, check, estimate
 from compute.jobs.repricing import worst_rest
 from compute.jobs.visibility import visible_jobs
@@ -69,7 +69,8 @@ def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) 
 
     A limit of devices at once refuses nothing here: the job waits for it.
 
-    Raises Invalid, QuotaExceeded (409), BudgetExceeded (402) or QueueFull (429).
+    With `asked.more`, a launch that a budget refuses is kept: it waits for the answer to a request for more. Raises
+    Invalid, QuotaExceeded (409), BudgetExceeded (402) or QueueFull (429).
     """
     actor.require_somewhere("jobs.launch")
     backlog.admit()  # here, so that a flood costs nothing more; again below, for concurrent submissions
@@ -108,8 +109,11 @@ def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) 
     try:
         job.hold_id = hold_for(job, actor)
     except BudgetExceeded as refused:
-        raise _with_alternatives(refused, order) from None
-    job_quotas.reserve_time(job)
+        if asked.more is None:
+            raise _with_alternatives(refused, order) from None
+        job.approval_id = kept.ask(actor, refused, asked.more)
+    else:
+        job_quotas.reserve_time(job)
     backlog.admit()
     job.save(force_insert=True)
     wanted = {
@@ -119,7 +123,8 @@ def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) 
         "max_seconds": [None, order.max_seconds],
     }
     record(JOB_SUBMITTED, actor=actor, target=("job", job.id, job.name), changes=wanted)
-    publish(JobSubmitted(tenant_id=actor.tenant_id, job_id=job.id))
+    if job.approval_id is None:
+        publish(JobSubmitted(tenant_id=actor.tenant_id, job_id=job.id))
     return job
 
 
@@ -222,7 +227,7 @@ def resume(*, actor: Actor, job_id: UUID) -> Job:
     job = _own(actor, job_id, "jobs.launch")
     if job.state != JobState.PAUSED:
         raise JobNotPaused(state=job.state)
-    fields: dict[str, Any] = {"message": "", "not_before": None}
+    fields: dict[str, Any] = {"message": "", "not_before": None, "approval_id": None}
     if job.hold_id is None:
         fields["hold_id"] = hold_for(job, actor)
     job_quotas.reserve_time(job)

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from compute.jobs.job_request import Submission
+from compute.jobs.kept import More
 from tenants.errors import Invalid
 from tenants.models import Project
 from tenants.projects.sight import named
@@ -17,6 +18,7 @@ from tenants.web.body_fields import is_plain_number
 
 OWN = frozenset(
     {"name", "kind", "project", "device_class", "devices", "tier", "max_seconds", "max_cost", "tags", "quote"}
+    | {"request_more"}
 )
 
 
@@ -50,9 +52,28 @@ def submission(body: dict[str, Any]) -> Submission:
             request[key] = _reference(name, body.get(name))
         except Invalid as fault:
             faults |= fault.fields
+    try:
+        request["more"] = _more(body.get("request_more"))
+    except Invalid as fault:
+        faults |= fault.fields
     if faults:
         raise Invalid(fields=faults)
     return Submission(**request)
+
+
+def _more(value: Any) -> More | None:
+    """Return what to ask for if a budget refuses the launch. Raises Invalid."""
+    if value is None:
+        return None
+    known = isinstance(value, dict) and set(value) <= {"reason", "amount", "this_month"}
+    if not known or not isinstance(value.get("reason"), str) or not isinstance(value.get("this_month", True), bool):
+        text = "Give an object with `reason`, and if you like `amount` and `this_month` (true or false)."
+        raise Invalid(fields={"request_more": [text]})
+    try:
+        asked = amount(value.get("amount"))
+    except Invalid:
+        raise Invalid(fields={"request_more": ["Give the amount as a number, such as 250.00."]}) from None
+    return More(reason=value["reason"], amount=asked, this_month=value.get("this_month", True))
 
 
 def amount(value: Any) -> Decimal | None:

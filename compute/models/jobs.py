@@ -15,7 +15,8 @@ class Job(TenantModel):
     """One piece of work of a kind. `token` grows with each attempt; `spec` belongs to the kind and is not read here.
 
     Basis of later quotes: `family` names comparable runs, `work_key` exactly the same work, `nominal_s` the work by the
-    kind's own formula. `forecast` and the quoted amounts are those of its quote.
+    kind's own formula. `forecast` and the quoted amounts are those of its quote. `approval_id`: the request that a kept
+    launch waits for, without money, quota or device.
     """
 
     name = models.CharField(max_length=120)
@@ -54,6 +55,7 @@ class Job(TenantModel):
     result = models.JSONField(default=dict)
     hold_id = models.UUIDField(null=True)
     quote_id = models.UUIDField(null=True)
+    approval_id = models.UUIDField(null=True)
     price_version = models.UUIDField(null=True)
     unit_amount = models.DecimalField(max_digits=38, decimal_places=12)
     currency = models.CharField(max_length=3)
@@ -75,6 +77,11 @@ class Job(TenantModel):
         indexes: ClassVar = [
             models.Index(fields=["tenant", "-id"], name="compute_job_newest"),
             models.Index(fields=["tenant", "queued_at"], condition=Q(state="queued"), name="compute_job_waiting"),
+            models.Index(
+                fields=["tenant", "approval_id"],
+                condition=Q(state="queued", approval_id__isnull=False),
+                name="compute_job_kept",
+            ),
             models.Index(
                 fields=["tenant", "family", "device_class", "-ended_at"],
                 condition=Q(ended_at__isnull=False) & ~Q(family=""),

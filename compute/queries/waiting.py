@@ -29,7 +29,7 @@ NAMED = 3
 PLACES = """
 SELECT id, place FROM (
     SELECT id, row_number() OVER (PARTITION BY device_class ORDER BY queued_at, id) AS place
-    FROM compute_job WHERE tenant_id = %s AND state = 'queued'
+    FROM compute_job WHERE tenant_id = %s AND state = 'queued' AND approval_id IS NULL
 ) waiting WHERE id = ANY(%s)
 """
 
@@ -52,6 +52,9 @@ def waiting_for(job: Job, runs: Sequence[AttemptRow]) -> dict[str, Any] | None:
     standing = cast(Standing, Tenant.objects.values_list("standing", flat=True).get(id=current_tenant_id()))
     if standing != "active":
         return {"kind": "standing", "standing": standing, "reason": STANDING_WORDS[standing]}
+    if job.approval_id is not None:
+        reason = "It waits for the answer to the request for a higher budget. It starts by itself when that is granted."
+        return {"kind": "approval", "approval": str(job.approval_id), "reason": reason}
     if any(run.state != AttemptState.ENDED for run in runs):
         return {
             "kind": "earlier_attempt",
@@ -79,7 +82,7 @@ def _for_a_quota(job: Job) -> dict[str, Any] | None:
 
 
 def _for_a_device(job: Job) -> dict[str, Any]:
-    before = Job.objects.filter(state=JobState.QUEUED, device_class=job.device_class)
+    before = Job.objects.filter(state=JobState.QUEUED, approval_id=None, device_class=job.device_class)
     before = before.filter(queued_at__lt=job.queued_at) | before.filter(queued_at=job.queued_at, id__lt=job.id)
     ahead = before.count()
     seen = visible_jobs().filter(id__in=before.order_by("queued_at", "id").values("id")).order_by("queued_at", "id")

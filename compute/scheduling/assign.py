@@ -35,7 +35,7 @@ _WAITING = """
 SELECT id AS job_id, tenant_id, device_class, queued_at, not_before, project_id, person FROM (
     SELECT j.*, row_number() OVER (PARTITION BY tenant_id, device_class, project_id, person ORDER BY queued_at, id) AS place
     FROM compute_job j
-    WHERE state = 'queued' AND device_class = ANY(%s) AND (not_before IS NULL OR not_before <= (SELECT exchequer_now()))
+    WHERE state = 'queued' AND approval_id IS NULL AND device_class = ANY(%s) AND (not_before IS NULL OR not_before <= (SELECT exchequer_now()))
       AND EXISTS (SELECT FROM tenants_tenant t WHERE t.id = j.tenant_id AND t.standing = 'active')
       AND NOT EXISTS (SELECT FROM compute_attempt a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id AND a.state <> 'ended')
 ) oldest WHERE place <= %s
@@ -117,7 +117,7 @@ def _assign(*, actor: Actor, choice: policy.Assignment) -> Dispatch | None:
     """
     job = (
         Job.objects.select_for_update(skip_locked=True, no_key=True, of=("self",))
-        .filter(id=choice.job.job_id, state=JobState.QUEUED, tenant__standing="active")
+        .filter(id=choice.job.job_id, state=JobState.QUEUED, approval_id=None, tenant__standing="active")
         .first()
     )
     attempt_id = uuid7()

@@ -17,6 +17,7 @@ from billing.forms.fields import typed
 from compute import queries as work
 from compute.jobs import jobs, signed_quotes
 from compute.jobs.job_request import TIERS
+from compute.jobs.kept import More
 from models_app.views.launch_options import Refusal, quote_of, refusal_of
 from models_app.views.launch_options import devices as offered_devices
 from tenants import queries as tenancy
@@ -166,6 +167,8 @@ def launched(parts: Ordering) -> HttpResponse:
             parts.blame(refused)
         except ExchequerError as refused:
             refusal, status, headers = refusal_of(refused, parts.currency), refused.status, retry_after(refused)
+            may_ask = refusal.budget is not None and parts.actor.can("approvals.request", refusal.budget)
+            refusal = replace(refusal, askable=may_ask)
     answer = render(parts.request, parts.template, parts.context(refusal=refusal, missing=None), status=status)
     for name, value in headers.items():
         answer[name] = value
@@ -217,6 +220,13 @@ def _source(job_id: UUID | None) -> work.JobDetail | None:
         return None
 
 
+def _more(parts: Ordering) -> More | None:
+    """Return what to ask for, if the person chose to keep a refused launch."""
+    reason = parts.request.POST.get("more_reason", "").strip()
+    # The Enter key in another field presses this button, too: without a reason it is a launch.
+    return More(reason=reason) if reason and parts.request.POST.get("request_more") else None
+
+
 def _panel(parts: Ordering, **context: Any) -> HttpResponse:
     return render(parts.request, "models_app/_quote.html", context)
 
@@ -226,7 +236,9 @@ def _submit(parts: Ordering) -> str:
     asked, origin = parts.request_body(), parts.origin()
     order = jobs.check(actor=parts.actor, asked=asked)
     quote_id, unbound = signed_quotes.bind(parts.actor, order, parts.request.POST.get("offer", ""))
-    job = jobs.submit(actor=parts.actor, asked=replace(asked, quote_id=quote_id), cloned_from=origin)
-    if unbound:
+    job = jobs.submit(actor=parts.actor, asked=replace(asked, quote_id=quote_id, more=_more(parts)), cloned_from=origin)
+    if job.approval_id is not None:
+        messages.success(parts.request, "Request sent. The job waits, and starts by itself when it is granted.")
+    elif unbound:
         messages.info(parts.request, unbound)
     return reverse("job", args=(parts.request.tenant.slug, job.id))

@@ -76,6 +76,7 @@ class Refusal:
     text: Sentence
     steps: Sequence[str]
     budget: BudgetStatus | None = None
+    askable: bool = False
 
 
 def devices(currency: str, meter: str = METER) -> list[DeviceOffer]:

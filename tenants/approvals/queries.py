@@ -119,3 +119,12 @@ def _row(row: Approval, actor: Actor, person: UUID | None, moment: datetime) -> 
         answer_reason=row.answer_reason,
         may_answer=may and state == ApprovalState.OPEN and row.requester is not None and row.requester != person,
     )
+
+
+def answer_to(approval_id: UUID) -> str:
+    """Return the state of a request of the open scope: open, approved, declined or expired, also if it is gone."""
+    row = Approval.objects.filter(id=approval_id).values_list("state", "expires_at").first()
+    if row is None:
+        return EXPIRED
+    state, expires_at = row
+    return EXPIRED if state == ApprovalState.OPEN and expires_at <= now() else str(state)

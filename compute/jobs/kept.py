@@ -1,0 +1,153 @@
+"""Kept launches: a launch that a budget refused waits, as a queued job, for the answer to a request for more.
+
+It holds no money, no quota and no device. When the request is granted its money is held, and it starts without being
+submitted again; when it is declined or expires, the job is cancelled.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from uuid import UUID
+
+from billing.budgets import holds, requests
+from billing.budgets.counters import BudgetExceeded
+from billing.money import Money, minor_decimals
+from billing.pricing.price_books import PriceMissing, price_at
+from billing.queries import budget
+from compute import kinds
+from compute.events import JobSubmitted
+from compute.jobs import job_quotas, transitions
+from compute.jobs.repricing import worst_rest
+from compute.models import Cause, Job, JobState
+from tenants.access.actor import Actor
+from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.clock import DatabaseNow
+from tenants.errors import NotFound
+from tenants.events.events import publish
+from tenants.quotas import QuotaExceeded
+
+JOB_ADMITTED = AuditAction("compute.job.admitted")
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """What to ask for if the budget refuses a launch: by default what is missing, for its running period only."""
+
+    reason: str
+    amount: Decimal | None = None
+    this_month: bool = True
+
+
+def ask(actor: Actor, refused: BudgetExceeded, more: More) -> UUID:
+    """Request a higher budget for a refused launch; return the request's id. Raises Invalid, and what refused it.
+
+    A request that is open for the same figures is shared.
+    """
+    if "left" not in refused.extra or "budget" not in refused.extra:
+        raise refused
+    budget_id = UUID(str(refused.extra["budget"]))
+    try:
+        status = budget(budget_id)
+    except NotFound:  # the actor may not name its project
+        raise refused from None
+    left, asked = (Money(Decimal(refused.extra[name]["amount"]), status.currency) for name in ("left", "asked"))
+    # What is spent beyond the limit is missing, too.
+    missing = asked - min(left, status.free)
+    amount = more.amount or _rounded_up(status.limit.amount + missing.amount, status.currency)
+    row = requests.request(
+        actor=actor, budget_id=budget_id, amount=amount, reason=more.reason, this_month=more.this_month
+    )
+    return row.id
+
+
+def _rounded_up(amount: Decimal, currency: str) -> Decimal:
+    unit = Decimal(1).scaleb(-minor_decimals(currency))
+    return -(-amount // unit) * unit
+
+
+def answered(approval_id: UUID, state: str) -> None:
+    """Start or cancel the launches that waited for a request, each in its turn. Idempotent."""
+    waiting = Job.objects.filter(approval_id=approval_id, state=JobState.QUEUED).order_by("id")
+    for job in waiting.only("id", "tenant_id"):
+        system = Actor.system(job.tenant_id, "approvals")
+        if state == "approved":
+            admit(actor=system, job_id=job.id)
+        else:
+            give_up(actor=system, job_id=job.id, state=state)
+
+
+@operation(JOB_ADMITTED)
+def admit(*, actor: Actor, job_id: UUID) -> None:
+    """Hold the money of a kept launch at today's price and queue it; `actor` is the system.
+
+    If there is no headroom after all, it is paused as other work is; without quota of the month it is cancelled.
+    """
+    job = _kept(job_id)
+    if job is None:
+        unchanged("it was started or cancelled before")
+        return
+    submitter = replace(actor, id=job.submitted_by, label=job.submitted_by_label)
+    try:
+        _hold(job, submitter)
+        job_quotas.reserve_time(job)
+    except BudgetExceeded as refused:
+        _leave(job, actor, JobState.PAUSED, refused.message)
+        return
+    except QuotaExceeded as refused:
+        _leave(job, actor, JobState.CANCELLED, refused.message)
+        return
+    Job.objects.filter(id=job.id).update(
+        approval_id=None,
+        hold_id=job.hold_id,
+        unit_amount=job.unit_amount,
+        price_version=job.price_version,
+        queued_at=DatabaseNow(),
+    )
+    record(JOB_ADMITTED, actor=actor, target=("job", job.id, job.name), changes={"waits": ["approval", None]})
+    publish(JobSubmitted(tenant_id=job.tenant_id, job_id=job.id))
+
+
+@operation(transitions.JOB_CANCELLED)
+def give_up(*, actor: Actor, job_id: UUID, state: str) -> None:
+    """Cancel a kept launch whose request was declined or expired; `actor` is the system."""
+    job = _kept(job_id)
+    if job is None:
+        unchanged("it was started or cancelled before")
+        return
+    reason = (
+        f"The request for a higher budget was {state}."
+        if state == "declined"
+        else "The request for a higher budget expired."
+    )
+    transitions.move(job, JobState.CANCELLED, actor=actor, reason=reason, message=reason, approval_id=None)
+
+
+def _kept(job_id: UUID) -> Job | None:
+    job = transitions.lock(job_id)
+    return job if job is not None and job.state == JobState.QUEUED and job.approval_id is not None else None
+
+
+def _hold(job: Job, submitter: Actor) -> None:
+    with suppress(PriceMissing):  # the list in force no longer names it: the price of the launch stays
+        price = price_at(kinds.meter_of(job.kind), {"device_class": job.device_class, "tier": job.tier})
+        job.unit_amount, job.price_version = price.unit_amount, price.version_id
+    amount = Money(worst_rest(job), job.currency)
+    if amount.amount > 0:
+        job.hold_id = holds.hold(
+            project_id=job.project_id,
+            subject=job.subject,
+            amount=amount,
+            actor=submitter,
+            tags=job.tags,
+            person=job.person,
+        )
+
+
+def _leave(job: Job, actor: Actor, state: JobState, message: str) -> None:
+    if job.hold_id is not None:
+        holds.release(hold_id=job.hold_id)
+    cause = Cause.BUDGET if state == JobState.PAUSED else Cause.NONE
+    fields = {"approval_id": None, "message": message}
+    transitions.move(job, state, actor=actor, cause=cause, reason=message, action=JOB_ADMITTED, **fields)

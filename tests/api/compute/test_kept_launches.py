@@ -1,0 +1,188 @@
+"""A launch that a budget refuses may wait for the answer to a request for more, and starts without being sent again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+from django.test import Client
+
+from billing import queries as billing_queries
+from billing.budgets import budgets
+from billing.ledger.reconcile import ledger_faults
+from billing.models import Hold
+from compute.jobs import kept_launches
+from compute.models import Job
+from compute.scheduling import assign
+from models_app.models import DatasetVersion
+from tenants.events import outbox
+from tenants.ids import uuid7
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import Approval, AuditEntry, Tenant
+from tests.api.objects import launchable
+from tests.support import factories, selling
+from tests.support.pages import text_of
+
+if TYPE_CHECKING:
+    from tests.conftest import DemoClock
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class World:
+    """A tenant with a budget that fits nothing, an engineer with a session, and an admin who answers."""
+
+    def __init__(self, at_limit: str = "block_new") -> None:
+        self.tenant: Tenant = factories.make_tenant("lab")
+        self.order = launchable(self.tenant)
+        self.engineer, self.admin = Client(), Client()
+        self.engineer.force_login(factories.make_member(self.tenant, "engineer"))
+        self.admin.force_login(factories.make_member(self.tenant, "admin"))
+        for client in (self.engineer, self.admin):
+            client.get("/t/lab/")
+        self.budget = budgets.create_budget(
+            actor=factories.actor_for(self.tenant), amount=Decimal("0.05"), at_limit=at_limit
+        ).id
+
+    def launch(self, status: int = 201, more: Any = None, **changes: Any) -> dict[str, Any]:
+        body = self.order | changes | ({"request_more": more} if more else {})
+        answer = self.engineer.post("/api/v1/jobs/", body, content_type="application/json")
+        assert answer.status_code == status, answer.content
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def keep(self) -> UUID:
+        return UUID(self.launch(more={"reason": "the deadline"})["id"])
+
+    def job(self, job_id: UUID) -> dict[str, Any]:
+        found: dict[str, Any] = self.engineer.get(f"/api/v1/jobs/{job_id}/").json()
+        return found
+
+    def answer(self, what: str) -> None:
+        with tenant_scope(self.tenant.id):
+            approval = Approval.objects.get(state="open", kind="budget")
+        answer = self.admin.post(f"/api/v1/approvals/{approval.id}/{what}/", {}, content_type="application/json")
+        assert answer.status_code == 200, answer.content
+        self.relay()
+
+    def relay(self) -> None:
+        with selling.as_control():
+            outbox.relay(outbox.deliver)
+
+    def assigned(self) -> list[UUID]:
+        with selling.as_control():
+            assign.assign_all()
+        with tenant_scope(self.tenant.id):
+            return list(Job.objects.filter(state="running").values_list("id", flat=True))
+
+    def held(self) -> Decimal:
+        with tenant_scope(self.tenant.id):
+            assert [str(fault) for fault in ledger_faults()] == []
+            return billing_queries.budget(self.budget).held.amount
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_kept_launch_starts_when_its_request_is_granted_without_being_sent_again(world: World) -> None:
+    assert world.launch(402)["code"] == "budget_exceeded"
+    job_id = world.keep()
+    seen = world.job(job_id)
+    assert (seen["state"], seen["waiting_for"]["kind"]) == ("queued", "approval")
+    assert world.held() == 0
+    assert job_id not in world.assigned()
+    with tenant_scope(world.tenant.id):
+        (asked,) = Approval.objects.filter(kind="budget")
+        assert (asked.reason, asked.wanted["this_month"]) == ("the deadline", True)
+        limit = billing_queries.budget(world.budget).limit.amount
+        assert not Hold.objects.filter(subject=f"job:{job_id}").exists()
+    world.answer("approve")
+    world.relay()  # delivered twice, it starts once
+    assert world.job(job_id)["waiting_for"]["kind"] == "device"
+    with tenant_scope(world.tenant.id):
+        hold = Hold.objects.get(subject=f"job:{job_id}")
+        raised = billing_queries.budget(world.budget)
+        assert raised.limit.amount > limit
+        assert raised.held.amount == hold.amount > 0
+        assert raised.free.amount < Decimal("0.01"), "no more was asked for than was missing"
+        budget = budgets.Budget.objects.get(id=world.budget)
+        assert budget.amount == Decimal("0.05"), "for the running period only"
+        actions = set(AuditEntry.objects.filter(target_id=str(job_id)).values_list("action", flat=True))
+        assert {"compute.job.submitted", "compute.job.admitted"} <= actions
+    assert job_id in world.assigned()
+
+
+@pytest.mark.parametrize("how", ["declined", "expired"])
+def test_a_kept_launch_is_cancelled_with_the_reason_when_more_is_not_granted(
+    world: World, how: str, demo_clock: DemoClock
+) -> None:
+    job_id = world.keep()
+    if how == "declined":
+        world.answer("decline")
+    else:
+        demo_clock.advance(timedelta(days=31))
+        with selling.as_control():
+            assert kept_launches.sweep() == 1
+            assert kept_launches.sweep() == 0
+    with tenant_scope(world.tenant.id):
+        job = Job.objects.get(id=job_id)
+        assert (job.state, job.hold_id, job.approval_id) == ("cancelled", None, None)
+        assert job.message.startswith("The request for a higher budget")
+    assert world.held() == 0
+
+
+def test_a_granted_launch_waits_on_if_others_took_the_headroom(world: World) -> None:
+    job_id = world.keep()
+    with tenant_scope(world.tenant.id):
+        approval = Approval.objects.get(kind="budget")
+    actor = factories.actor_for(world.tenant)
+    world.admin.post(f"/api/v1/approvals/{approval.id}/approve/", {}, content_type="application/json")
+    budgets.change_budget(actor=actor, budget_id=world.budget, amount=Decimal("0.01"))
+    world.relay()
+    seen = world.job(job_id)
+    assert (seen["state"], seen["cause"], seen["waiting_for"]["kind"]) == ("paused", "budget", "budget")
+    budgets.change_budget(actor=actor, budget_id=world.budget, amount=Decimal(100))
+    assert world.engineer.post(f"/api/v1/jobs/{job_id}/resume/").json()["state"] == "queued"
+    assert world.held() > 0
+
+
+def test_a_kept_launch_can_be_cancelled_and_its_late_answer_changes_nothing(world: World) -> None:
+    job_id = world.keep()
+    assert world.engineer.post(f"/api/v1/jobs/{job_id}/cancel/").json()["state"] == "cancelled"
+    world.answer("approve")
+    assert world.job(job_id)["state"] == "cancelled"
+    assert world.held() == 0
+
+
+def test_a_launch_that_fits_asks_for_nothing(world: World) -> None:
+    budgets.change_budget(actor=factories.actor_for(world.tenant), budget_id=world.budget, amount=Decimal(100))
+    world.keep()
+    with tenant_scope(world.tenant.id):
+        assert not Approval.objects.filter(kind="budget").exists()
+    for wrong in ("x", {"amount": "5"}, {"reason": "more", "amount": "x"}, {"reason": "more", "other": 1}):
+        assert "request_more" in world.launch(400, more=wrong)["fields"]
+
+
+def test_the_form_keeps_a_refused_launch_and_the_page_of_the_job_says_what_it_waits_for(world: World) -> None:
+    with tenant_scope(world.tenant.id):
+        version = DatasetVersion.objects.get(dataset_id=world.order["dataset"])
+    form = {
+        "name": "x", "project": str(factories.default_project_id(world.tenant)), "recipe": world.order["recipe"],
+        "dataset": str(version.id), "device_class": "cpu", "tier": "on_demand", "max_minutes": "60", "p-target": "t",
+        "key": str(uuid7()),
+    }  # fmt: skip
+    refused = world.engineer.post("/t/lab/jobs/new/", form)
+    assert refused.status_code == 402
+    assert "Keep it and request more" in text_of(refused)
+    unsaid = world.engineer.post("/t/lab/jobs/new/", form | {"request_more": "1", "more_reason": " "})
+    assert unsaid.status_code == 402
+    kept = world.engineer.post("/t/lab/jobs/new/", form | {"request_more": "1", "more_reason": "a deadline"})
+    assert kept.status_code == 302, text_of(kept)
+    page = text_of(world.engineer.get(kept["Location"]))
+    assert "It waits for the answer to the request for a higher budget." in page
+    assert "Request sent." in page
