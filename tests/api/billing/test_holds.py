@@ -185,7 +185,8 @@ def test_what_a_hold_does_not_cover_counts_as_unreserved_and_is_voided_to_the_ce
     limited(tenant, "9", BudgetKind(tag=("team", "a"), length="quarter"), "notify")
     made = gateway.ask(dims={"tag:team": "a"})
     wrong = used(made, 3 * EURO)
-    gateway.report(used(made, EURO // 2), wrong, used({"id": None}, EURO // 10))
+    gateway.report(used(made, EURO // 2))
+    gateway.report(wrong, used({"id": None}, EURO // 10))
     # The hold pays one euro; two more and a tenth have no hold, and it is no longer asked what is left.
     assert counted(tenant) == {"month": ("0.00", "1.00", "2.60"), "quarter a": ("0.00", "1.00", "2.50")}
     late = limited(tenant, "9", BudgetKind(length="year"), "notify")
