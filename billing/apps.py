@@ -36,7 +36,7 @@ class BillingConfig(AppConfig):
             "billing_usageseries",
             "billing_showbackprice",
         )
-        topics.register("budgets", "Budgets that cross a threshold", "budget")
+        topics.register("budgets", "Budgets that cross a threshold, and unusual spend", "budget", "anomaly")
         topics.register("payments", "Payments that need somebody", "payment")
         topics.register("wallet", "Credit that expires, and the wallet", "credit", "wallet")
         topics.register("reported usage", "Reported usage that waits for a decision", "usage")

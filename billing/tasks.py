@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from billing import retention
+from billing.budgets import unusual
 from billing.collecting import sweeping
 from billing.invoices import topping_up
 from billing.mailing import reminding
@@ -31,6 +32,12 @@ def purge_expired() -> None:
 def expire_holds() -> int:
     """Return the money of holds for outside work that are over. Scheduled every ten seconds."""
     return expiry.expire_all()
+
+
+@shared_task(name="billing.unusual_spend")
+def unusual_spend() -> int:
+    """Notify of budgets whose spending stood out yesterday. Scheduled four times a day, for every time zone."""
+    return unusual.notify_all()
 
 
 @shared_task(name="billing.reconcile_all")

@@ -255,8 +255,7 @@ CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_DEFAULT_QUEUE = "ops"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_PROC_ALIVE_TIMEOUT = 30.0
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 10, "socket_keepalive": True}
@@ -273,6 +272,7 @@ CELERY_BEAT_SCHEDULE = {
     "reminders of invoices": {"task": "billing.remind", "schedule": 600},
     "runs of months": {"task": "billing.run_periods", "schedule": 10},
     "holds that are over": {"task": "billing.expire_holds", "schedule": 10},
+    "unusual spend": {"task": "billing.unusual_spend", "schedule": 21_600},
     "orders to reconcile": {"task": "billing.reconcile", "schedule": 10},
     "old quotes and holds": {"task": "billing.retention", "schedule": 86_400},
     "forgotten serving money": {"task": "models_app.close_forgotten_slices", "schedule": 600},

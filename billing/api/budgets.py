@@ -13,6 +13,7 @@ from billing import queries
 from billing.api import serializers as forms
 from billing.budgets import budgets, requests
 from billing.money import fineness_fault
+from billing.queries.outlook import outlook
 from billing.rating.tags import PREFIX, parse_tags
 from tenants.approvals.shapes import ApprovalSerializer, answer
 from tenants.errors import Invalid
@@ -60,10 +61,13 @@ class Budget(ApiView):
 
     permissions = {"GET": "budgets.view", "PATCH": "budgets.manage", "DELETE": "budgets.manage"}
 
-    @extend_schema(responses=forms.BudgetStatusSerializer)
+    @extend_schema(responses=forms.BudgetDetailSerializer)
     def get(self, request: Request, budget_id: UUID) -> Response:
-        """Return one budget."""
-        return Response(forms.BudgetStatusSerializer(queries.budget(budget_id)).data)
+        """Return one budget with its forecast, runway and unusual days."""
+        status = queries.budget(budget_id)
+        leads = outlook(status)
+        told = None if leads is None else forms.OutlookSerializer(leads).data
+        return Response({**forms.BudgetStatusSerializer(status).data, "outlook": told})
 
     @extend_schema(request=forms.BudgetChangeSerializer, responses=forms.BudgetStatusSerializer)
     def patch(self, request: Request, budget_id: UUID) -> Response:

@@ -16,6 +16,7 @@ from billing.budgets import budgets
 from billing.forms.budgets import BudgetTerms, NewBudget
 from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
 from billing.models.holds import OPEN
+from billing.queries.outlook import outlook
 from billing.reported.holds import queries as holds
 from tenants.errors import ExchequerError, Invalid
 from tenants.models import Membership
@@ -103,7 +104,7 @@ def budget_change(request: TenantRequest, budget_id: UUID) -> HttpResponse:
     if request.method == "POST" and _done(form, change):
         _say(request, budget_id, f"Budget changed, starting this {status.length}.")
         return _back(request)
-    context = {"form": form, "budget": status}
+    context = {"form": form, "budget": status, "outlook": outlook(status)}
     return render(request, "billing/budget.html", context, status=422 if form.errors else 200)
 
 

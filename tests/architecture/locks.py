@@ -290,7 +290,7 @@ LOOSE = {
     "billing_usageseries": {"attempt_id", "job_id"},
     # Rows that the target's own app may remove by age.
     "compute_allocation": {"hold_id"},
-    "compute_job": {"hold_id", "quote_id"},
+    "compute_job": {"approval_id", "hold_id", "quote_id"},
     "models_app_endpoint": {"allocation_id"},
     "models_app_modelversion": {"attempt_id", "job_id", "project_id"},
     "models_app_servingslice": {"hold_id"},

@@ -44,7 +44,10 @@ class World:
         for client in (self.engineer, self.admin):
             client.get("/t/lab/")
         self.budget = budgets.create_budget(
-            actor=factories.actor_for(self.tenant), amount=Decimal("0.05"), at_limit=at_limit
+            actor=factories.actor_for(self.tenant),
+            project_id=factories.default_project_id(self.tenant),
+            amount=Decimal("0.05"),
+            at_limit=at_limit,
         ).id
 
     def launch(self, status: int = 201, more: Any = None, **changes: Any) -> dict[str, Any]:
