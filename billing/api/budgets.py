@@ -12,8 +12,8 @@ from rest_framework.response import Response
 from billing import queries
 from billing.api import serializers as forms
 from billing.budgets import budgets, requests
+from billing.budgets.outlook import outlook
 from billing.money import fineness_fault
-from billing.queries.outlook import outlook
 from billing.rating.tags import PREFIX, parse_tags
 from tenants.approvals.shapes import ApprovalSerializer, answer
 from tenants.errors import Invalid

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from billing import queries
+from billing.budgets.outlook import UnusualDay, unusual_yesterday
 from billing.queries.budgets import BudgetStatus
-from billing.queries.outlook import UnusualDay, unusual_yesterday
 from tenants.isolation.locks import alone
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Notification, Tenant

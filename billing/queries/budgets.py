@@ -83,6 +83,12 @@ class BudgetStatus:
         return span_name(self.period, self.length)
 
     @property
+    def label(self) -> str:
+        """Name in a label, which distinguishes the budgets of one scope."""
+        name = self.project_name or "the whole organisation"
+        return name if self.length == "month" else f"{name}, {self.span}"
+
+    @property
     def promised(self) -> Money:
         """What is spent or held."""
         return self.spent + self.held

@@ -13,10 +13,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from billing import queries
 from billing.budgets import budgets
+from billing.budgets.outlook import outlook
 from billing.forms.budgets import BudgetTerms, NewBudget
 from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
 from billing.models.holds import OPEN
-from billing.queries.outlook import outlook
 from billing.reported.holds import queries as holds
 from tenants.errors import ExchequerError, Invalid
 from tenants.models import Membership
