@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from billing import queries
 from billing.api import serializers as forms
+from billing.api.outlook_serializers import BudgetDetailSerializer, OutlookSerializer
 from billing.budgets import budgets, requests
 from billing.budgets.outlook import outlook
 from billing.money import fineness_fault
@@ -61,12 +62,12 @@ class Budget(ApiView):
 
     permissions = {"GET": "budgets.view", "PATCH": "budgets.manage", "DELETE": "budgets.manage"}
 
-    @extend_schema(responses=forms.BudgetDetailSerializer)
+    @extend_schema(responses=BudgetDetailSerializer)
     def get(self, request: Request, budget_id: UUID) -> Response:
         """Return one budget with its forecast, runway and unusual days."""
         status = queries.budget(budget_id)
         leads = outlook(status)
-        told = None if leads is None else forms.OutlookSerializer(leads).data
+        told = None if leads is None else OutlookSerializer(leads).data
         return Response({**forms.BudgetStatusSerializer(status).data, "outlook": told})
 
     @extend_schema(request=forms.BudgetChangeSerializer, responses=forms.BudgetStatusSerializer)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from uuid import UUID
 
 from billing.budgets import holds, requests
@@ -63,8 +63,7 @@ def ask(actor: Actor, refused: BudgetExceeded, more: More) -> UUID:
 
 
 def _rounded_up(amount: Decimal, currency: str) -> Decimal:
-    unit = Decimal(1).scaleb(-minor_decimals(currency))
-    return -(-amount // unit) * unit
+    return amount.quantize(Decimal(1).scaleb(-minor_decimals(currency)), ROUND_CEILING)
 
 
 def answered(approval_id: UUID, state: str) -> None:

@@ -31,8 +31,8 @@ def test_working_days_and_weekends_are_forecast_as_they_were_without_a_band() ->
     found = forecast(Decimal(100), known, date(2028, 4, 1), (TODAY, Decimal(4)), Decimal(150))
     rest = sum((WEEK[day.weekday()] for day in (TODAY + A_DAY * number for number in range(1, 32))), Decimal(6))
     assert found.expected == found.low == found.high == 100 + rest
-    assert found.runway_on == date(2028, 3, 6), (
-        "6 today, 10 on each of three working days, 2 at the weekend, 10 on Monday"
+    assert found.runway_on == date(2028, 3, 7), (
+        "6 today, 30 to Friday, 2 at the weekend, 10 on Monday, the rest on Tuesday"
     )
     assert forecast(Decimal(100), known, date(2028, 4, 1), (TODAY, Decimal(4)), Decimal(9999)).runway_on is None
 

@@ -1,4 +1,4 @@
-"""Months of budgets told as stories: late usage around a quarter's end, and a gateway that spends a budget to zero."""
+"""Stories of months with budgets: late usage around a quarter's end, and a gateway that spends a budget to zero."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ EURO = 50_000
 """So many requests cost one euro."""
 
 
+@pytest.fixture(autouse=True)
+def _price_list() -> None:
+    """Use the prices of a new tenant, which count requests."""
+
+
 def event(at: datetime, quantity: int, **data: Any) -> dict[str, Any]:
     return {
         "specversion": "1.0",
@@ -54,11 +59,11 @@ def counters(tenant: Tenant) -> dict[str, Decimal]:
 
 def test_late_usage_counts_in_the_quarter_of_its_day_before_and_after_the_month_closes(demo_clock: DemoClock) -> None:
     name_the_seller()
-    tenant = used(demo_clock, 3600)  # eighteen cents in March, and now it is April
+    tenant = used(demo_clock, 3600)  # 1.80 in March, and now it is April
     actor = actor_for(tenant)
     for length in ("month", "quarter", "year"):
         budgets.create_budget(actor=actor, amount=Decimal(100), at_limit="notify", kind=BudgetKind(length=length))
-    spent = Decimal("0.18")
+    spent = Decimal("1.8")
     assert counters(tenant) == {"year 2027-01": spent, "month 2027-04": 0, "quarter 2027-04": 0}
     # Before closing: it joins the draft of March, and the first quarter's budget.
     ingest.ingest(actor=actor, events=[event(IN_MARCH, EURO)])
