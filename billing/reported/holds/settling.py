@@ -50,14 +50,17 @@ def settle_reported(
     states, locked = holds.lock_several(paid.keys(), months, beside=work_of(segments, series, people))
     board = {counter.id: counter for counter in locked}
     over = set(Hold.objects.filter(pk__in=paid, expires_at__lte=clock.now()).values_list("pk", flat=True))
+    wallet = min(state.prepaid for state in states.values())
     for hold_id in sorted(paid):
         state = states[hold_id]
-        state = replace(state, counters=tuple(board[counter.id] for counter in state.counters))
+        # As the holds before left counters and wallet.
+        state = replace(state, counters=tuple(board[counter.id] for counter in state.counters), prepaid=wallet)
         if hold_id in over:  # the sweep returns its money
             state = replace(state, state=RELEASED)
         mine, uncovered = paid[hold_id], list[Segment]()
         state, _ = settle_segments(state, mine, series, uncovered, mine[0].batch_id)
         board |= {counter.id: counter for counter in state.counters}
+        wallet = state.prepaid
         result += mine
         result += [segment for segment in uncovered if segment.part >= CUT]  # the others are among `mine`
         rest += uncovered
