@@ -89,5 +89,6 @@ class BillingConfig(AppConfig):
             NavigationEntry("Cost exports", "download", "cost-exports", "invoices.view", order=45),
             NavigationEntry("Statement", "scale", "statement", "invoices.view", order=42),
             NavigationEntry("Payment methods", "coins", "payment-methods", "invoices.view", order=46),
+            NavigationEntry("Wallet", "coins", "wallet", "invoices.view", order=44),
             NavigationEntry("Reported usage", "upload", "reported", "invoices.view", order=50),
         )

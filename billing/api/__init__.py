@@ -32,6 +32,7 @@ from billing.api.reported import (
     UsageVoid,
 )
 from billing.api.showback import Showback, ShowbackBook
+from billing.api.wallet.endpoints import AutomaticTopUp, Movements, TopUps, Wallet
 
 __all__ = ["urlpatterns"]
 
@@ -63,6 +64,10 @@ urlpatterns: list[URLPattern] = [
     path("holds/<uuid:hold_id>/", Hold.as_view(), name="api-hold"),
     path("holds/<uuid:hold_id>/extend/", HoldExtend.as_view(), name="api-hold-extend"),
     path("holds/<uuid:hold_id>/release/", HoldRelease.as_view(), name="api-hold-release"),
+    path("wallet/", Wallet.as_view(), name="api-wallet"),
+    path("wallet/movements/", Movements.as_view(), name="api-wallet-movements"),
+    path("wallet/top-ups/", TopUps.as_view(), name="api-wallet-top-ups"),
+    path("wallet/automatic-top-up/", AutomaticTopUp.as_view(), name="api-wallet-automatic"),
     path("invoices/", Invoices.as_view(), name="api-invoices"),
     path("invoices/<uuid:invoice_id>/", Invoice.as_view(), name="api-invoice"),
     path("invoices/<uuid:invoice_id>/credit-notes/", CreditNotes.as_view(), name="api-invoice-credit-notes"),

@@ -46,9 +46,9 @@ SELECT u.held, u.spent, {TERMS}
 FROM tenants_tenant t LEFT JOIN {IN_FORCE} CROSS JOIN billing_prepaid_use(%(currency)s) u WHERE t.id = %(tenant)s
 """  # noqa: S608 (constants)
 UNBILLED = """
-SELECT coalesce(sum(r.amount), 0) FROM billing_invoice i JOIN billing_usagerollup r ON r.tenant_id = i.tenant_id AND r.period = i.period
+SELECT coalesce(sum(s.amount), 0) FROM billing_invoice i CROSS JOIN LATERAL billing_sums_of_lines(ARRAY[i.period], '{}') s
 WHERE i.tenant_id = %(tenant)s AND i.currency = %(currency)s AND i.kind = 'period' AND i.state IN ('draft', 'in_review')
-  AND i.period = %(period)s AND r.day >= %(period)s AND r.day <= %(last)s
+  AND i.period = %(period)s
 """
 
 
@@ -111,7 +111,7 @@ def _standing(row: Any, asked: dict[str, Any]) -> Standing:
     credits, months = open_credits(asked["currency"]), _months(row.today)
     if any(one.kind is CreditKind.PROMOTIONAL and one.expires_on and one.expires_on <= months.last for one in credits):
         with connection.cursor() as cursor:
-            cursor.execute(UNBILLED, {**asked, "period": period_of(months.before), "last": months.before})
+            cursor.execute(UNBILLED, {**asked, "period": period_of(months.before)})
             months = OpenMonths(months.last, months.before, cursor.fetchone()[0])
     contract = Contract.objects.filter(pk=row.contract_id).first()
     taxed = tax_table().terms(contract, period_of(row.today))

@@ -47,7 +47,7 @@ class NextContract(forms.Form):
         label="Terms of the bill",
         required=False,
         widget=forms.Textarea({"rows": 6, "spellcheck": "false"}),
-        help_text="As JSON: models, savings_plans, commitments, discounts, minimums. Leave it empty for none.",
+        help_text="As JSON: models, savings_plans, commitments, discounts, minimums, paid_first, prepaid. Leave it empty for none.",
     )
     reason = forms.CharField(label="Reason", max_length=400, help_text="The organisation reads it in its audit log.")
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Sum
 
 from billing.credit.queries import outlook
@@ -31,6 +32,7 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, Invalid
 from tenants.events.events import publish
+from tenants.ids import uuid7
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tenants.notifications.notifications import notify
@@ -40,6 +42,10 @@ TOP_UP_INVOICED = AuditAction("billing.top_up.invoiced")
 AUTOMATIC_CHANGED = AuditAction("billing.top_up.automatic")
 LARGEST = Decimal(10) ** 9
 MOST_OPEN = 5
+# The columns that the ops worker may give a new invoice.
+OPEN = """
+INSERT INTO billing_invoice (id, tenant_id, period, starts_at, ends_at, currency, kind) VALUES (%s, %s, %s, %s, %s, %s, %s)
+"""
 
 
 class TopUpsOpen(Conflict):
@@ -106,9 +112,10 @@ def issue(*, actor: Actor, top_up_id: UUID) -> None:
     starts_at, ends_at = period_bounds(at.period, at.zone)
     amount = Money(top_up.amount, top_up.currency)
     zero = Money.zero(amount.currency)
-    invoice = Invoice.objects.create(
-        period=at.period, starts_at=starts_at, ends_at=ends_at, currency=amount.currency, kind=TOP_UP
-    )
+    with connection.cursor() as cursor:
+        values = (uuid7(), actor.tenant_id, at.period, starts_at, ends_at, amount.currency, TOP_UP)
+        cursor.execute(OPEN, values)
+    invoice = Invoice.objects.get(pk=values[0])
     draft = Draft([line_of(invoice.pk, TOP_UP, 1, amount)], [], amount, zero)
     store_lines(invoice.pk, draft.lines)
     post_owed(invoice, amount, zero)

@@ -13,6 +13,7 @@ from billing.views.prices import prices
 from billing.views.reported import reported, reported_batch, reported_decide, reported_limits, reported_void
 from billing.views.showback import showback_page, showback_prices
 from billing.views.statements import statement_page, statement_pdf
+from billing.views.wallets import wallet_page, wallet_rule, wallet_top_up
 
 urlpatterns: list[URLPattern] = [
     path("budgets/", budget_list, name="budgets"),
@@ -35,6 +36,9 @@ urlpatterns: list[URLPattern] = [
     path("reported/limits/", reported_limits, name="reported-limits"),
     path("reported/<uuid:batch_id>/", reported_batch, name="reported-batch"),
     path("reported/<uuid:batch_id>/void/", reported_void, name="reported-void"),
+    path("wallet/", wallet_page, name="wallet"),
+    path("wallet/top-up/", wallet_top_up, name="wallet-top-up"),
+    path("wallet/automatic/", wallet_rule, name="wallet-rule"),
     path("invoice/", invoice, name="invoice"),
     path("invoices/<uuid:invoice_id>/", invoice_of, name="invoice-of"),
     path("invoices/<uuid:invoice_id>/invoice.pdf", invoice_pdf, name="invoice-pdf"),

@@ -10,6 +10,7 @@ from billing.api.console.periods import OnePeriod, Run
 from billing.api.console.reconciliation import Reconciliations
 from billing.api.console.seller import Seller
 from billing.api.console.taxes import TaxRateEnd, TaxRates
+from billing.api.console.wallets import Credits, CreditWithdrawn
 
 __all__ = ["urlpatterns"]
 
@@ -37,6 +38,12 @@ urlpatterns: list[URLPattern] = [
     path("seller/", Seller.as_view(), name="operator-api-seller"),
     path("tax-rates/", TaxRates.as_view(), name="operator-api-tax-rates"),
     path("tax-rates/<uuid:rate_id>/end/", TaxRateEnd.as_view(), name="operator-api-tax-rate-end"),
+    path("tenants/<uuid:tenant_id>/credits/", Credits.as_view(), name="operator-api-credits"),
+    path(
+        "tenants/<uuid:tenant_id>/credits/<uuid:block_id>/withdraw/",
+        CreditWithdrawn.as_view(),
+        name="operator-api-credit-withdraw",
+    ),
     path("contracts/", Contracts.as_view(), name="operator-api-contracts"),
     path("tenants/<uuid:tenant_id>/contracts/", TenantContracts.as_view(), name="operator-api-tenant-contracts"),
     path("tenants/<uuid:tenant_id>/contracts/withdraw/", ContractWithdrawn.as_view(), name="operator-api-withdraw"),

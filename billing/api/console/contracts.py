@@ -59,7 +59,7 @@ class NewContractSerializer(serializers.Serializer[Any]):
     terms = serializers.DictField(
         required=False,
         default=dict,
-        help_text="What adjusts a period's bill: models, savings_plans, commitments, discounts, minimums, paid_first",
+        help_text="What adjusts a period's bill: models, savings_plans, commitments, discounts, minimums, paid_first, prepaid",
     )
     reason = serializers.CharField(max_length=400, help_text="The organisation reads it in its audit log")
 

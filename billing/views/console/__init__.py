@@ -18,6 +18,7 @@ from billing.views.console.invoices import invoices_page, overdue_page, seller_p
 from billing.views.console.months import month_page
 from billing.views.console.statements import statement_page
 from billing.views.console.taxes import tax_rate_end, tax_rates_page
+from billing.views.console.wallets import credit_withdraw, wallet_page
 
 urlpatterns: list[URLPattern] = [
     path("price-books/", books_page, name="operator-books"),
@@ -27,6 +28,8 @@ urlpatterns: list[URLPattern] = [
     path("contracts/", contracts_page, name="operator-contracts"),
     path("contracts/<uuid:tenant_id>/", contract_page, name="operator-contract"),
     path("contracts/<uuid:tenant_id>/withdraw/", contract_withdraw, name="operator-contract-withdraw"),
+    path("wallets/<uuid:tenant_id>/", wallet_page, name="operator-wallet"),
+    path("wallets/<uuid:tenant_id>/<uuid:block_id>/withdraw/", credit_withdraw, name="operator-credit-withdraw"),
     path("invoices/", invoices_page, name="operator-invoices"),
     path("invoices/statements/<uuid:tenant_id>/", statement_page, name="operator-statement"),
     path("invoices/overdue/", overdue_page, name="operator-overdue"),
