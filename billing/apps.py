@@ -34,6 +34,7 @@ class BillingConfig(AppConfig):
             "billing_paymentaccount",
             "billing_topup",
             "billing_usageseries",
+            "billing_requiredtag",
             "billing_showbackprice",
         )
         topics.register("budgets", "Budgets that cross a threshold, and unusual spend", "budget", "anomaly")
@@ -70,6 +71,7 @@ class BillingConfig(AppConfig):
                 "billing.price_version.published": "Price version published",
                 "billing.quote.bound": "Quote accepted",
                 "billing.report_limit.changed": "Limit of reported usage changed",
+                "billing.required_tags.set": "Required tags set",
                 "billing.showback.set": "Showback prices set",
                 "billing.top_up.asked": "Top-up asked for",
                 "billing.top_up.automatic": "Automatic top-up changed",

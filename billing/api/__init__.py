@@ -31,6 +31,7 @@ from billing.api.reported import (
     UsageLimits,
     UsageVoid,
 )
+from billing.api.required_tags import RequiredTags
 from billing.api.showback import Showback, ShowbackBook
 from billing.api.wallet.endpoints import AutomaticTopUp, Movements, TopUps, Wallet
 
@@ -59,6 +60,7 @@ urlpatterns: list[URLPattern] = [
     path("budgets/<uuid:budget_id>/requests/", BudgetRequests.as_view(), name="api-budget-requests"),
     path("budgets/<uuid:budget_id>/alerts/", BudgetAlerts.as_view(), name="api-budget-alerts"),
     path("chargeback/", ChargebackEndpoint.as_view(), name="api-chargeback"),
+    path("tags/required/", RequiredTags.as_view(), name="api-required-tags"),
     path("exports/focus/", FocusExport.as_view(), name="api-focus-export"),
     path("holds/", Holds.as_view(), name="api-holds"),
     path("holds/<uuid:hold_id>/", Hold.as_view(), name="api-hold"),

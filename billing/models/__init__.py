@@ -6,7 +6,7 @@ from billing.models.collecting import Collection, GatewayEvent, PaymentAccount, 
 from billing.models.holds import Hold, HoldShare, Quote
 from billing.models.invoicing import Invoice, InvoiceLine, NumberSeries, Reconciliation, Seller
 from billing.models.ledger import LedgerPosting, LedgerTransaction
-from billing.models.metering import Meter, UsageEvent, UsageKey, UsageRollup, UsageSeries
+from billing.models.metering import Meter, RequiredTag, UsageEvent, UsageKey, UsageRollup, UsageSeries
 from billing.models.outside import HeldEvent, ReportLimit, SenderDay, UsageBatch
 from billing.models.periods import BillingPeriod
 from billing.models.pricing import Contract, Price, PriceBook, PriceVersion, ShowbackPrice
@@ -49,6 +49,7 @@ __all__ = [
     "ReconciliationOrder",
     "Reminder",
     "ReportLimit",
+    "RequiredTag",
     "Seller",
     "SenderDay",
     "ShowbackPrice",

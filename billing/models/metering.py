@@ -139,3 +139,16 @@ class UsageRollup(TenantModel):
             models.Index(fields=["tenant", "day", "project"], name="rollup_day"),
             models.Index(fields=["tenant", "period"], name="rollup_correction", condition=Q(day__lt=F("period"))),
         ]
+
+
+class RequiredTag(TenantModel):
+    """A tag that work must carry; `values` are those allowed, empty for any."""
+
+    name = models.CharField(max_length=40)
+    values = models.JSONField(default=list, db_default=[])
+
+    class Meta(TenantModel.Meta):
+        constraints = [models.UniqueConstraint(fields=["tenant", "name"], name="required_tag_once")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -11,6 +11,7 @@ from billing.views.invoices import invoice, invoice_of, invoice_reconciled, line
 from billing.views.payment_methods import payment_methods, payment_methods_change
 from billing.views.prices import prices
 from billing.views.reported import reported, reported_batch, reported_decide, reported_limits, reported_void
+from billing.views.required_tags import required_tags_page
 from billing.views.showback import showback_page, showback_prices
 from billing.views.statements import statement_page, statement_pdf
 from billing.views.wallets import wallet_page, wallet_rule, wallet_top_up
@@ -27,6 +28,7 @@ urlpatterns: list[URLPattern] = [
     path("showback/", showback_page, name="showback"),
     path("showback/prices/", showback_prices, name="showback-prices"),
     path("chargeback/", chargeback_page, name="chargeback"),
+    path("required-tags/", required_tags_page, name="required-tags"),
     path("cost-exports/", cost_exports, name="cost-exports"),
     path("cost-exports/file/", cost_export, name="cost-export"),
     path("statement/", statement_page, name="statement"),

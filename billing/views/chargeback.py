@@ -81,6 +81,7 @@ def chargeback_page(request: TenantRequest) -> HttpResponse:
         "titles": titles,
         "rows": [_shown(row, by, found.total.amount) for row in found.rows[:MOST_SHOWN]],
         "left_out": max(len(found.rows) - MOST_SHOWN, 0),
+        "can_manage": request.actor.can("invoices.manage"),
         "predicts": any(row.predictions for row in found.rows),
     }
     return render(request, "billing/chargeback.html", context)

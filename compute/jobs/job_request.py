@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from billing.allocation.required_tags import missing_tags
 from billing.defaults import UNOFFERED_TIERS
 from billing.pricing import quotes
 from billing.rating.tags import tag_fault
@@ -143,6 +144,8 @@ def check(*, actor: Actor, asked: Submission) -> JobRequest:
         ]
     if fault := tag_fault(asked.tags):
         faults["tags"] = [fault]
+    elif lacking := missing_tags(asked.tags):
+        faults["tags"] = lacking
     if fault := project_fault(actor, "jobs.launch", asked.project_id):
         faults["project"] = [fault]
     if faults:

@@ -18,6 +18,7 @@ from compute import queries as work
 from compute.jobs import jobs, signed_quotes
 from compute.jobs.job_request import TIERS
 from compute.jobs.kept import More
+from models_app.forms.datasets import JobForm
 from models_app.views.launch_options import Refusal, quote_of, refusal_of
 from models_app.views.launch_options import devices as offered_devices
 from tenants import queries as tenancy
@@ -50,7 +51,7 @@ class Ordering(ABC):
     choose: ClassVar[str]
     ending: ClassVar[str]
     elsewhere: ClassVar[Mapping[str, str]] = {"max_seconds": "max_minutes", "dataset_version": "dataset"}
-    form: forms.Form
+    form: JobForm
 
     def __init__(self, request: TenantRequest) -> None:
         self.request = request
@@ -109,7 +110,8 @@ class Ordering(ABC):
         """Return the entered tags; a form without tag fields keeps those of the cloned job."""
         source = self._original()
         asked = self.form.add_prefix("tags") in self.form.data
-        return dict(source.tags) if source and not asked else dict(self.form.cleaned_data["tags"])
+        entered: dict[str, str] = self.form.all_tags()
+        return {**source.tags, **entered} if source and not asked else entered
 
     def _original(self) -> work.JobDetail | None:
         source = _source(self.form.cleaned_data["clone"])
