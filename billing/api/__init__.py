@@ -16,7 +16,7 @@ from billing.api.billing import (
     Usage,
 )
 from billing.api.budgets import Budget, BudgetAlerts, BudgetRequests, Budgets
-from billing.api.chargeback import ChargebackEndpoint
+from billing.api.chargeback import ChargebackEndpoint, RequiredTags
 from billing.api.documents import CreditNotePdf, InvoiceCsv, InvoicePdf
 from billing.api.events import Events, Meters
 from billing.api.exports import FocusExport
@@ -31,7 +31,6 @@ from billing.api.reported import (
     UsageLimits,
     UsageVoid,
 )
-from billing.api.required_tags import RequiredTags
 from billing.api.showback import Showback, ShowbackBook
 from billing.api.wallet.endpoints import AutomaticTopUp, Movements, TopUps, Wallet
 
