@@ -10,13 +10,14 @@ class BillingConfig(AppConfig):
         """Subscribe to the events of lower apps, and register the month's cost for operators, words of the audit log and navigation."""
         from billing import platform_events, subscribers  # noqa: F401
         from billing.budgets import requests  # noqa: F401
+        from billing.invoices.disputes import waiting
         from billing.models import Budget
         from billing.pricing.contracts import sign
         from billing.queries.books import choices
         from billing.queries.digest import digest
         from tenants.audit import erasure, unnamed, words
         from tenants.notifications import topics
-        from tenants.operators import first_contract, tenant_metrics
+        from tenants.operators import attention, first_contract, tenant_metrics
         from tenants.web import navigation
         from tenants.web.navigation import MONEY, NavigationEntry
 
@@ -26,7 +27,10 @@ class BillingConfig(AppConfig):
             "billing_contract",
             "billing_creditblock",
             "billing_creditnote",
+            "billing_dispute",
+            "billing_disputemessage",
             "billing_invoice",
+            "billing_invoicecomment",
             "billing_invoiceline",
             "billing_ledgerposting",
             "billing_ledgertransaction",
@@ -40,7 +44,9 @@ class BillingConfig(AppConfig):
         topics.register("budgets", "Budgets that cross a threshold, and unusual spend", "budget", "anomaly")
         topics.register("payments", "Payments that need somebody", "payment")
         topics.register("wallet", "Credit that expires, and the wallet", "credit", "wallet")
+        topics.register("disputes", "Answers to disputes of invoices", "dispute")
         topics.register("reported usage", "Reported usage that waits for a decision", "usage")
+        attention.register("invoices.view", waiting)
         tenant_metrics.register(digest, "month_spend")
         unnamed.register("budget", Budget)
         first_contract.register(first_contract.Seller(choices, sign))
@@ -52,6 +58,9 @@ class BillingConfig(AppConfig):
                 "billing.contract.withdrawn": "Contract withdrawn before its start",
                 "billing.autopay.changed": "Automatic charges changed",
                 "billing.payment_methods.changed": "Payment methods changed",
+                "billing.dispute.ended": "Dispute agreed, declined or withdrawn",
+                "billing.dispute.opened": "Line of an invoice disputed",
+                "billing.dispute.written": "Message about a dispute",
                 "billing.budget.alerted": "Budget threshold crossed",
                 "billing.credit.expired": "Credit expired",
                 "billing.credit.expires": "Notice of credit that expires soon",
@@ -85,6 +94,7 @@ class BillingConfig(AppConfig):
             MONEY,
             NavigationEntry("Budgets", "wallet", "budgets", "budgets.view", "b", order=20),
             NavigationEntry("Prices", "coins", "prices", "pricebooks.view", order=30),
+            NavigationEntry("Commitments", "list-check", "commitments", "invoices.view", order=32),
             NavigationEntry("Showback", "scale", "showback", "invoices.view", order=35),
             NavigationEntry("Chargeback", "chart-bar", "chargeback", "invoices.view", order=37),
             NavigationEntry("Invoice", "receipt", "invoice", "invoices.view", "i", order=40),

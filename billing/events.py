@@ -103,3 +103,13 @@ class InvoiceMailDue(ExternalEvent):
     to: str
     kind: str
     order_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvoiceDisputed(InvoiceEvent):
+    """A dispute of a line was opened, written in or ended: by this side (tenant, seller), and is in this state now."""
+
+    dispute_id: UUID
+    line: int
+    side: str
+    state: str

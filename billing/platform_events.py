@@ -1,4 +1,4 @@
-"""Platform events of this app: figures of an organisation that do not agree, and payments that need a person."""
+"""Platform events of this app: figures that do not agree, payments that need a person, and disputes of invoices."""
 
 from tenants.operators.platform_events.catalogue import PlatformEventType, register
 
@@ -6,6 +6,7 @@ DIFFERENCE = "reconciliation.difference"
 NEEDS_PERSON = "payment.needs_person"
 DISPUTED = "payment.disputed"
 MAIL_REFUSED = "invoice.mail_refused"
+LINE_DISPUTED = "invoice.disputed"
 
 register(
     PlatformEventType(
@@ -29,6 +30,12 @@ register(
     PlatformEventType(
         name=DISPUTED,
         title="A payment of an invoice is disputed",
+        reads="invoices.view",
+        acts="invoices.manage",
+    ),
+    PlatformEventType(
+        name=LINE_DISPUTED,
+        title="An organisation disputes a line of an invoice, or wrote about it",
         reads="invoices.view",
         acts="invoices.manage",
     ),

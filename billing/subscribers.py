@@ -12,6 +12,7 @@ from billing.collecting import steps
 from billing.events import (
     BudgetThresholdReached,
     InvoiceCredited,
+    InvoiceDisputed,
     InvoiceEvent,
     InvoiceFinalised,
     InvoiceMailDue,
@@ -23,9 +24,13 @@ from billing.events import (
 )
 from billing.invoices import topping_up
 from billing.mailing import orders, sending
+from billing.models.disputes import TENANT
+from billing.platform_events import LINE_DISPUTED
 from billing.usage import draft_bounds
 from tenants.access.actor import Actor
 from tenants.events.events import TenantCreated, TimeZoneChanged, subscribe
+from tenants.notifications.notifications import notify
+from tenants.operators.platform_events.raising import raise_event
 from tenants.webhooks.catalogue import EventType, Fact, register
 
 
@@ -80,6 +85,27 @@ def invoice_top_up(event: TopUpAsked) -> None:
     topping_up.issue(actor=Actor.system(event.tenant_id, "billing"), top_up_id=event.top_up_id)
 
 
+@subscribe(InvoiceDisputed)
+def pass_dispute_on(event: InvoiceDisputed) -> None:
+    """Notify the side that did not write: operators by a platform event, else those who manage invoices."""
+    if event.side == TENANT:
+        raise_event(
+            LINE_DISPUTED,
+            of=("dispute", event.dispute_id),
+            path=f"disputes/{event.dispute_id}/",
+            about=event.tenant_id,
+            data={"state": event.state, "line": event.line},
+        )
+        return
+    words = {"open": "The seller wrote about", "agreed": "The seller agrees to", "declined": "The seller declines"}
+    notify(
+        permission="invoices.manage",
+        kind="dispute",
+        title=f"{words[event.state]} your dispute of line {event.line}",
+        path=f"disputes/{event.dispute_id}/",
+    )
+
+
 def _threshold(event: BudgetThresholdReached) -> Fact | None:
     if event.quiet:
         return None
@@ -119,6 +145,11 @@ INVOICE_EVENTS: dict[type[InvoiceEvent], tuple[str, str, Sequence[str]]] = {
     ),
     InvoiceVoided: ("invoice.voided", "An invoice was voided", ("number",)),
     InvoiceCredited: ("invoice.credited", "A credit note was issued", ("number", "total", "currency")),
+    InvoiceDisputed: (
+        "invoice.disputed",
+        "A dispute of a line was opened, answered or ended",
+        ("dispute_id", "line", "side", "state"),
+    ),
     InvoicePaid: ("invoice.paid", "A payment arrived for an invoice", ("number", "amount", "due", "currency")),
 }
 

@@ -45,6 +45,8 @@ STATES = {
     "gone": ("idle", "Gone"),
     "open": ("wait", "Open"),
     "past_due": ("bad", "Past due"),
+    "agreed": ("good", "Agreed"),
+    "withdrawn": ("idle", "Withdrawn"),
     "accepted": ("good", "Accepted"),
     "revoked": ("idle", "Revoked"),
     "pending": ("wait", "Waiting"),

@@ -2,6 +2,8 @@
 
 from django.urls import URLPattern, path
 
+from billing.api.agreements.commitments import Commitments
+from billing.api.agreements.endpoints import DisputeMessages, Disputes, DisputeWithdrawn, OneDispute, OpenDispute
 from billing.api.billing import (
     ContractOf,
     CreditNotes,
@@ -49,6 +51,7 @@ urlpatterns: list[URLPattern] = [
     path("usage/held/decide/", HeldUsageDecision.as_view(), name="api-usage-held-decide"),
     path("usage/limits/", UsageLimits.as_view(), name="api-usage-limits"),
     path("spend/", Spend.as_view(), name="api-spend"),
+    path("commitments/", Commitments.as_view(), name="api-commitments"),
     path("contract/", ContractOf.as_view(), name="api-contract"),
     path("price-books/", PriceBooks.as_view(), name="api-price-books"),
     path("price-books/<uuid:book_id>/versions/", PriceVersions.as_view(), name="api-price-versions"),
@@ -80,6 +83,11 @@ urlpatterns: list[URLPattern] = [
     path("invoices/<uuid:invoice_id>/pdf/", InvoicePdf.as_view(), name="api-invoice-pdf"),
     path("invoices/<uuid:invoice_id>/csv/", InvoiceCsv.as_view(), name="api-invoice-csv"),
     path("invoices/<uuid:invoice_id>/pay/", Pay.as_view(), name="api-invoice-pay"),
+    path("invoices/<uuid:invoice_id>/dispute/", OpenDispute.as_view(), name="api-invoice-dispute"),
+    path("disputes/", Disputes.as_view(), name="api-disputes"),
+    path("disputes/<uuid:dispute_id>/", OneDispute.as_view(), name="api-dispute"),
+    path("disputes/<uuid:dispute_id>/messages/", DisputeMessages.as_view(), name="api-dispute-messages"),
+    path("disputes/<uuid:dispute_id>/withdraw/", DisputeWithdrawn.as_view(), name="api-dispute-withdraw"),
     path("invoices/<uuid:invoice_id>/payments/", Payments.as_view(), name="api-invoice-payments"),
     path("invoices/<uuid:invoice_id>/lines/", Lines.as_view(), name="api-invoice-lines"),
     path("invoices/<uuid:invoice_id>/lines/<int:n>/explain/", Explain.as_view(), name="api-invoice-explain"),

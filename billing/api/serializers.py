@@ -147,6 +147,7 @@ class ContractSerializer(serializers.Serializer[Any]):
     tax_number = serializers.CharField()
     tax_rate = serializers.DecimalField(max_digits=5, decimal_places=2, allow_null=True, help_text="per cent")
     country = serializers.CharField()
+    grace_days = serializers.IntegerField(help_text="days after a month's end during which late usage is awaited")
     terms = serializers.DictField(
         help_text="What adjusts a period's bill: models, discounts, commitments, and the like"
     )

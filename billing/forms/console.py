@@ -8,9 +8,13 @@ from typing import Any
 
 from django import forms
 
-from billing.pricing.contracts import MOST_DAYS, ContractTerms
+from billing.forms.terms import TermsForm
+from billing.pricing.contracts import MOST_DAYS, MOST_GRACE, ContractTerms
 from billing.queries.books import BookRow
 from billing.queries.prices import ContractView
+
+#: What a contract states beside its book and the terms of its bills.
+FACTS = [name for name in ContractTerms.__dataclass_fields__ if name != "terms"]
 
 
 class NewBook(forms.Form):
@@ -27,7 +31,7 @@ class NewBook(forms.Form):
         self.fields["copy_of"].choices = [("", "the defaults"), *copies]  # type: ignore[attr-defined]
 
 
-class NextContract(forms.Form):
+class NextContract(TermsForm):
     """The next contract of a tenant."""
 
     book = forms.ChoiceField(label="Price book")
@@ -43,19 +47,27 @@ class NextContract(forms.Form):
         label="Tax in per cent", required=False, min_value=0, max_value=100, max_digits=5, decimal_places=2
     )
     country = forms.CharField(label="Country", required=False, max_length=2, help_text="Two capital letters, as DE.")
-    terms = forms.JSONField(
-        label="Terms of the bill",
+    grace_days = forms.IntegerField(
+        label="Days of grace",
+        min_value=0,
+        max_value=MOST_GRACE,
         required=False,
-        widget=forms.Textarea({"rows": 6, "spellcheck": "false"}),
-        help_text="As JSON: models, savings_plans, commitments, discounts, minimums, paid_first, prepaid. Leave it empty for none.",
+        help_text="After a month's end: late usage is awaited so long before its invoice is finalised.",
     )
     reason = forms.CharField(label="Reason", max_length=400, help_text="The organisation reads it in its audit log.")
 
     def __init__(
-        self, data: Any = None, *, books: Sequence[BookRow], months: Sequence[date], last: ContractView | None
+        self,
+        data: Any = None,
+        *,
+        currency: str,
+        books: Sequence[BookRow],
+        months: Sequence[date],
+        last: ContractView | None,
     ) -> None:
-        given = {name: getattr(last, name) for name in ContractTerms.__dataclass_fields__} if last else {}
-        super().__init__(data, initial={**given, "book": str(last.book_id)} if last else None)
+        given = {name: getattr(last, name) for name in FACTS} if last else {}
+        initial = {**given, "book": str(last.book_id)} if last else None
+        super().__init__(data, currency=currency, agreed=last.terms if last else {}, initial=initial)
         self.fields["book"].choices = [(str(book.id), book.name) for book in books]  # type: ignore[attr-defined]
         self.fields["starts_on"].choices = [(one.isoformat(), f"{one:%B %Y}") for one in months]  # type: ignore[attr-defined]
 
@@ -63,6 +75,6 @@ class NextContract(forms.Form):
     def agreed(self) -> dict[str, Any]:
         """Return the arguments of `contracts.agree` of a valid form."""
         data = self.cleaned_data
-        given = {name: data[name] for name in ContractTerms.__dataclass_fields__}
-        terms = ContractTerms(**{**given, "terms": data["terms"] or {}})
+        facts = {name: data[name] for name in FACTS} | {"grace_days": data["grace_days"] or 0}
+        terms = ContractTerms(**facts, terms=self.bill_terms)
         return {"book_id": data["book"], "starts_on": data["starts_on"], "terms": terms, "reason": data["reason"]}

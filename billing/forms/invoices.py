@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any, cast
@@ -142,8 +142,15 @@ class CreditForm(Settling):
     )
     reason = forms.CharField(label="Reason, which the organisation reads on the credit note", max_length=400)
 
-    def __init__(self, data: Any = None, *, invoice: InvoiceView, lines: Sequence[InvoiceLine]) -> None:
-        super().__init__(data, invoice=invoice)
+    def __init__(
+        self,
+        data: Any = None,
+        *,
+        invoice: InvoiceView,
+        lines: Sequence[InvoiceLine],
+        given: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(data, invoice=invoice, **(given or {}))
         self._lines = {f"line_{line.n}": line for line in lines}
         for name, line in self._lines.items():
             self.fields[name] = forms.DecimalField(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
@@ -11,7 +11,7 @@ from billing.events import InvoiceFinalised, InvoicePaid
 from billing.invoices.freezing import issue, store_lines
 from billing.invoices.parties import Party, seller
 from billing.invoices.posting import post_owed
-from billing.models import BillingPeriod, Invoice, Reconciliation
+from billing.models import BillingPeriod, Contract, Invoice, Reconciliation
 from billing.models.invoicing import DRAFT, FINALISED, IN_REVIEW, PAID
 from billing.models.periods import CLOSED, OPEN
 from billing.periods.months import last_closed, lock_to_close
@@ -27,7 +27,7 @@ from tenants.events.events import publish
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import Tenant
 from tenants.operators.operator import Operator
-from tenants.operators.operator_log import record_act
+from tenants.operators.operator_log import check_reason, record_act
 
 INVOICE_FINALISED = AuditAction("billing.invoice.finalised")
 INVOICE_REVIEWED = AuditAction("billing.invoice.reviewed")
@@ -43,6 +43,12 @@ class PeriodRuns(Conflict):
     """The month has not ended yet. Finalise its invoice afterwards."""
 
     code = "period_runs"
+
+
+class GraceRuns(Conflict):
+    """The contract awaits late usage of this month for some more days."""
+
+    code = "grace_runs"
 
 
 class EarlierMonthOpen(Conflict):
@@ -82,24 +88,30 @@ def _set_review(*, actor: Actor, invoice_id: UUID, in_review: bool) -> None:
     record(INVOICE_REVIEWED, actor=actor, target=invoice, changes={"state": [invoice.state, wanted]})
 
 
-def finalise(*, operator: Operator, tenant_id: UUID, invoice_id: UUID) -> str:
+def finalise(*, operator: Operator, tenant_id: UUID, invoice_id: UUID, early: str = "") -> str:
     """Close an invoice's month, freeze its lines and give it the next number; return that. Idempotent.
 
-    It uses the wallet's credit, and carries a total below zero over into it. Raises NotFound, PeriodRuns, EarlierMonthOpen,
-    InvoiceParked, SellerUnknown, TaxUnknown, InvoiceStands for a void one.
+    It uses the wallet's credit, and carries a total below zero over into it. `early` is the reason for not awaiting late
+    usage as long as the contract says. Raises NotFound, PeriodRuns, GraceRuns, EarlierMonthOpen, InvoiceParked,
+    SellerUnknown, TaxUnknown, InvoiceStands for a void one.
     """
     operator.require("invoices.manage")
+    early = check_reason(early) if early else ""
     with transaction.atomic():
         label, done = _finalise(
-            actor=Actor.system(tenant_id, "operator"), invoice_id=invoice_id, by=operator.label, issuer=seller()
+            actor=Actor.system(tenant_id, "operator"),
+            invoice_id=invoice_id,
+            by=operator.label,
+            issuer=seller(),
+            early=early,
         )
         if done:
-            record_act(operator, INVOICE_FINALISED, target=("invoice", invoice_id, label))
+            record_act(operator, INVOICE_FINALISED, target=("invoice", invoice_id, label), reason=early)
     return label
 
 
 @operation(INVOICE_FINALISED)
-def _finalise(*, actor: Actor, invoice_id: UUID, by: str, issuer: Party) -> tuple[str, bool]:
+def _finalise(*, actor: Actor, invoice_id: UUID, by: str, issuer: Party, early: str) -> tuple[str, bool]:
     invoice = locked(invoice_id)
     if invoice.state in (FINALISED, PAID):
         unchanged("it is finalised")
@@ -109,13 +121,16 @@ def _finalise(*, actor: Actor, invoice_id: UUID, by: str, issuer: Party) -> tupl
     now = clock.now()
     if invoice.ends_at > now:
         raise PeriodRuns
+    contract = contract_in(invoice.period)
+    until = grace_end(invoice.ends_at, contract)
+    if until > now and not early:
+        raise GraceRuns(f"Late usage is awaited until {until:%-d %B %Y, %H:%M} UTC. State why if you finalise earlier.")
     _check_reconciled()
     _close(invoice.period, by)
     lock_wallet(invoice.currency, make=False)
     draft = drafts([(invoice.pk, invoice.period, invoice.currency)])[invoice.pk]
     if draft.untaxed:
         raise TaxUnknown(draft.untaxed)
-    contract = contract_in(invoice.period)
     zone = Tenant.objects.values_list("timezone", flat=True).get(pk=current_tenant_id())
     today = local_day(now, zone)
     store_lines(invoice.pk, draft.lines)
@@ -157,6 +172,11 @@ def _finalise(*, actor: Actor, invoice_id: UUID, by: str, issuer: Party) -> tupl
             )
         )
     return label, True
+
+
+def grace_end(ends_at: datetime, contract: Contract | None) -> datetime:
+    """Return until when late usage of a month that ends then is awaited under a contract."""
+    return ends_at + timedelta(days=contract.grace_days if contract else 0)
 
 
 def locked(invoice_id: UUID) -> Invoice:

@@ -3,16 +3,16 @@
 from billing.models.alerts import BudgetAlert
 from billing.models.budgets import Budget, BudgetPeriod
 from billing.models.collecting import Collection, GatewayEvent, PaymentAccount, PaymentCircuit
+from billing.models.disputes import Dispute, DisputeMessage, InvoiceComment
 from billing.models.holds import Hold, HoldShare, Quote
 from billing.models.invoicing import Invoice, InvoiceLine, NumberSeries, Reconciliation, Seller
 from billing.models.ledger import LedgerPosting, LedgerTransaction
 from billing.models.metering import Meter, RequiredTag, UsageEvent, UsageKey, UsageRollup, UsageSeries
 from billing.models.outside import HeldEvent, ReportLimit, SenderDay, UsageBatch
 from billing.models.periods import BillingPeriod
-from billing.models.pricing import Contract, Price, PriceBook, PriceVersion, ShowbackPrice
+from billing.models.pricing import Contract, Price, PriceBook, PriceVersion, ShowbackPrice, TaxRate
 from billing.models.runs import PeriodRun, PreparedDraft, ReconciliationOrder
 from billing.models.settling import CreditNote, CreditNoteLine, Payment, Reminder
-from billing.models.taxes import TaxRate
 from billing.models.wallets import CreditBlock, CreditMovement, TopUp, Wallet
 
 __all__ = [
@@ -26,11 +26,14 @@ __all__ = [
     "CreditMovement",
     "CreditNote",
     "CreditNoteLine",
+    "Dispute",
+    "DisputeMessage",
     "GatewayEvent",
     "HeldEvent",
     "Hold",
     "HoldShare",
     "Invoice",
+    "InvoiceComment",
     "InvoiceLine",
     "LedgerPosting",
     "LedgerTransaction",

@@ -107,7 +107,7 @@ class Contract(TenantModel):
     """The book that a tenant's usage is rated by, and its terms, from the local day `starts_on` until before `ends_on`.
 
     `terms` adjust the bill of a period: price models, discounts, commitments and the like, as `billing.rating.billed.reading`
-    writes them. Triggers keep what was in force: a contract that has begun takes an end in the future, and nothing else.
+    writes them. For `grace_days` after a month's end late usage is awaited before it is finalised. Triggers keep what was in force: a contract that has begun takes an end in the future, and nothing else.
     """
 
     book = models.ForeignKey(PriceBook, on_delete=models.PROTECT, related_name="contracts")
@@ -121,6 +121,7 @@ class Contract(TenantModel):
     tax_number = models.CharField(max_length=40, blank=True, default="", db_default="")
     tax_rate = models.DecimalField(max_digits=5, decimal_places=2, null=True)
     country = models.CharField(max_length=2, blank=True, default="", db_default="")
+    grace_days = models.PositiveSmallIntegerField(default=0, db_default=0)
     terms = models.JSONField(default=dict, db_default={})
     agreed_by = models.CharField(max_length=254)
     agreed_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
@@ -132,7 +133,8 @@ class Contract(TenantModel):
                 name="contract_runs_from_month_to_month",
             ),
             models.CheckConstraint(
-                condition=Q(payment_days__lte=365) & (Q(tax_rate=None) | Q(tax_rate__gte=0, tax_rate__lte=100)),
+                condition=Q(payment_days__lte=365, grace_days__lte=31)
+                & (Q(tax_rate=None) | Q(tax_rate__gte=0, tax_rate__lte=100)),
                 name="contract_terms_are_real",
             ),
             ExclusionConstraint(
@@ -149,3 +151,45 @@ class Contract(TenantModel):
 
     def __str__(self) -> str:
         return f"contract from {self.starts_on}"
+
+
+class TaxRate(models.Model):
+    """A country's rate in per cent, from the day `starts_on` until before `ends_on`.
+
+    `product` is the key of the meter that has this rate; empty for whatever has none of its own. Triggers keep a rate
+    that has begun: it takes an end, and nothing else.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    country = models.CharField(max_length=2)
+    product = models.CharField(max_length=60, blank=True, default="", db_default="")
+    name = models.CharField(max_length=60)
+    percent = models.DecimalField(max_digits=6, decimal_places=3)
+    starts_on = models.DateField()
+    ends_on = models.DateField(null=True)
+    entered_by = models.CharField(max_length=254)
+    entered_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(percent__gte=0, percent__lte=100)
+                & Q(country__regex=r"^[A-Z]{2}$")
+                & (Q(ends_on=None) | Q(ends_on__gt=F("starts_on"))),
+                name="tax_rate_is_real",
+            ),
+            ExclusionConstraint(
+                name="tax_rate_one_at_a_time",
+                expressions=[
+                    (F("country"), RangeOperators.EQUAL),
+                    (F("product"), RangeOperators.EQUAL),
+                    (
+                        Func(F("starts_on"), F("ends_on"), function="daterange", output_field=DateRangeField()),
+                        RangeOperators.OVERLAPS,
+                    ),
+                ],
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.country}"

@@ -16,9 +16,8 @@ from django.db import connection, transaction
 from billing.models import Contract, PriceBook
 from billing.pricing import prepaid
 from billing.pricing.publishing import standard_book
-from billing.rating.billed.faults import terms_faults
+from billing.rating.billed.faults import Fault, terms_faults
 from billing.rating.billed.reading import read_terms
-from billing.rating.billed.terms import Per
 from billing.rating.calendar import local_day, next_period, period_bounds, period_of
 from billing.rating.quantity import FUTURE_LIMIT
 from billing.taxes.tax_ids import tax_id_fault
@@ -35,6 +34,7 @@ CONTRACT_OPENED = AuditAction("billing.contract.opened")
 CONTRACT_AGREED = AuditAction("billing.contract.agreed")
 CONTRACT_WITHDRAWN = AuditAction("billing.contract.withdrawn")
 MOST_DAYS = 365
+MOST_GRACE = 31
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +48,7 @@ class ContractTerms:
     tax_number: str = ""
     tax_rate: Decimal | None = None
     country: str = ""
+    grace_days: int = 0
     terms: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -121,6 +122,21 @@ def months_ahead(tenant: Tenant, number: int = 12) -> list[date]:
     return months
 
 
+def bill_faults(given: object, currency: str) -> list[Fault]:
+    """Return what is wrong with the terms of a bill as JSON; a fault of the whole names no place."""
+    if not isinstance(given, Mapping):
+        return [Fault("", 'Write an object, such as {"discounts": []}.')]
+    try:
+        terms = read_terms({"currency": currency, **given})
+    except ValueError as wrong:
+        return [Fault("", str(wrong))]
+    if terms.currency != currency:
+        return [Fault("", f"The contract is in {currency}: leave the currency out of its terms.")]
+    if terms.hours is not None:
+        return [Fault("", "Leave the hours out: they are those of each month.")]
+    return terms_faults(terms)
+
+
 @operation(CONTRACT_AGREED)
 def _agree(
     *, actor: Actor, tenant: Tenant, book_id: UUID, starts_on: date, terms: ContractTerms, reason: str
@@ -165,13 +181,24 @@ def _create(by: str, book: PriceBook, starts_on: date, terms: ContractTerms) -> 
         tax_number=terms.tax_number,
         tax_rate=terms.tax_rate,
         country=terms.country,
+        grace_days=terms.grace_days,
         terms=dict(terms.terms),
         agreed_by=by[:254],
     )
 
 
 def _changes(made: Contract, before: Contract | None) -> dict[str, list[object]]:
-    names = ("starts_on", "payment_days", "billing_name", "billing_email", "tax_number", "tax_rate", "country", "terms")
+    names = (
+        "starts_on",
+        "payment_days",
+        "billing_name",
+        "billing_email",
+        "tax_number",
+        "tax_rate",
+        "country",
+        "grace_days",
+        "terms",
+    )
     changed = {name: [getattr(before, name, None), getattr(made, name)] for name in names}
     changed["book"] = [before.book.name if before else None, made.book.name]
     return {name: pair for name, pair in changed.items() if pair[0] != pair[1]}
@@ -193,6 +220,8 @@ def _check(terms: ContractTerms, currency: str) -> None:
     faults: dict[str, list[str]] = {}
     if not 0 <= terms.payment_days <= MOST_DAYS:
         faults["payment_days"] = [f"Give 0 to {MOST_DAYS} days."]
+    if not 0 <= terms.grace_days <= MOST_GRACE:
+        faults["grace_days"] = [f"Give 0 to {MOST_GRACE} days."]
     if terms.tax_rate is not None and not (terms.tax_rate.is_finite() and 0 <= terms.tax_rate <= 100):
         faults["tax_rate"] = ["Give a rate from 0 to 100 per cent."]
     if terms.billing_email:
@@ -207,24 +236,10 @@ def _check(terms: ContractTerms, currency: str) -> None:
         faults.setdefault("tax_number", [fault])
     if terms.country and not (len(terms.country) == 2 and terms.country.isascii() and terms.country.isupper()):
         faults["country"] = ["Give the country as two capital letters, such as DE."]
-    if wrong := _bill_faults(terms.terms, currency):
-        faults["terms"] = wrong
+    if wrong := bill_faults(terms.terms, currency):
+        faults["terms"] = [f"{fault.where}: {fault.message}" if fault.where else fault.message for fault in wrong]
     if faults:
         raise Invalid(fields=faults)
-
-
-def _bill_faults(given: object, currency: str) -> list[str]:
-    if not isinstance(given, Mapping):
-        return ['Write an object, such as {"discounts": []}.']
-    try:
-        terms = read_terms({"currency": currency, **given})
-    except ValueError as wrong:
-        return [str(wrong)]
-    if terms.currency != currency:
-        return [f"The contract is in {currency}: leave the currency out of its terms."]
-    if any(plan.per is Per.HOUR for plan in terms.savings_plans):
-        return ["Savings plans by the hour are not billed yet: commit an amount per month."]
-    return [f"{fault.where}: {fault.message}" for fault in terms_faults(terms)]
 
 
 def _lock(tenant_id: UUID) -> None:

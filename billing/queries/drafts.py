@@ -16,13 +16,17 @@ from billing.models import Contract, CreditMovement, Invoice
 from billing.models.invoicing import DRAFT, IN_REVIEW, PERIOD, VOID
 from billing.models.wallets import USED
 from billing.money import Money
-from billing.queries.lines import InvoiceLine, computed_lines, of_invoice
+from billing.queries.calendar import tenant_today
+from billing.queries.lines import InvoiceLine, computed_lines, of_invoice, with_hours
 from billing.rating.billed.bills import Bill, bill
 from billing.rating.billed.lines import Kind, Line
 from billing.rating.billed.reading import read_terms
+from billing.rating.billed.savings import PlanFigures
 from billing.rating.billed.tax import MissingRate, TaxTerms
-from billing.rating.billed.terms import Terms, resolved
+from billing.rating.billed.terms import Per, Terms, resolved
 from billing.rating.billed.usage import UsageLine
+from billing.rating.calendar import period_bounds
+from billing.rating.hours import hours_between
 from billing.taxes.queries import tax_day, tax_table
 
 NOTHING = Decimal(0)
@@ -117,7 +121,7 @@ def drafts(wanted: Sequence[tuple[UUID, date, str]]) -> dict[UUID, Draft]:
         for invoice_id, period in sorted(asked.items(), key=lambda one: (one[1], one[0])):
             contract = next((one for one in contracts if runs_in(one, period)), None)
             usage = of_invoice(invoice_id, lines[period])
-            tax, agreed = table.terms(contract, period), _agreed(usage, contract, currency)
+            tax, agreed = table.terms(contract, period), _agreed(usage, contract, period, currency)
             untaxed, at = "", tax_day(period)
             try:
                 made = bill(*agreed, credits=credits, tax=tax, at=at)
@@ -160,15 +164,23 @@ def billed(
 
     The day of tax and credits is the last of the period. Raises MissingRate.
     """
-    return bill(*_agreed(lines, contract, currency, terms), tax=tax, at=tax_day(period))
+    return bill(*_agreed(lines, contract, period, currency, terms), tax=tax, at=tax_day(period))
 
 
 def _agreed(
-    lines: Sequence[InvoiceLine], contract: Contract | None, currency: str, terms: Mapping[str, Any] | None = None
+    lines: Sequence[InvoiceLine],
+    contract: Contract | None,
+    period: date,
+    currency: str,
+    terms: Mapping[str, Any] | None = None,
 ) -> tuple[list[UsageLine], Terms]:
     """Return usage lines as a bill takes them, and the terms that they meet."""
     own = contract.terms if contract and contract.currency == currency else {}
     agreed = read_terms({"currency": currency, **(own if terms is None else terms)})
+    if any(plan.per is Per.HOUR for plan in agreed.savings_plans):
+        zone = tenant_today().zone
+        lines = with_hours(lines, period, zone)
+        agreed = replace(agreed, hours=hours_between(*period_bounds(period, zone)))
     usage = [_usage(line) for line in lines]
     return usage, resolved(agreed, usage)
 
@@ -180,9 +192,12 @@ def draft_of(invoice_id: UUID, lines: Sequence[InvoiceLine], made: Bill) -> Draf
     titles = {line.meter: line.meter_title for line in lines}
     # Usage keeps its order, of first use; adjustments follow in that of the bill.
     ordered = sorted(made.lines, key=lambda one: usage[one.key].n if one.key in usage else len(usage) + 1)
+    plans = {plan.key: plan for plan in made.plans}
     listed = []
     for number, one in enumerate(ordered, 1):
         line = usage.get(one.key) or _adjustment(invoice_id, one, names, titles)
+        if one.kind is Kind.PLAN_FEE and one.term in plans:
+            line = replace(line, details={**line.details, **_plan_details(plans[one.term])})
         listed.append(replace(line, n=number, tax_rate=one.tax_percent, tax=one.tax))
     if made.carried:
         listed.append(line_of(invoice_id, Kind.CARRIED, len(listed) + 1, made.carried))
@@ -216,7 +231,14 @@ def _usage(line: InvoiceLine) -> UsageLine:
         dims=line.dims,
         outside=line.outside,
         origin=line.origin,
+        hours=line.hours,
     )
+
+
+def _plan_details(plan: PlanFigures) -> dict[str, str]:
+    """Return how well a savings plan fits its month, as its line keeps it."""
+    sums = {name: getattr(plan, name) for name in ("committed", "used", "covered", "eligible")}
+    return {name: format(money.amount.normalize(), "f") for name, money in sums.items()}
 
 
 def _adjustment(

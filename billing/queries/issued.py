@@ -24,7 +24,8 @@ from tenants.rows import named_rows
 
 ROWS = """
 SELECT i.id, i.tenant_id, t.slug, t.name, i.period, i.currency, i.state, i.kind, i.label, i.total, i.credited, i.paid, i.returned,
-  i.due_on, i.finalised_at, i.ends_at <= exchequer_now() AS month_over, s.status
+  i.due_on, i.finalised_at, i.ends_at <= exchequer_now() AS month_over, s.status,
+  (SELECT count(*) FROM billing_dispute x WHERE x.tenant_id = i.tenant_id AND x.invoice_id = i.id AND x.state = 'open') AS disputes
 FROM billing_invoice i JOIN tenants_tenant t ON t.id = i.tenant_id
 CROSS JOIN LATERAL (SELECT CASE WHEN i.state <> 'finalised' THEN i.state
   WHEN i.due_on < (exchequer_now() AT TIME ZONE t.timezone)::date THEN 'past_due' ELSE 'open' END AS status) s
@@ -68,6 +69,7 @@ class InvoiceRow:
     due_on: date | None
     finalised_at: datetime | None
     month_over: bool
+    disputes: int = 0
 
     @property
     def can_be_finalised(self) -> bool:
@@ -262,6 +264,7 @@ def _row(row: Any) -> InvoiceRow:
         due_on=row.due_on,
         finalised_at=row.finalised_at,
         month_over=row.month_over,
+        disputes=row.disputes,
     )
 
 

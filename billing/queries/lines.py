@@ -13,6 +13,9 @@ from django.db import connection
 
 from billing.money import Money
 from billing.pg_arrays import parsed
+from billing.rating.calendar import period_bounds
+from billing.rating.hours import bucket_of
+from billing.usage.month import usage_of_month
 from billing.usage.reserved_sources import own_sources
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import Project
@@ -47,7 +50,8 @@ class InvoiceLine:
 
     `outside`: it was reported, not measured by the platform. The two never share a line. `exact` is the unrounded sum
     of the rated usage; `amount` is it rounded half-even to the minor unit, `list_exact` the same at list prices.
-    `origin`: the line corrects this month, which was closed before. `tax` is the line's part of the tax.
+    `origin`: the line corrects this month, which was closed before. `tax` is the line's part of the tax. `hours`: the amount
+    by hour of UTC, where it was asked for.
     """
 
     id: UUID
@@ -78,6 +82,7 @@ class InvoiceLine:
     tax_rate: Decimal | None = None
     tax: Money | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    hours: tuple[tuple[datetime, Decimal], ...] = ()
 
     @property
     def unit_price(self) -> Money:
@@ -104,6 +109,21 @@ def computed_lines(periods: Sequence[date], currency: str) -> dict[date, list[In
         lines = result[row.period]
         lines.append(_computed(len(lines) + 1, row, currency, names))
     return result
+
+
+def with_hours(lines: Sequence[InvoiceLine], period: date, zone: str) -> list[InvoiceLine]:
+    """Return usage lines of a month with their amounts by its hours, as savings plans by the hour cover them."""
+    starts_at, ends_at = period_bounds(period, zone)
+    amounts: dict[tuple[Any, ...], dict[datetime, Decimal]] = {}
+    for row in usage_of_month(period, hourly=True):
+        hours = amounts.setdefault((row.project_id, row.meter_id, row.price_id, row.outside), {})
+        hour = bucket_of(row.hour or starts_at, starts_at, ends_at)
+        hours[hour] = hours.get(hour, Decimal(0)) + row.amount
+    keys = [(line.project_id, line.meter_id, line.price_id, line.outside) for line in lines]
+    return [
+        line if line.origin or line.hours else replace(line, hours=tuple(sorted(amounts.get(key, {}).items())))
+        for line, key in zip(lines, keys, strict=True)
+    ]
 
 
 def of_invoice(invoice_id: UUID, lines: Iterable[InvoiceLine]) -> list[InvoiceLine]:

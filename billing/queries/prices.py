@@ -110,6 +110,7 @@ class ContractView:
     tax_number: str
     tax_rate: Decimal | None
     country: str
+    grace_days: int
     terms: Mapping[str, Any]
     state: str = ""
 

@@ -19,7 +19,10 @@ from tenants.rows import named_rows
 
 ROWS = """
 SELECT d.tenant_id, t.slug, t.name, d.invoice_id, i.state, i.label, d.currency, d.subtotal, d.tax, d.total, d.last_total,
-  d.flags, d.severity, d.prepared_at, r.checked_at, r.faults
+  d.flags, d.severity, d.prepared_at, r.checked_at, r.faults,
+  (SELECT count(*) FROM billing_dispute x WHERE x.tenant_id = d.tenant_id AND x.invoice_id = d.invoice_id AND x.state = 'open') AS disputes,
+  (SELECT i.ends_at + c.grace_days * interval '1 day' FROM billing_contract c WHERE c.tenant_id = d.tenant_id AND c.grace_days > 0
+    AND c.starts_on <= d.period AND (c.ends_on IS NULL OR c.ends_on > d.period) AND i.state IN ('draft', 'in_review')) AS grace_ends
 FROM billing_prepareddraft d JOIN tenants_tenant t ON t.id = d.tenant_id
 LEFT JOIN billing_invoice i ON i.tenant_id = d.tenant_id AND i.id = d.invoice_id
 LEFT JOIN billing_reconciliation r ON r.tenant_id = d.tenant_id
@@ -33,7 +36,7 @@ ORDER BY -d.severity, t.slug, d.currency LIMIT %(limit)s
 class PreparedRow:
     """A tenant's month as the last run found it. `change` is the difference to the last month in per cent.
 
-    Without an invoice `state` is "none". `reconciled` is None if the tenant never was.
+    `disputes` are open now; late usage is awaited until `grace_ends`. Without an invoice `state` is "none". `reconciled` is None if the tenant never was.
     """
 
     tenant_id: UUID
@@ -53,6 +56,8 @@ class PreparedRow:
     flags: Sequence[Mapping[str, str | None]]
     severity: int
     prepared_at: datetime
+    disputes: int
+    grace_ends: datetime | None
 
 
 def newest_run(period: date) -> PeriodRun | None:
@@ -98,4 +103,6 @@ def _row(row: Any) -> PreparedRow:
         flags=parsed_list(row.flags),
         severity=row.severity,
         prepared_at=row.prepared_at,
+        disputes=row.disputes,
+        grace_ends=row.grace_ends,
     )

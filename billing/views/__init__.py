@@ -2,6 +2,8 @@
 
 from django.urls import URLPattern, path
 
+from billing.views.agreements.commitments import commitments_page
+from billing.views.agreements.disputes import dispute, dispute_open, dispute_withdraw
 from billing.views.budget_requests import budget_request
 from billing.views.budgets import budget_change, budget_close, budget_create, budget_list
 from billing.views.chargeback import chargeback_page
@@ -25,6 +27,7 @@ urlpatterns: list[URLPattern] = [
     path("payment-methods/", payment_methods, name="payment-methods"),
     path("payment-methods/change/", payment_methods_change, name="payment-methods-change"),
     path("prices/", prices, name="prices"),
+    path("commitments/", commitments_page, name="commitments"),
     path("showback/", showback_page, name="showback"),
     path("showback/prices/", showback_prices, name="showback-prices"),
     path("chargeback/", chargeback_page, name="chargeback"),
@@ -43,6 +46,9 @@ urlpatterns: list[URLPattern] = [
     path("wallet/automatic/", wallet_rule, name="wallet-rule"),
     path("invoice/", invoice, name="invoice"),
     path("invoices/<uuid:invoice_id>/", invoice_of, name="invoice-of"),
+    path("invoices/<uuid:invoice_id>/dispute/", dispute_open, name="dispute-open"),
+    path("disputes/<uuid:dispute_id>/", dispute, name="dispute"),
+    path("disputes/<uuid:dispute_id>/withdraw/", dispute_withdraw, name="dispute-withdraw"),
     path("invoices/<uuid:invoice_id>/invoice.pdf", invoice_pdf, name="invoice-pdf"),
     path("invoices/<uuid:invoice_id>/credit-notes/<uuid:note_id>.pdf", credit_note_pdf, name="credit-note-pdf"),
     path("invoices/<uuid:invoice_id>/lines/<int:n>/", line, name="invoice-line"),

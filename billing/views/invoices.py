@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -12,8 +13,9 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from billing.defaults import SECOND
+from billing.invoices import disputes
 from billing.ledger.reconcile import reconcile_faults
-from billing.models.invoicing import DRAFT
+from billing.models.invoicing import DRAFT, VOID
 from billing.money import Money
 from billing.queries.explain import (
     DEEPEST,
@@ -30,6 +32,8 @@ from billing.queries.invoices import invoice as invoice_by_id
 from billing.queries.issued import credit_notes, payments
 from billing.queries.lines import InvoiceLine
 from billing.queries.owed.collecting import collecting
+from billing.rating.billed.lines import Kind
+from billing.rating.billed.savings import PlanFigures
 from billing.resource_names import job_names, page_of, record_noun_of, resource_names
 from tenants.clock import now
 from tenants.parsing import uuid_in
@@ -183,6 +187,8 @@ def _page(request: TenantRequest, view: InvoiceView) -> HttpResponse:
         "invoice": view,
         "state": _state(view, at),
         "projects": by_project(lines),
+        "plans": plans_of(lines),
+        "may_dispute": request.actor.can("invoices.manage") and bool(lines) and view.state != VOID,
         "others": [(other, _state(other, at)) for other in others],
         # Spend and budgets show usage to the last digit; an invoice is in whole minor units, line by line.
         "rounding": view.subtotal.amount - view.exact.amount,
@@ -202,6 +208,7 @@ def _followed(view: InvoiceView) -> dict[str, Any]:
         "payments": payments(view.id),
         "replaced": replaced(view),
         "collecting": collecting(view.id),
+        "disputes": disputes.of_invoice(view.id),
     }
 
 
@@ -217,6 +224,18 @@ def by_project(lines: Sequence[InvoiceLine], *, named: bool = True) -> list[Proj
         name = one.project_name if named else short_name(one.project_id) if one.project_id else ""
         groups.setdefault(one.project_id, ProjectLines(name or "All projects")).lines.append(one)
     return sorted(groups.values(), key=lambda group: group.name.casefold())
+
+
+def plans_of(lines: Sequence[InvoiceLine]) -> list[PlanFigures]:
+    """Return how well the savings plans of an invoice fit its month, as their lines say."""
+    names = ("committed", "used", "covered", "eligible")
+    return [
+        PlanFigures(
+            str(one.details["term"]), *(Money(Decimal(one.details[name]), one.amount.currency) for name in names)
+        )
+        for one in lines
+        if one.kind == Kind.PLAN_FEE and "committed" in one.details
+    ]
 
 
 def short_name(project_id: UUID) -> str:

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from billing import queries as billing_queries
 from billing.budgets import budgets
-from billing.invoices import numbers
+from billing.invoices import disputing, numbers
 from billing.metering.metering import record_usage
 from billing.models import CreditNote, CreditNoteLine, Hold, Invoice, InvoiceLine, UsageBatch
 from compute.devices.base import Found
@@ -155,6 +155,7 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             "book_id": billing_queries.price_books()[0].id,
             "invoice_id": (invoice_id := billing_queries.invoices()[0].id),
             "note_id": _credit_note(invoice_id),
+            "dispute_id": _dispute(actor, invoice_id),
             "job_id": job.id,
             "dataset_id": dataset.id,
             "data_version_id": version.id,
@@ -201,6 +202,14 @@ def _credit_note(invoice_id: UUID | None) -> UUID:
     return note.id
 
 
+def _dispute(actor: Actor, invoice_id: UUID | None) -> UUID:
+    """Return the id of an open dispute of the invoice's first line."""
+    line = billing_queries.invoice_lines(invoice_id or uuid4())[0]
+    return disputing.open_dispute(
+        actor=actor, invoice_id=invoice_id or uuid4(), line_id=line.id, reason="twice the hours that we used"
+    )
+
+
 def missing() -> dict[str, UUID]:
     """Return ids of nothing."""
     names = (
@@ -225,6 +234,7 @@ def missing() -> dict[str, UUID]:
         "book_id",
         "invoice_id",
         "note_id",
+        "dispute_id",
         "job_id",
         "dataset_id",
         "data_version_id",

@@ -56,6 +56,7 @@ IN_BODIES: list[tuple[str, dict[str, Any], str, str]] = [
     ("POST grants/", {"user_id": "{user_id}", "role": "viewer"}, "project_id", "project_id"),
     ("POST groups/{group_id}/members/", {}, "user_id", "user_id"),
     ("POST identity-provider/groups/", {"claim": "another"}, "group_id", "group_id"),
+    ("POST invoices/{invoice_id}/dispute/", {"reason": "twice the hours"}, "line", "line_id"),
     ("POST jobs/", JOB, "dataset", "dataset_id"),
     ("POST jobs/", JOB, "dataset_version", "data_version_id"),
     ("POST jobs/", JOB | {"dataset": "{dataset_id}"}, "project", "project_id"),

@@ -32,6 +32,7 @@ OPERATORS_INVOICES = (
 )
 
 OPERATORS_MAILS = f"({SAME} AND ((topic)::text = 'billing.InvoiceSendOrdered'::text))"
+OPERATORS_DISPUTES = f"({SAME} AND ((topic)::text = 'billing.InvoiceDisputed'::text))"
 
 Policy = tuple[str, str, tuple[str, ...], str | None, str | None]
 """Name, command (* for all), roles, USING, WITH CHECK."""
@@ -77,7 +78,10 @@ OPERATED = {
     "billing_creditmovement": {"SELECT", "INSERT"},
     "billing_creditnote": {"SELECT", "INSERT"},
     "billing_creditnoteline": {"SELECT", "INSERT"},
+    "billing_dispute": {"SELECT"},
+    "billing_disputemessage": {"SELECT", "INSERT"},
     "billing_invoice": {"SELECT", "INSERT", "UPDATE"},
+    "billing_invoicecomment": {"SELECT", "INSERT"},
     "billing_invoiceline": {"SELECT", "INSERT"},
     "billing_ledgerposting": {"SELECT", "INSERT"},
     "billing_ledgertransaction": {"SELECT", "INSERT"},
@@ -142,6 +146,7 @@ CONSOLE_COLUMNS = {
     "billing_billingperiod": {"state", "closed_at", "closed_by"},
     "billing_collection": {"state", "attempt", "next_at", "error_code", "error"},
     "billing_creditblock": {"remaining"},
+    "billing_dispute": {"state", "ended_by", "ended_at"},
     "billing_numberseries": {"next_number"},
     "billing_taxrate": {"ends_on"},
     "billing_topup": {"closed_at"},
@@ -199,6 +204,8 @@ OWN: dict[str, set[Policy]] = {
     "billing_contract": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
     # And their invoices.
     "billing_invoice": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
+    # And their disputes.
+    "billing_dispute": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
     # And what was found and prepared of them.
     "billing_prepareddraft": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
     "billing_reminder": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
@@ -220,6 +227,7 @@ OWN: dict[str, set[Policy]] = {
         ("operator_rows", "*", (OPERATOR,), OPERATORS_EVENTS, OPERATORS_EVENTS),
         ("operator_invoices", "*", (OPERATOR,), OPERATORS_INVOICES, OPERATORS_INVOICES),
         ("operator_mails", "*", (OPERATOR,), OPERATORS_MAILS, OPERATORS_MAILS),
+        ("operator_disputes", "*", (OPERATOR,), OPERATORS_DISPUTES, OPERATORS_DISPUTES),
     },
     # The function that looks a key up also records its last use.
     "models_app_endpointkey": {TENANT_ROWS, ("last_use", "w", ("exchequer_owner",), "true", None)},
@@ -283,6 +291,8 @@ LOOSE = {
     "billing_payment": {"external_id"},
     "billing_paymentaccount": {"external_id"},
     "billing_collection": {"external_id", "object_id"},
+    # A draft's lines are computed: the id stays when they are stored.
+    "billing_dispute": {"line_id"},
     # A published price is never removed; the check would lock one row for all tenants.
     "billing_usagerollup": {"price_id"},
     "billing_usageevent": {"batch_id", "hold_id", "meter_id", "price_id", "project_id"},
@@ -349,6 +359,7 @@ DEFINERS = frozenset(
         "billing_prepaid_use(text)",
         "billing_sums_of_lines(date[],text[])",
         "billing_sums_of_month(uuid[],date,jsonb)",
+        "billing_usage_of_month(date,text[],jsonb,boolean)",
         "billing_ensure_partitions(date,date)",
         "compute_drop_partitions(text,interval)",
         "compute_ensure_partitions(interval)",

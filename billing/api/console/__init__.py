@@ -5,12 +5,14 @@ from django.urls import URLPattern, path
 from billing.api.console import documents, invoices
 from billing.api.console.books import Books, OneBook, Preview, Versions
 from billing.api.console.contracts import Contracts, ContractWithdrawn, TenantContracts
+from billing.api.console.disputes import Comments, DisputeAnswer, DisputeMessages, Disputes, OneDispute
 from billing.api.console.exports import FocusExport
 from billing.api.console.periods import OnePeriod, Run
 from billing.api.console.reconciliation import Reconciliations
 from billing.api.console.seller import Seller
 from billing.api.console.taxes import TaxRateEnd, TaxRates
 from billing.api.console.wallets import Credits, CreditWithdrawn
+from billing.api.console.what_if import WhatIf
 
 __all__ = ["urlpatterns"]
 
@@ -32,6 +34,11 @@ urlpatterns: list[URLPattern] = [
     path("invoices/<uuid:invoice_id>/credit-notes/", invoices.CreditNotes.as_view(), name="operator-api-credit-notes"),
     path("invoices/<uuid:invoice_id>/send/", invoices.Sent.as_view(), name="operator-api-invoice-send"),
     path("invoices/<uuid:invoice_id>/mark-paid/", invoices.Paid.as_view(), name="operator-api-invoice-paid"),
+    path("invoices/<uuid:invoice_id>/comments/", Comments.as_view(), name="operator-api-invoice-comments"),
+    path("disputes/", Disputes.as_view(), name="operator-api-disputes"),
+    path("disputes/<uuid:dispute_id>/", OneDispute.as_view(), name="operator-api-dispute"),
+    path("disputes/<uuid:dispute_id>/messages/", DisputeMessages.as_view(), name="operator-api-dispute-messages"),
+    path("disputes/<uuid:dispute_id>/answer/", DisputeAnswer.as_view(), name="operator-api-dispute-answer"),
     path("periods/<str:period>/", OnePeriod.as_view(), name="operator-api-period"),
     path("periods/<str:period>/run/", Run.as_view(), name="operator-api-period-run"),
     path("reconciliation/", Reconciliations.as_view(), name="operator-api-reconciliation"),
@@ -44,6 +51,7 @@ urlpatterns: list[URLPattern] = [
         CreditWithdrawn.as_view(),
         name="operator-api-credit-withdraw",
     ),
+    path("what-if/", WhatIf.as_view(), name="operator-api-what-if"),
     path("contracts/", Contracts.as_view(), name="operator-api-contracts"),
     path("tenants/<uuid:tenant_id>/contracts/", TenantContracts.as_view(), name="operator-api-tenant-contracts"),
     path("tenants/<uuid:tenant_id>/contracts/withdraw/", ContractWithdrawn.as_view(), name="operator-api-withdraw"),

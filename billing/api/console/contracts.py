@@ -56,6 +56,13 @@ class NewContractSerializer(serializers.Serializer[Any]):
         help_text="per cent",
     )
     country = serializers.CharField(required=False, default="", allow_blank=True, max_length=2)
+    grace_days = Whole(
+        required=False,
+        default=0,
+        min_value=0,
+        max_value=contracts.MOST_GRACE,
+        help_text="days after a month's end during which late usage is awaited before its invoice is finalised",
+    )
     terms = serializers.DictField(
         required=False,
         default=dict,

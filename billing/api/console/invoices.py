@@ -39,6 +39,18 @@ class ReviewSerializer(serializers.Serializer[Any]):
     in_review = serializers.BooleanField(required=False, default=True, help_text="false: a draft again")
 
 
+class FinaliseSerializer(serializers.Serializer[Any]):
+    """Why an invoice is finalised before late usage has been awaited."""
+
+    early = serializers.CharField(
+        required=False,
+        default="",
+        allow_blank=True,
+        max_length=400,
+        help_text="needed within the contract's days of grace",
+    )
+
+
 class VoidSerializer(ReasonSerializer):
     """Why an invoice is void, and whether another takes its place."""
 
@@ -160,11 +172,12 @@ class Finalised(OperatorView):
 
     permissions: ClassVar = {"POST": "invoices.manage"}
 
-    @extend_schema(request=None, responses=NumberSerializer)
+    @extend_schema(request=FinaliseSerializer, responses=NumberSerializer)
     def post(self, request: Request, invoice_id: UUID) -> Response:
         """Close the month of a draft, freeze its lines and give it the next number. Idempotent."""
+        data = checked(FinaliseSerializer(data=request.data))
         number = finalising.finalise(
-            operator=self.operator, tenant_id=issued.tenant_of(invoice_id), invoice_id=invoice_id
+            operator=self.operator, tenant_id=issued.tenant_of(invoice_id), invoice_id=invoice_id, early=data["early"]
         )
         return Response(NumberSerializer({"number": number}).data)
 

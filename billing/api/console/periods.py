@@ -66,6 +66,8 @@ class PreparedSerializer(serializers.Serializer[queries.PreparedRow]):
     )
     faults = serializers.ListField(child=serializers.CharField())
     flags = FlagSerializer(many=True)
+    disputes = serializers.IntegerField(help_text="of its lines, open now")
+    grace_ends = serializers.DateTimeField(allow_null=True, help_text="until when late usage of the draft is awaited")
     prepared_at = serializers.DateTimeField(help_text="when these figures were found first")
 
 

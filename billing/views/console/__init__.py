@@ -4,6 +4,7 @@ from django.urls import URLPattern, path
 
 from billing.views.console.books import book_page, books_page, new_book, publish_page
 from billing.views.console.contracts import contract_page, contract_withdraw, contracts_page
+from billing.views.console.disputes import dispute_page, disputes_page, invoice_comment
 from billing.views.console.invoice import (
     invoice_collect,
     invoice_credit,
@@ -19,6 +20,7 @@ from billing.views.console.months import month_page
 from billing.views.console.statements import statement_page
 from billing.views.console.taxes import tax_rate_end, tax_rates_page
 from billing.views.console.wallets import credit_withdraw, wallet_page
+from billing.views.console.what_if import what_if_page
 
 urlpatterns: list[URLPattern] = [
     path("price-books/", books_page, name="operator-books"),
@@ -30,10 +32,14 @@ urlpatterns: list[URLPattern] = [
     path("contracts/<uuid:tenant_id>/withdraw/", contract_withdraw, name="operator-contract-withdraw"),
     path("wallets/<uuid:tenant_id>/", wallet_page, name="operator-wallet"),
     path("wallets/<uuid:tenant_id>/<uuid:block_id>/withdraw/", credit_withdraw, name="operator-credit-withdraw"),
+    path("contracts/<uuid:tenant_id>/what-if/", what_if_page, name="operator-what-if"),
     path("invoices/", invoices_page, name="operator-invoices"),
     path("invoices/statements/<uuid:tenant_id>/", statement_page, name="operator-statement"),
     path("invoices/overdue/", overdue_page, name="operator-overdue"),
     path("invoices/seller/", seller_page, name="operator-seller"),
+    path("disputes/", disputes_page, name="operator-disputes"),
+    path("disputes/<uuid:dispute_id>/", dispute_page, name="operator-dispute"),
+    path("invoices/<uuid:invoice_id>/comments/", invoice_comment, name="operator-invoice-comment"),
     path("invoices/tax-rates/", tax_rates_page, name="operator-tax-rates"),
     path("invoices/tax-rates/<uuid:rate_id>/end/", tax_rate_end, name="operator-tax-rate-end"),
     path("invoices/months/<str:month>/", month_page, name="operator-month"),

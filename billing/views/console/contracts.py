@@ -60,7 +60,11 @@ def _render(
     options = [book for book in books.books() if book.currency == tenant.currency]
     last = found[0] if found else None
     form = NextContract(
-        request.POST if bound else None, books=options, months=contracts.months_ahead(tenant), last=last
+        request.POST if bound else None,
+        currency=tenant.currency,
+        books=options,
+        months=contracts.months_ahead(tenant),
+        last=last,
     )
     if bound and form.is_valid():
         try:
@@ -77,6 +81,7 @@ def _render(
         "contracts": found,
         "months": books.months_of(tenant),
         "form": form,
+        "advanced": bool(form.initial.get("terms") or request.POST.get("terms")),
         "may_manage": request.operator.can("prices.manage"),
         "coming": any(one.state == "coming" for one in found),
         **given,

@@ -13,15 +13,17 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from billing.collecting import retrying
 from billing.forms.invoices import CreditForm, PaymentForm, VoidForm
-from billing.invoices import crediting, finalising, parties, paying, voiding
+from billing.invoices import crediting, disputes, finalising, parties, paying, voiding
+from billing.invoices.commenting import INVOICE_COMMENTED
 from billing.mailing import orders
 from billing.models.invoicing import FINALISED
 from billing.payments.chosen import payment_gateway
 from billing.queries import issued
+from billing.queries.drafts import contract_in
 from billing.queries.invoices import InvoiceView, replaced
 from billing.queries.lines import InvoiceLine
 from billing.queries.owed.collecting import collecting, paused_until
-from billing.views.invoices import EXPORTED, by_project, exported
+from billing.views.invoices import EXPORTED, by_project, exported, plans_of
 from tenants import clock
 from tenants.errors import ExchequerError, NotFound, PermissionDenied
 from tenants.isolation.scoping import tenant_scope
@@ -29,6 +31,7 @@ from tenants.models import Tenant
 from tenants.operators.log import queries as operator_log
 from tenants.operators.operator_log import record_act
 from tenants.operators.pages import OperatorRequest, operator_page
+from tenants.parsing import uuid_in
 from tenants.web.form_posts import explain
 from tenants.web.pagination import csv_response, wants_csv
 
@@ -77,7 +80,10 @@ def invoice_finalise(request: OperatorRequest, invoice_id: UUID) -> HttpResponse
     """Finalise a draft."""
     try:
         number = finalising.finalise(
-            operator=request.operator, tenant_id=issued.tenant_of(invoice_id), invoice_id=invoice_id
+            operator=request.operator,
+            tenant_id=issued.tenant_of(invoice_id),
+            invoice_id=invoice_id,
+            early=request.POST.get("early", ""),
         )
     except (NotFound, PermissionDenied):
         raise
@@ -168,7 +174,9 @@ def invoice_credit(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
     tenant_id, view, lines = _locked(invoice_id) if bound else issued.for_seller(invoice_id)
     start = max(1, int(given) if (given := request.GET.get("from", "")).isdecimal() and len(given) < 10 else 1)
     listed = [line for line in lines if start <= line.n < start + MOST_LINES]
-    form = CreditForm(request.POST if bound else None, invoice=view, lines=listed)
+    asked = None if bound else uuid_in(request.GET.get("dispute"))
+    prefilled = _disputed(tenant_id, asked, listed) if asked else {}
+    form = CreditForm(request.POST if bound else None, invoice=view, lines=listed, given=prefilled)
     if bound and form.is_valid():
         try:
             crediting.credit(
@@ -200,6 +208,15 @@ def invoice_credit(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
     return render(request, "console/credit_note.html", context, status=422 if form.errors else 200)
 
 
+def _disputed(tenant_id: UUID, dispute_id: UUID, lines: list[InvoiceLine]) -> dict[str, Any]:
+    """Return what a credit note of a disputed line starts with: all that is left of the line, and why."""
+    with tenant_scope(tenant_id):
+        row = disputes.thread(dispute_id).row
+        mine = [line for line in lines if line.id == row.line_id]
+        left = issued.left_of_lines(row.invoice_id, mine)
+    return {f"line_{line.n}": left[line.id].amount for line in mine} | {"reason": f"Dispute of line {row.line}: agreed"}
+
+
 def _locked(invoice_id: UUID) -> tuple[UUID, InvoiceView, list[InvoiceLine]]:
     """Return an invoice as it is while its row is locked: nobody settles it before this request has ended."""
     with tenant_scope(issued.tenant_of(invoice_id)):
@@ -216,16 +233,23 @@ def _render(request: OperatorRequest, invoice_id: UUID, **given: Any) -> HttpRes
             "payments": issued.payments(invoice_id),
             "replaced": replaced(view),
             "collecting": collecting(invoice_id),
+            "disputes": disputes.of_invoice(invoice_id),
+            "comments": disputes.comments(invoice_id),
         }
+        grace_ends = finalising.grace_end(view.ends_at, contract_in(view.period))
+    now = clock.now()
     stands = request.operator.can("invoices.manage") and view.state == FINALISED
     context = {
         "organisation": Tenant.objects.get(pk=tenant_id),
         "invoice": view,
         "projects": by_project(lines, named=False),
+        "plans": plans_of(lines),
         "line_numbers": {line.id: f"Line {line.n}" for line in lines},
         "acts": _acts(invoice_id),
         "may_manage": request.operator.can("invoices.manage"),
-        "month_over": view.ends_at <= clock.now(),
+        "month_over": view.ends_at <= now,
+        "in_grace": view.is_draft and view.ends_at <= now < grace_ends,
+        "grace_ends": grace_ends,
         "may_credit": request.operator.can("invoices.manage") and view.state in crediting.CREDITABLE,
         "seller_known": not view.is_draft or parties.current_seller().may_issue,
         "void_form": VoidForm() if stands and not view.credited and not view.paid else None,
@@ -241,7 +265,7 @@ def _render(request: OperatorRequest, invoice_id: UUID, **given: Any) -> HttpRes
 def _acts(invoice_id: UUID) -> list[operator_log.ActRow]:
     """Return what operators did to an invoice, the earliest first."""
     found = operator_log.acts_on("invoice", invoice_id, MOST_ACTS)
-    return [act for act in reversed(found) if act.action != INVOICE_EXPORTED]
+    return [act for act in reversed(found) if act.action not in (INVOICE_EXPORTED, INVOICE_COMMENTED)]
 
 
 def _payment_form(view: InvoiceView) -> Form:

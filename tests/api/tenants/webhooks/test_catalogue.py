@@ -105,6 +105,14 @@ def test_every_type_is_sent_and_none_holds_a_name(as_control: Control) -> None:
                 currency="EUR",
                 reason=HIDDEN,
             ),
+            billing.InvoiceDisputed(
+                **of,
+                invoice_id=ids["invoice_id"],
+                dispute_id=ids["dispute_id"],
+                line=1,
+                side="seller",
+                state="agreed",
+            ),
             billing.InvoicePaid(
                 **of,
                 invoice_id=ids["invoice_id"],

@@ -118,7 +118,7 @@ def test_a_draft_follows_its_usage_and_terms(demo_clock: DemoClock) -> None:
         ({"discounts": [{"key": "friend", "percent": "101"}]}, "discounts.0"),
         ({"discounts": [{"key": "friend", "percent": 10}]}, "in quotes"),
         ({"minimums": [{"key": "least", "amount": "-1"}]}, "minimums.0"),
-        ({"savings_plans": [{"key": "plan", "per": "hour", "amount": "1", "percent": "10"}]}, "by the hour"),
+        ({"hours": 720}, "Leave the hours out"),
         ({"currency": "USD"}, "leave the currency out"),
         ({"owner": "me"}, "Leave owner out"),
         (["discounts"], "Write an object"),

@@ -1,0 +1,116 @@
+"""The terms of a bill as a form: fields for what most contracts agree, and JSON for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+
+from billing.forms.fields import AmountField
+from billing.money import minor_decimals
+from billing.pricing.contracts import bill_faults
+
+#: The field of each simple term: the list in which it stands, under the field's name as its key, and its value there.
+SIMPLE = {
+    "commitment": ("commitments", "amount"),
+    "discount": ("discounts", "percent"),
+    "minimum": ("minimums", "amount"),
+}
+PROMOTIONAL, PAID = "promotional", "paid"
+
+
+class RestField(forms.JSONField):
+    """JSON that is empty where there is none."""
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the JSON as text; nothing for none."""
+        return "" if value in (None, {}) else super().prepare_value(value)
+
+
+class TermsForm(forms.Form):
+    """The terms that adjust a period's bill."""
+
+    commitment = AmountField(
+        label="Commitment a month", required=False, help_text="What is missing to it is billed, before discounts."
+    )
+    discount = forms.DecimalField(label="Discount in per cent", required=False, help_text="Off all usage.")
+    minimum = AmountField(
+        label="Minimum a month",
+        required=False,
+        help_text="The least that a month comes to, after discounts, before tax.",
+    )
+    credits_used = forms.ChoiceField(
+        label="Credits",
+        required=False,
+        choices=[
+            (PROMOTIONAL, "promotional ones first, before tax; then paid ones"),
+            (PAID, "paid ones first, then promotional ones, all after tax"),
+        ],
+    )
+    terms = RestField(
+        label="Other terms, as JSON",
+        required=False,
+        widget=forms.Textarea({"rows": 6, "spellcheck": "false"}),
+        help_text="models, savings_plans, prepaid, and commitments, discounts, minimums for some meters or projects. "
+        "Leave it empty for none.",
+    )
+
+    def __init__(
+        self, data: Any = None, *, currency: str, agreed: Mapping[str, Any], initial: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(data, initial={**(initial or {}), **_fields(agreed)})
+        self._currency = currency
+        for name in ("commitment", "minimum"):
+            field = self.fields[name]
+            assert isinstance(field, AmountField)  # noqa: S101 (as declared above)
+            field.decimals = minor_decimals(currency)
+
+    def clean(self) -> dict[str, Any]:
+        """Put what is wrong with the terms beside the field that it came from."""
+        data = super().clean() or {}
+        if not self.errors:
+            for where, message in bill_faults(self.bill_terms, self._currency):
+                self.add_error(self._field(where), message)
+        return data
+
+    @property
+    def bill_terms(self) -> Any:
+        """The terms of a valid form, as a contract stores them; the simple ones come first in their lists."""
+        given, data = self.cleaned_data.get("terms"), self.cleaned_data
+        if given is not None and not isinstance(given, Mapping):
+            return given
+        terms = dict(given or {})
+        for name, (listed, value) in SIMPLE.items():
+            if (amount := data.get(name)) is not None:
+                others = terms.get(listed, [])
+                one = {"key": name, value: format(Decimal(amount).normalize(), "f")}
+                terms[listed] = [one, *others] if isinstance(others, list) else others
+        if data.get("credits_used") == PAID:
+            terms["paid_first"] = True
+        return terms
+
+    def _field(self, where: str) -> str:
+        """Return the field that a fault is about."""
+        for name, (listed, _) in SIMPLE.items():
+            if where.startswith(f"{listed}.0") and self.cleaned_data.get(name) is not None:
+                return name
+        return "terms"
+
+
+def _fields(agreed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the fields of a form show of stored terms."""
+    rest: dict[str, Any] = {**agreed}
+    shown: dict[str, Any] = {}
+    for name, (listed, value) in SIMPLE.items():
+        entries = rest.get(listed) or []
+        if entries and set(entries[0]) == {"key", value} and entries[0]["key"] == name:
+            shown[name] = Decimal(entries[0][value])
+            entries = entries[1:]
+        if entries:
+            rest[listed] = entries
+        else:
+            rest.pop(listed, None)
+    shown["credits_used"] = PAID if rest.pop("paid_first", False) else PROMOTIONAL
+    return {**shown, "terms": rest or None}

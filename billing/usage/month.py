@@ -1,0 +1,47 @@
+"""A month's own usage of the open scope by line, hour and dimensions; corrections of closed months are not among it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from uuid import UUID
+
+from django.db import connection
+
+from billing.pg_arrays import parsed
+from billing.usage.reserved_sources import own_sources
+
+SUMS = """
+SELECT project_id, meter_id, price_id, outside, dims, hour, quantity, amount FROM billing_usage_of_month(%s, %s::text[], %s, %s)
+ORDER BY project_id, meter_id, price_id, outside, dims, hour
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class UsedInMonth:
+    """Usage of one line with these dimensions, in one hour of UTC if hours were asked for; `quantity` measured if unpriced."""
+
+    project_id: UUID
+    meter_id: UUID
+    price_id: UUID | None
+    outside: bool
+    dims: Mapping[str, str]
+    hour: datetime | None
+    quantity: Decimal
+    amount: Decimal
+
+
+def usage_of_month(
+    period: date, *, named: Mapping[str, Sequence[str]] | None = None, hourly: bool = False
+) -> list[UsedInMonth]:
+    """Return the usage of a month; `named` are the values by dimension that matter, all others are summed."""
+    with connection.cursor() as cursor:
+        cursor.execute(SUMS, [period, own_sources(), json.dumps(named or {}), hourly])
+        rows = cursor.fetchall()
+    return [
+        UsedInMonth(project, meter, price, outside, parsed(dims), hour, quantity, amount)
+        for project, meter, price, outside, dims, hour, quantity, amount in rows
+    ]

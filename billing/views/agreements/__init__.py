@@ -1,0 +1,1 @@
+"""Pages of what was agreed with the seller: commitments of the contract, and disputes of invoices."""

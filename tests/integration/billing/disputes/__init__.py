@@ -1,0 +1,1 @@
+"""Tests of disputes, comments and grace."""
