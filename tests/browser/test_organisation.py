@@ -249,7 +249,7 @@ def test_four_devices_and_five_hundred_hours_are_set_for_a_project(page: Page, w
         expect(page.get_by_text("limit set to 500").first).to_be_visible()
         page.goto("/t/vision/budgets/new/")
         page.get_by_label("Budget of").select_option(label="Default")
-        page.get_by_label("Amount a month").fill("2000")
+        page.get_by_label("Amount", exact=True).fill("2000")
         page.get_by_label("Alert at (%)").fill("50, 80")
         page.get_by_label("At the limit").select_option(label="Refuse new work and pause running work")
         page.get_by_role("button", name="Set the budget").click()

@@ -25,6 +25,7 @@ FULL: dict[str, Any] = {
     "minimums": [{"key": "n", "amount": "10", "meters": [], "projects": []}],
     "hours": 744,
     "paid_first": True,
+    "prepaid": True,
 }  # fmt: skip
 
 
