@@ -36,6 +36,7 @@ class BillingConfig(AppConfig):
             "billing_ledgertransaction",
             "billing_payment",
             "billing_paymentaccount",
+            "billing_reminder",
             "billing_topup",
             "billing_usageseries",
             "billing_requiredtag",

@@ -5,7 +5,7 @@ A cursor of the database gives them portion by portion, so that a month of any s
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -27,6 +27,7 @@ from billing.rating.tags import tags_in
 from billing.usage.billed import FROM_BILLED
 from billing.usage.reserved_sources import own_sources
 from tenants.isolation.scoping import current_tenant_id
+from tenants.projects.sight import closed_ids
 from tenants.rows import named_portions
 
 PORTION = 1_000
@@ -66,7 +67,7 @@ class UsageOf:
         """Return a charge for each sum, in order of time."""
         own = {_line_of(line): line for line in self.lines if line.kind in (USAGE, CORRECTION)}
         skus = _skus(own.values())
-        hidden = {str(job) for job in resource_names.withheld(resource_names.JOB)}
+        hidden, closed = {str(job) for job in resource_names.withheld(resource_names.JOB)}, closed_ids("jobs.view")
         with connection.chunked_cursor() as cursor:
             cursor.execute(SUMS.format(hour=HOURS[self.part.granularity]), self._asked())
             for rows in named_portions(cursor, PORTION):
@@ -74,7 +75,10 @@ class UsageOf:
                 for row in rows:
                     line = own[(row.project_id, row.meter_id, row.price_id, row.outside, row.origin)]
                     self.written[line.id] = EXACT.add(self.written.get(line.id, ZERO), row.amount)
-                    yield self._charge(row, line, skus[line.id], names, hidden)
+                    unseen = str(row.job_id) in hidden or row.project_id in closed
+                    yield self._charge(
+                        row, line, skus[line.id], "" if unseen else names.get(row.resource, ""), unseen=unseen
+                    )
 
     def _asked(self) -> dict[str, Any]:
         return {
@@ -87,10 +91,9 @@ class UsageOf:
             "own": own_sources(),
         }
 
-    def _charge(self, row: Any, line: InvoiceLine, sku: Sku, names: Mapping[str, str], hidden: set[str]) -> Charge:
+    def _charge(self, row: Any, line: InvoiceLine, sku: Sku, name: str, *, unseen: bool) -> Charge:
         starts = row.hour or day_start(row.day, self.zone)
         ends = row.hour + timedelta(hours=1) if row.hour else day_start(row.day + timedelta(days=1), self.zone)
-        unseen = str(row.job_id) in hidden
         return Charge(
             heading=self.heading,
             category=Category.USAGE,
@@ -107,7 +110,7 @@ class UsageOf:
             quantity=row.billable,
             sku=sku,
             resource=row.resource,
-            resource_name=resource_names.WITHHELD if unseen else names.get(row.resource, ""),
+            resource_name=resource_names.WITHHELD if unseen else name,
             project_id=str(row.project_id),
             project_name=line.project_name,
             tags={} if unseen else tags_in(parsed(row.dims)),

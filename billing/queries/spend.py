@@ -21,7 +21,7 @@ from billing.rating.calendar import hour_of, local_day, next_period
 from tenants.errors import Invalid
 from tenants.isolation.scoping import current_tenant_id
 from tenants.parsing import EARLIEST, LATEST
-from tenants.projects.sight import unnamed_ids
+from tenants.projects.sight import closed_ids, unnamed_ids
 from tenants.rows import named_rows
 
 GROUPS = {
@@ -206,7 +206,7 @@ def tag_names(over: Span) -> list[str]:
                 current_tenant_id(),
                 over.first,
                 over.end,
-                sorted(unnamed_ids()),
+                sorted(unnamed_ids() | closed_ids("jobs.view")),
                 resource_names.withheld(resource_names.JOB),
                 MOST_TAGS_OFFERED,
             ],

@@ -109,6 +109,13 @@ def unnamed_ids(actor: Actor | None = None) -> set[UUID]:
     return set() if hidden is None else set(hidden.values_list("id", flat=True))
 
 
+def closed_ids(permission: str) -> set[UUID]:
+    """Return the ids of the projects in which the reader sees nothing that needs a permission, whatever it may name."""
+    who = reader()
+    hidden = hidden_projects(who, permission) if who else None
+    return set() if hidden is None else set(hidden.values_list("id", flat=True))
+
+
 def named(path: str = "project_id", actor: Actor | None = None) -> Q:
     """Return the condition of rows of projects that an actor may name, and of rows without a project."""
     hidden = unnamed_projects(actor)
