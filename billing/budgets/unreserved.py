@@ -49,16 +49,24 @@ def count_in(
 
     One ledger transaction for each attempt or reporting request, month, project and set of budgets.
     """
-    tags = {key: tags_in(series[key].carried) for key in {segment.series for segment in charged}}
+    sums: dict[tuple[int, UUID | None], Decimal] = {}
+    firsts: dict[tuple[int, UUID | None], Segment] = {}
+    for segment in charged:
+        where = (id(segment.place), segment.batch_id)
+        before = sums.get(where)
+        if before is None:
+            firsts[where] = segment
+        sums[where] = segment.amount if before is None else before + segment.amount
     charges: dict[tuple[date, UUID | None, UUID | None, tuple[LedgerAccount, ...]], Decimal] = {}
     growth: dict[UUID, Decimal] = {}
-    for segment in charged:
-        whose = (segment.project_id, tags[segment.series], people.get(segment.batch_id))
+    for where, segment in firsts.items():
+        of, amount = series[segment.series], sums[where]
+        whose = (segment.project_id, tags_in(of.carried), people.get(segment.batch_id))
         concerned = [c for c in locked if c.covers(segment.month) and c.concerns(*whose)]
-        growth |= {counter.id: growth.get(counter.id, NOTHING) + segment.amount for counter in concerned}
+        growth |= {counter.id: growth.get(counter.id, NOTHING) + amount for counter in concerned}
         accounts = (LedgerAccount("project", segment.project_id), *(counter.ledger_account for counter in concerned))
-        mark = (segment.month, series[segment.series].attempt_id, segment.batch_id, accounts)
-        charges[mark] = charges.get(mark, NOTHING) + segment.amount
+        mark = (segment.month, of.attempt_id, segment.batch_id, accounts)
+        charges[mark] = charges.get(mark, NOTHING) + amount
     entries = []
     for (period, attempt_id, batch_id, accounts), amount in charges.items():
         legs = ledger.move(AVAILABLE, UNHELD, accounts, amount, currency)

@@ -82,7 +82,7 @@ def move(source: str, target: str, owners: Sequence[LedgerAccount], amount: Deci
 def post(*entries: LedgerEntry) -> None:
     """Append transactions to the open scope's ledger in one statement, skipping those that move nothing.
 
-    What holds and unreserved usage move, a prepaid wallet counts. The database refuses an unbalanced one at commit.
+    What holds and unreserved usage move, a prepaid wallet counts. The database refuses an unbalanced one at once.
     """
     moving = [entry for entry in entries if entry.postings]
     if not moving:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 from uuid import UUID
 
 from billing.budgets import holds
 from billing.periods.months import billing_of
-from billing.pricing.price_books import PricePoint, Terms, point_in
-from billing.rating.calendar import local_day, period_of, quarter_of, split
+from billing.pricing.price_books import Terms
+from billing.rating.calendar import EPOCH, QUARTER, hour_of, local_day, period_of, split
 from billing.rating.flat import QUANTITY_QUANTUM, affordable, charge
 from billing.rating.quantity import seconds_between
-from billing.rating.selection import starts_within
 from billing.usage.intervals import Interval, KeyClaim, Series
-from billing.usage.rollups import Segment
+from billing.usage.rollups import Place, Segment, Tariff
 from tenants.errors import Invalid
 
 NOTHING = Decimal(0)
@@ -31,56 +30,95 @@ def rate(claims: Sequence[KeyClaim], terms: Terms, batch_id: UUID | None = None)
     month is billed by the first open one.
     """
     segments: list[Segment] = []
-    days: dict[datetime, date] = {}
-    starts = [listed.effective_at for listed in terms.lists]
-    prices: dict[tuple[bytes, str, int], PricePoint | None] = {}
+    places = Places(terms)
+    spans: dict[timedelta, Decimal] = {}
     for item in claims:
         usage = item.interval
-        counted = usage.quantity is not None
-        whole = [(usage.start.astimezone(UTC), usage.end.astimezone(UTC))]
-        spans = whole if counted else split(usage.start, usage.end, starts_within(terms.lists, usage.start, usage.end))
-        for part, (start, end) in enumerate(spans):
-            # Started lists: between two starts the same price applies to the same series.
-            key = (item.series.hash, usage.meter, sum([begins <= start for begins in starts]))
-            if key not in prices:
-                prices[key] = point_in(terms.lists, usage.meter, usage.dims, start)
-            price = prices[key]
-            quarter = quarter_of(start)
-            if quarter not in days:
-                days[quarter] = local_day(quarter, terms.zone)
-            quantity = seconds_between(start, end) if usage.quantity is None else usage.quantity
-            segment = Segment(
-                key_hash=item.key_hash,
-                part=part,
-                series=item.series.hash,
-                start=start,
-                end=end,
-                period=period_of(days[quarter]),
-                day=days[quarter],
-                meter_id=terms.meters[usage.meter],
-                project_id=usage.project_id,
-                price_id=price.price_id if price else None,
-                measured=quantity,
-                billable=NOTHING,
-                amount=NOTHING,
-                unit_amount=price.unit_amount if price else NOTHING,
-                list_amount=price.list_amount if price else None,
-                counted=counted,
-                batch_id=batch_id,
-            )
-            if price:
-                segment.bill(quantity)
+        start, end = usage.start.astimezone(UTC), usage.end.astimezone(UTC)
+        place, until = places.at(item, start)
+        if usage.quantity is None and end > until:
+            parts = split(start, end, terms.starts_within(start, end))
+        else:
+            parts = [(start, end)]
+        for part, (begins, ends) in enumerate(parts):
+            if part:
+                place, _ = places.at(item, begins)
+            measured = usage.quantity
+            if measured is None:
+                span = ends - begins
+                measured = spans.get(span)
+                if measured is None:
+                    measured = spans[span] = seconds_between(begins, ends)
+            segment = Segment(place, item.key_hash, part, begins, ends, measured, batch_id=batch_id)
+            if place.price_id is not None:
+                segment.bill(measured)
             segments.append(segment)
-    billing = billing_of(days.values(), terms.closed)
-    for segment in segments:
-        segment.period = billing.of(segment.day)
+    places.bill_later()
     return segments
+
+
+class Places:
+    """Where segments of one batch are summed and at what price, found once for all of a series, quarter hour and price list.
+
+    The one spot where a group's price is looked up: what converts it into the contract's currency belongs in `_tariff`.
+    """
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self._places: dict[tuple[object, ...], tuple[Place, datetime]] = {}
+        self._tariffs: dict[tuple[bytes, str, int], tuple[UUID | None, Tariff]] = {}
+
+    def at(self, item: KeyClaim, start: datetime) -> tuple[Place, datetime]:
+        """Return the place of a segment that starts then, and until when it may last."""
+        usage = item.interval
+        # Started lists: between two starts the same price applies to the same series.
+        started = self._terms.started(start)
+        quarter = (start - EPOCH) // QUARTER
+        key = (item.series.hash, usage.meter, usage.project_id, quarter, started)
+        found = self._places.get(key)
+        if found is None:
+            begins = EPOCH + quarter * QUARTER
+            until = min([begins + QUARTER, *self._terms.starts[started : started + 1]])
+            found = self._places[key] = (self._place(item, start, started), until)
+        return found
+
+    def bill_later(self) -> None:
+        """Give usage of closed months to the first open one."""
+        places = [place for place, _ in self._places.values()]
+        billing = billing_of([place.day for place in places], self._terms.closed)
+        for place in places:
+            place.period = billing.of(place.day)
+
+    def _place(self, item: KeyClaim, start: datetime, started: int) -> Place:
+        usage, terms = item.interval, self._terms
+        price_id, tariff = self._tariff(item, start, started)
+        day = local_day(start, terms.zone)
+        return Place(
+            series=item.series.hash,
+            hour=hour_of(start),
+            day=day,
+            period=period_of(day),
+            meter_id=terms.meters[usage.meter],
+            project_id=usage.project_id,
+            price_id=price_id,
+            tariff=tariff,
+            counted=usage.quantity is not None,
+        )
+
+    def _tariff(self, item: KeyClaim, start: datetime, started: int) -> tuple[UUID | None, Tariff]:
+        usage = item.interval
+        key = (item.series.hash, usage.meter, started)
+        if key not in self._tariffs:
+            price = self._terms.price(usage.meter, usage.dims, start)
+            tariff = Tariff(price.unit_amount, price.list_amount) if price else Tariff()
+            self._tariffs[key] = (price.price_id if price else None, tariff)
+        return self._tariffs[key]
 
 
 def most_cost(usage: Interval, terms: Terms) -> Decimal:
     """Return the maximum cost of an interval: all of it at the highest price that applies at any time."""
-    moments = [usage.start, *starts_within(terms.lists, usage.start, usage.end)]
-    points = [point_in(terms.lists, usage.meter, usage.dims, at) for at in moments]
+    moments = [usage.start, *terms.starts_within(usage.start, usage.end)]
+    points = [terms.price(usage.meter, usage.dims, at) for at in moments]
     quantity = seconds_between(usage.start, usage.end) if usage.quantity is None else usage.quantity
     return max(charge(quantity, point.unit_amount) if point else NOTHING for point in points)
 
@@ -136,9 +174,9 @@ def settle_segments(
             if segment.project_id != state.project_id:
                 raise Invalid("The hold belongs to another project than the usage.")
             segment.hold_id = state.id
-            quantum = ONE if segment.counted else QUANTITY_QUANTUM  # nobody is charged for half a request
+            quantum = ONE if segment.place.counted else QUANTITY_QUANTUM  # nobody is charged for half a request
             is_open = state.state == holds.OPEN
-            fits = affordable(left, segment.unit_amount, segment.billable, quantum) if is_open else NOTHING
+            fits = affordable(left, segment.place.tariff.unit_amount, segment.billable, quantum) if is_open else NOTHING
             if fits < segment.billable:
                 # A past month without headroom does not limit the next second.
                 if period >= state.period:

@@ -17,7 +17,7 @@ from billing.ledger.ledger import AVAILABLE, HELD, SPENT, UNHELD, LedgerAccount,
 from billing.models import Hold
 from billing.usage.corrections import take_back
 from billing.usage.intervals import digest
-from billing.usage.rollups import Segment
+from billing.usage.rollups import Place, Segment
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.events.events import publish
@@ -151,17 +151,21 @@ def _counter_entry(rows: list[Any]) -> tuple[UUID, UUID, Segment] | None:
         return None
     first = rows[0]
     events = sum(row.events for row in rows)
-    segment = Segment(
-        key_hash=digest("waiver", str(first.attempt_id), str(first.rollup_id), str(events)),
-        part=0,
+    place = Place(
         series=bytes(first.series_hash),
-        start=min(row.start for row in rows if row.start),
-        end=max(row.end for row in rows if row.end),
-        period=first.period,
+        hour=first.hour,
         day=first.day,
+        period=first.period,
         meter_id=first.meter_id,
         project_id=first.project_id,
         price_id=first.price_id,
+    )
+    segment = Segment(
+        place,
+        key_hash=digest("waiver", str(first.attempt_id), str(first.rollup_id), str(events)),
+        part=0,
+        start=min(row.start for row in rows if row.start),
+        end=max(row.end for row in rows if row.end),
         measured=NOTHING,
         billable=-billable,
         amount=-amount,

@@ -1,4 +1,4 @@
-"""A double-entry ledger, append-only: every movement of held and spent money, zero-sum by a deferred trigger."""
+"""A double-entry ledger, append-only: every movement of held and spent money, zero-sum by a trigger after each statement."""
 
 from __future__ import annotations
 

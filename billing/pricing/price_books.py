@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
@@ -54,6 +55,24 @@ class Terms:
     timed: frozenset[str]
     lists: Sequence[PriceList]
     closed: date | None = None
+    #: When another list comes into force, each moment once, in order.
+    starts: Sequence[datetime] = ()
+    _points: dict[tuple[object, ...], PricePoint | None] = field(default_factory=dict, repr=False, compare=False)
+
+    def started(self, at: datetime) -> int:
+        """Return how many of the starts are not after a moment: between two starts the same prices apply."""
+        return bisect_right(self.starts, at)
+
+    def starts_within(self, start: datetime, end: datetime) -> Sequence[datetime]:
+        """Return the moments strictly inside `(start, end)` at which another list comes into force."""
+        return self.starts[self.started(start) : bisect_left(self.starts, end)]
+
+    def price(self, meter: str, dims: Mapping[str, str], at: datetime) -> PricePoint | None:
+        """Return the price that applies at `at`, looked up once for equal usage between two starts; None without one."""
+        key = (meter, self.started(at), *dims.items())
+        if key not in self._points:
+            self._points[key] = point_in(self.lists, meter, dims, at)
+        return self._points[key]
 
 
 # A contract runs from local midnight to local midnight.
@@ -95,22 +114,24 @@ def terms(
         zone, currency, now, known, lists, closed = cursor.fetchone()
     priced = [key for key, _, _ in known if meters is None or key in meters]
     tables = tables_of([UUID(version) for version, _, _ in lists if version], priced)
+    in_order = [
+        PriceList(
+            UUID(version) if version else NO_PRICES,
+            datetime.fromisoformat(effective_at),
+            book_currency,
+            tables=tables[UUID(version)] if version else {},
+        )
+        for version, effective_at, book_currency in lists
+    ]
     return Terms(
         zone=zone,
         currency=currency,
         now=now,
         meters={key: UUID(meter_id) for key, meter_id, _ in known},
         timed=frozenset(key for key, _, unit in known if unit == SECOND),
-        lists=[
-            PriceList(
-                UUID(version) if version else NO_PRICES,
-                datetime.fromisoformat(effective_at),
-                book_currency,
-                tables=tables[UUID(version)] if version else {},
-            )
-            for version, effective_at, book_currency in lists
-        ],
+        lists=in_order,
         closed=closed,
+        starts=sorted({listed.effective_at for listed in in_order}),
     )
 
 
@@ -120,7 +141,7 @@ def price_at(meter: str, dims: Mapping[str, str], at: datetime | None = None) ->
     Raises PriceMissing if no version in force names a price.
     """
     current = terms(at, meters=[meter])
-    point = point_in(current.lists, meter, dims, at or current.now)
+    point = current.price(meter, dims, at or current.now)
     if point is None:
         raise PriceMissing(meter=meter, dims=dict(dims))
     return point

@@ -11,8 +11,7 @@ from typing import Any
 from billing.metering.rate import rate
 from billing.models import HeldEvent, UsageBatch
 from billing.models.outside import ACCEPTED, BEFORE_PRICES, OLD, UNPRICED, WAITING
-from billing.pricing.price_books import Terms, point_in
-from billing.rating.selection import in_force, starts_within
+from billing.pricing.price_books import Terms
 from billing.reported.holds.settling import settle_reported
 from billing.reported.sender_limits import SenderToday
 from billing.usage import rollups, usage_keys
@@ -51,12 +50,10 @@ def review_reason(item: Interval, terms: Terms) -> str:
     """Return why usage needs a review before it is counted; empty if it does not."""
     if item.end < terms.now - OLDEST:
         return OLD
-    moments = (
-        [item.start] if item.quantity is not None else [item.start, *starts_within(terms.lists, item.start, item.end)]
-    )
-    if in_force(terms.lists, item.start) is None:
+    if not terms.started(item.start):
         return BEFORE_PRICES
-    priced = all(point_in(terms.lists, item.meter, item.dims, at) is not None for at in moments)
+    moments = [item.start] if item.quantity is not None else [item.start, *terms.starts_within(item.start, item.end)]
+    priced = all(terms.price(item.meter, item.dims, at) is not None for at in moments)
     return "" if priced else UNPRICED
 
 

@@ -22,7 +22,7 @@ from billing.reported.returns import Taken, return_money
 from billing.usage.corrections import take_back
 from billing.usage.intervals import digest, void_key
 from billing.usage.reserved_sources import own_sources
-from billing.usage.rollups import Segment
+from billing.usage.rollups import Place, Segment
 from tenants import clock
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
@@ -44,10 +44,8 @@ WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND (%(keys)s::bytea[] IS NU
 OF_BATCHES = SEGMENTS + "e.batch_id = ANY(%(batches)s::uuid[])"
 # Reported before senders were recorded: from none of the platform's own sources, and not paid from a hold.
 BEFORE_SENDERS = SEGMENTS + "e.batch_id IS NULL AND e.hold_id IS NULL AND s.source <> ALL(%(own)s::text[])"
-NAMES = (
-    "part", "start", "end", "period", "day", "meter_id", "project_id", "price_id", "measured", "billable", "amount",
-    "discount", "batch_id", "hold_id",
-)  # fmt: skip
+OF_PLACE = ("day", "period", "meter_id", "project_id", "price_id")
+NAMES = ("part", "start", "end", "measured", "billable", "amount", "discount", "batch_id", "hold_id")
 CLAIM = """
 INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at, batch_id)
 SELECT %s, k, k, exchequer_now(), NULL FROM unnest(%s::bytea[]) AS k ORDER BY k ON CONFLICT DO NOTHING RETURNING key_hash
@@ -175,7 +173,13 @@ def _taken(which: str, batches: Collection[UUID], keys: Sequence[bytes] | None) 
     return [
         Taken(
             Segment(
-                key_hash=bytes(row.key_hash), series=bytes(row.series), **{name: getattr(row, name) for name in NAMES}
+                Place(
+                    series=bytes(row.series),
+                    hour=hour_of(row.start),
+                    **{name: getattr(row, name) for name in OF_PLACE},
+                ),
+                key_hash=bytes(row.key_hash),
+                **{name: getattr(row, name) for name in NAMES},
             ),
             row.recorded_at,
             tags_in(parsed(row.dims)),
@@ -187,24 +191,18 @@ def _taken(which: str, batches: Collection[UUID], keys: Sequence[bytes] | None) 
 
 def _return_usage(taken: Sequence[Taken]) -> None:
     segments = [item.segment for item in taken]
-    hours = {id(segment): hour_of(segment.start) for segment in segments}
     with connection.cursor() as cursor:
         series = array({segment.series for segment in segments}, bytea)
-        cursor.execute(ROLLUPS, [current_tenant_id(), series, list(set(hours.values()))])
+        hours = list({segment.place.hour for segment in segments})
+        cursor.execute(ROLLUPS, [current_tenant_id(), series, hours])
         sums = {(bytes(series), *place): rollup_id for rollup_id, series, *place in cursor.fetchall()}
     entries = []
     for segment in segments:
-        place = (
-            segment.series,
-            hours[id(segment)],
-            segment.day,
-            segment.period,
-            segment.project_id,
-            segment.meter_id,
-            segment.price_id,
-        )
+        at = segment.place
+        place = (at.series, at.hour, at.day, at.period, at.project_id, at.meter_id, at.price_id)
         counter_entry = replace(
             segment,
+            place=replace(at),  # its period may become a later one
             key_hash=void_key(segment.key_hash),
             measured=-segment.measured,
             billable=-segment.billable,

@@ -15,8 +15,8 @@ def take_back(counter_entries: Sequence[tuple[UUID, Segment]], *, currency: str,
     billing = billing_now([segment.day for _, segment in counter_entries])
     within, late = [], []
     for rollup_id, segment in counter_entries:
-        segment.period = billing.of(segment.day)
-        if segment.period == segment.month:
+        segment.place.period = billing.of(segment.day)
+        if segment.place.period == segment.month:
             within.append((rollup_id, segment))
         else:
             late.append(segment)

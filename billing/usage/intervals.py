@@ -52,7 +52,7 @@ class Series:
     carried: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class KeyClaim:
     """An interval with the hashes of its key and of its content, sixteen bytes each."""
 
@@ -63,24 +63,41 @@ class KeyClaim:
 
 
 def claims(intervals: Iterable[Interval]) -> list[KeyClaim]:
-    """Hash intervals; equal series share one object."""
-    known: dict[tuple[object, ...], Series] = {}
+    """Hash intervals; equal series share one object. What intervals of one kind have in common is written once."""
+    kinds: dict[tuple[object, ...], tuple[Series, str, str]] = {}
+    known: dict[bytes, Series] = {}
     result = []
     for item in intervals:
-        mark = (item.resource, item.job_id, item.attempt_id, item.source, *sorted(item.dims.items()))
-        series = known.get(mark)
-        if series is None:
-            dims = json.dumps(dict(item.dims), sort_keys=True, separators=(",", ":"))
-            hashed = digest(item.resource, str(item.job_id), str(item.attempt_id), item.source, dims)
-            series = known[mark] = Series(
-                hashed, item.resource, item.job_id, item.attempt_id, item.source, dims, item.dims
-            )
-        start, end = item.start.astimezone(UTC).isoformat(), item.end.astimezone(UTC).isoformat()
-        counted = () if item.quantity is None else (str(item.quantity.normalize()),)
-        said = (item.content,) if item.content else (item.project_id.hex, start, end, series.hash.hex(), *counted)
-        payload = digest(item.meter, *said)
-        result.append(KeyClaim(item, series, digest(item.source, item.key), payload))
+        kind = (
+            item.resource,
+            item.job_id,
+            item.attempt_id,
+            item.source,
+            item.meter,
+            item.project_id,
+            *item.dims.items(),
+        )
+        found = kinds.get(kind)
+        if found is None:
+            made = _series(item)
+            series = known.setdefault(made.hash, made)
+            found = kinds[kind] = (series, framed(item.meter, item.project_id.hex), framed(series.hash.hex()))
+        series, before, after = found
+        if item.content:
+            payload = digest(item.meter, item.content)
+        else:
+            start, end = item.start.astimezone(UTC).isoformat(), item.end.astimezone(UTC).isoformat()
+            counted = "" if item.quantity is None else framed(str(item.quantity.normalize()))
+            payload = _hash(f"{before}{len(start)}:{start}{len(end)}:{end}{after}{counted}")
+        key_hash = _hash(f"{len(item.source)}:{item.source}{len(item.key)}:{item.key}")
+        result.append(KeyClaim(item, series, key_hash, payload))
     return result
+
+
+def _series(item: Interval) -> Series:
+    dims = json.dumps(dict(item.dims), sort_keys=True, separators=(",", ":"))
+    hashed = digest(item.resource, str(item.job_id), str(item.attempt_id), item.source, dims)
+    return Series(hashed, item.resource, item.job_id, item.attempt_id, item.source, dims, item.dims)
 
 
 def series_of(claimed: Iterable[KeyClaim]) -> dict[bytes, Series]:
@@ -90,7 +107,15 @@ def series_of(claimed: Iterable[KeyClaim]) -> dict[bytes, Series]:
 
 def digest(*parts: str) -> bytes:
     """Return a sixteen-byte hash of these texts in this order; the length of each is included."""
-    text = "".join([f"{len(part)}:{part}" for part in parts])
+    return _hash(framed(*parts))
+
+
+def framed(*parts: str) -> str:
+    """Return texts in one, each after its length."""
+    return "".join([f"{len(part)}:{part}" for part in parts])
+
+
+def _hash(text: str) -> bytes:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from billing.pg_arrays import array, bytea, iso, uuid
+from billing.pg_arrays import FROM_MICROS, array, bytea, few, iso, micros, uuid
 from billing.rating.calendar import period_bounds, period_of
 from billing.rating.flat import charge
 from billing.rating.quantity import seconds_delta
@@ -22,38 +22,63 @@ from tenants.isolation.scoping import current_tenant_id
 CUT = 1_000
 
 
-@dataclass(slots=True)
-class Segment:
-    """A part of an interval inside one quarter hour and one price. Amounts have twelve decimals.
+class Tariff:
+    """A contracted unit price, and the list price if that differs. What a quantity costs is computed once."""
 
-    `unit_amount` is the contracted price and `list_amount` the list price, if it differs.
+    def __init__(self, unit_amount: Decimal = Decimal(0), list_amount: Decimal | None = None) -> None:
+        self.unit_amount = unit_amount
+        self._list_amount = list_amount
+        self._costs: dict[Decimal, tuple[Decimal, Decimal]] = {}
+
+    def cost(self, units: Decimal) -> tuple[Decimal, Decimal]:
+        """Return the amount of so many units, and what the list price would add. Both have twelve decimals."""
+        found = self._costs.get(units)
+        if found is None:
+            amount = charge(units, self.unit_amount)
+            discount = Decimal(0) if self._list_amount is None else charge(units, self._list_amount) - amount
+            found = self._costs[units] = (amount, discount)
+        return found
+
+
+@dataclass(slots=True)
+class Place:
+    """What the segments of a series have in common that one hourly sum counts at one price; found once for all of them.
+
+    `price_id` is None without a price. `counted`: units are counts, which are not cut in time.
     """
 
-    key_hash: bytes
-    part: int
     series: bytes
-    start: datetime
-    end: datetime
-    period: date
+    hour: datetime
     day: date
+    period: date
     meter_id: UUID
     project_id: UUID
     price_id: UUID | None
+    tariff: Tariff = field(default_factory=Tariff)
+    counted: bool = False
+
+
+@dataclass(slots=True)
+class Segment:
+    """A part of an interval inside one quarter hour and one price. Amounts have twelve decimals."""
+
+    place: Place
+    key_hash: bytes
+    part: int
+    start: datetime
+    end: datetime
     measured: Decimal
-    billable: Decimal
-    amount: Decimal
-    unit_amount: Decimal = Decimal(0)
-    list_amount: Decimal | None = None
+    billable: Decimal = Decimal(0)
+    amount: Decimal = Decimal(0)
     discount: Decimal = Decimal(0)
     hold_id: UUID | None = None
-    kind: str = "usage"
-    counted: bool = False
     batch_id: UUID | None = None
+    kind: str = "usage"
 
     def cut(self, units: Decimal) -> Segment:
         """Keep so many of its units and return the rest, which no hold pays, as a segment of its own."""
         rest = replace(self, part=self.part + CUT, hold_id=None, measured=self.measured - units)
-        if not self.counted:
+        if not self.place.counted:
             rest.start = self.end = self.start + seconds_delta(units)
         self.measured = units
         rest.bill(self.billable - units)
@@ -61,31 +86,51 @@ class Segment:
         return rest
 
     @property
+    def series(self) -> bytes:
+        """The hash of its series."""
+        return self.place.series
+
+    @property
+    def project_id(self) -> UUID:
+        """Its project."""
+        return self.place.project_id
+
+    @property
+    def day(self) -> date:
+        """Its day in the tenant's zone."""
+        return self.place.day
+
+    @property
     def month(self) -> date:
-        """The month of its day, whose budgets pay for it. `period` is later if that month was closed."""
-        return period_of(self.day)
+        """The month of its day, whose budgets pay for it. Its place's period is later if that month was closed."""
+        return period_of(self.place.day)
 
     def bill(self, units: Decimal) -> None:
         """Charge this many of its units."""
-        self.billable, self.amount = units, charge(units, self.unit_amount)
-        self.discount = Decimal(0) if self.list_amount is None else charge(units, self.list_amount) - self.amount
+        self.billable = units
+        self.amount, self.discount = self.place.tariff.cost(units)
 
 
-SEGMENTS = """
-segment AS MATERIALIZED (
+SEGMENTS = f"""
+place AS MATERIALIZED (
   SELECT * FROM unnest(
-    %(key_hash)s::bytea[], %(part)s::smallint[], %(series)s::bytea[], %(start)s::timestamptz[], %(end)s::timestamptz[],
-    %(period)s::date[], %(day)s::date[], %(meter_id)s::uuid[], %(project_id)s::uuid[], %(price_id)s::uuid[],
-    %(hold_id)s::uuid[], %(kind)s::text[], %(measured)s::numeric[], %(billable)s::numeric[], %(amount)s::numeric[], %(discount)s::numeric[], %(batch_id)s::uuid[]
-  ) AS p(key_hash, part, series_hash, started_at, ended_at, period, day, meter_id, project_id, price_id,
-         hold_id, kind, measured, billable, amount, discount, batch_id)
+    %(series)s::bytea[], %(hour)s::timestamptz[], %(day)s::date[], %(period)s::date[], %(meter_id)s::uuid[], %(project_id)s::uuid[],
+    %(price_id)s::uuid[]
+  ) WITH ORDINALITY AS p(series_hash, hour, day, period, meter_id, project_id, price_id, place)
+), segment AS MATERIALIZED (
+  SELECT place, key_hash, part, {FROM_MICROS.format("begun")} AS started_at, {FROM_MICROS.format("ended")} AS ended_at,
+    hold_id, kind, measured, billable, amount, discount, batch_id FROM unnest(
+    %(place)s::bigint[], %(key_hash)s::bytea[], %(part)s::smallint[], %(start)s::bigint[], %(end)s::bigint[],
+    %(hold_id)s::uuid[], %(kind)s::text[], %(measured)s::numeric[], %(billable)s::numeric[], %(amount)s::numeric[],
+    %(discount)s::numeric[], %(batch_id)s::uuid[]
+  ) AS s(place, key_hash, part, begun, ended, hold_id, kind, measured, billable, amount, discount, batch_id)
 ), event AS (
   INSERT INTO billing_usageevent (tenant_id, series_hash, started_at, key_hash, part, ended_at, kind, period, day,
     meter_id, project_id, price_id, hold_id, measured, billable, amount, discount, batch_id)
   SELECT %(tenant)s, series_hash, started_at, key_hash, part, ended_at, kind, period, day,
-    meter_id, project_id, price_id, hold_id, measured, billable, amount, discount, batch_id FROM segment
+    meter_id, project_id, price_id, hold_id, measured, billable, amount, discount, batch_id FROM segment JOIN place USING (place)
 )
-"""
+"""  # noqa: S608
 WRITE = f"""
 WITH {SEGMENTS}, series AS (
   INSERT INTO billing_usageseries (tenant_id, hash, resource, job_id, attempt_id, source, dims)
@@ -105,10 +150,14 @@ WITH {SEGMENTS}, series AS (
 )
 INSERT INTO billing_usagerollup AS r (id, tenant_id, period, day, hour, price_id, meter_id, project_id, series_hash,
   events, measured, billable, amount, discount)
-SELECT gen_random_uuid(), %(tenant)s, period, day, date_trunc('hour', started_at, 'UTC'), price_id, meter_id, project_id, series_hash,
-  count(*), sum(measured), sum(billable), sum(amount), sum(discount)
-FROM segment GROUP BY period, day, date_trunc('hour', started_at, 'UTC'), price_id, meter_id, project_id, series_hash
-ORDER BY series_hash, 5, day, period, project_id, meter_id, price_id
+SELECT gen_random_uuid(), %(tenant)s, period, day, hour, price_id, meter_id, project_id, series_hash,
+  sum(events), sum(measured), sum(billable), sum(amount), sum(discount)
+FROM place JOIN (
+  SELECT place, count(*) AS events, sum(measured) AS measured, sum(billable) AS billable, sum(amount) AS amount, sum(discount) AS discount
+  FROM segment GROUP BY place
+) AS s USING (place)
+GROUP BY period, day, hour, price_id, meter_id, project_id, series_hash
+ORDER BY series_hash, hour, day, period, project_id, meter_id, price_id
 ON CONFLICT (tenant_id, series_hash, hour, day, period, project_id, meter_id, price_id) DO UPDATE SET
   events = r.events + excluded.events, measured = r.measured + excluded.measured,
   billable = r.billable + excluded.billable, amount = r.amount + excluded.amount, discount = r.discount + excluded.discount
@@ -124,10 +173,14 @@ FROM (
 ) w
 WHERE r.tenant_id = %(tenant)s AND r.id = w.id
 """  # noqa: S608
-FIELDS: dict[str, Callable[[Any], str]] = {
-    **dict.fromkeys(("key_hash", "series"), bytea),
-    **dict.fromkeys(("start", "end", "period", "day"), iso),
-    **dict.fromkeys(("meter_id", "project_id", "price_id", "hold_id", "batch_id"), uuid),
+OF_PLACES: dict[str, Callable[[Any], str]] = {
+    "series": bytea,
+    **dict.fromkeys(("hour", "day", "period"), iso),
+    **dict.fromkeys(("meter_id", "project_id", "price_id"), uuid),
+}
+OF_SEGMENTS: dict[str, Callable[[Any], str]] = {
+    "key_hash": bytea,
+    **dict.fromkeys(("start", "end"), micros),
     **dict.fromkeys(("part", "measured", "billable", "amount", "discount", "kind"), str),
 }
 
@@ -137,7 +190,7 @@ def write(segments: Sequence[Segment], series: Mapping[bytes, Series], *, curren
     if not segments:
         return
     known = [(key, series[key]) for key in sorted({segment.series for segment in segments} & series.keys())]
-    periods = sorted({segment.period for segment in segments})
+    periods = sorted({segment.place.period for segment in segments})
     bounds = [period_bounds(period, zone) for period in periods]
     arguments = _columns(segments)
     arguments |= {
@@ -164,7 +217,10 @@ def reverse(counter_entries: Sequence[tuple[UUID, Segment]]) -> None:
 
 
 def _columns(segments: Sequence[Segment]) -> dict[str, Any]:
-    columns: dict[str, Any] = {
-        name: array([getattr(segment, name) for segment in segments], write) for name, write in FIELDS.items()
-    }
-    return columns | {"tenant": current_tenant_id()}
+    places = {id(segment.place): segment.place for segment in segments}
+    numbers = {key: number for number, key in enumerate(places, 1)}
+    columns = {name: array([getattr(one, name) for one in places.values()], how) for name, how in OF_PLACES.items()}
+    columns |= {name: array([getattr(one, name) for one in segments], how) for name, how in OF_SEGMENTS.items()}
+    for name in ("hold_id", "batch_id"):  # few different ones
+        columns[name] = few([getattr(one, name) for one in segments], uuid)
+    return columns | {"place": array([numbers[id(one.place)] for one in segments], str), "tenant": current_tenant_id()}

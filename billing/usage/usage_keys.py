@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from billing.pg_arrays import array, bytea, iso
+from billing.pg_arrays import FROM_MICROS, array, bytea, micros
 from billing.usage.intervals import KeyClaim
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
@@ -17,11 +17,12 @@ from tenants.isolation.scoping import current_tenant_id
 
 USAGE_CONFLICTED = AuditAction("billing.usage.conflicted")
 
-INSERT = """
+INSERT = f"""
 INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at, batch_id)
-SELECT %(tenant)s, k.*, %(batch)s::uuid FROM unnest(%(keys)s::bytea[], %(payloads)s::bytea[], %(times)s::timestamptz[]) AS k(key, payload, at)
+SELECT %(tenant)s, k.key, k.payload, {FROM_MICROS.format("k.at")}, %(batch)s::uuid
+FROM unnest(%(keys)s::bytea[], %(payloads)s::bytea[], %(times)s::bigint[]) AS k(key, payload, at)
 ORDER BY k.key ON CONFLICT DO NOTHING RETURNING key_hash
-"""
+"""  # noqa: S608
 KNOWN = "SELECT key_hash, payload_hash FROM billing_usagekey WHERE tenant_id = %s AND key_hash = ANY(%s::bytea[])"
 
 
@@ -59,7 +60,7 @@ def claim(claims: Sequence[KeyClaim], batch_id: UUID | None = None) -> Claimed:
                 "batch": batch_id,
                 "keys": array(first, bytea),
                 "payloads": array((item.payload_hash for item in first.values()), bytea),
-                "times": array((item.interval.start for item in first.values()), iso),
+                "times": array((item.interval.start for item in first.values()), micros),
             },
         )
         inserted = {bytes(row[0]) for row in cursor.fetchall()}
