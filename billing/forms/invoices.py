@@ -101,6 +101,15 @@ class VoidForm(forms.Form):
     reason = forms.CharField(label="Reason, which the organisation reads on the invoice", max_length=400)
 
 
+class DeferForm(forms.Form):
+    """Until when launches go on despite an overdue invoice."""
+
+    until = forms.DateField(
+        label="Launches go on until", widget=DAY, help_text="That day included. Yesterday ends a deferral."
+    )
+    reason = forms.CharField(label="Reason", max_length=400, help_text="It stands in both logs.")
+
+
 class Settling(forms.Form):
     """A form that changes what is settled of an invoice; `shown` is what it showed, so that no second click counts."""
 

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from billing.models.settling import DUNNING_STEPS
+from billing.models.settling import DUNNING_STEPS, STOP
 from tenants.errors import Invalid
 
 MOST_STEPS, LONGEST_DAYS = 10, 365
-HELP = "Give up to 10 steps, such as 3 remind, 10 remind, 20 final: days after the due day, each later than the one before."
+HELP = (
+    "Give up to 10 steps, such as 3 remind, 10 remind, 20 final, 30 stop: days after the due day, each later than the one before. "
+    "The last may be stop: from then on new launches and deploys wait for the payment."
+)
 WORDS = re.compile(r"\s*(\d{1,4})\s+([a-z]+)\s*")
 
 
@@ -31,7 +34,7 @@ def checked(steps: Sequence[Step]) -> Sequence[Step]:
     """Return a schedule that holds. Raises Invalid."""
     days = [one.days for one in steps]
     ordered = all(before < after for before, after in zip([0, *days], days, strict=False))
-    known = all(one.step in DUNNING_STEPS for one in steps)
+    known = all(one.step in DUNNING_STEPS for one in steps) and all(one.step != STOP for one in steps[:-1])
     if len(steps) > MOST_STEPS or not ordered or not known or any(one > LONGEST_DAYS for one in days):
         raise Invalid(fields={"dunning": [HELP]})
     return steps
@@ -52,7 +55,11 @@ def as_text(steps: Sequence[Step]) -> str:
     return ", ".join(f"{one.days} {one.step}" for one in steps)
 
 
-def reached(steps: Sequence[Step], overdue: int, done: Sequence[int]) -> list[Step]:
-    """Return the steps that an invoice `overdue` days past its due day has reached and not done, the earliest first."""
-    latest = max(done, default=0)
-    return [one for one in steps if latest < one.days <= overdue]
+def reached(steps: Sequence[Step], overdue: int, done: Sequence[Step]) -> list[Step]:
+    """Return the steps that an invoice `overdue` days past its due day has reached and not done, the earliest first.
+
+    A stop that a changed schedule moved before steps that are done is reached all the same.
+    """
+    latest = max((one.days for one in done), default=0)
+    stopped = any(one.step == STOP for one in done)
+    return [one for one in steps if one.days <= overdue and (latest < one.days or (one.step == STOP and not stopped))]

@@ -22,8 +22,8 @@ from tenants.operators.operator_log import record_act
 from tenants.rights import held
 
 SEND_ORDERED = AuditAction("billing.invoice.send_ordered", while_closing=True)
-#: What an email is: the invoice, a reminder of it, or the last one.
-INVOICE, REMINDER, FINAL = "invoice", "reminder", "final"
+#: What an email is: the invoice, a reminder of it, the last one, or that launches are stopped.
+INVOICE, REMINDER, FINAL, STOPPED = "invoice", "reminder", "final", "stopped"
 MOST_RECIPIENTS = 10
 
 

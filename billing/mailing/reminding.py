@@ -10,11 +10,11 @@ from billing.collecting.steps import order_charge
 from billing.invoices.finalising import locked
 from billing.invoices.parties import dunning_schedule
 from billing.invoices.reminders import Step, reached
-from billing.mailing.orders import FINAL, REMINDER, order_mails
+from billing.mailing.orders import FINAL, REMINDER, STOPPED, order_mails
 from billing.models import Collection, Invoice, PaymentAccount, Reminder
 from billing.models.collecting import CHARGE, DECLINED
 from billing.models.invoicing import FINALISED
-from billing.models.settling import FINAL_NOTICE
+from billing.models.settling import FINAL_NOTICE, STOP
 from billing.rating.calendar import local_day
 from tenants import clock
 from tenants.access.actor import Actor
@@ -25,6 +25,8 @@ from tenants.models import Tenant
 from tenants.notifications.notifications import notify
 
 REMINDED = AuditAction("billing.invoice.reminded", while_closing=True)
+#: Which email a step sends, if not a reminder.
+EMAILS = {FINAL_NOTICE: FINAL, STOP: STOPPED}
 log = structlog.get_logger(__name__)
 
 
@@ -58,7 +60,7 @@ def _remind(tenant_id: UUID, steps: list[Step]) -> int:
 @operation(REMINDED)
 def _remind_of(*, actor: Actor, invoice_id: UUID, overdue: int, steps: list[Step]) -> bool:
     invoice = locked(invoice_id)
-    done = list(Reminder.objects.filter(invoice=invoice).values_list("days", flat=True))
+    done = [Step(*one) for one in Reminder.objects.filter(invoice=invoice).values_list("days", "step")]
     now = reached(steps, overdue, done)
     if invoice.state != FINALISED or not now:
         unchanged("no step is due")
@@ -68,14 +70,15 @@ def _remind_of(*, actor: Actor, invoice_id: UUID, overdue: int, steps: list[Step
     Reminder.objects.bulk_create(
         Reminder(invoice=invoice, days=one.days, step=one.step, sent=one == last) for one in now
     )
-    order_mails(invoice_id, FINAL if last.step == FINAL_NOTICE else REMINDER)
+    order_mails(invoice_id, EMAILS.get(last.step, REMINDER))
     _charge_again(invoice)
-    if invoice.customer.get("email"):  # else the email itself went to those who manage invoices
+    stops = last.step == STOP
+    if stops or invoice.customer.get("email"):  # else the email itself went to those who manage invoices
         notify(
             permission="invoices.manage",
             kind="payment",
             title=f"{invoice.label} is past due",
-            body=f"It was due {overdue} days ago. Pay it on its page.",
+            body=f"It was due {overdue} days ago. {'New launches and deploys wait for it. ' if stops else ''}Pay it on its page.",
             path=f"invoices/{invoice_id}/",
         )
     record(REMINDED, actor=actor, target=invoice, changes={"step": [None, last.stored()]})

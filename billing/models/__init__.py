@@ -12,7 +12,7 @@ from billing.models.outside import HeldEvent, ReportLimit, SenderDay, UsageBatch
 from billing.models.periods import BillingPeriod
 from billing.models.pricing import Contract, Price, PriceBook, PriceVersion, ShowbackPrice, TaxRate
 from billing.models.runs import PeriodRun, PreparedDraft, ReconciliationOrder
-from billing.models.settling import CreditNote, CreditNoteLine, Payment, Reminder
+from billing.models.settling import CreditNote, CreditNoteLine, Payment, Reminder, StopDeferral
 from billing.models.wallets import CreditBlock, CreditMovement, TopUp, Wallet
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "Seller",
     "SenderDay",
     "ShowbackPrice",
+    "StopDeferral",
     "TaxRate",
     "TopUp",
     "UsageBatch",

@@ -1,4 +1,4 @@
-"""What follows an invoice: credit notes, payments and reminders, append-only."""
+"""What follows an invoice: credit notes, payments, reminders and deferrals, append-only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ DUE, REFUND, WALLET = "due", "refund", "wallet"
 PAYMENT = "payment"
 #: What is sent of an unpaid invoice.
 REMIND, FINAL_NOTICE = "remind", "final"
-DUNNING_STEPS = [REMIND, FINAL_NOTICE]
+#: The last step: new launches and deploys wait for the payment.
+STOP = "stop"
+DUNNING_STEPS = [REMIND, FINAL_NOTICE, STOP]
 
 
 class CreditNote(TenantModel):
@@ -111,9 +113,23 @@ class Reminder(TenantModel):
 
     class Meta(TenantModel.Meta):
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["tenant", "invoice", "days"], name="reminder_once"),
+            models.UniqueConstraint(fields=["tenant", "invoice", "days", "step"], name="reminder_once"),
             models.CheckConstraint(condition=Q(step__in=DUNNING_STEPS), name="reminder_step_known"),
         ]
+        indexes: ClassVar = [models.Index(fields=["tenant"], condition=Q(step=STOP), name="reminder_stops")]
 
     def __str__(self) -> str:
         return f"{self.step} after {self.days} days"
+
+
+class StopDeferral(TenantModel):
+    """Launches go on despite an overdue invoice, up to and including the day `until`. The newest of an invoice counts."""
+
+    invoice = TenantForeignKey(Invoice, on_delete=models.PROTECT, related_name="deferrals")
+    until = models.DateField()
+    reason = models.CharField(max_length=400)
+    deferred_by = models.CharField(max_length=254)
+    deferred_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    def __str__(self) -> str:
+        return f"deferred until {self.until}"

@@ -12,6 +12,7 @@ from django.db import connection
 
 from billing.budgets import holds
 from billing.budgets.counters import BudgetExceeded
+from billing.dunning.stops import require_launches
 from billing.money import Money
 from billing.pricing import quotes
 from compute.events import JobSubmitted
@@ -70,12 +71,13 @@ def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) 
     A limit of devices at once refuses nothing here: the job waits for it.
 
     With `asked.more`, a launch that a budget refuses is kept: it waits for the answer to a request for more. Raises
-    Invalid, QuotaExceeded (409), BudgetExceeded (402) or QueueFull (429).
+    Invalid, QuotaExceeded (409), BudgetExceeded or LaunchesStopped (402) or QueueFull (429).
     """
     actor.require_somewhere("jobs.launch")
     backlog.admit()  # here, so that a flood costs nothing more; again below, for concurrent submissions
     order = check(actor=actor, asked=asked)
     actor.require("jobs.launch", order)
+    require_launches()
     price = _price(order, asked.quote_id)
     order = replace(order, max_seconds=price.limit_s or order.max_seconds)
     job_id = uuid7()
@@ -222,11 +224,12 @@ def pause(*, actor: Actor, job_id: UUID) -> Job:
 def resume(*, actor: Actor, job_id: UUID) -> Job:
     """Requeue a paused job, holding money and reserving device time again.
 
-    Raises NotFound, JobNotPaused, BudgetExceeded, QuotaExceeded, QueueFull.
+    Raises NotFound, JobNotPaused, BudgetExceeded, LaunchesStopped, QuotaExceeded, QueueFull.
     """
     job = _own(actor, job_id, "jobs.launch")
     if job.state != JobState.PAUSED:
         raise JobNotPaused(state=job.state)
+    require_launches()
     fields: dict[str, Any] = {"message": "", "not_before": None, "approval_id": None}
     if job.hold_id is None:
         fields["hold_id"] = hold_for(job, actor)

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from billing.budgets import holds, requests
 from billing.budgets.counters import BudgetExceeded
+from billing.dunning.stops import LaunchesStopped, require_launches
 from billing.money import Money, minor_decimals
 from billing.pricing.price_books import PriceMissing, price_at
 from billing.queries import budget
@@ -81,7 +82,8 @@ def answered(approval_id: UUID, state: str) -> None:
 def admit(*, actor: Actor, job_id: UUID) -> None:
     """Hold the money of a kept launch at today's price and queue it; `actor` is the system.
 
-    If there is no headroom after all, it is paused as other work is; without quota of the month it is cancelled.
+    If there is no headroom after all, or an overdue invoice stops launches, it is paused; without quota of the month it is
+    cancelled.
     """
     job = _kept(job_id)
     if job is None:
@@ -89,9 +91,10 @@ def admit(*, actor: Actor, job_id: UUID) -> None:
         return
     submitter = replace(actor, id=job.submitted_by, label=job.submitted_by_label)
     try:
+        require_launches()
         _hold(job, submitter)
         job_quotas.reserve_time(job)
-    except BudgetExceeded as refused:
+    except (BudgetExceeded, LaunchesStopped) as refused:
         _leave(job, actor, JobState.PAUSED, refused.message)
         return
     except QuotaExceeded as refused:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from billing.dunning.stops import require_launches
 from compute.allocations import allocations
 from models_app.access import visible_endpoints, visible_versions
 from models_app.endpoints import slot_events
@@ -100,7 +101,8 @@ def deploy(
 
     The project pays; it defaults to the version's. Deploying the same version again changes nothing unless it had
     failed. `replace` allows a version with other input columns than the live one. Raises NotFound, Invalid,
-    VersionNotApproved, EndpointNameTaken, EndpointMoved, SignatureDiffers, QuotaExceeded (409), BudgetExceeded (402).
+    VersionNotApproved, EndpointNameTaken, EndpointMoved, SignatureDiffers, QuotaExceeded (409), BudgetExceeded and
+    LaunchesStopped (402).
     """
     actor.require_somewhere("endpoints.manage")
     _check(actor, name, project_id, slo_ms)
@@ -110,6 +112,7 @@ def deploy(
         raise NotFound
     if version.stage != Stage.PRODUCTION:
         raise VersionNotApproved(stage=version.stage, version=str(version.id))
+    require_launches()
     fresh = Endpoint(
         name=name,
         project_id=project_id or version.project_id,

@@ -20,6 +20,7 @@ from models_app.models import Stage
 from models_app.monitoring import health
 from models_app.monitoring.timeseries import OUTCOMES
 from models_app.registry import lineage as versions
+from models_app.views.launch_options import stopped
 from tenants import queries as tenancy
 from tenants.access.actor import Actor
 from tenants.access.standing import TakesAway
@@ -75,6 +76,7 @@ def deploy(request: TenantRequest) -> HttpResponse:
             "versions": choices,
             "refused": refused,
             "asked": _early(actor, key) if refused else None,
+            "stopped": stopped(actor),
         }
         return render(request, "models_app/deploy.html", context)
     form = DeployForm(request.POST, versions=choices, projects=projects)

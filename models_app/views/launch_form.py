@@ -19,7 +19,7 @@ from compute.jobs import jobs, signed_quotes
 from compute.jobs.job_request import TIERS
 from compute.jobs.kept import More
 from models_app.forms.datasets import JobForm
-from models_app.views.launch_options import Refusal, quote_of, refusal_of
+from models_app.views.launch_options import Refusal, quote_of, refusal_of, stopped
 from models_app.views.launch_options import devices as offered_devices
 from tenants import queries as tenancy
 from tenants.errors import ExchequerError, Invalid, NotFound
@@ -145,6 +145,7 @@ class Ordering(ABC):
             "chosen_device": chosen.get("device_class") or (self.devices[0].name if self.devices else ""),
             "marked": self.marked(),
             "choose": self.choose,
+            "stopped": None if more.get("refusal") else stopped(self.actor),
             **more,
         }
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from billing.dunning.stops import Stop, stop_in_force
 from billing.money import Money
 from billing.pricing.quotes import Estimate
 from billing.queries.budgets import BudgetStatus, budget
@@ -77,6 +78,20 @@ class Refusal:
     steps: Sequence[str]
     budget: BudgetStatus | None = None
     askable: bool = False
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The overdue invoice that stops launches and deploys, and whether the reader may open it."""
+
+    stop: Stop
+    may_open: bool
+
+
+def stopped(actor: Actor) -> Stopped | None:
+    """Return what stops new work of the organisation; None if nothing does."""
+    stop = stop_in_force()
+    return Stopped(stop, actor.can("invoices.view")) if stop else None
 
 
 def devices(currency: str, meter: str = METER) -> list[DeviceOffer]:
@@ -196,6 +211,8 @@ def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
     if refused.code == "quota_exceeded":
         text = Sentence("{} Nothing was charged.", (refused.message,))
         return Refusal("The quota is used up.", text, ["Set a shorter time limit.", "Ask an admin to raise the quota."])
+    if refused.code == "launches_stopped":
+        return Refusal("An invoice is overdue.", Sentence("{} Nothing was charged.", (refused.message,)), [])
     return Refusal("Not launched.", Sentence(refused.message), [])
 
 

@@ -90,6 +90,7 @@ OPERATED = {
     "billing_prepareddraft": {"SELECT"},
     "billing_reconciliation": {"SELECT"},
     "billing_reminder": {"SELECT"},
+    "billing_stopdeferral": {"SELECT", "INSERT"},
     "billing_topup": {"SELECT"},
     "billing_wallet": {"SELECT", "INSERT", "UPDATE"},
     "tenants_audithead": {"SELECT", "INSERT", "UPDATE"},
@@ -209,6 +210,7 @@ OWN: dict[str, set[Policy]] = {
     # And what was found and prepared of them.
     "billing_prepareddraft": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
     "billing_reminder": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
+    "billing_stopdeferral": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
     "billing_reconciliation": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
     # The console's part of a tenant's log: what operators did.
     "tenants_auditentry": {TENANT_ROWS, ("operator_rows", "*", (OPERATOR,), OPERATORS_ACTS, OPERATORS_ACTS)},

@@ -5,6 +5,7 @@ from django.urls import URLPattern, path
 from billing.api.console import documents, invoices
 from billing.api.console.books import Books, OneBook, Preview, Versions
 from billing.api.console.contracts import Contracts, ContractWithdrawn, TenantContracts
+from billing.api.console.deferrals import Deferrals
 from billing.api.console.disputes import Comments, DisputeAnswer, DisputeMessages, Disputes, OneDispute
 from billing.api.console.exports import FocusExport
 from billing.api.console.periods import OnePeriod, Run
@@ -33,6 +34,7 @@ urlpatterns: list[URLPattern] = [
     path("invoices/<uuid:invoice_id>/collect/", invoices.Collected.as_view(), name="operator-api-invoice-collect"),
     path("invoices/<uuid:invoice_id>/credit-notes/", invoices.CreditNotes.as_view(), name="operator-api-credit-notes"),
     path("invoices/<uuid:invoice_id>/send/", invoices.Sent.as_view(), name="operator-api-invoice-send"),
+    path("invoices/<uuid:invoice_id>/deferrals/", Deferrals.as_view(), name="operator-api-invoice-deferrals"),
     path("invoices/<uuid:invoice_id>/mark-paid/", invoices.Paid.as_view(), name="operator-api-invoice-paid"),
     path("invoices/<uuid:invoice_id>/comments/", Comments.as_view(), name="operator-api-invoice-comments"),
     path("disputes/", Disputes.as_view(), name="operator-api-disputes"),

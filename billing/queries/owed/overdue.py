@@ -17,7 +17,8 @@ ROWS = """
 SELECT i.id, i.tenant_id, t.name, t.slug, i.label, i.currency, i.due_on, i.sent_at, d.days,
   i.total - i.credited - i.paid + i.returned AS due,
   coalesce((SELECT jsonb_agg(jsonb_build_array(r.days, r.step, r.sent) ORDER BY r.days)
-    FROM billing_reminder r WHERE r.tenant_id = i.tenant_id AND r.invoice_id = i.id), '[]') AS steps
+    FROM billing_reminder r WHERE r.tenant_id = i.tenant_id AND r.invoice_id = i.id), '[]') AS steps,
+  (SELECT s.until FROM billing_stopdeferral s WHERE s.tenant_id = i.tenant_id AND s.invoice_id = i.id ORDER BY s.id DESC LIMIT 1) AS deferred
 FROM billing_invoice i JOIN tenants_tenant t ON t.id = i.tenant_id
 CROSS JOIN LATERAL (SELECT (exchequer_now() AT TIME ZONE t.timezone)::date - i.due_on AS days) d
 WHERE i.state = 'finalised' AND d.days > 0 AND (%(after_on)s::date IS NULL OR (i.due_on, i.id) > (%(after_on)s, %(after_id)s::uuid))
@@ -48,6 +49,7 @@ class OverdueRow:
     days: int
     sent_at: datetime | None
     steps: Sequence[ReminderView]
+    deferred_until: date | None
 
 
 def overdue(*, after: tuple[date, UUID] | None = None, limit: int = 50) -> list[OverdueRow]:
@@ -67,6 +69,7 @@ def overdue(*, after: tuple[date, UUID] | None = None, limit: int = 50) -> list[
                 days=row.days,
                 sent_at=row.sent_at,
                 steps=[ReminderView(*step) for step in parsed_list(row.steps)],
+                deferred_until=row.deferred,
             )
             for row in named_rows(cursor)
         ]

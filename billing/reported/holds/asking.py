@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from billing.budgets import counters, holds
+from billing.dunning.stops import require_launches
 from billing.metering import meters
 from billing.models import Hold, Meter
 from billing.models.holds import OPEN
@@ -71,13 +72,14 @@ class Asked:
 def place(*, actor: Actor, asked: Asked) -> UUID:
     """Hold the highest price of a quantity until the hold expires, and return its id.
 
-    Raises Invalid, NotFound for a project out of sight, PriceMissing, TooManyHolds, BudgetExceeded (402).
+    Raises Invalid, NotFound for a project out of sight, PriceMissing, TooManyHolds, BudgetExceeded or LaunchesStopped (402).
     """
     actor.require("usage.ingest")
     counters.lock_budget_set()
     if not _sees(actor, asked.project_id):
         raise NotFound
     dims = _checked(asked)
+    require_launches()
     today = lock_today(actor)
     mine = Hold.objects.filter(placed_by_id=actor.id, state=OPEN, expires_at__isnull=False)
     if mine.count() >= MOST_OPEN:

@@ -4,6 +4,7 @@ from django.urls import URLPattern, path
 
 from billing.views.console.books import book_page, books_page, new_book, publish_page
 from billing.views.console.contracts import contract_page, contract_withdraw, contracts_page
+from billing.views.console.deferrals import invoice_defer
 from billing.views.console.disputes import dispute_page, disputes_page, invoice_comment
 from billing.views.console.invoice import (
     invoice_collect,
@@ -48,6 +49,7 @@ urlpatterns: list[URLPattern] = [
     path("invoices/<uuid:invoice_id>/finalise/", invoice_finalise, name="operator-invoice-finalise"),
     path("invoices/<uuid:invoice_id>/void/", invoice_void, name="operator-invoice-void"),
     path("invoices/<uuid:invoice_id>/collect/", invoice_collect, name="operator-invoice-collect"),
+    path("invoices/<uuid:invoice_id>/deferral/", invoice_defer, name="operator-invoice-defer"),
     path("invoices/<uuid:invoice_id>/send/", invoice_send, name="operator-invoice-send"),
     path("invoices/<uuid:invoice_id>/payments/", invoice_payment, name="operator-invoice-payment"),
     path("invoices/<uuid:invoice_id>/credit-notes/new/", invoice_credit, name="operator-invoice-credit"),

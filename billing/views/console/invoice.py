@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from billing.collecting import retrying
-from billing.forms.invoices import CreditForm, PaymentForm, VoidForm
+from billing.forms.invoices import CreditForm, DeferForm, PaymentForm, VoidForm
 from billing.invoices import crediting, disputes, finalising, parties, paying, voiding
 from billing.invoices.commenting import INVOICE_COMMENTED
 from billing.mailing import orders
@@ -22,6 +22,7 @@ from billing.queries import issued
 from billing.queries.drafts import contract_in
 from billing.queries.invoices import InvoiceView, replaced
 from billing.queries.lines import InvoiceLine
+from billing.queries.owed import deferrals
 from billing.queries.owed.collecting import collecting, paused_until
 from billing.views.invoices import EXPORTED, by_project, exported, plans_of
 from tenants import clock
@@ -51,7 +52,7 @@ def invoice_page(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
         label = view.number or f"{view.period:%Y-%m}"
         record_act(request.operator, INVOICE_EXPORTED, target=("invoice", invoice_id, label))
         return csv_response(request, f"invoice-{label}", EXPORTED, (exported(one, named=False) for one in lines))
-    return _render(request, invoice_id)
+    return shown(request, invoice_id)
 
 
 @require_POST
@@ -69,7 +70,7 @@ def invoice_review(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
     except (NotFound, PermissionDenied):
         raise
     except ExchequerError as refused:
-        return _render(request, invoice_id, refused=refused.message)
+        return shown(request, invoice_id, refused=refused.message)
     messages.success(request, "The invoice is in review." if in_review else "The invoice is a draft again.")
     return redirect("operator-invoice", invoice_id)
 
@@ -88,7 +89,7 @@ def invoice_finalise(request: OperatorRequest, invoice_id: UUID) -> HttpResponse
     except (NotFound, PermissionDenied):
         raise
     except ExchequerError as refused:
-        return _render(request, invoice_id, asked="finalise", refused=refused.message)
+        return shown(request, invoice_id, asked="finalise", refused=refused.message)
     messages.success(request, f"{number} is finalised.")
     return redirect("operator-invoice", invoice_id)
 
@@ -114,7 +115,7 @@ def invoice_void(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
             more = " This draft is in its place." if made else ""
             messages.success(request, f"The invoice is void.{more}")
             return redirect("operator-invoice", made or invoice_id)
-    return _render(request, invoice_id, asked="void", void_form=form)
+    return shown(request, invoice_id, asked="void", void_form=form)
 
 
 @require_POST
@@ -135,7 +136,7 @@ def invoice_payment(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
         else:
             messages.success(request, "The payment is recorded.")
             return redirect("operator-invoice", invoice_id)
-    return _render(request, invoice_id, asked="pay", payment_form=form)
+    return shown(request, invoice_id, asked="pay", payment_form=form)
 
 
 @require_POST
@@ -147,7 +148,7 @@ def invoice_collect(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
     except (NotFound, PermissionDenied):
         raise
     except ExchequerError as refused:
-        return _render(request, invoice_id, refused=refused.message)
+        return shown(request, invoice_id, refused=refused.message)
     messages.success(request, "It is sent to the payment provider within a minute.")
     return redirect("operator-invoice", invoice_id)
 
@@ -161,7 +162,7 @@ def invoice_send(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
     except (NotFound, PermissionDenied):
         raise
     except ExchequerError as refused:
-        return _render(request, invoice_id, refused=refused.message)
+        return shown(request, invoice_id, refused=refused.message)
     messages.success(request, "The invoice is on its way. This page shows when it was first sent.")
     return redirect("operator-invoice", invoice_id)
 
@@ -224,7 +225,7 @@ def _locked(invoice_id: UUID) -> tuple[UUID, InvoiceView, list[InvoiceLine]]:
     return issued.for_seller(invoice_id)
 
 
-def _render(request: OperatorRequest, invoice_id: UUID, **given: Any) -> HttpResponse:
+def shown(request: OperatorRequest, invoice_id: UUID, **given: Any) -> HttpResponse:
     """Show the page; what is `given` was refused."""
     tenant_id, view, lines = issued.for_seller(invoice_id)
     with tenant_scope(tenant_id):
@@ -235,6 +236,7 @@ def _render(request: OperatorRequest, invoice_id: UUID, **given: Any) -> HttpRes
             "collecting": collecting(invoice_id),
             "disputes": disputes.of_invoice(invoice_id),
             "comments": disputes.comments(invoice_id),
+            "deferrals": deferrals.of_invoice(invoice_id),
         }
         grace_ends = finalising.grace_end(view.ends_at, contract_in(view.period))
     now = clock.now()
@@ -254,6 +256,7 @@ def _render(request: OperatorRequest, invoice_id: UUID, **given: Any) -> HttpRes
         "seller_known": not view.is_draft or parties.current_seller().may_issue,
         "void_form": VoidForm() if stands and not view.credited and not view.paid else None,
         "payment_form": _payment_form(view) if stands else None,
+        "defer_form": DeferForm() if stands else None,
         "provider": payment_gateway().collects,
         "paused_until": paused_until(),
         **followed,

@@ -115,7 +115,8 @@ def test_without_a_schedule_nobody_is_reminded(demo_clock: DemoClock, server: Ma
 
 
 @pytest.mark.parametrize(
-    "text", ["10 remind, 3 remind", "3 remind, 3 final", "0 remind", "3 shout", "400 final", "soon"]
+    "text",
+    ["10 remind, 3 remind", "3 remind, 3 final", "0 remind", "3 shout", "400 final", "soon", "3 stop, 9 final"],
 )
 def test_a_schedule_that_does_not_hold_is_refused(seller: Any, text: str) -> None:
     console = seller("platform_finance")
@@ -142,11 +143,18 @@ def test_the_schedule_is_set_by_the_api(seller: Any) -> None:
 def test_reminders_follow_the_schedule_whatever_it_is(days: list[int], visits: list[int]) -> None:
     steps = checked([Step(one, "remind") for one in sorted(days)])
     assert list(from_text(as_text(steps))) == list(steps)
-    done: list[int] = []
+    done: list[Step] = []
     for overdue in sorted(visits):
-        done += [one.days for one in reached(steps, overdue, done)]
+        done += reached(steps, overdue, done)
     last = max(visits, default=0)
-    assert done == [one for one in sorted(days) if one <= last]
+    assert done == [one for one in steps if one.days <= last]
+
+
+def test_a_stop_before_steps_that_are_done_is_reached_once() -> None:
+    done = [Step(3, "remind"), Step(20, "final")]
+    assert reached([Step(10, "stop")], 9, done) == []
+    assert reached([Step(10, "stop")], 21, done) == [Step(10, "stop")]
+    assert reached([Step(10, "stop")], 21, [*done, Step(10, "stop")]) == []
 
 
 def test_a_schedule_has_at_most_ten_steps() -> None:
