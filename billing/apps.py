@@ -15,6 +15,7 @@ class BillingConfig(AppConfig):
         from billing.pricing.contracts import sign
         from billing.queries.books import choices
         from billing.queries.digest import digest
+        from billing.second_person import acts  # noqa: F401
         from tenants.audit import erasure, unnamed, words
         from tenants.notifications import topics
         from tenants.operators import attention, first_contract, tenant_metrics

@@ -7,6 +7,7 @@ NEEDS_PERSON = "payment.needs_person"
 DISPUTED = "payment.disputed"
 MAIL_REFUSED = "invoice.mail_refused"
 LINE_DISPUTED = "invoice.disputed"
+APPROVAL_WAITS = "invoice.approval_waits"
 
 register(
     PlatformEventType(
@@ -30,6 +31,12 @@ register(
     PlatformEventType(
         name=DISPUTED,
         title="A payment of an invoice is disputed",
+        reads="invoices.view",
+        acts="invoices.manage",
+    ),
+    PlatformEventType(
+        name=APPROVAL_WAITS,
+        title="An act on an invoice waits for a second operator",
         reads="invoices.view",
         acts="invoices.manage",
     ),

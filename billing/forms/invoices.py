@@ -17,6 +17,7 @@ from billing.money import fineness_fault
 from billing.queries.invoices import InvoiceView
 from billing.queries.issued import InvoiceFilter
 from billing.queries.lines import InvoiceLine
+from billing.second_person import rule
 from tenants.errors import Invalid
 from tenants.parsing import parse_month
 
@@ -79,7 +80,25 @@ class SellerForm(forms.Form):
         help_text="To the billing address of the contract, else to those who manage invoices.",
     )
     dunning = forms.CharField(label="Reminders of unpaid invoices", required=False, max_length=300, help_text=HELP)
+    second_person = forms.BooleanField(
+        label="A second operator approves finalising, voiding and crediting", required=False
+    )
+    second_person_from = forms.CharField(
+        label="From these amounts", required=False, max_length=300, help_text=rule.HELP
+    )
     reason = forms.CharField(label="Reason", max_length=400, help_text="It stands in the operator log.")
+
+    def clean_second_person_from(self) -> Mapping[str, Decimal]:
+        """Read the amounts."""
+        try:
+            return rule.from_text(self.cleaned_data["second_person_from"])
+        except Invalid as refused:
+            raise forms.ValidationError(refused.fields["second_person_from"]) from None
+
+    @property
+    def second_rule(self) -> rule.SecondPerson:
+        """From which amounts a second operator approves, of a valid form."""
+        return rule.SecondPerson(self.cleaned_data["second_person"], self.cleaned_data["second_person_from"])
 
     def clean_dunning(self) -> Sequence[Step]:
         """Read the schedule."""

@@ -27,6 +27,7 @@ from billing.queries.lines import InvoiceLine, frozen_lines
 from billing.rating.billed.lines import money_of
 from billing.rating.calendar import local_day
 from billing.rating.tax import tax_of_part
+from billing.second_person import rule
 from billing.wallets.applying import promotional_part, refundable
 from billing.wallets.blocks import Terms, add
 from tenants import clock
@@ -66,6 +67,16 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a credit note takes off, why, and where what was paid goes. `approved`: with tax, by a second operator."""
+
+    parts: Sequence[Part]
+    reason: str
+    paid_back: PaidBack = "refund"
+    approved: Money | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Credit:
     line: InvoiceLine
     amount: Money
@@ -89,19 +100,17 @@ def credit(
     """Issue a credit note on lines of a standing invoice; return its id. Without parts it credits all that is left.
 
     It comes off what is due first; what was paid already goes back as `paid_back` says. Raises NotFound, CannotCredit,
-    and Invalid for an unknown line or more than is left of one.
+    NeedsSecondPerson, and Invalid for an unknown line or more than is left of one.
     """
     operator.require("invoices.manage")
     reason = check_reason(reason)
     if len(parts) > MOST_LINES:
         raise Invalid(fields={"lines": [f"Credit at most {MOST_LINES:,} lines at once."]})
     with transaction.atomic():
-        note, label = _credit(
+        note, label = credit_as(
             actor=Actor.system(tenant_id, "operator"),
             invoice_id=invoice_id,
-            parts=parts,
-            reason=reason,
-            paid_back=paid_back,
+            wanted=Wanted(parts, reason, paid_back),
             by=operator.label,
         )
         record_act(operator, INVOICE_CREDITED, target=("invoice", invoice_id, label), reason=reason)
@@ -109,21 +118,22 @@ def credit(
 
 
 @operation(INVOICE_CREDITED)
-def _credit(
-    *, actor: Actor, invoice_id: UUID, parts: Sequence[Part], reason: str, paid_back: PaidBack, by: str
-) -> tuple[UUID, str]:
-    invoice = locked(invoice_id)
+def credit_as(*, actor: Actor, invoice_id: UUID, wanted: Wanted, by: str) -> tuple[UUID, str]:
+    """Credit as the system, `by` an operator, as `finalise_as` finalises; return the note's id and number."""
+    invoice, reason = locked(invoice_id), wanted.reason
     if invoice.state not in CREDITABLE or invoice.kind != PERIOD:
         raise CannotCredit
-    credits = _checked(invoice, parts)
+    credits = _checked(invoice, wanted.parts)
     zero = Money.zero(invoice.currency)
     subtotal = sum((one.amount for one in credits), zero)
     tax = sum((one.tax for one in credits), zero)
     total = subtotal + tax
+    # Several small credits of one invoice count together.
+    rule.check(Money(invoice.credited, invoice.currency) + total, wanted.approved)
     off_due = min(total, due_of(invoice))
     back = total - off_due
     # What credit paid goes back to the wallet: no money left for it that could go to the payer.
-    refunded = min(back, refundable(invoice)) if paid_back == "refund" else zero
+    refunded = min(back, refundable(invoice)) if wanted.paid_back == "refund" else zero
     to_wallet = back - refunded
     number = numbers.take(numbers.CREDIT_NOTES)
     note = CreditNote.objects.create(

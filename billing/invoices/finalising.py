@@ -14,9 +14,11 @@ from billing.invoices.posting import post_owed
 from billing.models import BillingPeriod, Contract, Invoice, Reconciliation
 from billing.models.invoicing import DRAFT, FINALISED, IN_REVIEW, PAID
 from billing.models.periods import CLOSED, OPEN
+from billing.money import Money
 from billing.periods.months import last_closed, lock_to_close
 from billing.queries.drafts import contract_in, drafts
 from billing.rating.calendar import local_day
+from billing.second_person import rule
 from billing.wallets.applying import use_credit
 from billing.wallets.blocks import lock_wallet
 from tenants import clock
@@ -93,12 +95,12 @@ def finalise(*, operator: Operator, tenant_id: UUID, invoice_id: UUID, early: st
 
     It uses the wallet's credit, and carries a total below zero over into it. `early` is the reason for not awaiting late
     usage as long as the contract says. Raises NotFound, PeriodRuns, GraceRuns, EarlierMonthOpen, InvoiceParked,
-    SellerUnknown, TaxUnknown, InvoiceStands for a void one.
+    SellerUnknown, TaxUnknown, NeedsSecondPerson, InvoiceStands for a void one.
     """
     operator.require("invoices.manage")
     early = check_reason(early) if early else ""
     with transaction.atomic():
-        label, done = _finalise(
+        label, done = finalise_as(
             actor=Actor.system(tenant_id, "operator"),
             invoice_id=invoice_id,
             by=operator.label,
@@ -111,7 +113,13 @@ def finalise(*, operator: Operator, tenant_id: UUID, invoice_id: UUID, early: st
 
 
 @operation(INVOICE_FINALISED)
-def _finalise(*, actor: Actor, invoice_id: UUID, by: str, issuer: Party, early: str) -> tuple[str, bool]:
+def finalise_as(
+    *, actor: Actor, invoice_id: UUID, by: str, issuer: Party, early: str, approved: Money | None = None
+) -> tuple[str, bool]:
+    """Finalise as the system, `by` an operator; a total that a second one `approved` must be the one that it has now.
+
+    Return the number, and whether it is new. The caller writes the operator log. Raises as `finalise`, and AmountChanged.
+    """
     invoice = locked(invoice_id)
     if invoice.state in (FINALISED, PAID):
         unchanged("it is finalised")
@@ -131,6 +139,7 @@ def _finalise(*, actor: Actor, invoice_id: UUID, by: str, issuer: Party, early: 
     draft = drafts([(invoice.pk, invoice.period, invoice.currency)])[invoice.pk]
     if draft.untaxed:
         raise TaxUnknown(draft.untaxed)
+    rule.check(draft.total, approved)
     zone = Tenant.objects.values_list("timezone", flat=True).get(pk=current_tenant_id())
     today = local_day(now, zone)
     store_lines(invoice.pk, draft.lines)

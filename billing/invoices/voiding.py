@@ -15,6 +15,7 @@ from billing.models import Invoice
 from billing.models.invoicing import FINALISED, PAID, PERIOD, VOID
 from billing.money import Money
 from billing.rating.calendar import local_day
+from billing.second_person import rule
 from billing.wallets.applying import may_undo, undo_credit
 from tenants import clock
 from tenants.access.actor import Actor
@@ -38,12 +39,12 @@ def void(*, operator: Operator, tenant_id: UUID, invoice_id: UUID, reason: str, 
     """Void a finalised invoice; with `reissue`, open a draft of the same month in its place and return its id.
 
     Credit that it used goes back to the wallet. The month stays closed: the draft has the same usage, and the contract's
-    details as they are now; a top-up is not issued again. Raises NotFound, CannotVoid.
+    details as they are now; a top-up is not issued again. Raises NotFound, CannotVoid, NeedsSecondPerson.
     """
     operator.require("invoices.manage")
     reason = check_reason(reason)
     with transaction.atomic():
-        label, made = _void(
+        label, made = void_as(
             actor=Actor.system(tenant_id, "operator"),
             invoice_id=invoice_id,
             reason=reason,
@@ -55,10 +56,14 @@ def void(*, operator: Operator, tenant_id: UUID, invoice_id: UUID, reason: str, 
 
 
 @operation(INVOICE_VOIDED)
-def _void(*, actor: Actor, invoice_id: UUID, reason: str, reissue: bool, by: str) -> tuple[str, UUID | None]:
+def void_as(
+    *, actor: Actor, invoice_id: UUID, reason: str, reissue: bool, by: str, approved: Money | None = None
+) -> tuple[str, UUID | None]:
+    """Void as the system, `by` an operator, as `finalise_as` finalises; return the number and the new draft."""
     invoice = locked(invoice_id)
     if invoice.state not in (FINALISED, PAID) or invoice.credited or not may_undo(invoice):
         raise CannotVoid
+    rule.check(Money(invoice.total or Decimal(0), invoice.currency), approved)
     reissue = reissue and invoice.kind == PERIOD
     before, now = invoice.state, clock.now()
     zone = Tenant.objects.values_list("timezone", flat=True).get(pk=actor.tenant_id)

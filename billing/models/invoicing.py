@@ -24,6 +24,8 @@ class Seller(models.Model):
     """Who issues the invoices of this installation: one row. Each invoice keeps a copy of what it was when finalised.
 
     `sends_invoices`: each is sent by email when it is finalised. `dunning` is the schedule of reminders (`dunning.schedule`).
+    With `second_person` another operator approves what is done to invoices, from an amount by currency
+    (`second_person_from`).
     """
 
     only_row = models.BooleanField(primary_key=True, default=True, editable=False)
@@ -35,6 +37,8 @@ class Seller(models.Model):
     how_to_pay = models.TextField(blank=True, default="")
     sends_invoices = models.BooleanField(default=True, db_default=True)
     dunning = models.JSONField(default=list, db_default=[])
+    second_person = models.BooleanField(default=False, db_default=False)
+    second_person_from = models.JSONField(default=dict, db_default={})
     changed_at = models.DateTimeField(db_default=DatabaseNow())
 
     class Meta:

@@ -13,12 +13,13 @@ OPERATOR_ROLES: dict[str, frozenset[str]] = {
         "tenants.erase",
         "tenants.export",
         "quotas.manage",
+        "approvals.answer",
         "fleet.manage",
         "mail.view",
         "operators.view",
         "webhooks.manage",
     },
-    "platform_finance": VIEW | {"prices.manage", "invoices.manage"},
+    "platform_finance": VIEW | {"prices.manage", "invoices.manage", "approvals.answer"},
     "platform_support": VIEW | {"tenants.look_inside"},
 }
 OPERATOR_PERMISSIONS = frozenset().union(*OPERATOR_ROLES.values())

@@ -104,7 +104,7 @@ def request(
     )
     said = found.describe(wanted, target)
     changes = {"wanted": [None, said], "kind": [None, found.title]}
-    record(APPROVAL_REQUESTED, actor=actor, target=_target(row, said), changes=changes, reason=reason)
+    record(APPROVAL_REQUESTED, actor=actor, target=target_of(row, said), changes=changes, reason=reason)
     events.publish(events.ApprovalRequested(tenant_id=actor.tenant_id, approval_id=row.id, kind=kind))
     if found.side == kinds.TENANT:
         notifications.notify(
@@ -249,7 +249,9 @@ def _answer(actor: Actor, row: Approval, kind: kinds.ApprovalKind, state: str, r
     said = kind.describe(row.wanted, row.target)
     action = APPROVAL_GRANTED if state == ApprovalState.APPROVED else APPROVAL_DECLINED
     changes = {"state": [ApprovalState.OPEN, state], "requested_by": [None, row.requester_label]}
-    record(action, actor=actor, target=_target(row, said), changes=changes, reason=reason)
+    record(action, actor=actor, target=target_of(row, said), changes=changes, reason=reason)
+    if kind.between_operators:  # nobody of the tenant waits for it
+        return
     events.publish(
         events.ApprovalAnswered(tenant_id=actor.tenant_id, approval_id=row.id, kind=row.kind, state=str(state))
     )
@@ -265,7 +267,8 @@ def _tell(actor: Actor, row: Approval, kind: kinds.ApprovalKind) -> None:
         )
 
 
-def _target(row: Approval, said: str) -> tuple[str, UUID, str]:
+def target_of(row: Approval, said: str) -> tuple[str, UUID, str]:
+    """Return a request as the target of an audit entry."""
     return ("approval", row.id, said[:254])
 
 

@@ -18,7 +18,9 @@ class ApprovalKind:
     `permission`: what the approver needs, besides `approvals.answer`, in the whole tenant or in the request's project.
     `apply` runs the operation with the approver as its actor, in the transaction of the answer; `describe` says in a
     sentence what is wanted. `asks`: what the requester needs. `side`: who answers. Where operators do, `permission` is
-    theirs; members who have it too read the request.
+    theirs; members who have it too read the request, unless it is `between_operators`: then an operator asks, too.
+    `after`: what is entered in the operator log besides, with the operator who approved. `page`: where the console shows
+    what it is about, below its root.
     """
 
     name: str
@@ -28,6 +30,9 @@ class ApprovalKind:
     describe: Callable[[Mapping[str, Any], str], str]
     asks: str = "approvals.request"
     side: str = TENANT
+    between_operators: bool = False
+    after: Callable[[Any, Approval], None] | None = None
+    page: Callable[[Mapping[str, Any]], str] | None = None
 
 
 _kinds: dict[str, ApprovalKind] = {}

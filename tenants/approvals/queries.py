@@ -51,7 +51,8 @@ def visible(actor: Actor) -> Q:
     None is about a project that they may not name.
     """
     answers = [kind for kind in kinds.all_kinds() if actor.can(kind.permission) and actor.can("approvals.answer")]
-    reads = [kind for kind in kinds.all_kinds(kinds.OPERATORS) if actor.can(kind.permission)]
+    theirs = [kind for kind in kinds.all_kinds(kinds.OPERATORS) if not kind.between_operators]
+    reads = [kind for kind in theirs if actor.can(kind.permission)]
     seen = Q(kind__in=[kind.name for kind in (*answers, *reads)])
     for project_id in actor.in_projects:
         here = Approval(project_id=project_id)

@@ -25,6 +25,8 @@ OPERATORS_EVENTS = (
 #: What the console answers of a tenant's approvals.
 OPERATORS_ANSWERS = f"({SAME} AND ((side)::text = 'operators'::text))"
 
+OPERATORS_ASKS = f"({SAME} AND ((side)::text = 'operators'::text) AND ((kind)::text = 'invoice'::text) AND ((state)::text = 'open'::text))"
+
 OPERATORS_INVOICES = (
     f"({SAME} AND ((topic)::text = ANY ((ARRAY['billing.InvoiceFinalised'::character varying, "
     "'billing.InvoiceVoided'::character varying, 'billing.InvoiceCredited'::character varying, "
@@ -123,7 +125,7 @@ PLATFORM = {
     "django_content_type": {"SELECT"},
     "django_migrations": {"SELECT"},
     "mfa_authenticator": {"SELECT", "INSERT", "UPDATE", "DELETE"},
-    "tenants_approval": {"SELECT"},
+    "tenants_approval": {"SELECT", "INSERT"},
     "tenants_auditentry": {"SELECT", "INSERT"},
     "tenants_operatoract": {"SELECT", "INSERT"},
     "tenants_operatorgrant": {"SELECT"},
@@ -200,6 +202,7 @@ OWN: dict[str, set[Policy]] = {
         TENANT_ROWS,
         ("operator_rows", "r", (OPERATOR,), "((side)::text = 'operators'::text)", None),
         ("operator_answers", "w", (OPERATOR,), OPERATORS_ANSWERS, OPERATORS_ANSWERS),
+        ("operator_asks", "a", (OPERATOR,), None, OPERATORS_ASKS),
     },
     # The console lists the contracts of all tenants.
     "billing_contract": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},

@@ -19,10 +19,11 @@ from billing.api.invoice_serializers import (
     SellersLineSerializer,
 )
 from billing.collecting import retrying
-from billing.invoices import crediting, finalising, paying, voiding
+from billing.invoices import crediting, finalising, paying
 from billing.mailing import orders
 from billing.models.invoicing import STATES
 from billing.queries import issued
+from billing.second_person import acts
 from tenants.errors import Invalid
 from tenants.isolation.scoping import tenant_scope
 from tenants.operators.api.base import OperatorView
@@ -61,6 +62,12 @@ class NumberSerializer(serializers.Serializer[Any]):
     """The number of a finalised invoice."""
 
     number = serializers.CharField()
+
+
+class AskedSerializer(serializers.Serializer[Any]):
+    """The request that another operator answers."""
+
+    approval = serializers.UUIDField()
 
 
 class ReplacedSerializer(serializers.Serializer[Any]):
@@ -172,14 +179,14 @@ class Finalised(OperatorView):
 
     permissions: ClassVar = {"POST": "invoices.manage"}
 
-    @extend_schema(request=FinaliseSerializer, responses=NumberSerializer)
+    @extend_schema(request=FinaliseSerializer, responses={200: NumberSerializer, 202: AskedSerializer})
     def post(self, request: Request, invoice_id: UUID) -> Response:
-        """Close the month of a draft, freeze its lines and give it the next number. Idempotent."""
+        """Close the month of a draft, freeze its lines and give it the next number, or ask a second operator. Idempotent."""
         data = checked(FinaliseSerializer(data=request.data))
-        number = finalising.finalise(
+        done = acts.finalise(
             operator=self.operator, tenant_id=issued.tenant_of(invoice_id), invoice_id=invoice_id, early=data["early"]
         )
-        return Response(NumberSerializer({"number": number}).data)
+        return _asked(done) if isinstance(done, acts.Asked) else Response(NumberSerializer({"number": done}).data)
 
 
 class Voided(OperatorView):
@@ -187,18 +194,18 @@ class Voided(OperatorView):
 
     permissions: ClassVar = {"POST": "invoices.manage"}
 
-    @extend_schema(request=VoidSerializer, responses=ReplacedSerializer)
+    @extend_schema(request=VoidSerializer, responses={200: ReplacedSerializer, 202: AskedSerializer})
     def post(self, request: Request, invoice_id: UUID) -> Response:
-        """Void an invoice that nobody has paid, and open a draft in its place if wanted."""
+        """Void an invoice that nobody has paid, and open a draft in its place if wanted; or ask a second operator."""
         data = checked(VoidSerializer(data=request.data))
-        made = voiding.void(
+        made = acts.void(
             operator=self.operator,
             tenant_id=issued.tenant_of(invoice_id),
             invoice_id=invoice_id,
             reason=data["reason"],
             reissue=data["reissue"],
         )
-        return Response(ReplacedSerializer({"draft": made}).data)
+        return _asked(made) if isinstance(made, acts.Asked) else Response(ReplacedSerializer({"draft": made}).data)
 
 
 class CreditNotes(OperatorView):
@@ -212,12 +219,12 @@ class CreditNotes(OperatorView):
         with tenant_scope(issued.tenant_of(invoice_id)):
             return self.whole(issued.credit_notes(invoice_id), CreditNoteSerializer)
 
-    @extend_schema(request=NewCreditNoteSerializer, responses={201: CreditNoteSerializer})
+    @extend_schema(request=NewCreditNoteSerializer, responses={201: CreditNoteSerializer, 202: AskedSerializer})
     def post(self, request: Request, invoice_id: UUID) -> Response:
-        """Issue a credit note: it comes off what is due first, then off what was paid."""
+        """Issue a credit note, which comes off what is due first, then off what was paid; or ask a second operator."""
         data = checked(NewCreditNoteSerializer(data=request.data))
         tenant_id = issued.tenant_of(invoice_id)
-        made = crediting.credit(
+        made = acts.credit(
             operator=self.operator,
             tenant_id=tenant_id,
             invoice_id=invoice_id,
@@ -225,6 +232,8 @@ class CreditNotes(OperatorView):
             reason=data["reason"],
             paid_back=data["paid_back"],
         )
+        if isinstance(made, acts.Asked):
+            return _asked(made)
         with tenant_scope(tenant_id):
             note = next(one for one in issued.credit_notes(invoice_id) if one.id == made)
         return Response(CreditNoteSerializer(note).data, status=201)
@@ -276,3 +285,8 @@ class Sent(OperatorView):
         """Have an invoice sent by email; the ops worker does it."""
         orders.send(operator=self.operator, tenant_id=issued.tenant_of(invoice_id), invoice_id=invoice_id)
         return Response(status=202)
+
+
+def _asked(asked: acts.Asked) -> Response:
+    """Return that another operator must approve what was asked for."""
+    return Response(AskedSerializer({"approval": asked.approval_id}).data, status=202)

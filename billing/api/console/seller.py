@@ -15,6 +15,7 @@ from billing.api.invoice_serializers import PartySerializer
 from billing.invoices import parties
 from billing.invoices.reminders import LONGEST_DAYS, Step
 from billing.models.settling import DUNNING_STEPS
+from billing.second_person import rule
 from tenants.operators.api.base import OperatorView
 from tenants.operators.api.shapes import ReasonSerializer
 from tenants.web.body_fields import checked
@@ -38,6 +39,15 @@ class NewSellerSerializer(ReasonSerializer):
     how_to_pay = serializers.CharField(required=False, default="", allow_blank=True, max_length=1000)
     sends_invoices = serializers.BooleanField(required=False, default=True, help_text="by email, when finalised")
     dunning = ReminderStepSerializer(many=True, required=False, help_text="without it the schedule stays")
+    second_person = serializers.BooleanField(
+        required=False,
+        help_text="another operator approves finalising, voiding and crediting; without it the rule stays",
+    )
+    second_person_from = serializers.DictField(
+        child=serializers.DecimalField(max_digits=18, decimal_places=4),
+        required=False,
+        help_text="amounts with tax by currency; in others every amount needs a second operator",
+    )
 
 
 class SellerSerializer(PartySerializer):
@@ -45,6 +55,8 @@ class SellerSerializer(PartySerializer):
 
     sends_invoices = serializers.BooleanField()
     dunning = ReminderStepSerializer(many=True)
+    second_person = serializers.BooleanField()
+    second_person_from = serializers.DictField(child=serializers.CharField())
 
 
 class Seller(OperatorView):
@@ -62,7 +74,13 @@ class Seller(OperatorView):
         """Change who issues invoices at once; finalised ones keep what they name."""
         data = checked(NewSellerSerializer(data=request.data))
         reason, sends, dunning = data.pop("reason"), data.pop("sends_invoices"), data.pop("dunning", None)
+        second = rule.current()
+        wanted = rule.SecondPerson(
+            data.pop("second_person", second.wanted), data.pop("second_person_from", second.amounts)
+        )
         with transaction.atomic():
+            if wanted != second:
+                rule.change(operator=self.operator, rule=wanted, reason=reason)
             parties.change_seller(
                 operator=self.operator, party=parties.Party(**data), reason=reason, sends_invoices=sends
             )
@@ -74,5 +92,11 @@ class Seller(OperatorView):
 
 def _seller() -> Response:
     dunning = [step.stored() for step in parties.dunning_schedule()]
-    party = asdict(parties.current_seller()) | {"sends_invoices": parties.sends_invoices(), "dunning": dunning}
+    second = rule.current()
+    party = asdict(parties.current_seller()) | {
+        "sends_invoices": parties.sends_invoices(),
+        "dunning": dunning,
+        "second_person": second.wanted,
+        "second_person_from": {currency: f"{amount:f}" for currency, amount in second.amounts.items()},
+    }
     return Response(SellerSerializer(party).data)

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from billing.collecting import retrying
 from billing.forms.invoices import CreditForm, DeferForm, PaymentForm, VoidForm
-from billing.invoices import crediting, disputes, finalising, parties, paying, voiding
+from billing.invoices import crediting, disputes, finalising, parties, paying
 from billing.invoices.commenting import INVOICE_COMMENTED
 from billing.mailing import orders
 from billing.models.invoicing import FINALISED
@@ -24,6 +24,7 @@ from billing.queries.invoices import InvoiceView, replaced
 from billing.queries.lines import InvoiceLine
 from billing.queries.owed import deferrals
 from billing.queries.owed.collecting import collecting, paused_until
+from billing.second_person import acts
 from billing.views.invoices import EXPORTED, by_project, exported, plans_of
 from tenants import clock
 from tenants.errors import ExchequerError, NotFound, PermissionDenied
@@ -37,6 +38,7 @@ from tenants.web.form_posts import explain
 from tenants.web.pagination import csv_response, wants_csv
 
 INVOICE_EXPORTED = "billing.invoice.exported"
+ASKED = "Another operator must approve this. The request waits on the page Approvals."
 #: Acts on the page; the operator log has all.
 MOST_ACTS = 100
 #: Lines of one form of a credit note.
@@ -80,7 +82,7 @@ def invoice_review(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
 def invoice_finalise(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
     """Finalise a draft."""
     try:
-        number = finalising.finalise(
+        done = acts.finalise(
             operator=request.operator,
             tenant_id=issued.tenant_of(invoice_id),
             invoice_id=invoice_id,
@@ -90,7 +92,7 @@ def invoice_finalise(request: OperatorRequest, invoice_id: UUID) -> HttpResponse
         raise
     except ExchequerError as refused:
         return shown(request, invoice_id, asked="finalise", refused=refused.message)
-    messages.success(request, f"{number} is finalised.")
+    messages.success(request, ASKED if isinstance(done, acts.Asked) else f"{done} is finalised.")
     return redirect("operator-invoice", invoice_id)
 
 
@@ -101,7 +103,7 @@ def invoice_void(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
     form = VoidForm(request.POST)
     if form.is_valid():
         try:
-            made = voiding.void(
+            made = acts.void(
                 operator=request.operator,
                 tenant_id=issued.tenant_of(invoice_id),
                 invoice_id=invoice_id,
@@ -112,6 +114,9 @@ def invoice_void(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
         except ExchequerError as refused:
             explain(form, refused)
         else:
+            if isinstance(made, acts.Asked):
+                messages.success(request, ASKED)
+                return redirect("operator-invoice", invoice_id)
             more = " This draft is in its place." if made else ""
             messages.success(request, f"The invoice is void.{more}")
             return redirect("operator-invoice", made or invoice_id)
@@ -180,7 +185,7 @@ def invoice_credit(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
     form = CreditForm(request.POST if bound else None, invoice=view, lines=listed, given=prefilled)
     if bound and form.is_valid():
         try:
-            crediting.credit(
+            done = acts.credit(
                 operator=request.operator,
                 tenant_id=tenant_id,
                 invoice_id=invoice_id,
@@ -193,7 +198,7 @@ def invoice_credit(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
         except ExchequerError as refused:
             explain(form, refused)
         else:
-            messages.success(request, "The credit note is issued.")
+            messages.success(request, ASKED if isinstance(done, acts.Asked) else "The credit note is issued.")
             return redirect("operator-invoice", invoice_id)
     with tenant_scope(tenant_id):
         left = issued.left_of_lines(invoice_id, listed)
@@ -259,6 +264,7 @@ def shown(request: OperatorRequest, invoice_id: UUID, **given: Any) -> HttpRespo
         "defer_form": DeferForm() if stands else None,
         "provider": payment_gateway().collects,
         "paused_until": paused_until(),
+        "waits": acts.waiting([invoice_id]).get(invoice_id, []),
         **followed,
         **given,
     }

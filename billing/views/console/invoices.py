@@ -12,13 +12,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from billing.forms.invoices import STATUSES, ListFilter, SellerForm
-from billing.invoices import finalising, parties
+from billing.invoices import parties
 from billing.invoices.reminders import as_text
 from billing.mailing import orders
 from billing.queries import issued
 from billing.queries.issued import InvoiceRow
 from billing.queries.owed.overdue import overdue
 from billing.rating.calendar import local_day, period_of
+from billing.second_person import acts, rule
 from tenants import clock
 from tenants.errors import ExchequerError, PermissionDenied
 from tenants.operators.operator import Operator
@@ -48,19 +49,22 @@ EXPORTED = (
 
 @dataclass
 class Outcome:
-    """What became of the drafts that were to be finalised: numbers, and the refused ones with the reason."""
+    """What became of the drafts that were to be finalised: numbers, requests, and the refused ones with the reason."""
 
     numbers: list[str] = field(default_factory=list)
     refused: list[tuple[InvoiceRow, str]] = field(default_factory=list)
+    asked: int = 0
 
     @property
     def words(self) -> str:
-        """How many were finalised, in a sentence."""
-        count = len(self.numbers)
+        """How many were finalised, in a sentence, and how many wait for a second operator."""
+        count, waits = len(self.numbers), ""
+        if self.asked:
+            waits = f"{self.asked} wait{'' if self.asked > 1 else 's'} for another operator, on the page Approvals."
         if not count:
-            return "No invoice was finalised."
+            return waits or "No invoice was finalised."
         span = self.numbers[0] if count == 1 else f"{self.numbers[0]} to {self.numbers[-1]}"
-        return f"{count} invoice{'s are' if count > 1 else ' is'} finalised: {span}."
+        return f"{count} invoice{'s are' if count > 1 else ' is'} finalised: {span}. {waits}".rstrip()
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -80,7 +84,7 @@ def invoices_page(request: OperatorRequest) -> HttpResponse:
     if request.method == "POST":
         request.operator.require("invoices.manage")
         outcome = _finalise(request.operator, request.POST.getlist("invoice"))
-        if outcome.numbers and not outcome.refused:
+        if (outcome.numbers or outcome.asked) and not outcome.refused:
             messages.success(request, outcome.words)
             return redirect(request.get_full_path())
     rows = issued.issued(wanted, after=after(request, date.fromisoformat, UUID), limit=PAGE + 1)
@@ -122,7 +126,13 @@ def seller_page(request: OperatorRequest) -> HttpResponse:
     if request.method == "POST":
         request.operator.require("invoices.manage")
     known = parties.current_seller()
-    now = {"sends_invoices": parties.sends_invoices(), "dunning": as_text(parties.dunning_schedule())}
+    second = rule.current()
+    now = {
+        "sends_invoices": parties.sends_invoices(),
+        "dunning": as_text(parties.dunning_schedule()),
+        "second_person": second.wanted,
+        "second_person_from": second.text,
+    }
     form = SellerForm(request.POST or None, initial=asdict(known) | now)
     if request.method == "POST" and form.is_valid():
         try:
@@ -138,6 +148,8 @@ def seller_page(request: OperatorRequest) -> HttpResponse:
                     steps=form.cleaned_data["dunning"],
                     reason=form.cleaned_data["reason"],
                 )
+            if form.second_rule != second:
+                rule.change(operator=request.operator, rule=form.second_rule, reason=form.cleaned_data["reason"])
         except ExchequerError as refused:
             explain(form, refused)
         else:
@@ -164,13 +176,16 @@ def _finalise(operator: Operator, given: list[str]) -> Outcome:
     outcome = Outcome()
     for row in reversed(issued.by_ids(_chosen(given))):
         try:
-            number = finalising.finalise(operator=operator, tenant_id=row.tenant_id, invoice_id=row.id)
+            done = acts.finalise(operator=operator, tenant_id=row.tenant_id, invoice_id=row.id)
         except PermissionDenied:
             raise
         except ExchequerError as refused:
             outcome.refused.append((row, refused.message))
         else:
-            outcome.numbers.append(number)
+            if isinstance(done, acts.Asked):
+                outcome.asked += 1
+            else:
+                outcome.numbers.append(done)
     return outcome
 
 

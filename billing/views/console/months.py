@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods
 from billing.money import minor_decimals
 from billing.rating.calendar import next_period, period_of
 from billing.runs import queries, running
+from billing.second_person import acts
 from billing.views.invoices import short_name
 from tenants.currencies import amount_text
 from tenants.errors import Invalid, NotFound
@@ -53,12 +54,15 @@ def month_page(request: OperatorRequest, month: str) -> HttpResponse:
             return redirect("operator-month", f"{period:%Y-%m}")
     rows = queries.prepared(period, after=after(request, int, str, str), limit=PAGE + 1)
     shown, links = paged(request, rows, PAGE, lambda row: (row.severity, row.tenant_slug, row.currency))
+    waits = acts.waiting([row.invoice_id for row in shown if row.invoice_id])
     context = {
         "period": period,
         "earlier": period_of(period - timedelta(days=1)),
         "later": next_period(period),
         "run": queries.newest_run(period),
-        "rows": [(row, [_words(flag, row.currency) for flag in row.flags]) for row in shown],
+        "rows": [
+            (row, [_words(flag, row.currency) for flag in row.flags], waits.get(row.invoice_id, [])) for row in shown
+        ],
         "may_manage": request.operator.can("invoices.manage"),
         "refused": refused,
         **links,

@@ -19,7 +19,10 @@ from tenants.parsing import parse_moment
 
 @dataclass(frozen=True, kw_only=True)
 class RequestRow:
-    """A request of a tenant. `current` and `wanted` are in the resource's shown unit; `may_answer` is the reader's."""
+    """A request of a tenant, or of another operator about it. `current` and `wanted` are in the resource's shown unit.
+
+    `may_answer` is the reader's; `page` is where the console shows what it is about, if anywhere.
+    """
 
     id: UUID
     tenant_id: UUID
@@ -40,6 +43,7 @@ class RequestRow:
     answered_at: datetime | None
     answer_reason: str
     may_answer: bool
+    page: str = ""
 
 
 def requests(
@@ -89,5 +93,9 @@ def _row(row: Approval, operator: Operator, moment: datetime) -> RequestRow:
         expires_at=row.expires_at,
         answered_at=row.answered_at,
         answer_reason=row.answer_reason,
-        may_answer=kind is not None and state == ApprovalState.OPEN and operator.can(kind.permission),
+        may_answer=kind is not None
+        and state == ApprovalState.OPEN
+        and operator.can(kind.permission)
+        and row.requester != operator.id,
+        page=kind.page(row.wanted) if kind is not None and kind.page is not None else "",
     )

@@ -61,7 +61,7 @@ class RequestAnswered(OperatorView):
     """The answer to a request."""
 
     granted = False
-    permissions: ClassVar = {"POST": "quotas.manage"}
+    permissions: ClassVar = {"POST": "approvals.answer"}
 
     @extend_schema(request=ReasonSerializer, responses=TenantRequestSerializer)
     def post(self, request: Request, approval_id: UUID) -> Response:

@@ -29,7 +29,7 @@ def approvals_page(request: OperatorRequest) -> HttpResponse:
 
 
 @require_POST
-@operator_page("quotas.manage")
+@operator_page("approvals.answer")
 def approval_answer(request: OperatorRequest, approval_id: UUID) -> HttpResponse:
     """Approve or decline a request for a reason, as the pressed button says."""
     form = Answer(request.POST)
@@ -55,7 +55,7 @@ def _listed(request: OperatorRequest, *, status: int = 200, **given: Any) -> Htt
     context = {
         "rows": shown,
         "everything": everything,
-        "may_answer": request.operator.can("quotas.manage"),
+        "may_answer": request.operator.can("approvals.answer"),
         **links,
         **given,
     }

@@ -65,8 +65,8 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("tenants/<uuid:tenant_id>/export/", "post"): set(),
     ("tenants/<uuid:tenant_id>/erase/", "post"): set(),
     ("approvals/", "get"): ALL,
-    ("approvals/<uuid:approval_id>/approve/", "post"): {ADMIN},
-    ("approvals/<uuid:approval_id>/decline/", "post"): {ADMIN},
+    ("approvals/<uuid:approval_id>/approve/", "post"): {ADMIN, FINANCE},
+    ("approvals/<uuid:approval_id>/decline/", "post"): {ADMIN, FINANCE},
     ("contracts/", "get"): ALL,
     # No key writes prices.
     ("price-books/", "get"): ALL,

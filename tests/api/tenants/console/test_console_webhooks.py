@@ -127,6 +127,7 @@ def test_a_repeated_request_shows_no_secret_and_faults_are_named(admin: Console)
         "approval.requested",
         "audit.checkpoint_failed",
         "device.cordoned",
+        "invoice.approval_waits",
         "invoice.disputed",
         "invoice.mail_refused",
         "look.asked",

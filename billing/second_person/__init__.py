@@ -1,0 +1,1 @@
+"""Acts on invoices that a second operator approves, as the seller decides."""
