@@ -69,7 +69,7 @@ class JobRequestSerializer(serializers.Serializer[Any]):
     request_more = RequestMoreSerializer(
         required=False,
         allow_null=True,
-        help_text="If a budget refuses the launch, keep it: it waits, without money or device, until the request is answered.",
+        help_text="If a budget or a quota of the month refuses the launch, keep it: it waits, without money or device, until the request is answered.",
     )
 
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
+from billing.budgets.counters import BudgetExceeded
 from billing.money import Money
 from compute.jobs.job_request import JobRequest, estimate
 from compute.jobs.repricing import grace_s
+from tenants.errors import ExchequerError
 
 SHORTEST_S = 60
 """A shorter run is no alternative."""
+
+
+def with_ways(refused: ExchequerError, order: JobRequest) -> ExchequerError:
+    """Return the refusal of a launch, that of a budget with alternatives that fit."""
+    if not isinstance(refused, BudgetExceeded):
+        return refused
+    found = suggest(order, Decimal(refused.extra["left"]["amount"])) if "left" in refused.extra else []
+    return BudgetExceeded(refused.message + describe(found), **refused.extra, ways=found)
 
 
 def suggest(order: JobRequest, left: Decimal) -> list[dict[str, Any]]:

@@ -41,7 +41,8 @@ class TierNotOffered(Invalid):
 class Submission:
     """What somebody asks for, before it is checked. Without `max_seconds` the estimate sets the longest run time.
 
-    `quote_id`: the quote whose price and run time bind. `more`: what to ask for, and to wait for, if a budget refuses it.
+    `quote_id`: the quote whose price and run time bind. `more`: what to ask for, and to wait for, if a budget or
+    a quota of the month refuses it.
     """
 
     name: str

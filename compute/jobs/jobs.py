@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 
 from billing.budgets import holds
 from billing.budgets.counters import BudgetExceeded
@@ -26,6 +26,7 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Conflict, NotFound
 from tenants.events.events import publish
 from tenants.ids import uuid7
+from tenants.quotas import QuotaExceeded
 from tenants.sharing import shares
 
 __all__ = [
@@ -70,8 +71,8 @@ def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) 
 
     A limit of devices at once refuses nothing here: the job waits for it.
 
-    With `asked.more`, a launch that a budget refuses is kept: it waits for the answer to a request for more. Raises
-    Invalid, QuotaExceeded (409), BudgetExceeded or LaunchesStopped (402) or QueueFull (429).
+    With `asked.more`, a launch that a budget or a quota of the month refuses is kept: it waits for the answer to a request
+    for more. Raises Invalid, QuotaExceeded (409), BudgetExceeded or LaunchesStopped (402) or QueueFull (429).
     """
     actor.require_somewhere("jobs.launch")
     backlog.admit()  # here, so that a flood costs nothing more; again below, for concurrent submissions
@@ -109,13 +110,13 @@ def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) 
         cloned_from=cloned_from,
     )
     try:
-        job.hold_id = hold_for(job, actor)
-    except BudgetExceeded as refused:
+        with transaction.atomic():
+            job.hold_id = hold_for(job, actor)
+            job_quotas.reserve_time(job)
+    except (BudgetExceeded, QuotaExceeded) as refused:
         if asked.more is None:
-            raise _with_alternatives(refused, order) from None
-        job.approval_id = kept.ask(actor, refused, asked.more)
-    else:
-        job_quotas.reserve_time(job)
+            raise alternatives.with_ways(refused, order) from None
+        job.hold_id, job.approval_id = None, kept.ask(actor, job, refused, asked.more)
     backlog.admit()
     job.save(force_insert=True)
     wanted = {
@@ -128,12 +129,6 @@ def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) 
     if job.approval_id is None:
         publish(JobSubmitted(tenant_id=actor.tenant_id, job_id=job.id))
     return job
-
-
-def _with_alternatives(refused: BudgetExceeded, order: JobRequest) -> BudgetExceeded:
-    """Return the refusal with alternatives that fit."""
-    found = alternatives.suggest(order, Decimal(refused.extra["left"]["amount"])) if "left" in refused.extra else []
-    return BudgetExceeded(refused.message + alternatives.describe(found), **refused.extra, ways=found)
 
 
 @dataclass(frozen=True)

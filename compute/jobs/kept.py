@@ -1,11 +1,13 @@
-"""Kept launches: a launch that a budget refused waits, as a queued job, for the answer to a request for more.
+"""Kept launches: a launch that a budget or a quota of the month refused waits, as a queued job, for the answer to a request for more.
 
 It holds no money, no quota and no device. When the request is granted its money is held, and it starts without being
-submitted again; when it is declined or expires, the job is cancelled.
+submitted again; when it is declined or expires, the job is cancelled. The answer and what follows are two transactions:
+the answer's event stays in the outbox until it is handled, and the sweep finds answers besides.
 """
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
@@ -17,35 +19,46 @@ from billing.dunning.stops import LaunchesStopped, require_launches
 from billing.money import Money, minor_decimals
 from billing.pricing.price_books import PriceMissing, price_at
 from billing.queries import budget
+from billing.queries.calendar import tenant_today
+from billing.rating.calendar import period_bounds
 from compute import kinds
 from compute.events import JobSubmitted
 from compute.jobs import job_quotas, transitions
 from compute.jobs.repricing import worst_rest
 from compute.models import Cause, Job, JobState
+from tenants import quotas
 from tenants.access.actor import Actor
+from tenants.approvals import quota_requests
+from tenants.approvals.queries import asked_for
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
 from tenants.errors import NotFound
 from tenants.events.events import publish
-from tenants.quotas import QuotaExceeded
+from tenants.quotas import QuotaExceeded, scopes
 
 JOB_ADMITTED = AuditAction("compute.job.admitted")
 
 
 @dataclass(frozen=True, slots=True)
 class More:
-    """What to ask for if the budget refuses a launch: by default what is missing, for its running period only."""
+    """What to ask for if a launch is refused: by default what is missing, for the running period only.
+
+    `amount`: of the budget; `limit`: of the quota, in its shown unit.
+    """
 
     reason: str
     amount: Decimal | None = None
+    limit: int | None = None
     this_month: bool = True
 
 
-def ask(actor: Actor, refused: BudgetExceeded, more: More) -> UUID:
-    """Request a higher budget for a refused launch; return the request's id. Raises Invalid, and what refused it.
+def ask(actor: Actor, job: Job, refused: BudgetExceeded | QuotaExceeded, more: More) -> UUID:
+    """Request a higher budget or quota for a refused launch; return the request's id. Raises Invalid, and what refused it.
 
     A request that is open for the same figures is shared.
     """
+    if isinstance(refused, QuotaExceeded):
+        return _ask_for_quota(actor, job, refused, more)
     if "left" not in refused.extra or "budget" not in refused.extra:
         raise refused
     budget_id = UUID(str(refused.extra["budget"]))
@@ -59,6 +72,18 @@ def ask(actor: Actor, refused: BudgetExceeded, more: More) -> UUID:
     amount = more.amount or _rounded_up(status.limit.amount + missing.amount, status.currency)
     row = requests.request(
         actor=actor, budget_id=budget_id, amount=amount, reason=more.reason, this_month=more.this_month
+    )
+    return row.id
+
+
+def _ask_for_quota(actor: Actor, job: Job, refused: QuotaExceeded, more: More) -> UUID:
+    """Request the quota that the launch needs besides what is in use, of the operators if their ceiling is too low."""
+    resource, scope = str(refused.extra["resource"]), scopes.parse(refused.extra["scope"])
+    needed = quotas.use_of(resource, scope).in_use + job_quotas.rest_s(job)
+    limit = more.limit or math.ceil(Decimal(needed) / quotas.resources()[resource].unit)
+    until = period_bounds(tenant_today().period, tenant_today().zone)[1] if more.this_month else None
+    row = quota_requests.request(
+        actor=actor, resource=resource, limit=limit, reason=more.reason, scope=scope, until=until
     )
     return row.id
 
@@ -118,11 +143,8 @@ def give_up(*, actor: Actor, job_id: UUID, state: str) -> None:
     if job is None:
         unchanged("it was started or cancelled before")
         return
-    reason = (
-        f"The request for a higher budget was {state}."
-        if state == "declined"
-        else "The request for a higher budget expired."
-    )
+    what = f"The request for a {asked_for(job.approval_id)}"
+    reason = f"{what} was declined." if state == "declined" else f"{what} expired."
     transitions.move(job, JobState.CANCELLED, actor=actor, reason=reason, message=reason, approval_id=None)
 
 

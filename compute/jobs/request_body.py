@@ -62,18 +62,21 @@ def submission(body: dict[str, Any]) -> Submission:
 
 
 def _more(value: Any) -> More | None:
-    """Return what to ask for if a budget refuses the launch. Raises Invalid."""
+    """Return what to ask for if a budget or a quota refuses the launch. Raises Invalid."""
     if value is None:
         return None
-    known = isinstance(value, dict) and set(value) <= {"reason", "amount", "this_month"}
+    known = isinstance(value, dict) and set(value) <= {"reason", "amount", "limit", "this_month"}
     if not known or not isinstance(value.get("reason"), str) or not isinstance(value.get("this_month", True), bool):
-        text = "Give an object with `reason`, and if you like `amount` and `this_month` (true or false)."
+        text = "Give an object with `reason`, and if you like `amount` or `limit`, and `this_month` (true or false)."
         raise Invalid(fields={"request_more": [text]})
+    limit = value.get("limit")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 0 < limit < 2**31):
+        raise Invalid(fields={"request_more": ["Give the limit as a whole number, such as 40."]})
     try:
         asked = amount(value.get("amount"))
     except Invalid:
         raise Invalid(fields={"request_more": ["Give the amount as a number, such as 250.00."]}) from None
-    return More(reason=value["reason"], amount=asked, this_month=value.get("this_month", True))
+    return More(reason=value["reason"], amount=asked, limit=limit, this_month=value.get("this_month", True))
 
 
 def amount(value: Any) -> Decimal | None:

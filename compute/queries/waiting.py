@@ -20,6 +20,7 @@ from compute.queries.rows import AttemptRow
 from tenants import quotas
 from tenants.access.standing import WORDS as STANDING_WORDS
 from tenants.access.standing import Standing
+from tenants.approvals.queries import asked_for
 from tenants.clock import now
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import Tenant
@@ -53,7 +54,8 @@ def waiting_for(job: Job, runs: Sequence[AttemptRow]) -> dict[str, Any] | None:
     if standing != "active":
         return {"kind": "standing", "standing": standing, "reason": STANDING_WORDS[standing]}
     if job.approval_id is not None:
-        reason = "It waits for the answer to the request for a higher budget. It starts by itself when that is granted."
+        what = asked_for(job.approval_id)
+        reason = f"It waits for the answer to the request for a {what}. It starts by itself when that is granted."
         return {"kind": "approval", "approval": str(job.approval_id), "reason": reason}
     if any(run.state != AttemptState.ENDED for run in runs):
         return {

@@ -170,7 +170,8 @@ def launched(parts: Ordering) -> HttpResponse:
             parts.blame(refused)
         except ExchequerError as refused:
             refusal, status, headers = refusal_of(refused, parts.currency), refused.status, retry_after(refused)
-            may_ask = refusal.budget is not None and parts.actor.can("approvals.request", refusal.budget)
+            of = refusal.budget or refusal.quota_of
+            may_ask = of is not None and parts.actor.can("approvals.request", of)
             refusal = replace(refusal, askable=may_ask)
     answer = render(parts.request, parts.template, parts.context(refusal=refusal, missing=None), status=status)
     for name, value in headers.items():

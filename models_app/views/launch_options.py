@@ -15,8 +15,9 @@ from compute import queries as work
 from compute.jobs import alternatives
 from compute.jobs.jobs import JobRequest
 from tenants import quotas
-from tenants.access.actor import Actor
+from tenants.access.actor import Actor, InProject
 from tenants.errors import ExchequerError, NotFound
+from tenants.quotas import scopes
 
 METER = "device_seconds"
 LOWER = "Lower the time limit or the cost limit."
@@ -71,12 +72,13 @@ class Shown:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a launch was refused, and what helps; `budget` if a budget refused it."""
+    """Why a launch was refused, and what helps; `budget` if a budget refused it, `quota_of` whose quota of the month did."""
 
     title: str
     text: Sentence
     steps: Sequence[str]
     budget: BudgetStatus | None = None
+    quota_of: InProject | None = None
     askable: bool = False
 
 
@@ -210,7 +212,9 @@ def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
         return Refusal("The budget has no headroom for this.", text, steps, status)
     if refused.code == "quota_exceeded":
         text = Sentence("{} Nothing was charged.", (refused.message,))
-        return Refusal("The quota is used up.", text, ["Set a shorter time limit.", "Ask an admin to raise the quota."])
+        steps = ["Set a shorter time limit.", "Ask an admin to raise the quota."]
+        whose = InProject(scopes.parse(refused.extra["scope"]).project_id) if "scope" in refused.extra else None
+        return Refusal("The quota is used up.", text, steps, quota_of=whose)
     if refused.code == "launches_stopped":
         return Refusal("An invoice is overdue.", Sentence("{} Nothing was charged.", (refused.message,)), [])
     return Refusal("Not launched.", Sentence(refused.message), [])

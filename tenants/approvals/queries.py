@@ -129,3 +129,10 @@ def answer_to(approval_id: UUID) -> str:
         return EXPIRED
     state, expires_at = row
     return EXPIRED if state == ApprovalState.OPEN and expires_at <= now() else str(state)
+
+
+def asked_for(approval_id: UUID | None) -> str:
+    """Return what a request of the open scope is for, within a sentence: `higher budget`."""
+    name = Approval.objects.filter(id=approval_id).values_list("kind", flat=True).first()
+    kind = kinds.find(name) if name is not None else None
+    return kind.title.lower() if kind is not None else "higher limit"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 from uuid import UUID
 
 import pytest
@@ -18,6 +19,7 @@ from compute.jobs import kept_launches
 from compute.models import Job
 from compute.scheduling import assign
 from models_app.models import DatasetVersion
+from tenants import quotas
 from tenants.events import outbox
 from tenants.ids import uuid7
 from tenants.isolation.scoping import tenant_scope
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from tests.conftest import DemoClock
 
 pytestmark = pytest.mark.django_db(transaction=True)
+HOURS = "device_hours:cpu"
 
 
 class World:
@@ -64,12 +67,20 @@ class World:
         found: dict[str, Any] = self.engineer.get(f"/api/v1/jobs/{job_id}/").json()
         return found
 
-    def answer(self, what: str) -> None:
+    def answer(self, what: str, *, relay: bool = True) -> None:
         with tenant_scope(self.tenant.id):
-            approval = Approval.objects.get(state="open", kind="budget")
+            approval = Approval.objects.exclude(wanted__resource="devices:serving").get(state="open")
         answer = self.admin.post(f"/api/v1/approvals/{approval.id}/{what}/", {}, content_type="application/json")
         assert answer.status_code == 200, answer.content
-        self.relay()
+        if relay:
+            self.relay()
+
+    def limit_hours(self) -> None:
+        """Let the budget suffice, and limit the device time of the month to an hour, of which the launch needs more."""
+        actor = factories.actor_for(self.tenant)
+        budgets.change_budget(actor=actor, budget_id=self.budget, amount=Decimal(100))
+        with tenant_scope(self.tenant.id):
+            quotas.set_limit(actor=actor, resource=HOURS, limit=1)
 
     def relay(self) -> None:
         with selling.as_control():
@@ -162,12 +173,75 @@ def test_a_kept_launch_can_be_cancelled_and_its_late_answer_changes_nothing(worl
     assert world.held() == 0
 
 
+def test_a_launch_beyond_a_quota_of_the_month_waits_and_starts_when_more_is_granted(
+    world: World, demo_clock: DemoClock
+) -> None:
+    world.limit_hours()
+    assert world.launch(409)["code"] == "quota_exceeded"
+    job_id = world.keep()
+    waits = world.job(job_id)["waiting_for"]
+    assert (waits["kind"], "higher quota" in waits["reason"]) == ("approval", True)
+    assert world.held() == 0, "what was held before the quota refused is back"
+    assert job_id not in world.assigned()
+    with tenant_scope(world.tenant.id):
+        asked = Approval.objects.get(kind="quota", wanted__resource=HOURS)
+        assert (asked.wanted["limit"], asked.reason) == (2, "the deadline")
+        assert asked.wanted["until"], "for this month only"
+    world.answer("approve")
+    world.relay()
+    assert world.job(job_id)["waiting_for"]["kind"] == "device"
+    assert world.held() > 0
+    with tenant_scope(world.tenant.id):
+        assert quotas.reserved([f"job:{job_id}"], HOURS)[f"job:{job_id}"] >= 3600
+    assert job_id in world.assigned()
+    second = UUID(world.launch(more={"reason": "one more", "limit": 9, "this_month": False})["id"])
+    with tenant_scope(world.tenant.id):
+        asked = Approval.objects.get(state="open", wanted__resource=HOURS)
+        assert (asked.wanted["limit"], asked.wanted["until"]) == (9, None)
+    world.answer("decline")
+    with tenant_scope(world.tenant.id):
+        job = Job.objects.get(id=second)
+        assert (job.state, job.message) == ("cancelled", "The request for a higher quota was declined.")
+
+
+def test_a_crash_between_the_answer_and_the_start_loses_nothing_and_holds_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.limit_hours()
+    job_id = world.keep()
+    world.answer("approve", relay=False)  # the ops worker is gone before it heard of it
+    assert (world.job(job_id)["waiting_for"]["kind"], world.held()) == ("approval", 0)
+    with monkeypatch.context() as broken, selling.as_control():
+        # And the next one dies after the money is held: all of it or nothing.
+        broken.setattr("compute.jobs.kept.job_quotas.reserve_time", Mock(side_effect=RuntimeError("killed")))
+        with pytest.raises(RuntimeError):
+            kept_launches.sweep()
+    assert (world.job(job_id)["waiting_for"]["kind"], world.held()) == ("approval", 0)
+    with selling.as_control():
+        kept_launches.sweep()
+    held = world.held()
+    assert held > 0
+    world.relay()  # the event arrives late
+    with selling.as_control():
+        kept_launches.sweep()
+    assert world.held() == held
+    with tenant_scope(world.tenant.id):
+        assert Hold.objects.filter(subject=f"job:{job_id}").count() == 1
+        assert AuditEntry.objects.filter(target_id=str(job_id), action="compute.job.admitted").count() == 1
+
+
 def test_a_launch_that_fits_asks_for_nothing(world: World) -> None:
     budgets.change_budget(actor=factories.actor_for(world.tenant), budget_id=world.budget, amount=Decimal(100))
     world.keep()
     with tenant_scope(world.tenant.id):
         assert not Approval.objects.filter(kind="budget").exists()
-    for wrong in ("x", {"amount": "5"}, {"reason": "more", "amount": "x"}, {"reason": "more", "other": 1}):
+    for wrong in (
+        "x",
+        {"amount": "5"},
+        {"reason": "more", "amount": "x"},
+        {"reason": "more", "other": 1},
+        {"reason": "more", "limit": 0},
+    ):
         assert "request_more" in world.launch(400, more=wrong)["fields"]
 
 
@@ -189,3 +263,10 @@ def test_the_form_keeps_a_refused_launch_and_the_page_of_the_job_says_what_it_wa
     page = text_of(world.engineer.get(kept["Location"]))
     assert "It waits for the answer to the request for a higher budget." in page
     assert "Request sent." in page
+    world.limit_hours()
+    refused = world.engineer.post("/t/lab/jobs/new/", form | {"key": str(uuid7())})
+    assert refused.status_code == 409
+    assert "The quota is used up." in text_of(refused) and "Keep it and request more" in text_of(refused)
+    more = {"key": str(uuid7()), "request_more": "1", "more_reason": "a deadline"}
+    kept = world.engineer.post("/t/lab/jobs/new/", form | more)
+    assert "the request for a higher quota" in text_of(world.engineer.get(kept["Location"]))
