@@ -9,13 +9,13 @@ class BillingConfig(AppConfig):
     def ready(self) -> None:
         """Subscribe to the events of lower apps, and register the month's cost for operators, words of the audit log and navigation."""
         from billing import platform_events, subscribers  # noqa: F401
+        from billing.approving import acts  # noqa: F401
         from billing.budgets import requests  # noqa: F401
         from billing.invoices.disputes import waiting
         from billing.models import Budget
         from billing.pricing.contracts import sign
         from billing.queries.books import choices
         from billing.queries.digest import digest
-        from billing.second_person import acts  # noqa: F401
         from tenants.audit import erasure, unnamed, words
         from tenants.notifications import topics
         from tenants.operators import attention, first_contract, tenant_metrics

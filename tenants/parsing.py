@@ -168,3 +168,16 @@ def parse_month(text: str, name: str = "period") -> date | None:
     if day is None or day.day != 1:
         raise Invalid(fields={name: ["Give a month such as 2026-11."]})
     return day
+
+
+def parse_day(text: str, name: str) -> date | None:
+    """Parse a day from 1970 to 9000, written as 2026-11-30; None for empty text. Raises Invalid."""
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = None
+    if day is None or not 1970 <= day.year <= 9000:
+        raise Invalid(fields={name: ["Give a day such as 2026-11-30."]})
+    return day

@@ -2,6 +2,9 @@
 
 from django.urls import URLPattern, path
 
+from billing.api.account.payment_methods import AutomaticCharges, DefaultMethod, PaymentMethods, RemovedMethod
+from billing.api.account.statements import StatementOfAccount, StatementPdf
+from billing.api.account.what_if import OwnWhatIf
 from billing.api.agreements.commitments import Commitments
 from billing.api.agreements.endpoints import DisputeMessages, Disputes, DisputeWithdrawn, OneDispute, OpenDispute
 from billing.api.billing import (
@@ -72,6 +75,13 @@ urlpatterns: list[URLPattern] = [
     path("wallet/movements/", Movements.as_view(), name="api-wallet-movements"),
     path("wallet/top-ups/", TopUps.as_view(), name="api-wallet-top-ups"),
     path("wallet/automatic-top-up/", AutomaticTopUp.as_view(), name="api-wallet-automatic"),
+    path("payment-methods/", PaymentMethods.as_view(), name="api-payment-methods"),
+    path("payment-methods/default/", DefaultMethod.as_view(), name="api-payment-method-default"),
+    path("payment-methods/remove/", RemovedMethod.as_view(), name="api-payment-method-remove"),
+    path("payment-methods/automatic-charges/", AutomaticCharges.as_view(), name="api-automatic-charges"),
+    path("statement/", StatementOfAccount.as_view(), name="api-statement"),
+    path("statement/pdf/", StatementPdf.as_view(), name="api-statement-pdf"),
+    path("what-if/", OwnWhatIf.as_view(), name="api-what-if"),
     path("invoices/", Invoices.as_view(), name="api-invoices"),
     path("invoices/<uuid:invoice_id>/", Invoice.as_view(), name="api-invoice"),
     path("invoices/<uuid:invoice_id>/credit-notes/", CreditNotes.as_view(), name="api-invoice-credit-notes"),

@@ -12,7 +12,7 @@ from tenants.errors import ExchequerError
 from tenants.isolation.scoping import current_tenant_id
 from tenants.rows import named_rows
 
-# The reminder shows that the tenant was told, the schedule as it stands now how long the seller waits.
+# The reminder shows that the tenant was notified, the schedule as it stands now how long the seller waits.
 STOPPING = """
 SELECT i.id, i.label, i.due_on FROM billing_reminder r
 JOIN billing_invoice i ON i.tenant_id = r.tenant_id AND i.id = r.invoice_id AND i.state = 'finalised'

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from django import forms
 
+from billing import second_person as rule
 from billing.invoices.crediting import PaidBack, Part
 from billing.invoices.parties import LONGEST, Party
 from billing.invoices.paying import LONGEST_REFERENCE, Received
@@ -17,7 +18,6 @@ from billing.money import fineness_fault
 from billing.queries.invoices import InvoiceView
 from billing.queries.issued import InvoiceFilter
 from billing.queries.lines import InvoiceLine
-from billing.second_person import rule
 from tenants.errors import Invalid
 from tenants.parsing import parse_month
 

@@ -11,13 +11,8 @@ from django import forms
 from billing.forms.fields import AmountField
 from billing.money import minor_decimals
 from billing.pricing.contracts import bill_faults
+from billing.pricing.what_if import SIMPLE_TERMS
 
-#: The field of each simple term: the list in which it stands, under the field's name as its key, and its value there.
-SIMPLE = {
-    "commitment": ("commitments", "amount"),
-    "discount": ("discounts", "percent"),
-    "minimum": ("minimums", "amount"),
-}
 PROMOTIONAL, PAID = "promotional", "paid"
 
 
@@ -49,11 +44,16 @@ class TermsForm(forms.Form):
             (PAID, "paid ones first, then promotional ones, all after tax"),
         ],
     )
+    prepaid = forms.BooleanField(
+        label="Prepaid",
+        required=False,
+        help_text="Work is held from the wallet's credit, and does not start without it.",
+    )
     terms = RestField(
         label="Other terms, as JSON",
         required=False,
         widget=forms.Textarea({"rows": 6, "spellcheck": "false"}),
-        help_text="models, savings_plans, prepaid, and commitments, discounts, minimums for some meters or projects. "
+        help_text="models, savings_plans, and commitments, discounts, minimums for some meters or projects. "
         "Leave it empty for none.",
     )
 
@@ -82,18 +82,20 @@ class TermsForm(forms.Form):
         if given is not None and not isinstance(given, Mapping):
             return given
         terms = dict(given or {})
-        for name, (listed, value) in SIMPLE.items():
+        for name, (listed, value) in SIMPLE_TERMS.items():
             if (amount := data.get(name)) is not None:
                 others = terms.get(listed, [])
                 one = {"key": name, value: format(Decimal(amount).normalize(), "f")}
                 terms[listed] = [one, *others] if isinstance(others, list) else others
         if data.get("credits_used") == PAID:
             terms["paid_first"] = True
+        if data.get("prepaid"):
+            terms["prepaid"] = True
         return terms
 
     def _field(self, where: str) -> str:
         """Return the field that a fault is about."""
-        for name, (listed, _) in SIMPLE.items():
+        for name, (listed, _) in SIMPLE_TERMS.items():
             if where.startswith(f"{listed}.0") and self.cleaned_data.get(name) is not None:
                 return name
         return "terms"
@@ -103,7 +105,7 @@ def _fields(agreed: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the fields of a form show of stored terms."""
     rest: dict[str, Any] = {**agreed}
     shown: dict[str, Any] = {}
-    for name, (listed, value) in SIMPLE.items():
+    for name, (listed, value) in SIMPLE_TERMS.items():
         entries = rest.get(listed) or []
         if entries and set(entries[0]) == {"key", value} and entries[0]["key"] == name:
             shown[name] = Decimal(entries[0][value])
@@ -113,4 +115,5 @@ def _fields(agreed: Mapping[str, Any]) -> dict[str, Any]:
         else:
             rest.pop(listed, None)
     shown["credits_used"] = PAID if rest.pop("paid_first", False) else PROMOTIONAL
+    shown["prepaid"] = bool(rest.pop("prepaid", False))
     return {**shown, "terms": rest or None}

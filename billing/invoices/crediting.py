@@ -11,6 +11,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from billing import second_person as rule
 from billing.events import InvoiceCredited
 from billing.invoices import numbers
 from billing.invoices.finalising import locked
@@ -27,7 +28,6 @@ from billing.queries.lines import InvoiceLine, frozen_lines
 from billing.rating.billed.lines import money_of
 from billing.rating.calendar import local_day
 from billing.rating.tax import tax_of_part
-from billing.second_person import rule
 from billing.wallets.applying import promotional_part, refundable
 from billing.wallets.blocks import Terms, add
 from tenants import clock

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from billing import second_person as rule
 from billing.events import InvoiceFinalised, InvoicePaid
 from billing.invoices.freezing import issue, store_lines
 from billing.invoices.parties import Party, seller
@@ -18,7 +19,6 @@ from billing.money import Money
 from billing.periods.months import last_closed, lock_to_close
 from billing.queries.drafts import contract_in, drafts
 from billing.rating.calendar import local_day
-from billing.second_person import rule
 from billing.wallets.applying import use_credit
 from billing.wallets.blocks import lock_wallet
 from tenants import clock

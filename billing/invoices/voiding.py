@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from billing import second_person as rule
 from billing.events import InvoiceVoided
 from billing.invoices.finalising import locked
 from billing.invoices.paying import settle_state
@@ -15,7 +16,6 @@ from billing.models import Invoice
 from billing.models.invoicing import FINALISED, PAID, PERIOD, VOID
 from billing.money import Money
 from billing.rating.calendar import local_day
-from billing.second_person import rule
 from billing.wallets.applying import may_undo, undo_credit
 from tenants import clock
 from tenants.access.actor import Actor

@@ -34,11 +34,18 @@ from billing.rating.new_price import NewPrice
 from billing.taxes.queries import AGREED, TaxTable, tax_table
 from billing.usage.month import usage_of_month
 from tenants import clock
+from tenants.access.actor import Actor
 from tenants.errors import Invalid, NotFound
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tenants.operators.operator import Operator
 
+#: Terms that most contracts agree: the list in which each stands, under its name as its key, and its value there.
+SIMPLE_TERMS = {
+    "commitment": ("commitments", "amount"),
+    "discount": ("discounts", "percent"),
+    "minimum": ("minimums", "amount"),
+}
 #: Organisations of one question.
 MOST_TENANTS = 20
 ZERO = Decimal(0)
@@ -96,6 +103,24 @@ def what_if(
         with tenant_scope(tenant_id):
             found.append(_compared(tenants[tenant_id], assumed, period))
     return found
+
+
+def what_if_of_own(*, actor: Actor, changed: Mapping[str, Decimal | None], period: date | None = None) -> Compared:
+    """Compare a month of the actor's organisation, by default the last, with its contract under other simple terms.
+
+    `changed`: `commitment`, `minimum` or `discount` (per cent); None takes it away. Raises Invalid.
+    """
+    actor.require("invoices.view")
+    if not changed:
+        raise Invalid(fields={"commitment": ["Assume something else: a commitment, a minimum or a discount."]})
+    contract = contract_in(period or last_period())
+    terms = dict(contract.terms) if contract is not None else {}
+    for name, amount in changed.items():
+        listed, value = SIMPLE_TERMS[name]
+        others = [one for one in terms.get(listed, ()) if one.get("key") != name]
+        own = [] if amount is None else [{"key": name, value: f"{amount:f}"}]
+        terms[listed] = [*own, *others]
+    return _compared(Tenant.objects.get(pk=actor.tenant_id), Assumed(terms=terms), period)
 
 
 def last_period() -> date:

@@ -11,13 +11,10 @@ from django.views.decorators.http import require_safe
 from billing.documents import downloads
 from billing.documents.compiling import typeset
 from billing.documents.files import pdf_file
-from billing.documents.statement_sheet import statement_sheet
+from billing.documents.finding import document_of_statement
 from billing.forms.statements import RangeForm
-from billing.invoices.parties import current_seller, customer
 from billing.queries.calendar import tenant_today
-from billing.queries.drafts import contract_in
 from billing.queries.owed.statements import Statement
-from tenants import clock
 from tenants.errors import Invalid
 from tenants.isolation.scoping import tenant_scope
 from tenants.web.pagination import csv_response, wants_csv
@@ -49,10 +46,7 @@ def statement_pdf(request: TenantRequest) -> HttpResponse:
         shown = RangeForm(request.GET, today=at.day, currency=at.currency).statement
         if shown is None:
             raise Invalid("Give a first and a last day, such as 2026-01-01.")
-        sheet = statement_sheet(
-            shown, seller=current_seller(), customer=customer(contract_in(at.period)), at=clock.now()
-        )
-    filename = f"statement-{shown.starts_on}-{shown.ends_on}.pdf"
+        filename, sheet = document_of_statement(shown)
     if request.method == "HEAD":
         return pdf_file(filename)
     content = typeset(sheet)

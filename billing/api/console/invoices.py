@@ -18,12 +18,12 @@ from billing.api.invoice_serializers import (
     PaymentSerializer,
     SellersLineSerializer,
 )
+from billing.approving import acts
 from billing.collecting import retrying
 from billing.invoices import crediting, finalising, paying
 from billing.mailing import orders
 from billing.models.invoicing import STATES
 from billing.queries import issued
-from billing.second_person import acts
 from tenants.errors import Invalid
 from tenants.isolation.scoping import tenant_scope
 from tenants.operators.api.base import OperatorView

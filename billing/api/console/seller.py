@@ -11,11 +11,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing import second_person as rule
 from billing.api.invoice_serializers import PartySerializer
 from billing.invoices import parties
 from billing.invoices.reminders import LONGEST_DAYS, Step
 from billing.models.settling import DUNNING_STEPS
-from billing.second_person import rule
 from tenants.operators.api.base import OperatorView
 from tenants.operators.api.shapes import ReasonSerializer
 from tenants.web.body_fields import checked

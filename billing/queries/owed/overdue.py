@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from billing.models.settling import FINAL_NOTICE, STOP
 from billing.money import Money
 from billing.pg_arrays import parsed_list
 from tenants.rows import named_rows
@@ -33,6 +34,11 @@ class ReminderView:
     days: int
     step: str
     sent: bool
+
+    @property
+    def title(self) -> str:
+        """What was done, as people read it."""
+        return {FINAL_NOTICE: "Final notice", STOP: "Launches stopped"}.get(self.step, "Reminder")
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class Statement:
 
 def statement(starts_on: date, ends_on: date, currency: str) -> Statement:
     """Return the statement of the open scope's tenant in one currency. Raises Invalid for a range that is too long."""
-    if not timedelta(0) <= ends_on - starts_on <= timedelta(days=LONGEST_DAYS):
+    if not (timedelta(0) <= ends_on - starts_on <= timedelta(days=LONGEST_DAYS) and 1970 <= starts_on.year <= 9000):
         raise Invalid(fields={"to": ["Give a day that is not before the first, and at most ten years after it."]})
     zone = Tenant.objects.values_list("timezone", flat=True).get(pk=current_tenant_id())
     asked: dict[str, Any] = {

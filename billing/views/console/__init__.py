@@ -18,7 +18,7 @@ from billing.views.console.invoice import (
 )
 from billing.views.console.invoices import invoices_page, overdue_page, seller_page
 from billing.views.console.months import month_page
-from billing.views.console.statements import statement_page
+from billing.views.console.statements import statement_page, statement_pdf
 from billing.views.console.taxes import tax_rate_end, tax_rates_page
 from billing.views.console.wallets import credit_withdraw, wallet_page
 from billing.views.console.what_if import what_if_page
@@ -36,6 +36,7 @@ urlpatterns: list[URLPattern] = [
     path("contracts/<uuid:tenant_id>/what-if/", what_if_page, name="operator-what-if"),
     path("invoices/", invoices_page, name="operator-invoices"),
     path("invoices/statements/<uuid:tenant_id>/", statement_page, name="operator-statement"),
+    path("invoices/statements/<uuid:tenant_id>/statement.pdf", statement_pdf, name="operator-statement-pdf"),
     path("invoices/overdue/", overdue_page, name="operator-overdue"),
     path("invoices/seller/", seller_page, name="operator-seller"),
     path("disputes/", disputes_page, name="operator-disputes"),

@@ -11,6 +11,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from billing.approving import acts
 from billing.collecting import retrying
 from billing.forms.invoices import CreditForm, DeferForm, PaymentForm, VoidForm
 from billing.invoices import crediting, disputes, finalising, parties, paying
@@ -24,7 +25,6 @@ from billing.queries.invoices import InvoiceView, replaced
 from billing.queries.lines import InvoiceLine
 from billing.queries.owed import deferrals
 from billing.queries.owed.collecting import collecting, paused_until
-from billing.second_person import acts
 from billing.views.invoices import EXPORTED, by_project, exported, plans_of
 from tenants import clock
 from tenants.errors import ExchequerError, NotFound, PermissionDenied

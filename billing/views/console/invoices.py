@@ -11,6 +11,8 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
+from billing import second_person as rule
+from billing.approving import acts
 from billing.forms.invoices import STATUSES, ListFilter, SellerForm
 from billing.invoices import parties
 from billing.invoices.reminders import as_text
@@ -19,7 +21,6 @@ from billing.queries import issued
 from billing.queries.issued import InvoiceRow
 from billing.queries.owed.overdue import overdue
 from billing.rating.calendar import local_day, period_of
-from billing.second_person import acts, rule
 from tenants import clock
 from tenants.errors import ExchequerError, PermissionDenied
 from tenants.operators.operator import Operator

@@ -12,10 +12,10 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
+from billing.approving import acts
 from billing.money import minor_decimals
 from billing.rating.calendar import next_period, period_of
 from billing.runs import queries, running
-from billing.second_person import acts
 from billing.views.invoices import short_name
 from tenants.currencies import amount_text
 from tenants.errors import Invalid, NotFound

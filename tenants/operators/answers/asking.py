@@ -38,8 +38,8 @@ def request(
 ) -> tuple[Approval, bool]:
     """Store a request of an operator about the open scope's tenant; return it, and whether it is new.
 
-    `actor` is `Actor.system(tenant_id, "operator")`; the caller has checked what the operator may. An equal open request is
-    returned instead, whoever asked. Raises Invalid.
+    `actor` is `Actor.system(tenant_id, "operator")`; the caller has checked what the operator may. An equal open request of
+    any operator is returned instead. Raises Invalid.
     """
     found = kinds.find(kind)
     if found is None or not found.between_operators:

@@ -9,6 +9,7 @@ from unittest.mock import Mock
 from uuid import UUID
 
 import pytest
+from django.db.models import Q
 from django.test import Client
 
 from billing import queries as billing_queries
@@ -69,7 +70,7 @@ class World:
 
     def answer(self, what: str, *, relay: bool = True) -> None:
         with tenant_scope(self.tenant.id):
-            approval = Approval.objects.exclude(wanted__resource="devices:serving").get(state="open")
+            approval = Approval.objects.get(Q(kind="budget") | Q(wanted__resource=HOURS), state="open")
         answer = self.admin.post(f"/api/v1/approvals/{approval.id}/{what}/", {}, content_type="application/json")
         assert answer.status_code == 200, answer.content
         if relay:
@@ -209,7 +210,7 @@ def test_a_crash_between_the_answer_and_the_start_loses_nothing_and_holds_once(
 ) -> None:
     world.limit_hours()
     job_id = world.keep()
-    world.answer("approve", relay=False)  # the ops worker is gone before it heard of it
+    world.answer("approve", relay=False)  # the ops worker is gone before the event reaches it
     assert (world.job(job_id)["waiting_for"]["kind"], world.held()) == ("approval", 0)
     with monkeypatch.context() as broken, selling.as_control():
         # And the next one dies after the money is held: all of it or nothing.

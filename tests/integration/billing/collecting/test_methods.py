@@ -73,6 +73,29 @@ def test_methods_are_saved_chosen_and_removed(till: Till) -> None:
     assert change(member, tenant, "remove", "pm_of_somebody").status_code == 404
 
 
+def test_a_program_manages_payment_methods_as_the_page_does(till: Till) -> None:
+    tenant, member = with_usage(till)
+    api = "/api/v1/payment-methods/"
+
+    def put(path: str, body: Any = None) -> Any:
+        return member.put(f"{api}{path}", body or {}, content_type="application/json")
+
+    assert member.get(api).json() == {"provider": True, "automatic_charges": False, "payment_methods": []}
+    assert put("automatic-charges/").json()["title"] == "Add a payment method first."
+    for _ in range(2):
+        assert till.pay_at(member.post(api).json()["url"]) == 303
+        till.deliver()
+        till.sweep(tenant)
+    first, second = (one["id"] for one in member.get(api).json()["payment_methods"])
+    chosen = put("default/", {"id": second}).json()["payment_methods"]
+    assert [(one["id"], one["last4"]) for one in chosen if one["default"]] == [(second, "4242")]
+    assert put("automatic-charges/").json()["automatic_charges"] is True
+    assert member.delete(f"{api}automatic-charges/").json()["automatic_charges"] is False
+    removed = member.post(f"{api}remove/", {"id": first}, content_type="application/json")
+    assert [one["id"] for one in removed.json()["payment_methods"]] == [second]
+    assert put("default/", {"id": "pm_of_somebody"}).status_code == 404
+
+
 def test_an_invoice_is_charged_to_the_default_method_once(till: Till) -> None:
     tenant, member = with_usage(till)
     assert "Add a payment method first." in change(member, tenant, "on", follow=True).content.decode()

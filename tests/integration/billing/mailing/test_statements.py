@@ -15,7 +15,7 @@ from billing.invoices.crediting import Part
 from billing.models import InvoiceLine, LedgerPosting
 from billing.queries.owed.statements import Statement, statement
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import AuditEntry, Tenant
+from tenants.models import AuditEntry, OperatorAct, Tenant
 from tests.api.test_matrix import client_for
 from tests.integration.billing.collecting.till import Till, credit, pay_by_hand, void
 from tests.support.selling import role
@@ -104,7 +104,20 @@ def test_page_csv_pdf_and_console_state_the_same(till: Till, seller: Any) -> Non
     assert pdf.content.startswith(b"%PDF")
     with tenant_scope(tenant.id):
         assert AuditEntry.objects.filter(action="billing.document.downloaded").count() == 1
+    api = f"/api/v1/statement/?from={FIRST}&to={LAST}&currency=EUR"
+    found = member.get(api).json()
+    assert Decimal(found["closing"]["amount"]) == whole.closing.amount
+    assert [one["number"] for one in found["entries"]] == [one.number for one in whole.entries]
+    assert member.get(api.replace("/?", "/pdf/?")).content.startswith(b"%PDF")
+    for wrong in ("from=soon", "to=9999-12-31", "currency=XXX", f"from={LAST}&to={FIRST}"):
+        assert member.get(f"/api/v1/statement/?{wrong}").status_code == 400, wrong
     console = seller("platform_support")
+    file = console.get(f"/invoices/statements/{tenant.id}/statement.pdf{asked}")
+    assert file.content.startswith(b"%PDF")
+    assert f"statement-{FIRST}-{LAST}.pdf" in file["Content-Disposition"]
+    with role("exchequer_operator"):
+        act = OperatorAct.objects.get(action="billing.statement.exported")
+    assert act.target_label == f"{tenant.slug}: statement-{FIRST}-{LAST}.pdf"
     shown = console.get(f"/invoices/statements/{tenant.id}/{asked}")
     assert (shown.status_code, shown.content.decode().count("data-row")) == (200, len(whole.entries))
     assert console.get(f"/invoices/statements/{tenant.id}/{asked}&export=csv").status_code == 200

@@ -49,7 +49,7 @@ def test_common_terms_are_fields_and_the_rest_stays_json(finance: Any) -> None:
     answer = finance.post(
         page,
         given(
-            tenant, commitment="1,000.50", discount="12.5", minimum="10", credits_used="paid",
+            tenant, commitment="1,000.50", discount="12.5", minimum="10", credits_used="paid", prepaid="on",
             terms='{"discounts": [{"key": "nodes", "percent": "5", "meters": ["device_seconds"]}]}',
         ),
     )  # fmt: skip
@@ -59,10 +59,13 @@ def test_common_terms_are_fields_and_the_rest_stays_json(finance: Any) -> None:
         "discounts": [{"key": "discount", "percent": "12.5"}, SCOPED],
         "minimums": [{"key": "minimum", "amount": "10"}],
         "paid_first": True,
+        "prepaid": True,
     }
     shown = finance.get(page).content.decode()
     assert [value_of(shown, name) for name in ("commitment", "discount", "minimum")] == ["1000.5", "12.5", "10"]
     assert "nodes" in shown
+    assert re.search(r'name="prepaid"[^>]*checked', shown)
+    assert "&quot;prepaid&quot;" not in shown
     assert "&quot;commitment&quot;" not in shown
     assert finance.post(page, given(tenant, terms="", credits_used="promotional")).status_code == 302
     assert agreed(tenant) == {}

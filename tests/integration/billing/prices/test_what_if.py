@@ -13,6 +13,7 @@ from billing.models import PriceBook
 from billing.pricing import publishing
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
+from tests.api.test_matrix import client_for
 from tests.integration.billing.invoicing.scene import draft_of, used
 from tests.integration.billing.invoicing.test_console_pages import words
 from tests.support import selling
@@ -128,3 +129,24 @@ def test_the_page_compares_what_its_form_says(demo_clock: DemoClock, finance: An
     assert seller("platform_support").get(page).status_code == 403
     assert finance.get(f"/contracts/{book.pk}/what-if/").status_code == 404
     assert finance.get(f"/contracts/{make_tenant().id}/what-if/?discount=10").status_code == 422
+
+
+def test_an_organisation_asks_what_its_month_would_be_under_another_commitment(demo_clock: DemoClock) -> None:
+    terms = {"commitments": [{"key": "commitment", "amount": "5"}], "minimums": [{"key": "least", "amount": "1"}]}
+    tenant = used(demo_clock, 40_000, terms=terms, tax_rate=Decimal(10))
+    member = client_for(tenant, "finance")
+
+    def ask_own(**changed: Any) -> Any:
+        return member.post("/api/v1/what-if/", changed, content_type="application/json")
+
+    found = ask_own(commitment="1", discount="50").json()
+    assert {(row["kind"], row["term"], row["change"]["amount"]) for row in found["lines"]} == {
+        ("commitment_shortfall", "commitment", "-3.000000"), ("discount", "discount", "-1.000000"),
+    }  # fmt: skip
+    assert [found[name]["total"]["amount"] for name in ("before", "after")] == ["5.500000", "1.100000"]
+    without = ask_own(commitment=None, period="2027-03").json()
+    assert [row["change"]["amount"] for row in without["lines"]] == ["-3.000000"]
+    for wrong in ({}, {"commitment": "-1"}, {"discount": "101"}, {"commitment": "1", "period": "2020-01"}):
+        assert ask_own(**wrong).status_code == 400, wrong
+    with tenant_scope(tenant.id):
+        assert queries.invoice(draft_of(tenant)).total.amount == Decimal("5.50")

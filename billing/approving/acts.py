@@ -15,7 +15,7 @@ from billing.invoices.crediting import PaidBack, Part
 from billing.models import Invoice
 from billing.money import Money
 from billing.platform_events import APPROVAL_WAITS
-from billing.second_person.rule import NeedsSecondPerson
+from billing.second_person import NeedsSecondPerson
 from tenants.access.actor import Actor
 from tenants.approvals import kinds
 from tenants.approvals.approvals import APPROVAL_REQUESTED

@@ -1,1 +1,0 @@
-"""Acts on invoices that a second operator approves, as the seller decides."""
