@@ -133,6 +133,6 @@ def answer_to(approval_id: UUID) -> str:
 
 def asked_for(approval_id: UUID | None) -> str:
     """Return what a request of the open scope is for, within a sentence: `higher budget`."""
-    name = Approval.objects.filter(id=approval_id).values_list("kind", flat=True).first()
+    name = Approval.objects.filter(id=approval_id).values_list("kind", flat=True).first() if approval_id else None
     kind = kinds.find(name) if name is not None else None
     return kind.title.lower() if kind is not None else "higher limit"

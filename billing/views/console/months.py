@@ -61,7 +61,12 @@ def month_page(request: OperatorRequest, month: str) -> HttpResponse:
         "later": next_period(period),
         "run": queries.newest_run(period),
         "rows": [
-            (row, [_words(flag, row.currency) for flag in row.flags], waits.get(row.invoice_id, [])) for row in shown
+            (
+                row,
+                [_words(flag, row.currency) for flag in row.flags],
+                waits.get(row.invoice_id, []) if row.invoice_id else [],
+            )
+            for row in shown
         ],
         "may_manage": request.operator.can("invoices.manage"),
         "refused": refused,
