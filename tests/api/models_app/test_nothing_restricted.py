@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from billing.metering.metering import record_usage
+from compute.jobs.visibility import hidden_jobs, visible_jobs
+from models_app.models import Dataset
+from models_app.registry import registry
+from tenants.clock import now
+from tenants.grants import grants, roles
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Grant, Project, Tenant
+from tenants.models import Grant, Notification, Project, Tenant
+from tests.api.models_app.test_model_versions import another_version
 from tests.api.objects import one_of_everything
 from tests.support import factories
+from tests.support.usage import interval
 
 pytestmark = pytest.mark.django_db
 
@@ -59,9 +68,64 @@ def test_reads_have_no_condition_until_something_is_restricted(restrict: Callabl
 
 def test_a_guest_is_limited_where_nothing_is_restricted() -> None:
     tenant = factories.make_tenant()
+    ids = one_of_everything(tenant)
     person, project = factories.make_member(tenant, "viewer"), factories.make_project(tenant)
     with tenant_scope(tenant.id):
+        Dataset.objects.update(project=factories.default_project_id(tenant))
         Grant.objects.filter(membership__user=person).update(project=project)
-    guest = Client()
+    guest, viewer = Client(), Client()
     guest.force_login(person)
+    viewer.force_login(factories.make_member(tenant, "viewer"))
     assert "tenants_project" in asked_for_jobs(guest)
+    for kind in ("dataset", "model", "endpoint"):
+        path = f"/api/v1/{kind}s/"
+        assert [row["id"] for row in viewer.get(path).json()["results"]] == [str(ids[f"{kind}_id"])], path
+        assert guest.get(path).json()["results"] == [], path
+
+
+def test_no_job_is_withheld_where_nothing_is_hidden() -> None:
+    tenant = factories.make_tenant()
+    ids = one_of_everything(tenant)
+    owner = Client()
+    owner.force_login(factories.make_member(tenant, "owner"))
+    with tenant_scope(tenant.id):
+        used = interval(
+            factories.default_project_id(tenant),
+            now() - timedelta(seconds=60),
+            30,
+            resource=f"job:{ids['job_id']}",
+            job_id=ids["job_id"],
+        )
+        record_usage([used])
+    rows = owner.get("/api/v1/spend/?group_by=job").json()["results"]
+    assert str(ids["job_id"]) in [row["job"] for row in rows]
+
+
+def test_outside_requests_all_jobs_are_seen() -> None:
+    tenant = factories.make_tenant()
+    ids = one_of_everything(tenant)
+    with tenant_scope(tenant.id):
+        assert ids["job_id"] in visible_jobs().values_list("id", flat=True)
+        assert hidden_jobs() == []
+
+
+def test_an_approver_without_sight_of_restricted_data_is_notified_until_the_data_are_restricted() -> None:
+    tenant = factories.make_tenant()
+    first = one_of_everything(tenant)["version_id"]
+    person, engineer = factories.make_member(tenant, "viewer"), factories.actor_for(tenant, "engineer")
+    owner = factories.actor_for(tenant)
+    role = roles.create_role(
+        actor=owner, name="Approver", permissions=["datasets.view", "models.view", "models.approve"]
+    )
+    grants.give(actor=owner, holder=grants.Holder(user_id=person.id), role=role.id)
+
+    def notified() -> int:
+        with tenant_scope(tenant.id):
+            return Notification.objects.filter(user=person, kind="model.approval").count()
+
+    registry.promote(actor=engineer, version_id=another_version(tenant, first), stage="production")
+    assert notified() == 1
+    with tenant_scope(tenant.id):
+        Dataset.objects.update(restricted=True, created_by=engineer.id)
+    registry.promote(actor=engineer, version_id=another_version(tenant, first, number=3), stage="production")
+    assert notified() == 1
