@@ -12,7 +12,8 @@ from django.test.utils import CaptureQueriesContext
 
 from billing.metering.metering import record_usage
 from compute.jobs.visibility import hidden_jobs, visible_jobs
-from models_app.models import Dataset
+from models_app.access import names_of
+from models_app.models import Dataset, DatasetVersion
 from models_app.registry import registry
 from tenants.clock import now
 from tenants.grants import grants, roles
@@ -101,12 +102,15 @@ def test_no_job_is_withheld_where_nothing_is_hidden() -> None:
     assert str(ids["job_id"]) in [row["job"] for row in rows]
 
 
-def test_outside_requests_all_jobs_are_seen() -> None:
+def test_outside_requests_all_is_seen() -> None:
     tenant = factories.make_tenant()
     ids = one_of_everything(tenant)
     with tenant_scope(tenant.id):
         assert ids["job_id"] in visible_jobs().values_list("id", flat=True)
         assert hidden_jobs() == []
+        table = DatasetVersion.objects.get(dataset_id=ids["dataset_id"]).id
+        named = names_of({table, ids["version_id"], ids["endpoint_id"]})
+    assert sorted(named.values()) == ["a model v1", "an-endpoint", "numbers v1"]
 
 
 def test_an_approver_without_sight_of_restricted_data_is_notified_until_the_data_are_restricted() -> None:

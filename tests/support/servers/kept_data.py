@@ -76,7 +76,8 @@ def sources() -> set[Path]:
     """
     models = {Path(inspect.getfile(model)) for model in apps.get_models()}
     first = {*ROOT.glob("*/migrations/*.py"), *(path for path in models if _ours(path))}
-    first |= {ROOT / "config" / "settings.py", Path(__file__), Path(__file__).with_name("database.py")}
+    first |= {ROOT / "config" / name for name in ("settings.py", "management/quick_states.py")}
+    first |= {Path(__file__), Path(__file__).with_name("database.py")}
     return {ROLES_SQL, *_with_imports(first)}
 
 
