@@ -15,11 +15,15 @@ from django.db import transaction
 from django.db.models import Q
 
 from billing.collecting.finishing import NOTICE, needs_person
-from billing.models import Collection, GatewayEvent, Invoice, Payment, PaymentAccount
+from billing.invoices.finalising import locked
+from billing.models import Collection, GatewayEvent, Payment, PaymentAccount
 from billing.models.collecting import FAILED, GIVE_BACK, PUSH
+from billing.models.invoicing import TOP_UP
+from billing.money import Money
 from billing.payments.chosen import payment_gateway
 from billing.payments.events import EventKind, PaymentEvent
 from billing.platform_events import DISPUTED
+from billing.wallets.unused import take_disputed
 from tenants import clock
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import all_tenants, tenant_scope
@@ -110,8 +114,12 @@ def _disputed(event: GatewayEvent) -> None:
     paid = Payment.objects.filter(method=payment_gateway().name, external_id=event.payment).first()
     if paid is None:
         return
-    Collection.objects.filter(invoice=paid.invoice_id, step=PUSH, disputed_at=None).update(disputed_at=DatabaseNow())
-    label = Invoice.objects.values_list("label", flat=True).get(pk=paid.invoice_id)
+    invoice = locked(paid.invoice_id)
+    pushes = Collection.objects.filter(invoice=invoice, step=PUSH, disputed_at=None)
+    if pushes.update(disputed_at=DatabaseNow()) and invoice.kind == TOP_UP:
+        # The bank has the money: what is left of it pays no work. What was used stays for the seller to ask for.
+        take_disputed(invoice, Money(paid.amount, paid.currency))
+    label = invoice.label
     path = f"invoices/{paid.invoice_id}/"
     notify(
         permission="invoices.manage",

@@ -18,6 +18,7 @@ from billing.collecting.finishing import declined, done, put_off, refused
 from billing.collecting.methods import read_again
 from billing.collecting.reading import work_of
 from billing.collecting.receiving import look
+from billing.payments.attempts import Patience, patience
 from billing.payments.chosen import payment_gateway
 from billing.payments.errors import Declined, GatewayRefused, Later, OutcomeUnknown
 from tenants.isolation.locks import alone
@@ -25,6 +26,8 @@ from tenants.isolation.locks import alone
 #: How long a claim lasts: longer than any step, with its repetitions.
 CLAIM_S = 600
 FIRST_WAIT_S, LONGEST_WAIT_S = 4, 120
+#: How long a sweep repeats calls to a provider that does not answer; the one that waits then ends by its own timeout.
+PATIENCE_S = 20
 #: At most so many of each kind a sweep, so that events are handled in between.
 BATCH = 100
 # The choice is materialized: joined to a plain subquery, a plan may repeat it, and claim several rows at once.
@@ -59,19 +62,19 @@ def sweep() -> int:
     """
     if not payment_gateway().collects:
         return 0
-    with alone("billing.collecting") as mine:
+    with alone("billing.collecting") as mine, patience(PATIENCE_S) as left:
         if not mine:
             return 0
         inbox.handle_waiting()
-        concluded = sum(_conclude(one, tenant, _step) for one, tenant in _claimed(STEP))
-        concluded += sum(_conclude(one, tenant, _methods) for one, tenant in _claimed(METHODS))
-        return concluded + sum(_conclude(one, tenant, _look) for one, tenant in _claimed(LOOK))
+        concluded = sum(_conclude(one, tenant, _step) for one, tenant in _claimed(STEP, left))
+        concluded += sum(_conclude(one, tenant, _methods) for one, tenant in _claimed(METHODS, left))
+        return concluded + sum(_conclude(one, tenant, _look) for one, tenant in _claimed(LOOK, left))
 
 
-def _claimed(statement: str) -> Iterator[tuple[UUID, UUID]]:
+def _claimed(statement: str, left: Patience) -> Iterator[tuple[UUID, UUID]]:
     """Claim one after the other while the provider answers."""
     for _ in range(BATCH):
-        if not circuit.places(BATCH):
+        if left.over or not circuit.places(BATCH):
             return
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statement, {"claim": CLAIM_S})

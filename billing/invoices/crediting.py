@@ -19,7 +19,7 @@ from billing.invoices.paying import due_of, settle_state
 from billing.invoices.posting import Back, post_credit
 from billing.invoices.refunds import ways_back
 from billing.models import CreditNote, CreditNoteLine, Invoice, Payment
-from billing.models.invoicing import FINALISED, PAID, PERIOD
+from billing.models.invoicing import FINALISED, PAID, TOP_UP
 from billing.models.settling import REFUND
 from billing.models.wallets import CREDITED as CREDIT_NOTE
 from billing.models.wallets import PROMOTIONAL
@@ -28,6 +28,7 @@ from billing.queries.lines import InvoiceLine, frozen_lines
 from billing.rating.billed.lines import money_of
 from billing.rating.calendar import local_day
 from billing.rating.tax import tax_of_part
+from billing.wallets import unused
 from billing.wallets.applying import promotional_part, refundable
 from billing.wallets.blocks import Terms, add
 from tenants import clock
@@ -53,7 +54,7 @@ CREDITABLE = (FINALISED, PAID)
 
 
 class CannotCredit(Conflict):
-    """Only a finalised invoice of a month is credited. Change a draft's usage or terms instead; void a top-up that is not paid."""
+    """Only a finalised invoice is credited. Change a draft's usage or terms instead."""
 
     code = "invoice_not_creditable"
 
@@ -99,7 +100,8 @@ def credit(
 ) -> UUID:
     """Issue a credit note on lines of a standing invoice; return its id. Without parts it credits all that is left.
 
-    It comes off what is due first; what was paid already goes back as `paid_back` says. Raises NotFound, CannotCredit,
+    It comes off what is due first; what was paid already goes back as `paid_back` says. Of a top-up, what is left in the
+    wallet goes back to the payer, and TopUpUsed is raised for more. Raises NotFound, CannotCredit,
     NeedsSecondPerson, and Invalid for an unknown line or more than is left of one.
     """
     operator.require("invoices.manage")
@@ -121,19 +123,23 @@ def credit(
 def credit_as(*, actor: Actor, invoice_id: UUID, wanted: Wanted, by: str) -> tuple[UUID, str]:
     """Credit as the system, `by` an operator, as `finalise_as` finalises; return the note's id and number."""
     invoice, reason = locked(invoice_id), wanted.reason
-    if invoice.state not in CREDITABLE or invoice.kind != PERIOD:
+    if invoice.state not in CREDITABLE:
         raise CannotCredit
-    credits = _checked(invoice, wanted.parts)
+    top_up = invoice.kind == TOP_UP
+    credits = _checked(invoice, [Part(*unused.rest_of(invoice))] if top_up and not wanted.parts else wanted.parts)
     zero = Money.zero(invoice.currency)
     subtotal = sum((one.amount for one in credits), zero)
     tax = sum((one.tax for one in credits), zero)
     total = subtotal + tax
     # Several small credits of one invoice count together.
     rule.check(Money(invoice.credited, invoice.currency) + total, wanted.approved)
-    off_due = min(total, due_of(invoice))
+    # Of a top-up only money goes back, to the payer. What is due of it fills the wallet when it is paid.
+    if top_up:
+        unused.refund(invoice, total)
+    off_due = zero if top_up else min(total, due_of(invoice))
     back = total - off_due
     # What credit paid goes back to the wallet: no money left for it that could go to the payer.
-    refunded = min(back, refundable(invoice)) if wanted.paid_back == "refund" else zero
+    refunded = min(back, refundable(invoice)) if top_up or wanted.paid_back == "refund" else zero
     to_wallet = back - refunded
     number = numbers.take(numbers.CREDIT_NOTES)
     note = CreditNote.objects.create(
@@ -165,8 +171,9 @@ def credit_as(*, actor: Actor, invoice_id: UUID, wanted: Wanted, by: str) -> tup
             received_on=local_day(clock.now(), "UTC"),
             recorded_by=by[:254],
         )
-    went = Back(off_due=off_due, refunded=refunded, to_wallet=to_wallet, promotional=zero)
-    post_credit(invoice, subtotal, tax, _into_wallet(invoice, went, back, number.label, by))
+    if not top_up:
+        went = Back(off_due=off_due, refunded=refunded, to_wallet=to_wallet, promotional=zero)
+        post_credit(invoice, subtotal, tax, _into_wallet(invoice, went, back, number.label, by))
     settle_state(invoice, credited=total, returned=back)
     record(
         INVOICE_CREDITED,

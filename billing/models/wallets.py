@@ -17,7 +17,9 @@ PROMOTIONAL, PAID_CREDIT = "promotional", "paid"
 GRANT, TOPPED_UP, CREDITED, CARRIED = "grant", "top_up", "credit_note", "carried"
 SOURCES = [GRANT, TOPPED_UP, CREDITED, CARRIED]
 USED, RETURNED, EXPIRED, WITHDRAWN = "used", "returned", "expired", "withdrawn"
-MOVES = [USED, RETURNED, EXPIRED, WITHDRAWN]
+#: Money of a top-up that goes back to the payer, or that the payer's bank took back.
+REFUNDED, DISPUTED = "refunded", "disputed"
+MOVES = [USED, RETURNED, EXPIRED, WITHDRAWN, REFUNDED, DISPUTED]
 
 
 class Wallet(TenantModel):
@@ -96,7 +98,7 @@ class CreditBlock(TenantModel):
 
 
 class CreditMovement(TenantModel):
-    """How much of a block an invoice used or got back, or was written off. Append-only.
+    """How much of a block an invoice used or got back, was written off, or went back to the payer. Append-only.
 
     `before_tax`: as a line that lowers the taxable amount; else as a payment.
     """
@@ -114,7 +116,7 @@ class CreditMovement(TenantModel):
                 condition=Q(amount__gt=0)
                 & (
                     Q(kind__in=[USED, RETURNED], invoice__isnull=False)
-                    | Q(kind__in=[EXPIRED, WITHDRAWN], invoice__isnull=True)
+                    | Q(kind__in=[EXPIRED, WITHDRAWN, REFUNDED, DISPUTED], invoice__isnull=True)
                 ),
                 name="credit_moves",
             ),

@@ -12,9 +12,12 @@ After each unknown outcome the object is looked for too: a stored failure may ha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
+from time import monotonic
 from typing import Generic, TypeVar
 
 from django.db import connection
@@ -23,6 +26,22 @@ from billing.payments.errors import Later, OutcomeUnknown, TransactionOpen
 from billing.payments.requests import Timing
 
 T = TypeVar("T")
+
+
+@dataclass
+class Patience:
+    """How long one caller waits for a provider that does not answer: nothing is repeated once it has run out."""
+
+    until: float
+    lost: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether an outcome was unknown, and the time is over. A provider that answers is never cut short."""
+        return self.lost and monotonic() >= self.until
+
+
+_patience: ContextVar[Patience | None] = ContextVar("patience", default=None)
 
 WINDOW = timedelta(hours=24)
 SENDING = timedelta(hours=23)
@@ -43,12 +62,28 @@ class Step(Generic[T]):
     find: Callable[[], T | None]
 
 
+@contextmanager
+def patience(seconds: float) -> Iterator[Patience]:
+    """Repeat calls that do not answer for so many seconds at most, and begin no further change then.
+
+    A call that was sent before ends by its own timeout.
+    """
+    mine = Patience(monotonic() + seconds)
+    token = _patience.set(mine)
+    try:
+        yield mine
+    finally:
+        _patience.reset(token)
+
+
 def conclude(step: Step[T], timing: Timing) -> T:
     """Make the change of a step and return its result. Raises `OutcomeUnknown`, `Later`, `Declined`, `GatewayRefused`.
 
     Call it with no transaction open.
     """
     refuse_transaction()
+    if _ran_out():
+        raise Later(1)
     window = windows_passed(timing)
     silent = timing.now - timing.first_at - window * WINDOW >= SENDING
     if (window or silent) and (found := read(step.find)) is not None:
@@ -61,6 +96,8 @@ def conclude(step: Step[T], timing: Timing) -> T:
             return step.send(key)
         except OutcomeUnknown as unknown:
             last = unknown
+            if _lost_one():
+                raise
     if (found := read(step.find)) is not None:
         return found
     raise last
@@ -74,7 +111,22 @@ def read(call: Callable[[], T]) -> T:
             return call()
         except OutcomeUnknown as unknown:
             last = unknown
+            if _lost_one():
+                raise
     raise last
+
+
+def _lost_one() -> bool:
+    """Note an unknown outcome; return whether the caller waits no longer."""
+    mine = _patience.get()
+    if mine is not None:
+        mine.lost = True
+    return _ran_out()
+
+
+def _ran_out() -> bool:
+    mine = _patience.get()
+    return mine is not None and mine.over
 
 
 def windows_passed(timing: Timing) -> int:

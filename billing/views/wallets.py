@@ -33,6 +33,8 @@ MOVES = {
     "returned": "Returned by a void invoice",
     "expired": "Expired",
     "revoked": "Withdrawn",
+    "refunded": "Returned to the payer",
+    "disputed": "Taken back by the payer's bank",
 }
 
 

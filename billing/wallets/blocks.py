@@ -22,10 +22,12 @@ from billing.models.ledger import CLEARING, CREDIT, RECEIVABLE, REVENUE, WALLET,
 from billing.models.wallets import (
     CARRIED,
     CREDITED,
+    DISPUTED,
     EXPIRED,
     GRANT,
     PAID_CREDIT,
     PROMOTIONAL,
+    REFUNDED,
     RETURNED,
     TOPPED_UP,
     USED,
@@ -39,7 +41,14 @@ from tenants.isolation.scoping import current_tenant_id
 from tenants.models import Tenant
 
 #: How the ledger names movements of blocks.
-ENTRIES = {EXPIRED: "expired", WITHDRAWN: "revoked", USED: "used", RETURNED: "returned"}
+ENTRIES = {
+    EXPIRED: "expired",
+    WITHDRAWN: "revoked",
+    USED: "used",
+    RETURNED: "returned",
+    REFUNDED: "refunded",
+    DISPUTED: "disputed",
+}
 #: Against which account money comes into the wallet. A credit note posts its own part.
 AGAINST = {TOPPED_UP: CLEARING, CARRIED: REVENUE}
 
@@ -116,14 +125,19 @@ def give_back(invoice: Invoice) -> list[Part]:
 def write_off(block: CreditBlock, kind: str) -> Money:
     """Take away what is left of a block that expired or was withdrawn; the wallet is locked."""
     left = Money(block.remaining, block.currency)
-    CreditMovement.objects.create(block=block, kind=kind, amount=left.amount)
-    CreditBlock.objects.filter(pk=block.pk).update(remaining=0)
-    if block.kind == PROMOTIONAL:
-        legs = [(CREDIT, LedgerAccount("credit", block.pk), left), (WRITE_OFF, _tenant(), -left)]
-    else:
-        legs = [(WALLET, _wallet(), left), (AGAINST[block.source], _tenant(), -left)]
-    _post(ENTRIES[kind], legs, block.invoice)
+    take(block, left, kind)
     return left
+
+
+def take(block: CreditBlock, amount: Money, kind: str) -> None:
+    """Take an amount away of a block that has as much; the wallet is locked."""
+    CreditMovement.objects.create(block=block, kind=kind, amount=amount.amount)
+    CreditBlock.objects.filter(pk=block.pk).update(remaining=F("remaining") - amount.amount)
+    if block.kind == PROMOTIONAL:
+        legs = [(CREDIT, LedgerAccount("credit", block.pk), amount), (WRITE_OFF, _tenant(), -amount)]
+    else:
+        legs = [(WALLET, _wallet(), amount), (AGAINST[block.source], _tenant(), -amount)]
+    _post(ENTRIES[kind], legs, block.invoice)
 
 
 def _of_invoice(kind: str, invoice: Invoice, parts: Sequence[Part], sign: Decimal) -> None:

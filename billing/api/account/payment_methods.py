@@ -123,8 +123,8 @@ class AutomaticCharges(_Account):
         methods.set_autopay(actor=self.actor, wanted=True)
         return self.shown()
 
-    @extend_schema(responses=MethodsSerializer)
+    @extend_schema(responses={204: None})
     def delete(self, request: Request) -> Response:
         """Have no further invoice charged by itself."""
         methods.set_autopay(actor=self.actor, wanted=False)
-        return self.shown()
+        return Response(status=204)

@@ -83,7 +83,7 @@ class MovementSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     at = serializers.DateTimeField()
     kind = serializers.CharField(
-        help_text="granted, top_up, credited, carried, used, returned, expired, revoked, voided"
+        help_text="granted, top_up, credited, carried, used, returned, expired, revoked, voided, refunded, disputed"
     )
     credit = serializers.CharField(help_text="promotional or paid")
     amount = MoneySerializer()

@@ -94,3 +94,20 @@ def test_f5_a_provider_that_fails_is_left_alone_and_nobody_waits_for_it(till: Ti
         till.advance(seconds=60)
         till.sweep(tenant)
     assert [state for step, state in till.steps(tenant) if step == "push"] == ["done"] * 9
+
+
+def test_a_provider_that_stalls_holds_a_sweep_for_one_request(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each request takes 30 seconds to time out, of which four would be made for each of three steps."""
+    tenant, _ = till.finalised()
+    others = [till.top_up(tenant, "2.00") for _ in range(8)]
+    with selling.role("exchequer_control"), tenant_scope(tenant.id):
+        for other in others:
+            Collection.objects.create(invoice_id=other, n=0, object_id=other, step="push")
+    monkeypatch.setattr("billing.payments.attempts.monotonic", lambda: 30.0 * len(till.fake.requests))
+    till.fake.faults.rates = {"lost_500": 1.0}
+    asked = len(till.fake.requests)
+    till.sweep(tenant)
+    assert len(till.fake.requests) - asked == 1
+    till.fake.faults.rates = {}
+    till.settle(tenant, sweeps=4)
+    assert {state for _, state in till.steps(tenant)} == {"done"}

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.db import transaction
 
-from billing.payments.attempts import Step, conclude, seconds_to_next_window
+from billing.payments.attempts import Step, conclude, patience, read, seconds_to_next_window
 from billing.payments.errors import GatewayRefused, Later, OutcomeUnknown, TransactionOpen
 from billing.payments.requests import Timing
 from tests.unit.billing.payments.conftest import START
@@ -120,3 +120,30 @@ def test_the_transaction_of_a_test_case_does_not_count() -> None:
     assert provider.conclude() == "made"
     with transaction.atomic(), pytest.raises(TransactionOpen):
         provider.conclude()
+
+
+def test_out_of_patience_nothing_is_repeated_or_begun_while_a_provider_that_answers_is_not_cut_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stalled, slow, clock = Provider(fails=9), Provider(), [0.0]
+
+    def waits(key: str) -> str:
+        clock[0] += 30
+        return stalled.send(key)
+
+    monkeypatch.setattr("billing.payments.attempts.monotonic", lambda: clock[0])
+    step = Step("invoice:create", waits, stalled.find)
+    with patience(20):
+        clock[0] = 600
+        assert slow.conclude() == "made"
+        with pytest.raises(OutcomeUnknown):
+            conclude(step, Timing(START, START))
+        assert (len(stalled.keys), stalled.looks) == (1, 0)
+        with pytest.raises(Later):
+            slow.conclude()
+        with pytest.raises(OutcomeUnknown):
+            read(lambda: waits("look"))
+        assert len(stalled.keys) == 2
+    with pytest.raises(OutcomeUnknown):
+        conclude(step, Timing(START, START))
+    assert len(stalled.keys) == 2 + 4

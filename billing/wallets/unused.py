@@ -1,0 +1,77 @@
+"""What is left of a top-up: it can go back to the payer, and a bank that takes the payment back takes it away."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from uuid import UUID
+
+from billing.credit.queries import standing
+from billing.models import CreditBlock, Invoice
+from billing.models.wallets import DISPUTED, REFUNDED, TOPPED_UP
+from billing.money import Money
+from billing.rating.billed.lines import money_of
+from billing.wallets import blocks
+from billing.wallets.applying import refundable
+from tenants.errors import Conflict
+
+
+class TopUpUsed(Conflict):
+    """Only what is left of a top-up goes back to the payer."""
+
+    code = "top_up_used"
+
+
+def left_of(invoice: Invoice) -> Money:
+    """Lock the wallet, and return what can go back of a top-up's locked invoice.
+
+    Of a prepaid wallet nothing goes back that work holds, or that usage needs which no invoice has billed.
+    """
+    blocks.lock_wallet(invoice.currency)
+    left = min(_in_blocks(invoice), refundable(invoice))
+    stands = standing(invoice.currency)
+    if stands is not None and (stands.held or stands.spent):
+        left = min(left, Money(stands.available, invoice.currency))
+    rounded = left.rounded()
+    return rounded if rounded <= left else money_of(left.minor - 1, invoice.currency)
+
+
+def rest_of(invoice: Invoice) -> tuple[UUID, Decimal]:
+    """Return the only line of a top-up's locked invoice, and what can go back of it. Raises TopUpUsed if nothing can."""
+    left = left_of(invoice)
+    if not left:
+        raise TopUpUsed
+    return invoice.lines.values_list("id", flat=True).get(), left.amount
+
+
+def refund(invoice: Invoice, amount: Money) -> None:
+    """Take an amount that goes back to the payer out of the wallet. The invoice is locked. Raises TopUpUsed."""
+    left = left_of(invoice)
+    if amount > left:
+        raise TopUpUsed(f"{left.plain()} is left of this top-up, less what running work holds and open usage needs.")
+    take_out(invoice, amount, REFUNDED)
+
+
+def take_out(invoice: Invoice, amount: Money, kind: str) -> None:
+    """Take an amount out of what a top-up's locked invoice put into the wallet, the newest block first.
+
+    The wallet is locked, and has as much.
+    """
+    rows = CreditBlock.objects.filter(invoice=invoice, source=TOPPED_UP, remaining__gt=0).order_by("-id")
+    for block in rows:
+        part = min(Money(block.remaining, block.currency), amount)
+        if part:
+            blocks.take(block, part, kind)
+            amount -= part
+
+
+def take_disputed(invoice: Invoice, amount: Money) -> Money:
+    """Take away what is left of an amount that a bank took back; return how much that was. The invoice is locked."""
+    blocks.lock_wallet(invoice.currency)
+    taken = min(_in_blocks(invoice), amount)
+    take_out(invoice, taken, DISPUTED)
+    return taken
+
+
+def _in_blocks(invoice: Invoice) -> Money:
+    rows = CreditBlock.objects.filter(invoice=invoice, source=TOPPED_UP).values_list("remaining", flat=True)
+    return sum((Money(one, invoice.currency) for one in rows), Money.zero(invoice.currency))
