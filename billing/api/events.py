@@ -16,11 +16,15 @@ from billing import queries
 from billing.api import serializers as forms
 from billing.metering import meters
 from billing.reported.cloudevents import BATCH, SINGLE
-from billing.reported.ingest import LARGEST_BODY, TooManyEvents, ingest
+from billing.reported.group_commit import GroupCommit
+from billing.reported.ingest import LARGEST_BODY, MOST_EVENTS, Taken, TooManyEvents, ingest_together
 from tenants.errors import Invalid
 from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
 from tenants.web.views import ApiView
+
+#: Requests of one sender that this process answers together.
+GROUPS: GroupCommit[list[Any], Taken] = GroupCommit(ingest_together, MOST_EVENTS)
 
 
 class EventParser(BaseParser):
@@ -94,7 +98,9 @@ class Events(ApiView):
             events = sent
         else:
             raise Invalid(f"Send one event as an object ({SINGLE}), or several as an array ({BATCH}).")
-        taken = ingest(actor=self.actor, events=events)
+        if len(events) > MOST_EVENTS:
+            raise TooManyEvents
+        taken = GROUPS.answer(self.actor, events, len(events))
         if not taken.held:
             return Response(status=204)
         return Response(forms.TakenSerializer(taken).data, status=202)

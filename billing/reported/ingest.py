@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -21,7 +21,7 @@ from billing.rating.flat import LARGEST_CHARGE
 from billing.rating.quantity import LONGEST_INTERVAL, MICROSECOND, seconds_delta
 from billing.reported.cloudevents import EventRefused, Incoming, parse
 from billing.reported.holds.payers import Payer, payers
-from billing.reported.receiving import MOST_QUARTERS, OLDEST, Receipt, receive, review_reason
+from billing.reported.receiving import MOST_QUARTERS, OLDEST, receive, review_reason
 from billing.reported.sender_limits import Limits, lock_today
 from billing.usage.intervals import Interval, digest
 from billing.usage.reserved_sources import reserved_fault
@@ -63,65 +63,121 @@ class Taken:
     held: Sequence[Mapping[str, Any]] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of events, by index: counted as new, refused, known with other content, or not counted (state, reason)."""
+
+    counted: Set[int]
+    refused: Mapping[int, str]
+    conflicts: Mapping[int, str]
+    held: Mapping[int, tuple[str, str]]
+
+    def part(self, first: int, events: int) -> Outcome:
+        """Return the outcome of so many events from the first on, by their own index."""
+        inside = range(first, first + events)
+        return Outcome(
+            {number - first for number in self.counted if number in inside},
+            {number - first: why for number, why in self.refused.items() if number in inside},
+            {number - first: why for number, why in self.conflicts.items() if number in inside},
+            {number - first: why for number, why in self.held.items() if number in inside},
+        )
+
+
 def ingest(*, actor: Actor, events: Sequence[Any]) -> Taken:
     """Store usage events under their sender. Valid events are always stored; some wait for review.
 
     Raises TooManyEvents or ReportLimitReached, and stores nothing; after valid events are committed, UsageConflict
     (409) if an id is already known with different content, else UsageRefused (400), each with every event that was not taken.
     """
+    found = ingest_together(actor, [events])[0]
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def ingest_together(actor: Actor, requests: Sequence[Sequence[Any]]) -> list[Taken | ExchequerError]:
+    """Store the events of several requests of one sender in one transaction, as `ingest` does; return what each gets.
+
+    Raises what concerns them all, and then stores nothing.
+    """
     actor.require("usage.ingest")
+    events = [event for request in requests for event in request]
     if len(events) > MOST_EVENTS:
         raise TooManyEvents
     with tenant_scope(actor.tenant_id):
-        refused: dict[int, str] = {}
-        parsed: dict[int, Incoming] = {}
-        for number, event in enumerate(events):
-            try:
-                parsed[number] = parse(event)
-            except EventRefused as error:
-                refused[number] = str(error)
-        known = _known(payers(actor, {event.hold for event in parsed.values() if event.hold}))
-        good: dict[int, Interval] = {}
-        for number, incoming in parsed.items():
-            try:
-                good[number] = _interval(incoming, known)
-            except EventRefused as error:
-                refused[number] = str(error)
-        lock_for_usage([usage.start for usage in good.values()] + [usage.end for usage in good.values()])
-        terms = _terms(list(good.values()), known.now)
-        today = lock_today(actor)
-        reasons: dict[int, str] = {}
-        dear: dict[int, str] = {}
-        for number, usage in list(good.items()):
-            fault = fault_of(usage, terms)
-            why = "" if fault else review_reason(usage, terms)
-            if fault is not None:
-                refused[number] = fault
-                del good[number]
-            elif why:  # checked when a person accepts it: old usage may have any price
-                reasons[number] = why
-            elif fault := _too_dear(usage, terms, today.limits):
-                dear[number] = fault
-        for number in _unknown(good, dear):
-            refused[number] = dear[number]
-            del good[number]
-        if sum(quarters(usage.start, usage.end) for usage in good.values()) > MOST_QUARTERS:
-            raise TooManyEvents(
-                f"The times of this batch span more than {MOST_QUARTERS:,} quarter hours. Nothing was stored. Send fewer or shorter events at once."
-            )
-        places = {place: reasons[number] for place, number in enumerate(good) if number in reasons}
-        receipt = receive(actor=actor, intervals=list(good.values()), reasons=places, terms=terms, today=today)
-    clashing = {id(usage) for usage in receipt.clashes}
-    conflicts = {
-        number: "already known with different content" for number, usage in good.items() if id(usage) in clashing
-    }
-    held = _uncounted(events, good, receipt)
+        outcome = _take(actor, events)
+    found, first = [], 0
+    for request in requests:
+        found.append(_answer(request, outcome.part(first, len(request))))
+        first += len(request)
+    return found
+
+
+def _answer(events: Sequence[Any], outcome: Outcome) -> Taken | ExchequerError:
+    """Return what the sender of these events gets."""
+    reasons = {number: reason for number, (_, reason) in outcome.held.items()}
+    held = [{**row, "state": outcome.held[row["index"]][0]} for row in _listed(events, reasons)]
+    refused = _listed(events, outcome.refused)
     more: dict[str, Any] = {"held": held} if held else {}
-    if conflicts:
-        raise UsageConflict(conflicts=_listed(events, conflicts), refused=_listed(events, refused), **more)
+    if outcome.conflicts:
+        return UsageConflict(conflicts=_listed(events, outcome.conflicts), refused=refused, **more)
     if refused:
-        raise UsageRefused(refused=_listed(events, refused), **more)
-    return Taken(receipt.accepted, held)
+        return UsageRefused(refused=refused, **more)
+    return Taken(len(outcome.counted), held)
+
+
+def _take(actor: Actor, events: Sequence[Any]) -> Outcome:
+    """Take usage that counts by itself, event by event, in the open scope."""
+    refused: dict[int, str] = {}
+    parsed: dict[int, Incoming] = {}
+    for number, event in enumerate(events):
+        try:
+            parsed[number] = parse(event)
+        except EventRefused as error:
+            refused[number] = str(error)
+    known = _known(payers(actor, {event.hold for event in parsed.values() if event.hold}))
+    good: dict[int, Interval] = {}
+    for number, incoming in parsed.items():
+        try:
+            good[number] = _interval(incoming, known)
+        except EventRefused as error:
+            refused[number] = str(error)
+    lock_for_usage([usage.start for usage in good.values()] + [usage.end for usage in good.values()])
+    terms = _terms(list(good.values()), known.now)
+    today = lock_today(actor)
+    reasons: dict[int, str] = {}
+    dear: dict[int, str] = {}
+    for number, usage in list(good.items()):
+        fault = fault_of(usage, terms)
+        why = "" if fault else review_reason(usage, terms)
+        if fault is not None:
+            refused[number] = fault
+            del good[number]
+        elif why:  # checked when a person accepts it: old usage may have any price
+            reasons[number] = why
+        elif fault := _too_dear(usage, terms, today.limits):
+            dear[number] = fault
+    for number in _unknown(good, dear):
+        refused[number] = dear[number]
+        del good[number]
+    if sum(quarters(usage.start, usage.end) for usage in good.values()) > MOST_QUARTERS:
+        raise TooManyEvents(
+            f"The times of this batch span more than {MOST_QUARTERS:,} quarter hours. Nothing was stored. Send fewer or shorter events at once."
+        )
+    places = {place: reasons[number] for place, number in enumerate(good) if number in reasons}
+    receipt = receive(actor=actor, intervals=list(good.values()), reasons=places, terms=terms, today=today)
+    numbers = {id(usage): number for number, usage in good.items()}
+    held = {
+        numbers[key]: (state, reason)
+        for state, found in (("waiting", receipt.held), ("rejected", receipt.rejected))
+        for key, reason in found.items()
+    }
+    return Outcome(
+        {numbers[key] for key in receipt.counted},
+        refused,
+        {numbers[id(usage)]: "already known with different content" for usage in receipt.clashes},
+        held,
+    )
 
 
 def _terms(intervals: Sequence[Interval], now: datetime) -> price_books.Terms:
@@ -149,16 +205,6 @@ def _unknown(good: Mapping[int, Interval], numbers: Collection[int]) -> list[int
     rows = UsageKey.objects.filter(key_hash__in=list(hashes.values())) if hashes else UsageKey.objects.none()
     known = {bytes(key) for key in rows.values_list("key_hash", flat=True)}
     return [number for number, key in hashes.items() if key not in known]
-
-
-def _uncounted(events: Sequence[Any], good: Mapping[int, Interval], receipt: Receipt) -> list[dict[str, Any]]:
-    """Return the events that are not counted, with their state: waiting or rejected."""
-    found = {"waiting": receipt.held, "rejected": receipt.rejected}
-    listed = []
-    for state, intervals in found.items():
-        named = {number: intervals[id(usage)] for number, usage in good.items() if id(usage) in intervals}
-        listed += [{**row, "state": state} for row in _listed(events, named)]
-    return sorted(listed, key=lambda row: row["index"])
 
 
 def _known(holds: Mapping[str, Payer]) -> Known:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -35,12 +35,12 @@ WHY = {
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """Result of a request: how many events were new and are counted, which wait for review, which clashed.
+    """Result of a request: which events were new and are counted, which wait for review, which clashed.
 
-    `held` and `rejected` hold Python ids of intervals with the reason why they are not counted.
+    `counted` holds Python ids of intervals, `held` and `rejected` with the reason why they are not counted.
     """
 
-    accepted: int
+    counted: Set[int]
     held: Mapping[int, str]
     rejected: Mapping[int, str]
     clashes: Sequence[Interval]
@@ -107,7 +107,7 @@ def receive(
         unchanged("every event was known")
     usage_keys.report(claimed.clashes)
     held, rejected = _undecided(listed, {id(item.interval) for item in claimed.clashes})
-    return Receipt(len(counted), held, rejected, [item.interval for item in claimed.clashes])
+    return Receipt({id(item.interval) for item in counted}, held, rejected, [item.interval for item in claimed.clashes])
 
 
 def _held(batch: UsageBatch, item: KeyClaim, reason: str) -> HeldEvent:

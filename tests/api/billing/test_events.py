@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from threading import Event
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -17,16 +19,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing import queries
+from billing.api import events
 from billing.budgets import budgets
 from billing.ledger.reconcile import ledger_faults, reconcile_faults
-from billing.models import UsageEvent, UsageSeries
+from billing.models import UsageBatch, UsageEvent, UsageSeries
 from billing.reported.cloudevents import EventRefused, parse
+from billing.reported.sender_limits import set_limits
+from tenants.access.actor import Actor
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Tenant
 from tests.api.test_matrix import client_for
 from tests.support import factories
 from tests.support.pages import text_of
 from tests.support.usage import priced_tenant
+from tests.support.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from tests.conftest import DemoClock
@@ -381,6 +387,62 @@ def test_eight_senders_of_the_same_events_count_each_once(tenant: Tenant, send: 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
     assert counted(tenant) == 80
+
+
+@pytest.fixture
+def together(send: Sender, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[int], list[Any]]]:
+    """Send the first body, the others while it is being stored; return how many were taken at once, and the answers."""
+    lanes, begins, groups = events.GROUPS, Event(), list[int]()
+    usual = lanes._together
+
+    def take(actor: Actor, requests: Any) -> Any:
+        groups.append(len(requests))
+        begins.wait(PATIENCE_S)
+        return usual(actor, requests)
+
+    def post(body: Any, status: int) -> Any:
+        try:
+            return send(body, status=status)
+        finally:
+            connection.close()
+
+    def run(*bodies: tuple[Any, int]) -> tuple[list[int], list[Any]]:
+        with ThreadPoolExecutor(8) as pool:
+            calls = [pool.submit(post, *bodies[0])]
+            wait_until(lambda: bool(groups), "the first is taken")
+            for number, one in enumerate(bodies[1:], 1):
+                calls.append(pool.submit(post, *one))
+                wait_until(lambda number=number: len(next(iter(lanes._waiting.values()))) == number, "it waits")
+            begins.set()
+            return groups, [call.result() for call in calls]
+
+    monkeypatch.setattr(lanes, "_together", take)
+    return run
+
+
+def test_requests_that_wait_for_their_sender_are_stored_together_and_each_gets_its_own_answer(
+    tenant: Tenant, together: Any
+) -> None:
+    known, old = event(id="known"), event(time="2026-08-01T00:00:00Z")
+    negative, twin = event(data={"quantity": -1}), {**known, "data": {"quantity": 4}}
+    groups, answers = together(
+        (known, 204), (event(), 204), (negative, 400), (twin, 409), ([event(), known, old], 202)
+    )  # fmt: skip
+    assert groups == [1, 4]
+    assert answers[0] is answers[1] is None
+    assert [row["index"] for row in answers[2]["refused"]] == [0]
+    assert [row["id"] for row in answers[3]["conflicts"]] == ["known"]
+    assert (answers[4]["accepted"], [row["index"] for row in answers[4]["held"]]) == (1, [2])
+    assert counted(tenant) == 9
+    with tenant_scope(tenant.id):
+        assert sorted(UsageBatch.objects.values_list("accepted", "held")) == [(1, 0), (2, 1)]
+
+
+def test_a_request_over_the_senders_limit_does_not_spoil_those_that_wait_with_it(tenant: Tenant, together: Any) -> None:
+    set_limits(actor=factories.actor_for(tenant), events=3, amount=Decimal(1000))
+    groups, _ = together((event(), 204), (event(), 204), ([event() for _ in range(4)], 429), (event(), 204))
+    assert groups == [1, 3, 1, 1, 1]
+    assert counted(tenant) == 9
 
 
 def test_usage_from_outside_counts_against_budgets(tenant: Tenant, send: Sender) -> None:
