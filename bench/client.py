@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import secrets
 import socket
 import sys
 import time
@@ -29,13 +30,26 @@ SLOW_EVERY_S = 0.5
 LEAST_RETRY_S = 0.01
 
 
+#: What each request has a number of its own for, of the same length.
+FRESH = "@@@@@@@@@@@@@@@@"
+
+
 class Round:
     """State shared by the callers: the request, the end of the round, and the counts."""
 
     def __init__(self, port: int, request: bytes, ends: float) -> None:
-        self.port, self.request, self.ends = port, request, ends
+        self.port, self.ends = port, ends
+        self._request, self._renewed = request, FRESH.encode() in request
+        self._number = secrets.randbits(63) >> 16 << 16
         self.latencies: list[float] = []
         self.failed = 0
+
+    def next_request(self) -> bytes:
+        """Return what is sent next."""
+        if not self._renewed:
+            return self._request
+        self._number += 1
+        return self._request.replace(FRESH.encode(), b"%016x" % self._number)
 
 
 class Caller(asyncio.Protocol):
@@ -50,7 +64,7 @@ class Caller(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the first request; its time includes connecting."""
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.write(self._shared.request)
+        self._transport.write(self._shared.next_request())
 
     def data_received(self, data: bytes) -> None:
         """Count a complete response and send the next request."""
@@ -63,7 +77,7 @@ class Caller(asyncio.Protocol):
         if answer is None:
             return
         if now <= self._shared.ends:
-            if answer.status == 200:
+            if answer.is_good:
                 self._shared.latencies.append(now - self._began)
             else:
                 self._shared.failed += 1
@@ -72,7 +86,7 @@ class Caller(asyncio.Protocol):
             self._transport.close()
             return
         self._began = time.perf_counter()
-        self._transport.write(self._shared.request)
+        self._transport.write(self._shared.next_request())
 
     def connection_lost(self, error: Exception | None) -> None:
         """Count the pending request as failed."""

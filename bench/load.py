@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+NO_CONTENT = 204
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -14,6 +16,11 @@ class Answer:
 
     status: int
     closes: bool
+
+    @property
+    def is_good(self) -> bool:
+        """Return whether the request succeeded as a whole; 202 leaves something undone."""
+        return self.status in (200, 201, 204)
 
 
 class Unreadable(Exception):
@@ -42,6 +49,8 @@ class Answers:
         body = end + 4
         if headers.get(b"transfer-encoding") == b"chunked":
             over = self._chunks_end(body)
+        elif int(words[1]) == NO_CONTENT:
+            over = body
         elif b"content-length" in headers:
             over = body + int(headers[b"content-length"])
             over = over if len(self._held) >= over else -1

@@ -1,4 +1,4 @@
-"""The peer of G-h1: the same small view in plain Django REST framework, with token authentication and no tenancy.
+"""The peer of G-h1, and the project of the peer of G-b1 and G-b2: the same small view in plain Django REST framework, with token authentication and no tenancy.
 
 Settings of a new project, DRF's own token model in a schema of its own, no row security. Nothing of the product runs here.
 """
@@ -6,6 +6,7 @@ Settings of a new project, DRF's own token model in a schema of its own, no row 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -15,13 +16,13 @@ from psycopg.conninfo import conninfo_to_dict
 SCHEMA = "bench_plain"
 
 
-def application() -> WSGIHandler:
-    """Configure the project and return its WSGI application."""
+def application(*, apps: Sequence[str] = (), urls: str = __name__) -> WSGIHandler:
+    """Configure the project, with more apps and other routes if given, and return its WSGI application."""
     parts = conninfo_to_dict(os.environ["DATABASE_OWNER_URL"])
     settings.configure(
         SECRET_KEY="a secret key for benchmarks",  # noqa: S106 (known to everybody)
         ALLOWED_HOSTS=["*"],
-        ROOT_URLCONF=__name__,
+        ROOT_URLCONF=urls,
         USE_TZ=True,
         INSTALLED_APPS=[
             "django.contrib.auth",
@@ -30,6 +31,7 @@ def application() -> WSGIHandler:
             "django.contrib.messages",
             "rest_framework",
             "rest_framework.authtoken",
+            *apps,
         ],
         MIDDLEWARE=[
             "django.middleware.security.SecurityMiddleware",
@@ -73,7 +75,7 @@ def token() -> str:
     from django.core.management import call_command
     from rest_framework.authtoken.models import Token
 
-    call_command("migrate", verbosity=0, interactive=False)
+    call_command("migrate", verbosity=0, interactive=False, run_syncdb=True)
     user = User.objects.create_user("bench", "bench@example.org", None)
     return str(Token.objects.create(user=user).key)
 

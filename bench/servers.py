@@ -37,10 +37,11 @@ class NotStarted(Exception):
 
 @dataclass(frozen=True)
 class Load:
-    """One load: the number of callers, and of slow sockets beside them."""
+    """One load: the number of callers, and of slow sockets beside them; `request` if not the server's own."""
 
     connections: int
     slow: int = 0
+    request: bytes = b""
 
 
 class Server:
@@ -70,7 +71,7 @@ class Server:
             sys.executable, "-m", "bench.client", str(self.port), f"--connections={load.connections}",
             f"--seconds={seconds}", f"--slow={load.slow}",
         ]  # fmt: skip
-        done = subprocess.run(command, cwd=ROOT, input=self.request, stdout=subprocess.PIPE, check=True)
+        done = subprocess.run(command, cwd=ROOT, input=load.request or self.request, stdout=subprocess.PIPE, check=True)
         return Seen(**json.loads(done.stdout))
 
     def wait(self, step: Callable[[], object] = lambda: None) -> None:
@@ -106,6 +107,10 @@ class Server:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
+    def peak_mb(self) -> float:
+        """Return the most memory that it and its children held, summed up."""
+        return sum(_peak_kb(pid) for pid in (self._process.pid, *procfs.descendants(self._process.pid))) / 1024
+
     def last_words(self) -> str:
         """Return the last line of its log."""
         lines = self._log.read_text(errors="replace").strip().splitlines()
@@ -115,6 +120,14 @@ class Server:
         for pid in (self._process.pid, *procfs.descendants(self._process.pid)):
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+
+def _peak_kb(pid: int) -> int:
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    return 0
 
 
 def in_turn(options: Options, sides: dict[str, tuple[Server, Sequence[Load]]]) -> dict[tuple[str, int], Seen]:
