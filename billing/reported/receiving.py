@@ -106,7 +106,10 @@ def receive(
     else:
         unchanged("every event was known")
     usage_keys.report(claimed.clashes)
-    held, rejected = _undecided(listed, {id(item.interval) for item in claimed.clashes})
+    fresh = {id(item) for item in counted}
+    held, rejected = _undecided(
+        [item for item in listed if id(item) not in fresh], {id(item.interval) for item in claimed.clashes}
+    )
     return Receipt({id(item.interval) for item in counted}, held, rejected, [item.interval for item in claimed.clashes])
 
 
@@ -129,7 +132,9 @@ def _held(batch: UsageBatch, item: KeyClaim, reason: str) -> HeldEvent:
 
 
 def _undecided(listed: Sequence[KeyClaim], clashing: set[int]) -> tuple[dict[int, str], dict[int, str]]:
-    """Return which of these events are not counted, new or known: waiting ones, and rejected ones."""
+    """Return which of these events, which are not newly counted, wait or were rejected, now or earlier."""
+    if not listed:
+        return {}, {}
     rows = HeldEvent.objects.filter(key_hash__in=[item.key_hash for item in listed]).exclude(state=ACCEPTED)
     found = {bytes(key): (state, reason) for key, state, reason in rows.values_list("key_hash", "state", "reason")}
     held: dict[int, str] = {}

@@ -7,6 +7,7 @@ the platform had measured it. Names are compared by their appearance.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from tenants.lookalikes import hides, imitates, plain_colons
 
@@ -19,6 +20,7 @@ def reserve(*, source: str = "", prefixes: Iterable[str] = ()) -> None:
     if source:
         _sources.add(source)
     _prefixes.update(prefixes)
+    reserved_fault.cache_clear()
 
 
 def own_sources() -> list[str]:
@@ -26,6 +28,7 @@ def own_sources() -> list[str]:
     return ["", *sorted(_sources)]
 
 
+@lru_cache(maxsize=4096)  # a sender names few, and names them in each event
 def reserved_fault(source: str, resource: str) -> str | None:
     """Return why reported usage cannot have this source or resource; None if it can."""
     if imitates(source, _sources):
