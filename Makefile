@@ -116,8 +116,8 @@ openapi: $(READY) ## generate docs/openapi.yaml and docs/openapi-operator.yaml
 	@$(STATIC) $(PY) manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 	@$(CONSOLE) $(PY) manage.py spectacular --validate --fail-on-warn --file docs/openapi-operator.yaml
 
-bench: $(READY) $(PEERS_READY) ## run the benchmarks; ONLY=G-b3 runs one
-	@BENCH_PEERS=$(BENCH_PEERS) $(PY) -m bench $(if $(ONLY),--only $(ONLY))
+bench: $(READY) $(PEERS_READY) ## run the benchmarks; ONLY=G-b3 runs one, SHARE=1 all of G-b4
+	@BENCH_PEERS=$(BENCH_PEERS) $(PY) -m bench $(if $(ONLY),--only $(ONLY)) $(if $(SHARE),--share $(SHARE))
 
 $(PEERS)/.installed: bench/peers.txt
 	@echo "the servers to compare with, in $(PEERS); without them their rows report it"

@@ -13,7 +13,8 @@ from pathlib import Path
 class Options:
     """Options of a figure: rounds, an external trace, a folder, variables for child processes, a function for bulk SQL.
 
-    The bulk SQL bypasses row security. `tiny` is a smoke run: its ratios are meaningless.
+    The bulk SQL bypasses row security. `tiny` is a smoke run: its ratios are meaningless. `share` is how much of the
+    full size a figure of millions of rows fills.
     """
 
     rounds: int
@@ -22,6 +23,7 @@ class Options:
     environment: Callable[[str], dict[str, str]]
     superuser: Callable[[str], str]
     tiny: bool = False
+    share: float = 1.0
 
     def size(self, full: int, tiny: int) -> int:
         """Return the size to measure with: `full`, or `tiny` in a smoke run."""

@@ -28,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--tiny", action="store_true", help="hardly any data, one round: whether each figure still runs"
     )
+    parser.add_argument("--share", type=float, default=0.02, help="how much of 10 million events G-b4 fills; 1 is all")
     parser.add_argument("--server", type=Path, help="a running server's folder, with both databases migrated")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where to write the rows as JSON")
     asked = parser.parse_args(argv)
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         home.chmod(0o711)
         with database(home, asked.server) as (environment, superuser):
             os.environ.update(environment("app"))
-            options = Options(rounds, asked.trace, home, environment, superuser, asked.tiny)
+            options = Options(rounds, asked.trace, home, environment, superuser, asked.tiny, asked.share)
             rows = measure(options, asked.only)
     print(table(rows))
     kept = other_results(asked.results, {row.goal for row in rows}) if asked.only else []

@@ -52,7 +52,7 @@ def usage_ingest(options: Options) -> Iterator[Row]:
     serial = itertools.count()
 
     def batches() -> list[list[Interval]]:
-        made = [_interval(project, start, fleet, next(serial)) for _ in range(events)]
+        made = [interval(project, start, fleet, next(serial)) for _ in range(events)]
         return [made[at : at + BATCH] for at in range(0, events, BATCH)]
 
     def record(parts: list[list[Interval]]) -> int:
@@ -78,7 +78,7 @@ def usage_ingest(options: Options) -> Iterator[Row]:
         return measured
 
     def one_by_one() -> float:
-        usage = [_interval(project, start, fleet, next(serial)) for _ in range(singles)]
+        usage = [interval(project, start, fleet, next(serial)) for _ in range(singles)]
         return rate(singles, lambda: [record([[item]]) for item in usage])
 
     # Autovacuum does this within minutes of real use: plans made on empty tables are replaced.
@@ -101,7 +101,8 @@ def usage_ingest(options: Options) -> Iterator[Row]:
     yield Row("G-b3", "batches of 1,000", found["new"] / found["single"], 20.0, "one interval a transaction")
 
 
-def _interval(project: UUID, start: datetime, fleet: list[tuple[UUID, UUID, str]], number: int) -> Interval:
+def interval(project: UUID, start: datetime, fleet: list[tuple[UUID, UUID, str]], number: int) -> Interval:
+    """Return the interval of this number: a fifth of a second of one of the fleet's devices."""
     from billing.metering.metering import Interval
 
     job, attempt, resource = fleet[number % len(fleet)]
