@@ -18,7 +18,7 @@ from bench.servers import Server, ask
 from deploy.local.services import free_ports
 
 OURS, PLAIN = "/api/v1/events/", "/events/"
-METERS = 1_000_000_000
+MOST_EVENTS = 1_000_000_000
 
 
 def cloud_events(number: int, key: str, at: datetime) -> bytes:
@@ -58,13 +58,13 @@ def _by_token(request: bytes) -> bytes:
 
 
 @contextmanager
-def servers(options: Options) -> Iterator[tuple[Server, str, Server, str, datetime]]:
-    """Start both; yield the product and a key, the peer and a token, and a moment of usage that has a price.
+def servers(options: Options, name: str) -> Iterator[tuple[Server, str, Server, str, datetime]]:
+    """Start both for a tenant of this name; yield the product and a key, the peer and a token, and a moment of usage that has a price.
 
     At the end every stored key has its usage in the hourly sums, and nothing else has: else AssertionError.
     """
     options.superuser(f"CREATE SCHEMA {SCHEMA} AUTHORIZATION exchequer_owner")
-    key, tenant, at = _sender()
+    key, tenant, at = _sender(name)
     environment = options.environment("app")
     command = [sys.executable, "-m", "bench.plain_usage"]
     made = subprocess.run([*command, "token"], env=environment, stdout=subprocess.PIPE, text=True, check=True)
@@ -93,17 +93,17 @@ def servers(options: Options) -> Iterator[tuple[Server, str, Server, str, dateti
         raise AssertionError(f"{keys} keys, but {events} events in the sums")
 
 
-def _sender() -> tuple[str, str, datetime]:
+def _sender(name: str) -> tuple[str, str, datetime]:
     from billing.pricing import price_books
     from billing.reported.sender_limits import set_limits
     from tenants import bootstrap
     from tenants.identity import api_keys
     from tenants.isolation.scoping import tenant_scope
 
-    tenant = make_tenant("Sender", "sender@example.org")
+    tenant = make_tenant(name, f"{name.lower()}@example.org")
     open_contract(tenant.id)
     owner = bootstrap.owner_of(tenant.id)
-    set_limits(actor=owner, events=METERS, amount=Decimal(10) ** 12)
+    set_limits(actor=owner, events=MOST_EVENTS, amount=Decimal(10) ** 12)
     key = api_keys.create_api_key(actor=owner, name="bench", scopes=["tenant.view", "usage.ingest"]).secret
     with tenant_scope(tenant.id):
         return key, str(tenant.id), price_books.terms().lists[0].effective_at
