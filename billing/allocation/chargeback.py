@@ -46,7 +46,7 @@ NOTHING = {
 LABEL = re.compile(r"tag:[A-Za-z0-9_.-]{1,60}")
 MOST_ROWS = 10_000
 SUMS = f"""
-SELECT {{keys}}, r.project_id, r.meter_id, r.price_id, s.source <> ALL (%(own)s) AS outside,
+SELECT {{keys}}, r.project_id, r.meter_id, r.price_id, r.rate_id, s.source <> ALL (%(own)s) AS outside,
   CASE WHEN r.day < r.period THEN date_trunc('month', r.day)::date END AS origin,
   sum(r.billable) AS billable, sum(r.measured) AS measured, sum(r.amount) AS amount
 {FROM_BILLED} GROUP BY {{grouped}}
@@ -153,11 +153,7 @@ def _name(dimension: str, key: str | None, names: Mapping[str, Mapping[str, str]
 def _used(
     view: InvoiceView, lines: Sequence[InvoiceLine], by: Sequence[str], names: dict[str, dict[str, str]]
 ) -> Iterator[Used]:
-    own = {
-        (line.project_id, line.meter_id, line.price_id, line.outside, line.origin): line
-        for line in lines
-        if line.kind in (USAGE, CORRECTION)
-    }
+    own = {(line.key, line.origin): line for line in lines if line.kind in (USAGE, CORRECTION)}
     rows = _sums(view, by)
     hidden = {UUID(str(job)) for job in resource_names.withheld(resource_names.JOB)}
     looked_up: dict[str, dict[tuple[UUID | None, str], Owner]] = {
@@ -169,7 +165,7 @@ def _used(
         names["job"] = {str(job): name for job, name in resource_names.job_names(row.job_id for row in rows).items()}
     reading = _Reading(looked_up, hidden, names)
     for row in rows:
-        line = own[(row.project_id, row.meter_id, row.price_id, row.outside, row.origin)]
+        line = own[(row.project_id, row.meter_id, row.price_id, row.rate_id, row.outside), row.origin]
         keys = tuple(line.meter if name == "meter" else _key(name, n, row, reading) for n, name in enumerate(by))
         predictions = row.measured if line.meter == INFERENCE_REQUESTS else Decimal(0)
         yield Used(line.id, keys, row.amount, row.billable, predictions)
@@ -222,7 +218,7 @@ def _sums(view: InvoiceView, by: Sequence[str]) -> list[Any]:
     looks_up = any(name in ("job", *owners.dimensions()) for name in by)
     keys += ["s.job_id", "CASE WHEN s.job_id IS NULL THEN s.resource ELSE '' END AS resource"] if looks_up else []
     keys = keys or ["1 AS one"]
-    grouped = ", ".join(str(n + 1) for n in range(len(keys) + 5))
+    grouped = ", ".join(str(n + 1) for n in range(len(keys) + 6))
     with connection.cursor() as cursor:
         cursor.execute(SUMS.format(keys=", ".join(keys), grouped=grouped), asked)
         return named_rows(cursor)

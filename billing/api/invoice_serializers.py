@@ -79,6 +79,15 @@ class InvoiceSerializer(serializers.Serializer[Any]):
     replaces = serializers.UUIDField(source="replaces_id", allow_null=True, help_text="the void invoice it stands for")
 
 
+class RateSerializer(serializers.Serializer[Any]):
+    """The exchange rate that converted a line: what one unit of the price's currency was worth in the invoice's."""
+
+    id = serializers.UUIDField()
+    currency = serializers.CharField(help_text="of the price")
+    value = serializers.DecimalField(max_digits=38, decimal_places=12)
+    valid_from = serializers.DateTimeField()
+
+
 class LineSerializer(serializers.Serializer[Any]):
     """One project's use of one meter at one price, or an adjustment."""
 
@@ -95,7 +104,8 @@ class LineSerializer(serializers.Serializer[Any]):
     price_version = serializers.UUIDField(source="version_id", allow_null=True)
     price_version_number = serializers.IntegerField(source="version_number", allow_null=True)
     price_effective_at = serializers.DateTimeField(allow_null=True)
-    unit_amount = MoneySerializer(source="unit_price")
+    unit_amount = MoneySerializer(source="unit_price", help_text="in the currency of the price")
+    rate = RateSerializer(allow_null=True, help_text="null if the price is in the invoice's currency")
     measured = Quantity()
     quantity = Quantity()
     intervals = serializers.IntegerField()

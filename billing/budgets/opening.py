@@ -70,7 +70,8 @@ def _spent(budget: Budget, period: date, end: date) -> Decimal:
             cursor.execute(OF_PERSON, [current_tenant_id(), period, end, budget.currency, budget.person])
             return Decimal(cursor.fetchone()[0])
     # A year may hold usage of a contract in another currency; a month cannot.
-    same = Q(price__isnull=True) | Q(price__version__book__currency=budget.currency)
+    same = Q(rate__isnull=True, price__version__book__currency=budget.currency) | Q(rate__target=budget.currency)
+    same |= Q(price__isnull=True)
     used = UsageRollup.objects.filter(same, day__gte=period, day__lt=end)
     if budget.project_id:
         used = used.filter(project_id=budget.project_id)

@@ -108,6 +108,7 @@ def _detail(one: _Sum) -> str:
         return " · ".join([*parts, f"{len(one.lines):,} lines"])
     parts += [wording.pair(*pair) for pair in sorted(line.dims.items())]
     parts += [f"price version {line.version_number}"] if line.version_number else []
+    parts += [wording.rate(line.rate, line.amount.currency)] if line.rate else []
     return plain(" · ".join(parts), 600)
 
 

@@ -25,7 +25,7 @@ PORTION = 1_000
 SERIES = """
 SELECT DISTINCT s.hash FROM billing_usagerollup r JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash
 WHERE r.tenant_id = %(tenant)s AND r.period = %(period)s AND r.day >= %(month)s AND r.day < (%(month)s::date + interval '1 month')
-  AND r.project_id = %(project)s AND r.meter_id = %(meter)s AND r.price_id IS NOT DISTINCT FROM %(price)s
+  AND r.project_id = %(project)s AND r.meter_id = %(meter)s AND r.price_id IS NOT DISTINCT FROM %(price)s AND r.rate_id IS NOT DISTINCT FROM %(rate)s
   AND (s.source <> ALL(%(own)s::text[])) = %(outside)s
 ORDER BY 1
 """
@@ -73,6 +73,7 @@ def intervals_of(tenant_id: UUID, view: InvoiceView, line: InvoiceLine) -> Itera
         "project": line.project_id,
         "meter": line.meter_id,
         "price": line.price_id,
+        "rate": line.rate.id if line.rate else None,
         "outside": line.outside,
         "own": own_sources(),
         "limit": PORTION,

@@ -34,6 +34,9 @@ LINE = (
     "tax_rate",
     "tax",
     "currency",
+    "price_currency",
+    "rate",
+    "rate_valid_from",
 )
 INTERVAL = ("interval_id", "starts_at", "ends_at", "resource", "job_id", "attempt_id", "actor_id")
 
@@ -70,7 +73,7 @@ def _line(line: InvoiceLine, *, projects_by_id: bool = False) -> tuple[Any, ...]
         line.meter_title,
         line.unit,
         _pairs(line.dims),
-        _pairs(line.details),
+        "" if line.rate else _pairs(line.details),
         "yes" if line.outside else "no",
         line.version_number,
         line.measured,
@@ -82,6 +85,7 @@ def _line(line: InvoiceLine, *, projects_by_id: bool = False) -> tuple[Any, ...]
         line.tax_rate,
         line.tax.amount if line.tax else "",
         line.amount.currency,
+        *_rate(line),
     )
 
 
@@ -112,6 +116,7 @@ def _interval(line: InvoiceLine, one: LineInterval) -> tuple[Any, ...]:
         "",
         "",
         line.amount.currency,
+        *_rate(line),
         f"{one.key_hash.hex()}-{one.part}",
         one.started_at,
         one.ended_at,
@@ -120,6 +125,14 @@ def _interval(line: InvoiceLine, one: LineInterval) -> tuple[Any, ...]:
         one.attempt_id,
         one.actor_id,
     )
+
+
+def _rate(line: InvoiceLine) -> tuple[Any, ...]:
+    """Return the currency of a line's price, and the exchange rate that converted it."""
+    rate = line.rate
+    if rate is None:
+        return line.amount.currency if line.price_id else "", "", ""
+    return rate.currency, rate.value, rate.valid_from
 
 
 def _pairs(values: Any) -> str:

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from billing.money import Money, minor_decimals
 from billing.queries.invoices import InvoiceView
+from billing.queries.lines import LineRate
 from billing.rating.calendar import next_period
 from tenants.currencies import amount_text, exact_text
 
@@ -41,6 +42,12 @@ def money(amount: Money) -> str:
 def price(amount: Money) -> str:
     """Format a price with all of its digits."""
     return exact_text(amount.amount, amount.currency)
+
+
+def rate(of: LineRate, currency: str) -> str:
+    """Format the exchange rate of a line: 1 USD = 0.92 EUR from 1 March 2027, 00:00 UTC."""
+    start = of.valid_from.astimezone(UTC)
+    return f"1 {of.currency} = {number(of.value)} {currency} from {day(start)}, {start:%H:%M} UTC"
 
 
 def number(value: Decimal) -> str:

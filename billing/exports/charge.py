@@ -8,6 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from billing.money import EXACT, computed
+
 
 class Category(StrEnum):
     """What a charge is, in FOCUS's words."""
@@ -37,7 +39,10 @@ class Heading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sku:
-    """What is sold, and at which price: `key` outlives the versions of a price book, `price_id` does not."""
+    """What is sold, and at which price: `key` outlives the versions of a price book, `price_id` does not.
+
+    Prices are in the currency of the document; `priced` holds them as the price book states them, if in another one.
+    """
 
     key: str
     meter: str
@@ -46,6 +51,18 @@ class Sku:
     unit_price: Decimal
     list_price: Decimal
     details: Mapping[str, str] = field(default_factory=dict)
+    priced: Priced | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Priced:
+    """A unit price and list price in the currency of a price book, and the exchange rate that converted them."""
+
+    currency: str
+    unit_price: Decimal
+    list_price: Decimal
+    rate: Decimal
+    rate_valid_from: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +94,18 @@ class Charge:
     tags: Mapping[str, str] = field(default_factory=dict)
     job_id: str = ""
     line_id: str = ""
+
+    @property
+    def priced(self) -> Priced | None:
+        """The price in the price book's currency, if that is another than the document's."""
+        return self.sku.priced if self.sku else None
+
+    @property
+    def priced_effective(self) -> Decimal:
+        """The effective cost in the currency of the price."""
+        if self.priced is None or self.quantity is None:
+            return self.effective
+        return computed(EXACT.multiply(self.quantity, self.priced.unit_price))
 
     @property
     def frequency(self) -> str:

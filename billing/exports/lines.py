@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from billing.exports.charge import Category, Charge, Heading, Sku
+from billing.exports.charge import Category, Charge, Heading, Priced, Sku
 from billing.money import EXACT, computed
 from billing.queries.issued import CreditNoteView
 from billing.queries.lines import CORRECTION, USAGE, InvoiceLine
@@ -46,20 +46,34 @@ TITLES = {
 
 
 def sku_of(line: InvoiceLine, list_price: Decimal | None = None) -> Sku:
-    """Return what a usage line sells: the meter for these dimensions, at this price; usage without one is free."""
+    """Return what a usage line sells: the meter for these dimensions, at this price; usage without one is free.
+
+    `list_price` is in the currency of the price.
+    """
     dims = [f"{name}={value}" for name, value in sorted(line.dims.items())]
     details = {f"x_{name}": value for name, value in sorted(line.dims.items())}
     if line.version_number is not None:
         details["x_price_version"] = str(line.version_number)
     key = "/".join([line.meter, *dims]) if line.price_id else f"{line.meter}/unpriced"
+    at_list, rate = line.unit_amount if list_price is None else list_price, line.rate
+    worth = rate.value if rate else Decimal(1)
     return Sku(
         key=key,
         meter=line.meter_title or line.meter,
         price_id=str(line.price_id) if line.price_id else key,
         unit=UNITS.get(line.unit, line.unit),
-        unit_price=line.unit_amount,
-        list_price=line.unit_amount if list_price is None else list_price,
+        unit_price=EXACT.multiply(line.unit_amount, worth),
+        list_price=EXACT.multiply(at_list, worth),
         details=details if line.price_id else {},
+        priced=Priced(
+            currency=rate.currency,
+            unit_price=line.unit_amount,
+            list_price=at_list,
+            rate=rate.value,
+            rate_valid_from=rate.valid_from,
+        )
+        if rate
+        else None,
     )
 
 
@@ -199,7 +213,8 @@ def _title(line: InvoiceLine) -> str:
 
 
 def _list_price(line: InvoiceLine) -> Decimal | None:
-    """Return the list price of a line's unit as its sums show it; None if it is the contracted one."""
+    """Return the list price of a line's unit as its sums show it, in the price's currency; None if it is the contracted one."""
     if not line.quantity or line.list_exact == line.exact:
         return None
-    return computed(EXACT.divide(line.list_exact.amount, line.quantity))
+    units = EXACT.multiply(line.quantity, line.rate.value) if line.rate else line.quantity
+    return computed(EXACT.divide(line.list_exact.amount, units))

@@ -9,7 +9,12 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 BLOCK_BYTES = 4 * 1024 * 1024
-TYPES = {"text": pa.string(), "number": pa.decimal128(38, 12), "time": pa.timestamp("s", tz="UTC")}
+TYPES = {
+    "text": pa.string(),
+    "number": pa.decimal128(38, 12),
+    "price": pa.decimal128(38, 24),
+    "time": pa.timestamp("s", tz="UTC"),
+}
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ class Kind(StrEnum):
 
     TEXT = "text"
     NUMBER = "number"
+    PRICE = "price"
     TIME = "time"
 
 
@@ -44,8 +45,17 @@ def _number(name: str, read: Read) -> Column:
     return Column(name, Kind.NUMBER, lambda charge: number(read(charge)))
 
 
+def _price(name: str, read: Read) -> Column:
+    """Return a column with the digits of a price times an exchange rate: more than an amount has."""
+    return Column(name, Kind.PRICE, lambda charge: number(read(charge)))
+
+
 def _time(name: str, read: Read) -> Column:
     return Column(name, Kind.TIME, lambda charge: moment(read(charge)))
+
+
+def _moment(name: str, read: Read) -> Column:
+    return Column(name, Kind.TIME, lambda charge: moment(found) if (found := read(charge)) else None)
 
 
 def _json(name: str, read: Read) -> Column:
@@ -61,6 +71,13 @@ def _sku(name: str) -> Read:
 def _of_quantity(name: str) -> Read:
     """Return a reader for what only stands beside a quantity."""
     return lambda charge: getattr(charge.sku, name) if charge.sku and charge.quantity is not None else None
+
+
+def _priced(name: str) -> Read:
+    """Return a reader for a price as its book states it, beside a quantity."""
+    return lambda charge: (
+        getattr(charge.priced or charge.sku, name) if charge.sku and charge.quantity is not None else None
+    )
 
 
 def number(value: Decimal | None) -> str | None:
@@ -94,13 +111,17 @@ def focus(*, provider: str, publisher: str) -> list[Column]:
         _number("ConsumedQuantity", lambda c: c.consumed),
         _text("ConsumedUnit", lambda c: c.sku.unit if c.sku and c.consumed is not None else None),
         _number("ContractedCost", lambda c: c.contracted),
-        _number("ContractedUnitPrice", _of_quantity("unit_price")),
+        _price("ContractedUnitPrice", _of_quantity("unit_price")),
         _number("EffectiveCost", lambda c: c.effective),
         _text("InvoiceId", lambda c: c.heading.number),
         _text("InvoiceIssuerName", lambda c: c.heading.issuer),
         _number("ListCost", lambda c: c.listed),
-        _number("ListUnitPrice", _of_quantity("list_price")),
+        _price("ListUnitPrice", _of_quantity("list_price")),
         _text("PricingCategory", lambda c: "Standard" if c.category in (Category.USAGE, Category.PURCHASE) else None),
+        _text("PricingCurrency", lambda c: c.priced.currency if c.priced else c.heading.currency),
+        _price("PricingCurrencyContractedUnitPrice", _priced("unit_price")),
+        _number("PricingCurrencyEffectiveCost", lambda c: c.priced_effective),
+        _price("PricingCurrencyListUnitPrice", _priced("list_price")),
         _number("PricingQuantity", lambda c: c.quantity),
         _text("PricingUnit", _of_quantity("unit")),
         _text(provider, lambda c: c.heading.issuer),
@@ -145,7 +166,10 @@ PLAIN = (
     _text("unit", _sku("unit")),
     _number("measured", lambda c: c.consumed),
     _number("quantity", lambda c: c.quantity),
-    _number("unit_amount", _of_quantity("unit_price")),
+    _price("unit_amount", _priced("unit_price")),
+    _text("price_currency", lambda c: c.priced.currency if c.priced else c.heading.currency),
+    _number("rate", lambda c: c.priced.rate if c.priced else None),
+    _moment("rate_valid_from", lambda c: c.priced.rate_valid_from if c.priced else None),
     _number("list_amount", lambda c: c.listed),
     _number("amount", lambda c: c.billed),
     _text("currency", lambda c: c.heading.currency),

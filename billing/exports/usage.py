@@ -21,7 +21,7 @@ from billing.models import Price
 from billing.money import EXACT
 from billing.pg_arrays import parsed
 from billing.queries.invoices import InvoiceView
-from billing.queries.lines import CORRECTION, USAGE, InvoiceLine
+from billing.queries.lines import CORRECTION, USAGE, InvoiceLine, LineKey
 from billing.rating.calendar import day_start
 from billing.rating.tags import tags_in
 from billing.usage.billed import FROM_BILLED
@@ -32,14 +32,14 @@ from tenants.rows import named_portions
 
 PORTION = 1_000
 SUMS = f"""
-SELECT r.day, {{hour}} AS hour, r.project_id, r.meter_id, r.price_id, s.resource, s.job_id, s.dims, s.source <> ALL (%(own)s) AS outside,
+SELECT r.day, {{hour}} AS hour, r.project_id, r.meter_id, r.price_id, r.rate_id, s.resource, s.job_id, s.dims, s.source <> ALL (%(own)s) AS outside,
   CASE WHEN r.day < r.period THEN date_trunc('month', r.day)::date END AS origin,
   sum(r.measured) AS measured, sum(r.billable) AS billable, sum(r.amount) AS amount, sum(r.discount) AS discount
-{FROM_BILLED} GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-ORDER BY 1, 2, 3, 6, 4, 5, 7, 9, 8
+{FROM_BILLED} GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+ORDER BY 1, 2, 3, 7, 4, 5, 6, 8, 10, 9
 """
 HOURS = {"day": "NULL::timestamptz", "hour": "r.hour"}
-LineOf = tuple[UUID | None, UUID | None, UUID | None, bool, date | None]
+LineOf = tuple[LineKey, date | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class UsageOf:
             for rows in named_portions(cursor, PORTION):
                 names = resource_names.resource_names(row.resource for row in rows)
                 for row in rows:
-                    line = own[(row.project_id, row.meter_id, row.price_id, row.outside, row.origin)]
+                    line = own[(row.project_id, row.meter_id, row.price_id, row.rate_id, row.outside), row.origin]
                     self.written[line.id] = EXACT.add(self.written.get(line.id, ZERO), row.amount)
                     unseen = str(row.job_id) in hidden or row.project_id in closed
                     yield self._charge(
@@ -120,7 +120,7 @@ class UsageOf:
 
 
 def _line_of(line: InvoiceLine) -> LineOf:
-    return line.project_id, line.meter_id, line.price_id, line.outside, line.origin
+    return line.key, line.origin
 
 
 def _skus(lines: Any) -> dict[UUID, Sku]:

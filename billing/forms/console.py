@@ -68,7 +68,7 @@ class NextContract(TermsForm):
         given = {name: getattr(last, name) for name in FACTS} if last else {}
         initial = {**given, "book": str(last.book_id)} if last else None
         super().__init__(data, currency=currency, agreed=last.terms if last else {}, initial=initial)
-        self.fields["book"].choices = [(str(book.id), book.name) for book in books]  # type: ignore[attr-defined]
+        self.fields["book"].choices = [(str(book.id), _label(book, currency)) for book in books]  # type: ignore[attr-defined]
         self.fields["starts_on"].choices = [(one.isoformat(), f"{one:%B %Y}") for one in months]  # type: ignore[attr-defined]
 
     @property
@@ -78,3 +78,8 @@ class NextContract(TermsForm):
         facts = {name: data[name] for name in FACTS} | {"grace_days": data["grace_days"] or 0}
         terms = ContractTerms(**facts, terms=self.bill_terms)
         return {"book_id": data["book"], "starts_on": data["starts_on"], "terms": terms, "reason": data["reason"]}
+
+
+def _label(book: BookRow, currency: str) -> str:
+    """Return a book's name, with its currency if its prices are converted."""
+    return book.name if book.currency == currency else f"{book.name} ({book.currency}, converted)"

@@ -47,23 +47,24 @@ WHERE s.attempt_id IS NOT NULL AND o.started_at < o.before LIMIT 1
 """
 ROLLUPS = """
 WITH summed AS (
-  SELECT period, day, date_trunc('hour', started_at, 'UTC') AS hour, price_id, meter_id, project_id, series_hash,
+  SELECT period, day, date_trunc('hour', started_at, 'UTC') AS hour, price_id, rate_id, meter_id, project_id, series_hash,
     count(*) AS events, sum(measured) AS measured, sum(billable) AS billable, sum(amount) AS amount, sum(discount) AS discount
-  FROM billing_usageevent WHERE tenant_id = %(tenant)s GROUP BY 1, 2, 3, 4, 5, 6, 7
+  FROM billing_usageevent WHERE tenant_id = %(tenant)s GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 ), stored AS (SELECT * FROM billing_usagerollup WHERE tenant_id = %(tenant)s)
 SELECT format('hour %%s: intervals sum to %%s for %%s, the roll-up to %%s for %%s',
   coalesce(s.hour, r.hour), coalesce(s.billable, 0), coalesce(s.amount, 0), coalesce(r.billable, 0), coalesce(r.amount, 0))
 FROM summed s FULL JOIN stored r ON r.series_hash = s.series_hash AND r.hour = s.hour AND r.day = s.day AND r.period = s.period
   AND r.project_id = s.project_id AND r.meter_id = s.meter_id
   AND coalesce(r.price_id, '00000000-0000-0000-0000-000000000000') = coalesce(s.price_id, '00000000-0000-0000-0000-000000000000')
+  AND coalesce(r.rate_id, '00000000-0000-0000-0000-000000000000') = coalesce(s.rate_id, '00000000-0000-0000-0000-000000000000')
 WHERE (s.events, s.measured, s.billable, s.amount, s.discount) IS DISTINCT FROM (r.events, r.measured, r.billable, r.amount, r.discount) LIMIT 1
 """
 RATED = """
-SELECT format('interval at %%s: %%s x %%s is not %%s, or x %%s not %%s', e.started_at, e.billable, p.unit_amount, e.amount,
-  coalesce(p.list_amount, p.unit_amount), e.amount + e.discount)
-FROM billing_usageevent e JOIN billing_price p ON p.id = e.price_id
-WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND (abs(e.amount - e.billable * p.unit_amount) > 0.000000000001
-  OR abs(e.amount + e.discount - e.billable * coalesce(p.list_amount, p.unit_amount)) > 0.000000000001) LIMIT 1
+SELECT format('interval at %%s: %%s x %%s is not %%s, or x %%s not %%s', e.started_at, e.billable, p.unit_amount * coalesce(x.rate, 1),
+  e.amount, coalesce(p.list_amount, p.unit_amount) * coalesce(x.rate, 1), e.amount + e.discount)
+FROM billing_usageevent e JOIN billing_price p ON p.id = e.price_id LEFT JOIN billing_exchangerate x ON x.id = e.rate_id
+WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND (abs(e.amount - e.billable * p.unit_amount * coalesce(x.rate, 1)) > 0.000000000001
+  OR abs(e.amount + e.discount - e.billable * coalesce(p.list_amount, p.unit_amount) * coalesce(x.rate, 1)) > 0.000000000001) LIMIT 1
 """
 MEASURED = """
 SELECT format('interval at %%s: measured %%s seconds, lasted %%s', e.started_at, e.measured, e.ended_at - e.started_at)
@@ -81,6 +82,19 @@ WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND (e.started_at < v.effect
   OR CASE WHEN m.unit = 'second' THEN e.ended_at > v.ends ELSE e.started_at >= v.ends END
   OR NOT EXISTS (SELECT FROM billing_contract c WHERE c.tenant_id = e.tenant_id AND c.book_id = v.book_id
     AND e.day >= c.starts_on AND (c.ends_on IS NULL OR e.day < c.ends_on))) LIMIT 1
+"""
+CONVERTED = """
+SELECT format('interval at %%s in %%s is converted by the rate of %%s from %%s to %%s, in force from %%s to %%s', e.started_at, b.currency,
+  x.rate, x.source, x.target, x.valid_from, x.ends)
+FROM billing_usageevent e JOIN billing_price p ON p.id = e.price_id JOIN billing_priceversion v ON v.id = p.version_id
+JOIN billing_pricebook b ON b.id = v.book_id
+JOIN billing_contract c ON c.tenant_id = e.tenant_id AND e.day >= c.starts_on AND (c.ends_on IS NULL OR e.day < c.ends_on)
+JOIN billing_meter m ON m.tenant_id = e.tenant_id AND m.id = e.meter_id
+LEFT JOIN (SELECT *, lead(valid_from) OVER (PARTITION BY source, target ORDER BY valid_from) AS ends FROM billing_exchangerate) x
+  ON x.id = e.rate_id
+WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND CASE WHEN b.currency = c.currency THEN e.rate_id IS NOT NULL
+  ELSE (x.source, x.target) IS DISTINCT FROM (b.currency, c.currency) OR e.started_at < x.valid_from
+    OR CASE WHEN m.unit = 'second' THEN e.ended_at > x.ends ELSE e.started_at >= x.ends END END LIMIT 1
 """
 BALANCE = """
 SELECT format('transaction %%s is off balance by %%s %%s', transaction_id, sum(amount), currency) FROM billing_ledgerposting
@@ -143,7 +157,8 @@ WHERE r.tenant_id = %(tenant)s AND NOT EXISTS (
 RATED_IN = """
 SELECT coalesce(sum(r.amount), 0) FROM billing_usagerollup r LEFT JOIN billing_price p ON p.id = r.price_id
 LEFT JOIN billing_priceversion v ON v.id = p.version_id LEFT JOIN billing_pricebook b ON b.id = v.book_id
-WHERE coalesce(b.currency, %s) = %s AND r.tenant_id = %s AND r.period = %s
+LEFT JOIN billing_exchangerate x ON x.id = r.rate_id
+WHERE coalesce(x.target, b.currency, %s) = %s AND r.tenant_id = %s AND r.period = %s
 """
 
 LEDGER_RULES = [
@@ -162,6 +177,7 @@ USAGE_RULES = [
     ("intervals sum to roll-ups", ROLLUPS),
     ("an interval costs quantity times price", RATED),
     ("an interval is rated by the price in force", IN_FORCE),
+    ("an interval is converted by the exchange rate in force", CONVERTED),
     ("every month with usage has an invoice", UNBILLED),
     ("the ledger equals rated usage", CHARGED),
 ]

@@ -60,13 +60,13 @@ def rate(claims: Sequence[KeyClaim], terms: Terms, batch_id: UUID | None = None)
 class Places:
     """Where segments of one batch are summed and at what price, found once for all of a series, quarter hour and price list.
 
-    The one spot where a group's price is looked up: what converts it into the contract's currency belongs in `_tariff`.
+    The one spot where a group's price is looked up. It is in the contract's currency already.
     """
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
         self._places: dict[tuple[object, ...], tuple[Place, datetime]] = {}
-        self._tariffs: dict[tuple[bytes, str, int], tuple[UUID | None, Tariff]] = {}
+        self._tariffs: dict[tuple[bytes, str, int], Tariff] = {}
 
     def at(self, item: KeyClaim, start: datetime) -> tuple[Place, datetime]:
         """Return the place of a segment that starts then, and until when it may last."""
@@ -91,7 +91,7 @@ class Places:
 
     def _place(self, item: KeyClaim, start: datetime, started: int) -> Place:
         usage, terms = item.interval, self._terms
-        price_id, tariff = self._tariff(item, start, started)
+        tariff = self._tariff(item, start, started)
         day = local_day(start, terms.zone)
         return Place(
             series=item.series.hash,
@@ -100,18 +100,19 @@ class Places:
             period=period_of(day),
             meter_id=terms.meters[usage.meter],
             project_id=usage.project_id,
-            price_id=price_id,
+            price_id=tariff.price_id,
+            rate_id=tariff.rate_id,
             tariff=tariff,
             counted=usage.quantity is not None,
         )
 
-    def _tariff(self, item: KeyClaim, start: datetime, started: int) -> tuple[UUID | None, Tariff]:
+    def _tariff(self, item: KeyClaim, start: datetime, started: int) -> Tariff:
         usage = item.interval
         key = (item.series.hash, usage.meter, started)
         if key not in self._tariffs:
             price = self._terms.price(usage.meter, usage.dims, start)
-            tariff = Tariff(price.unit_amount, price.list_amount) if price else Tariff()
-            self._tariffs[key] = (price.price_id if price else None, tariff)
+            found = (price.unit_amount, price.list_amount, price.price_id, price.rate_id) if price else ()
+            self._tariffs[key] = Tariff(*found)
         return self._tariffs[key]
 
 

@@ -29,14 +29,14 @@ USAGE_WAIVED = AuditAction("billing.usage.waived")
 NOTHING = Decimal(0)
 
 CHARGED = """
-SELECT s.attempt_id, r.id AS rollup_id, r.events, r.series_hash, e.start, e.end, r.period, r.day, r.meter_id, r.project_id, r.price_id, r.billable, r.amount, r.discount, e.hold_id,
+SELECT s.attempt_id, r.id AS rollup_id, r.events, r.series_hash, e.start, e.end, r.period, r.day, r.meter_id, r.project_id, r.price_id, r.rate_id, r.billable, r.amount, r.discount, e.hold_id,
   r.hour
 FROM billing_usagerollup r JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash
 CROSS JOIN LATERAL (
   SELECT min(started_at) AS start, max(ended_at) AS end, min(hold_id::text)::uuid AS hold_id FROM billing_usageevent e
   WHERE e.tenant_id = r.tenant_id AND e.series_hash = r.series_hash AND e.kind = 'usage' AND e.day = r.day AND e.period = r.period
     AND e.started_at >= r.hour AND e.started_at < r.hour + interval '1 hour'
-    AND e.project_id = r.project_id AND e.meter_id = r.meter_id AND e.price_id IS NOT DISTINCT FROM r.price_id
+    AND e.project_id = r.project_id AND e.meter_id = r.meter_id AND e.price_id IS NOT DISTINCT FROM r.price_id AND e.rate_id IS NOT DISTINCT FROM r.rate_id
 ) e
 WHERE r.tenant_id = %s AND s.attempt_id = ANY(%s) AND (r.billable <> 0 OR r.amount <> 0)
 ORDER BY r.series_hash, r.hour, r.day, r.period FOR NO KEY UPDATE OF r
@@ -140,7 +140,8 @@ def _sums(charged: list[Any]) -> list[list[Any]]:
     """Group rows of CHARGED by what they count: one row, and those that corrected it after its month was closed."""
     groups: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     for row in charged:
-        groups[bytes(row.series_hash), row.hour, row.day, row.project_id, row.meter_id, row.price_id].append(row)
+        key = (bytes(row.series_hash), row.hour, row.day, row.project_id, row.meter_id, row.price_id, row.rate_id)
+        groups[key].append(row)
     return list(groups.values())
 
 
@@ -159,6 +160,7 @@ def _counter_entry(rows: list[Any]) -> tuple[UUID, UUID, Segment] | None:
         meter_id=first.meter_id,
         project_id=first.project_id,
         price_id=first.price_id,
+        rate_id=first.rate_id,
     )
     segment = Segment(
         place,

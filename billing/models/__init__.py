@@ -10,7 +10,7 @@ from billing.models.ledger import LedgerPosting, LedgerTransaction
 from billing.models.metering import Meter, RequiredTag, UsageEvent, UsageKey, UsageRollup, UsageSeries
 from billing.models.outside import HeldEvent, ReportLimit, SenderDay, UsageBatch
 from billing.models.periods import BillingPeriod
-from billing.models.pricing import Contract, Price, PriceBook, PriceVersion, ShowbackPrice, TaxRate
+from billing.models.pricing import Contract, ExchangeRate, Price, PriceBook, PriceVersion, ShowbackPrice, TaxRate
 from billing.models.runs import PeriodRun, PreparedDraft, ReconciliationOrder
 from billing.models.settling import CreditNote, CreditNoteLine, Payment, Reminder, StopDeferral
 from billing.models.wallets import CreditBlock, CreditMovement, TopUp, Wallet
@@ -28,6 +28,7 @@ __all__ = [
     "CreditNoteLine",
     "Dispute",
     "DisputeMessage",
+    "ExchangeRate",
     "GatewayEvent",
     "HeldEvent",
     "Hold",

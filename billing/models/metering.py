@@ -71,7 +71,8 @@ class UsageEvent(TenantModel):
     """A segment of an interval inside one quarter hour and one price, in a monthly partition.
 
     `measured` is what ran, `billable` what is charged: less if no hold covered it. `amount` is at the contracted price,
-    `discount` what the list price would add. `period` is the month that bills it: that of `day`, or a later one if that
+    `discount` what the list price would add; `rate_id` is the exchange rate by which both were converted, if the price is in
+    another currency than the contract. `period` is the month that bills it: that of `day`, or a later one if that
     was closed. An adjustment is a counter-entry
     with nothing measured and a negative charge; a void reverses all of a reported event. The partitioned table is
     created by SQL.
@@ -93,6 +94,7 @@ class UsageEvent(TenantModel):
     meter_id = models.UUIDField()
     project_id = models.UUIDField()
     price_id = models.UUIDField(null=True)
+    rate_id = models.UUIDField(null=True)
     hold_id = models.UUIDField(null=True)
     measured = exact()
     billable = exact()
@@ -118,6 +120,14 @@ class UsageRollup(TenantModel):
     price = models.ForeignKey(
         "billing.Price", on_delete=models.PROTECT, related_name="+", null=True, db_index=False, db_constraint=False
     )
+    rate = models.ForeignKey(
+        "billing.ExchangeRate",
+        on_delete=models.PROTECT,
+        related_name="+",
+        null=True,
+        db_index=False,
+        db_constraint=False,
+    )
     meter = TenantForeignKey(Meter, on_delete=models.PROTECT, related_name="+", db_index=False)
     project = TenantForeignKey(Project, on_delete=models.PROTECT, related_name="+", db_index=False)
     series_hash = models.BinaryField()
@@ -130,7 +140,7 @@ class UsageRollup(TenantModel):
     class Meta(TenantModel.Meta):
         constraints = [
             models.UniqueConstraint(
-                fields=["tenant", "series_hash", "hour", "day", "period", "project", "meter", "price"],
+                fields=["tenant", "series_hash", "hour", "day", "period", "project", "meter", "price", "rate"],
                 name="rollup_once",
                 nulls_distinct=False,
             )

@@ -106,8 +106,8 @@ class ShowbackPrice(TenantModel):
 class Contract(TenantModel):
     """The book that a tenant's usage is rated by, and its terms, from the local day `starts_on` until before `ends_on`.
 
-    `terms` adjust the bill of a period: price models, discounts, commitments and the like, as `billing.rating.billed.reading`
-    writes them. For `grace_days` after a month's end late usage is awaited before it is finalised. Triggers keep what was in force: a contract that has begun takes an end in the future, and nothing else.
+    `currency` is the tenant's; prices of a book in another one are converted by the seller's exchange rates. `terms` adjust
+    the bill of a period: price models, discounts, commitments and the like, as `billing.rating.billed.reading` writes them. For `grace_days` after a month's end late usage is awaited before it is finalised. Triggers keep what was in force: a contract that has begun takes an end in the future, and nothing else.
     """
 
     book = models.ForeignKey(PriceBook, on_delete=models.PROTECT, related_name="contracts")
@@ -193,3 +193,34 @@ class TaxRate(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}, {self.country}"
+
+
+class ExchangeRate(models.Model):
+    """How much of `target` one unit of `source` buys, from `valid_from` until the pair's next rate; triggers keep it as entered.
+
+    Only the first rate of a pair may begin at once; a later one begins at least five minutes after it is entered, because
+    usage is accepted up to five minutes ahead: so no accepted second changes its rate. `origin` says who published it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    source = models.CharField(max_length=3)
+    target = models.CharField(max_length=3)
+    rate = exact()
+    valid_from = models.DateTimeField()
+    origin = models.CharField(max_length=120)
+    entered_by = models.CharField(max_length=254)
+    entered_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["source", "target", "valid_from"], name="exchange_rate_start_once"),
+            models.CheckConstraint(
+                condition=Q(rate__gt=0, rate__lt=10**12)
+                & Q(source__regex=r"^[A-Z]{3}$", target__regex=r"^[A-Z]{3}$")
+                & ~Q(source=F("target")),
+                name="exchange_rate_is_real",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} in {self.target}"

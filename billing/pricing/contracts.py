@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import connection, transaction
 
+from billing.exchange.queries import rate_in_force
 from billing.models import Contract, PriceBook
 from billing.pricing import prepaid
 from billing.pricing.publishing import standard_book
@@ -56,7 +57,7 @@ class ContractTerms:
 def open_first(*, actor: Actor, book_id: UUID | None = None, terms: ContractTerms | None = None) -> None:
     """Open a tenant's first contract, from the running local month on: with the standard book unless another is chosen.
 
-    Idempotent, safe in a race; for the roles that write contracts. Raises Invalid for a book in another currency.
+    Idempotent, safe in a race; for the roles that write contracts. Raises Invalid for a book whose prices cannot be converted.
     """
     _lock(actor.tenant_id)
     if Contract.objects.exists():
@@ -65,9 +66,9 @@ def open_first(*, actor: Actor, book_id: UUID | None = None, terms: ContractTerm
     tenant = Tenant.objects.get(pk=actor.tenant_id)
     terms = terms or ContractTerms(billing_name=tenant.name)
     _check(terms, tenant.currency)
-    book = standard_book(tenant.currency) if book_id is None else _book(book_id, tenant)
+    book = standard_book(tenant.currency) if book_id is None else _book(book_id, tenant, clock.now())
     starts_on = period_of(local_day(clock.now(), tenant.timezone))
-    made = _create(actor.label, book, starts_on, terms)
+    made = _create(actor.label, (book, tenant.currency), starts_on, terms)
     prepaid.count_if_prepaid(made)
     record(CONTRACT_OPENED, actor=actor, target=made, changes=_changes(made, None))
 
@@ -77,8 +78,9 @@ def agree(
 ) -> Contract:
     """Agree on a tenant's next contract, which begins with a coming month and ends the one before it.
 
-    One that has not begun is replaced. Raises NotFound for an unknown tenant or book, Invalid for a start that is no month
-    ahead, for impossible terms and for a book in another currency: prices are not converted.
+    It is in the tenant's currency; the seller's exchange rates convert the prices of a book in another one. One that has not
+    begun is replaced. Raises NotFound for an unknown tenant or book, Invalid for a start that is no month ahead, for
+    impossible terms, and for a book in another currency without an exchange rate that is in force at the start.
     """
     operator.require("prices.manage")
     reason = check_reason(reason)
@@ -143,15 +145,15 @@ def _agree(
 ) -> Contract:
     _lock(tenant.id)
     _check(terms, tenant.currency)
-    book = _book(book_id, tenant)
     starts = period_bounds(starts_on, tenant.timezone)[0] if starts_on.day == 1 else None
+    book = _book(book_id, tenant, starts or clock.now())
     if starts is None or starts < clock.now() + FUTURE_LIMIT:
         raise Invalid(fields={"starts_on": ["A contract begins with a coming month."]})
     Contract.objects.filter(starts_on__gte=months_ahead(tenant, 1)[0]).delete()
     before = Contract.objects.order_by("-starts_on").first()
     if before is not None and (before.ends_on is None or before.ends_on >= months_ahead(tenant, 1)[0]):
         Contract.objects.filter(pk=before.pk).update(ends_on=starts_on)
-    made = _create(actor.label, book, starts_on, terms)
+    made = _create(actor.label, (book, tenant.currency), starts_on, terms)
     prepaid.count_if_prepaid(made)
     record(CONTRACT_AGREED, actor=actor, target=made, changes=_changes(made, before), reason=reason)
     return made
@@ -169,10 +171,11 @@ def _withdraw(*, actor: Actor, tenant: Tenant, reason: str) -> None:
     record(CONTRACT_WITHDRAWN, actor=actor, target=("contract", coming.pk, str(coming)), changes=changes, reason=reason)
 
 
-def _create(by: str, book: PriceBook, starts_on: date, terms: ContractTerms) -> Contract:
+def _create(by: str, prices: tuple[PriceBook, str], starts_on: date, terms: ContractTerms) -> Contract:
+    book, currency = prices
     return Contract.objects.create(
         book=book,
-        currency=book.currency,
+        currency=currency,
         starts_on=starts_on,
         payment_days=terms.payment_days,
         billing_name=terms.billing_name,
@@ -204,13 +207,15 @@ def _changes(made: Contract, before: Contract | None) -> dict[str, list[object]]
     return {name: pair for name, pair in changed.items() if pair[0] != pair[1]}
 
 
-def _book(book_id: UUID, tenant: Tenant) -> PriceBook:
+def _book(book_id: UUID, tenant: Tenant, starts: datetime) -> PriceBook:
     book = PriceBook.objects.filter(pk=book_id).first()
     if book is None:
         raise NotFound
-    if book.currency != tenant.currency:
+    pair = book.currency, tenant.currency
+    if book.currency != tenant.currency and rate_in_force(*pair, starts) is None:
         fault = (
-            f"This book is in {book.currency}, the organisation pays in {tenant.currency}. Prices are not converted."
+            f"This book is in {pair[0]}, the organisation pays in {pair[1]}, and no exchange rate is in force when the contract "
+            f"begins. Enter a rate from {pair[0]} to {pair[1]} first, or choose another book."
         )
         raise Invalid(fields={"book": [fault]})
     return book

@@ -12,7 +12,9 @@ from uuid import UUID
 from django.db import connection
 
 from billing.defaults import SECOND
+from billing.money import EXACT
 from billing.pricing.price_tables import tables_of
+from billing.rating.exchange import Rate, converted
 from billing.rating.selection import PriceList, in_force
 from tenants import clock
 from tenants.errors import ExchequerError
@@ -29,15 +31,25 @@ class PriceMissing(ExchequerError):
     status = 409
 
 
+class ExchangeRateMissing(PriceMissing):
+    """The price is in another currency, and no exchange rate is in force. Ask the operator of this installation to enter one."""
+
+    code = "exchange_rate_missing"
+
+
 @dataclass(frozen=True, slots=True)
 class PricePoint:
-    """A unit price, and the version it comes from; `list_amount` if its list price differs."""
+    """A unit price in the contract's currency, and the version it comes from; `list_amount` if its list price differs.
+
+    `rate_id`: the exchange rate that converted it from the book's currency; amounts then have all digits of the product.
+    """
 
     version_id: UUID
     price_id: UUID
     unit_amount: Decimal
     currency: str
     list_amount: Decimal | None = None
+    rate_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +97,8 @@ c AS (
     FROM billing_contract k JOIN t ON t.id = k.tenant_id) c
   WHERE c.starts <= %(until)s AND (c.ends IS NULL OR c.ends > %(since)s)
 ), lists AS (
-  SELECT v.id, greatest(v.effective_at, c.starts) AS effective_at, c.currency
-  FROM c JOIN billing_priceversion v ON v.book_id = c.book_id
+  SELECT v.id, greatest(v.effective_at, c.starts) AS effective_at, b.currency
+  FROM c JOIN billing_pricebook b ON b.id = c.book_id JOIN billing_priceversion v ON v.book_id = c.book_id
   WHERE v.effective_at <= %(until)s AND (c.ends IS NULL OR v.effective_at < c.ends)
     AND v.effective_at >= coalesce((SELECT max(w.effective_at) FROM billing_priceversion w
       WHERE w.book_id = c.book_id AND w.effective_at <= greatest(c.starts, %(since)s)), '-infinity')
@@ -95,7 +107,11 @@ c AS (
 SELECT t.timezone, t.currency, exchequer_now(),
   (SELECT coalesce(json_agg(json_build_array(m.key, m.id, m.unit)), '[]') FROM billing_meter m WHERE m.tenant_id = t.id),
   (SELECT coalesce(json_agg(json_build_array(l.id, l.effective_at, l.currency)), '[]') FROM lists l),
-  (SELECT max(p.period) FROM billing_billingperiod p WHERE p.tenant_id = t.id AND p.state = 'closed')
+  (SELECT max(p.period) FROM billing_billingperiod p WHERE p.tenant_id = t.id AND p.state = 'closed'),
+  (SELECT coalesce(json_agg(json_build_array(x.id, x.source, x.rate::text, x.valid_from)), '[]') FROM billing_exchangerate x
+   WHERE x.target = t.currency AND x.source IN (SELECT l.currency FROM lists l) AND x.valid_from <= %(until)s
+     AND x.valid_from >= coalesce((SELECT max(y.valid_from) FROM billing_exchangerate y
+       WHERE y.source = x.source AND y.target = x.target AND y.valid_from <= %(since)s), '-infinity'))
 FROM t
 """
 
@@ -111,10 +127,10 @@ def terms(
     with connection.cursor() as cursor:
         at = since or until or clock.now()
         cursor.execute(TERMS, {"tenant": current_tenant_id(), "since": at, "until": until or at})
-        zone, currency, now, known, lists, closed = cursor.fetchone()
+        zone, currency, now, known, lists, closed, rates = cursor.fetchone()
     priced = [key for key, _, _ in known if meters is None or key in meters]
     tables = tables_of([UUID(version) for version, _, _ in lists if version], priced)
-    in_order = [
+    listed = [
         PriceList(
             UUID(version) if version else NO_PRICES,
             datetime.fromisoformat(effective_at),
@@ -123,6 +139,8 @@ def terms(
         )
         for version, effective_at, book_currency in lists
     ]
+    changes = [Rate(UUID(id), source, Decimal(rate), datetime.fromisoformat(at)) for id, source, rate, at in rates]
+    in_order = converted(listed, changes, currency)
     return Terms(
         zone=zone,
         currency=currency,
@@ -131,18 +149,21 @@ def terms(
         timed=frozenset(key for key, _, unit in known if unit == SECOND),
         lists=in_order,
         closed=closed,
-        starts=sorted({listed.effective_at for listed in in_order}),
+        starts=sorted({one.effective_at for one in in_order}),
     )
 
 
 def price_at(meter: str, dims: Mapping[str, str], at: datetime | None = None) -> PricePoint:
     """Return the price of `meter` for `dims` at a given time (default: now).
 
-    Raises PriceMissing if no version in force names a price.
+    Raises PriceMissing if no version in force names a price, ExchangeRateMissing if it cannot be converted.
     """
     current = terms(at, meters=[meter])
     point = current.price(meter, dims, at or current.now)
     if point is None:
+        listed = in_force(current.lists, at or current.now)
+        if listed is not None and listed.lacks:
+            raise ExchangeRateMissing(currency=listed.lacks, wanted=current.currency)
         raise PriceMissing(meter=meter, dims=dict(dims))
     return point
 
@@ -154,4 +175,8 @@ def point_in(lists: Sequence[PriceList], meter: str, dims: Mapping[str, str], at
     entry = table.find(dims) if table else None
     if listed is None or entry is None:
         return None
-    return PricePoint(listed.version_id, entry.price_id, entry.unit_amount, listed.currency, entry.list_amount)
+    if listed.rate is None:
+        return PricePoint(listed.version_id, entry.price_id, entry.unit_amount, listed.currency, entry.list_amount)
+    at_list = None if entry.list_amount is None else EXACT.multiply(entry.list_amount, listed.rate)
+    unit_amount = EXACT.multiply(entry.unit_amount, listed.rate)
+    return PricePoint(listed.version_id, entry.price_id, unit_amount, listed.currency, at_list, listed.rate_id)

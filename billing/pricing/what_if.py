@@ -15,14 +15,15 @@ from uuid import UUID
 
 from django.db.models import Q
 
+from billing.exchange.queries import rate_in_force
 from billing.models import Contract, Price, PriceBook, PriceVersion
-from billing.money import Money
+from billing.money import EXACT, Money
 from billing.pricing.contracts import bill_faults
 from billing.pricing.price_tables import tables_of
 from billing.queries.books import named_values
 from billing.queries.calendar import tenant_today
 from billing.queries.drafts import billed, contract_in
-from billing.queries.lines import USAGE, InvoiceLine, computed_lines
+from billing.queries.lines import USAGE, InvoiceLine, LineRate, computed_lines
 from billing.rating.billed.bills import Bill
 from billing.rating.billed.differences import Change, Difference, by_cell, difference
 from billing.rating.billed.tax import MissingRate, TaxRate, TaxTerms
@@ -89,7 +90,7 @@ def what_if(
 ) -> list[Compared]:
     """Compare a month of these tenants, by default the last one in their zone, with what it would be; write nothing.
 
-    Raises NotFound for an unknown tenant or book, Invalid for impossible terms or a book in another currency.
+    Raises NotFound for an unknown tenant or book, Invalid for impossible terms or a book that cannot be converted.
     """
     operator.require("prices.manage")
     if not 1 <= len(tenant_ids) <= MOST_TENANTS:
@@ -188,8 +189,8 @@ def _bill(
 def _rated_by(
     book_id: UUID, lines: Sequence[InvoiceLine], period: date, currency: str, *, hourly: bool
 ) -> list[InvoiceLine]:
-    """Return a month's lines as another book rates them now; corrections stay."""
-    prices = _prices(book_id, currency)
+    """Return a month's lines as another book rates them now, by today's exchange rate; corrections stay."""
+    prices, rate = _prices(book_id, currency)
     tables = tables_of([prices[0].version_id], {price.meter for price in prices})[prices[0].version_id]
     named = named_values(NewPrice(price.meter, price.dims, price.unit_amount) for price in prices)
     # Every usage of the month is on one of its lines, which has its names.
@@ -207,12 +208,13 @@ def _rated_by(
                 price_id=entry.price_id if entry else None,
                 unit_amount=entry.unit_amount if entry else ZERO,
                 dims=entry.dims if entry else {},
+                details=rate.kept() if entry and rate else {},
                 quantity=ZERO,
                 exact=Money.zero(currency),
                 kind=USAGE,
                 origin=None,
             )
-        line, amount = made[key], charge(row.quantity, entry.unit_amount) if entry else ZERO
+        line, amount = made[key], charge(row.quantity, _unit(entry.unit_amount, rate)) if entry else ZERO
         hours = dict(line.hours)
         if row.hour is not None:
             hour = bucket_of(row.hour, *period_bounds(period, zone))
@@ -226,18 +228,24 @@ def _rated_by(
     return [*own, *late]
 
 
-def _prices(book_id: UUID, currency: str) -> list[Price]:
-    """Return the prices of a book that are in force now."""
+def _unit(amount: Decimal, rate: LineRate | None) -> Decimal:
+    return amount if rate is None else EXACT.multiply(amount, rate.value)
+
+
+def _prices(book_id: UUID, currency: str) -> tuple[list[Price], LineRate | None]:
+    """Return the prices of a book that are in force now, and the rate that converts them if it is in another currency."""
     book = PriceBook.objects.filter(pk=book_id).first()
     if book is None:
         raise NotFound
-    if book.currency != currency:
-        raise Invalid(fields={"book": [f"This book is in {book.currency}, the contract in {currency}."]})
+    rate = None if book.currency == currency else rate_in_force(book.currency, currency, clock.now())
+    if rate is None and book.currency != currency:
+        fault = f"This book is in {book.currency}, the contract in {currency}. Enter an exchange rate for them first."
+        raise Invalid(fields={"book": [fault]})
     version = _version(book, clock.now())
     found = list(Price.objects.filter(version=version)) if version else []
     if not found:
         raise Invalid(fields={"book": ["This book has no prices in force."]})
-    return found
+    return found, LineRate(rate.id, rate.source, rate.value, rate.valid_from) if rate else None
 
 
 def _version(book: PriceBook, at: datetime) -> PriceVersion | None:

@@ -13,8 +13,9 @@ from django.db import connection
 from django.db.models import Count, Max, Q
 
 from billing.defaults import METERS
+from billing.exchange.queries import rate_in_force
 from billing.models import Contract, PriceBook
-from billing.money import Money
+from billing.money import EXACT, Money
 from billing.pg_arrays import parsed
 from billing.queries.prices import FACTS, ContractView, MeterView, PriceBookView, book_view, contracts
 from billing.rating.calendar import local_day, period_of
@@ -157,11 +158,11 @@ def preview(book_id: UUID, prices: Iterable[NewPrice], month: date) -> list[Prev
     if row is None:
         raise NotFound
     with all_tenants("the console compares what all tenants under a book pay"):
-        under = dict(
-            row.contracts.filter(Q(ends_on=None) | Q(ends_on__gt=month), starts_on__lte=month).values_list(
-                "tenant_id", "tenant__name"
-            )
-        )
+        running = row.contracts.filter(Q(ends_on=None) | Q(ends_on__gt=month), starts_on__lte=month)
+        contracts = list(running.values_list("tenant_id", "tenant__name", "currency"))
+    under = {tenant_id: name for tenant_id, name, _ in contracts}
+    paid_in = {tenant_id: currency for tenant_id, _, currency in contracts}
+    rates = {currency: _worth(row.currency, currency) for currency in set(paid_in.values())}
     before, after = dict.fromkeys(under, Decimal(0)), dict.fromkeys(under, Decimal(0))
     tables = by_meter_of(prices)
     with connection.cursor() as cursor:
@@ -169,12 +170,19 @@ def preview(book_id: UUID, prices: Iterable[NewPrice], month: date) -> list[Prev
         for tenant_id, meter, dims, quantity, amount in cursor.fetchall():
             entry = tables[meter].find(parsed(dims)) if meter in tables else None
             before[tenant_id] += amount
-            after[tenant_id] += charge(quantity, entry.unit_amount) if entry else 0
+            rate = rates[paid_in[tenant_id]]
+            after[tenant_id] += charge(quantity, EXACT.multiply(entry.unit_amount, rate)) if entry else 0
     rows = [
-        PreviewRow(one, name, Money(before[one], row.currency).rounded(), Money(after[one], row.currency).rounded())
+        PreviewRow(one, name, Money(before[one], paid_in[one]).rounded(), Money(after[one], paid_in[one]).rounded())
         for one, name in under.items()
     ]
     return sorted(rows, key=lambda one: (-abs(one.change.amount), one.name))
+
+
+def _worth(source: str, target: str) -> Decimal:
+    """Return the exchange rate in force now; without one usage costs nothing."""
+    rate = None if source == target else rate_in_force(source, target, clock.now())
+    return rate.value if rate else Decimal(source == target)
 
 
 def last_month() -> date:

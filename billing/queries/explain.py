@@ -25,7 +25,7 @@ SELECT s.job_id, s.attempt_id, s.resource, s.hash, sum(r.measured) AS measured, 
   sum(r.amount) AS amount, sum(r.events) AS events
 FROM billing_usagerollup r JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash
 WHERE r.tenant_id = %(tenant)s AND r.period = %(period)s AND r.day >= %(month)s AND r.day < (%(month)s::date + interval '1 month')
-  AND r.project_id = %(project)s AND r.meter_id = %(meter)s AND r.price_id IS NOT DISTINCT FROM %(price)s
+  AND r.project_id = %(project)s AND r.meter_id = %(meter)s AND r.price_id IS NOT DISTINCT FROM %(price)s AND r.rate_id IS NOT DISTINCT FROM %(rate)s
   AND (%(job)s::uuid IS NULL OR s.job_id = %(job)s) AND (%(attempt)s::uuid IS NULL OR s.attempt_id = %(attempt)s)
   AND (%(resource)s::text IS NULL OR s.resource = %(resource)s) AND (s.source <> ALL(%(own)s::text[])) = %(outside)s
 GROUP BY 1, 2, 3, 4 ORDER BY min(r.hour), 4
@@ -43,7 +43,7 @@ LEFT JOIN billing_hold h ON h.tenant_id = e.tenant_id AND h.id = e.hold_id
 LEFT JOIN billing_usagebatch b ON b.tenant_id = e.tenant_id AND b.id = e.batch_id
 WHERE e.tenant_id = %(tenant)s AND e.series_hash = ANY(%(series)s::bytea[]) AND e.period = %(period)s AND e.day >= %(month)s AND e.day < (%(month)s::date + interval '1 month')
   AND e.started_at >= %(starts)s AND e.started_at < %(ends)s
-  AND e.project_id = %(project)s AND e.meter_id = %(meter)s AND e.price_id IS NOT DISTINCT FROM %(price)s
+  AND e.project_id = %(project)s AND e.meter_id = %(meter)s AND e.price_id IS NOT DISTINCT FROM %(price)s AND e.rate_id IS NOT DISTINCT FROM %(rate)s
 """
 PEOPLE = f"""
 SELECT coalesce(h.placed_by, b.sender, '') AS person, sum(e.billable) AS billable, sum(e.amount) AS amount, count(*) AS events
@@ -196,6 +196,7 @@ def explain(
         "project": line.project_id,
         "meter": line.meter_id,
         "price": line.price_id,
+        "rate": line.rate.id if line.rate else None,
         "outside": line.outside,
         "own": own_sources(),
         "job": only.job_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid5
@@ -22,18 +22,22 @@ from tenants.models import Project
 from tenants.rows import named_rows
 
 USAGE, CORRECTION = "usage", "correction"
+#: Project, meter, price, exchange rate, and whether it was reported from outside.
+LineKey = tuple[UUID | None, UUID | None, UUID | None, UUID | None, bool]
 # Corrections come after the month's own usage, then lines follow their first use.
 COMPUTED = """
 SELECT r.period, r.project_id, r.meter_id, m.key AS meter, m.title AS meter_title, m.unit, r.price_id,
-  coalesce(p.unit_amount, 0) AS unit_amount, coalesce(p.dims, '{}') AS dims, v.id AS version_id, v.number AS version_number,
+  coalesce(p.unit_amount, 0) AS unit_amount, coalesce(p.dims, '{}') AS dims, r.rate_id, x.rate, x.source AS rate_source, x.valid_from AS rate_from,
+  v.id AS version_id, v.number AS version_number,
   v.effective_at, v.published_by, r.measured, r.billable, r.amount, r.discount, r.events, r.origin, r.outside
 FROM billing_sums_of_lines(%(periods)s::date[], %(own)s::text[]) r
 JOIN billing_meter m ON m.tenant_id = %(tenant)s AND m.id = r.meter_id
 LEFT JOIN billing_price p ON p.id = r.price_id
 LEFT JOIN billing_priceversion v ON v.id = p.version_id
 LEFT JOIN billing_pricebook b ON b.id = v.book_id
-WHERE coalesce(b.currency, %(currency)s) = %(currency)s
-ORDER BY r.period, r.origin NULLS FIRST, r.first_hour, r.project_id, m.key, r.price_id, r.outside
+LEFT JOIN billing_exchangerate x ON x.id = r.rate_id
+WHERE coalesce(x.target, b.currency, %(currency)s) = %(currency)s
+ORDER BY r.period, r.origin NULLS FIRST, r.first_hour, r.project_id, m.key, r.price_id, r.rate_id, r.outside
 """
 FROZEN = """
 SELECT l.invoice_id, l.id, l.n, l.kind, l.project_id, l.project_name, l.project_slug, l.meter_id, l.meter, l.meter_title, l.unit, l.price_id,
@@ -45,11 +49,31 @@ WHERE l.tenant_id = %s AND l.invoice_id = ANY(%s::uuid[]) ORDER BY l.invoice_id,
 
 
 @dataclass(frozen=True, slots=True)
+class LineRate:
+    """The exchange rate of a line: one unit of `currency`, in which its price is, was worth `value` from `valid_from` on."""
+
+    id: UUID
+    currency: str
+    value: Decimal
+    valid_from: datetime
+
+    def kept(self) -> dict[str, str]:
+        """Return the rate as the details of its line keep it."""
+        return {
+            "rate_id": str(self.id),
+            "rate_currency": self.currency,
+            "rate": format(self.value.normalize(), "f"),
+            "rate_valid_from": self.valid_from.astimezone(UTC).isoformat(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class InvoiceLine:
     """One project's use of one meter at one price, or an adjustment. `n` counts from 1; `id` stays from draft to invoice.
 
     `outside`: it was reported, not measured by the platform. The two never share a line. `exact` is the unrounded sum
     of the rated usage; `amount` is it rounded half-even to the minor unit, `list_exact` the same at list prices.
+    `unit_amount` is in the currency of the price, which `rate` converts where that is another than the invoice's.
     `origin`: the line corrects this month, which was closed before. `tax` is the line's part of the tax. `hours`: the amount
     by hour of UTC, where it was asked for.
     """
@@ -85,9 +109,23 @@ class InvoiceLine:
     hours: tuple[tuple[datetime, Decimal], ...] = ()
 
     @property
+    def rate(self) -> LineRate | None:
+        """The exchange rate that converted it; None for a price in the invoice's currency."""
+        if "rate_id" not in self.details:
+            return None
+        of = self.details
+        start = datetime.fromisoformat(of["rate_valid_from"])
+        return LineRate(UUID(of["rate_id"]), of["rate_currency"], Decimal(of["rate"]), start)
+
+    @property
     def unit_price(self) -> Money:
-        """What one unit costs."""
-        return Money(self.unit_amount, self.amount.currency)
+        """What one unit costs, in the currency of the price."""
+        return Money(self.unit_amount, self.rate.currency if self.rate else self.amount.currency)
+
+    @property
+    def key(self) -> LineKey:
+        """What its usage shares, by which sums of usage find their line."""
+        return self.project_id, self.meter_id, self.price_id, self.rate.id if self.rate else None, self.outside
 
 
 def computed_lines(periods: Sequence[date], currency: str) -> dict[date, list[InvoiceLine]]:
@@ -116,13 +154,12 @@ def with_hours(lines: Sequence[InvoiceLine], period: date, zone: str) -> list[In
     starts_at, ends_at = period_bounds(period, zone)
     amounts: dict[tuple[Any, ...], dict[datetime, Decimal]] = {}
     for row in usage_of_month(period, hourly=True):
-        hours = amounts.setdefault((row.project_id, row.meter_id, row.price_id, row.outside), {})
+        hours = amounts.setdefault((row.project_id, row.meter_id, row.price_id, row.rate_id, row.outside), {})
         hour = bucket_of(row.hour or starts_at, starts_at, ends_at)
         hours[hour] = hours.get(hour, Decimal(0)) + row.amount
-    keys = [(line.project_id, line.meter_id, line.price_id, line.outside) for line in lines]
     return [
-        line if line.origin or line.hours else replace(line, hours=tuple(sorted(amounts.get(key, {}).items())))
-        for line, key in zip(lines, keys, strict=True)
+        line if line.origin or line.hours else replace(line, hours=tuple(sorted(amounts.get(line.key, {}).items())))
+        for line in lines
     ]
 
 
@@ -191,6 +228,7 @@ def _computed(n: int, row: Any, currency: str, names: Mapping[UUID, tuple[str, s
         list_exact=Money(row.amount + row.discount, currency),
         outside=row.outside,
         origin=row.origin,
+        details=LineRate(row.rate_id, row.rate_source, row.rate, row.rate_from).kept() if row.rate_id else {},
     )
 
 

@@ -66,13 +66,20 @@ class PriceTable:
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """A published version of a price book, in force from `effective_at` until the next one; `tables` by meter."""
+    """A published version of a price book, in force from `effective_at` until the next one; `tables` by meter.
+
+    `rate` converts its prices to `currency`; None: they are in it. `lacks`: the currency of a list that has no prices,
+    because no exchange rate from it is in force.
+    """
 
     version_id: UUID
     effective_at: datetime
     currency: str
     entries: tuple[PriceEntry, ...] = ()
     tables: Mapping[str, PriceTable] = field(default_factory=dict, compare=False)
+    rate: Decimal | None = None
+    rate_id: UUID | None = None
+    lacks: str = ""
 
 
 def in_force(lists: Sequence[PriceList], at: datetime) -> PriceList | None:

@@ -35,7 +35,7 @@ from tenants.rows import named_rows
 USAGE_VOIDED = AuditAction("billing.usage.voided")
 MOST_EVENTS = 1_000
 SEGMENTS = """
-SELECT e.key_hash, e.part, e.series_hash AS series, e.started_at AS start, e.ended_at AS "end", e.period, e.day, e.meter_id, e.project_id, e.price_id,
+SELECT e.key_hash, e.part, e.series_hash AS series, e.started_at AS start, e.ended_at AS "end", e.period, e.day, e.meter_id, e.project_id, e.price_id, e.rate_id,
   e.measured, e.billable, e.amount, e.discount, e.batch_id, e.hold_id, e.recorded_at, s.dims, b.person
 FROM billing_usageevent e JOIN billing_usageseries s ON s.tenant_id = e.tenant_id AND s.hash = e.series_hash
 LEFT JOIN billing_usagebatch b ON b.tenant_id = e.tenant_id AND b.id = e.batch_id
@@ -44,7 +44,7 @@ WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND (%(keys)s::bytea[] IS NU
 OF_BATCHES = SEGMENTS + "e.batch_id = ANY(%(batches)s::uuid[])"
 # Reported before senders were recorded: from none of the platform's own sources, and not paid from a hold.
 BEFORE_SENDERS = SEGMENTS + "e.batch_id IS NULL AND e.hold_id IS NULL AND s.source <> ALL(%(own)s::text[])"
-OF_PLACE = ("day", "period", "meter_id", "project_id", "price_id")
+OF_PLACE = ("day", "period", "meter_id", "project_id", "price_id", "rate_id")
 NAMES = ("part", "start", "end", "measured", "billable", "amount", "discount", "batch_id", "hold_id")
 CLAIM = """
 INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at, batch_id)
@@ -52,9 +52,9 @@ SELECT %s, k, k, exchequer_now(), NULL FROM unnest(%s::bytea[]) AS k ORDER BY k 
 """
 # In the lock order of usage.
 ROLLUPS = """
-SELECT r.id, r.series_hash, r.hour, r.day, r.period, r.project_id, r.meter_id, r.price_id FROM billing_usagerollup r
+SELECT r.id, r.series_hash, r.hour, r.day, r.period, r.project_id, r.meter_id, r.price_id, r.rate_id FROM billing_usagerollup r
 WHERE r.tenant_id = %s AND r.series_hash = ANY(%s::bytea[]) AND r.hour = ANY(%s::timestamptz[])
-ORDER BY r.series_hash, r.hour, r.day, r.period, r.project_id, r.meter_id, r.price_id FOR NO KEY UPDATE OF r
+ORDER BY r.series_hash, r.hour, r.day, r.period, r.project_id, r.meter_id, r.price_id, r.rate_id FOR NO KEY UPDATE OF r
 """
 
 
@@ -199,7 +199,7 @@ def _return_usage(taken: Sequence[Taken]) -> None:
     entries = []
     for segment in segments:
         at = segment.place
-        place = (at.series, at.hour, at.day, at.period, at.project_id, at.meter_id, at.price_id)
+        place = (at.series, at.hour, at.day, at.period, at.project_id, at.meter_id, at.price_id, at.rate_id)
         counter_entry = replace(
             segment,
             place=replace(at),  # its period may become a later one

@@ -11,5 +11,6 @@ JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_ha
 LEFT JOIN billing_price p ON p.id = r.price_id
 LEFT JOIN billing_priceversion v ON v.id = p.version_id
 LEFT JOIN billing_pricebook b ON b.id = v.book_id
-WHERE coalesce(b.currency, %(currency)s) = %(currency)s
+LEFT JOIN billing_exchangerate x ON x.id = r.rate_id
+WHERE coalesce(x.target, b.currency, %(currency)s) = %(currency)s
 """

@@ -15,8 +15,8 @@ from billing.pg_arrays import parsed
 from billing.usage.reserved_sources import own_sources
 
 SUMS = """
-SELECT project_id, meter_id, price_id, outside, dims, hour, quantity, amount FROM billing_usage_of_month(%s, %s::text[], %s, %s)
-ORDER BY project_id, meter_id, price_id, outside, dims, hour
+SELECT project_id, meter_id, price_id, rate_id, outside, dims, hour, quantity, amount FROM billing_usage_of_month(%s, %s::text[], %s, %s)
+ORDER BY project_id, meter_id, price_id, rate_id, outside, dims, hour
 """
 
 
@@ -27,6 +27,7 @@ class UsedInMonth:
     project_id: UUID
     meter_id: UUID
     price_id: UUID | None
+    rate_id: UUID | None
     outside: bool
     dims: Mapping[str, str]
     hour: datetime | None
@@ -42,6 +43,6 @@ def usage_of_month(
         cursor.execute(SUMS, [period, own_sources(), json.dumps(named or {}), hourly])
         rows = cursor.fetchall()
     return [
-        UsedInMonth(project, meter, price, outside, parsed(dims), hour, quantity, amount)
-        for project, meter, price, outside, dims, hour, quantity, amount in rows
+        UsedInMonth(project, meter, price, rate, outside, parsed(dims), hour, quantity, amount)
+        for project, meter, price, rate, outside, dims, hour, quantity, amount in rows
     ]

@@ -23,9 +23,19 @@ CUT = 1_000
 
 
 class Tariff:
-    """A contracted unit price, and the list price if that differs. What a quantity costs is computed once."""
+    """A contracted unit price, and the list price if that differs. What a quantity costs is computed once.
 
-    def __init__(self, unit_amount: Decimal = Decimal(0), list_amount: Decimal | None = None) -> None:
+    `price_id` is None without a price; `rate_id` is the exchange rate that converted it.
+    """
+
+    def __init__(
+        self,
+        unit_amount: Decimal = Decimal(0),
+        list_amount: Decimal | None = None,
+        price_id: UUID | None = None,
+        rate_id: UUID | None = None,
+    ) -> None:
+        self.price_id, self.rate_id = price_id, rate_id
         self.unit_amount = unit_amount
         self._list_amount = list_amount
         self._costs: dict[Decimal, tuple[Decimal, Decimal]] = {}
@@ -44,7 +54,7 @@ class Tariff:
 class Place:
     """What the segments of a series have in common that one hourly sum counts at one price; found once for all of them.
 
-    `price_id` is None without a price. `counted`: units are counts, which are not cut in time.
+    `price_id` is None without a price, `rate_id` if no exchange rate converted it. `counted`: units are counts, which are not cut in time.
     """
 
     series: bytes
@@ -54,6 +64,7 @@ class Place:
     meter_id: UUID
     project_id: UUID
     price_id: UUID | None
+    rate_id: UUID | None = None
     tariff: Tariff = field(default_factory=Tariff)
     counted: bool = False
 
@@ -115,8 +126,8 @@ SEGMENTS = f"""
 place AS MATERIALIZED (
   SELECT * FROM unnest(
     %(series)s::bytea[], %(hour)s::timestamptz[], %(day)s::date[], %(period)s::date[], %(meter_id)s::uuid[], %(project_id)s::uuid[],
-    %(price_id)s::uuid[]
-  ) WITH ORDINALITY AS p(series_hash, hour, day, period, meter_id, project_id, price_id, place)
+    %(price_id)s::uuid[], %(rate_id)s::uuid[]
+  ) WITH ORDINALITY AS p(series_hash, hour, day, period, meter_id, project_id, price_id, rate_id, place)
 ), segment AS MATERIALIZED (
   SELECT place, key_hash, part, {FROM_MICROS.format("begun")} AS started_at, {FROM_MICROS.format("ended")} AS ended_at,
     hold_id, kind, measured, billable, amount, discount, batch_id FROM unnest(
@@ -126,9 +137,9 @@ place AS MATERIALIZED (
   ) AS s(place, key_hash, part, begun, ended, hold_id, kind, measured, billable, amount, discount, batch_id)
 ), event AS (
   INSERT INTO billing_usageevent (tenant_id, series_hash, started_at, key_hash, part, ended_at, kind, period, day,
-    meter_id, project_id, price_id, hold_id, measured, billable, amount, discount, batch_id)
+    meter_id, project_id, price_id, rate_id, hold_id, measured, billable, amount, discount, batch_id)
   SELECT %(tenant)s, series_hash, started_at, key_hash, part, ended_at, kind, period, day,
-    meter_id, project_id, price_id, hold_id, measured, billable, amount, discount, batch_id FROM segment JOIN place USING (place)
+    meter_id, project_id, price_id, rate_id, hold_id, measured, billable, amount, discount, batch_id FROM segment JOIN place USING (place)
 )
 """  # noqa: S608
 WRITE = f"""
@@ -148,17 +159,17 @@ WITH {SEGMENTS}, series AS (
   FROM unnest(%(i_period)s::date[], %(i_start)s::timestamptz[], %(i_end)s::timestamptz[]) AS i ORDER BY 2, 3
   ON CONFLICT DO NOTHING
 )
-INSERT INTO billing_usagerollup AS r (id, tenant_id, period, day, hour, price_id, meter_id, project_id, series_hash,
+INSERT INTO billing_usagerollup AS r (id, tenant_id, period, day, hour, price_id, rate_id, meter_id, project_id, series_hash,
   events, measured, billable, amount, discount)
-SELECT gen_random_uuid(), %(tenant)s, period, day, hour, price_id, meter_id, project_id, series_hash,
+SELECT gen_random_uuid(), %(tenant)s, period, day, hour, price_id, rate_id, meter_id, project_id, series_hash,
   sum(events), sum(measured), sum(billable), sum(amount), sum(discount)
 FROM place JOIN (
   SELECT place, count(*) AS events, sum(measured) AS measured, sum(billable) AS billable, sum(amount) AS amount, sum(discount) AS discount
   FROM segment GROUP BY place
 ) AS s USING (place)
-GROUP BY period, day, hour, price_id, meter_id, project_id, series_hash
-ORDER BY series_hash, hour, day, period, project_id, meter_id, price_id
-ON CONFLICT (tenant_id, series_hash, hour, day, period, project_id, meter_id, price_id) DO UPDATE SET
+GROUP BY period, day, hour, price_id, rate_id, meter_id, project_id, series_hash
+ORDER BY series_hash, hour, day, period, project_id, meter_id, price_id, rate_id
+ON CONFLICT (tenant_id, series_hash, hour, day, period, project_id, meter_id, price_id, rate_id) DO UPDATE SET
   events = r.events + excluded.events, measured = r.measured + excluded.measured,
   billable = r.billable + excluded.billable, amount = r.amount + excluded.amount, discount = r.discount + excluded.discount
 """  # noqa: S608
@@ -176,7 +187,7 @@ WHERE r.tenant_id = %(tenant)s AND r.id = w.id
 OF_PLACES: dict[str, Callable[[Any], str]] = {
     "series": bytea,
     **dict.fromkeys(("hour", "day", "period"), iso),
-    **dict.fromkeys(("meter_id", "project_id", "price_id"), uuid),
+    **dict.fromkeys(("meter_id", "project_id", "price_id", "rate_id"), uuid),
 }
 OF_SEGMENTS: dict[str, Callable[[Any], str]] = {
     "key_hash": bytea,

@@ -60,6 +60,9 @@ EXPORTED = (
     "corrects",
     "tax_rate",
     "tax",
+    "price_currency",
+    "rate",
+    "rate_valid_from",
 )
 
 
@@ -263,4 +266,7 @@ def exported(one: InvoiceLine, *, named: bool = True) -> tuple[object, ...]:
         f"{one.origin:%Y-%m}" if one.origin else None,
         one.tax_rate,
         None if one.tax is None else one.tax.rounded().amount,
+        one.unit_price.currency,
+        one.rate.value if one.rate else None,
+        one.rate.valid_from if one.rate else None,
     )

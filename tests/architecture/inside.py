@@ -56,7 +56,7 @@ INSIDE = frozenset(
 )
 #: Never read there, in tables that are read by column: amounts, hashes of passwords and keys, predictions and ground truth.
 NOT_INSIDE = {
-    "billing_usagerollup": {"amount", "discount", "price_id"},
+    "billing_usagerollup": {"amount", "discount", "price_id", "rate_id"},
     "models_app_endpointkey": {"key_hash", "membership_id", "parent_key_id", "service_account_id"},
     "models_app_feedback": {"prediction", "predicted", "label", "received_at"},
     "tenants_user": {"password"},

@@ -115,6 +115,7 @@ PLATFORM = {
     "billing_paymentcircuit": {"SELECT"},
     "billing_periodrun": {"SELECT", "INSERT"},
     "billing_reconciliationorder": {"SELECT", "INSERT"},
+    "billing_exchangerate": {"SELECT", "INSERT"},
     "billing_taxrate": {"SELECT", "INSERT", "DELETE"},
     "billing_price": {"SELECT", "INSERT"},
     "billing_pricebook": {"SELECT", "INSERT", "UPDATE"},
@@ -246,6 +247,7 @@ UNLOCKED = frozenset(
         "auth_group",
         "auth_group_permissions",
         "auth_permission",
+        "billing_exchangerate",
         "billing_gatewayevent",
         "billing_seller",
         "billing_taxrate",
@@ -299,8 +301,8 @@ LOOSE = {
     # A draft's lines are computed: the id stays when they are stored.
     "billing_dispute": {"line_id"},
     # A published price is never removed; the check would lock one row for all tenants.
-    "billing_usagerollup": {"price_id"},
-    "billing_usageevent": {"batch_id", "hold_id", "meter_id", "price_id", "project_id"},
+    "billing_usagerollup": {"price_id", "rate_id"},
+    "billing_usageevent": {"batch_id", "hold_id", "meter_id", "price_id", "project_id", "rate_id"},
     "billing_usagekey": {"batch_id"},
     "billing_usageseries": {"attempt_id", "job_id"},
     # Rows that the target's own app may remove by age.

@@ -125,6 +125,7 @@ CONSOLE_PAGES = (
     PageSpec("console-book-new", "/price-books/new/", "Create price book"),
     PageSpec("console-book", "/price-books/{book}/", "Organisations under this book", fill="book"),
     PageSpec("console-publish", "/price-books/{book}/versions/new/", "Preview what changes", fill="book"),
+    PageSpec("console-exchange-rates", "/price-books/exchange-rates/", "Enter rate"),
     PageSpec("console-contracts", "/contracts/", "Days to pay"),
     PageSpec("console-contract", "/contracts/{vision}/", "Agree on this contract", fill="vision"),
     PageSpec("console-wallet", "/wallets/{vision}/", "Grant credit", fill="vision"),

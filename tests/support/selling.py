@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,8 @@ from django.db import connection
 from django.test import Client
 
 from billing import provisioning
+from billing.exchange import table as exchange_rates
+from billing.exchange.table import NewExchangeRate
 from billing.metering import meters
 from billing.models import Contract, PriceBook, PriceVersion
 from billing.pricing import prepaid, publishing
@@ -23,7 +26,7 @@ from tenants.isolation.scoping import current_tenant_id, tenant_scope
 from tenants.models import Tenant
 from tenants.operators.operator import Operator
 
-__all__ = ["SELLER", "Console", "NewPrice", "open_contract", "provision_defaults", "publish", "role"]
+__all__ = ["SELLER", "Console", "NewPrice", "enter_rate", "open_contract", "provision_defaults", "publish", "role"]
 #: An operator who writes prices.
 SELLER = Operator(id=UUID(int=7), label="prices@platform.example", roles=("platform_finance",))
 
@@ -75,14 +78,14 @@ def _outside_any_scope() -> Iterator[None]:
         scoping._tenant.reset(token)
 
 
-def open_contract(tenant: Tenant, **terms: Any) -> None:
-    """Open a tenant's first contract with the standard book and these terms, and leave no entry in its log."""
+def open_contract(tenant: Tenant, *, book: PriceBook | None = None, **terms: Any) -> None:
+    """Open a tenant's first contract with a book, by default the standard one, and these terms; leave no entry in its log."""
     with as_control(), tenant_scope(tenant.id):
         meters.provide()
-        book = publishing.standard_book(tenant.currency)
+        book = book or publishing.standard_book(tenant.currency)
         starts_on = period_of(local_day(clock.now(), tenant.timezone))
         made = Contract.objects.create(
-            book=book, currency=book.currency, starts_on=starts_on, agreed_by="tests", **terms
+            book=book, currency=tenant.currency, starts_on=starts_on, agreed_by="tests", **terms
         )
         prepaid.count_if_prepaid(made)
 
@@ -105,6 +108,14 @@ def publish(
     book = book_id or PriceBook.objects.get(contracts__tenant=current_tenant_id()).pk
     with role("exchequer_operator"), _outside_any_scope():
         return publishing.publish(operator=SELLER, book_id=book, prices=prices, effective_at=effective_at, reason=note)
+
+
+def enter_rate(rate: str, valid_from: datetime | None = None, pair: str = "USD EUR") -> UUID:
+    """Enter an exchange rate as an operator; return its id."""
+    source, _, target = pair.partition(" ")
+    new = NewExchangeRate(source=source, target=target, rate=Decimal(rate), origin="ECB", valid_from=valid_from)
+    with role("exchequer_operator"), _outside_any_scope():
+        return exchange_rates.enter(operator=SELLER, new=new, reason="as published").pk
 
 
 class Console:

@@ -7,6 +7,7 @@ from billing.api.console.books import Books, OneBook, Preview, Versions
 from billing.api.console.contracts import Contracts, ContractWithdrawn, TenantContracts
 from billing.api.console.deferrals import Deferrals
 from billing.api.console.disputes import Comments, DisputeAnswer, DisputeMessages, Disputes, OneDispute
+from billing.api.console.exchange import ExchangeRates
 from billing.api.console.exports import FocusExport
 from billing.api.console.periods import OnePeriod, Run
 from billing.api.console.reconciliation import Reconciliations
@@ -45,6 +46,7 @@ urlpatterns: list[URLPattern] = [
     path("periods/<str:period>/run/", Run.as_view(), name="operator-api-period-run"),
     path("reconciliation/", Reconciliations.as_view(), name="operator-api-reconciliation"),
     path("seller/", Seller.as_view(), name="operator-api-seller"),
+    path("exchange-rates/", ExchangeRates.as_view(), name="operator-api-exchange-rates"),
     path("tax-rates/", TaxRates.as_view(), name="operator-api-tax-rates"),
     path("tax-rates/<uuid:rate_id>/end/", TaxRateEnd.as_view(), name="operator-api-tax-rate-end"),
     path("tenants/<uuid:tenant_id>/credits/", Credits.as_view(), name="operator-api-credits"),

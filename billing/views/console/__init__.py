@@ -6,6 +6,7 @@ from billing.views.console.books import book_page, books_page, new_book, publish
 from billing.views.console.contracts import contract_page, contract_withdraw, contracts_page
 from billing.views.console.deferrals import invoice_defer
 from billing.views.console.disputes import dispute_page, disputes_page, invoice_comment
+from billing.views.console.exchange import exchange_rates_page
 from billing.views.console.invoice import (
     invoice_collect,
     invoice_credit,
@@ -28,6 +29,7 @@ urlpatterns: list[URLPattern] = [
     path("price-books/new/", new_book, name="operator-book-new"),
     path("price-books/<uuid:book_id>/", book_page, name="operator-book"),
     path("price-books/<uuid:book_id>/versions/new/", publish_page, name="operator-publish"),
+    path("price-books/exchange-rates/", exchange_rates_page, name="operator-exchange-rates"),
     path("contracts/", contracts_page, name="operator-contracts"),
     path("contracts/<uuid:tenant_id>/", contract_page, name="operator-contract"),
     path("contracts/<uuid:tenant_id>/withdraw/", contract_withdraw, name="operator-contract-withdraw"),

@@ -10,6 +10,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from billing.exchange.queries import convertible_to
 from billing.forms.console import NextContract
 from billing.pricing import contracts
 from billing.queries import books
@@ -57,7 +58,8 @@ def _render(
     request: OperatorRequest, tenant_id: UUID, *, bound: bool = False, status: int = 200, **given: Any
 ) -> HttpResponse:
     tenant, found = books.contracts_of(tenant_id)
-    options = [book for book in books.books() if book.currency == tenant.currency]
+    payable = {tenant.currency, *convertible_to(tenant.currency)}
+    options = [book for book in books.books() if book.currency in payable]
     last = found[0] if found else None
     form = NextContract(
         request.POST if bound else None,

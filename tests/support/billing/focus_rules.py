@@ -21,6 +21,7 @@ MANDATORY = NULLABLE | {
 }  # fmt: skip
 CONDITIONAL = {
     "ChargeFrequency", "ConsumedQuantity", "ConsumedUnit", "ContractedUnitPrice", "InvoiceId", "ListUnitPrice", "PricingCategory",
+    "PricingCurrency", "PricingCurrencyContractedUnitPrice", "PricingCurrencyEffectiveCost", "PricingCurrencyListUnitPrice",
     "ResourceId", "ResourceName", "ResourceType", "ServiceSubcategory", "SkuId", "SkuMeter", "SkuPriceDetails", "SkuPriceId",
     "SubAccountId", "SubAccountName", "SubAccountType", "Tags",
 }  # fmt: skip
@@ -38,8 +39,11 @@ VALUES = {
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 NUMBER = re.compile(r"-?\d+\.\d+")
 UNIT = re.compile(r"[A-Za-z][A-Za-z0-9]*( [A-Za-z][A-Za-z0-9]*)*")
-COSTS = ("BilledCost", "ContractedCost", "EffectiveCost", "ListCost")
-QUANTITIES = ("ConsumedQuantity", "PricingQuantity", "ContractedUnitPrice", "ListUnitPrice")
+COSTS = ("BilledCost", "ContractedCost", "EffectiveCost", "ListCost", "PricingCurrencyEffectiveCost")
+QUANTITIES = (
+    "ConsumedQuantity", "PricingQuantity", "ContractedUnitPrice", "ListUnitPrice", "PricingCurrencyContractedUnitPrice",
+    "PricingCurrencyListUnitPrice",
+)  # fmt: skip
 PRICED = ("SkuId", "SkuPriceId", "PricingQuantity", "ContractedUnitPrice", "ListUnitPrice", "PricingCategory")
 NEVER_TAXED = ("SkuId", "SkuPriceId", "PricingQuantity", "PricingCategory", "ContractedUnitPrice", "ListUnitPrice")
 #: Each pair is filled together or not at all.
@@ -73,7 +77,13 @@ RULES: dict[str, Callable[[Row], bool]] = {
     "costs are decimals": lambda r: all(NUMBER.fullmatch(r[name]) for name in COSTS),
     "quantities and prices are decimals": lambda r: all(not r[name] or NUMBER.fullmatch(r[name]) for name in QUANTITIES),
     "prices are not negative": lambda r: all(not r[f"{n}UnitPrice"].startswith("-") for n in ("List", "Contracted")),
-    "a currency has three capitals": lambda r: re.fullmatch("[A-Z]{3}", r["BillingCurrency"]) is not None,
+    "a currency has three capitals": lambda r: all(
+        re.fullmatch("[A-Z]{3}", r[f"{name}Currency"]) is not None for name in ("Billing", "Pricing")
+    ),
+    "what is priced in the billing currency has one price": lambda r: r["BillingCurrency"] != r["PricingCurrency"]
+    or all(r[f"PricingCurrency{name}"] == r[name] for name in ("ContractedUnitPrice", "EffectiveCost", "ListUnitPrice")),
+    "the price in its own currency times the quantity is the cost in it": lambda r: r["BillingCurrency"] == r["PricingCurrency"]
+    or _product(r, "PricingCurrencyContractedUnitPrice", "PricingCurrencyEffectiveCost"),
     "units have FOCUS's form": lambda r: all(
         not r[name] or UNIT.fullmatch(r[name]) is not None for name in ("ConsumedUnit", "PricingUnit")
     ),

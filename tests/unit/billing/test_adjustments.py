@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from billing.rating.billed.bills import Bill
-from billing.rating.billed.conversion import convert
 from billing.rating.billed.credits import Credit, CreditKind, credit_faults
 from billing.rating.billed.differences import difference
 from billing.rating.billed.lines import Kind
@@ -194,18 +193,6 @@ def test_other_terms_are_compared_line_by_line() -> None:
     assert (change.before, change.after, change.change) == (None, euros("-6"), euros("-6"))
     assert (found.total, found.due) == (euros("-6"), euros("-6"))
     assert difference(billed(usage), billed(usage)).lines == ()
-
-
-def test_an_amount_in_another_currency_keeps_its_source_and_rate() -> None:
-    at = datetime(2026, 10, 1, tzinfo=UTC)
-    found = convert(euros("10.000000000001"), "JPY", Decimal("160.123456"), at)
-    assert (found.amount.amount, found.amount.currency) == (Decimal("1601.234560000160"), "JPY")
-    assert (found.source, found.rate, found.rate_at) == (euros("10.000000000001"), Decimal("160.123456"), at)
-    for rate, when in ((Decimal(0), at), (Decimal("NaN"), at), (Decimal(1), at.replace(tzinfo=None))):
-        with pytest.raises(ValueError, match="exchange rate"):
-            convert(euros("1"), "USD", rate, when)
-    with pytest.raises(ValueError, match="itself"):
-        convert(euros("1"), "EUR", Decimal(2), at)
 
 
 def test_what_cannot_be_billed_is_refused() -> None:

@@ -74,6 +74,8 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("price-books/<uuid:book_id>/", "get"): ALL,
     ("price-books/<uuid:book_id>/preview/", "post"): set(),
     ("price-books/<uuid:book_id>/versions/", "post"): set(),
+    ("exchange-rates/", "get"): ALL,
+    ("exchange-rates/", "post"): set(),
     ("tax-rates/", "get"): ALL,
     ("tax-rates/", "post"): set(),
     ("tax-rates/<uuid:rate_id>/end/", "post"): set(),
@@ -136,6 +138,13 @@ GOOD: dict[str, dict[str, Any]] = {
         "reason": "As agreed",
     },
     "what-if/": {"tenants": ["01a22ed1-e7f5-7277-ad78-9a115314de02"], "tax_rate": "19"},
+    "exchange-rates/": {
+        "from_currency": "USD",
+        "to_currency": "EUR",
+        "rate": "0.92",
+        "origin": "ECB",
+        "reason": "As published",
+    },
     "tax-rates/": {
         "country": "DE",
         "name": "VAT",

@@ -140,7 +140,7 @@ def test_b36_contracts_of_a_tenant_never_overlap_and_begin_ahead(tenant: Tenant)
         ({"starts_on": date(2026, 12, 1)}, "contract_one_at_a_time"),
         ({"starts_on": date(2026, 9, 1), "ends_on": date(2026, 10, 1)}, "never start in the past"),
         ({"starts_on": date(2026, 12, 2)}, "contract_runs_from_month_to_month"),
-        ({"starts_on": date(2026, 12, 1), "currency": "USD"}, "currency of its book"),
+        ({"starts_on": date(2026, 12, 1), "currency": "USD"}, "currency of its tenant"),
     ):
         with (
             tenant_scope(tenant.id),
@@ -182,11 +182,14 @@ def test_a_contract_that_has_not_begun_is_withdrawn(tenant: Tenant) -> None:
         assert list(Contract.objects.values_list("starts_on", "ends_on")) == [(date(2026, 10, 1), None)]
 
 
-def test_b36_a_book_in_another_currency_is_refused_in_plain_words(tenant: Tenant) -> None:
+def test_b36_a_book_in_another_currency_without_a_rate_is_refused_in_plain_words(tenant: Tenant) -> None:
     with pytest.raises(Invalid) as refused:
         agree(tenant, dear_book(currency="USD"))
     assert refused.value.fields == {
-        "book": ["This book is in USD, the organisation pays in EUR. Prices are not converted."]
+        "book": [
+            "This book is in USD, the organisation pays in EUR, and no exchange rate is in force when the contract begins. "
+            "Enter a rate from USD to EUR first, or choose another book."
+        ]
     }
 
 
@@ -317,7 +320,7 @@ def test_a_book_is_made_and_given_to_a_new_tenant(seller: Seller, as_control: Ro
     form |= {"book": str(book.pk), "payment_days": "10"}
     wrong = admin.post("/tenants/new/", {**form, "currency": "EUR"})
     assert wrong.status_code == 422
-    assert "Prices are not converted" in text_of(wrong)
+    assert "Enter a rate from USD to EUR first" in text_of(wrong)
     assert admin.post("/tenants/new/", {**form, "currency": "USD"}).status_code == 302
     plain = {**form, "slug": "audio", "name": "Audio", "book": "", "currency": "EUR"}
     assert admin.post("/tenants/new/", plain).status_code == 302

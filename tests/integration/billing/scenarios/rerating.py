@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import connection
 
-from tests.support.billing.rerater import Rerated
+from tests.support.billing.rerater import Rerated, c12
 
 #: Segments never cross a quarter hour, so each lies in one local month and one hour.
 SEGMENTS = """
 SELECT project_id, price_id, date_trunc('hour', started_at), sum(amount), sum(billable) FROM billing_usageevent
 WHERE date_trunc('month', started_at AT TIME ZONE %s)::date = %s GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
+PRICED = """
+SELECT e.project_id, e.price_id, e.started_at, e.billable, p.unit_amount FROM billing_usageevent e JOIN billing_price p ON p.id = e.price_id
+WHERE date_trunc('month', e.started_at AT TIME ZONE 'UTC')::date = %s ORDER BY e.started_at
+"""
+RATES = "SELECT valid_from, rate FROM billing_exchangerate WHERE source = %s AND target = 'EUR' ORDER BY valid_from"
 
 
 def rerated(zone: str, month: date, terms: dict[str, Any], tax: dict[str, Any] | None = None) -> Rerated:
@@ -43,6 +49,21 @@ def rerated(zone: str, month: date, terms: dict[str, Any], tax: dict[str, Any] |
     ]  # fmt: skip
     last = f"{month.replace(day=monthrange(month.year, month.month)[1])}"
     return Rerated({"usage": usage, "terms": {"currency": "EUR", **terms}, "credits": [], "tax": tax, "at": last})
+
+
+def in_euros(month: date, source: str = "USD") -> dict[tuple[str, str, str], Fraction]:
+    """Return what usage of a month in UTC comes to by project, price and rate, from quantities, prices and rates alone."""
+    with connection.cursor() as cursor:
+        cursor.execute(PRICED, [month])
+        segments = cursor.fetchall()
+        cursor.execute(RATES, [source])
+        rates = [(start, Fraction(rate)) for start, rate in cursor.fetchall()]
+    sums: dict[tuple[str, str, str], Fraction] = {}
+    for project, price, start, billable, unit_amount in segments:
+        rate = [value for begins, value in rates if begins <= start][-1]
+        key = (str(project), str(price), str(rate))
+        sums[key] = sums.get(key, Fraction(0)) + c12(Fraction(billable) * Fraction(unit_amount) * rate)
+    return sums
 
 
 def bounds(zone: str, month: date) -> tuple[datetime, datetime]:
