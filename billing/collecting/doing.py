@@ -17,6 +17,8 @@ from tenants.isolation.scoping import tenant_scope
 
 #: States of an invoice at the provider in which nobody can pay it any more.
 SETTLED = ("paid", "void")
+#: Steps of which no attempt has an id of its own. Those of charges and refunds stand in their keys.
+SAME_KEY = (PUSH, PAID_OUTSIDE, CREDIT, VOIDING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,8 @@ def _settled(gateway: PaymentGateway, work: Work) -> bool:
 
 
 def _timing(work: Work) -> Timing:
-    return Timing(work.step.first_at or clock.now(), clock.now())
+    step = work.step
+    return Timing(step.first_at or clock.now(), clock.now(), step.attempt - 1 if step.step in SAME_KEY else 0)
 
 
 STEPS: dict[str, Callable[[PaymentGateway, Work], Outcome]] = {

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from django.db import transaction
 
-from billing.collecting.inbox import REFUND_FAILED
 from billing.collecting.steps import order
 from billing.invoices.finalising import locked
 from billing.models import Collection
@@ -43,10 +42,9 @@ def _retry(*, actor: Actor, invoice_id: UUID) -> str:
     if not failed and not ordered:
         raise NothingToRetry
     for step in failed:
-        # A refund that failed later had its effect: the next one is another.
-        attempt = step.attempt + 1 if step.error_code == REFUND_FAILED else step.attempt
+        # It failed for certain, and the provider keeps its answer for a day: the next attempt has another key.
         Collection.objects.filter(pk=step.pk).update(
-            state=WAITING, attempt=attempt, next_at=DatabaseNow(), error_code="", error=""
+            state=WAITING, attempt=step.attempt + 1, next_at=DatabaseNow(), error_code="", error=""
         )
     steps = [step.step for step in failed] or ["push"]
     record(COLLECTING_RETRIED, actor=actor, target=invoice, changes={"steps": [None, steps]})

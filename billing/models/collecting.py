@@ -46,7 +46,7 @@ class PaymentAccount(TenantModel):
 class Collection(TenantModel):
     """One step of one object at the payment provider: what is to be done, since when, and how it went.
 
-    `first_at` is stored before the first request; it decides the idempotency keys. `about` is what the step acts on: a
+    `first_at` is stored before the first request; it and `attempt` decide the idempotency keys. `about` is what the step acts on: a
     payment method or a payment. Those of one invoice are taken in order of `n`. The row of a push also keeps what the
     provider has received for the invoice (`received`), when that was read, and when it is read next (`look_at`).
     """

@@ -8,6 +8,9 @@ time is divided into windows of 24 hours, each with its own key:
 - In a later window the object is looked for by our id first. Only if it is missing is it requested with the new key.
 
 After each unknown outcome the object is looked for too: a stored failure may have taken effect.
+
+A refusal is a known failure, and its response is stored too. When a person has the step repeated after one, the object is
+looked for, and only if it is missing a new key is used.
 """
 
 from __future__ import annotations
@@ -86,11 +89,12 @@ def conclude(step: Step[T], timing: Timing) -> T:
         raise Later(1)
     window = windows_passed(timing)
     silent = timing.now - timing.first_at - window * WINDOW >= SENDING
-    if (window or silent) and (found := read(step.find)) is not None:
+    if (window or silent or timing.again) and (found := read(step.find)) is not None:
         return found
     if silent:
         raise Later(seconds_to_next_window(timing))
     key = f"{step.key}:{window}" if window else step.key
+    key = f"{key}:again:{timing.again}" if timing.again else key
     for _ in range(TRIES):
         try:
             return step.send(key)

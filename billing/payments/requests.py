@@ -30,11 +30,13 @@ class Kind(StrEnum):
 class Timing:
     """When the first call for an object was sent, as its row says, and the present time; both from the database's clock.
 
-    The caller commits `first_at` before the first call. It decides the idempotency keys: see `attempts`.
+    The caller commits `first_at` before the first call. It decides the idempotency keys: see `attempts`. `again`: how often
+    a person had the step repeated after the provider refused it.
     """
 
     first_at: datetime
     now: datetime
+    again: int = 0
 
 
 @dataclass(frozen=True, slots=True)

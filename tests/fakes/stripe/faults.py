@@ -22,6 +22,8 @@ LIMITED = "limited"
 STALL = "stall"
 """The request takes effect after `stall_s`."""
 
+REFUSED = "refused"
+"""No effect; the response is a 400, which the key keeps. It is set, never drawn: no repetition helps."""
 KINDS = (DROP, APPLIED_500, SAVED_500, LOST_500, LOCKED, LIMITED, STALL)
 
 
@@ -47,7 +49,7 @@ class Faults:
 
     def next(self, *kinds: str, path: str = "") -> None:
         """Let the next requests whose `METHOD /path` contains `path` have these faults, one each."""
-        assert set(kinds) <= set(KINDS)
+        assert set(kinds) <= {*KINDS, REFUSED}
         self._next.extend((kind, path) for kind in kinds)
 
     def clear(self) -> None:

@@ -106,6 +106,8 @@ class StripeServer(ThreadingHTTPServer):
         try:
             if fault == faults.SAVED_500:
                 raise server_error()
+            if fault == faults.REFUSED:
+                raise bad("The request cannot be executed now.")
             found = service.find(method, path)
             if found is None:
                 raise Refusal(

@@ -203,6 +203,24 @@ def test_a_step_that_the_provider_refuses_is_shown_in_the_console_with_a_retry(t
     assert console.post(f"/invoices/{invoice}/collect/").status_code == 422
 
 
+@pytest.mark.parametrize("path", ["POST /v1/invoices", "/finalize"])
+def test_a_refusal_that_the_provider_keeps_is_not_repeated_by_a_retry(till: Till, seller: Any, path: str) -> None:
+    """The same key would get the same refusal for a day; what took effect before it is found, and not made again."""
+    tenant, invoice = till.finalised(60_000, 30_000)
+    till.fake.faults.next("refused", path=path)
+    till.settle(tenant, sweeps=1)
+    assert till.steps(tenant) == [("push", "failed")]
+    console = seller("platform_finance")
+    assert console.post(f"/invoices/{invoice}/collect/").status_code == 302
+    till.settle(tenant, sweeps=1)
+    assert till.steps(tenant) == [("push", "done")]
+    assert till.at_provider(invoice)["status"] == "open"
+    assert till.at_provider(invoice)["total"] == 450
+    assert till.pay_at(till.url(tenant, invoice)) == 303
+    till.settle(tenant, sweeps=2)
+    assert till.seen(tenant, invoice).state == "paid"
+
+
 def test_without_a_provider_nothing_is_ordered_and_payments_are_by_hand(till: Till, settings: Any) -> None:
     settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"stripe_api_key": ""})
     tenant, invoice = till.finalised()

@@ -147,3 +147,13 @@ def test_out_of_patience_nothing_is_repeated_or_begun_while_a_provider_that_answ
     with pytest.raises(OutcomeUnknown):
         conclude(step, Timing(START, START))
     assert len(stalled.keys) == 2 + 4
+
+
+def test_repeated_after_a_refusal_the_object_is_looked_for_before_a_new_key_is_used() -> None:
+    provider = Provider()
+
+    def again(count: int) -> str:
+        return conclude(Step("invoice:create", provider.send, provider.find), Timing(START, START, count))
+
+    assert (again(1), provider.keys, provider.looks) == ("made", ["invoice:create:again:1"], 1)
+    assert (again(2), len(provider.keys)) == ("found", 1)
