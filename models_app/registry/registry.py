@@ -161,7 +161,7 @@ def _request(*, actor: Actor, version_id: UUID) -> ModelVersion:
     if version.stage == Stage.PRODUCTION or waits(version):
         unchanged("it is in production, or was asked for before")
         return version
-    asked = {"requested_by": creators.person_of(actor), "requested_by_label": actor.said, "requested_at": now()}
+    asked = {"requested_by": creators.one_person(actor), "requested_by_label": actor.said, "requested_at": now()}
     _keep(version, **NO_APPROVAL | asked)
     changes = {"requested_by": [None, actor.label], "wanted": [version.stage, str(Stage.PRODUCTION)]}
     record(PROMOTION_REQUESTED, actor=actor, target=_target(version), changes=changes)
@@ -185,7 +185,7 @@ NO_APPROVAL: dict[str, Any] = {
 def _own_request(actor: Actor, version: ModelVersion) -> bool:
     """Return whether the actor made the request; also if the requester is unknown."""
     asker = version.requested_by or audit_queries.who_last(PROMOTION_REQUESTED, "modelversion", version.id)
-    return asker is None or asker == creators.person_of(actor)
+    return asker is None or asker == creators.one_person(actor)
 
 
 def _require_second_person(actor: Actor, version: ModelVersion) -> None:

@@ -83,7 +83,7 @@ def request(
         raise KeyError(kind)
     actor.require(found.asks, InProject(project_id))
     reason = check_reason(reason)
-    person = creators.person_of(actor)
+    person = creators.one_person(actor)
     mine = Approval.objects.filter(state=ApprovalState.OPEN, requester=person, expires_at__gt=now())
     same = mine.filter(kind=kind, target=target, wanted=wanted).first()
     if same is not None:
@@ -211,7 +211,7 @@ def _answerable(actor: Actor, approval_id: UUID) -> tuple[Approval, kinds.Approv
     if kind.side != kinds.TENANT:
         raise AnsweredByOperators
     actor.require(kind.permission, row)
-    if (row.requester is None or row.requester == creators.person_of(actor)) and not queries.approves_alone():
+    if not queries.approves_alone() and row.requester in (None, creators.one_person(actor)):
         raise OwnRequest
     return row, kind
 

@@ -16,12 +16,16 @@ from tenants.grants.roles import NameTaken
 from tenants.identity.holders import begin, changing, check_lasting, check_name, of_group, refuse_self
 from tenants.models import Grant, Group, GroupMember, Membership
 from tenants.projects.sight import closed_to
+from tenants.sharing.shares import opens_unseen
 
 GROUP_CREATED = AuditAction("tenants.group.created")
 GROUP_DELETED = AuditAction("tenants.group.deleted", while_closing=True)
 MEMBER_JOINED = AuditAction("tenants.group.member_added")
 MEMBER_LEFT = AuditAction("tenants.group.member_removed", while_closing=True)
-CLOSED = "This group has a role in a restricted project that you do not see into. Ask an owner, an admin, or somebody with a role in it."
+CLOSED = (
+    "This group opens what you do not see: it has a role in a restricted project, or something is shared with it. Ask an owner,"
+    " an admin, or somebody who sees it."
+)
 
 
 @operation(GROUP_CREATED)
@@ -87,9 +91,9 @@ def remove_member(*, actor: Actor, group_id: UUID, user_id: UUID) -> None:
 
 
 def is_closed_to(actor: Actor, group_id: UUID) -> bool:
-    """Return whether a group has a grant in a restricted project that the actor does not see into."""
+    """Return whether a group opens what the actor does not see: a restricted project, or an object shared with it."""
     rows = Grant.objects.filter(group_id=group_id).exclude(project=None)
-    return closed_to(actor, rows.values_list("project_id", flat=True))
+    return closed_to(actor, rows.values_list("project_id", flat=True)) or opens_unseen(actor, group_id)
 
 
 def _member(actor: Actor, user_id: UUID) -> Membership:

@@ -132,8 +132,9 @@ def rotate_api_key(*, actor: Actor, key_id: UUID, overlap_hours: int = 24) -> Ne
     """Replace a key, once, by a new one with the same name, scopes and project; the old one works `overlap_hours` longer.
 
     The new one takes the old one's place: it descends from the same key, member or service account, and lives as long as
-    the old one was made for. A key may replace itself. What descends from the old one ends with it. Raises NotFound,
-    Invalid, KeyEnded, KeyReplaced, PermissionDenied.
+    the old one was made for. What descends from the old one ends with it. A key replaces itself and those below it: the
+    successor of another would outlive it, and its revocation. Raises NotFound, Invalid, KeyEnded, KeyReplaced,
+    PermissionDenied.
     """
     actor.require("apikeys.manage")
     if not 0 <= overlap_hours <= MOST_OVERLAP_H:
@@ -146,6 +147,10 @@ def rotate_api_key(*, actor: Actor, key_id: UUID, overlap_hours: int = 24) -> Ne
         raise KeyEnded
     if row.replaced_by is not None:
         raise KeyReplaced
+    if actor.kind == "api_key" and actor.id not in (row.id, *provenance.above(row)):
+        raise PermissionDenied(
+            "A key replaces only itself and keys that descend from it. Replace this one on the page, as a person."
+        )
     lives = row.expires_at - row.created_at if row.expires_at is not None else None
     expires_at = above.expires_at if lives is None else above.until(moment + lives)
     _check_reach(actor, above, row.scopes, row.project_id, expires_at)

@@ -165,6 +165,21 @@ def person_of(actor: Actor) -> UUID | None:
     return row_id
 
 
+def one_person(actor: Actor) -> UUID | None:
+    """Return who asks for, or answers, what takes two people. Raises PermissionDenied for a key that two people may hold.
+
+    Such a key has the rights of one member, and another was shown its secret: they replaced it.
+    """
+    person = person_of(actor)
+    if actor.kind == "api_key":
+        member = Membership.objects.filter(id=root_of(actor).membership_id).values_list("user_id", flat=True).first()
+        if member is not None and member != person:
+            raise PermissionDenied(
+                "This takes two people, and two may know this key: somebody replaced it for the member whose rights it has. Use a key that the member created."
+            )
+    return person
+
+
 def check_depth(creator: Creator) -> None:
     """Refuse a key that would exceed the maximum depth DEEPEST. Raises Invalid."""
     key_id, keys = creator.key_id, 0

@@ -69,6 +69,16 @@ def register(kind: Kind) -> None:
     _kinds[kind.name] = kind
 
 
+def above(row: Credential) -> list[UUID]:
+    """Return the API keys that a credential descends from, the nearest first."""
+    found: list[UUID] = []
+    parent = row.parent_key_id
+    while parent is not None:
+        found.append(parent)
+        parent = ApiKey.objects.filter(id=parent).values_list("parent_key_id", flat=True).first()
+    return found
+
+
 def descendants(root: Q) -> list[Descendant]:
     """Return the live credentials that descend from a root (`of_member`, `of_service_account`), newest last."""
     return [_shown(kind, row) for kind, row in _rows(_below_root(root, lock=False), lock=False)]

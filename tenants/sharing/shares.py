@@ -115,6 +115,16 @@ def check_managed(actor: Actor, kind: str, object_id: UUID) -> None:
         raise SharedOnly
 
 
+def opens_unseen(actor: Actor, group_id: UUID) -> bool:
+    """Return whether something is shared with a group that the actor does not see: nobody opens it to others."""
+    return any(
+        of.groups.objects.filter(group_id=group_id)
+        .exclude(content_object_id__in=of.visible(actor).values("id"))
+        .exists()
+        for of in _kinds.values()
+    )
+
+
 def shares_of(kind: str, object_id: UUID) -> list[ShareRow]:
     """Return with whom an object is shared: people by address, then groups by name."""
     of = _kinds[kind]

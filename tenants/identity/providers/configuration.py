@@ -50,6 +50,12 @@ class NoWayIn(Conflict):
     code = "no_way_in"
 
 
+class NobodyComesIn(Conflict):
+    """Without this provider no owner comes in: they have no password. First make somebody an owner who has one."""
+
+    code = "nobody_comes_in"
+
+
 class NotReady(Conflict):
     """First enable the identity provider and verify a domain."""
 
@@ -79,7 +85,8 @@ class Wanted:
 def save(*, actor: Actor, wanted: Wanted) -> IdentityProvider:
     """Store the tenant's provider, the first or in place of the one before.
 
-    Another issuer or client ends the sessions and identities of the one before. Raises Invalid, PermissionDenied.
+    Another issuer or client ends the sessions and identities of the one before. Raises Invalid, PermissionDenied,
+    NobodyComesIn.
     """
     actor.require("identity.manage")
     columns = _checked(actor, wanted)
@@ -96,6 +103,8 @@ def save(*, actor: Actor, wanted: Wanted) -> IdentityProvider:
     if row is not None and not changes:
         unchanged("all of it is so already")
         return row
+    if before and (not wanted.enabled or any(name in changes for name in IDENTITY)):
+        _keep_a_way_in()
     row = row or IdentityProvider()
     for name, value in columns.items():
         setattr(row, name, value)
@@ -115,13 +124,14 @@ def save(*, actor: Actor, wanted: Wanted) -> IdentityProvider:
 
 @operation(PROVIDER_REMOVED)
 def remove(*, actor: Actor) -> None:
-    """Remove the provider with its identities, SCIM tokens and sessions; members stay. Raises NotFound."""
+    """Remove the provider with its identities, SCIM tokens and sessions; members stay. Raises NotFound, NobodyComesIn."""
     actor.require("identity.manage")
     row = IdentityProvider.objects.select_for_update(no_key=True).first()
     if row is None:
         raise NotFound
     people, tokens = ExternalIdentity.objects.filter(provider=row), ScimToken.objects.filter(provider=row)
     changes = {"people": [people.count(), 0], "scim_tokens": [tokens.filter(provenance.NOT_REVOKED).count(), 0]}
+    _keep_a_way_in()
     _let_passwords_in(actor)
     sessions.end_bound(actor.tenant_id)
     IdentityProvider.objects.filter(id=row.id).delete()
@@ -177,11 +187,20 @@ def choose_for_leavers(*, actor: Actor, jobs: Jobs) -> None:
 
 def has_way_in() -> bool:
     """Return whether an owner of the open tenant can come in without the provider: by a password and a second factor."""
+    factors = Authenticator.objects.filter(user_id__in=_owners_with_password())
+    return bool(factors.exclude(type=Authenticator.Type.RECOVERY_CODES).exists())
+
+
+def _owners_with_password() -> list[UUID]:
     owners = held.owners().filter(membership__user__is_active=True).select_related("membership__user")
     people = {one.membership.user for one in owners if one.membership is not None}
-    with_password = [person.id for person in people if person.has_usable_password()]
-    factors = Authenticator.objects.filter(user_id__in=with_password)
-    return bool(factors.exclude(type=Authenticator.Type.RECOVERY_CODES).exists())
+    return [person.id for person in people if person.has_usable_password()]
+
+
+def _keep_a_way_in() -> None:
+    """Raise unless an owner has a password, which opens the tenant once its provider does not."""
+    if not _owners_with_password():
+        raise NobodyComesIn
 
 
 def client_secret(provider: IdentityProvider) -> str:

@@ -18,6 +18,7 @@ from tenants.identity.holders import changing
 from tenants.models import ExternalGroup, Grant, Group, GroupMember, IdentityProvider, Membership
 from tenants.operations import check_text
 from tenants.projects.sight import closed_to
+from tenants.sharing.shares import opens_unseen
 
 GROUP_MAPPED = AuditAction("tenants.external_group.mapped")
 GROUP_UNMAPPED = AuditAction("tenants.external_group.unmapped")
@@ -100,7 +101,7 @@ def map_group(*, actor: Actor, group_id: UUID, claim: str) -> ExternalGroup:
     if beyond(provider, [group_id]):
         raise AboveProvider
     opened = Grant.objects.filter(group_id=group_id).exclude(project=None).values_list("project_id", flat=True)
-    if closed_to(actor, opened):
+    if closed_to(actor, opened) or opens_unseen(actor, group_id):
         raise PermissionDenied(CLOSED)
     try:
         with transaction.atomic():

@@ -424,9 +424,9 @@ def test_migrated_credentials_get_their_provenance(superuser: psycopg.Connection
 
 
 def test_a_rotated_key_works_beside_its_successor_for_the_overlap(owner: Actor, demo_clock: DemoClock) -> None:
-    old, old_id = key_of(owner, ADMIN_SCOPES, expires_at=now() + timedelta(days=90))
-    child, _ = old.key(["jobs.view"], expires_at=(now() + timedelta(days=80)).isoformat())
     manager, _ = key_of(owner)
+    old, old_id = manager.key(ADMIN_SCOPES, expires_at=(now() + timedelta(days=90)).isoformat())
+    child, _ = old.key(["jobs.view"], expires_at=(now() + timedelta(days=80)).isoformat())
     answer = manager("POST", f"api-keys/{old_id}/rotate/", {"overlap_hours": 2})
     assert answer.status_code == 201, answer.content
     new = Api(answer.json()["key"])
@@ -451,5 +451,16 @@ def test_nobody_rotates_a_key_with_more_than_their_own_permissions(owner: Actor)
     lesser, _ = key_of(owner, ADMIN_SCOPES)
     refused = lesser("POST", f"api-keys/{beyond}/rotate/", {})
     assert refused.status_code == 403
+    assert "permissions that you do not have" in refused.json()["title"]
     assert lesser("POST", f"api-keys/{uuid4()}/rotate/", {}).status_code == 404
     assert lesser("POST", f"api-keys/{beyond}/rotate/", {"overlap_hours": 100_000}).status_code == 400
+
+
+def test_no_key_lives_on_in_a_successor_that_it_made_of_another(owner: Actor, demo_clock: DemoClock) -> None:
+    other, other_id = key_of(owner, ADMIN_SCOPES)
+    short, _ = key_of(owner, expires_at=now() + timedelta(hours=1))
+    refused = short("POST", f"api-keys/{other_id}/rotate/", {})
+    assert (refused.status_code, "only itself and keys that descend from it" in refused.json()["title"]) == (403, True)
+    assert other.works()
+    with tenant_scope(owner.tenant_id):
+        assert ApiKey.objects.get(id=other_id).replaced_by is None

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from tenants.identity import invitations
+from tenants.identity.providers.configuration import NobodyComesIn
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Membership, Session, Tenant, User
 from tests.api.tenants.providers import steps
@@ -209,3 +210,21 @@ def test_a_required_provider_keeps_passwords_out_and_leaves_an_owner_a_way_in(
     assert entered(by_provider, "/t/ours/jobs/") == 200
     assert owner.post("/t/ours/identity-provider/remove/").status_code == 302
     assert entered(kept_out, "/t/ours/jobs/") == 200
+
+
+def test_a_provider_stays_as_long_as_no_owner_comes_in_without_it(tenant: Tenant, idp: OpenIdProvider) -> None:
+    owner = Client()
+    person = User.objects.get(email="owner@ours.example")
+    owner.force_login(person)
+    password = person.password
+    person.set_unusable_password()
+    person.save()
+    owner.force_login(person)
+    refused = owner.post("/t/ours/identity-provider/remove/")
+    assert (refused.status_code, "they have no password" in text_of(refused)) == (409, True)
+    for more in ({"enabled": False}, {"client_id": "another"}):
+        with pytest.raises(NobodyComesIn):
+            steps.configure(tenant, idp, **more)
+    steps.configure(tenant, idp, name="Another name")
+    User.objects.filter(id=person.id).update(password=password)
+    steps.configure(tenant, idp, enabled=False)

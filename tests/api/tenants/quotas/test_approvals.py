@@ -109,6 +109,20 @@ def test_nobody_answers_their_own_request_nor_by_a_key(tenant: Tenant) -> None:
     assert limit(tenant) == 4
 
 
+def test_a_key_that_two_people_may_know_neither_asks_nor_answers(tenant: Tenant) -> None:
+    ann, bob, asker = Person(tenant, "admin"), Person(tenant, "admin"), Person(tenant, "engineer")
+    scopes = ["approvals.answer", "approvals.view", "approvals.request", "quotas.manage", "quotas.view"]
+    key = ann.post("api-keys/", {"name": "k", "scopes": scopes}).json()
+    again = bob.post(f"api-keys/{key['id']}/rotate/").json()
+    client = Client(headers={"authorization": f"Bearer {again['key']}"})
+    asked = client.post("/api/v1/quotas/requests/", ASKED, content_type="application/json")
+    assert (asked.status_code, "two may know this key" in asked.json()["title"]) == (403, True)
+    made = asker.post("quotas/requests/", ASKED).json()
+    answered = client.post(f"/api/v1/approvals/{made['id']}/approve/", {}, content_type="application/json")
+    assert (answered.status_code, "two may know this key" in answered.json()["title"]) == (403, True)
+    assert limit(tenant) == 4
+
+
 def test_the_only_member_answers_alone_where_the_organisation_allows_it() -> None:
     tenant = factories.make_tenant()
     owner = User.objects.get(email__startswith="owner", id__in=_members(tenant))

@@ -8,8 +8,10 @@ import pytest
 
 from models_app.models import Dataset
 from tenants import operations
+from tenants.grants import groups
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Grant, Membership, Project, Role, Tenant, User
+from tenants.sharing import shares
 from tests.api.objects import one_of_everything
 from tests.api.reading import client_of
 from tests.support import factories
@@ -91,3 +93,27 @@ def test_a_share_with_a_group_is_listed_and_its_end_is_one_entry(lab: Lab) -> No
         with tenant_scope(lab.tenant.id):
             ended = AuditEntry.objects.filter(action="models_app.dataset.unshared")
             assert [one.changes for one in ended] == [{"shared_with": [group, None]}]
+
+
+def test_nobody_adds_people_to_a_group_with_which_something_is_shared_that_they_do_not_see(lab: Lab) -> None:
+    owner, friend = factories.actor_for(lab.tenant), lab.person((["tenant.view", "datasets.view"], None))
+    adder = lab.person((["tenant.view", "datasets.view", "members.manage"], None))
+    group = groups.create_group(actor=owner, name="Readers")
+    with tenant_scope(lab.tenant.id):
+        Dataset.objects.update(restricted=True)
+    shares.share(actor=owner, kind="dataset", object_id=lab.ids["dataset_id"], group_id=group.id)
+    headers = {"X-Exchequer-Tenant": "lab"}
+    path = f"/api/v1/groups/{group.id}/members/"
+
+    def add(who: User) -> Any:
+        body = {"user_id": str(friend.id)}
+        return client_of(who).post(path, body, content_type="application/json", headers=headers)
+
+    def seen() -> int:
+        return len(client_of(friend).get("/api/v1/datasets/", headers=headers).json()["results"])
+
+    refused = add(adder)
+    assert (refused.status_code, "opens what you do not see" in refused.json()["title"]) == (403, True)
+    assert seen() == 0
+    assert add(factories.make_member(lab.tenant, "owner")).status_code in (200, 201, 204)
+    assert seen() == 1, "the group opens it"
