@@ -171,8 +171,9 @@ def one_person(actor: Actor) -> UUID | None:
     Such a key has the rights of one member, and another was shown its secret: they replaced it.
     """
     person = person_of(actor)
-    if actor.kind == "api_key":
-        member = Membership.objects.filter(id=root_of(actor).membership_id).values_list("user_id", flat=True).first()
+    root = root_of(actor).membership_id if actor.kind == "api_key" else None
+    if root is not None:
+        member = Membership.objects.filter(id=root).values_list("user_id", flat=True).first()
         if member is not None and member != person:
             raise PermissionDenied(
                 "This takes two people, and two may know this key: somebody replaced it for the member whose rights it has. Use a key that the member created."
