@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
+from decimal import ROUND_HALF_EVEN, ROUND_UP, Context, Decimal, localcontext
 
 from tenants import currencies
 
@@ -140,6 +140,11 @@ def coarser(currency: str) -> str:
 def computed(amount: Decimal) -> Decimal:
     """Round a product to the twelve decimals of computed and stored amounts."""
     return amount.quantize(COMPUTING_QUANTUM, ROUND_HALF_EVEN, EXACT)
+
+
+def computed_up(amount: Decimal) -> Decimal:
+    """Round a price up to twelve decimals, so that what is held at it always suffices."""
+    return amount.quantize(COMPUTING_QUANTUM, ROUND_UP, EXACT)
 
 
 def shown(amount: Decimal) -> str:

@@ -15,7 +15,7 @@ from django.db import connection
 from billing import resource_names
 from billing.allocation import owners
 from billing.allocation.owners import Owner
-from billing.allocation.spread import Cell, Keys, Used, spread
+from billing.allocation.spread import WHOLE_ORGANISATION, Cell, Keys, Used, spread
 from billing.defaults import INFERENCE_REQUESTS
 from billing.models import Invoice
 from billing.models.invoicing import PERIOD, VOID
@@ -29,6 +29,7 @@ from billing.usage.billed import FROM_BILLED
 from billing.usage.reserved_sources import own_sources
 from tenants.errors import Invalid
 from tenants.isolation.scoping import current_tenant_id
+from tenants.projects.sight import closed_ids
 from tenants.rows import named_rows
 
 MOST_BY = 2
@@ -110,16 +111,11 @@ def check(by: Sequence[str]) -> None:
 def chargeback(period: date, by: Sequence[str]) -> Chargeback:
     """Return a month by one or two dimensions, the dearest first. Raises Invalid."""
     check(by)
-    at = tenant_today()
-    found = Invoice.objects.exclude(state=VOID).filter(period=period, kind=PERIOD, currency=at.currency)
-    invoice_id = found.values_list("id", flat=True).first()
+    invoice_id = _invoice_of(period)
     if invoice_id is None:
-        return Chargeback(period, by, (), Money.zero(at.currency))
+        return Chargeback(period, by, (), Money.zero(tenant_today().currency))
     view, lines = with_lines(invoice_id)
-    names: dict[str, dict[str, str]] = {
-        "project": {str(line.project_id): line.project_name for line in lines if line.project_id},
-        "meter": {line.meter: line.meter_title for line in lines if line.meter},
-    }
+    names = _names(lines)
     used = list(_used(view, lines, by, names))
     cells = spread(lines, used, by, view.currency)
     if len(cells) > MOST_ROWS:
@@ -127,6 +123,39 @@ def chargeback(period: date, by: Sequence[str]) -> Chargeback:
     rows = [_row(keys, cell, by, names) for keys, cell in cells.items() if cell.cost or any(cell.quantities.values())]
     rows.sort(key=lambda row: (-row.cost.amount, [row.names[name] for name in by]))
     return Chargeback(period, by, rows, view.subtotal, view)
+
+
+def cells_of(
+    period: date, by: Sequence[str]
+) -> tuple[Mapping[Keys, Cell], Mapping[str, str], Money, InvoiceView | None]:
+    """Return a month's cells by a project and any tags, the names of projects, the total without tax, and the invoice.
+
+    Sums for a rule, not for a reader: tags of work that the reader does not see are read, too.
+    """
+    invoice_id = _invoice_of(period)
+    if invoice_id is None:
+        return {}, {}, Money.zero(tenant_today().currency), None
+    view, lines = with_lines(invoice_id)
+    names = _names(lines)
+    return (
+        spread(lines, _used(view, lines, by, names, whole=True), by, view.currency),
+        names["project"],
+        view.subtotal,
+        view,
+    )
+
+
+def _invoice_of(period: date) -> UUID | None:
+    currency = tenant_today().currency
+    found = Invoice.objects.exclude(state=VOID).filter(period=period, kind=PERIOD, currency=currency)
+    return found.values_list("id", flat=True).first()
+
+
+def _names(lines: Sequence[InvoiceLine]) -> dict[str, dict[str, str]]:
+    return {
+        "project": {str(line.project_id): line.project_name for line in lines if line.project_id},
+        "meter": {line.meter: line.meter_title for line in lines if line.meter},
+    }
 
 
 def _row(keys: Keys, cell: Cell, by: Sequence[str], names: Mapping[str, Mapping[str, str]]) -> ChargebackRow:
@@ -147,14 +176,21 @@ def _name(dimension: str, key: str | None, names: Mapping[str, Mapping[str, str]
     """Return what a person reads for a value; work without one has a name too."""
     if key is None:
         return NOTHING.get(dimension, "Untagged")
+    if key == WHOLE_ORGANISATION:
+        return NOTHING["project"]
     return names.get(dimension, {}).get(key) or key
 
 
 def _used(
-    view: InvoiceView, lines: Sequence[InvoiceLine], by: Sequence[str], names: dict[str, dict[str, str]]
+    view: InvoiceView,
+    lines: Sequence[InvoiceLine],
+    by: Sequence[str],
+    names: dict[str, dict[str, str]],
+    *,
+    whole: bool = False,
 ) -> Iterator[Used]:
     own = {(line.key, line.origin): line for line in lines if line.kind in (USAGE, CORRECTION)}
-    rows = _sums(view, by)
+    rows = _sums(view, by, whole=whole)
     hidden = {UUID(str(job)) for job in resource_names.withheld(resource_names.JOB)}
     looked_up: dict[str, dict[tuple[UUID | None, str], Owner]] = {
         name: owners.owners_of(name, {(row.job_id, row.resource) for row in rows})
@@ -197,7 +233,7 @@ def _key(name: str, n: int, row: Any, reading: _Reading) -> str | None:
     return owner.key
 
 
-def _sums(view: InvoiceView, by: Sequence[str]) -> list[Any]:
+def _sums(view: InvoiceView, by: Sequence[str], *, whole: bool = False) -> list[Any]:
     asked: dict[str, Any] = {
         "tenant": current_tenant_id(),
         "first": view.period,
@@ -206,7 +242,8 @@ def _sums(view: InvoiceView, by: Sequence[str]) -> list[Any]:
         "corrections": True,
         "currency": view.currency,
         "own": own_sources(),
-        "hidden_jobs": resource_names.withheld(resource_names.JOB),
+        "hidden_jobs": [] if whole else resource_names.withheld(resource_names.JOB),
+        "closed": [] if whole else sorted(closed_ids("jobs.view")),
         "withheld": WITHHELD,
     }
     keys = []
@@ -229,9 +266,10 @@ def _value(label: str, n: int, asked: dict[str, Any]) -> str:
     asked[f"label{n}"] = label
     value = f"(s.dims ->> %(label{n})s::text)"
     if label.startswith("tag:"):
-        if not asked["hidden_jobs"]:
+        if not asked["hidden_jobs"] and not asked["closed"]:
             return value
-        return f"CASE WHEN s.job_id = ANY(%(hidden_jobs)s::uuid[]) THEN %(withheld)s::text ELSE {value} END"
+        unseen = "s.job_id = ANY(%(hidden_jobs)s::uuid[]) OR r.project_id = ANY(%(closed)s::uuid[])"
+        return f"CASE WHEN {unseen} THEN %(withheld)s::text ELSE {value} END"
     if hidden := resource_names.withheld(label):
         asked[f"hidden{n}"] = hidden
         return f"CASE WHEN {value} = ANY(%(hidden{n})s::text[]) THEN %(withheld)s::text ELSE {value} END"

@@ -44,6 +44,13 @@ def missing_tags(tags: Mapping[str, str]) -> list[str]:
     return faults
 
 
+def check_tags(tags: Mapping[str, str]) -> None:
+    """Raise Invalid for tags that are malformed, or that lack what the open scope's tenant requires."""
+    malformed = tag_fault(tags)
+    if faults := [malformed] if malformed else missing_tags(tags):
+        raise Invalid(fields={"tags": faults})
+
+
 @operation(REQUIRED_TAGS_SET)
 def set_required_tags(*, actor: Actor, tags: Sequence[Required]) -> None:
     """Replace the whole list; what has been launched keeps its tags. Raises PermissionDenied, Invalid."""

@@ -16,6 +16,8 @@ from billing.queries.lines import CORRECTION, USAGE, InvoiceLine
 from billing.rating.billed.lines import cumulative_parts, money_of
 
 ZERO = Decimal(0)
+#: The value of every dimension but project and meter for lines that no work caused, such as the shortfall of a commitment.
+WHOLE_ORGANISATION = "(whole organisation)"
 Keys = tuple[str | None, ...]
 #: Exact amounts as whole numbers: they have twelve decimals.
 DECIMALS = 12
@@ -105,9 +107,13 @@ def split(amount: Money, weights: Sequence[Decimal]) -> list[Money]:
 
 
 def _own_keys(line: InvoiceLine, by: Sequence[str]) -> Keys:
-    """Return what a line without usage says itself: its project and meter."""
+    """Return what a line without usage says itself: its project and meter.
+
+    A line of the whole organisation, such as a shortfall, is no work without a tag: it has a value of its own.
+    """
     own = {"project": str(line.project_id) if line.project_id else None, "meter": line.meter or None}
-    return tuple(own.get(name) for name in by)
+    other = None if line.project_id or line.meter else WHOLE_ORGANISATION
+    return tuple(own.get(name, other) for name in by)
 
 
 def _cell(cells: dict[Keys, Cell], keys: Keys, currency: str) -> Cell:

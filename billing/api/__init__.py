@@ -7,6 +7,8 @@ from billing.api.account.statements import StatementOfAccount, StatementPdf
 from billing.api.account.what_if import OwnWhatIf
 from billing.api.agreements.commitments import Commitments
 from billing.api.agreements.endpoints import DisputeMessages, Disputes, DisputeWithdrawn, OneDispute, OpenDispute
+from billing.api.allocation.chargeback import ChargebackEndpoint, RequiredTags
+from billing.api.allocation.shared_costs import SharedCosts, SharedMonthEndpoint
 from billing.api.billing import (
     ContractOf,
     CreditNotes,
@@ -21,7 +23,6 @@ from billing.api.billing import (
     Usage,
 )
 from billing.api.budgets import Budget, BudgetAlerts, BudgetRequests, Budgets
-from billing.api.chargeback import ChargebackEndpoint, RequiredTags
 from billing.api.documents import CreditNotePdf, InvoiceCsv, InvoicePdf
 from billing.api.events import Events, Meters
 from billing.api.exports import FocusExport
@@ -65,6 +66,8 @@ urlpatterns: list[URLPattern] = [
     path("budgets/<uuid:budget_id>/requests/", BudgetRequests.as_view(), name="api-budget-requests"),
     path("budgets/<uuid:budget_id>/alerts/", BudgetAlerts.as_view(), name="api-budget-alerts"),
     path("chargeback/", ChargebackEndpoint.as_view(), name="api-chargeback"),
+    path("chargeback/shared/", SharedMonthEndpoint.as_view(), name="api-chargeback-shared"),
+    path("chargeback/shared/rules/", SharedCosts.as_view(), name="api-shared-costs"),
     path("tags/required/", RequiredTags.as_view(), name="api-required-tags"),
     path("exports/focus/", FocusExport.as_view(), name="api-focus-export"),
     path("holds/", Holds.as_view(), name="api-holds"),

@@ -7,7 +7,7 @@ from billing.models.disputes import Dispute, DisputeMessage, InvoiceComment
 from billing.models.holds import Hold, HoldShare, Quote
 from billing.models.invoicing import Invoice, InvoiceLine, NumberSeries, Reconciliation, Seller
 from billing.models.ledger import LedgerPosting, LedgerTransaction
-from billing.models.metering import Meter, RequiredTag, UsageEvent, UsageKey, UsageRollup, UsageSeries
+from billing.models.metering import Meter, RequiredTag, SharedCost, UsageEvent, UsageKey, UsageRollup, UsageSeries
 from billing.models.outside import HeldEvent, ReportLimit, SenderDay, UsageBatch
 from billing.models.periods import BillingPeriod
 from billing.models.pricing import Contract, ExchangeRate, Price, PriceBook, PriceVersion, ShowbackPrice, TaxRate
@@ -56,6 +56,7 @@ __all__ = [
     "RequiredTag",
     "Seller",
     "SenderDay",
+    "SharedCost",
     "ShowbackPrice",
     "StopDeferral",
     "TaxRate",

@@ -162,3 +162,37 @@ class RequiredTag(TenantModel):
 
     def __str__(self) -> str:
         return self.name
+
+
+class SharedCost(TenantModel):
+    """A cost that projects pay together, and how it is split; `n` orders the rules (`billing.allocation.sharing`)."""
+
+    n = models.PositiveSmallIntegerField()
+    source = models.CharField(max_length=12)
+    rule = models.CharField(max_length=8)
+    project = TenantForeignKey(Project, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
+    tag_key = models.CharField(max_length=40, blank=True, default="", db_default="")
+    tag_value = models.CharField(max_length=120, blank=True, default="", db_default="")
+    resource = models.CharField(max_length=80, blank=True, default="", db_default="")
+    shares = models.JSONField(default=dict, db_default={})
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "source", "project", "tag_key", "tag_value"],
+                name="shared_cost_once",
+                nulls_distinct=False,
+            ),
+            models.CheckConstraint(
+                condition=Q(source="organisation", project__isnull=True, tag_key="")
+                | Q(source="project", project__isnull=False, tag_key="")
+                | (Q(source="tag", project__isnull=True) & ~Q(tag_key="")),
+                name="shared_cost_has_one_source",
+            ),
+            models.CheckConstraint(
+                condition=Q(rule__in=["even", "by_use", "by_quota", "fixed"]), name="shared_cost_rule_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source}, {self.rule}"

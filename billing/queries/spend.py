@@ -275,9 +275,14 @@ def _group(name: str, number: int, arguments: dict[str, Any]) -> str:
     kind, key = label.groups()
     arguments[f"label{number}"] = f"tag:{key}" if kind == "tag" else key
     value = f"(s.dims ->> %(label{number})s::text)"
-    if kind == "tag" and (jobs := resource_names.withheld(resource_names.JOB)):
-        arguments |= {"hidden_jobs": jobs}
-        value = f"CASE WHEN s.job_id = ANY(%(hidden_jobs)s::uuid[]) THEN %(withheld)s::text ELSE {value} END"
+    if kind == "tag":
+        arguments |= {
+            "hidden_jobs": resource_names.withheld(resource_names.JOB),
+            "closed": sorted(closed_ids("jobs.view")),
+        }
+        if arguments["hidden_jobs"] or arguments["closed"]:
+            unseen = "s.job_id = ANY(%(hidden_jobs)s::uuid[]) OR r.project_id = ANY(%(closed)s::uuid[])"
+            value = f"CASE WHEN {unseen} THEN %(withheld)s::text ELSE {value} END"
     if kind == "dim" and (hidden := resource_names.withheld(key)):
         arguments |= {f"hidden{number}": hidden}
         value = f"CASE WHEN {value} = ANY(%(hidden{number})s::text[]) THEN %(withheld)s::text ELSE {value} END"

@@ -14,6 +14,7 @@ from billing.views.payment_methods import payment_methods, payment_methods_chang
 from billing.views.prices import prices
 from billing.views.reported import reported, reported_batch, reported_decide, reported_limits, reported_void
 from billing.views.required_tags import required_tags_page
+from billing.views.shared_costs import shared_costs_page
 from billing.views.showback import showback_page, showback_prices
 from billing.views.statements import statement_page, statement_pdf
 from billing.views.wallets import wallet_page, wallet_rule, wallet_top_up
@@ -31,6 +32,7 @@ urlpatterns: list[URLPattern] = [
     path("showback/", showback_page, name="showback"),
     path("showback/prices/", showback_prices, name="showback-prices"),
     path("chargeback/", chargeback_page, name="chargeback"),
+    path("shared-costs/", shared_costs_page, name="shared-costs"),
     path("required-tags/", required_tags_page, name="required-tags"),
     path("cost-exports/", cost_exports, name="cost-exports"),
     path("cost-exports/file/", cost_export, name="cost-export"),

@@ -14,6 +14,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from billing.allocation.chargeback import ChargebackRow, chargeback, dimensions
+from billing.allocation.shared_costs import shared_costs, shared_month
 from billing.money import EXACT
 from billing.queries.calendar import tenant_today
 from billing.queries.spend import Span, tag_names
@@ -82,6 +83,7 @@ def chargeback_page(request: TenantRequest) -> HttpResponse:
         "rows": [_shown(row, by, found.total.amount) for row in found.rows[:MOST_SHOWN]],
         "left_out": max(len(found.rows) - MOST_SHOWN, 0),
         "can_manage": request.actor.can("invoices.manage"),
+        "shared": shared_month(month) if by == ["project"] and shared_costs() else None,
         "predicts": any(row.predictions for row in found.rows),
     }
     return render(request, "billing/chargeback.html", context)

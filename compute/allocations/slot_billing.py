@@ -30,6 +30,7 @@ from billing.money import Money
 from billing.pricing import price_books
 from billing.rating.calendar import local_day, period_of, quarter_of
 from billing.rating.flat import charge
+from billing.rating.tags import tags_in
 from compute.models import Allocation, SlotState
 from tenants.access.actor import Actor
 from tenants.clock import now
@@ -165,6 +166,7 @@ def _hold(
         project_id=row.project_id,
         subject=f"{row.subject}:slot:{row.id}",
         actor=actor,
+        tags=tags_in(row.dims),
         person=person_behind(row.requested_by),
         months=months,
     )

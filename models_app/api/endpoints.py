@@ -32,6 +32,11 @@ class DeploymentSerializer(serializers.Serializer[Any]):
     slo_ms = serializers.IntegerField(
         required=False, min_value=10, max_value=60_000, help_text="Longest wait before new requests are refused"
     )
+    tags = serializers.DictField(
+        child=serializers.CharField(),
+        required=False,
+        help_text="Of its usage and slot time; they stay as long as the endpoint. Required ones must be there",
+    )
     replace = serializers.BooleanField(
         required=False,
         help_text="Move a live endpoint of this name to a version that takes other input columns; refused unless true",
@@ -57,6 +62,7 @@ class EndpointSerializer(serializers.Serializer[Any]):
     project_id = serializers.UUIDField()
     project = serializers.CharField()
     slo_ms = serializers.IntegerField()
+    tags = serializers.DictField(child=serializers.CharField())
     generation = serializers.IntegerField(help_text="Grows with each deployment")
     keys = serializers.IntegerField(help_text="How many keys may call it")
     cost = MoneySerializer(help_text="What its requests, and its time on a slot, have cost so far")
@@ -131,6 +137,9 @@ class Endpoints(ApiView):
             faults["slo_ms"] = ["Give a whole number of milliseconds."]
         if not isinstance(body.get("replace", False), bool):
             faults["replace"] = ["Give true or false."]
+        tags = body.get("tags")
+        if tags is not None and not (isinstance(tags, dict) and all(isinstance(one, str) for one in tags.values())):
+            faults["tags"] = ['Give an object of texts, such as {"team": "vision"}.']
         if faults:
             raise Invalid(fields=faults)
         endpoint = deployments.deploy(
@@ -139,6 +148,7 @@ class Endpoints(ApiView):
             version_id=parse_uuid(body.get("version"), "version"),
             project_id=None if body.get("project") is None else project_of(body["project"]),
             slo_ms=slo_ms,
+            tags=tags,
             replace=body.get("replace", False),
         )
         return Response(EndpointSerializer(endpoints.endpoint_detail(self.actor, endpoint.id)).data, status=201)

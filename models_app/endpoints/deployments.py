@@ -7,10 +7,12 @@ reload. Locks: the endpoint's row, then those of its allocation (`compute.alloca
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from billing.allocation.required_tags import check_tags
 from billing.dunning.stops import require_launches
 from compute.allocations import allocations
 from models_app.access import visible_endpoints, visible_versions
@@ -96,13 +98,14 @@ def deploy(
     project_id: UUID | None = None,
     slo_ms: int | None = None,
     replace: bool = False,
+    tags: Mapping[str, str] | None = None,
 ) -> Endpoint:
     """Serve a version in production under `name` and wait for a slot; a live endpoint is rolled over to it.
 
     The project pays; it defaults to the version's. Deploying the same version again changes nothing unless it had
-    failed. `replace` allows a version with other input columns than the live one. Raises NotFound, Invalid,
-    VersionNotApproved, EndpointNameTaken, EndpointMoved, SignatureDiffers, QuotaExceeded (409), BudgetExceeded and
-    LaunchesStopped (402).
+    failed. `replace` allows a version with other input columns than the live one; `tags` are those of a new endpoint.
+    Raises NotFound, Invalid, VersionNotApproved, EndpointNameTaken, EndpointMoved, SignatureDiffers, QuotaExceeded (409),
+    BudgetExceeded and LaunchesStopped (402).
     """
     actor.require_somewhere("endpoints.manage")
     _check(actor, name, project_id, slo_ms)
@@ -118,15 +121,19 @@ def deploy(
         project_id=project_id or version.project_id,
         version=version,
         slo_ms=slo_ms or SLO_MS,
+        tags=dict(tags or {}),
         created_by=actor.id,
         created_by_label=actor.label,
     )
     endpoint = _put(fresh)
     if endpoint.id != fresh.id:
-        return roll_over(actor, endpoint, version, project_id, slo_ms, replace)
+        endpoint = roll_over(actor, endpoint, version, project_id, slo_ms, replace)
+        slot_events.keep_tags(endpoint, tags)
+        return endpoint
     if fault := project_fault(actor, "endpoints.manage", endpoint.project_id):
         raise Invalid(fields={"project": [fault]})
     actor.require("endpoints.manage", endpoint)
+    check_tags(endpoint.tags)
     endpoint.allocation_id = slot_events.request_slot(actor, endpoint)
     Endpoint.objects.filter(id=endpoint.id).update(allocation_id=endpoint.allocation_id)
     _deployed(actor, endpoint, {"version": [None, str(version)], "slo_ms": [None, endpoint.slo_ms]})
@@ -213,12 +220,6 @@ def load_order(tenant_id: UUID, endpoint_id: UUID) -> EndpointSpec:
         )
 
 
-def endpoint_of(tenant_id: UUID, allocation_id: UUID) -> UUID | None:
-    """Return the endpoint that a slot serves; None if it serves none."""
-    with tenant_scope(tenant_id):
-        return Endpoint.objects.filter(allocation_id=allocation_id).values_list("id", flat=True).first()
-
-
 def lock(actor: Actor, endpoint_id: UUID, permission: str = "endpoints.manage") -> Endpoint:
     """Return an endpoint that the actor may manage, under its row lock. Raises NotFound, PermissionDenied."""
     actor.require_somewhere(permission)
@@ -264,16 +265,9 @@ def roll_over(
         endpoint.allocation_id = slot_events.request_slot(actor, endpoint)
     if stands:
         endpoint.state, endpoint.message, endpoint.cause = EndpointState.DEPLOYING, "", ""
-    Endpoint.objects.filter(id=endpoint.id).update(
-        version=version,
-        slo_ms=endpoint.slo_ms,
-        generation=endpoint.generation,
-        state=endpoint.state,
-        message=endpoint.message,
-        cause=endpoint.cause,
-        allocation_id=endpoint.allocation_id,
-        deployed_at=DatabaseNow(),
-    )
+    names = ("version_id", "slo_ms", "generation", "state", "message", "cause", "allocation_id")
+    changed = {name: getattr(endpoint, name) for name in names}
+    Endpoint.objects.filter(id=endpoint.id).update(deployed_at=DatabaseNow(), **changed)
     after = [str(version), endpoint.slo_ms, str(endpoint.state)]
     told = zip(("version", "slo_ms", "state"), before, after, strict=True)
     _deployed(actor, endpoint, {name: [old, new] for name, old, new in told if old != new})
@@ -283,8 +277,10 @@ def roll_over(
 def _deployed(actor: Actor, endpoint: Endpoint, changes: dict[str, Any]) -> None:
     changes["generation"] = [endpoint.generation - 1, endpoint.generation]
     record(ENDPOINT_DEPLOYED, actor=actor, target=endpoint, changes=changes)
-    one, made, number = endpoint.id, endpoint.version_id, endpoint.generation
-    publish(EndpointDeployed(tenant_id=actor.tenant_id, endpoint_id=one, version_id=made, generation=number))
+    one, number = endpoint.id, endpoint.generation
+    publish(
+        EndpointDeployed(tenant_id=actor.tenant_id, endpoint_id=one, version_id=endpoint.version_id, generation=number)
+    )
     allocations.wake()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -18,6 +18,7 @@ from models_app.access import visible_endpoints
 from models_app.models import Endpoint, EndpointKey, EndpointState
 from tenants.access.actor import Actor
 from tenants.errors import Invalid, NotFound
+from tenants.isolation.scoping import tenant_scope
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ class EndpointRow:
     project: str
     project_name: str
     slo_ms: int
+    tags: Mapping[str, str]
     generation: int
     keys: int
     cost: Money
@@ -135,6 +137,17 @@ def _seen(actor: Actor) -> QuerySet[Endpoint]:
     return visible_endpoints(actor)
 
 
+def endpoint_of(tenant_id: UUID, allocation_id: UUID) -> UUID | None:
+    """Return the endpoint that a slot serves; None if it serves none."""
+    with tenant_scope(tenant_id):
+        return Endpoint.objects.filter(allocation_id=allocation_id).values_list("id", flat=True).first()
+
+
+def endpoint_tags(ids: Collection[UUID]) -> dict[UUID, Mapping[str, str]]:
+    """Return the tags of endpoints of the open scope, undeployed ones too."""
+    return dict(Endpoint.objects.filter(id__in=ids).values_list("id", "tags"))
+
+
 def _rows(endpoints: QuerySet[Endpoint]) -> list[EndpointRow]:
     rows = list(endpoints.select_related("tenant", "project", "version", "version__model"))
     slots = allocations.slots([row.subject for row in rows])
@@ -163,6 +176,7 @@ def _row(row: Endpoint, slot: SlotRow | None, charge: Decimal, keys: int) -> End
         project=row.project.slug,
         project_name=row.project.name,
         slo_ms=row.slo_ms,
+        tags=row.tags,
         generation=row.generation,
         keys=keys,
         cost=Money(charge, row.tenant.currency),

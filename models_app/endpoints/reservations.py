@@ -17,7 +17,7 @@ from uuid import UUID
 
 from billing.budgets import holds
 from billing.budgets.holds import BudgetExceeded
-from billing.money import Money
+from billing.money import Money, computed_up
 from billing.pricing import price_books
 from billing.queries import headroom
 from billing.rating.flat import charge
@@ -187,7 +187,9 @@ def _priced(endpoint: Endpoint, boot: UUID, number: int) -> Slice:
     unit = {}
     for meter in (REQUESTS, COMPUTE_MS):
         point = price_books.point_in(lists, meter, {"endpoint": endpoint.name}, present)
-        unit[meter] = point.unit_amount if point else NOTHING  # usage without a matching price is free
+        # Usage without a matching price is free. A converted price may have more digits than are kept: rounded up, its
+        # hold always suffices.
+        unit[meter] = computed_up(point.unit_amount) if point else NOTHING
     wanted = Slice(
         endpoint_id=endpoint.id,
         boot=boot,
@@ -216,7 +218,7 @@ def _hold(endpoint: Endpoint, asked: Slice) -> Slice:
     refused: BudgetExceeded | None = None
     person = person_behind(endpoint.created_by)
     for _ in range(TRIES):
-        left = headroom(endpoint.project_id, person=person)
+        left = headroom(endpoint.project_id, endpoint.tags, person)
         amount = asked.amount if left is None else max(min(asked.amount, left), least)
         try:
             hold_id = holds.hold(
@@ -224,6 +226,7 @@ def _hold(endpoint: Endpoint, asked: Slice) -> Slice:
                 subject=f"{endpoint.subject}:{asked.boot}:{asked.number}",
                 amount=Money(amount, asked.currency),
                 actor=payer,
+                tags=endpoint.tags,
                 person=person,
             )
             return replace(asked, hold_id=hold_id, amount=amount)

@@ -5,14 +5,17 @@ Locks: the endpoint's row, then those of its allocation (`compute.allocations.al
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID
 
+from billing.rating.tags import as_dims
 from compute.allocations import allocations
 from models_app.access import endpoint_audience
 from models_app.events import EndpointDisplaced, EndpointStopped
 from models_app.models import Endpoint, EndpointState
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.errors import Invalid
 from tenants.events.events import publish
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
@@ -29,8 +32,17 @@ BUDGET, SUSPENDED, REFUSED = "budget", "suspended", "refused"
 def request_slot(actor: Actor, endpoint: Endpoint) -> UUID:
     """Request a slot, as part of an open operation. Raises BudgetExceeded (402), QuotaExceeded (409)."""
     return allocations.request(
-        actor=actor, subject=endpoint.subject, project_id=endpoint.project_id, dims={"endpoint": endpoint.name}
+        actor=actor,
+        subject=endpoint.subject,
+        project_id=endpoint.project_id,
+        dims={"endpoint": endpoint.name, **as_dims(endpoint.tags)},
     )
+
+
+def keep_tags(endpoint: Endpoint, tags: Mapping[str, str] | None) -> None:
+    """Refuse other tags for a live endpoint: its slot and its usage carry them. Raises Invalid."""
+    if tags is not None and dict(tags) != endpoint.tags:
+        raise Invalid(fields={"tags": ["A live endpoint keeps its tags. Leave them out, or undeploy it first."]})
 
 
 @operation(ENDPOINT_DISPLACED)

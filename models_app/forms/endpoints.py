@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from django import forms
 
+from billing.forms.fields import TagsField
 from models_app.endpoints.compatibility import Replaced
 from models_app.endpoints.deployments import SLO_RANGE_MS
 from models_app.endpoints.endpoint_keys import MOST_A_MINUTE
@@ -37,6 +38,12 @@ class DeployForm(forms.Form):
         max_value=SLO_RANGE_MS[1],
         initial=SLO_MS,
         help_text="Requests that would wait longer are refused at once, and an alert opens when answers are slower.",
+    )
+    tags = TagsField(
+        label="Tags",
+        required=False,
+        max_length=3_400,
+        help_text="Name=value, separated by commas, at most 20. They stay as long as the endpoint; empty keeps those of a live one.",
     )
     form_key = forms.UUIDField(widget=forms.HiddenInput, required=False, initial=uuid4)
     replaces = forms.UUIDField(widget=forms.HiddenInput, required=False)

@@ -36,7 +36,8 @@ class Endpoint(TenantModel):
     """A name that serves one model version. `generation` grows with each deployment, so that nodes reload.
 
     `allocation_id`: its device slot; `slo_ms`: the wait above which new requests are refused. `cause`: why it is
-    stopped: `budget`, `suspended` (its organisation), `refused` (to be deployed again).
+    stopped: `budget`, `suspended` (its organisation), `refused` (to be deployed again). `tags` stay as long as the endpoint:
+    usage that is settled again must be the same.
     """
 
     name = models.CharField(max_length=63)
@@ -48,6 +49,7 @@ class Endpoint(TenantModel):
     generation = models.PositiveIntegerField(default=1)
     allocation_id = models.UUIDField(null=True)
     slo_ms = models.PositiveIntegerField(default=SLO_MS)
+    tags = models.JSONField(default=dict, db_default={})
     created_by = models.UUIDField(null=True)
     created_by_label = models.CharField(max_length=254)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)

@@ -22,6 +22,7 @@ from compute.fleet import nodes
 from models_app.endpoints import deployments, endpoint_keys, reservations, slot_events
 from models_app.endpoints.deployments import EndpointSpec
 from models_app.endpoints.endpoint_keys import KnownKey
+from models_app.endpoints.endpoints import endpoint_of, endpoint_tags
 from models_app.endpoints.reservations import Slice
 from models_app.measures.window import Window
 from models_app.monitoring import windows
@@ -92,7 +93,7 @@ class Database:
             renewed = allocations.renew(
                 tenant_id=tenant_id, allocation_id=allocation_id, node_id=self._me.node_id, boot=self._me.boot
             )
-            endpoint_id = deployments.endpoint_of(tenant_id, allocation_id) if renewed else None
+            endpoint_id = endpoint_of(tenant_id, allocation_id) if renewed else None
             if endpoint_id is not None:
                 order = deployments.load_order(tenant_id, endpoint_id)
                 if order.wanted:
@@ -162,9 +163,14 @@ class Database:
         for record in records:
             by_hold.setdefault(record["hold"], []).append(record)
         for hold, own in by_hold.items():
-            intervals = [interval for record in own for interval in intervals_of(record, boot)]
             try:
                 with tenant_scope(tenant_id):
+                    tags = endpoint_tags({UUID(record["endpoint"]) for record in own})
+                    intervals = [
+                        interval
+                        for record in own
+                        for interval in intervals_of(record, boot, tags.get(UUID(record["endpoint"]), {}))
+                    ]
                     recorded = record_usage(intervals, hold_id=UUID(hold) if hold else None)
             except UsageRefused as error:
                 raise RecordsRefused({int(key.split(":")[3]): str(why) for key, why in error.fields.items()}) from error

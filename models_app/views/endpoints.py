@@ -210,6 +210,7 @@ def _deploy(request: TenantRequest, entered: dict[str, Any], *, replace: bool) -
         version_id=UUID(entered["version"]),
         project_id=UUID(entered["project"]) if entered["project"] else None,
         slo_ms=entered["slo_ms"],
+        tags=entered["tags"] or None,
         replace=replace,
     )
     return reverse("endpoint", args=(request.tenant.slug, deployed.id))

@@ -102,6 +102,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "extend": {"quantity": "10", "expires_in_s": 120},
     "budgets": {"amount": "10", "period": "month", "alerts": [50, 80], "at_limit": "notify"},
+    "chargeback shared rules": {"rules": [{"source": "organisation", "rule": "even"}]},
     "tags required": {"tags": [{"name": "team", "values": []}]},
     "showback prices": {"prices": [{"meter": "device_seconds", "dims": {"tier": "spot"}, "unit_amount": "0.1"}]},
     "wallet top-ups": {"amount": "10.00"},

@@ -9,13 +9,15 @@ from typing import Any
 from uuid import UUID
 
 from billing.metering.metering import Interval
+from billing.rating.tags import as_dims
 from models_app.endpoints.reservations import COMPUTE_MS, REQUESTS
 
 SOURCE = "serving"
+NO_TAGS: Mapping[str, str] = {}
 
 
-def intervals_of(record: Mapping[str, Any], boot: UUID) -> list[Interval]:
-    """Return a record as usage: the requests of a batch and its milliseconds."""
+def intervals_of(record: Mapping[str, Any], boot: UUID, tags: Mapping[str, str] = NO_TAGS) -> list[Interval]:
+    """Return a record as usage: the requests of a batch and its milliseconds, with the tags of its endpoint."""
     start = datetime.fromisoformat(record["at"])
     key = f"endpoint:{record['endpoint']}:{boot}:{record['n']}"
     return [
@@ -26,7 +28,7 @@ def intervals_of(record: Mapping[str, Any], boot: UUID) -> list[Interval]:
             project_id=UUID(record["project"]),
             start=start,
             end=start + timedelta(microseconds=record["us"]),
-            dims={"endpoint": record["name"]},
+            dims={"endpoint": record["name"], **as_dims(tags)},
             source=SOURCE,
             quantity=Decimal(record[name]),
         )

@@ -271,8 +271,8 @@ def test_a_foreign_version_or_endpoint_is_missing() -> None:
         deployments.undeploy(actor=actor, endpoint_id=endpoint.id)
     with pytest.raises(NotFound):
         deployments.load_order(ours.id, endpoint.id)
-    assert deployments.endpoint_of(ours.id, endpoint.allocation_id) is None
-    assert deployments.endpoint_of(theirs.id, endpoint.allocation_id) == endpoint.id
+    assert endpoints.endpoint_of(ours.id, endpoint.allocation_id) is None
+    assert endpoints.endpoint_of(theirs.id, endpoint.allocation_id) == endpoint.id
 
 
 def test_an_endpoint_follows_its_slot_from_node_to_node(as_control: Control, superuser: psycopg.Connection) -> None:
@@ -282,7 +282,7 @@ def test_an_endpoint_follows_its_slot_from_node_to_node(as_control: Control, sup
     with as_control():
         assert slots.assign_slots() == 1
     ((found, allocation_id),) = allocations.mine(me.node_id)
-    assert (found, deployments.endpoint_of(found, allocation_id)) == (tenant.id, endpoint.id)
+    assert (found, endpoints.endpoint_of(found, allocation_id)) == (tenant.id, endpoint.id)
     deployments.report(tenant_id=tenant.id, endpoint_id=endpoint.id, generation=1, state="ready")
     assert (row(tenant, endpoint.id).answers, row(tenant, endpoint.id).node) == (True, "serving.a")
     superuser.execute("UPDATE compute_node SET last_seen_at = clock_timestamp() - interval '1 hour'")

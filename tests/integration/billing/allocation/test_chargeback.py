@@ -64,7 +64,7 @@ def test_work_without_a_tag_has_a_row_and_discounts_follow_the_work(demo_clock: 
     tenant = month(demo_clock)
     rows = {row["keys"]["tag:team"]: row for row in asked(tenant, period="2027-03", by="tag:team")}
     assert {key: row["names"]["tag:team"] for key, row in rows.items()} == {
-        "vision": "vision", "ops": "ops", None: "Untagged",
+        "vision": "vision", "ops": "ops", None: "Untagged", "(whole organisation)": "Whole organisation",
     }  # fmt: skip
     assert rows["vision"]["quantity"] == "33340.000000"
     assert rows["ops"]["unit"] == "second"
@@ -125,7 +125,7 @@ def test_the_page_shows_the_month_and_its_file_has_all_of_it(demo_clock: DemoClo
     answer = finance.get(page, {"period": "2027-03", "first": "person", "export": "csv"})
     rows = list(csv.DictReader(io.StringIO(answer.content.decode())))
     assert sum(Decimal(row["cost"]) for row in rows) == view(tenant, invoice).subtotal.amount
-    assert {row["person_name"] for row in rows} == {"Nobody"}
+    assert {row["person_name"] for row in rows} == {"Nobody", "Whole organisation"}
     assert "No usage in this month" in text_of(finance.get(page, {"period": "2026-01"}))
     assert finance.get(page, {"first": "colour"}).status_code == 400
     assert client(tenant, "engineer").get(page).status_code == 403

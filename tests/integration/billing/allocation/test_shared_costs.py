@@ -1,0 +1,101 @@
+"""Shared cost in chargeback: rules by page and API, and a month with a shortfall under each of them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from billing.allocation.chargeback import chargeback
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import AuditEntry, Project, Quota, Tenant
+from tests.integration.billing.allocation.test_chargeback import asked, client
+from tests.integration.billing.exports.scene import closed, view
+from tests.integration.billing.invoicing import scene
+from tests.support.pages import text_of
+
+if TYPE_CHECKING:
+    from tests.conftest import DemoClock
+
+pytestmark = pytest.mark.django_db
+RULES = "/api/v1/chargeback/shared/rules/"
+
+
+def put(tenant: Tenant, *rules: dict[str, Any]) -> Any:
+    return client(tenant).put(RULES, {"rules": list(rules)}, content_type="application/json")
+
+
+def rows(tenant: Tenant) -> dict[str, dict[str, Decimal]]:
+    answer = client(tenant).get("/api/v1/chargeback/shared/", {"period": "2027-03"})
+    assert answer.status_code == 200, answer.content
+    names = ("own", "given", "received", "total")
+    return {row["name"]: {name: Decimal(row[name]["amount"]) for name in names} for row in answer.json()["results"]}
+
+
+def test_b64_a_month_with_a_shortfall_is_shared_by_each_rule_and_adds_up(demo_clock: DemoClock) -> None:
+    tenant, invoice = closed(demo_clock)
+    total = view(tenant, invoice).subtotal.amount
+    with tenant_scope(tenant.id):
+        projects = {project.name: project.pk for project in Project.objects.all()}
+        for name, limit in (("Vision", 3), ("A project", 1)):
+            Quota.objects.create(resource="devices:cpu", project_id=projects[name], limit=limit)
+    before = rows(tenant)
+    assert before["Whole organisation"]["own"] > 0
+    shares = [
+        {"project": str(projects["Vision"]), "percent": "66.6667"},
+        {"project": str(projects["A project"]), "percent": "33.3333"},
+    ]
+    of_all = {"source": "organisation"}
+    for rule in (
+        {"rule": "even"}, {"rule": "by_use"}, {"rule": "by_quota", "resource": "devices:cpu"}, {"rule": "fixed", "shares": shares},
+    ):  # fmt: skip
+        assert put(tenant, of_all | rule).status_code == 200
+        found = rows(tenant)
+        assert sum(row["total"] for row in found.values()) == total, rule
+        assert found["Whole organisation"]["total"] == 0
+        assert {name: row["own"] for name, row in found.items()} == {name: row["own"] for name, row in before.items()}
+        assert all(row["received"] > 0 for name, row in found.items() if name != "Whole organisation")
+    tagged = {"source": "tag", "tag": {"name": "team", "value": "vision"}, "rule": "fixed"}
+    answer = put(tenant, tagged | {"shares": [{"project": str(projects["A project"]), "percent": "100"}]})
+    assert answer.json()["rules"][0]["tag"] == {"name": "team", "value": "vision"}
+    assert rows(tenant)["Vision"]["given"] > 0
+    assert sum(row["total"] for row in rows(tenant).values()) == total
+    with tenant_scope(tenant.id):
+        assert AuditEntry.objects.filter(action="billing.shared_costs.set").count() == 5
+
+
+def test_lines_of_the_whole_organisation_are_not_untagged(demo_clock: DemoClock) -> None:
+    tenant, invoice = closed(demo_clock)
+    found = {
+        row["names"]["tag:team"]: Decimal(row["cost"]["amount"])
+        for row in asked(tenant, period="2027-03", by="tag:team")
+    }
+    assert {"Untagged", "Whole organisation"} <= found.keys()
+    with tenant_scope(tenant.id):
+        whole = next(row for row in chargeback(scene.MARCH, ["project"]).rows if row.keys["project"] is None)
+    assert found["Whole organisation"] == whole.cost.amount
+    assert sum(found.values()) == view(tenant, invoice).subtotal.amount
+
+
+def test_rules_are_written_on_their_page_and_wrong_ones_are_refused(demo_clock: DemoClock) -> None:
+    tenant, _ = closed(demo_clock)
+    with tenant_scope(tenant.id):
+        lab = Project.objects.exclude(slug="default").get()
+    finance, page = client(tenant), f"/t/{tenant.slug}/shared-costs/"
+    text = f"organisation: by_use\nproject default: fixed {lab.slug} 100\ntag team=ops: by_quota devices:cpu"
+    assert finance.post(page, {"rules": text}).status_code == 302
+    assert finance.get(page).context["form"].initial["rules"] == text
+    shown = text_of(finance.get(f"/t/{tenant.slug}/chargeback/?period=2027-03"))
+    for words in ("With shared cost", "Share received", "Whole organisation"):
+        assert words in shown
+    for wrong, why in (
+        ("project nowhere: even", "There is no project nowhere"), ("organisation even", "Write a line as"),
+        (f"organisation: fixed {lab.slug} 99.5", "sum to 100 per cent; these sum to 99.5"),
+        ("organisation: even\norganisation: by_use", "Share each cost by one rule"),
+        ("organisation: by_quota", "it must, such as devices"), (f"project {lab.slug}: fixed {lab.slug} 100", "a share of itself"),
+    ):  # fmt: skip
+        refused = finance.post(page, {"rules": wrong})
+        assert (refused.status_code, why in text_of(refused)) == (422, True), wrong
+    assert put(tenant, {"source": "project", "rule": "even"}).status_code == 400
+    assert client(tenant, "engineer").put(RULES, {"rules": []}, content_type="application/json").status_code == 403
