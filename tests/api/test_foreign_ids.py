@@ -73,6 +73,7 @@ IN_BODIES: list[tuple[str, dict[str, Any], str, str]] = [
         "project_id",
     ),
     ("POST usage/held/decide/", {"decision": "accept"}, "events", "event_id"),
+    ("PUT chargeback/shared/rules/", {}, "rules", "project_id"),
 ]
 #: A quote has the fields of a launch; a quote that a launch would be held to means nothing to it.
 IGNORED = {("POST quotes/", "quote")}
@@ -119,8 +120,11 @@ class Two:
     def send(self, asked: str, rest: dict[str, Any], field: str, given: UUID) -> Any:
         """Send a body whose one field names `given`."""
         method, path = asked.split(" ", 1)
-        many = field == "events"
-        body = self.text(rest, self.own) | {field: [str(given)] if many else str(given)}
+        listed: dict[str, list[Any]] = {
+            "events": [str(given)],
+            "rules": [{"source": "project", "rule": "even", "project": str(given)}],
+        }
+        body = self.text(rest, self.own) | {field: listed.get(field, str(given))}
         return call(self.client, method, f"/api/v1/{self.text(path, self.own)}", body)
 
 
