@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Collection
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,8 @@ from tenants.errors import Invalid
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+#: Of each field of a day. Its end lies before LATEST in every zone, so that months and deadlines can be counted from it.
+FIRST_DAY, LAST_DAY = EARLIEST.date(), (LATEST - timedelta(days=2)).date()
 MOST_DIGITS = 18
 MOST_DEPTH = 32
 MOST_VALUES = 100_000
@@ -158,7 +160,7 @@ def uuid_in(text: str | None) -> UUID | None:
 
 
 def parse_month(text: str, name: str = "period") -> date | None:
-    """Parse a month written as 2026-11 or as its first day; None for empty text."""
+    """Parse a month from 1970-01 to 8999-12, written as 2026-11 or as its first day; None for empty text."""
     if not text:
         return None
     try:
@@ -167,17 +169,21 @@ def parse_month(text: str, name: str = "period") -> date | None:
         day = None
     if day is None or day.day != 1:
         raise Invalid(fields={name: ["Give a month such as 2026-11."]})
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise Invalid(fields={name: [f"Give a month from {FIRST_DAY:%Y-%m} to {LAST_DAY:%Y-%m}."]})
     return day
 
 
 def parse_day(text: str, name: str) -> date | None:
-    """Parse a day from 1970 to 9000, written as 2026-11-30; None for empty text. Raises Invalid."""
+    """Parse a day from FIRST_DAY to LAST_DAY, written as 2026-11-30; None for empty text. Raises Invalid."""
     if not text:
         return None
     try:
         day = date.fromisoformat(text)
     except ValueError:
         day = None
-    if day is None or not 1970 <= day.year <= 9000:
+    if day is None:
         raise Invalid(fields={name: ["Give a day such as 2026-11-30."]})
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise Invalid(fields={name: [f"Give a day from {FIRST_DAY} to {LAST_DAY}."]})
     return day

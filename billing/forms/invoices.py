@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from decimal import Decimal
 from typing import Any, cast
 
@@ -19,7 +18,7 @@ from billing.queries.invoices import InvoiceView
 from billing.queries.issued import InvoiceFilter
 from billing.queries.lines import InvoiceLine
 from tenants.errors import Invalid
-from tenants.parsing import parse_month
+from tenants.fields.days import DayField, MonthField
 
 STATUSES = [
     ("draft", "Draft"),
@@ -29,23 +28,14 @@ STATUSES = [
     ("paid", "Paid"),
     ("void", "Void"),
 ]
-MONTH = forms.TextInput(attrs={"type": "month"})
-DAY = forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
 
 
 class ListFilter(forms.Form):
     """Filter of the list of invoices; invalid values are ignored and marked."""
 
     status = forms.ChoiceField(required=False, choices=[("", "All"), *STATUSES], widget=forms.HiddenInput)
-    month = forms.CharField(required=False, label="Month", max_length=10, widget=MONTH)
+    month = MonthField(required=False, label="Month")
     organisation = forms.CharField(required=False, label="Organisation", max_length=100)
-
-    def clean_month(self) -> date | None:
-        """Read a month such as 2026-11."""
-        try:
-            return parse_month(self.cleaned_data["month"], "month")
-        except Invalid as refused:
-            raise forms.ValidationError(refused.fields["month"]) from None
 
     @property
     def chosen(self) -> InvoiceFilter:
@@ -123,9 +113,7 @@ class VoidForm(forms.Form):
 class DeferForm(forms.Form):
     """Until when launches go on despite an overdue invoice."""
 
-    until = forms.DateField(
-        label="Launches go on until", widget=DAY, help_text="That day included. Yesterday ends a deferral."
-    )
+    until = DayField(label="Launches go on until", help_text="That day included. Yesterday ends a deferral.")
     reason = forms.CharField(label="Reason", max_length=400, help_text="It stands in both logs.")
 
 
@@ -152,7 +140,7 @@ class PaymentForm(Settling):
     """A payment that arrived."""
 
     amount = forms.DecimalField(label="Amount", max_digits=38, decimal_places=12)
-    received_on = forms.DateField(label="Received on", widget=DAY)
+    received_on = DayField(label="Received on")
     reference = forms.CharField(label="Reference", required=False, max_length=LONGEST_REFERENCE)
 
     @property

@@ -9,15 +9,14 @@ from django import forms
 
 from billing.queries.owed.statements import Statement, currencies, statement
 from tenants.errors import Invalid
-
-DAY = forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
+from tenants.fields.days import DayField
 
 
 class RangeForm(forms.Form):
     """First and last day, and the currency."""
 
-    start = forms.DateField(label="From", widget=DAY)
-    end = forms.DateField(label="To", widget=DAY)
+    start = DayField(label="From")
+    end = DayField(label="To")
     currency = forms.ChoiceField(label="Currency")
 
     def __init__(self, given: Any, *, today: date, currency: str) -> None:

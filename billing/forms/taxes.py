@@ -7,8 +7,8 @@ from typing import Any
 
 from django import forms
 
-from billing.forms.invoices import DAY
 from billing.taxes.table import NewRate
+from tenants.fields.days import DayField
 
 
 class TaxRateForm(forms.Form):
@@ -18,10 +18,8 @@ class TaxRateForm(forms.Form):
     name = forms.CharField(label="Name", max_length=60, initial="VAT", help_text="It stands on invoices.")
     percent = forms.DecimalField(label="Rate in per cent", min_value=0, max_value=100, max_digits=6, decimal_places=3)
     product = forms.ChoiceField(label="For", required=False, help_text="A meter may have a rate of its own.")
-    starts_on = forms.DateField(label="From", widget=DAY)
-    ends_on = forms.DateField(
-        label="Until before", required=False, widget=DAY, help_text="Leave it empty if it is open."
-    )
+    starts_on = DayField(label="From")
+    ends_on = DayField(label="Until before", required=False, help_text="Leave it empty if it is open.")
     reason = forms.CharField(label="Reason", max_length=400, help_text="It stands in the operator log.")
 
     def __init__(self, data: Any = None, *, meters: Sequence[tuple[str, str]]) -> None:
@@ -38,5 +36,5 @@ class TaxRateForm(forms.Form):
 class EndRateForm(forms.Form):
     """The first day without a rate."""
 
-    ends_on = forms.DateField(label="First day without it", widget=DAY)
+    ends_on = DayField(label="First day without it")
     reason = forms.CharField(label="Reason", max_length=400)

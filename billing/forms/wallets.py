@@ -12,6 +12,7 @@ from billing.money import minor_decimals
 from billing.rating.billed.credits import LAST_PRIORITY
 from billing.wallets.granting import Grant
 from billing.wallets.queries import Automatic
+from tenants.fields.days import DayField
 
 SIZE = {"min_value": 0, "max_digits": 27, "decimal_places": 12}
 
@@ -57,10 +58,9 @@ class GrantForm(_InCurrency):
     """Promotional credit to give."""
 
     amount = AmountField(label="Amount", **SIZE)
-    expires_on = forms.DateField(
+    expires_on = DayField(
         label="Expires on",
         required=False,
-        widget=forms.DateInput({"type": "date"}),
         help_text="It pays bills of months that end before that day. Leave it empty for no end.",
     )
     priority = forms.IntegerField(

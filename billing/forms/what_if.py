@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from typing import Any
 
 from django import forms
 
-from billing.forms.invoices import MONTH
 from billing.forms.terms import TermsForm
 from billing.pricing.what_if import Assumed
 from billing.queries.books import BookRow
 from billing.queries.prices import ContractView
-from tenants.errors import Invalid
-from tenants.parsing import parse_month
+from tenants.fields.days import MonthField
 
 
 class WhatIfForm(TermsForm):
     """A month, and another book, other terms or another rate of tax."""
 
-    month = forms.CharField(
-        label="Month", required=False, max_length=10, widget=MONTH, help_text="Empty: the last one."
-    )
+    month = MonthField(label="Month", required=False, help_text="Empty: the last one.")
     book = forms.ChoiceField(label="Price book", required=False)
     tax_rate = forms.DecimalField(
         label="Tax in per cent", required=False, min_value=0, max_value=100, max_digits=5, decimal_places=2,
@@ -36,13 +31,6 @@ class WhatIfForm(TermsForm):
         super().__init__(data, currency=currency, agreed=self._agreed)
         choices = [("", "as it is"), *((str(book.id), book.name) for book in books)]
         self.fields["book"].choices = choices  # type: ignore[attr-defined]
-
-    def clean_month(self) -> date | None:
-        """Read a month such as 2026-11."""
-        try:
-            return parse_month(self.cleaned_data["month"], "month")
-        except Invalid as refused:
-            raise forms.ValidationError(refused.fields["month"]) from None
 
     @property
     def assumed(self) -> Assumed:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import cast
+from typing import Any, cast
 
 from django import forms
 from django.http import HttpResponse
@@ -20,6 +20,7 @@ from billing.queries.calendar import tenant_today
 from billing.queries.spend import Span, tag_names
 from billing.rating.calendar import next_period
 from tenants.errors import Invalid
+from tenants.fields.days import MonthField
 from tenants.parsing import parse_month
 from tenants.web.pagination import csv_response, refuse_unknown
 from tenants.web.requests import TenantRequest
@@ -41,9 +42,15 @@ TITLES = {
 class ChargebackForm(forms.Form):
     """The month and the dimensions to show."""
 
-    period = forms.CharField(label="Month", widget=forms.TextInput(attrs={"type": "month"}))
-    first = forms.ChoiceField(label="By")
+    period = MonthField(label="Month", required=False)
+    first = forms.ChoiceField(label="By", required=False)
     second = forms.ChoiceField(label="And by", required=False)
+
+    def __init__(self, data: Any, *, names: Sequence[str]) -> None:
+        super().__init__(data)
+        choices = [(name, title_of(name)) for name in names]
+        cast("forms.ChoiceField", self.fields["first"]).choices = choices
+        cast("forms.ChoiceField", self.fields["second"]).choices = [("", "Nothing else"), *choices]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,7 @@ class ShownRow:
 def chargeback_page(request: TenantRequest) -> HttpResponse:
     """Show a month by `?first=` and `?second=`; `?export=csv` for a file."""
     refuse_unknown(request, "period", "first", "second", "export")
-    month = parse_month(request.GET.get("period", "")) or tenant_today().period
+    month = _month(request)
     chosen = [request.GET.get("first") or "project", request.GET.get("second", "")]
     by = [name for name in dict.fromkeys(chosen) if name]
     found = chargeback(month, by)
@@ -69,12 +76,10 @@ def chargeback_page(request: TenantRequest) -> HttpResponse:
         return csv_response(
             request, f"chargeback-{month:%Y-%m}", _header(by), (_cells(month, by, row) for row in found.rows)
         )
-    form = ChargebackForm(initial={"period": f"{month:%Y-%m}", "first": by[0], "second": by[1] if len(by) > 1 else ""})
     tags = [f"tag:{name}" for name in tag_names(Span(month, next_period(month)))]
     names = list(dict.fromkeys([*(name for name in TITLES if name in dimensions()), *tags, *by]))
-    choices = [(name, title_of(name)) for name in names]
-    cast("forms.ChoiceField", form.fields["first"]).choices = choices
-    cast("forms.ChoiceField", form.fields["second"]).choices = [("", "Nothing else"), *choices]
+    period = request.GET.get("period") or f"{month:%Y-%m}"
+    form = ChargebackForm({"period": period, "first": by[0], "second": by[1] if len(by) > 1 else ""}, names=names)
     context = {
         "form": form,
         "found": found,
@@ -86,7 +91,17 @@ def chargeback_page(request: TenantRequest) -> HttpResponse:
         "shared": shared_month(month) if by == ["project"] and shared_costs() else None,
         "predicts": any(row.predictions for row in found.rows),
     }
-    return render(request, "billing/chargeback.html", context)
+    return render(request, "billing/chargeback.html", context, status=422 if form.errors else 200)
+
+
+def _month(request: TenantRequest) -> date:
+    """Return the month to show: the running one for a text that is no month, which the form then marks and a file refuses."""
+    try:
+        return parse_month(request.GET.get("period", "")) or tenant_today().period
+    except Invalid:
+        if request.GET.get("export") == "csv":
+            raise
+        return tenant_today().period
 
 
 def title_of(name: str) -> str:

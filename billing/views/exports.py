@@ -17,8 +17,8 @@ from billing.exports.spooled import file_response, headers
 from billing.queries.calendar import tenant_today
 from billing.rating.calendar import next_period
 from tenants.errors import Invalid
+from tenants.fields.days import MonthField
 from tenants.isolation.scoping import tenant_scope
-from tenants.parsing import parse_month
 from tenants.web.pagination import refuse_unknown
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
@@ -31,11 +31,10 @@ GRAINS = (("day", "By day"), ("hour", "By hour"))
 class ExportForm(forms.Form):
     """What to export."""
 
-    since = forms.CharField(label="First month", widget=forms.TextInput(attrs={"type": "month"}))
-    until = forms.CharField(
+    since = MonthField(label="First month")
+    until = MonthField(
         label="Last month",
         required=False,
-        widget=forms.TextInput(attrs={"type": "month"}),
         help_text=f"Empty: only the first month. At most {MOST_MONTHS} months.",
     )
     version = forms.ChoiceField(label="Columns", choices=COLUMNS)
@@ -46,9 +45,9 @@ class ExportForm(forms.Form):
         """Read the months."""
         found: dict[str, Any] = super().clean() or {}
         try:
-            first = parse_month(found.get("since", ""), "since")
-            last = parse_month(found.get("until", ""), "until") or first
-            if first and last:
+            first = found.get("since")
+            last = found.get("until") or first
+            if first and last and not self.errors:
                 days = Days(first, next_period(last), found.get("granularity", "day"))
                 if days.end <= days.first:
                     raise Invalid(fields={"until": ["Choose a month that is not before the first one."]})

@@ -12,7 +12,7 @@ from billing import queries
 from billing.forms.prices import PricesForm
 from billing.pricing import showback
 from tenants.errors import ExchequerError
-from tenants.parsing import parse_month
+from tenants.fields.days import MonthField
 from tenants.web.form_posts import explain
 from tenants.web.pagination import csv_response, wants_csv
 from tenants.web.requests import TenantRequest
@@ -24,29 +24,32 @@ EXPORTED = ("month", "project", "cost", "shown", "difference", "currency")
 class MonthForm(forms.Form):
     """The month to show."""
 
-    month = forms.CharField(label="Month", widget=forms.TextInput(attrs={"type": "month"}))
+    month = MonthField(label="Month")
 
 
 @require_safe
 @page("invoices.view")
 def showback_page(request: TenantRequest) -> HttpResponse:
     """Show each project's month by both prices; `?month=` another one, `?export=csv` for a file."""
-    month = parse_month(request.GET.get("month", ""), "month") or queries.tenant_today().period
+    running = queries.tenant_today().period
+    form = MonthForm({"month": request.GET.get("month") or f"{running:%Y-%m}"})
+    is_file = wants_csv(request, form=form)
+    month = form.cleaned_data["month"] if form.is_valid() else running
     rows = queries.showback(month)
-    if wants_csv(request):
+    if is_file:
         amounts = (
             (f"{month:%Y-%m}", row.project, row.cost.amount, row.shown.amount, row.difference.amount, row.cost.currency)
             for row in rows
         )
         return csv_response(request, "showback", EXPORTED, amounts)
     context = {
-        "form": MonthForm(initial={"month": f"{month:%Y-%m}"}),
+        "form": form,
         "rows": rows,
         "month": month,
         "prices": queries.showback_prices(),
         "can_manage": request.actor.can("invoices.manage"),
     }
-    return render(request, "billing/showback.html", context)
+    return render(request, "billing/showback.html", context, status=422 if form.errors else 200)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -88,6 +88,7 @@ def request(
     same = mine.filter(kind=kind, target=target, wanted=wanted).first()
     if same is not None:
         unchanged("the same was asked for before")
+        same.was_open = True
         return same
     if mine.count() >= MOST_OPEN:
         raise TooManyOpen

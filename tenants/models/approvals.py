@@ -35,6 +35,8 @@ class Approval(TenantModel):
     answered_by_label = models.CharField(max_length=254, blank=True)
     answered_at = models.DateTimeField(null=True)
     answer_reason = models.CharField(max_length=500, blank=True)
+    #: Of an open request that is returned for a second, equal one; not stored.
+    was_open = False
 
     class Meta(TenantModel.Meta):
         constraints = [

@@ -25,6 +25,7 @@ from tenants.web.views import page
 
 PAGE = 50
 MOST_OFFERED = 200
+ASKED_BEFORE = "You asked for the same before. That request still waits for an answer."
 
 
 @require_safe
@@ -74,6 +75,9 @@ def quota_request(request: TenantRequest) -> HttpResponse:
     except ExchequerError as refused:
         explain(form, refused)
         return _render(request, form=form, status=refused.status)
+    if asked.was_open:
+        messages.info(request, ASKED_BEFORE)
+        return redirect("approvals", request.tenant.slug)
     who = " This is above your ceiling: the operators of this installation answer." if asked.side == OPERATORS else ""
     messages.success(request, f"Request sent.{who} You are notified when it is answered.")
     return redirect("approvals", request.tenant.slug)
@@ -88,7 +92,7 @@ def access_request(request: TenantRequest) -> HttpResponse:
         return _render(request, access_form=form, status=422)
     data = form.cleaned_data
     try:
-        access_requests.request(
+        asked = access_requests.request(
             actor=request.actor,
             role=data["role"],
             project_id=uuid_in(data["project"]),
@@ -98,14 +102,17 @@ def access_request(request: TenantRequest) -> HttpResponse:
     except ExchequerError as refused:
         explain(form, refused)
         return _render(request, access_form=form, status=refused.status)
-    messages.success(request, "Request sent. You are notified when it is answered.")
+    if asked.was_open:
+        messages.info(request, ASKED_BEFORE)
+    else:
+        messages.success(request, "Request sent. You are notified when it is answered.")
     return redirect("approvals", request.tenant.slug)
 
 
 def _askable() -> dict[str, list[tuple[str, str]]]:
     """Return the roles and the projects that can be asked for."""
     built_in = [(role, f"{role.capitalize()}: {ROLE_WORDS[role]}") for role in access_requests.ASKED_FOR]
-    own = [(str(row.id), row.name) for row in roles()[:MOST_OFFERED]]
+    own = [(str(row.id), row.name) for row in roles() if not row.built_in][:MOST_OFFERED]
     return {"roles": [*built_in, *own], "projects": [(str(one.id), one.name) for one in all_projects()]}
 
 

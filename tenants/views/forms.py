@@ -6,7 +6,6 @@ from typing import Any, ClassVar, cast
 from uuid import UUID, uuid4
 
 from django import forms
-from django.core.validators import MaxValueValidator
 from django.utils import timezone
 from django.utils.functional import lazy
 
@@ -14,8 +13,8 @@ from tenants.access.permissions import PRESETS, ROLE_WORDS
 from tenants.audit import AuditAction
 from tenants.audit.words import noun_words
 from tenants.clock import timezones
+from tenants.fields.days import DayField
 from tenants.models import OUTCOMES, User
-from tenants.parsing import LATEST
 
 KEY_LIVES = ((30, "30 days"), (90, "90 days"), (365, "One year"), (0, "Until revoked"))
 THEMES = (("auto", "Follow the system"), ("light", "Light"), ("dark", "Dark"))
@@ -39,13 +38,8 @@ def _subjects() -> list[tuple[str, str]]:
     ]
 
 
-def _last_day() -> forms.DateField:
-    return forms.DateField(
-        label="Until the end of",
-        required=False,
-        widget=forms.DateInput(attrs={"type": "date"}),
-        help_text="Empty: permanently.",
-    )
+def _last_day() -> DayField:
+    return DayField(label="Until the end of", required=False, help_text="Empty: permanently.")
 
 
 def _end_of(day: date | None) -> datetime | None:
@@ -95,18 +89,8 @@ class AuditFilter(forms.Form):
     action = forms.ChoiceField(required=False, label="Action on", choices=lazy(_subjects, list))
     outcome = forms.ChoiceField(required=False, label="Outcome", choices=OUTCOME_CHOICES)
     target = forms.CharField(required=False, max_length=64, label="Object id")
-    since = forms.DateField(
-        required=False,
-        label="From",
-        validators=[MaxValueValidator(LATEST.date())],
-        widget=forms.DateInput(attrs={"type": "date"}),
-    )
-    until = forms.DateField(
-        required=False,
-        label="To",
-        validators=[MaxValueValidator(LATEST.date())],
-        widget=forms.DateInput(attrs={"type": "date"}),
-    )
+    since = DayField(required=False, label="From")
+    until = DayField(required=False, label="To")
 
     def chosen(self) -> dict[str, Any]:
         """Return the keyword arguments of the query."""

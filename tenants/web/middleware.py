@@ -205,9 +205,12 @@ class TenantMiddleware:
 
 
 def enter_by_address(request: HttpRequest) -> None:
-    """Let the session's person in to the tenant of an address that no view answers: the error page then has its frame."""
+    """Let the session's person in to the tenant of an address that no view answers: the error page then has its frame.
+
+    The console has no tenants' pages.
+    """
     named = TENANT_PATH.match(request.path_info)
-    if named is None or not hasattr(request, "user") or is_admitted(request):
+    if settings.CONSOLE or named is None or not hasattr(request, "user") or is_admitted(request):
         return
     with suppress(ExchequerError, Http404), TenantMiddleware.entering_by_path(request, named[1]):
         pass

@@ -14,6 +14,7 @@ from billing.api.serializers import ContractSerializer
 from billing.pricing import contracts
 from billing.queries import books
 from tenants.errors import Invalid
+from tenants.fields.days import Day
 from tenants.operators.api.base import OperatorView
 from tenants.operators.api.shapes import ReasonSerializer
 from tenants.web.body_fields import Whole, checked
@@ -39,7 +40,7 @@ class NewContractSerializer(serializers.Serializer[Any]):
     """The next contract of an organisation; terms that are not given are the default ones."""
 
     price_book = serializers.UUIDField()
-    starts_on = serializers.DateField(help_text="The first day of a coming month")
+    starts_on = Day(help_text="The first day of a coming month")
     payment_days = Whole(required=False, default=30, min_value=0, max_value=contracts.MOST_DAYS)
     billing_name = serializers.CharField(required=False, default="", allow_blank=True, max_length=200)
     billing_address = serializers.CharField(required=False, default="", allow_blank=True, max_length=1000)

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from billing.dunning import deferring
 from billing.queries import issued
 from billing.queries.owed import deferrals
+from tenants.fields.days import Day
 from tenants.isolation.scoping import tenant_scope
 from tenants.operators.api.base import OperatorView
 from tenants.operators.api.shapes import ReasonSerializer
@@ -23,7 +24,7 @@ from tenants.web.openapi import page_of
 class NewDeferralSerializer(ReasonSerializer):
     """Until when launches go on, and why."""
 
-    until = serializers.DateField(help_text="that day of the organisation included; yesterday ends a deferral")
+    until = Day(help_text="that day of the organisation included; yesterday ends a deferral")
 
 
 class DeferralSerializer(serializers.Serializer[Any]):

@@ -25,6 +25,7 @@ from billing.mailing import orders
 from billing.models.invoicing import STATES
 from billing.queries import issued
 from tenants.errors import Invalid
+from tenants.fields.days import Day
 from tenants.isolation.scoping import tenant_scope
 from tenants.operators.api.base import OperatorView
 from tenants.operators.api.shapes import ReasonSerializer
@@ -96,7 +97,7 @@ class ReceivedSerializer(serializers.Serializer[Any]):
     """A payment that arrived."""
 
     amount = serializers.DecimalField(max_digits=38, decimal_places=12)
-    received_on = serializers.DateField()
+    received_on = Day()
     reference = serializers.CharField(required=False, default="", allow_blank=True, max_length=paying.LONGEST_REFERENCE)
 
 

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.taxes import queries, table
+from tenants.fields.days import Day
 from tenants.operators.api.base import OperatorView
 from tenants.operators.api.shapes import ReasonSerializer
 from tenants.web.body_fields import checked
@@ -38,14 +39,14 @@ class NewTaxRateSerializer(ReasonSerializer):
     product = serializers.CharField(required=False, default="", allow_blank=True, max_length=60)
     name = serializers.CharField(max_length=60)
     percent = serializers.DecimalField(max_digits=6, decimal_places=3, min_value=0, max_value=100)
-    starts_on = serializers.DateField()
-    ends_on = serializers.DateField(required=False, default=None, allow_null=True)
+    starts_on = Day()
+    ends_on = Day(required=False, default=None, allow_null=True)
 
 
 class EndSerializer(ReasonSerializer):
     """The first day without a rate."""
 
-    ends_on = serializers.DateField(help_text="at the earliest the first day of last month")
+    ends_on = Day(help_text="at the earliest the first day of last month")
 
 
 class TaxRates(OperatorView):

@@ -14,6 +14,7 @@ from billing.api.wallet.endpoints import BlockSerializer, WalletSerializer
 from billing.rating.billed.credits import LAST_PRIORITY
 from billing.rating.billed.faults import MOST_IN_SCOPE
 from billing.wallets import granting, queries
+from tenants.fields.days import Day
 from tenants.operators.api.base import OperatorView
 from tenants.operators.api.shapes import ReasonSerializer
 from tenants.web.body_fields import Amount, Whole, checked
@@ -23,7 +24,7 @@ class GrantSerializer(serializers.Serializer[Any]):
     """Promotional credit to give, in the organisation's currency."""
 
     amount = Amount(max_digits=38, decimal_places=12)
-    expires_on = serializers.DateField(
+    expires_on = Day(
         required=False, default=None, allow_null=True, help_text="It pays bills of months that end before this day."
     )
     priority = Whole(required=False, default=50, min_value=0, max_value=LAST_PRIORITY, help_text="0 is used first")

@@ -16,6 +16,7 @@ from billing.rating.calendar import day_start, local_day
 from tenants.errors import Invalid
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import Tenant
+from tenants.parsing import FIRST_DAY, LAST_DAY
 from tenants.rows import named_rows
 
 #: Entries of one statement; a longer range is asked for in parts.
@@ -79,7 +80,11 @@ class Statement:
 
 def statement(starts_on: date, ends_on: date, currency: str) -> Statement:
     """Return the statement of the open scope's tenant in one currency. Raises Invalid for a range that is too long."""
-    if not (timedelta(0) <= ends_on - starts_on <= timedelta(days=LONGEST_DAYS) and 1970 <= starts_on.year <= 9000):
+    if not (
+        timedelta(0) <= ends_on - starts_on <= timedelta(days=LONGEST_DAYS)
+        and starts_on >= FIRST_DAY
+        and ends_on <= LAST_DAY
+    ):
         raise Invalid(fields={"to": ["Give a day that is not before the first, and at most ten years after it."]})
     zone = Tenant.objects.values_list("timezone", flat=True).get(pk=current_tenant_id())
     asked: dict[str, Any] = {

@@ -8,14 +8,14 @@ from typing import Any, cast
 from uuid import UUID
 
 from django import forms
-from django.core.validators import MaxValueValidator
 from django.utils import timezone
 
 from tenants.access.permissions import PERMISSIONS
 from tenants.access.wording import by_noun, permission_words
+from tenants.fields.days import DayField
 from tenants.grants.grants import Holder
 from tenants.grants.queries import AccessRow, GrantRow, RoleRow
-from tenants.parsing import LATEST, uuid_in
+from tenants.parsing import uuid_in
 from tenants.queries import ProjectRow
 
 WHOLE = "whole"
@@ -79,13 +79,7 @@ class GiveGrant(forms.Form):
     holder = forms.ChoiceField(label="Person, group or service account")
     role = forms.ChoiceField(label="Role")
     project = forms.ChoiceField(label="Where")
-    expires_at = forms.DateField(
-        label="Last day",
-        required=False,
-        validators=[MaxValueValidator((LATEST - timedelta(days=2)).date())],
-        help_text="Empty: until it is withdrawn.",
-        widget=forms.DateInput(attrs={"type": "date"}),
-    )
+    expires_at = DayField(label="Last day", required=False, help_text="Empty: until it is withdrawn.")
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -29,8 +30,9 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant, User
 from tenants.operators import grants, keys
 from tenants.operators.operator import Operator
+from tests.api.far_days import put_far_days
 from tests.api.tenants.console.test_console_matrix import GOOD, MATRIX, REASON
-from tests.api.test_fuzz import CHECKS
+from tests.api.test_fuzz import CHECKS, FAR
 from tests.support import factories
 from tests.support.examples import examples
 from tests.support.usage import interval
@@ -70,9 +72,11 @@ def test_generated_requests_of_operators_are_answered_as_the_document_says(secre
         schema.config.generation.allow_x00 = False
         found = [result.ok() for result in schema.get_all_operations()]
 
-        def ask(case: Any, draw: Callable[..., Any]) -> None:
+        def ask(case: Any, draw: Callable[..., Any], *, far: bool = False) -> None:
             label = case.operation.label
             prepare(case, draw, tenants, known)
+            if far and not put_far_days(case, draw):
+                return
             response = case.call(headers={"Authorization": f"Bearer {draw(st.sampled_from(secrets))}"})
             statuses[label, response.status_code] = statuses.get((label, response.status_code), 0) + 1
             try:
@@ -84,6 +88,7 @@ def test_generated_requests_of_operators_are_answered_as_the_document_says(secre
         for operation in found:
             for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
                 fuzz(operation, mode, CASES // len(found) // 2, ask)
+            fuzz(operation, GenerationMode.POSITIVE, FAR, partial(ask, far=True))
 
     assert faults == {}
     accepted = {label for label, status in statuses if status < 300}

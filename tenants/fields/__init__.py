@@ -1,0 +1,1 @@
+"""Fields that forms and bodies share."""
