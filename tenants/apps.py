@@ -14,7 +14,7 @@ class TenantsConfig(AppConfig):
         from tenants.grants import unseen  # noqa: F401
         from tenants.identity import api_keys, invitations  # noqa: F401
         from tenants.identity.providers import scim_tokens  # noqa: F401
-        from tenants.notifications import emails, looks, topics  # noqa: F401
+        from tenants.notifications import emails, looks, standing, topics  # noqa: F401
         from tenants.operators.platform_events import own_events as platform_events  # noqa: F401
         from tenants.web import navigation, openapi  # noqa: F401
         from tenants.web.navigation import ORGANISATION, NavigationEntry

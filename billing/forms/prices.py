@@ -15,11 +15,10 @@ from django.forms import BoundField
 
 from billing.defaults import SECOND
 from billing.forms.fields import HOURLY, PriceField, typed
-from billing.pricing.publishing import TOO_LATE
+from billing.pricing.publishing import start_fault
 from billing.queries import MeterView, PriceView, is_offered
 from billing.rating.new_price import NewPrice
 from billing.rating.tags import DIMENSION, PREFIX
-from tenants.parsing import LATEST
 
 MORE = 3
 
@@ -151,8 +150,8 @@ class PriceListForm(PricesForm):
         if moment is None:
             return None
         moment = moment.replace(tzinfo=ZoneInfo(self.zone))
-        if moment >= LATEST:
-            raise forms.ValidationError(TOO_LATE)
+        if fault := start_fault(moment):
+            raise forms.ValidationError(fault)
         return moment
 
     @property

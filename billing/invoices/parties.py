@@ -11,6 +11,7 @@ from django.db import transaction
 
 from billing.invoices.reminders import Step, checked
 from billing.models import Contract, Seller
+from billing.taxes.countries import COUNTRIES, UNKNOWN
 from billing.taxes.tax_ids import tax_id_fault
 from tenants import clock
 from tenants.audit import AuditAction
@@ -123,8 +124,8 @@ def _faults(party: Party) -> dict[str, list[str]]:
     for name in ("name", "address"):
         if not given[name].strip():
             faults[name] = [f"Give the {name} that stands on invoices."]
-    if party.country and not (len(party.country) == 2 and party.country.isascii() and party.country.isupper()):
-        faults["country"] = ["Give the country as two capital letters, such as DE."]
+    if party.country and party.country not in COUNTRIES:
+        faults["country"] = [UNKNOWN]
     if fault := tax_id_fault(party.tax_number):
         faults.setdefault("tax_number", [fault])
     if party.email:

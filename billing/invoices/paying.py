@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -52,7 +52,7 @@ class Received:
 def mark_paid(*, operator: Operator, tenant_id: UUID, invoice_id: UUID, received: Received) -> None:
     """Record by hand a payment of a standing invoice, in whole or in part.
 
-    Raises NotFound, NotPayable, and Invalid for more than is due or a day to come.
+    Raises NotFound, NotPayable, and Invalid for more than is due, a day to come, or one before the invoice was issued.
     """
     operator.require("invoices.manage")
     with transaction.atomic():
@@ -136,13 +136,13 @@ def _receive(*, actor: Actor, invoice_id: UUID, received: Received, by: str) -> 
     if invoice.state not in (FINALISED, PAID):
         raise NotPayable
     due = due_of(invoice)
-    if faults := _faults(received, due):
+    if faults := _faults(received, due, issued=invoice.finalised_at):
         raise Invalid(fields=faults)
     book(actor=actor, invoice=invoice, received=received, by=by)
     return invoice.label
 
 
-def _faults(received: Received, due: Money) -> dict[str, list[str]]:
+def _faults(received: Received, due: Money, *, issued: datetime | None) -> dict[str, list[str]]:
     faults: dict[str, list[str]] = {}
     amount = received.amount
     if not amount.is_finite() or amount <= 0:
@@ -153,6 +153,9 @@ def _faults(received: Received, due: Money) -> dict[str, list[str]]:
         faults["amount"] = [f"{due.plain()} is due: record no more than that."]
     if received.received_on > local_day(clock.now(), "Pacific/Kiritimati"):
         faults["received_on"] = ["Give the day on which the money arrived, not one to come."]
+    elif issued is not None and received.received_on < local_day(issued, "Pacific/Pago_Pago"):
+        first = local_day(issued, "UTC")
+        faults["received_on"] = [f"The invoice was issued on {first}: give the day on which its payment arrived."]
     if len(received.reference) > LONGEST_REFERENCE:
         faults["reference"] = [f"Give at most {LONGEST_REFERENCE} characters."]
     return faults

@@ -21,6 +21,7 @@ from billing.rating.billed.faults import Fault, terms_faults
 from billing.rating.billed.reading import read_terms
 from billing.rating.calendar import local_day, next_period, period_bounds, period_of
 from billing.rating.quantity import FUTURE_LIMIT
+from billing.taxes.countries import COUNTRIES, UNKNOWN
 from billing.taxes.tax_ids import tax_id_fault
 from tenants import clock
 from tenants.access.actor import Actor
@@ -239,8 +240,8 @@ def _check(terms: ContractTerms, currency: str) -> None:
             faults[name] = [f"Give at most {limit} characters."]
     if fault := tax_id_fault(terms.tax_number):
         faults.setdefault("tax_number", [fault])
-    if terms.country and not (len(terms.country) == 2 and terms.country.isascii() and terms.country.isupper()):
-        faults["country"] = ["Give the country as two capital letters, such as DE."]
+    if terms.country and terms.country not in COUNTRIES:
+        faults["country"] = [UNKNOWN]
     if wrong := bill_faults(terms.terms, currency):
         faults["terms"] = [f"{fault.where}: {fault.message}" if fault.where else fault.message for fault in wrong]
     if faults:

@@ -160,13 +160,18 @@ def store(
     return version
 
 
+def start_fault(effective_at: datetime) -> str:
+    """Return why no version starts at this time, whatever the book; else empty."""
+    if effective_at < clock.now() + FUTURE_LIMIT:
+        return "A version must start at least 5 minutes after it is published."
+    return TOO_LATE if effective_at >= LATEST else ""
+
+
 def _start_faults(book: PriceBook, effective_at: datetime | None) -> dict[str, list[str]]:
     if effective_at is None:
         return {}
-    if effective_at < clock.now() + FUTURE_LIMIT:
-        return {"effective_at": ["A version must start at least 5 minutes after it is published."]}
-    if effective_at >= LATEST:
-        return {"effective_at": [TOO_LATE]}
+    if fault := start_fault(effective_at):
+        return {"effective_at": [fault]}
     if PriceVersion.objects.filter(book=book, effective_at=effective_at).exists():
         return {"effective_at": ["Another version starts at this time. Choose another time."]}
     return {}

@@ -16,6 +16,7 @@ from django.db.models.functions import RowNumber
 from billing.defaults import DEVICE_TIME, SECOND, UNOFFERED_TIERS
 from billing.models import Contract, Meter, Price, PriceBook, PriceVersion
 from billing.queries.calendar import tenant_today
+from billing.rating.term_words import term_words
 from tenants.isolation.scoping import current_tenant_id
 
 SECONDS_IN_HOUR = 3600
@@ -113,6 +114,11 @@ class ContractView:
     grace_days: int
     terms: Mapping[str, Any]
     state: str = ""
+
+    @property
+    def agreed(self) -> Sequence[tuple[str, str]]:
+        """What its terms agree, each as a title and a sentence."""
+        return term_words(self.terms, self.currency)
 
 
 FACTS = [{"book": "book__name"}.get(name, name) for name in ContractView.__dataclass_fields__ if name != "state"]

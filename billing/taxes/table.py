@@ -11,8 +11,9 @@ from django.db import transaction
 
 from billing.models import TaxRate
 from billing.rating.billed.faults import number_faults, percent_faults
-from billing.rating.billed.tax import COUNTRY, MOST_RATES
+from billing.rating.billed.tax import MOST_RATES
 from billing.rating.calendar import local_day, period_of
+from billing.taxes.countries import COUNTRIES, UNKNOWN
 from tenants import clock
 from tenants.audit import AuditAction
 from tenants.errors import Conflict, Invalid, NotFound
@@ -88,7 +89,7 @@ def end(*, operator: Operator, rate_id: UUID, ends_on: date, reason: str) -> Non
             fault = f"Choose a day after {row.starts_on}, and not before {earliest}: earlier months are invoiced."
             raise Invalid(fields={"ends_on": [fault]})
         else:
-            if _overlaps(row.country, row.product, (row.starts_on, ends_on), besides=rate_id):
+            if _overlapping(row.country, row.product, (row.starts_on, ends_on), besides=rate_id):
                 raise Invalid(fields={"ends_on": ["Another rate of this country and product begins before this day."]})
             TaxRate.objects.filter(pk=rate_id).update(ends_on=ends_on)
         record_act(operator, TAX_RATE_ENDED, target=("tax_rate", rate_id, f"{_label(row)} on {ends_on}"), reason=reason)
@@ -106,8 +107,8 @@ def _lock() -> None:
 
 def _faults(rate: NewRate) -> dict[str, list[str]]:
     faults: dict[str, list[str]] = {}
-    if not COUNTRY.fullmatch(rate.country):
-        faults["country"] = ["Give the country as two capital letters, such as DE."]
+    if rate.country not in COUNTRIES:
+        faults["country"] = [UNKNOWN]
     if not 1 <= len(rate.name.strip()) <= 60 or not rate.name.strip().isprintable():
         faults["name"] = ["Give the name that stands on invoices, such as VAT, at most 60 characters."]
     if len(rate.product) > 60:
@@ -117,20 +118,27 @@ def _faults(rate: NewRate) -> dict[str, list[str]]:
         faults["percent"] = [wrong[0].message]
     if rate.ends_on is not None and rate.ends_on <= rate.starts_on:
         faults["ends_on"] = [f"Choose an end after {rate.starts_on}, when the rate begins."]
-    elif not faults and _overlaps(rate.country, rate.product, (rate.starts_on, rate.ends_on)):
-        faults["starts_on"] = ["Another rate of this country and product applies then. End that one first."]
+    elif not faults and (others := _overlapping(rate.country, rate.product, (rate.starts_on, rate.ends_on))):
+        first = min(row.starts_on for row in others)
+        if first > rate.starts_on:
+            faults["ends_on"] = [f"Another rate of this country and product begins on {first}. End this one by then."]
+        else:
+            faults["starts_on"] = ["Another rate of this country and product applies then. End that one first."]
     if not faults and TaxRate.objects.count() >= MOST_RATES:
         faults["country"] = [f"The table holds at most {MOST_RATES} rates."]
     return faults
 
 
-def _overlaps(country: str, product: str, time: tuple[date, date | None], besides: UUID | None = None) -> bool:
+def _overlapping(
+    country: str, product: str, time: tuple[date, date | None], besides: UUID | None = None
+) -> list[TaxRate]:
     starts_on, ends_on = time
     rows = [row for row in TaxRate.objects.filter(country=country, product=product) if row.pk != besides]
-    return any(
-        (row.ends_on is None or starts_on < row.ends_on) and (ends_on is None or row.starts_on < ends_on)
+    return [
+        row
         for row in rows
-    )
+        if (row.ends_on is None or starts_on < row.ends_on) and (ends_on is None or row.starts_on < ends_on)
+    ]
 
 
 def _label(row: TaxRate) -> str:

@@ -58,6 +58,7 @@ def overrides(env: Environment, given: dict[str, Any]) -> dict[str, Any]:
         "ACCOUNT_FORMS": given["ACCOUNT_FORMS"]
         | {
             "login": "tenants.operators.accounts.LogIn",
+            "reauthenticate": "tenants.operators.accounts.Reauthenticated",
             "change_password": "tenants.operators.accounts.ChangedPassword",
         },
         "SPECTACULAR_SETTINGS": _described(given["SPECTACULAR_SETTINGS"]),

@@ -9,7 +9,7 @@ class AccessSerializer(serializers.Serializer[Any]):
     """One reason why somebody may do something."""
 
     holder = serializers.CharField()
-    kind = serializers.CharField(help_text="person or service account")
+    kind = serializers.CharField(help_text="person, group (without people) or service account")
     role = serializers.CharField()
     project = serializers.CharField(help_text="Name of the project; empty: the whole organisation")
     group = serializers.CharField(help_text="Name of the group that holds the grant; empty: their own")

@@ -170,7 +170,10 @@ def grants_in(project_id: UUID) -> list[GrantRow]:
 
 
 def holders() -> Iterator[HolderAccess]:
-    """Yield the people, then the service accounts that are not disabled, each with all grants; in four statements."""
+    """Yield the people, the groups with grants and without people, and the service accounts that are not disabled.
+
+    Each with all grants; in four statements.
+    """
     by_group, own = _by_holder(grants())
     places: dict[UUID, list[UUID]] = {}
     for user_id, group in GroupMember.objects.order_by("group__name").values_list("membership__user_id", "group_id"):
@@ -181,6 +184,11 @@ def holders() -> Iterator[HolderAccess]:
         rows = [*own.get(user_id, []), *of_groups]
         reasons = tuple(reason(email, "person", row) for row in rows)
         yield HolderAccess(id=user_id, holder=email, name=name, kind="person", reasons=reasons)
+    peopled = {group for groups in places.values() for group in groups}
+    for group, rows in by_group.items():
+        if group not in peopled:
+            reasons = tuple(reason(row.holder, "group", row) for row in rows)
+            yield HolderAccess(id=group, holder=rows[0].holder, name="", kind="group", reasons=reasons)
     for row_id, name in ServiceAccount.objects.filter(disabled_at=None).order_by("name").values_list("id", "name"):
         kind = "service account"
         reasons = tuple(reason(name, kind, row) for row in own.get(row_id, []))

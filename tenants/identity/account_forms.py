@@ -88,6 +88,10 @@ class ChangedPassword(LabelsMixin, provided.ChangePasswordForm):  # type: ignore
     """Change of a known password."""
 
 
+class Reauthenticated(LabelsMixin, provided.ReauthenticateForm):  # type: ignore[misc]
+    """The password again, before what needs it."""
+
+
 class FirstPassword(LabelsMixin, provided.SetPasswordForm):  # type: ignore[misc]
     """First password of an account without one."""
 

@@ -33,6 +33,14 @@ class ChangedPassword(account_forms.ChangedPassword):
         self.fields["oldpassword"].help_text = ""
 
 
+class Reauthenticated(account_forms.Reauthenticated):
+    """The password again, without a link to reset it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password"].help_text = ""
+
+
 class ConsoleAdapter(AccountAdapter):
     """allauth's adapter for operators. Only operators' accounts are visible to this process."""
 

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_safe
 
 from billing.pricing.commitments import SAVINGS_PLAN, commitments
 from billing.queries.calendar import tenant_today
+from billing.queries.prices import contracts
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -21,5 +22,6 @@ def commitments_page(request: TenantRequest) -> HttpResponse:
         "plans": [one for one in found if one.kind == SAVINGS_PLAN],
         "promises": [one for one in found if one.kind != SAVINGS_PLAN],
         "period": tenant_today().period,
+        "coming": next((one for one in contracts() if one.state == "coming" and one.agreed), None),
     }
     return render(request, "billing/commitments.html", context)

@@ -81,7 +81,8 @@ class Overview:
         grant = next(iter(queries.grants(Q(id=grant_id))), None) if grant_id else None
         if grant is None or not may_withdraw(self.actor, grant, own):
             return None
-        lost = losses(self.holders, lambda row: row.grant.id == grant_id)
+        people = [holder for holder in self.holders if holder.kind != "group"]
+        lost = losses(people, lambda row: row.grant.id == grant_id)
         return {"grant": grant, "losses": lost, "place": _place(grant)}
 
 

@@ -109,6 +109,8 @@ def tenant_act(request: OperatorRequest, tenant_id: UUID, act: str) -> HttpRespo
     except ExchequerError as refused:
         given = {"asked": act, "reason": reason, "refused": refused.message}
         return _render(request, tenant_id, status=refused.status, **given)
+    if Tenant.objects.filter(pk=tenant_id, standing="suspended").exists() and act == "restore":
+        done = "is suspended again, as it was before its closing."
     messages.success(request, f"The organisation {done}")
     return redirect("operator-tenant", tenant_id)
 
@@ -199,6 +201,7 @@ def _render(request: OperatorRequest, tenant_id: UUID, *, status: int = 200, **g
         "acts_possible": possible if manages else [],
         "may_look": request.operator.can("tenants.look_inside") and found.tenant.standing != "closed",
         "may_see_prices": request.operator.can("prices.view"),
+        "may_see_invoices": request.operator.can("invoices.view"),
         "most": tenant_details.MOST,
         "erasure_form": Erasure() if request.operator.can("tenants.erase") and _can_be_erased(found.tenant) else None,
         "ceiling_form": Ceiling()

@@ -193,6 +193,8 @@ def test_the_access_review_is_a_file_with_a_line_for_each_holder_and_grant(tenan
     groups.add_member(actor=owner, group_id=group.id, user_id=nora.id)
     project = factories.make_project(tenant)
     grants.give(actor=owner, holder=Holder(group_id=group.id), role="engineer", project_id=project.id)
+    empty = groups.create_group(actor=owner, name="Nobody yet")
+    grants.give(actor=owner, holder=Holder(group_id=empty.id), role="viewer")
     service_accounts.create_service_account(actor=owner, name="nightly")
     answer = client.get("/t/lab/access/?export=csv")
     rows = list(csv.DictReader(StringIO(answer.content.decode())))
@@ -202,6 +204,9 @@ def test_the_access_review_is_a_file_with_a_line_for_each_holder_and_grant(tenan
         ("engineer", "A project", "'=Research", owner.label),
     ]
     assert of_nora[1]["permissions"] == " ".join(sorted(ROLE_PERMISSIONS["engineer"] & PROJECT_PERMISSIONS))
+    of_group = [(row["kind"], row["role"]) for row in rows if row["holder"] == "Nobody yet"]
+    assert of_group == [("group", "viewer")], "a group without people is reviewed too"
+    assert "Nobody yet" in page(client)
     assert [row["role"] for row in rows if row["holder"] == "nightly"] == [""], "one without a grant is reviewed too"
     with tenant_scope(tenant.id):
         assert AuditEntry.objects.filter(action="tenants.list.exported", target_label="access").count() == 1

@@ -103,7 +103,7 @@ def test_the_invoice_sums_each_unit_by_itself(month: tuple[Tenant, UUID]) -> Non
         view = queries.invoice(invoice)
     assert view.exact != view.total
     for title, amount in (
-        ("Usage before rounding", view.exact.amount),
+        ("Lines before rounding", view.exact.amount),
         ("Rounding of lines", view.total.amount - view.exact.amount),
     ):
         assert f'{title}</dt><dd><data class="money" value="{amount:f}">{exact_text(amount, "EUR")}</data>' in page

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from tenants.events import outbox
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import AuditEntry, Invitation, OperatorAct, Tenant
+from tenants.models import AuditEntry, Invitation, Notification, OperatorAct, OutboxMessage, Tenant
 from tests.support import factories
 from tests.support.pages import text_of
 
@@ -47,6 +48,7 @@ def test_a_closing_that_is_undone_leaves_the_reason_of_the_suspension(act: Any, 
     owner = person("owner@ours.example")
     assert "The contract ended" in text_of(owner.get("/t/ours/jobs/"))
     console = act("restore", "It was renewed")
+    assert "suspended again" in text_of(console.get(f"/tenants/{tenant.id}/"))
     assert "Invoice 17 is open" in text_of(owner.get("/t/ours/jobs/"))
     assert "Invoice 17 is open" in text_of(console.get(f"/tenants/{tenant.id}/"))
     act("resume", "It is paid")
@@ -131,3 +133,17 @@ def test_an_answer_is_kept_by_no_cache(tenant: Tenant, act: Any, seller: Any) ->
     assert [("no-store" in one["Cache-Control"], "private" in one["Cache-Control"]) for one in answers] == [
         (True, True)
     ] * len(answers)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_owners_read_in_the_bell_why_their_organisation_is_suspended(
+    act: Any, tenant: Tenant, as_control: Role
+) -> None:
+    console = act("suspend", "Invoice 17 is open")
+    with as_control(), tenant_scope(tenant.id):
+        for message in OutboxMessage.objects.filter(topic="tenants.StandingChanged").values_list("id", flat=True):
+            outbox.deliver(message, tenant.id)
+    with tenant_scope(tenant.id):
+        raised = Notification.objects.get(kind="standing")
+    assert (raised.title, raised.body) == ("Your organisation is suspended", "Reason: Invoice 17 is open")
+    assert "Forgot" not in text_of(console.get("/accounts/reauthenticate/"))

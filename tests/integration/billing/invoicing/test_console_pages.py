@@ -180,6 +180,8 @@ def test_a_payment_is_recorded_and_a_second_click_is_refused(demo_clock: DemoClo
         ({"amount": "0.001"}, "Give the amount with at most 2 decimals."),
         ({"amount": "much"}, "Enter a number."),
         ({"received_on": "2027-05-01"}, "not one to come"),
+        ({"received_on": "2027-03-31"}, "The invoice was issued on 2027-04-02"),
+        ({"received_on": "0001-01-01"}, "1970-01-01"),
         ({"shown": "0 9"}, "Money was credited or paid since this form was opened."),
     ):
         answer = finance.post(path, {**body, **wrong})

@@ -6,13 +6,14 @@ import re
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from billing.models import Contract
 from billing.pricing import contracts
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.integration.billing.invoicing.test_console_pages import words
-from tests.support.factories import make_tenant
+from tests.support.factories import make_member, make_tenant
 
 pytestmark = pytest.mark.django_db
 SCOPED = {"key": "nodes", "percent": "5", "meters": ["device_seconds"]}
@@ -64,6 +65,13 @@ def test_common_terms_are_fields_and_the_rest_stays_json(finance: Any) -> None:
     shown = finance.get(page).content.decode()
     assert [value_of(shown, name) for name in ("commitment", "discount", "minimum")] == ["1000.5", "12.5", "10"]
     assert "nodes" in shown
+    agreed_words = ("€1,000.50 a month; what is missing is billed", "12.5 % off all usage", "5 % off device_seconds",
+                    "paid ones first, then promotional ones", "held from the wallet’s credit")  # fmt: skip
+    browser = Client()
+    browser.force_login(make_member(tenant, "finance"))
+    own = words(browser.get(f"/t/{tenant.slug}/prices/")), words(browser.get(f"/t/{tenant.slug}/commitments/"))
+    for term in agreed_words:
+        assert [term in text for text in (words(finance.get(page)), *own)] == [True] * 3, term
     assert re.search(r'name="prepaid"[^>]*checked', shown)
     assert "&quot;prepaid&quot;" not in shown
     assert "&quot;commitment&quot;" not in shown

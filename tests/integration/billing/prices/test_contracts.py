@@ -305,6 +305,9 @@ def test_a_version_is_previewed_against_last_month_in_sums(
     rows = {row.name: (row.before.amount, row.after.amount) for row in page.context["rows"]}
     assert rows == {tenant.name: (Decimal("0.06"), Decimal(60)), other.name: (0, 0)}
     assert "October 2026 by these prices" in text_of(page)
+    past = {**amounts, "base": "1", "note": "dearer", "effective_at": "2020-01-01T00:00", "step": "preview"}
+    refused = finance.post(address, past)
+    assert (refused.status_code, "at least 5 minutes" in text_of(refused)) == (422, True)
 
 
 def test_a_book_is_made_and_given_to_a_new_tenant(seller: Seller, as_control: Role, as_operator: Role) -> None:

@@ -83,7 +83,7 @@ def test_the_api_lists_enters_and_ends_rates(finance: Any) -> None:
 @pytest.mark.parametrize(
     ("more", "field"),
     [
-        ({"country": "de"}, "country"), ({"percent": Decimal("100.1")}, "percent"), ({"percent": Decimal("1.2345")}, "percent"),
+        ({"country": "de"}, "country"), ({"country": "ZZ"}, "country"), ({"percent": Decimal("100.1")}, "percent"), ({"percent": Decimal("1.2345")}, "percent"),
         ({"percent": Decimal("NaN")}, "percent"), ({"name": " "}, "name"), ({"ends_on": date(2007, 1, 1)}, "ends_on"),
     ],
 )  # fmt: skip
@@ -97,6 +97,11 @@ def test_impossible_rates_are_refused(more: dict[str, Any], field: str, demo_clo
 def test_a_rate_that_has_begun_takes_an_end_and_nothing_else_and_one_to_come_may_go(demo_clock: DemoClock) -> None:
     demo_clock.move_to(IN_APRIL)
     rate, coming = enter(), enter("FR", "20", date(2027, 6, 1))
+    with pytest.raises(Invalid) as refused:
+        enter("FR", "19", date(2027, 1, 1))
+    assert refused.value.fields == {
+        "ends_on": ["Another rate of this country and product begins on 2027-06-01. End this one by then."]
+    }
     end(coming, date(2027, 5, 1))
     assert list(TaxRate.objects.values_list("country", flat=True)) == ["DE"]
     end(rate, date(2027, 3, 1))
