@@ -54,7 +54,7 @@ CREDITABLE = (FINALISED, PAID)
 
 
 class CannotCredit(Conflict):
-    """Only a finalised invoice is credited. Change a draft's usage or terms instead."""
+    """Only a finalised invoice is credited. Change a draft's usage or terms instead; void a top-up that is not paid."""
 
     code = "invoice_not_creditable"
 
@@ -123,9 +123,9 @@ def credit(
 def credit_as(*, actor: Actor, invoice_id: UUID, wanted: Wanted, by: str) -> tuple[UUID, str]:
     """Credit as the system, `by` an operator, as `finalise_as` finalises; return the note's id and number."""
     invoice, reason = locked(invoice_id), wanted.reason
-    if invoice.state not in CREDITABLE:
-        raise CannotCredit
     top_up = invoice.kind == TOP_UP
+    if invoice.state not in CREDITABLE or (top_up and not invoice.paid):
+        raise CannotCredit
     credits = _checked(invoice, [Part(*unused.rest_of(invoice))] if top_up and not wanted.parts else wanted.parts)
     zero = Money.zero(invoice.currency)
     subtotal = sum((one.amount for one in credits), zero)
