@@ -6,9 +6,9 @@ The keys go last: until then everything before is done again. Usage, ledger, inv
 from __future__ import annotations
 
 from itertools import islice
+from typing import Any
 from uuid import UUID
 
-import structlog
 from django.db import connection
 
 from compute.models import JobLog, JobMetric
@@ -19,25 +19,27 @@ from tenants.access.actor import Actor
 from tenants.audit import AuditAction, forgetting, operation, record
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import AuditSubject, Invitation, Membership, Tenant
+from tenants.isolation.sweeps import sweep
+from tenants.models import AuditSubject, ExternalIdentity, FormerMember, Invitation, Membership, ScimUser, Tenant
 from tenants.operators.platform_events import own_events
 
 ERASED = AuditAction("tenants.erasure.finished")
+FORMER: tuple[Any, ...] = (FormerMember, ScimUser, ExternalIdentity)
 AT_ONCE, KEYS_AT_ONCE = 5, 500
-log = structlog.get_logger(__name__)
 
 
 def run() -> int:
-    """Erase the tenants that wait for it, a few at once; return how many were finished."""
+    """Erase the tenants that wait for it, a few at once; return how many were finished. Raises SweepFailed if one stopped."""
     waiting = Tenant.objects.filter(erase_ordered_at__isnull=False, erased_at=None, standing="closed")
     done = 0
-    for tenant_id in list(waiting.order_by("erase_ordered_at").values_list("id", flat=True)[:AT_ONCE]):
-        try:
-            _erase(tenant_id)
-            done += 1
-        except Exception:
-            # The order stays: the next run goes on where this one stopped.
-            log.exception("erasure.stopped", tenant=str(tenant_id))
+    with sweep("tenants to erase") as each:
+        for tenant_id in list(waiting.order_by("erase_ordered_at").values_list("id", flat=True)):
+            if done == AT_ONCE:
+                break
+            # The order of one that fails stays: the next run goes on where this one stopped.
+            with each(tenant=tenant_id):
+                _erase(tenant_id)
+                done += 1
     return done
 
 
@@ -61,7 +63,7 @@ def _remove_objects(tenant_id: UUID) -> int:
 
 
 def _forget_people(tenant_id: UUID) -> int:
-    """End each membership and forget its person, one transaction each; then those who were only invited."""
+    """End each membership and forget its person, one transaction each; then those who left or were only invited."""
     forgotten = 0
     while True:
         with tenant_scope(tenant_id):
@@ -72,6 +74,7 @@ def _forget_people(tenant_id: UUID) -> int:
             row.delete()
             forgetting.forget(actor=Actor.system(tenant_id, "erasure"), email=email)
         forgotten += 1
+    forgotten += _forget_former(tenant_id)
     with tenant_scope(tenant_id):
         invited = set(Invitation.objects.filter(email__contains="@").values_list("email", flat=True))
     for email in sorted(invited):
@@ -79,6 +82,21 @@ def _forget_people(tenant_id: UUID) -> int:
             forgetting.forget(actor=Actor.system(tenant_id, "erasure"), email=email)
         forgotten += 1
     return forgotten
+
+
+def _forget_former(tenant_id: UUID) -> int:
+    """Forget those who are no members any more, and those whom the identity provider alone knows."""
+    forgotten = 0
+    while True:
+        with tenant_scope(tenant_id):
+            known = (kind.objects.select_related("user").order_by("id").first() for kind in FORMER)
+            row = next((one for one in known if one is not None), None)
+            if row is None:
+                return forgotten
+            forgetting.forget(actor=Actor.system(tenant_id, "erasure"), email=row.user.email)
+            for kind in FORMER:
+                kind.objects.filter(user_id=row.user_id).delete()
+        forgotten += 1
 
 
 @operation(ERASED)

@@ -1,6 +1,7 @@
 """The texts that an organisation gave its objects, erased with it: rows that the ledger refers to stay, without their names.
 
-Tags of usage stay with the usage, and the audit log keeps the labels that it hashed.
+So do the labels of people: a former member has no membership any more by which an address would be found. Tags
+of usage stay with the usage, and the audit log keeps the labels that it hashed.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from django.db.models import TextField, Value
 from django.db.models.functions import Cast, Concat, Right
 
 from billing.models import Quote
-from compute.models import Attempt, Job
+from compute.models import Allocation, Attempt, Job, SlotState
 from models_app.models import Dataset, DatasetVersion, Endpoint, EndpointKey, HealthAlert, Model
+from tenants.audit import erasure
 from tenants.models import (
     ApiKey,
     Approval,
     Group,
+    IdempotencyKey,
+    Notification,
     Project,
     Role,
     ScimToken,
@@ -46,10 +50,11 @@ OVERWRITTEN: dict[type[Table], dict[str, Any]] = {
     Role: {"name": NAME, "description": ""},
     ScimToken: {"name": NAME},
     Webhook: {"name": NAME, "host": ""},
-    Approval: {"wanted": {}, "reason": "", "answer_reason": ""},
-    TenantExport: {"reason": "", "name": ""},
+    Approval: {"target": "erased", "wanted": {}, "reason": "", "answer_reason": ""},
 }
-REMOVED: tuple[type[Table], ...] = (HealthAlert, WebhookDelivery, Quote)
+REMOVED: tuple[type[Table], ...] = (HealthAlert, IdempotencyKey, Notification, WebhookDelivery, Quote)
+#: States of exports that end with what they hold.
+UNDONE = ("queued", "running", "ready")
 
 
 def erase() -> None:
@@ -58,3 +63,9 @@ def erase() -> None:
         table._default_manager.all().delete()
     for table, said in OVERWRITTEN.items():
         table._default_manager.update(**said)
+    # What a slot that is not released names still gives its price.
+    Allocation.objects.filter(state=SlotState.ENDED).update(reason="", dims={})
+    # No archive is built or offered any more: those that were stored went with the other files.
+    TenantExport.objects.filter(state__in=UNDONE).update(state="expired")
+    TenantExport.objects.update(reason="", name="")
+    erasure.erase_labels()

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import re
+from functools import reduce
+from operator import or_
 from typing import Any
 from uuid import UUID
 
 from django.apps import apps
 from django.contrib.postgres.fields import ArrayField
 from django.db import connection, models
+from django.db.models import Case, Q, Value, When
 
 from tenants.audit.subjects import ERASED
 from tenants.clock import DatabaseNow
@@ -43,6 +46,8 @@ _kept = {
 _parts: dict[str, frozenset[str]] = {}
 #: Rows that only describe a person; their access has ended.
 ABOUT = (ExternalIdentity, ScimUser, Notification, NotificationChoice)
+#: How columns end that say who did something.
+LABELS = ("_label", "_by")
 #: The address of an account that nobody has any more.
 NOBODY = "erased.invalid"
 
@@ -76,6 +81,16 @@ def erase_rows(email: str, people: list[User]) -> int:
     return changed + sum(_rewrite(model, email, names) for model in searched())
 
 
+def erase_labels() -> None:
+    """Write `ERASED` over every label of people, keys and processes in the open tenant's rows, if the tenant is erased."""
+    for table in searched():
+        if not (names := labels(table)):
+            continue
+        sets = {name: Case(When(**{name: ""}, then=Value("")), default=Value(ERASED)) for name in names}
+        named = reduce(or_, (~Q(**{f"{name}__in": ["", ERASED]}) for name in names))
+        table._default_manager.filter(named).update(**sets)
+
+
 def close_account(user: User) -> bool:
     """Leave an account without name, address, password and sessions, unless it is a member somewhere; return whether."""
     with connection.cursor() as cursor:
@@ -107,6 +122,12 @@ def columns(model: type[TenantModel]) -> list[models.Field]:  # type: ignore[typ
     ]
     part = _parts.get(model._meta.db_table)
     return found if part is None else [one for one in found if one.column in part]
+
+
+def labels(model: type[TenantModel]) -> list[str]:
+    """Return the columns of a table that say who did something: `*_label`, `*_by`, and the senders of usage."""
+    found = [one for one in columns(model) if isinstance(one, models.CharField)]
+    return [name for name in (str(one.column) for one in found) if name.endswith(LABELS) or name == "sender"]
 
 
 def _rewrite(model: type[TenantModel], email: str, names: list[str]) -> int:

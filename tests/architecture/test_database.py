@@ -8,6 +8,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from tenants.audit import erasure
 from tenants.checks import role_faults
 from tests.architecture.inside import glass_faults
 from tests.architecture.locks import UNLOCKED, console_faults, policy_faults, reference_faults, see_through_faults
@@ -293,6 +294,21 @@ def test_run_time_roles_make_no_large_objects(superuser: psycopg.Connection) -> 
         [list(ROLES)],
     ).fetchall()
     assert rows == []
+
+
+LABELS = """
+SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+  AND EXISTS (SELECT FROM pg_attribute t WHERE t.attrelid = c.oid AND t.attname = 'tenant_id' AND NOT t.attisdropped)
+  AND (a.attname LIKE '%\\_label' OR a.attname LIKE '%\\_by') AND a.atttypid IN ('text'::regtype, 'varchar'::regtype)
+"""
+
+
+def test_erasure_knows_every_label_of_a_person(superuser: psycopg.Connection) -> None:
+    known = {(table._meta.db_table, name) for table in erasure.searched() for name in erasure.labels(table)}
+    found = {(table, name) for table, name in superuser.execute(LABELS).fetchall() if table not in erasure.kept()}
+    assert found >= {("compute_job", "submitted_by_label"), ("billing_hold", "placed_by")}
+    assert found - known == set(), "a label that survives its tenant: see tenants/audit/erasure.py"
 
 
 @pytest.mark.django_db(transaction=True)

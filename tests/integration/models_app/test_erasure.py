@@ -17,38 +17,58 @@ from django.db.models.functions import Cast, Concat, Right
 
 from billing.budgets import holds
 from billing.metering.metering import record_usage
-from billing.models import LedgerPosting, UsageRollup
+from billing.models import Hold, LedgerPosting, UsageRollup
 from billing.money import Money
 from compute.models import Job
 from models_app.erasure import erasing, words
 from models_app.exports import contents
-from models_app.models import DatasetVersion
+from models_app.models import Dataset, DatasetVersion
 from models_app.object_store import storage
+from tenants.access.actor import Actor
 from tenants.clock import now
 from tenants.encryption import data_key
+from tenants.identity import members
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import AuditEntry, AuditSubject, Membership, OperatorAct, PlatformEvent, Tenant, TenantKey, User
+from tenants.isolation.sweeps import SweepFailed
+from tenants.models import (
+    AuditEntry,
+    AuditSubject,
+    Membership,
+    OperatorAct,
+    PlatformEvent,
+    Tenant,
+    TenantExport,
+    TenantKey,
+    User,
+)
 from tenants.operators import lifecycle
 from tests.api.objects import one_of_everything
 from tests.support import factories
+from tests.support.ended import end_work
 from tests.support.pages import text_of
 from tests.support.selling import provision_defaults
 from tests.support.usage import interval
 
 pytestmark = pytest.mark.django_db
 Role = Callable[[], AbstractContextManager[None]]
+LEFT = "leaver.lind"
 TYPED = {"name": "Vision", "reason": "Asked for in writing"}
 
 
 @pytest.fixture
 def vision(s3: Any) -> Tenant:
     tenant = factories.make_tenant("vision", owner="owner@vision.example")
-    one_of_everything(tenant)
+    ids = one_of_everything(tenant)
+    leaver = factories.make_member(tenant, "admin", f"{LEFT}@vision.example")
+    end_work(tenant, ids, leaver)
     project = factories.default_project_id(tenant)
     with tenant_scope(tenant.id):
         provision_defaults(tenant.id)
         held = holds.hold(project_id=project, subject="job:1", amount=Money(Decimal(1), "EUR"))
         record_usage([interval(project, now(), 30)], hold_id=held)
+        Dataset.objects.update(created_by_label=leaver.email)
+        Hold.objects.update(placed_by=leaver.email)
+        members.remove_member(actor=Actor.system(tenant.id, "test"), user_id=leaver.id)
     other = factories.make_tenant("audio", owner="owner@audio.example")
     for one in (tenant, other):
         storage.put(one.id, storage.new_key(one.id, "d"), io.BytesIO(b"rows of a data set"))
@@ -105,6 +125,8 @@ def test_files_keys_and_people_go_and_the_books_stay_and_verify(
     assert counts(other) == others
     with as_control():
         verified()
+        left = {table._meta.db_table for table in contents.tenant_tables() if found(vision, table, LEFT)}
+        assert left == set(), "who left before is forgotten too"
         events = list(PlatformEvent.objects.order_by("id").values_list("type", "about", "data"))
     assert events[-1] == ("organisation.erased", vision.id, {})
     assert not User.objects.filter(email="owner@vision.example").exists()
@@ -116,6 +138,8 @@ def test_files_keys_and_people_go_and_the_books_stay_and_verify(
     with console():
         assert OperatorAct.objects.filter(action="tenants.erasure.ordered", reason=TYPED["reason"]).count() == 1
     assert "It was erased" in text_of(closed.get(f"/tenants/{vision.id}/"))
+    with tenant_scope(vision.id):
+        assert set(TenantExport.objects.values_list("state", "name")) == {("expired", "")}
 
 
 def test_names_that_the_tenant_gave_stay_in_usage_and_the_log_alone(
@@ -126,25 +150,27 @@ def test_names_that_the_tenant_gave_stay_in_usage_and_the_log_alone(
         for table in named:
             table._default_manager.update(name=Concat(Value("hush-"), Right(Cast("id", TextField()), 12)))
         Job.objects.update(spec={"text": "hush"}, message="hush", tags={"a": "hush"})
-    assert {table._meta.db_table for table in named if hushed(vision, table)} >= {"compute_job", "tenants_project"}
+    assert {table._meta.db_table for table in contents.tenant_tables() if found(vision, table, "hush")} >= {
+        *("compute_job", "tenants_project", "compute_attempt", "compute_allocation"),
+    }
     closed.prove(factories.PASSWORD)
     closed.post(f"/tenants/{vision.id}/erase/", TYPED)
     with as_control():
         assert erasing.run() == 1
-        left = {table._meta.db_table for table in contents.tenant_tables() if hushed(vision, table)}
+        left = {table._meta.db_table for table in contents.tenant_tables() if found(vision, table, "hush")}
     assert left <= {"billing_usageseries", "billing_hold", "tenants_auditentry"}, left
 
 
-def hushed(tenant: Tenant, table: Any) -> bool:
-    """Return whether a row of the tenant says it; no for what this role does not read."""
+def found(tenant: Tenant, table: Any, word: str) -> bool:
+    """Return whether a row of the tenant holds a word; no for what this role does not read."""
     with tenant_scope(tenant.id), connection.cursor() as cursor:
         name = connection.ops.quote_name(table._meta.db_table)
         cursor.execute("SELECT has_table_privilege(%s, 'SELECT')", [table._meta.db_table])
         if not (cursor.fetchone() or (False,))[0]:
             return False
-        cursor.execute(f"SELECT EXISTS (SELECT FROM {name} t WHERE t::text LIKE '%%hush%%')")
-        (found,) = cursor.fetchone() or (False,)
-    return bool(found)
+        cursor.execute(f"SELECT EXISTS (SELECT FROM {name} t WHERE t::text LIKE %s)", [f"%{word}%"])
+        (held,) = cursor.fetchone() or (False,)
+    return bool(held)
 
 
 def test_an_erasure_that_is_interrupted_goes_on(
@@ -158,7 +184,8 @@ def test_an_erasure_that_is_interrupted_goes_on(
 
     with as_control(), monkeypatch.context() as broken:
         broken.setattr(storage, "delete", fails)
-        assert erasing.run() == 0
+        with pytest.raises(SweepFailed):
+            erasing.run()
     assert counts(vision)["keys"] == 1, "the keys go last"
 
     def stops(**_: object) -> None:
@@ -166,7 +193,8 @@ def test_an_erasure_that_is_interrupted_goes_on(
 
     with as_control(), monkeypatch.context() as broken:
         broken.setattr(erasing, "_finish", stops)
-        assert erasing.run() == 0
+        with pytest.raises(SweepFailed):
+            erasing.run()
     assert (counts(vision)["members"], counts(vision)["keys"]) == (0, 1)
     with as_control():
         assert erasing.run() == 1

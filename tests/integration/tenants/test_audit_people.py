@@ -47,6 +47,7 @@ from tenants.operators import lifecycle
 from tenants.operators.operator import Operator
 from tests.api.objects import one_of_everything
 from tests.support import factories
+from tests.support.ended import end_work
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -159,6 +160,14 @@ def test_a_person_who_returns_is_another_pseudonym(tenant: Tenant, nora: User, a
     assert labels[0] == NORA and "erased person" in labels
 
 
+def rewritten_with_a_trigger(admin: psycopg.Connection) -> set[str]:
+    """Return the tables that forgetting changes and a trigger guards: each has a row here that the trigger lets nobody end again."""
+    guarded = admin.execute(
+        "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal AND tgtype & 16 > 0 AND tgtype & 3 = 3"
+    ).fetchall()
+    return {name for (name,) in guarded} & {one._meta.db_table for one in erasure.searched()}
+
+
 COLUMNS = """
 SELECT c.relname, a.attname, a.atttypid = 'bytea'::regtype FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0
@@ -181,7 +190,7 @@ def holding(admin: psycopg.Connection, words: str) -> set[str]:
 def test_nothing_names_a_forgotten_person_but_what_the_page_of_retention_names(
     tenant: Tenant, as_control: Role, superuser: psycopg.Connection
 ) -> None:
-    one_of_everything(tenant)
+    ids = one_of_everything(tenant)
     name = "Nora Quillfeather"
     with tenant_scope(tenant.id):
         # Everything above was made by one person, and now the organisation's provider, mail and log-ins know them too.
@@ -205,16 +214,29 @@ def test_nothing_names_a_forgotten_person_but_what_the_page_of_retention_names(
             provider=provider, state=b"x", browser=b"x", nonce="x", verifier="x", expires_at=now(),
             outcome={"email": email, "name": name},
         )  # fmt: skip
+    end_work(tenant, ids, person)
+    asker = User.objects.get(id=ids["user_id"])
     client = Client()
     client.force_login(person)
     client.get("/t/works/")
     before = holding(superuser, email)
     assert {"compute_job", "models_app_dataset", "tenants_scimuser", "tenants_externalidentity"} < before
+    assert {"compute_attempt", "compute_allocation", "tenants_approval"} < before, "what has ended, or was answered"
+    assert rewritten_with_a_trigger(superuser) == {
+        "compute_attempt",
+        "compute_allocation",
+        "compute_job",
+        "tenants_approval",
+    }
     assert len(before) >= 18, before
     remove(tenant, person)
     with as_control():
         call_command("forget_person", email, tenant="works", stdout=io.StringIO())
     kept = retained()
+    remove(tenant, asker)
+    with as_control():
+        call_command("forget_person", asker.email, tenant="works", stdout=io.StringIO())
+    assert holding(superuser, asker.email) <= kept, "who asked and was answered"
     assert holding(superuser, email) - {"tenants_invitation"} <= kept
     assert holding(superuser, name) <= kept
     longer = superuser.execute("SELECT email FROM tenants_invitation WHERE email ILIKE %s", [f"%{email}"]).fetchall()
