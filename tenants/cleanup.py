@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import all_tenants, tenant_scope
+from tenants.isolation.sweeps import sweep
 from tenants.models import (
     ApiKey,
     Credential,
@@ -64,14 +65,15 @@ def purge_expired() -> dict[str, int]:
             removed["counters"] = cursor.rowcount
     removed |= {"invitations": 0, "SCIM tokens": 0, "API keys": 0, "log-ins by providers": 0}
     over = DatabaseNow() - timedelta(days=ATTEMPT_DAYS)
-    for tenant_id in Tenant.objects.values_list("id", flat=True):
-        # Credentials are visible only in their tenant's scope, even to the control role.
-        with tenant_scope(tenant_id):
-            removed["invitations"] += remove_ended(Invitation)
-            removed["SCIM tokens"] += remove_ended(ScimToken)
-            removed["API keys"] += remove_ended(ApiKey)
-            for kind in (LogInAttempt, UsedAssertion):
-                removed["log-ins by providers"] += kind.objects.filter(expires_at__lt=over).delete()[0]
+    with sweep("ended credentials") as each:
+        for tenant_id in Tenant.objects.values_list("id", flat=True):
+            # Credentials are visible only in their tenant's scope, even to the control role.
+            with each(tenant=tenant_id), tenant_scope(tenant_id):
+                removed["invitations"] += remove_ended(Invitation)
+                removed["SCIM tokens"] += remove_ended(ScimToken)
+                removed["API keys"] += remove_ended(ApiKey)
+                for kind in (LogInAttempt, UsedAssertion):
+                    removed["log-ins by providers"] += kind.objects.filter(expires_at__lt=over).delete()[0]
     return removed
 
 

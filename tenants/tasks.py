@@ -1,5 +1,6 @@
 """Celery tasks of the tenants app, run on wake-ups."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from uuid import UUID
@@ -13,6 +14,7 @@ from tenants.events import outbox
 from tenants.events.events import ExternalEvent, SlowEvent
 from tenants.events.external_work import EXTERNAL_EVENTS, SLOW_EVENTS
 from tenants.grants import expiry
+from tenants.isolation.sweeps import sweep
 from tenants.notifications import domain_records, expiring
 from tenants.operators import lifecycle, tenant_metrics
 from tenants.operators.glass import ending
@@ -40,11 +42,7 @@ def deliver(message_id: str, tenant_id: str) -> None:
 @shared_task(name="tenants.housekeeping")
 def purge_expired() -> None:
     """Remove expired rows and grants whose end has come, close tenants whose time is over, warn of keys that expire."""
-    cleanup.purge_expired()
-    retries.remove_old()
-    expiry.end_expired()
-    lifecycle.close_due()
-    expiring.warn()
+    _each(cleanup.purge_expired, retries.remove_old, expiry.end_expired, lifecycle.close_due, expiring.warn)
 
 
 @shared_task(name="tenants.checkpoints")
@@ -75,12 +73,15 @@ def send_platform_events() -> None:
 
     The looks inside tenants that are over, and log-ins that were refused, are written down.
     """
-    ending.end_over()
-    log_ins.enter()
+    _each(ending.end_over, log_ins.enter, _provide, conditions.look, spreading.spread, _send)
+
+
+def _provide() -> None:
     with suppress(KeyUnavailable):  # emails need no key
         platform_secrets.provide()
-    conditions.look()
-    spreading.spread()
+
+
+def _send() -> None:
     for one in spreading.due_deliveries():
         SLOW_EVENTS.put(one, partial(delivering.attempt, one), share="platform")
     for one in spreading.due_emails():
@@ -91,6 +92,14 @@ def send_platform_events() -> None:
 def refresh_digests() -> None:
     """Refresh the tenant metrics for operators."""
     tenant_metrics.refresh()
+
+
+def _each(*steps: Callable[[], object]) -> None:
+    """Take all steps: one that fails holds up no other, and the task fails at its end."""
+    with sweep("steps of a task") as each:
+        for step in steps:
+            with each(step=f"{step.__module__}.{step.__name__}"):
+                step()
 
 
 def wake_delivery(message_id: UUID, tenant_id: UUID) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from uuid import UUID
 
-import structlog
-
 from billing.collecting.steps import order_charge
 from billing.invoices.finalising import locked
 from billing.invoices.parties import dunning_schedule
@@ -21,29 +19,28 @@ from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.isolation.locks import alone
 from tenants.isolation.scoping import current_tenant_id, tenant_scope
+from tenants.isolation.sweeps import sweep
 from tenants.models import Tenant
 from tenants.notifications.notifications import notify
 
 REMINDED = AuditAction("billing.invoice.reminded", while_closing=True)
 #: Which email a step sends, if not a reminder.
 EMAILS = {FINAL_NOTICE: FINAL, STOP: STOPPED}
-log = structlog.get_logger(__name__)
 
 
 def remind_all() -> int:
     """Send the reminders that are due in all tenants; return how many invoices were reminded of (control role).
 
-    A failure of one tenant stops no other. Of two workers one does it.
+    A failure of one tenant stops no other, and is raised at the end (SweepFailed). Of two workers one does it.
     """
     done = 0
     with alone("billing.dunning") as mine:
         steps = dunning_schedule() if mine else []
         tenants = Tenant.objects.order_by("id").values_list("id", flat=True) if steps else []
-        for tenant_id in list(tenants):
-            try:
-                done += _remind(tenant_id, steps)
-            except Exception:
-                log.exception("dunning.failed", tenant=str(tenant_id))
+        with sweep("reminders of unpaid invoices") as each:
+            for tenant_id in list(tenants):
+                with each(tenant=tenant_id):
+                    done += _remind(tenant_id, steps)
     return done
 
 

@@ -27,6 +27,7 @@ from tenants.access.actor import Actor
 from tenants.clock import DatabaseNow, now
 from tenants.errors import NotFound
 from tenants.isolation.scoping import all_tenants, tenant_scope
+from tenants.isolation.sweeps import sweep
 from tenants.models import TenantExport
 from tenants.notifications import notifications
 from tenants.operators.platform_events import own_events
@@ -42,16 +43,21 @@ log = structlog.get_logger(__name__)
 def run() -> int:
     """Build what is ordered and remove what is over; return how many archives were built (control role).
 
-    Nothing while another thread of this process builds.
+    Nothing while another thread of this process builds. Raises SweepFailed once all that could be done is done.
     """
-    _expire()
-    if not _building.acquire(blocking=False):
-        return 0
-    try:
-        _give_up()
-        return _build_all()
-    finally:
-        _building.release()
+    built = 0
+    with sweep("exports") as each:
+        with each(step="expire"):
+            _expire()
+        if not _building.acquire(blocking=False):
+            return 0
+        try:
+            with each(step="give up"):
+                _give_up()
+            built = _build_all()
+        finally:
+            _building.release()
+    return built
 
 
 def _build_all() -> int:
@@ -109,12 +115,11 @@ def _silent() -> Q:
 def _give_up() -> None:
     with all_tenants("orders of every tenant wait here"):
         over = list(TenantExport.objects.filter(_silent(), attempts__gte=MOST_TRIES)[:500])
-    for row in over:
-        _fail(
-            row.tenant_id,
-            row.id,
-            f"It could not be built in {MOST_TRIES} tries. Your administrator finds why in the log.",
-        )
+    why = f"It could not be built in {MOST_TRIES} tries. Your administrator finds why in the log."
+    with sweep("exports to give up") as each:
+        for row in over:
+            with each(tenant=row.tenant_id, export=row.id):
+                _fail(row.tenant_id, row.id, why)
 
 
 def _build(found: Claimed) -> bool:
@@ -187,10 +192,12 @@ class Beat:
 def _expire() -> None:
     with all_tenants("exports of every tenant expire"):
         over = list(TenantExport.objects.filter(state="ready", expires_at__lte=DatabaseNow())[:500])
-    for row in over:
-        storage.delete(row.tenant_id, [row.name])
-        with tenant_scope(row.tenant_id):
-            TenantExport.objects.filter(id=row.id).update(state="expired")
+    with sweep("exports to expire") as each:
+        for row in over:
+            with each(tenant=row.tenant_id, export=row.id):
+                storage.delete(row.tenant_id, [row.name] if row.name else [])
+                with tenant_scope(row.tenant_id):
+                    TenantExport.objects.filter(id=row.id).update(state="expired")
 
 
 def _stored(row: TenantExport) -> Stored:

@@ -22,6 +22,7 @@ from django.db import connection
 from tenants.audit.chain import plain
 from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
+from tenants.isolation.sweeps import sweep
 from tenants.models import AuditCheckpoint, AuditPublicKey, OperatorHead, PlatformCheckpoint
 
 EVERY_S, EVERY_ENTRIES, AT_ONCE = 600, 1_000, 500
@@ -79,6 +80,7 @@ def sign_due() -> int:
     """Sign the head of every chain that is due (control role, no transaction open); return how many.
 
     Nothing without the signing key. A chain is due with its first entry, then after 10 minutes or 1,000 entries.
+    Raises SweepFailed if some could not be signed.
     """
     if not settings.EXCHEQUER.audit_key:
         return 0
@@ -87,8 +89,10 @@ def sign_due() -> int:
         id=key_id(key.public_key()), defaults={"public": key.public_key().public_bytes_raw()}
     )
     due = _due()
-    for head in due:
-        _sign(key, head)
+    with sweep("checkpoints") as each:
+        for head in due:
+            with each(chain=head.chain):
+                _sign(key, head)
     return len(due)
 
 

@@ -10,6 +10,7 @@ from tenants.clock import DatabaseNow
 from tenants.grants.grants import affected, facts, holder_columns, target_of
 from tenants.identity.holders import changing
 from tenants.isolation.scoping import tenant_scope
+from tenants.isolation.sweeps import sweep
 from tenants.models import Grant, Tenant
 
 GRANT_EXPIRED = AuditAction("tenants.grant.expired")
@@ -18,11 +19,13 @@ GRANT_EXPIRED = AuditAction("tenants.grant.expired")
 def end_expired() -> int:
     """Remove the expired grants of every tenant (control role); return how many."""
     ended = 0
-    for tenant_id in Tenant.objects.values_list("id", flat=True):
-        with tenant_scope(tenant_id):
-            due = list(Grant.objects.filter(expires_at__lte=DatabaseNow()).values_list("id", flat=True))
-        for grant_id in due:
-            ended += _end(actor=Actor.system(tenant_id, "housekeeping"), grant_id=grant_id)
+    with sweep("grants that expired") as each:
+        for tenant_id in Tenant.objects.values_list("id", flat=True):
+            with tenant_scope(tenant_id):
+                due = list(Grant.objects.filter(expires_at__lte=DatabaseNow()).values_list("id", flat=True))
+            for grant_id in due:
+                with each(tenant=tenant_id, grant=grant_id):
+                    ended += _end(actor=Actor.system(tenant_id, "housekeeping"), grant_id=grant_id)
     return ended
 
 

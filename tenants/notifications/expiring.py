@@ -7,6 +7,7 @@ from typing import Any
 
 from tenants.identity import provenance
 from tenants.isolation.scoping import tenant_scope
+from tenants.isolation.sweeps import sweep
 from tenants.models import Membership, Notification, Tenant
 from tenants.notifications import notifications
 
@@ -21,11 +22,12 @@ def warn() -> int:
     Each time once. Returns how many warnings were made.
     """
     warned = 0
-    for tenant_id in Tenant.objects.exclude(standing="closed").values_list("id", flat=True):
-        with tenant_scope(tenant_id):
-            for within in BEFORE:
-                for kind, row in provenance.expiring(within):
-                    warned += _warn(kind, row, within)
+    with sweep("keys that expire") as each:
+        for tenant_id in Tenant.objects.exclude(standing="closed").values_list("id", flat=True):
+            with each(tenant=tenant_id), tenant_scope(tenant_id):
+                warned += sum(
+                    _warn(kind, row, within) for within in BEFORE for kind, row in provenance.expiring(within)
+                )
     return warned
 
 

@@ -20,6 +20,7 @@ from tenants.currencies import currency_fault
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.events import events
 from tenants.ids import uuid7
+from tenants.isolation.sweeps import sweep
 from tenants.models import Membership, Tenant, TenantDigest
 from tenants.operations import TENANT_CREATED, TenantExists, check_email, check_slug, check_text, check_timezone
 from tenants.operators import first_contract
@@ -148,9 +149,10 @@ def close_due() -> int:
     Nobody enters a closed tenant any more, and its open jobs are cancelled. Its rows stay.
     """
     due = list(Tenant.objects.filter(standing="closing", closes_at__lte=now()).values_list("id", flat=True))
-    for tenant_id in due:
-        with suppress(WrongStanding):  # restored meanwhile
-            operation(CLOSED)(_end)(actor=Actor.system(tenant_id, "operator"))
+    with sweep("tenants to close") as each:
+        for tenant_id in due:
+            with each(tenant=tenant_id), suppress(WrongStanding):  # restored meanwhile
+                operation(CLOSED)(_end)(actor=Actor.system(tenant_id, "operator"))
     return len(due)
 
 

@@ -15,6 +15,7 @@ from tenants.access.actor import Actor
 from tenants.access.operator_roles import OPERATOR_ROLES
 from tenants.clock import now
 from tenants.isolation.scoping import all_tenants
+from tenants.isolation.sweeps import sweep
 from tenants.models import BreakGlass, OperatorGrant, OperatorSession
 from tenants.operators.glass.looks import ENDED, LOOKS, NotOpen, close, slug_of, target_of
 from tenants.operators.operator import Operator
@@ -51,16 +52,17 @@ def end_over() -> int:
         may_look = OperatorGrant.objects.filter(role__in=MAY_LOOK, user__is_active=True).values("user_id")
         over = Q(ends_at__lte=moment) | ~Q(operator__in=let_in) | ~Q(operator__in=may_look)
         found = list(_open_ones().filter(over, ends_at__isnull=False).order_by("id")[:AT_ONCE])
-    for look in found:
-        timely = look.ends_at is not None and look.ends_at <= moment
-        with suppress(NotOpen):
-            close(
-                actor=Actor.system(look.tenant_id, "operator"),
-                look_id=look.id,
-                by="",
-                reason=BY_TIME if timely else BY_ACCESS,
-                at=look.ends_at if timely else None,
-            )
+    with sweep("looks that are over") as each:
+        for look in found:
+            timely = look.ends_at is not None and look.ends_at <= moment
+            with each(tenant=look.tenant_id, look=look.id), suppress(NotOpen):
+                close(
+                    actor=Actor.system(look.tenant_id, "operator"),
+                    look_id=look.id,
+                    by="",
+                    reason=BY_TIME if timely else BY_ACCESS,
+                    at=look.ends_at if timely else None,
+                )
     return len(found)
 
 

@@ -13,6 +13,7 @@ from django.core.cache import cache
 from django.db import transaction
 
 from tenants.audit.log_ins import ONCE_IN_S, PASSWORD, PROVIDER, SECOND_FACTOR
+from tenants.isolation.sweeps import sweep
 from tenants.models import RefusedLogIn, Tenant
 from tenants.operators.operator import Operator
 from tenants.operators.operator_log import record_act
@@ -29,7 +30,12 @@ METHODS = {PASSWORD: "by password", SECOND_FACTOR: "by a second factor", PROVIDE
 
 def enter() -> int:
     """Enter the refused log-ins that were noted (control role), oldest first; return how many entries were made."""
-    return sum(_enter(row) for row in RefusedLogIn.objects.order_by("id")[:AT_ONCE])
+    entered = 0
+    with sweep("refused log-ins") as each:
+        for row in RefusedLogIn.objects.order_by("id")[:AT_ONCE]:
+            with each(row=row.id):
+                entered += _enter(row)
+    return entered
 
 
 def _enter(row: RefusedLogIn) -> bool:

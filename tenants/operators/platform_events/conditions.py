@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tenants.isolation.sweeps import sweep
+
 Look = Callable[[], None]
 _looks: list[Look] = []
 
@@ -15,5 +17,7 @@ def register(look: Look) -> None:
 
 def look() -> None:
     """Look for every registered condition (control role)."""
-    for one in _looks:
-        one()
+    with sweep("conditions") as each:
+        for one in _looks:
+            with each(condition=one.__module__):
+                one()

@@ -20,9 +20,11 @@ from django.test import Client
 from models_app.exports import contents, exports
 from models_app.files import orphans
 from models_app.object_store import storage
+from tenants.clock import now
 from tenants.events import outbox
 from tenants.identity import api_keys
 from tenants.isolation.scoping import tenant_scope
+from tenants.isolation.sweeps import SweepFailed
 from tenants.models import AuditEntry, Notification, OperatorAct, PlatformEvent, Tenant, TenantExport
 from tests.api.objects import one_of_everything
 from tests.support import factories
@@ -132,9 +134,20 @@ def test_owners_alone_download_it_until_it_expires_and_each_step_is_audited(
     demo_clock.advance(timedelta(days=7, minutes=1))
     owner.post("/accounts/login/", {"login": "owner@vision.example", "password": factories.PASSWORD})
     assert owner.get(f"/t/vision/exports/{row.id}/file/").status_code == 404
-    with as_control():
-        assert exports.run() == 0
-    assert list(storage.listing(vision.id, "exports")) == []
+    owner.post("/t/vision/exports/order/")
+    with tenant_scope(vision.id):
+        bad = TenantExport.objects.create(
+            state="ready", name="t/another/exports/1", ordered_by="x", expires_at=now() - timedelta(days=1)
+        )
+    with as_control(), pytest.raises(SweepFailed):
+        exports.run()
+    with tenant_scope(vision.id):
+        assert TenantExport.objects.get(id=bad.id).state == "ready"
+        assert TenantExport.objects.get(id=row.id).state == "expired"
+        built_now = TenantExport.objects.get(state="ready", size__gt=0)
+    assert [one.key for one in storage.listing(vision.id, "exports")] == [built_now.name], (
+        "one bad row holds up no other"
+    )
     assert "Expired" in text_of(owner.get("/t/vision/exports/"))
 
 

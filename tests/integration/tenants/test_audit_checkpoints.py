@@ -25,6 +25,7 @@ from tenants.access.actor import Actor
 from tenants.audit import AuditAction, checkpoints, operation, record
 from tenants.audit.chain import GENESIS, link
 from tenants.isolation.scoping import tenant_scope
+from tenants.isolation.sweeps import SweepFailed
 from tenants.models import AuditCheckpoint, Tenant
 from tenants.operators import grants
 from tenants.tasks import sign_checkpoints
@@ -120,7 +121,7 @@ def test_a_checkpoint_lies_in_the_store_before_it_lies_in_the_database(
 ) -> None:
     given = settings.EXCHEQUER
     settings.EXCHEQUER = given.model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"})
-    with pytest.raises(store.StorageUnavailable):
+    with pytest.raises(SweepFailed):
         signed(tenant, as_control)
     settings.EXCHEQUER = given
     assert signed(tenant, as_control) == [3]
