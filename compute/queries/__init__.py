@@ -14,6 +14,7 @@ from compute.queries.jobs import (
     last_log_lines,
     logs_after,
     metrics,
+    readable_sort,
 )
 from compute.queries.rows import (
     AttemptRow,
@@ -52,5 +53,6 @@ __all__ = [
     "limits_for",
     "logs_after",
     "metrics",
+    "readable_sort",
     "utilisation",
 ]

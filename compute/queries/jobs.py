@@ -28,6 +28,7 @@ from compute.queries.rows import (
     MetricPoint,
     Quoted,
 )
+from tenants.access.reader import sees_money
 from tenants.errors import Invalid, NotFound
 from tenants.models import Project
 
@@ -36,6 +37,8 @@ SORTS = {
     "billed": "measured_s", "cost": "spent",
 }  # fmt: skip
 """Sort keys of the list, with their columns."""
+MONEY = {"cost"}
+"""Sort keys that order by amounts."""
 
 LISTED = (
     "id", "name", "kind", "project_id", "submitted_by", "submitted_by_label", "device_class", "tier", "tags", "state", "cause",
@@ -52,6 +55,7 @@ def job_list(
     `sort`: one of `SORTS`, with `-` for descending; jobs of equal value come newest first.
     """
     rows = _matching(asked or JobFilter())
+    sort = readable_sort(sort)
     field, down = SORTS.get(sort.removeprefix("-"), ""), sort.startswith("-")
     order = [f"-{field}" if down else field, "-id"] if field else ["-id"]
     if before is not None:
@@ -66,6 +70,11 @@ def job_list(
     return [
         JobRow(**_row(job, job.project_slug, job.project_name, charges), position=place.get(job.id)) for job in jobs
     ]
+
+
+def readable_sort(sort: str) -> str:
+    """Return a sort key, or empty for one by amounts that the reader does not see: the order would reveal them."""
+    return "" if sort.removeprefix("-") in MONEY and not sees_money() else sort
 
 
 def _after(rows: QuerySet[Job], before: UUID, field: str, *, down: bool) -> QuerySet[Job]:

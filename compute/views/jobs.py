@@ -47,7 +47,7 @@ def jobs(request: TenantRequest) -> HttpResponse:
     asked = form.job_filter()
     if wants_csv(request, form=form):
         return _export(request, asked)
-    sort = form.cleaned_data.get("sort") or ""
+    sort = queries.readable_sort(form.cleaned_data.get("sort") or "")
     rows = queries.job_list(asked, before=before(request, UUID), limit=PAGE, sort=sort)
     shown, links = paged(request, rows, PAGE, lambda row: (row.id,))
     context = {

@@ -1,7 +1,7 @@
 """The life of a look inside a tenant: asked for, answered by a second operator where needed, opened by a ticket, ended.
 
-An administrator of the platform looks for up to 30 minutes alone. A longer look, and any look of somebody else, waits for
-a second operator. What the look reads is bounded by the database (`tenants/migrations/0027_break_glass.py`).
+An administrator of the platform looks for up to 30 minutes a day alone. What goes beyond, and any look of somebody else,
+waits for a second operator. What the look reads is bounded by the database (`tenants/migrations/0027_break_glass.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Sum
 
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
@@ -29,6 +30,8 @@ DECLINED = AuditAction("tenants.break_glass.declined")
 BEGAN = AuditAction("tenants.break_glass.began")
 ENDED = AuditAction("tenants.break_glass.ended")
 ALONE, LONGEST = 30, 240
+#: In this time one administrator looks into one tenant alone for `ALONE` minutes, in as many looks as they like.
+ALONE_IN = timedelta(days=1)
 #: A question that nobody answers goes away.
 ASKED_FOR = timedelta(days=1)
 TICKET_FOR = timedelta(minutes=2)
@@ -57,14 +60,11 @@ def ask(*, operator: Operator, tenant_id: UUID, reason: str, minutes: int = ALON
     if not 1 <= minutes <= LONGEST:
         raise Invalid(fields={"minutes": [f"Use 1 to {LONGEST} minutes; more than {ALONE} need a second operator."]})
     slug = slug_of(tenant_id)
-    alone = "platform_admin" in operator.roles and minutes <= ALONE
     with transaction.atomic():
-        look = _asked(
-            actor=Actor.system(tenant_id, "operator"), operator=operator, reason=reason, minutes=minutes, alone=alone
-        )
-        if not alone:
+        look = _asked(actor=Actor.system(tenant_id, "operator"), operator=operator, reason=reason, minutes=minutes)
+        if look.needs_second:
             own_events.look_asked(look)
-        record_act(operator, BEGAN if alone else ASKED, target=target_of(look, slug), reason=reason)
+        record_act(operator, ASKED if look.needs_second else BEGAN, target=target_of(look, slug), reason=reason)
     return look
 
 
@@ -124,10 +124,12 @@ def digest(secret: str) -> bytes:
 
 
 @operation(ASKED)
-def _asked(*, actor: Actor, operator: Operator, reason: str, minutes: int, alone: bool) -> BreakGlass:
-    tenant = Tenant.objects.get(id=actor.tenant_id)
+def _asked(*, actor: Actor, operator: Operator, reason: str, minutes: int) -> BreakGlass:
+    # Two that are asked for at once are counted one after the other.
+    tenant = Tenant.objects.select_for_update(no_key=True).get(id=actor.tenant_id)
     if tenant.standing == "closed":
         raise Conflict("This organisation is closed: nobody looks inside it.")
+    alone = "platform_admin" in operator.roles and minutes + _alone_already(operator) <= ALONE
     look = BreakGlass.objects.create(
         operator=operator.id,
         operator_label=operator.label[:254],
@@ -141,6 +143,12 @@ def _asked(*, actor: Actor, operator: Operator, reason: str, minutes: int, alone
     if alone:
         _begin(actor, look)
     return look
+
+
+def _alone_already(operator: Operator) -> int:
+    """Return for how many minutes an operator looked inside the open tenant alone, or asked to, within `ALONE_IN`."""
+    own = BreakGlass.objects.filter(operator=operator.id, needs_second=False, asked_at__gt=now() - ALONE_IN)
+    return own.aggregate(minutes=Sum("minutes"))["minutes"] or 0
 
 
 @operation(BEGAN)

@@ -100,6 +100,8 @@ def test_the_pages_of_the_work_open_and_those_of_money_keys_and_rights_to_change
     found = {page.name: browser.get(page.url("vision", world.ids)) for page in PAGES}
     assert {name for name, answer in found.items() if answer.status_code == 200} == READ
     assert {answer.status_code for name, answer in found.items() if name not in READ} == {403}
+    by_cost = browser.get("/t/vision/jobs/?sort=-cost")
+    assert [one.id for one in by_cost.context["jobs"]] == [one.id for one in found["jobs"].context["jobs"]]
     jobs = text_of(found["jobs"])
     assert "You look inside as an operator" in jobs
     assert "cancer-final" in jobs
@@ -181,6 +183,12 @@ def test_a_look_ends_by_time_at_once_and_with_the_browser(
     demo_clock.advance(timedelta(minutes=3))
     ended = fourth.get("/t/vision/projects/")
     assert (ended.status_code, "This look inside is over" in text_of(ended)) == (403, True)
+    for browser, needs_second in ((at_console, True), (seller("platform_admin", "platform_support"), False)):
+        browser.post(f"/tenants/{tenant.id}/look-inside/", {"reason": "And on", "minutes": "6"})
+        with tenant_scope(tenant.id):
+            assert BreakGlass.objects.order_by("-id")[0].needs_second is needs_second, (
+                "30 minutes a day alone, for each"
+            )
 
 
 def test_owners_are_told_and_both_logs_keep_it(look: Any, tenant: Tenant, as_control: Role) -> None:
