@@ -11,10 +11,11 @@ from django.db.models import Q
 
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
-from tenants.errors import NotFound
+from tenants.errors import Invalid, NotFound
 from tenants.grants import groups
 from tenants.grants.roles import NameTaken
 from tenants.identity.providers import group_claims
+from tenants.lookalikes import speaks_for_another
 from tenants.models import ExternalGroup, Grant, Group, GroupMember, IdentityProvider, ScimUser
 from tenants.operations import check_text
 from tenants.parsing import uuid_in
@@ -37,7 +38,7 @@ class GroupRow:
 @operation(MAPPED)
 def create(*, actor: Actor, provider: IdentityProvider, name: str, external_id: str = "") -> ExternalGroup:
     """Make a group without grants, which the provider fills. Raises Taken, Invalid."""
-    name = check_text(name, "displayName", LONGEST_NAME)
+    name = _name(name)
     try:
         group = groups.create_group(actor=actor, name=name)
         with transaction.atomic():
@@ -50,10 +51,18 @@ def create(*, actor: Actor, provider: IdentityProvider, name: str, external_id: 
     return row
 
 
+def _name(text: str) -> str:
+    """Return the name of a group; raise Invalid for one that nobody here could give it either."""
+    name = check_text(text, "displayName", LONGEST_NAME)
+    if speaks_for_another(name):
+        raise Invalid(fields={"displayName": ["Use no address and no name such as operator."]})
+    return name
+
+
 @operation(RENAMED)
 def describe(*, actor: Actor, row: ExternalGroup, name: str, external_id: str) -> None:
     """Give a group another name or id at the provider. A group that has grants keeps its name here. Raises Taken, Invalid."""
-    name = check_text(name, "displayName", LONGEST_NAME)
+    name = _name(name)
     if (row.claim, row.external_id) == (name, external_id):
         unchanged("all of it is so already")
         return

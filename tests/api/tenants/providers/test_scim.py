@@ -343,6 +343,8 @@ def test_groups_are_made_without_rights_and_filled(tenant: Tenant, scim: Scim) -
     scim("PUT", path, {"displayName": "Staff", "members": [{"value": ada}, {"value": bob}]}, status=200)
     assert entries(tenant, "tenants.group.members_changed") == before
     assert scim.patch(path, {"op": "replace", "value": {"displayName": "Everybody"}})["displayName"] == "Everybody"
+    scim.patch(path, {"op": "replace", "value": {"displayName": "Operator"}}, status=400)
+    scim("POST", "Groups", {"displayName": "ann@example.org"}, status=400)
     found = scim("GET", 'Groups?filter=displayName eq "everybody"&excludedAttributes=members', status=200)
     assert [one["id"] for one in found["Resources"]] == [made["id"]]
     assert "members" not in found["Resources"][0]
