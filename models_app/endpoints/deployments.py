@@ -255,7 +255,7 @@ def roll_over(
     if columns and not replace:
         raise SignatureDiffers(live=str(endpoint.version), columns=str(columns))
     before = [str(endpoint.version), endpoint.slo_ms, endpoint.state]
-    stands = endpoint.state in (EndpointState.FAILED, EndpointState.STOPPED)
+    stands = slot_events.starts_again(endpoint)
     if endpoint.version_id == version.id and endpoint.slo_ms == (slo_ms or endpoint.slo_ms) and not stands:
         unchanged("it is deployed already")
         return endpoint

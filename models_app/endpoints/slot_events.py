@@ -15,10 +15,10 @@ from models_app.events import EndpointDisplaced, EndpointStopped
 from models_app.models import Endpoint, EndpointState
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
-from tenants.errors import Invalid
+from tenants.errors import Conflict, Invalid
 from tenants.events.events import publish
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Tenant
+from tenants.models import Project, Tenant
 from tenants.notifications import notifications
 
 ENDPOINT_DISPLACED = AuditAction("models_app.endpoint.displaced")
@@ -27,6 +27,24 @@ DISPLACED = "Its serving node stopped answering. It continues when another slot 
 UNPAID = "Its budget has no headroom to keep it deployed. Raise the budget, then deploy it again; its name and keys are kept."
 #: Causes for which an endpoint is stopped: no budget pays, its organisation is suspended, it could not be deployed again.
 BUDGET, SUSPENDED, REFUSED = "budget", "suspended", "refused"
+
+
+class ProjectArchived(Conflict):
+    """This endpoint does not run, and nothing starts in an archived project. Restore the project first."""
+
+    code = "project_archived"
+
+
+def starts_again(endpoint: Endpoint) -> bool:
+    """Return whether a deployment starts a live endpoint again, which has stopped or failed. Raises ProjectArchived.
+
+    In an archived project what runs goes on, with another version too.
+    """
+    if endpoint.state not in (EndpointState.FAILED, EndpointState.STOPPED):
+        return False
+    if Project.objects.filter(id=endpoint.project_id, archived_at__isnull=False).exists():
+        raise ProjectArchived
+    return True
 
 
 def request_slot(actor: Actor, endpoint: Endpoint) -> UUID:

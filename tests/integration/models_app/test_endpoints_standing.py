@@ -12,9 +12,10 @@ from compute.allocations import allocations
 from models_app.endpoints import deployments, endpoint_keys, slot_events
 from models_app.models import Endpoint
 from tenants import quotas
+from tenants.clock import now
 from tenants.events import outbox
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Tenant
+from tenants.models import Project, Tenant
 from tests.support import factories
 from tests.support.endpoints import make_endpoint, make_version
 
@@ -79,6 +80,13 @@ def test_closing_can_be_undone_with_endpoints_and_keys(served: Served) -> None:
     assert served.now() == ("stopped", "suspended", False, "suspended"), "it was suspended before"
     served.act("resume")
     assert (served.now(), served.keys()) == (("deploying", "", True, ""), 1)
+    with tenant_scope(served.tenant.id):
+        Project.objects.update(archived_at=now())
+    served.act("suspend")
+    served.act("resume")
+    assert served.now() == ("stopped", "refused", False, "refused"), "nothing starts in an archived project"
+    with tenant_scope(served.tenant.id):
+        assert "Restore the project first" in Endpoint.objects.get().message
 
 
 def test_what_quota_refuses_stays_stopped_with_its_keys_and_says_why(served: Served) -> None:
