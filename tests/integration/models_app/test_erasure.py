@@ -44,7 +44,7 @@ from tenants.models import (
 from tenants.operators import lifecycle
 from tests.api.objects import one_of_everything
 from tests.support import factories
-from tests.support.ended import end_work
+from tests.support.erasure.ended import end_work
 from tests.support.pages import text_of
 from tests.support.selling import provision_defaults
 from tests.support.usage import interval

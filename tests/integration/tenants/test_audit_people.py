@@ -47,7 +47,7 @@ from tenants.operators import lifecycle
 from tenants.operators.operator import Operator
 from tests.api.objects import one_of_everything
 from tests.support import factories
-from tests.support.ended import end_work
+from tests.support.erasure.ended import end_work
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
