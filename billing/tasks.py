@@ -11,6 +11,7 @@ from billing.invoices import topping_up
 from billing.mailing import reminding
 from billing.reconciling import orders
 from billing.reported.holds import expiry
+from billing.reported.readings import sweeping as hourly
 from billing.runs import running
 from billing.usage import partitions
 from billing.wallets import expiring
@@ -32,6 +33,12 @@ def purge_expired() -> None:
 def expire_holds() -> int:
     """Return the money of holds for outside work that are over. Scheduled every ten seconds."""
     return expiry.expire_all()
+
+
+@shared_task(name="billing.count_hours")
+def count_hours() -> int:
+    """Count the last values of time-weighted meters up to the last full hour. Scheduled every minute."""
+    return hourly.count_hours()
 
 
 @shared_task(name="billing.unusual_spend")

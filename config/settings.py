@@ -26,7 +26,6 @@ if env.own_public_url:
     CSRF_TRUSTED_ORIGINS.append(hosts.origin(env.own_public_url))
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
-APPEND_SLASH = True
 # Object permissions are checked by queries, not by a backend; an address is unique on its side, and each sees its own.
 SILENCED_SYSTEM_CHECKS = ["guardian.W001", "auth.W004"]
 
@@ -270,6 +269,7 @@ CELERY_BEAT_SCHEDULE = {
     "reminders of invoices": {"task": "billing.remind", "schedule": 600},
     "runs of months": {"task": "billing.run_periods", "schedule": 10},
     "holds that are over": {"task": "billing.expire_holds", "schedule": 10},
+    "values that last": {"task": "billing.count_hours", "schedule": 60},
     "unusual spend": {"task": "billing.unusual_spend", "schedule": 21_600},
     "orders to reconcile": {"task": "billing.reconcile", "schedule": 10},
     "old quotes and holds": {"task": "billing.retention", "schedule": 86_400},

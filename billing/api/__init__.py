@@ -24,7 +24,7 @@ from billing.api.billing import (
 )
 from billing.api.budgets import Budget, BudgetAlerts, BudgetRequests, Budgets
 from billing.api.documents import CreditNotePdf, InvoiceCsv, InvoicePdf
-from billing.api.events import Events, Meters
+from billing.api.events import Events, Meters, OneMeter
 from billing.api.exports import FocusExport
 from billing.api.holds import Hold, HoldExtend, HoldRelease, Holds
 from billing.api.paying import Pay
@@ -46,6 +46,7 @@ urlpatterns: list[URLPattern] = [
     path("events", Events.as_view(schema=None), name="api-events-plain"),
     path("events/", Events.as_view(), name="api-events"),
     path("meters/", Meters.as_view(), name="api-meters"),
+    path("meters/<uuid:meter_id>/", OneMeter.as_view(), name="api-meter"),
     path("usage/", Usage.as_view(), name="api-usage"),
     path("usage/batches/", UsageBatches.as_view(), name="api-usage-batches"),
     path("usage/batches/<uuid:batch_id>/", UsageBatch.as_view(), name="api-usage-batch"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import ParseError
@@ -84,7 +85,8 @@ class Events(ApiView):
         """Store usage as CloudEvents 1.0: one event, or a batch of up to 1,000 in 2 MB.
 
         A batch spans up to 5,000 quarter hours. `type` names the event type of a meter, `subject` the resource,
-        `data.quantity` the amount; other keys of `data` are dimensions. The project is the extension `project` or
+        `data.quantity` the amount; other keys of `data` are dimensions. A meter with the aggregation `max`, `latest` or
+        `time_weighted` reads `data.quantity` as the value at that moment, one with `unique` reads `data.label`. The project is the extension `project` or
         `data.project`, else `default`. Each (`source`, `id`) counts once. 204: all are counted or were known. 202: all
         are stored, but those in `held` are not counted until a person accepts them, because they are older than 35
         days or have no matching price. 409 lists in `conflicts` ids known with other content, and in `refused`, as 400
@@ -123,3 +125,17 @@ class Meters(ApiView):
         made = meters.define(actor=self.actor, **data)
         stored = next(meter for meter in queries.meters() if meter.id == made.pk)
         return Response(forms.MeterSerializer(stored).data, status=201)
+
+
+class OneMeter(ApiView):
+    """One meter of the organisation."""
+
+    permissions = {"PATCH": "meters.manage"}
+
+    @extend_schema(request=forms.MeterChangeSerializer, responses=forms.MeterSerializer)
+    def patch(self, request: Request, meter_id: UUID) -> Response:
+        """Change the aggregation of a meter that has no usage. 409 `meter_in_use` once it has."""
+        data = checked(forms.MeterChangeSerializer(data=request.data))
+        made = meters.change(actor=self.actor, meter_id=meter_id, aggregation=data["aggregation"])
+        stored = next(meter for meter in queries.meters() if meter.id == made.pk)
+        return Response(forms.MeterSerializer(stored).data)

@@ -9,6 +9,7 @@ from rest_framework import serializers
 from billing.api.fields import MoneySerializer, Quantity
 from billing.models.invoicing import KINDS, STATES
 from billing.queries.issued import InvoiceRow
+from billing.rating.aggregation import AGGREGATIONS
 
 STATUSES = ["draft", "in_review", "open", "past_due", "paid", "void"]
 
@@ -100,6 +101,9 @@ class LineSerializer(serializers.Serializer[Any]):
     meter = serializers.CharField()
     title = serializers.CharField(source="meter_title")
     unit = serializers.CharField()
+    aggregation = serializers.ChoiceField(
+        choices=AGGREGATIONS, help_text="how the meter makes the quantity of its events"
+    )
     dims = serializers.DictField(child=serializers.CharField())
     price_version = serializers.UUIDField(source="version_id", allow_null=True)
     price_version_number = serializers.IntegerField(source="version_number", allow_null=True)

@@ -11,8 +11,14 @@ from billing.api.invoice_serializers import LineSerializer
 from billing.budgets.alerts import DEFAULT_ALERTS
 from billing.models.budgets import AT_LIMIT
 from billing.queries import SpendRow
+from billing.rating.aggregation import AGGREGATIONS, SUM
 from billing.rating.calendar import MONTHS
 from tenants.web.body_fields import Amount, Moment, TextOrNull, Whole
+
+HOW = (
+    "`sum` adds quantities; `count` counts events; `max` and `latest` count the highest or last value of a month by resource and "
+    "dimensions; `unique` counts the labels of a month; `time_weighted` counts values times hours. Fixed once there is usage"
+)
 
 
 class MeterSerializer(serializers.Serializer[Any]):
@@ -23,6 +29,7 @@ class MeterSerializer(serializers.Serializer[Any]):
     title = serializers.CharField()
     unit = serializers.CharField()
     event_type = serializers.CharField()
+    aggregation = serializers.ChoiceField(choices=AGGREGATIONS)
 
 
 class NewMeterSerializer(serializers.Serializer[Any]):
@@ -32,12 +39,29 @@ class NewMeterSerializer(serializers.Serializer[Any]):
     title = serializers.CharField(max_length=120)
     unit = serializers.CharField(max_length=30, help_text="one unit in small letters, such as request; second for time")
     event_type = serializers.CharField(max_length=120)
+    aggregation = serializers.ChoiceField(choices=AGGREGATIONS, default=SUM, help_text=HOW)
+
+
+class MeterChangeSerializer(serializers.Serializer[Any]):
+    """How a meter without usage is to make a quantity of its events."""
+
+    aggregation = serializers.ChoiceField(choices=AGGREGATIONS, help_text=HOW)
 
 
 class EventDataSerializer(serializers.Serializer[Any]):
     """How much was used; other keys are dimensions."""
 
-    quantity = serializers.DecimalField(max_digits=19, decimal_places=6, min_value=0, coerce_to_string=False)
+    quantity = serializers.DecimalField(
+        max_digits=19,
+        decimal_places=6,
+        min_value=0,
+        coerce_to_string=False,
+        required=False,
+        help_text="greater than 0; of `max`, `latest` and `time_weighted` meters the value, also 0; `count` and `unique` need none",
+    )
+    label = serializers.CharField(  # type: ignore[assignment]
+        max_length=200, required=False, help_text="what a `unique` meter counts once"
+    )
     project = serializers.CharField(required=False, help_text="short name or id; `default` unless given")
 
 

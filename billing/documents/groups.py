@@ -104,6 +104,7 @@ def _detail(one: _Sum) -> str:
     parts = [f"Correction of {wording.month(origin)}" for origin in origins if origin and len(origins) == 1]
     parts += ["Corrections of several months"] if len(origins) > 1 else []
     parts += ["reported from outside"] if one.same("outside") else []
+    parts += [counts] if (counts := one.same("counts")) else []
     if len(one.lines) > 1:
         return " · ".join([*parts, f"{len(one.lines):,} lines"])
     parts += [wording.pair(*pair) for pair in sorted(line.dims.items())]

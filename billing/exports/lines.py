@@ -19,6 +19,7 @@ from billing.exports.charge import Category, Charge, Heading, Priced, Sku
 from billing.money import EXACT, computed
 from billing.queries.issued import CreditNoteView
 from billing.queries.lines import CORRECTION, USAGE, InvoiceLine
+from billing.rating.aggregation import SUM
 from billing.rating.billed.lines import Kind
 from billing.rating.calendar import day_start, next_period
 
@@ -52,6 +53,8 @@ def sku_of(line: InvoiceLine, list_price: Decimal | None = None) -> Sku:
     """
     dims = [f"{name}={value}" for name, value in sorted(line.dims.items())]
     details = {f"x_{name}": value for name, value in sorted(line.dims.items())}
+    if line.aggregation != SUM:
+        details["x_aggregation"] = line.aggregation
     if line.version_number is not None:
         details["x_price_version"] = str(line.version_number)
     key = "/".join([line.meter, *dims]) if line.price_id else f"{line.meter}/unpriced"

@@ -36,6 +36,7 @@ SELECT r.day, {{hour}} AS hour, r.project_id, r.meter_id, r.price_id, r.rate_id,
   CASE WHEN r.day < r.period THEN date_trunc('month', r.day)::date END AS origin,
   sum(r.measured) AS measured, sum(r.billable) AS billable, sum(r.amount) AS amount, sum(r.discount) AS discount
 {FROM_BILLED} GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+HAVING sum(r.measured) <> 0 OR sum(r.billable) <> 0 OR sum(r.amount) <> 0 OR sum(r.discount) <> 0
 ORDER BY 1, 2, 3, 7, 4, 5, 6, 8, 10, 9
 """
 HOURS = {"day": "NULL::timestamptz", "hour": "r.hour"}

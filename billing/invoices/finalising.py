@@ -12,7 +12,7 @@ from billing.events import InvoiceFinalised, InvoicePaid
 from billing.invoices.freezing import issue, store_lines
 from billing.invoices.parties import Party, seller
 from billing.invoices.posting import post_owed
-from billing.models import BillingPeriod, Contract, Invoice, Reconciliation
+from billing.models import BillingPeriod, Contract, Invoice, MeterSeries, Reconciliation
 from billing.models.invoicing import DRAFT, FINALISED, IN_REVIEW, PAID
 from billing.models.periods import CLOSED, OPEN
 from billing.money import Money
@@ -65,6 +65,12 @@ class InvoiceParked(Conflict):
     code = "invoice_parked"
 
 
+class ReadingsOpen(Conflict):
+    """Values that lasted to the end of this month are still being counted. Finalise its invoice in a minute."""
+
+    code = "readings_open"
+
+
 class TaxUnknown(Conflict):
     """No rate of tax applies to this invoice yet. Enter one in the console under Invoices, Tax rates."""
 
@@ -95,7 +101,7 @@ def finalise(*, operator: Operator, tenant_id: UUID, invoice_id: UUID, early: st
 
     It uses the wallet's credit, and carries a total below zero over into it. `early` is the reason for not awaiting late
     usage as long as the contract says. Raises NotFound, PeriodRuns, GraceRuns, EarlierMonthOpen, InvoiceParked,
-    SellerUnknown, TaxUnknown, NeedsSecondPerson, InvoiceStands for a void one.
+    ReadingsOpen, SellerUnknown, TaxUnknown, NeedsSecondPerson, InvoiceStands for a void one.
     """
     operator.require("invoices.manage")
     early = check_reason(early) if early else ""
@@ -134,6 +140,8 @@ def finalise_as(
     if until > now and not early:
         raise GraceRuns(f"Late usage is awaited until {until:%-d %B %Y, %H:%M} UTC. State why if you finalise earlier.")
     _check_reconciled()
+    if MeterSeries.objects.filter(due_at__lte=invoice.ends_at).exists():
+        raise ReadingsOpen
     _close(invoice.period, by)
     lock_wallet(invoice.currency, make=False)
     draft = drafts([(invoice.pk, invoice.period, invoice.currency)])[invoice.pk]

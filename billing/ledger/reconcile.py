@@ -35,8 +35,25 @@ WHERE e.tenant_id = %(tenant)s AND k.key_hash IS NULL LIMIT 1
 ORPHANS = """
 SELECT format('usage key %%s at %%s has no interval', encode(k.key_hash, 'hex'), k.event_at)
 FROM billing_usagekey k LEFT JOIN billing_usageevent e ON e.tenant_id = k.tenant_id AND e.key_hash = k.key_hash
-WHERE k.tenant_id = %(tenant)s AND e.key_hash IS NULL AND NOT EXISTS (
+WHERE k.tenant_id = %(tenant)s AND e.key_hash IS NULL
+  AND NOT EXISTS (SELECT FROM billing_meterreading r WHERE r.tenant_id = k.tenant_id AND r.key_hash = k.key_hash)
+  AND NOT EXISTS (
   SELECT FROM billing_heldevent h WHERE h.tenant_id = k.tenant_id AND h.key_hash = k.key_hash AND h.state <> 'accepted') LIMIT 1
+"""
+READINGS = """
+WITH stored AS (
+  SELECT e.series_hash, e.meter_id, sum(e.measured) AS quantity FROM billing_usageevent e
+  JOIN billing_meter m ON m.tenant_id = e.tenant_id AND m.id = e.meter_id AND m.aggregation NOT IN ('sum', 'count')
+  WHERE e.tenant_id = %(tenant)s GROUP BY 1, 2
+), counted AS (
+  SELECT p.series_hash, r.meter_id, sum(p.quantity) AS quantity FROM billing_meterpiece p
+  JOIN billing_meterreading r ON r.tenant_id = p.tenant_id AND r.key_hash = p.reading_key AND r.voided_at IS NULL
+  WHERE p.tenant_id = %(tenant)s AND p.voided_at IS NULL GROUP BY 1, 2
+)
+SELECT format('series %%s: its readings count %%s, its intervals %%s', encode(coalesce(s.series_hash, c.series_hash), 'hex'),
+  coalesce(c.quantity, 0), coalesce(s.quantity, 0))
+FROM stored s FULL JOIN counted c ON c.series_hash = s.series_hash AND c.meter_id = s.meter_id
+WHERE coalesce(s.quantity, 0) <> coalesce(c.quantity, 0) LIMIT 1
 """
 OVERLAPS = """
 SELECT format('attempt %%s: the interval at %%s starts before its predecessor ends', s.attempt_id, o.started_at) FROM (
@@ -172,6 +189,7 @@ LEDGER_RULES = [
 USAGE_RULES = [
     ("every interval has its usage key", KEYS),
     ("every usage key has its interval", ORPHANS),
+    ("readings count what their intervals sum to", READINGS),
     ("the intervals of an attempt do not overlap", OVERLAPS),
     ("an interval in seconds measures its length", MEASURED),
     ("intervals sum to roll-ups", ROLLUPS),

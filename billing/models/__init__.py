@@ -8,7 +8,7 @@ from billing.models.holds import Hold, HoldShare, Quote
 from billing.models.invoicing import Invoice, InvoiceLine, NumberSeries, Reconciliation, Seller
 from billing.models.ledger import LedgerPosting, LedgerTransaction
 from billing.models.metering import Meter, RequiredTag, SharedCost, UsageEvent, UsageKey, UsageRollup, UsageSeries
-from billing.models.outside import HeldEvent, ReportLimit, SenderDay, UsageBatch
+from billing.models.outside import HeldEvent, MeterPiece, MeterReading, MeterSeries, ReportLimit, SenderDay, UsageBatch
 from billing.models.periods import BillingPeriod
 from billing.models.pricing import Contract, ExchangeRate, Price, PriceBook, PriceVersion, ShowbackPrice, TaxRate
 from billing.models.runs import PeriodRun, PreparedDraft, ReconciliationOrder
@@ -39,6 +39,9 @@ __all__ = [
     "LedgerPosting",
     "LedgerTransaction",
     "Meter",
+    "MeterPiece",
+    "MeterReading",
+    "MeterSeries",
     "NumberSeries",
     "Payment",
     "PaymentAccount",

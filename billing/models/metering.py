@@ -12,20 +12,25 @@ from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import TenantForeignKey, TenantModel
 from tenants.models import Project
 
+#: How a meter makes a quantity of its events; see `billing.rating.aggregation`.
+AGGREGATIONS = ["sum", "count", "max", "unique", "latest", "time_weighted"]
+
 
 class Meter(TenantModel):
-    """Something that is counted, in one unit."""
+    """Something that is counted, in one unit. A trigger keeps `aggregation` once there are readings."""
 
     key = models.SlugField(max_length=60)
     title = models.CharField(max_length=120)
     unit = models.CharField(max_length=30)
     event_type = models.CharField(max_length=120)
+    aggregation = models.CharField(max_length=13, default="sum", db_default="sum")
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
     class Meta(TenantModel.Meta):
         constraints = [
             models.UniqueConstraint(fields=["tenant", "key"], name="meter_key_once"),
             models.UniqueConstraint(fields=["tenant", "event_type"], name="meter_event_type_once"),
+            models.CheckConstraint(condition=Q(aggregation__in=AGGREGATIONS), name="meter_aggregation_known"),
         ]
 
     def __str__(self) -> str:

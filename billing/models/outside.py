@@ -1,13 +1,14 @@
-"""Reported usage: senders, events that wait for review, and sender limits."""
+"""Reported usage: senders, events that wait for review, sender limits; readings, and the pieces of usage that they count."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
-from billing.models.fields import exact
+from billing.models.fields import exact, lean_tenant
+from billing.models.metering import Meter
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import TenantForeignKey, TenantModel
 from tenants.models import Project
@@ -16,6 +17,7 @@ WAITING, ACCEPTED, REJECTED = "waiting", "accepted", "rejected"
 OLD, BEFORE_PRICES, UNPRICED = "old", "before_prices", "unpriced"
 STATES = [WAITING, ACCEPTED, REJECTED]
 REASONS = [OLD, BEFORE_PRICES, UNPRICED]
+LIVE = Q(voided_at=None)
 
 
 class UsageBatch(TenantModel):
@@ -55,6 +57,7 @@ class HeldEvent(TenantModel):
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()
     quantity = exact(null=True)
+    label = models.CharField(max_length=200, blank=True, default="", db_default="")
     dims = models.JSONField(default=dict)
     reason = models.CharField(max_length=13)
     state = models.CharField(max_length=8, default=WAITING)
@@ -104,3 +107,85 @@ class ReportLimit(TenantModel):
 
     def __str__(self) -> str:
         return "limit of reported usage"
+
+
+class MeterReading(TenantModel):
+    """One event of a meter that takes readings. `key_hash` is its usage key; `group_hash` names its series.
+
+    A series is what one meter reads of one resource of a project with the same dimensions. `period` is the month of its day.
+    """
+
+    id = None  # type: ignore[assignment]
+    tenant = lean_tenant()
+    pk = models.CompositePrimaryKey("tenant_id", "key_hash")
+    key_hash = models.BinaryField()
+    group_hash = models.BinaryField()
+    meter = TenantForeignKey(Meter, on_delete=models.PROTECT, related_name="+", db_index=False)
+    project = TenantForeignKey(Project, on_delete=models.PROTECT, related_name="+", db_index=False)
+    batch = TenantForeignKey(UsageBatch, on_delete=models.PROTECT, related_name="+", db_index=False)
+    period = models.DateField()
+    at = models.DateTimeField()
+    value = exact()
+    label = models.CharField(max_length=200, blank=True, default="")
+    source = models.CharField(max_length=120)
+    resource = models.CharField(max_length=200)
+    dims = models.JSONField(default=dict)
+    hold_id = models.UUIDField(null=True)
+    recorded_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    voided_at = models.DateTimeField(null=True)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.CheckConstraint(condition=Q(value__gte=0, value__lte=10**12), name="reading_is_real"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "group_hash", "at"], name="reading_at", condition=LIVE),
+            models.Index(fields=["tenant", "group_hash", "period", "-value"], name="reading_value", condition=LIVE),
+            models.Index(
+                fields=["tenant", "group_hash", "period", "label", "at"], name="reading_label", condition=LIVE
+            ),
+            models.Index(fields=["tenant", "batch", "key_hash"], name="reading_batch"),
+        ]
+
+
+class MeterPiece(TenantModel):
+    """What a reading counts now: usage under a key of its own. A piece that is not counted any more is voided, never changed."""
+
+    id = None  # type: ignore[assignment]
+    tenant = lean_tenant()
+    pk = models.CompositePrimaryKey("tenant_id", "key_hash")
+    key_hash = models.BinaryField()
+    reading_key = models.BinaryField()
+    group_hash = models.BinaryField()
+    series_hash = models.BinaryField()
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    quantity = exact()
+    counted_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    voided_at = models.DateTimeField(null=True)
+
+    class Meta(TenantModel.Meta):
+        constraints = [
+            models.CheckConstraint(condition=Q(quantity__gt=0, ends_at__gt=F("starts_at")), name="piece_is_real"),
+            models.UniqueConstraint(
+                fields=["tenant", "reading_key", "starts_at"], name="piece_counts_once", condition=LIVE
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "group_hash", "starts_at"], name="piece_of_series", condition=LIVE),
+        ]
+
+
+class MeterSeries(TenantModel):
+    """A time-weighted series, and when the hour ends up to which its last value is counted next; no `due_at` at the value 0."""
+
+    id = None  # type: ignore[assignment]
+    tenant = lean_tenant()
+    pk = models.CompositePrimaryKey("tenant_id", "group_hash")
+    group_hash = models.BinaryField()
+    due_at = models.DateTimeField(null=True)
+
+    class Meta(TenantModel.Meta):
+        indexes: ClassVar = [
+            models.Index(fields=["due_at", "tenant"], name="meter_series_due", condition=Q(due_at__isnull=False)),
+        ]

@@ -13,6 +13,7 @@ from django.db import connection
 
 from billing.money import Money
 from billing.pg_arrays import parsed
+from billing.rating.aggregation import COUNTS, HOW, SUM
 from billing.rating.calendar import period_bounds
 from billing.rating.hours import bucket_of
 from billing.usage.month import usage_of_month
@@ -26,7 +27,7 @@ USAGE, CORRECTION = "usage", "correction"
 LineKey = tuple[UUID | None, UUID | None, UUID | None, UUID | None, bool]
 # Corrections come after the month's own usage, then lines follow their first use.
 COMPUTED = """
-SELECT r.period, r.project_id, r.meter_id, m.key AS meter, m.title AS meter_title, m.unit, r.price_id,
+SELECT r.period, r.project_id, r.meter_id, m.key AS meter, m.title AS meter_title, m.unit, m.aggregation, r.price_id,
   coalesce(p.unit_amount, 0) AS unit_amount, coalesce(p.dims, '{}') AS dims, r.rate_id, x.rate, x.source AS rate_source, x.valid_from AS rate_from,
   v.id AS version_id, v.number AS version_number,
   v.effective_at, v.published_by, r.measured, r.billable, r.amount, r.discount, r.events, r.origin, r.outside
@@ -42,8 +43,10 @@ ORDER BY r.period, r.origin NULLS FIRST, r.first_hour, r.project_id, m.key, r.pr
 FROZEN = """
 SELECT l.invoice_id, l.id, l.n, l.kind, l.project_id, l.project_name, l.project_slug, l.meter_id, l.meter, l.meter_title, l.unit, l.price_id,
   coalesce(l.unit_amount, 0) AS unit_amount, l.dims, l.details, l.version_id, l.version_number, v.effective_at, v.published_by,
-  l.origin, l.outside, l.measured, l.quantity, l.intervals, l.list_amount, l.exact_amount, l.amount, l.tax_rate, l.tax
+  l.origin, l.outside, l.measured, l.quantity, l.intervals, l.list_amount, l.exact_amount, l.amount, l.tax_rate, l.tax,
+  coalesce(m.aggregation, 'sum') AS aggregation
 FROM billing_invoiceline l LEFT JOIN billing_priceversion v ON v.id = l.version_id
+LEFT JOIN billing_meter m ON m.tenant_id = l.tenant_id AND m.id = l.meter_id
 WHERE l.tenant_id = %s AND l.invoice_id = ANY(%s::uuid[]) ORDER BY l.invoice_id, l.n
 """
 
@@ -107,6 +110,17 @@ class InvoiceLine:
     tax: Money | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     hours: tuple[tuple[datetime, Decimal], ...] = ()
+    aggregation: str = SUM
+
+    @property
+    def counts(self) -> str:
+        """What the quantity is, in words; nothing for a sum."""
+        return COUNTS.get(self.aggregation, "")
+
+    @property
+    def how(self) -> str:
+        """How the quantity is made of readings; nothing for a sum."""
+        return HOW.get(self.aggregation, "")
 
     @property
     def rate(self) -> LineRate | None:
@@ -229,6 +243,7 @@ def _computed(n: int, row: Any, currency: str, names: Mapping[UUID, tuple[str, s
         outside=row.outside,
         origin=row.origin,
         details=LineRate(row.rate_id, row.rate_source, row.rate, row.rate_from).kept() if row.rate_id else {},
+        aggregation=row.aggregation,
     )
 
 
@@ -262,4 +277,5 @@ def _frozen(row: Any, currency: str) -> InvoiceLine:
         tax_rate=row.tax_rate,
         tax=Money(row.tax, currency),
         details=parsed(row.details),
+        aggregation=row.aggregation,
     )

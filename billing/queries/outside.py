@@ -23,13 +23,25 @@ from tenants.rows import named_rows
 
 EVENTS = """
 SELECT e.key_hash, s.source, s.resource, s.dims, m.key AS meter, m.title AS meter_title, m.unit, p.name AS project_name,
-  min(e.started_at) AS starts_at, max(e.ended_at) AS ends_at, sum(e.measured) AS measured, sum(e.amount) AS amount
+  min(e.started_at) AS starts_at, max(e.ended_at) AS ends_at, sum(e.measured) AS measured, sum(e.amount) AS amount,
+  false AS voided
 FROM billing_usageevent e JOIN billing_usageseries s ON s.tenant_id = e.tenant_id AND s.hash = e.series_hash
 JOIN billing_meter m ON m.tenant_id = e.tenant_id AND m.id = e.meter_id
 JOIN tenants_project p ON p.tenant_id = e.tenant_id AND p.id = e.project_id
-WHERE e.tenant_id = %(tenant)s AND e.batch_id = %(batch)s AND e.kind = 'usage'
+WHERE e.tenant_id = %(tenant)s AND e.batch_id = %(batch)s AND e.kind = 'usage' AND m.aggregation IN ('sum', 'count')
   AND (%(after)s::bytea IS NULL OR e.key_hash > %(after)s::bytea)
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8 ORDER BY e.key_hash LIMIT %(limit)s
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+UNION ALL
+SELECT r.key_hash, r.source, r.resource, r.dims, m.key, m.title, m.unit, p.name, r.at, r.at + interval '1 microsecond', r.value, coalesce(now.amount, 0),
+  r.voided_at IS NOT NULL
+FROM billing_meterreading r JOIN billing_meter m ON m.tenant_id = r.tenant_id AND m.id = r.meter_id
+JOIN tenants_project p ON p.tenant_id = r.tenant_id AND p.id = r.project_id
+CROSS JOIN LATERAL (
+  SELECT sum(e.amount) AS amount FROM billing_meterpiece q
+  JOIN billing_usageevent e ON e.tenant_id = q.tenant_id AND e.series_hash = q.series_hash AND e.started_at = q.starts_at AND e.key_hash = q.key_hash
+  WHERE q.tenant_id = r.tenant_id AND q.reading_key = r.key_hash AND q.voided_at IS NULL AND e.kind = 'usage') now
+WHERE r.tenant_id = %(tenant)s AND r.batch_id = %(batch)s AND (%(after)s::bytea IS NULL OR r.key_hash > %(after)s::bytea)
+ORDER BY key_hash LIMIT %(limit)s
 """
 
 # By the first use of each reported series: scanning every event would grow with the bill.
@@ -67,7 +79,7 @@ class BatchRow:
 
 @dataclass(frozen=True, slots=True)
 class ReportedEvent:
-    """One counted event of a request; `key` stands for its source and id."""
+    """One counted event of a request; `key` stands for its source and id. A reading has its value, and costs what it counts now."""
 
     key: bytes
     source: str
@@ -155,7 +167,7 @@ def batch_events(batch: BatchRow, *, after: bytes | None = None, limit: int = 50
             ends_at=row.ends_at,
             measured=row.measured,
             cost=Money(row.amount, currency),
-            voided=bytes(row.key_hash) in voided,
+            voided=row.voided or bytes(row.key_hash) in voided,
         )
         for row in rows
     ]

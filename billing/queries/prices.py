@@ -16,6 +16,7 @@ from django.db.models.functions import RowNumber
 from billing.defaults import DEVICE_TIME, SECOND, UNOFFERED_TIERS
 from billing.models import Contract, Meter, Price, PriceBook, PriceVersion
 from billing.queries.calendar import tenant_today
+from billing.rating.aggregation import SUM
 from billing.rating.term_words import term_words
 from tenants.isolation.scoping import current_tenant_id
 
@@ -33,6 +34,7 @@ class MeterView:
     title: str
     unit: str
     event_type: str
+    aggregation: str = SUM
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ def is_offered(meter: str, dims: Mapping[str, str]) -> bool:
 
 def meters() -> list[MeterView]:
     """Return the tenant's meters by key."""
-    rows = Meter.objects.order_by("key").values_list("id", "key", "title", "unit", "event_type")
+    rows = Meter.objects.order_by("key").values_list("id", "key", "title", "unit", "event_type", "aggregation")
     return [MeterView(*row) for row in rows]
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from billing.budgets import counters
 from billing.metering import meters
 from billing.metering.metering import UsageRefused, fault_of
 from billing.metering.rate import most_cost
@@ -16,13 +17,18 @@ from billing.models import Meter, UsageKey
 from billing.money import Money
 from billing.periods.months import lock_for_usage
 from billing.pricing import price_books
+from billing.rating.aggregation import SUM
 from billing.rating.calendar import quarters
 from billing.rating.flat import LARGEST_CHARGE
 from billing.rating.quantity import LONGEST_INTERVAL, MICROSECOND, seconds_delta
 from billing.reported.cloudevents import EventRefused, Incoming, parse
 from billing.reported.holds.payers import Payer, payers
+from billing.reported.outcomes import Outcome
+from billing.reported.readings.arriving import split
+from billing.reported.readings.counting import TooManyPieces
+from billing.reported.readings.taking import take_readings
 from billing.reported.receiving import MOST_QUARTERS, OLDEST, receive, review_reason
-from billing.reported.sender_limits import Limits, lock_today
+from billing.reported.sender_limits import Limits, ReportLimitReached, lock_today
 from billing.usage.intervals import Interval, digest
 from billing.usage.reserved_sources import reserved_fault
 from billing.usage.usage_keys import UsageConflict
@@ -63,26 +69,6 @@ class Taken:
     held: Sequence[Mapping[str, Any]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of events, by index: counted as new, refused, known with other content, or not counted (state, reason)."""
-
-    counted: Set[int]
-    refused: Mapping[int, str]
-    conflicts: Mapping[int, str]
-    held: Mapping[int, tuple[str, str]]
-
-    def part(self, first: int, events: int) -> Outcome:
-        """Return the outcome of so many events from the first on, by their own index."""
-        inside = range(first, first + events)
-        return Outcome(
-            {number - first for number in self.counted if number in inside},
-            {number - first: why for number, why in self.refused.items() if number in inside},
-            {number - first: why for number, why in self.conflicts.items() if number in inside},
-            {number - first: why for number, why in self.held.items() if number in inside},
-        )
-
-
 def ingest(*, actor: Actor, events: Sequence[Any]) -> Taken:
     """Store usage events under their sender. Valid events are always stored; some wait for review.
 
@@ -105,12 +91,34 @@ def ingest_together(actor: Actor, requests: Sequence[Sequence[Any]]) -> list[Tak
     if len(events) > MOST_EVENTS:
         raise TooManyEvents
     with tenant_scope(actor.tenant_id):
-        outcome = _take(actor, events)
+        alone, readings = _split(events)
+        outcome = take_readings(actor=actor, sent=readings) if readings and not alone else _take(actor, alone)
+    if readings and alone:
+        outcome = outcome.joined(_take_beside(actor, events, readings.keys()))
     found, first = [], 0
     for request in requests:
         found.append(_answer(request, outcome.part(first, len(request))))
         first += len(request)
     return found
+
+
+def _split(events: Sequence[Any]) -> tuple[dict[int, Any], dict[int, tuple[Any, str]]]:
+    """Return usage and readings by index. The set of budgets is locked before meters are read: so none changes meanwhile."""
+    counters.lock_budget_set()
+    return split(events, dict(Meter.objects.exclude(aggregation=SUM).values_list("event_type", "aggregation")))
+
+
+def _take_beside(actor: Actor, events: Sequence[Any], first: Set[int]) -> Outcome:
+    """Take the readings of a batch after its usage, in a transaction of their own: they lock series before budgets."""
+    try:
+        with tenant_scope(actor.tenant_id):
+            _, readings = _split(events)
+            changed = dict.fromkeys(first - readings.keys(), "type: its meter has just changed; send the event again")
+            taken = take_readings(actor=actor, sent={number: readings[number] for number in readings.keys() & first})
+            return taken.joined(Outcome(refused=changed))
+    except (ReportLimitReached, TooManyPieces) as refused:
+        refused.message += " Usage of this request that is no reading was stored: sent again, it counts once."
+        raise
 
 
 def _answer(events: Sequence[Any], outcome: Outcome) -> Taken | ExchequerError:
@@ -126,11 +134,11 @@ def _answer(events: Sequence[Any], outcome: Outcome) -> Taken | ExchequerError:
     return Taken(len(outcome.counted), held)
 
 
-def _take(actor: Actor, events: Sequence[Any]) -> Outcome:
-    """Take usage that counts by itself, event by event, in the open scope."""
+def _take(actor: Actor, events: Mapping[int, Any]) -> Outcome:
+    """Take usage that counts by itself, given by index, in the open scope."""
     refused: dict[int, str] = {}
     parsed: dict[int, Incoming] = {}
-    for number, event in enumerate(events):
+    for number, event in events.items():
         try:
             parsed[number] = parse(event)
         except EventRefused as error:

@@ -20,6 +20,8 @@ from billing.money import Money
 from billing.periods.months import lock_for_usage
 from billing.rating.calendar import quarters
 from billing.rating.flat import LARGEST_CHARGE
+from billing.reported.readings.counting import Beside
+from billing.reported.readings.deciding import accept_readings, of_readings
 from billing.reported.receiving import MOST_QUARTERS
 from billing.usage import rollups
 from billing.usage.intervals import Interval, claims, series_of
@@ -94,15 +96,21 @@ def _counted(rows: Sequence[HeldEvent]) -> tuple[dict[UUID, Decimal], str]:
         raise Invalid(
             "Some of these events would cost more than 10^12. Check the quantities, and reject what is wrong."
         )
+    readings = of_readings(rows)
     listed = claims(intervals)
     segments = []
     for row, item in zip(rows, listed, strict=True):
-        segments += rate([item], terms, row.batch_id)
+        if row.meter not in readings:
+            segments += rate([item], terms, row.batch_id)
     amounts: dict[UUID, Decimal] = defaultdict(Decimal)
     for segment in segments:
         if segment.batch_id is not None:
             amounts[segment.batch_id] += segment.amount
     series = series_of(listed)
+    if readings:
+        accepted = [(row, item) for row, item in zip(rows, listed, strict=True) if row.meter in readings]
+        amounts |= accept_readings(accepted, readings, terms, Beside(segments, series))
+        return amounts, terms.currency
     people: People = dict(UsageBatch.objects.filter(pk__in=amounts).values_list("pk", "person"))
     count_unreserved(segments, series, terms.currency, people)
     rollups.write(segments, series, currency=terms.currency, zone=terms.zone)
@@ -111,6 +119,9 @@ def _counted(rows: Sequence[HeldEvent]) -> tuple[dict[UUID, Decimal], str]:
 
 def interval_of(row: HeldEvent) -> Interval:
     """Return a held event as the reported interval."""
+    quantity = row.quantity
+    if quantity is not None and not quantity:  # a reading of 0, which is rated by nothing
+        quantity = Decimal(1)
     return Interval(
         key=row.key,
         source=row.source,
@@ -120,5 +131,5 @@ def interval_of(row: HeldEvent) -> Interval:
         start=row.starts_at,
         end=row.ends_at,
         dims=row.dims,
-        quantity=row.quantity,
+        quantity=quantity,
     )

@@ -12,7 +12,14 @@ from billing.views.exports import cost_export, cost_exports
 from billing.views.invoices import invoice, invoice_of, invoice_reconciled, line
 from billing.views.payment_methods import payment_methods, payment_methods_change
 from billing.views.prices import prices
-from billing.views.reported import reported, reported_batch, reported_decide, reported_limits, reported_void
+from billing.views.reported import (
+    reported,
+    reported_batch,
+    reported_decide,
+    reported_limits,
+    reported_meter,
+    reported_void,
+)
 from billing.views.required_tags import required_tags_page
 from billing.views.shared_costs import shared_costs_page
 from billing.views.showback import showback_page, showback_prices
@@ -40,6 +47,7 @@ urlpatterns: list[URLPattern] = [
     path("statement/statement.pdf", statement_pdf, name="statement-pdf"),
     path("reported/", reported, name="reported"),
     path("reported/decide/", reported_decide, name="reported-decide"),
+    path("reported/meters/", reported_meter, name="reported-meter"),
     path("reported/limits/", reported_limits, name="reported-limits"),
     path("reported/<uuid:batch_id>/", reported_batch, name="reported-batch"),
     path("reported/<uuid:batch_id>/void/", reported_void, name="reported-void"),

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
+from django import forms
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from billing import queries
+from billing.defaults import METERS
 from billing.forms.budgets import Decision, SenderLimits
 from billing.forms.fields import typed
+from billing.forms.meters import LABELS, NewMeter
+from billing.metering import meters
 from billing.models.outside import REASONS
 from billing.money import Money
 from billing.reported import reviews, sender_limits, voids
@@ -24,6 +28,7 @@ from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 ROWS = 50
+PLATFORM = {one.key for one in METERS}
 
 
 @require_safe
@@ -47,6 +52,10 @@ def reported(request: TenantRequest) -> HttpResponse:
         "decision": Decision(auto_id="decision_%s"),
         "can_decide": request.actor.can("invoices.manage"),
         "can_limit": request.actor.can("budgets.manage"),
+        "meters": [one for one in queries.meters() if one.key not in PLATFORM],
+        "meter_counts": LABELS,
+        "meter_form": NewMeter(auto_id="meter_%s"),
+        "can_define": request.actor.can("meters.manage"),
         **links,
     }
     return render(request, "billing/reported.html", context)
@@ -78,11 +87,24 @@ def reported_limits(request: TenantRequest) -> HttpResponse:
 
     def act() -> str:
         if not form.is_valid():
-            raise Invalid(
-                fields={str(form.fields[name].label): list(map(str, texts)) for name, texts in form.errors.items()}
-            )
+            raise Invalid(fields=_faults(form))
         sender_limits.set_limits(actor=request.actor, **form.cleaned_data)
         return "Limits saved."
+
+    return _done(request, act, "reported")
+
+
+@require_POST
+@page("meters.manage")
+def reported_meter(request: TenantRequest) -> HttpResponse:
+    """Define a meter."""
+    form = NewMeter(request.POST)
+
+    def act() -> str:
+        if not form.is_valid():
+            raise Invalid(fields=_faults(form))
+        made = meters.define(actor=request.actor, **form.cleaned_data)
+        return f"{made.title} counts events of the type {made.event_type}."
 
     return _done(request, act, "reported")
 
@@ -129,6 +151,11 @@ def _done(request: TenantRequest, act: Callable[[], str], where: str, *rest: UUI
     except ExchequerError as refused:
         messages.error(request, refused.message)
     return redirect(where, request.tenant.slug, *rest)
+
+
+def _faults(form: forms.Form) -> dict[str, list[str]]:
+    """Return what is wrong, by the labels of the fields."""
+    return {str(form.fields[name].label): list(map(str, texts)) for name, texts in form.errors.items()}
 
 
 def _is_key(text: str) -> bool:

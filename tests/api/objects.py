@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 from billing import queries as billing_queries
 from billing.budgets import budgets
 from billing.invoices import disputing, numbers
+from billing.metering import meters
 from billing.metering.metering import record_usage
 from billing.models import CreditNote, CreditNoteLine, Hold, Invoice, InvoiceLine, UsageBatch
 from compute.devices.base import Found
@@ -73,6 +74,7 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             quantity=5,
             expires_at=now() + timedelta(days=1),
         )
+        meter = meters.define(actor=actor, title="Seats", unit="seat", event_type="seats.used", aggregation="max")
         batch = UsageBatch.objects.create(
             sender_kind="user", sender="nora", accepted=0, held=0, amount=0, currency="EUR"
         )
@@ -151,6 +153,7 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             "approval_id": approval.id,
             "budget_id": budget.id,
             "batch_id": batch.id,
+            "meter_id": meter.id,
             "hold_id": held.id,
             "book_id": billing_queries.price_books()[0].id,
             "invoice_id": (invoice_id := billing_queries.invoices()[0].id),
@@ -230,6 +233,7 @@ def missing() -> dict[str, UUID]:
         "approval_id",
         "budget_id",
         "batch_id",
+        "meter_id",
         "hold_id",
         "book_id",
         "invoice_id",

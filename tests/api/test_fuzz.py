@@ -106,6 +106,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "extend": {"quantity": "10", "expires_in_s": 120},
     "budgets": {"amount": "10", "period": "month", "alerts": [50, 80], "at_limit": "notify"},
     "chargeback shared rules": {"rules": [{"source": "organisation", "rule": "even"}]},
+    "meters": {"title": "Peak of seats", "unit": "seat", "event_type": "peak.seats", "aggregation": "max"},
     "tags required": {"tags": [{"name": "team", "values": []}]},
     "showback prices": {"prices": [{"meter": "device_seconds", "dims": {"tier": "spot"}, "unit_amount": "0.1"}]},
     "wallet top-ups": {"amount": "10.00"},
@@ -221,7 +222,10 @@ def prepared(world: World, case: Any, draw: Callable[..., Any]) -> None:
         name = draw(st.sampled_from(sorted({*good, *case.body})))
         case.body = {**good, **({name: case.body[name]} if name in case.body else {})}
     for name in list(case.body):
-        if (known := f"{name.removesuffix('_id')}_id") in world.own and name != "role":  # a role has a name
+        if (known := f"{name.removesuffix('_id')}_id") in world.own and name not in (
+            "role",
+            "meter",
+        ):  # these have names
             case.body[name] = world.id_for(known, draw, case.body[name])
 
 

@@ -90,6 +90,7 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "events": {"POST": LAUNCH},
     "events/": {"POST": LAUNCH},
     "meters/": {"GET": EVERYONE, "POST": MONEY},
+    "meters/<uuid:meter_id>/": {"PATCH": MONEY},
     "usage/": {"GET": EVERYONE},
     "usage/batches/": {"GET": READS_MONEY},
     "usage/batches/<uuid:batch_id>/": {"GET": READS_MONEY},
@@ -271,6 +272,7 @@ PAGES: dict[str, frozenset[str]] = {
     "reported/": READS_MONEY,
     "reported/decide/": MONEY,
     "reported/limits/": MONEY,
+    "reported/meters/": MONEY,
     "reported/<uuid:batch_id>/": READS_MONEY,
     "reported/<uuid:batch_id>/void/": MONEY,
     "statement/": READS_MONEY,
@@ -368,6 +370,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "budgets/<uuid:budget_id>/": {"amount": "10"},
     "budgets/<uuid:budget_id>/requests/": {"amount": "5000", "reason": "a larger model"},
     "holds/<uuid:hold_id>/extend/": {"quantity": "5"},
+    "meters/<uuid:meter_id>/": {"aggregation": "latest"},
     "invoices/<uuid:invoice_id>/dispute/": {
         "line": "00000000-0000-0000-0000-000000000000",
         "reason": "twice the hours",

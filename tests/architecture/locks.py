@@ -50,6 +50,7 @@ CONTROL = frozenset(
     {
         "billing_collection",
         "billing_hold",
+        "billing_meterseries",
         "billing_payment",
         "billing_paymentaccount",
         "compute_allocation",
@@ -88,6 +89,7 @@ OPERATED = {
     "billing_ledgerposting": {"SELECT", "INSERT"},
     "billing_ledgertransaction": {"SELECT", "INSERT"},
     "billing_meter": {"SELECT"},
+    "billing_meterseries": {"SELECT"},
     "billing_payment": {"SELECT", "INSERT"},
     "billing_prepareddraft": {"SELECT"},
     "billing_reconciliation": {"SELECT"},
@@ -292,6 +294,8 @@ LOOSE = {
     "tenants_auditentry": {"actor_id", "request_id", "target_id"},
     # Written for every second of every device: a foreign key check per row costs more than the row.
     "billing_ledgertransaction": {"attempt_id", "batch_id", "hold_id", "invoice_id"},
+    # Holds go after 400 days; their usage stays.
+    "billing_meterreading": {"hold_id"},
     # What it was when the invoice was finalised stands on the line.
     "billing_invoiceline": {"meter_id", "price_id", "project_id", "version_id"},
     # The gateway's own names; a step is about an invoice, a payment or a credit note.

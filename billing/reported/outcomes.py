@@ -1,0 +1,35 @@
+"""What became of reported events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of events, by index: counted as new, refused, known with other content, or not counted (state, reason)."""
+
+    counted: Set[int] = frozenset()
+    refused: Mapping[int, str] = field(default_factory=dict)
+    conflicts: Mapping[int, str] = field(default_factory=dict)
+    held: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+
+    def joined(self, other: Outcome) -> Outcome:
+        """Return both together."""
+        return Outcome(
+            {*self.counted, *other.counted},
+            {**self.refused, **other.refused},
+            {**self.conflicts, **other.conflicts},
+            {**self.held, **other.held},
+        )
+
+    def part(self, first: int, events: int) -> Outcome:
+        """Return the outcome of so many events from the first on, by their own index."""
+        inside = range(first, first + events)
+        return Outcome(
+            {number - first for number in self.counted if number in inside},
+            {number - first: why for number, why in self.refused.items() if number in inside},
+            {number - first: why for number, why in self.conflicts.items() if number in inside},
+            {number - first: why for number, why in self.held.items() if number in inside},
+        )
