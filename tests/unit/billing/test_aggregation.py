@@ -51,7 +51,7 @@ def naive(kind: str, readings: list[Reading]) -> Fraction:
 
 
 @given(READINGS, st.randoms(use_true_random=False), st.sampled_from([MAX, UNIQUE, LATEST, TIME_WEIGHTED]))
-def test_b64_a_series_counts_what_its_readings_say_in_whatever_order_they_are(
+def test_b65_a_series_counts_what_its_readings_say_in_whatever_order_they_are(
     readings: list[Reading], random: Random, kind: str
 ) -> None:
     shuffled = random.sample(readings, len(readings))
@@ -66,7 +66,7 @@ def test_b64_a_series_counts_what_its_readings_say_in_whatever_order_they_are(
 
 
 @given(READINGS, st.sets(MOMENTS, max_size=6))
-def test_b64_where_spans_are_cut_changes_no_total_and_none_overlap(
+def test_b65_where_spans_are_cut_changes_no_total_and_none_overlap(
     readings: list[Reading], cuts: set[datetime]
 ) -> None:
     found = pieces(TIME_WEIGHTED, readings, UNTIL, sorted(cuts))
@@ -79,7 +79,7 @@ def test_b64_where_spans_are_cut_changes_no_total_and_none_overlap(
 
 
 @given(READINGS, st.data())
-def test_b64_a_change_touches_only_what_lies_between_its_neighbours(
+def test_b65_a_change_touches_only_what_lies_between_its_neighbours(
     readings: list[Reading], data: st.DataObject
 ) -> None:
     """The look-up reads a part of a series only: from the last reading before a change to the first one after it."""

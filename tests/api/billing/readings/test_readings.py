@@ -102,7 +102,7 @@ def void(finance: Finance, *events: dict[str, Any], status: int = 200) -> Any:
     return finance("POST", "usage/void/", {"events": named, "reason": "wrong"}, status)
 
 
-def test_b64_the_highest_reading_of_a_month_counts_whatever_comes_when(
+def test_b65_the_highest_reading_of_a_month_counts_whatever_comes_when(
     tenant: Tenant, send: Sender, finance: Finance, meter: Callable[[str], None]
 ) -> None:
     meter("max")
@@ -130,7 +130,7 @@ def test_b64_the_highest_reading_of_a_month_counts_whatever_comes_when(
         assert {view.period.month: view.exact.amount for view in queries.invoices()} == {9: 4, 10: 20}
 
 
-def test_b64_the_last_reading_of_a_month_counts_and_a_void_brings_the_one_before_back(
+def test_b65_the_last_reading_of_a_month_counts_and_a_void_brings_the_one_before_back(
     tenant: Tenant, send: Sender, finance: Finance, meter: Callable[[str], None]
 ) -> None:
     meter("latest")
@@ -148,7 +148,7 @@ def test_b64_the_last_reading_of_a_month_counts_and_a_void_brings_the_one_before
     assert charged(tenant) == 0
 
 
-def test_b64_each_label_counts_once_a_month(
+def test_b65_each_label_counts_once_a_month(
     tenant: Tenant, send: Sender, finance: Finance, meter: Callable[[str], None]
 ) -> None:
     meter("unique")
@@ -186,7 +186,7 @@ def test_events_are_counted_whatever_they_say_and_stand_beside_readings_in_a_bat
         assert [str(fault) for fault in [*ledger_faults(), *reconcile_faults()]] == []
 
 
-def test_b64_a_value_is_charged_for_the_hours_that_it_lasts(
+def test_b65_a_value_is_charged_for_the_hours_that_it_lasts(
     tenant: Tenant, send: Sender, finance: Finance, meter: Callable[[str], None], demo_clock: DemoClock
 ) -> None:
     meter("time_weighted")
@@ -212,7 +212,7 @@ def test_b64_a_value_is_charged_for_the_hours_that_it_lasts(
         assert sweeping.count_hours() == 0
 
 
-def test_b64_a_meter_with_usage_keeps_its_aggregation(
+def test_b65_a_meter_with_usage_keeps_its_aggregation(
     tenant: Tenant, send: Sender, finance: Finance, meter: Callable[[str], None]
 ) -> None:
     meter("max")
@@ -239,7 +239,7 @@ def test_b64_a_meter_with_usage_keeps_its_aggregation(
 
 
 @pytest.mark.parametrize("aggregation", ["max", "time_weighted"])
-def test_b64_writers_of_one_series_at_once_leave_what_one_after_the_other_does(
+def test_b65_writers_of_one_series_at_once_leave_what_one_after_the_other_does(
     tenant: Tenant, finance: Finance, meter: Callable[[str], None], aggregation: str
 ) -> None:
     meter(aggregation)
@@ -270,7 +270,7 @@ def test_b64_writers_of_one_series_at_once_leave_what_one_after_the_other_does(
     assert charged(tenant) == (5 if aggregation == "max" else hours)
 
 
-def test_b64_a_reading_settles_from_its_hold_and_returns_what_another_replaces(
+def test_b65_a_reading_settles_from_its_hold_and_returns_what_another_replaces(
     tenant: Tenant, send: Sender, finance: Finance, meter: Callable[[str], None]
 ) -> None:
     meter("max")
