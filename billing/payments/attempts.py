@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
-from time import monotonic
+from time import monotonic_ns
 from typing import Generic, TypeVar
 
 from django.db import connection
@@ -35,13 +35,13 @@ T = TypeVar("T")
 class Patience:
     """How long one caller waits for a provider that does not answer: nothing is repeated once it has run out."""
 
-    until: float
+    until: int
     lost: bool = False
 
     @property
     def over(self) -> bool:
         """Whether an outcome was unknown, and the time is over. A provider that answers is never cut short."""
-        return self.lost and monotonic() >= self.until
+        return self.lost and monotonic_ns() >= self.until
 
 
 _patience: ContextVar[Patience | None] = ContextVar("patience", default=None)
@@ -50,6 +50,7 @@ WINDOW = timedelta(hours=24)
 SENDING = timedelta(hours=23)
 #: How often a call is repeated at once; the caller's sweep repeats it later.
 TRIES = 4
+NANO = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,12 @@ class Step(Generic[T]):
 
 
 @contextmanager
-def patience(seconds: float) -> Iterator[Patience]:
+def patience(seconds: int) -> Iterator[Patience]:
     """Repeat calls that do not answer for so many seconds at most, and begin no further change then.
 
     A call that was sent before ends by its own timeout.
     """
-    mine = Patience(monotonic() + seconds)
+    mine = Patience(monotonic_ns() + seconds * NANO)
     token = _patience.set(mine)
     try:
         yield mine

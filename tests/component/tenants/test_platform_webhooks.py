@@ -22,6 +22,7 @@ from tenants.access.actor import Actor
 from tenants.audit import checkpoints
 from tenants.clock import now
 from tenants.events import outbox
+from tenants.isolation.sweeps import SweepFailed
 from tenants.models import OperatorEmail, PlatformDelivery, PlatformEvent, Tenant
 from tenants.operators import grants
 from tests.component.tenants.test_webhooks import signed_by
@@ -150,26 +151,30 @@ def test_an_email_that_no_server_takes_is_sent_later_and_none_to_who_has_lost_th
     def refuse(*_: Any, **__: Any) -> None:
         raise ConnectionRefusedError
 
+    def letters() -> int:
+        """Return how many letters the operator got; the organisation's owner has one of their own."""
+        return len([one for one in mail.outbox if one.to == ["platform_admin@platform.example"]])
+
     platform.suspend()
     with monkeypatch.context() as broken:
         broken.setattr("django.core.mail.EmailMessage.send", refuse)
-        with pytest.raises(ConnectionRefusedError):  # the queue logs it
+        with pytest.raises(SweepFailed):  # the queue logs it
             platform.work()
     platform.work()
-    assert mail.outbox == [], "the wait is not over"
+    assert letters() == 0, "the wait is not over"
     demo_clock.advance(timedelta(minutes=1))
     platform.work()
-    assert len(mail.outbox) == 1
+    assert letters() == 1
     platform.suspend("resume")
     with monkeypatch.context() as broken:
         broken.setattr("django.core.mail.EmailMessage.send", refuse)
-        with pytest.raises(ConnectionRefusedError):
+        with pytest.raises(SweepFailed):
             platform.work()
     with as_control():
         grants.revoke("platform_admin@platform.example")
     demo_clock.advance(timedelta(minutes=1))
     platform.work()
-    assert len(mail.outbox) == 1
+    assert letters() == 1
     with as_control():
         assert OperatorEmail.objects.filter(sent_at=None).count() == 0
 

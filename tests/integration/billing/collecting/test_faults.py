@@ -103,7 +103,7 @@ def test_a_provider_that_stalls_holds_a_sweep_for_one_request(till: Till, monkey
     with selling.role("exchequer_control"), tenant_scope(tenant.id):
         for other in others:
             Collection.objects.create(invoice_id=other, n=0, object_id=other, step="push")
-    monkeypatch.setattr("billing.payments.attempts.monotonic", lambda: 30.0 * len(till.fake.requests))
+    monkeypatch.setattr("billing.payments.attempts.monotonic_ns", lambda: 30 * 10**9 * len(till.fake.requests))
     till.fake.faults.rates = {"lost_500": 1.0}
     asked = len(till.fake.requests)
     till.sweep(tenant)
