@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from uuid import UUID
 
-from django.db.models import Count
+from django.db.models import Case, Count, When
 
 from compute.jobs import jobs, transitions
 from compute.jobs.visibility import visible_jobs
@@ -14,6 +14,7 @@ from compute.models import FINAL_STATES, Job
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Invalid
+from tenants.identity.departures import OpenWork
 
 JOB_HANDED_OVER = AuditAction("compute.job.handed_over")
 
@@ -26,6 +27,15 @@ class Jobs:
         rows = Job.objects.filter(submitted_by__in=submitters).exclude(state__in=FINAL_STATES).order_by()
         counts = dict(rows.values_list("state").annotate(number=Count("id")))
         return {state: counts.get(state, 0) for state in ("running", "queued", "paused")}
+
+    def named(self, submitters: Sequence[UUID], most: int) -> list[OpenWork]:
+        """Return up to so many of them that the reader may see, running ones first, the oldest of a state first."""
+        rows = visible_jobs().filter(submitted_by__in=submitters).exclude(state__in=FINAL_STATES)
+        rows = rows.order_by(Case(When(state="running", then=0), default=1), "id")
+        return [
+            OpenWork(id=row_id, name=name, state=state, page="job")
+            for row_id, name, state in rows.values_list("id", "name", "state")[:most]
+        ]
 
     def cancel(self, *, actor: Actor, submitters: Sequence[UUID], reason: str) -> None:
         """Cancel them one by one. Raises PermissionDenied."""

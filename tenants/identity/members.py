@@ -104,10 +104,12 @@ def departure(*, actor: Actor, user_id: UUID) -> Departure:
     membership = Membership.objects.filter(user_id=user_id).first()
     if membership is None:
         raise NotFound
+    under = departures.submitters(user_id, membership.id)
     return Departure(
         credentials=provenance.descendants(provenance.of_member(membership.id)),
         known=provenance.known_to(user_id),
-        jobs=departures.count(departures.submitters(user_id, membership.id)),
+        jobs=departures.count(under),
+        work=departures.named(under),
     )
 
 

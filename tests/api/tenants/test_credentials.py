@@ -299,6 +299,9 @@ def test_the_page_and_the_api_say_what_goes_on_and_settle_it(tenant: Tenant, own
     first, ids = leaver()
     page = text_of(client.get(f"/t/{tenant.slug}/members/", {"remove": str(first.id)}))
     assert "1 running, 2 queued jobs of " in page
+    links = [f"/t/{tenant.slug}/jobs/{one}/" for one in ids]
+    assert [link in page for link in links] == [True, True, False, True], "each open job is named"
+    assert page.index(links[0]) < page.index(links[1])
     assert "shop of churn" in page
     assert "Adopt them" in page
     assert (
