@@ -96,16 +96,15 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         )
 
     def login(self, request: HttpRequest, user: Any) -> None:
-        """Log in after recording it."""
+        """Log in. The console's log has it at once, an organisation's log once the session enters that organisation."""
         self.note_log_in(request, user)
         super().login(request, user)
+        sessions.begin_entries(request)
         sessions.remember_origin(request)
         known_devices.remember(request, user)
 
     def note_log_in(self, request: HttpRequest, user: Any) -> None:
-        """Record a log-in in the audit log of each of the person's organisations."""
-        for actor in audited_access.everywhere(request, user):
-            audited_access.log_in(actor=actor)
+        """Record a log-in that concerns no organisation: here there is none."""
 
     def send_notification_mail(self, template_prefix: str, user: Any, *args: Any, **kwargs: Any) -> None:
         """Record what allauth would write a mail about: a second factor that was added or removed, and new codes."""

@@ -34,6 +34,8 @@ TENANT = "tenant"
 BOUND = "bound"
 #: Seconds after which such a session ends: the provider is asked again at the latest then.
 BOUND_S = 12 * 3600
+#: In the session's data: the tenants whose log has its log-in already; missing if no log-in by password opened it.
+ENTERED = "entered"
 ORIGIN = "origin"
 #: How a user agent names a browser and a system, the particular before what others imitate.
 BROWSERS = (
@@ -156,6 +158,23 @@ def end_bound(tenant_id: UUID, user_id: UUID | None = None) -> None:
     """End the sessions that a tenant's identity provider opened: all, or those of one person."""
     rows = Session.objects.filter(bound_tenant=tenant_id)
     (rows if user_id is None else rows.filter(user_id=user_id)).delete()
+
+
+def begin_entries(request: HttpRequest) -> None:
+    """Let this session's first entry of each organisation be recorded as a log-in there."""
+    request.session[ENTERED] = []
+
+
+def is_first_entry(request: HttpRequest, tenant_id: UUID) -> bool:
+    """Return whether a session that a password opened has not entered an organisation before."""
+    before = request.session.get(ENTERED)
+    return before is not None and str(tenant_id) not in before
+
+
+def note_entry(request: HttpRequest, tenant_id: UUID) -> None:
+    """Remember that the log of an organisation has this session's log-in, unless the session ended meanwhile."""
+    if ENTERED in request.session:
+        request.session[ENTERED] = [*request.session[ENTERED], str(tenant_id)]
 
 
 def remember_origin(request: HttpRequest) -> None:

@@ -20,7 +20,7 @@ from django.utils.http import urlencode
 from tenants.access.actor import Actor
 from tenants.access.reader import read_as, reading_as
 from tenants.errors import ExchequerError
-from tenants.identity import authentication, known_devices, looks, second_factor, sessions
+from tenants.identity import audited_access, authentication, known_devices, looks, second_factor, sessions
 from tenants.identity.providers import required
 from tenants.models import Tenant
 from tenants.parsing import NUL
@@ -119,7 +119,7 @@ class TenantMiddleware:
                 return None
             door = self.entering_by_path(request, kwargs.pop("tenant")) if by_path else self.entering_api(request)
             with door as entered:
-                response = None
+                response, is_first = None, False
                 if (
                     entered is not None
                     and entered.actor.kind == "user"
@@ -132,12 +132,18 @@ class TenantMiddleware:
                     if not by_path:
                         raise required.ProviderRequired
                     return by_provider_first(request, entered)
+                if entered is not None and entered.actor.kind == "user":
+                    is_first = sessions.is_first_entry(request, entered.tenant.id)
+                    if is_first:
+                        audited_access.log_in(actor=entered.actor)
                 if entered is not None and entered.actor.kind == "operator" and own_transaction(view, request):
                     raise looks.OnlyReads  # it would leave the transaction that only reads
                 if entered is not None and not own_transaction(view, request):
                     response = run(view, entered, args, kwargs)
             if entered is None:
                 return log_in_first(request) if by_path else None
+            if is_first:  # only now: what the view raises takes the entry back
+                sessions.note_entry(request, entered.tenant.id)
             authentication.note_use(entered.actor)
             return response
         except (ExchequerError, OperationalError, InterfaceError) as error:

@@ -250,6 +250,7 @@ def test_who_joins_is_logged_in_and_a_new_password_ends_other_sessions() -> None
     assert client.post(f"/accounts/invitation/{invitations.token_of(made.id)}/", form).status_code == 302
     user = User.objects.get(email="new@example.org")
     assert [(row.ip, row.user_agent) for row in Session.objects.filter(user_id=user.id)] == [("192.0.2.9", "Home")]
+    assert client.get(f"/t/{tenant.slug}/").status_code == 200
     with tenant_scope(tenant.id):
         assert AuditEntry.objects.filter(action="tenants.session.started", actor_id=user.id).count() == 1
     other, new = Client(), "another long walk"
