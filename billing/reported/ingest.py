@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 from billing.budgets import counters
 from billing.metering import meters
 from billing.metering.metering import UsageRefused, fault_of
 from billing.metering.rate import most_cost
-from billing.models import Meter, UsageKey
-from billing.money import Money
+from billing.models import Meter
 from billing.periods.months import lock_for_usage
 from billing.pricing import price_books
 from billing.rating.aggregation import SUM
 from billing.rating.calendar import quarters
-from billing.rating.flat import LARGEST_CHARGE
 from billing.rating.quantity import LONGEST_INTERVAL, MICROSECOND, seconds_delta
 from billing.reported.cloudevents import EventRefused, Incoming, parse
-from billing.reported.holds.payers import Payer, payers
+from billing.reported.dear import too_dear, unknown
 from billing.reported.outcomes import Outcome
+from billing.reported.placing import Places, placed, places_of, refuse_reserved
 from billing.reported.readings.arriving import split
 from billing.reported.readings.counting import TooManyPieces
 from billing.reported.readings.taking import take_readings
 from billing.reported.receiving import MOST_QUARTERS, OLDEST, receive, review_reason
-from billing.reported.sender_limits import Limits, ReportLimitReached, lock_today
-from billing.usage.intervals import Interval, digest
-from billing.usage.reserved_sources import reserved_fault
+from billing.reported.sender_limits import ReportLimitReached, lock_today
+from billing.usage.intervals import Interval
 from billing.usage.usage_keys import UsageConflict
 from tenants.access.actor import Actor
 from tenants.errors import ExchequerError
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Project
 
 MOST_EVENTS = 1_000
 LARGEST_BODY = 2 * 1024 * 1024
-DEFAULT_PROJECT = "default"
 LONGEST_SECONDS = Decimal(LONGEST_INTERVAL // timedelta(seconds=1))
 
 
@@ -52,13 +47,12 @@ class TooManyEvents(ExchequerError):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What events of the open scope's tenant may name: meters by event type, and projects."""
+    """What events of the open scope's tenant may name: meters by event type, and places."""
 
     now: datetime
     meters: Mapping[str, str]
     timed: frozenset[str]
-    projects: Mapping[str, UUID]
-    holds: Mapping[str, Payer]
+    places: Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +137,7 @@ def _take(actor: Actor, events: Mapping[int, Any]) -> Outcome:
             parsed[number] = parse(event)
         except EventRefused as error:
             refused[number] = str(error)
-    known = _known(payers(actor, {event.hold for event in parsed.values() if event.hold}))
+    known = _known(places_of(actor, parsed.values()))
     good: dict[int, Interval] = {}
     for number, incoming in parsed.items():
         try:
@@ -163,9 +157,9 @@ def _take(actor: Actor, events: Mapping[int, Any]) -> Outcome:
             del good[number]
         elif why:  # checked when a person accepts it: old usage may have any price
             reasons[number] = why
-        elif fault := _too_dear(usage, terms, today.limits):
+        elif fault := too_dear(most_cost(usage, terms), today.limits):
             dear[number] = fault
-    for number in _unknown(good, dear):
+    for number in unknown(good, dear):
         refused[number] = dear[number]
         del good[number]
     if sum(quarters(usage.start, usage.end) for usage in good.values()) > MOST_QUARTERS:
@@ -197,52 +191,20 @@ def _terms(intervals: Sequence[Interval], now: datetime) -> price_books.Terms:
     return price_books.terms(first, last, meters={usage.meter for usage in recent})
 
 
-def _too_dear(usage: Interval, terms: price_books.Terms, limits: Limits) -> str | None:
-    cost = most_cost(usage, terms)
-    if cost > LARGEST_CHARGE:
-        return "it would cost more than 10^12: check its quantity and the price"
-    if cost > limits.amount.amount:
-        dear = Money(cost, limits.amount.currency).plain()
-        return f"it would cost {dear}, more than the {limits.amount.plain()} that a sender may report a day: check its quantity, or ask finance to raise the limit"
-    return None
-
-
-def _unknown(good: Mapping[int, Interval], numbers: Collection[int]) -> list[int]:
-    """Return the events never reported before: known ones get their result whatever the limit is now."""
-    hashes = {number: digest(good[number].source, good[number].key) for number in numbers}
-    rows = UsageKey.objects.filter(key_hash__in=list(hashes.values())) if hashes else UsageKey.objects.none()
-    known = {bytes(key) for key in rows.values_list("key_hash", flat=True)}
-    return [number for number, key in hashes.items() if key not in known]
-
-
-def _known(holds: Mapping[str, Payer]) -> Known:
+def _known(places: Places) -> Known:
     if not Meter.objects.exists():
         meters.provide()
     terms = price_books.terms(meters=())
-    projects: dict[str, UUID] = {}
-    for found, slug in Project.objects.values_list("id", "slug"):
-        projects |= {slug: found, str(found): found}
     types = dict(Meter.objects.values_list("event_type", "key"))
-    return Known(terms.now, types, terms.timed, projects, holds)
+    return Known(terms.now, types, terms.timed, places)
 
 
 def _interval(event: Incoming, known: Known) -> Interval:
-    if reason := reserved_fault(event.source, event.subject):
-        raise EventRefused(reason)
+    refuse_reserved(event)
     meter = known.meters.get(event.type)
     if meter is None:
         raise EventRefused(f"type: no meter counts “{event.type[:60]}”; GET /api/v1/meters/ lists what is counted")
-    payer, dims = None, event.dims
-    if event.hold:
-        payer = known.holds.get(event.hold.lower())
-        if payer is None:
-            raise EventRefused("data.hold: there is no such hold")
-        dims = payer.dims_of(event)
-    project = payer.project_id if payer and not event.project else known.projects.get(event.project or DEFAULT_PROJECT)
-    if payer and project != payer.project_id:
-        raise EventRefused("project: the hold is of another project")
-    if project is None:
-        raise EventRefused(f"project: there is no project “{event.project or DEFAULT_PROJECT}”")
+    there = placed(event, known.places)
     at = event.at or known.now
     timed = meter in known.timed
     return Interval(
@@ -250,14 +212,14 @@ def _interval(event: Incoming, known: Known) -> Interval:
         source=event.source,
         meter=meter,
         resource=event.subject,
-        project_id=project,
+        project_id=there.project_id,
         # Seconds are over when they are reported; a count belongs to its moment.
         start=at - _span(event.quantity) if timed else at,
         end=at if timed else at + MICROSECOND,
-        dims=dims,
+        dims=there.dims,
         quantity=None if timed else event.quantity,
         content=event.content,
-        hold_id=payer.id if payer else None,
+        hold_id=there.hold_id,
     )
 
 

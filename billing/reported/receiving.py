@@ -6,31 +6,22 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
 from billing.metering.rate import rate
-from billing.models import HeldEvent, UsageBatch
-from billing.models.outside import ACCEPTED, BEFORE_PRICES, OLD, UNPRICED, WAITING
+from billing.models.outside import BEFORE_PRICES, OLD, UNPRICED, WAITING
 from billing.pricing.price_books import Terms
+from billing.reported.batches import USAGE_RECEIVED, close_batch, new_batch, undecided, waits
 from billing.reported.holds.settling import settle_reported
 from billing.reported.sender_limits import SenderToday
 from billing.usage import rollups, usage_keys
 from billing.usage.intervals import Interval, KeyClaim, claims, series_of
 from tenants.access.actor import Actor
-from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.audit import operation, unchanged
 from tenants.ids import uuid7
-from tenants.notifications.notifications import notify
-from tenants.quotas import person_of
 
-USAGE_RECEIVED = AuditAction("billing.usage.received")
 OLDEST = timedelta(days=35)
 MOST_QUARTERS = 5_000
 """The budgets stay locked until every segment is stored; running work waits no longer than a heartbeat can."""
-WHY = {
-    OLD: "older than 35 days",
-    BEFORE_PRICES: "from before the first price",
-    UNPRICED: "no price matches",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,36 +64,16 @@ def receive(
     claimed = usage_keys.claim(listed, batch_id)
     counted = [item for item in claimed.fresh if id(item.interval) not in why]
     waiting = [item for item in claimed.fresh if id(item.interval) in why]
-    person = person_of(actor)
+    batch = new_batch(actor, batch_id, terms.currency)
     rated, series = rate(counted, terms, batch_id), series_of(counted)
-    segments = settle_reported(rated, counted, series, terms.currency, {batch_id: person})
+    segments = settle_reported(rated, counted, series, terms.currency, {batch_id: batch.person})
     amount = sum((segment.amount for segment in segments), Decimal(0))
     today.count(len(claimed.fresh), amount)
     rollups.write(segments, series, currency=terms.currency, zone=terms.zone)
     if claimed.fresh:
-        batch = UsageBatch.objects.create(
-            id=batch_id,
-            sender_kind=actor.kind,
-            sender_id=actor.id,
-            sender=actor.label[:254],
-            person=person,
-            accepted=len(counted),
-            held=len(waiting),
-            amount=amount,
-            currency=terms.currency,
-        )
-        if waiting and not HeldEvent.objects.filter(state=WAITING).exists():
-            notify(
-                permission="invoices.manage",
-                kind="usage",
-                title="Reported usage is waiting for review",
-                body=f"{batch.sender} reported usage that is old or has no price. It is counted only after a member accepts it.",
-                path="reported/",
-            )
-        HeldEvent.objects.bulk_create([_held(batch, item, why[id(item.interval)]) for item in waiting])
-        changes: dict[str, Any] = {"accepted": [None, len(counted)], "held": [None, len(waiting)]}
-        changes |= {"amount": [None, amount], "currency": [None, terms.currency]} if amount else {}
-        record(USAGE_RECEIVED, actor=actor, target=batch, changes=changes)
+        batch.accepted, batch.held, batch.amount = len(counted), len(waiting), amount
+        batch.save(force_insert=True)
+        close_batch(actor, batch, [waits(batch, item, why[id(item.interval)]) for item in waiting], amount)
     else:
         unchanged("every event was known")
     usage_keys.report(claimed.clashes)
@@ -113,34 +84,13 @@ def receive(
     return Receipt({id(item.interval) for item in counted}, held, rejected, [item.interval for item in claimed.clashes])
 
 
-def _held(batch: UsageBatch, item: KeyClaim, reason: str) -> HeldEvent:
-    usage = item.interval
-    return HeldEvent(
-        batch=batch,
-        key_hash=item.key_hash,
-        source=usage.source,
-        key=usage.key,
-        meter=usage.meter,
-        resource=usage.resource,
-        project_id=usage.project_id,
-        starts_at=usage.start,
-        ends_at=usage.end,
-        quantity=usage.quantity,
-        dims=dict(usage.dims),
-        reason=reason,
-    )
-
-
 def _undecided(listed: Sequence[KeyClaim], clashing: set[int]) -> tuple[dict[int, str], dict[int, str]]:
     """Return which of these events, which are not newly counted, wait or were rejected, now or earlier."""
-    if not listed:
-        return {}, {}
-    rows = HeldEvent.objects.filter(key_hash__in=[item.key_hash for item in listed]).exclude(state=ACCEPTED)
-    found = {bytes(key): (state, reason) for key, state, reason in rows.values_list("key_hash", "state", "reason")}
+    found = undecided(listed)
     held: dict[int, str] = {}
     rejected: dict[int, str] = {}
     for item in listed:
         if item.key_hash in found and id(item.interval) not in clashing:
             state, reason = found[item.key_hash]
-            (held if state == WAITING else rejected)[id(item.interval)] = WHY[reason]
+            (held if state == WAITING else rejected)[id(item.interval)] = reason
     return held, rejected

@@ -20,7 +20,7 @@ from billing.metering import meters
 from billing.models.outside import REASONS
 from billing.money import Money
 from billing.reported import reviews, sender_limits, voids
-from billing.reported.receiving import WHY
+from billing.reported.batches import WHY
 from tenants.errors import ExchequerError, Invalid
 from tenants.parsing import uuid_in
 from tenants.web.pagination import before, paged

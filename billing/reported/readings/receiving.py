@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
-from billing.models import HeldEvent, UsageBatch
-from billing.models.outside import ACCEPTED, WAITING
+from billing.models import UsageBatch
 from billing.pricing.price_books import Terms
 from billing.rating.calendar import local_day, period_of
+from billing.reported.batches import USAGE_RECEIVED, close_batch, new_batch, undecided, waits
 from billing.reported.readings import counting, stored
 from billing.reported.readings.arriving import Arrival
 from billing.reported.readings.stored import Stored
-from billing.reported.receiving import USAGE_RECEIVED, WHY
 from billing.reported.sender_limits import SenderToday
 from billing.usage import usage_keys
 from billing.usage.intervals import Interval, KeyClaim, claims
 from tenants.access.actor import Actor
-from tenants.audit import operation, record, unchanged
+from tenants.audit import operation, unchanged
 from tenants.ids import uuid7
-from tenants.notifications.notifications import notify
-from tenants.quotas import person_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,34 +53,18 @@ def receive(
     counted = [place for place in fresh if place not in reasons]
     waiting = [place for place in fresh if place in reasons]
     if fresh:
-        person = person_of(actor)
-        batch = UsageBatch.objects.create(
-            id=batch_id,
-            sender_kind=actor.kind,
-            sender_id=actor.id,
-            sender=actor.label[:254],
-            person=person,
-            accepted=len(counted),
-            held=len(waiting),
-            amount=Decimal(0),
-            currency=terms.currency,
-        )
+        batch = new_batch(actor, batch_id, terms.currency)
+        batch.accepted, batch.held = len(counted), len(waiting)
+        batch.save(force_insert=True)
         new = [_stored(listed[place], readings[place][0], batch, terms) for place in counted]
         amount = _count(new, batch, today, len(fresh))
-        if waiting and not HeldEvent.objects.filter(state=WAITING).exists():
-            notify(
-                permission="invoices.manage",
-                kind="usage",
-                title="Reported usage is waiting for review",
-                body=f"{batch.sender} reported usage that is old or has no price. It is counted only after a member accepts it.",
-                path="reported/",
+        held = [
+            waits(
+                batch, listed[place], reasons[place], quantity=readings[place][0].value, label=readings[place][0].label
             )
-        HeldEvent.objects.bulk_create(
-            _held(batch, listed[place], readings[place][0], reasons[place]) for place in waiting
-        )
-        changes: dict[str, Any] = {"accepted": [None, len(counted)], "held": [None, len(waiting)]}
-        changes |= {"amount": [None, amount], "currency": [None, terms.currency]} if amount else {}
-        record(USAGE_RECEIVED, actor=actor, target=batch, changes=changes)
+            for place in waiting
+        ]
+        close_batch(actor, batch, held, amount)
     else:
         unchanged("every event was known")
     usage_keys.report(claimed.clashes)
@@ -130,29 +110,9 @@ def _stored(item: KeyClaim, one: Arrival, batch: UsageBatch, terms: Terms) -> St
     )
 
 
-def _held(batch: UsageBatch, item: KeyClaim, one: Arrival, reason: str) -> HeldEvent:
-    usage = item.interval
-    return HeldEvent(
-        batch=batch,
-        key_hash=item.key_hash,
-        source=usage.source,
-        key=usage.key,
-        meter=usage.meter,
-        resource=usage.resource,
-        project_id=usage.project_id,
-        starts_at=usage.start,
-        ends_at=usage.end,
-        quantity=one.value,
-        label=one.label,
-        dims=dict(usage.dims),
-        reason=reason,
-    )
-
-
 def _uncounted(listed: Sequence[KeyClaim], clashing: set[int]) -> dict[int, tuple[str, str]]:
     """Return the state and reason of those readings that are not counted, new or known: waiting, or rejected."""
-    rows = HeldEvent.objects.filter(key_hash__in=[item.key_hash for item in listed]).exclude(state=ACCEPTED)
-    found = {bytes(key): (state, WHY[reason]) for key, state, reason in rows.values_list("key_hash", "state", "reason")}
+    found = undecided(listed)
     return {
         place: found[item.key_hash]
         for place, item in enumerate(listed)

@@ -7,40 +7,34 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 from billing.metering.rate import most_cost
-from billing.models import Meter, UsageKey
-from billing.money import Money
+from billing.models import Meter
 from billing.periods.months import lock_for_usage
 from billing.pricing import price_books
 from billing.pricing.price_books import Terms
 from billing.rating.aggregation import TIME_WEIGHTED
-from billing.rating.flat import LARGEST_CHARGE
 from billing.rating.quantity import LONGEST_INTERVAL, MICROSECOND, refusal
 from billing.reported.cloudevents import EventRefused
-from billing.reported.holds.payers import Payer, payers
+from billing.reported.dear import too_dear, unknown
 from billing.reported.outcomes import Outcome
+from billing.reported.placing import Places, placed, places_of, refuse_reserved
 from billing.reported.readings.arriving import Arrival, arrival
 from billing.reported.readings.receiving import Receipt, receive
 from billing.reported.receiving import OLDEST, review_reason
 from billing.reported.sender_limits import Limits, lock_today
-from billing.usage.intervals import Interval, digest
-from billing.usage.reserved_sources import reserved_fault
+from billing.usage.intervals import Interval
 from tenants import clock
 from tenants.access.actor import Actor
-from tenants.models import Project
 
 DAY_HOURS = 24
-DEFAULT_PROJECT = "default"
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
     now: datetime
     meters: Mapping[str, str]
-    projects: Mapping[str, UUID]
-    holds: Mapping[str, Payer]
+    places: Places
 
 
 def take_readings(*, actor: Actor, sent: Mapping[int, tuple[Any, str]]) -> Outcome:
@@ -76,7 +70,7 @@ def take_readings(*, actor: Actor, sent: Mapping[int, tuple[Any, str]]) -> Outco
             reasons[number] = why
         elif fault := _too_dear(usage, arrived[number], terms, today.limits):
             dear[number] = fault
-    for number in _new(good, dear):
+    for number in unknown(good, dear):
         refused[number] = dear[number]
         del good[number]
     readings = [(arrived[number], usage) for number, usage in good.items()]
@@ -92,44 +86,29 @@ def take_readings(*, actor: Actor, sent: Mapping[int, tuple[Any, str]]) -> Outco
 
 
 def _known(actor: Actor, arrived: Mapping[int, Arrival]) -> _Known:
-    projects: dict[str, UUID] = {}
-    for found, slug in Project.objects.values_list("id", "slug"):
-        projects |= {slug: found, str(found): found}
     types = {one.event.type for one in arrived.values()}
     meters = dict(Meter.objects.filter(event_type__in=types).values_list("event_type", "key"))
-    holds = payers(actor, {one.event.hold for one in arrived.values() if one.event.hold})
-    return _Known(clock.now(), meters, projects, holds)
+    return _Known(clock.now(), meters, places_of(actor, [one.event for one in arrived.values()]))
 
 
 def _interval(one: Arrival, known: _Known) -> Interval:
     """Return the moment of a reading as usage; its quantity is the value, or 1 if that is 0."""
     event = one.event
-    if reason := reserved_fault(event.source, event.subject):
-        raise EventRefused(reason)
-    payer, dims = None, event.dims
-    if event.hold:
-        payer = known.holds.get(event.hold.lower())
-        if payer is None:
-            raise EventRefused("data.hold: there is no such hold")
-        dims = payer.dims_of(event)
-    project = payer.project_id if payer and not event.project else known.projects.get(event.project or DEFAULT_PROJECT)
-    if payer and project != payer.project_id:
-        raise EventRefused("project: the hold is of another project")
-    if project is None:
-        raise EventRefused(f"project: there is no project “{event.project or DEFAULT_PROJECT}”")
+    refuse_reserved(event)
+    there = placed(event, known.places)
     at = event.at or known.now
     return Interval(
         key=event.id,
         source=event.source,
         meter=known.meters[event.type],
         resource=event.subject,
-        project_id=project,
+        project_id=there.project_id,
         start=at,
         end=at + MICROSECOND,
-        dims=dims,
+        dims=there.dims,
         quantity=one.value or Decimal(1),
         content=one.content,
-        hold_id=payer.id if payer else None,
+        hold_id=there.hold_id,
     )
 
 
@@ -145,21 +124,4 @@ def _too_dear(usage: Interval, one: Arrival, terms: Terms, limits: Limits) -> st
     if not one.value:
         return None
     units = one.value * DAY_HOURS if one.aggregation == TIME_WEIGHTED else one.value
-    cost = most_cost(replace(usage, quantity=units), terms)
-    if cost > LARGEST_CHARGE:
-        return "it would cost more than 10^12: check its quantity and the price"
-    if cost > limits.amount.amount:
-        dear = Money(cost, limits.amount.currency).plain()
-        return f"it would cost {dear}, more than the {limits.amount.plain()} that a sender may report a day: check its quantity, or ask finance to raise the limit"
-    return None
-
-
-def _new(good: Mapping[int, Interval], numbers: Mapping[int, str]) -> list[int]:
-    """Return the readings never reported before: known ones get their result whatever the limit is now."""
-    hashes = {number: digest(good[number].source, good[number].key) for number in numbers}
-    if not hashes:
-        return []
-    known = set(
-        map(bytes, UsageKey.objects.filter(key_hash__in=list(hashes.values())).values_list("key_hash", flat=True))
-    )
-    return [number for number, key in hashes.items() if key not in known]
+    return too_dear(most_cost(replace(usage, quantity=units), terms), limits)
