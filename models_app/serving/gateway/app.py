@@ -32,6 +32,8 @@ ANSWER_S = 60.0
 #: A Content-Length with more digits is too large in any case, and Python refuses to parse thousands of digits.
 MAX_DIGITS = 10
 TRYOUT = playground_tokens.HEADER.encode()
+#: Raised where the endpoint has no worker here, perhaps since this request arrived.
+NOT_SERVED = (problems.NotReady, *problems.OF_CAUSES.values())
 JSON: problems.Headers = [(b"content-type", b"application/json")]
 TEXT: problems.Headers = [(b"content-type", b"text/plain; version=0.0.4")]
 # Keys are set by code, never by a browser on its own: any page may call, as any program may.
@@ -172,16 +174,19 @@ class App:
             worker = self._worker(key, name, version)
             self._limit(key, worker)
             body = await sent.read(key.id)
-        except ExchequerError:
+            return await self._answered(
+                lambda: self._worker(key, name, version),
+                Call(
+                    protocol, body, int(header_length) if header_length else None, key, request_id, arrived,
+                    loop := asyncio.get_running_loop(), loop.create_future(), sent.answer,
+                ),
+            )  # fmt: skip
+        except ExchequerError as error:
             await sent.discard()
+            if not tried and isinstance(error, NOT_SERVED):
+                # The endpoint left after the key was trusted: the key may have been revoked with it.
+                await self._key(authorization, confirmed=True)
             raise
-        return await self._answered(
-            lambda: self._worker(key, name, version),
-            Call(
-                protocol, body, int(header_length) if header_length else None, key, request_id, arrived,
-                loop := asyncio.get_running_loop(), loop.create_future(), sent.answer,
-            ),
-        )  # fmt: skip
 
     async def _answered(self, find: Callable[[], Worker], call: Call) -> ServedAnswer:
         """Queue a call for the worker of its endpoint, and its version if it names one; return the response."""

@@ -72,6 +72,21 @@ def test_a_body_that_does_not_arrive_times_out(tmp_path, monkeypatch, begun):
         assert not server.app.budget.held
 
 
+def test_a_key_revoked_with_its_endpoint_while_the_body_arrives_is_refused(tmp_path):
+    backend = Memory(tmp_path / "m")
+    backend.deploy("price", NUMBERS, ())
+    rows = json.dumps(GOOD).encode()
+    with serving(backend, tmp_path / "home", "price") as server, connect(server) as connection:
+        key = backend.key("price")
+        assert post(server, key, "price", GOOD).status_code == 200
+        connection.sendall(head(key, "price", len(rows)) + rows[:1])
+        wait_until(lambda: server.app.budget.by_key, "the key is trusted, its body is being read")
+        backend.undeploy("price")
+        wait_until(lambda: not server.serves("price"), "its endpoint has left")
+        connection.sendall(rows[1:])
+        assert connection.recv(200).startswith(b"HTTP/1.1 401 ")
+
+
 def test_an_answer_whose_record_is_being_written_is_sent_however_late(tmp_path, monkeypatch):
     slow = [0.0]
 
