@@ -117,10 +117,9 @@ class Till:
             return Collection.objects.get(invoice=invoice, step="push").url
 
     def payments(self, tenant: Tenant, **more: Any) -> list[tuple[str, str, Decimal]]:
-        """Return what arrived and went back: kind, method, amount."""
+        """Return what arrived and went back: kind, method, amount, sorted; ids of one millisecond have no order."""
         with tenant_scope(tenant.id):
-            rows = Payment.objects.filter(**more).order_by("id")
-            return [(row.kind, row.method, row.amount.normalize()) for row in rows]
+            return sorted((row.kind, row.method, row.amount.normalize()) for row in Payment.objects.filter(**more))
 
     def seen(self, tenant: Tenant, invoice: UUID) -> InvoiceView:
         """Return an invoice as its page has it, when all figures agree."""
