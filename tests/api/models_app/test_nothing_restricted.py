@@ -20,7 +20,7 @@ from tenants.grants import grants, roles
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Grant, Notification, Project, Tenant
 from tests.api.models_app.test_model_versions import another_version
-from tests.api.objects import one_of_everything
+from tests.api.objects import launchable, one_of_everything
 from tests.support import factories
 from tests.support.usage import interval
 
@@ -133,3 +133,16 @@ def test_an_approver_without_sight_of_restricted_data_is_notified_until_the_data
         Dataset.objects.update(restricted=True, created_by=engineer.id)
     registry.promote(actor=engineer, version_id=another_version(tenant, first, number=3), stage="production")
     assert notified() == 1
+
+
+def test_a_key_that_only_launches_uses_a_dataset_of_a_project_while_another_project_is_restricted() -> None:
+    tenant = factories.make_tenant()
+    order = launchable(tenant)
+    with tenant_scope(tenant.id):
+        Dataset.objects.update(project=factories.default_project_id(tenant))
+        Project.objects.create(slug="hush", name="Hush", restricted=True)
+    secret = factories.make_api_key(tenant, ["jobs.launch"])
+    launcher = Client(headers={"Authorization": f"Bearer {secret}"})
+    assert launcher.get("/api/v1/datasets/").status_code == 403
+    answer = launcher.post("/api/v1/jobs/", order, content_type="application/json")
+    assert answer.status_code == 201, answer.json()
