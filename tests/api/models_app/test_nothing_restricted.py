@@ -17,6 +17,7 @@ from models_app.models import Dataset, DatasetVersion
 from models_app.registry import registry
 from tenants.clock import now
 from tenants.grants import grants, roles
+from tenants.identity.authentication import actor_today
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Grant, Notification, Project, Tenant
 from tests.api.models_app.test_model_versions import another_version
@@ -146,3 +147,30 @@ def test_a_key_that_only_launches_uses_a_dataset_of_a_project_while_another_proj
     assert launcher.get("/api/v1/datasets/").status_code == 403
     answer = launcher.post("/api/v1/jobs/", order, content_type="application/json")
     assert answer.status_code == 201, answer.json()
+
+
+def test_an_approver_of_restricted_data_is_not_notified_about_a_project_out_of_sight() -> None:
+    tenant = factories.make_tenant()
+    first = one_of_everything(tenant)["version_id"]
+    owner = factories.actor_for(tenant)
+    person, engineer = factories.make_member(tenant, "viewer"), factories.make_member(tenant, "engineer")
+    permissions = ["datasets.view", "datasets.view_restricted", "models.view", "models.approve"]
+    role = roles.create_role(actor=owner, name="Approver", permissions=permissions)
+    grants.give(actor=owner, holder=grants.Holder(user_id=person.id), role=role.id)
+    with tenant_scope(tenant.id):
+        project = factories.default_project_id(tenant)
+        Dataset.objects.update(restricted=True, created_by=engineer.id, project=project)
+        Project.objects.update(restricted=True)
+    grants.give(actor=owner, holder=grants.Holder(user_id=engineer.id), role="engineer", project_id=project)
+
+    def promoted(number: int) -> int:
+        with tenant_scope(tenant.id):
+            launcher = actor_today(tenant.id, engineer.id)
+        registry.promote(actor=launcher, version_id=another_version(tenant, first, number=number), stage="production")
+        with tenant_scope(tenant.id):
+            return Notification.objects.filter(user=person, kind="model.approval").count()
+
+    assert promoted(2) == 0
+    with tenant_scope(tenant.id):
+        Project.objects.update(restricted=False)
+    assert promoted(3) == 1
