@@ -97,10 +97,11 @@ def test_no_job_is_withheld_where_nothing_is_hidden() -> None:
             30,
             resource=f"job:{ids['job_id']}",
             job_id=ids["job_id"],
+            dims={"device_class": "cpu", "tier": "on_demand", "tag:team": "blue"},
         )
         record_usage([used])
-    rows = owner.get("/api/v1/spend/?group_by=job").json()["results"]
-    assert str(ids["job_id"]) in [row["job"] for row in rows]
+    rows = owner.get("/api/v1/spend/?group_by=job,tag:team").json()["results"]
+    assert (str(ids["job_id"]), "blue") in [(row["job"], row["tag:team"]) for row in rows]
 
 
 def test_outside_requests_all_is_seen() -> None:
