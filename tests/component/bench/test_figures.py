@@ -1,4 +1,4 @@
-"""Every figure of `make bench` still runs; speed does not matter here."""
+"""The figures of `make bench` still run, the quick ones by day, all at night; speed does not matter here."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from tests.support.examples import NIGHT
 from tests.support.servers.database import TEMPLATE, copy_database
 
 ROOT = Path(bench.__file__).parent.parent
+#: The quick ones, one of each kind at least: the others start processes or fill tables for half a minute each.
+BY_DAY = frozenset({"G-b3", "G-c1", "G-c2", "G-c3", "G-c4", "G-h1"})
 
 
 @pytest.fixture
@@ -68,8 +70,7 @@ def test_each_figure_runs_tiny_and_says_what_it_saw(server: Path, tmp_path: Path
         for file in (ROOT / "bench" / "figures").glob("*.py")
         for goal in (line.split('"')[1] for line in file.read_text().splitlines() if line.startswith('@figure("'))
     }
-    # A start of its own takes as long as all the others; `test_local` starts the same by day.
-    wanted = declared if NIGHT else declared - {"G-h3"}
+    wanted = declared if NIGHT else declared & BY_DAY
     only = [word for goal in sorted(wanted) for word in ("--only", goal)]
     results = tmp_path / "results.json"
     environment = {name: value for name, value in os.environ.items() if name != "BENCH_PEERS"}
@@ -88,8 +89,9 @@ def test_each_figure_runs_tiny_and_says_what_it_saw(server: Path, tmp_path: Path
     # Comparisons with peers have no ratio without them, but load was applied.
     alone = {row["goal"] for row in rows if row["measured"] is None}
     assert alone <= {"G-a1", "G-g1"}
-    assert absolute["shipped req/s"] > 0
-    assert absolute["shipped failed"] == 0
-    assert absolute["shipped billed"] > 0
-    assert absolute["held req/s"] > 0
+    if NIGHT:
+        assert absolute["shipped req/s"] > 0
+        assert absolute["shipped failed"] == 0
+        assert absolute["shipped billed"] > 0
+        assert absolute["held req/s"] > 0
     assert all(row["measured"] > 0 for row in rows if row["measured"] is not None)
