@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
 from psycopg import sql
 
 from tests.conftest import SESSION
@@ -23,6 +24,7 @@ def manage(database: str, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.nightly
 def test_operators_of_before_are_split(django_db_setup: object) -> None:
     name = f"upgrade_{uuid4().hex[:8]}"
     with SESSION.cluster.superuser() as admin:
