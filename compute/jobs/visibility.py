@@ -6,6 +6,7 @@ Every read of a job starts here.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 from uuid import UUID
 
 from django.db.models import Q
@@ -13,7 +14,7 @@ from django.db.models import Q
 from compute import kinds
 from compute.models import Attempt, Job, JobGroupPermission, JobUserPermission
 from tenants.access.actor import Actor
-from tenants.access.reader import reader
+from tenants.access.reader import may_see_money, reader
 from tenants.audit import AuditAction
 from tenants.isolation.scoping import TenantQuerySet
 from tenants.projects.sight import in_sight
@@ -21,18 +22,29 @@ from tenants.sharing import shares
 from tenants.sharing.shares import shared_with
 
 VIEW = "jobs.view"
+#: What the database does not show to an operator who looks inside a tenant, and what such a job has in place of it.
+AMOUNTS = {
+    "max_cost": None,
+    "price_version": None,
+    "quoted_least": None,
+    "quoted_most": None,
+    "spent": Decimal(0),
+    "unit_amount": Decimal(0),
+}
 
 
 def visible_jobs(actor: Actor | None = None, *, shared: bool = True) -> TenantQuerySet[Job]:
     """Return the jobs of the open scope that the actor may see; the actor defaults to the reader.
 
     All conditions join the one statement. The system actor, which reads outside requests, sees all. Without `shared`, the
-    jobs that are seen by a share alone are left out.
+    jobs that are seen by a share alone are left out. For an operator who looks inside a tenant they come without `AMOUNTS`.
     """
     rows = Job.objects.get_queryset()
     who = actor or reader()
     if who is None or who.kind == "system":
         return rows
+    if not may_see_money(who):
+        rows = rows.defer(*AMOUNTS)
     seen = in_sight(who, VIEW)
     for hidden in kinds.hidden(who):
         seen &= ~hidden
@@ -44,6 +56,13 @@ def visible_jobs(actor: Actor | None = None, *, shared: bool = True) -> TenantQu
 def own_jobs(actor: Actor) -> TenantQuerySet[Job]:
     """Return the jobs that an actor sees without a share."""
     return visible_jobs(actor, shared=False)
+
+
+def without_amounts(job: Job) -> Job:
+    """Give a job that was read without `AMOUNTS` none, or zero where it has to have one."""
+    for name in job.get_deferred_fields() & set(AMOUNTS):
+        setattr(job, name, AMOUNTS[name])
+    return job
 
 
 def hidden_jobs() -> list[str]:

@@ -10,13 +10,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
 
 from billing.metering.metering import billed, billed_attempts
 from billing.money import Money
 from compute import kinds
 from compute.jobs import transitions
-from compute.jobs.visibility import visible_jobs
+from compute.jobs.visibility import visible_jobs, without_amounts
 from compute.models import FINAL_STATES, Attempt, Job, JobLog, JobMetric, JobState
 from compute.queries import waiting
 from compute.queries.rows import (
@@ -109,9 +109,10 @@ def digest() -> dict[str, int]:
 
 def job_detail(job_id: UUID) -> JobDetail:
     """Return one job with its attempts. Raises NotFound."""
-    job = visible_jobs().select_related("project").filter(id=job_id).first()
-    if job is None:
+    found = visible_jobs().select_related("project").filter(id=job_id).first()
+    if found is None:
         raise NotFound
+    job = without_amounts(found)
     runs = attempts(job_id)
     try:
         described = kinds.get(job.kind).describe(transitions.view(job))
@@ -140,9 +141,8 @@ def job_detail(job_id: UUID) -> JobDetail:
 
 def attempts(job_id: UUID) -> list[AttemptRow]:
     """Return a job's attempts, first to last."""
-    rows = list(
-        Attempt.objects.filter(job__in=visible_jobs().filter(id=job_id)).select_related("node", "job").order_by("token")
-    )
+    own = Attempt.objects.filter(job__in=visible_jobs().filter(id=job_id)).select_related("node")
+    rows = list(own.annotate(currency=F("job__currency")).order_by("token"))
     charges = billed_attempts([row.id for row in rows])
     return [
         AttemptRow(
@@ -159,7 +159,7 @@ def attempts(job_id: UUID) -> list[AttemptRow]:
             started_at=row.started_at,
             ended_at=row.ended_at,
             billed_seconds=charges[row.id].seconds if row.id in charges else Decimal(0),
-            cost=Money(charges[row.id].amount if row.id in charges else Decimal(0), row.job.currency),
+            cost=Money(charges[row.id].amount if row.id in charges else Decimal(0), row.currency),
             missing_layers=tuple(row.missing_layers),
             startup_s=row.startup_s,
         )

@@ -18,6 +18,7 @@ from compute.models import AttemptState, Cause, Job, JobState
 from compute.queries.capacity import class_title, device_classes
 from compute.queries.rows import AttemptRow
 from tenants import quotas
+from tenants.access.reader import sees_money
 from tenants.access.standing import WORDS as STANDING_WORDS
 from tenants.access.standing import Standing
 from tenants.approvals.queries import asked_for
@@ -54,7 +55,7 @@ def waiting_for(job: Job, runs: Sequence[AttemptRow]) -> dict[str, Any] | None:
     if standing != "active":
         return {"kind": "standing", "standing": standing, "reason": STANDING_WORDS[standing]}
     if job.approval_id is not None:
-        what = asked_for(job.approval_id)
+        what = asked_for(job.approval_id) if sees_money() else "higher limit"
         reason = f"It waits for the answer to the request for a {what}. It starts by itself when that is granted."
         return {"kind": "approval", "approval": str(job.approval_id), "reason": reason}
     if any(run.state != AttemptState.ENDED for run in runs):
@@ -120,6 +121,8 @@ def _device_reason(kind: str, ahead: int, total: int, free: int, mine: int) -> s
 
 
 def _for_money(job: Job) -> dict[str, Any]:
+    if not sees_money():
+        return {"kind": "budget", "reason": "It waits for headroom in a budget, and then for somebody who resumes it."}
     rest = Money(max(Decimal(0), worst_rest(job)), job.currency)
     budget = tightest(job.project_id, job.tags, job.person)
     left = budget.left if budget is not None else None

@@ -36,6 +36,10 @@ def read_as(actor: Actor) -> None:
 
 
 def sees_money() -> bool:
-    """Return whether the reader may see amounts: an operator who looks inside a tenant sees none."""
-    who = reader()
+    """Return whether the reader may see amounts."""
+    return may_see_money(reader())
+
+
+def may_see_money(who: Actor | None) -> bool:
+    """Return whether an actor may see amounts: an operator who looks inside a tenant sees none."""
     return who is None or who.kind != "operator"

@@ -21,7 +21,6 @@ INSIDE = frozenset(
         "compute_allocation",
         "compute_attempt",
         "compute_device",
-        "compute_job",
         "compute_jobgrouppermission",
         "compute_joblog",
         "compute_jobmetric",
@@ -57,6 +56,7 @@ INSIDE = frozenset(
 #: Never read there, in tables that are read by column: amounts, hashes of passwords and keys, predictions and ground truth.
 NOT_INSIDE = {
     "billing_usagerollup": {"amount", "discount", "price_id", "rate_id"},
+    "compute_job": {"max_cost", "price_version", "quoted_least", "quoted_most", "spent", "unit_amount"},
     "models_app_endpointkey": {"key_hash", "membership_id", "parent_key_id", "service_account_id"},
     "models_app_feedback": {"prediction", "predicted", "label", "received_at"},
     "tenants_user": {"password"},

@@ -111,6 +111,21 @@ def test_the_pages_of_the_work_open_and_those_of_money_keys_and_rights_to_change
     assert {name: marks for name, marks in shown.items() if marks} == {}, "money is not part of a look"
 
 
+def test_a_job_that_waits_for_money_opens_without_it(world: Any, seller: Any, superuser: psycopg.Connection) -> None:
+    console = seller("platform_admin")
+    console.post(f"/tenants/{world.vision.id}/look-inside/", {"reason": "Ticket 4711: jobs wait", "minutes": "20"})
+    browser, queued = opened(ticket_of(console, world.vision)), world.ids["queued"]
+    for change, reason in (
+        ("state = 'paused', cause = 'budget', max_cost = 4711", "It waits for headroom in a budget"),
+        ("state = 'queued', cause = '', approval_id = gen_random_uuid()", "request for a higher limit"),
+    ):
+        superuser.execute(f"UPDATE compute_job SET {change} WHERE id = %s", [queued])
+        for page in ("", "?tab=attempts", "live/"):
+            shown = browser.get(f"/t/vision/jobs/{queued}/{page}")
+            assert (shown.status_code, "4,711" in text_of(shown)) == (200, False), page
+        assert reason in text_of(shown)
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -123,6 +138,8 @@ def test_the_pages_of_the_work_open_and_those_of_money_keys_and_rights_to_change
         "SELECT * FROM billing_hold",
         "SELECT * FROM billing_invoice",
         "SELECT sum(amount) FROM billing_usagerollup",
+        "SELECT spent FROM compute_job",
+        "SELECT name FROM compute_job WHERE unit_amount * max_seconds > 1 OR quoted_most > 1 OR max_cost > 1",
         "SELECT key_hash FROM models_app_endpointkey",
         "SELECT password FROM tenants_user",
         "SELECT set_config('transaction_read_only', 'off', true)",
