@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from django.db.models import Q
+
 from tenants.access.actor import Actor
+from tenants.audit import erasure
 from tenants.models import Approval
 
 TENANT, OPERATORS = "tenant", "operators"
@@ -43,6 +46,8 @@ def register(kind: ApprovalKind) -> None:
     if kind.name in _kinds:
         raise ValueError(f"approvals of the kind {kind.name!r} are registered")
     _kinds[kind.name] = kind
+    if kind.between_operators:
+        erasure.of_operators("tenants_approval", Q(kind=kind.name))
 
 
 def find(name: str) -> ApprovalKind | None:

@@ -15,7 +15,7 @@ from uuid import UUID
 from django.apps import apps
 from django.contrib.postgres.fields import ArrayField
 from django.db import connection, models
-from django.db.models import Case, Q, Value, When
+from django.db.models import Case, F, Q, Value, When
 
 from tenants.audit.subjects import ERASED
 from tenants.clock import DatabaseNow
@@ -44,8 +44,13 @@ _kept = {
 }
 #: Tables of which some texts only may change.
 _parts: dict[str, frozenset[str]] = {}
+#: Which rows of a table name operators, who are none of the tenant's people; upper layers add theirs.
+_of_operators: dict[str, Q] = {"tenants_quotaceiling": Q(pk__isnull=False)}
+#: The label of whatever operators did to a tenant. No person and no key is called this.
+OPERATOR = "operator"
 #: Rows that only describe a person; their access has ended.
 ABOUT = (ExternalIdentity, ScimUser, Notification, NotificationChoice)
+NONE = Q(pk__in=())
 #: How columns end that say who did something.
 LABELS = ("_label", "_by")
 #: The address of an account that nobody has any more.
@@ -60,6 +65,11 @@ def keep(*tables: str) -> None:
 def change_only(table: str, *names: str) -> None:
     """Register which columns of a table may change."""
     _parts[table] = frozenset(names)
+
+
+def of_operators(table: str, rows: Q) -> None:
+    """Register rows whose labels name operators: they are kept when the tenant is erased."""
+    _of_operators[table] = _of_operators[table] | rows if table in _of_operators else rows
 
 
 def kept() -> frozenset[str]:
@@ -82,13 +92,18 @@ def erase_rows(email: str, people: list[User]) -> int:
 
 
 def erase_labels() -> None:
-    """Write `ERASED` over every label of people, keys and processes in the open tenant's rows, if the tenant is erased."""
+    """Write `ERASED` over every label of people, keys and processes in the open tenant's rows, if the tenant is erased.
+
+    Labels of operators stay: the platform answers for what they did.
+    """
     for table in searched():
         if not (names := labels(table)):
             continue
-        sets = {name: Case(When(**{name: ""}, then=Value("")), default=Value(ERASED)) for name in names}
-        named = reduce(or_, (~Q(**{f"{name}__in": ["", ERASED]}) for name in names))
-        table._default_manager.filter(named).update(**sets)
+        stays = ["", ERASED, OPERATOR]
+        sets = {name: Case(When(**{f"{name}__in": stays}, then=F(name)), default=Value(ERASED)) for name in names}
+        named = reduce(or_, (~Q(**{f"{name}__in": stays}) for name in names))
+        theirs = _of_operators.get(table._meta.db_table, NONE)
+        table._default_manager.filter(named).exclude(theirs).update(**sets)
 
 
 def close_account(user: User) -> bool:

@@ -15,6 +15,7 @@ from django.db import DatabaseError, ProgrammingError, connection, transaction
 from django.db.models import TextField, Value
 from django.db.models.functions import Cast, Concat, Right
 
+from billing.approving import acts as approving
 from billing.budgets import holds
 from billing.metering.metering import record_usage
 from billing.models import Hold, LedgerPosting, UsageRollup
@@ -24,18 +25,22 @@ from models_app.erasure import erasing, words
 from models_app.exports import contents
 from models_app.models import Dataset, DatasetVersion
 from models_app.object_store import storage
+from tenants import quotas
 from tenants.access.actor import Actor
+from tenants.audit.subjects import ERASED
 from tenants.clock import now
 from tenants.encryption import data_key
 from tenants.identity import members
 from tenants.isolation.scoping import tenant_scope
 from tenants.isolation.sweeps import SweepFailed
 from tenants.models import (
+    Approval,
     AuditEntry,
     AuditSubject,
     Membership,
     OperatorAct,
     PlatformEvent,
+    QuotaCeiling,
     Tenant,
     TenantExport,
     TenantKey,
@@ -43,7 +48,7 @@ from tenants.models import (
 )
 from tenants.operators import lifecycle
 from tests.api.objects import one_of_everything
-from tests.support import factories
+from tests.support import factories, selling
 from tests.support.erasure.ended import end_work
 from tests.support.pages import text_of
 from tests.support.selling import provision_defaults
@@ -52,6 +57,7 @@ from tests.support.usage import interval
 pytestmark = pytest.mark.django_db
 Role = Callable[[], AbstractContextManager[None]]
 LEFT = "leaver.lind"
+SELLER, OTHER = "olga@seller.example", "otto@seller.example"
 TYPED = {"name": "Vision", "reason": "Asked for in writing"}
 
 
@@ -68,7 +74,14 @@ def vision(s3: Any) -> Tenant:
         record_usage([interval(project, now(), 30)], hold_id=held)
         Dataset.objects.update(created_by_label=leaver.email)
         Hold.objects.update(placed_by=leaver.email)
+        between = approving.KIND
+        asked = {"target": "INV-1", "wanted": {}, "reason": "Wrong", "expires_at": now(), "side": "operators"}
+        Approval.objects.create(kind=between, requester_label=SELLER, answered_by_label=OTHER, **asked)
         members.remove_member(actor=Actor.system(tenant.id, "test"), user_id=leaver.id)
+    with selling.as_control(), tenant_scope(tenant.id):
+        operator = Actor.system(tenant.id, "operator")
+        quotas.set_ceiling(actor=operator, resource="devices:cpu", limit=4, reason="As agreed")
+        QuotaCeiling.objects.update(set_by=SELLER)
     other = factories.make_tenant("audio", owner="owner@audio.example")
     for one in (tenant, other):
         storage.put(one.id, storage.new_key(one.id, "d"), io.BytesIO(b"rows of a data set"))
@@ -132,6 +145,9 @@ def test_files_keys_and_people_go_and_the_books_stay_and_verify(
     assert not User.objects.filter(email="owner@vision.example").exists()
     with tenant_scope(vision.id):
         assert list(DatasetVersion.objects.exclude(columns=[])) == []
+        assert set(QuotaCeiling.objects.values_list("set_by", flat=True)) == {SELLER}, "operators answer for it"
+        signed = Approval.objects.order_by("id").values_list("requester_label", "answered_by_label")
+        assert sorted(signed) == [(ERASED, ERASED), (SELLER, OTHER)]
         last = AuditEntry.objects.order_by("-seq")[0]
         assert last.action == "tenants.erasure.finished"
         assert "owner@vision.example" not in str(list(AuditEntry.objects.values()))
