@@ -33,6 +33,7 @@ from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, Invalid
 from tenants.events.events import publish
 from tenants.ids import uuid7
+from tenants.isolation import limits
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tenants.notifications.notifications import notify
@@ -75,7 +76,7 @@ def ask(*, actor: Actor, amount: Decimal) -> UUID:
         raise Invalid(fields={"amount": [fault]})
     seller()
     blocks.lock_wallet(currency)
-    if TopUp.objects.filter(closed_at=None).count() >= MOST_OPEN:
+    if limits.is_full(TopUp.objects.filter(closed_at=None), MOST_OPEN):
         raise TopUpsOpen
     return _ask(actor, Money(amount, currency), automatic=False)
 

@@ -14,6 +14,7 @@ from billing.rating.aggregation import AGGREGATIONS, SUM
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Conflict, Invalid, NotFound
+from tenants.isolation import limits
 from tenants.lookalikes import imitates
 from tenants.operations import check_text
 
@@ -86,7 +87,7 @@ def define(*, actor: Actor, title: str, unit: str, event_type: str, key: str = "
         raise MeterExists
     if imitates(title, Meter.objects.values_list("title", flat=True)):
         raise Invalid(fields={"title": ["Another meter has a title that looks the same. Choose another one."]})
-    if Meter.objects.count() >= MOST_METERS:
+    if limits.is_full(Meter.objects.all(), MOST_METERS):
         raise Conflict(f"An organisation has at most {MOST_METERS} meters.")
     chosen = {"title": title, "unit": unit, "event_type": event_type, "aggregation": aggregation}
     meter = Meter.objects.create(key=key, **chosen)

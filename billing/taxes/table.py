@@ -17,6 +17,7 @@ from billing.taxes.countries import COUNTRIES, UNKNOWN
 from tenants import clock
 from tenants.audit import AuditAction
 from tenants.errors import Conflict, Invalid, NotFound
+from tenants.isolation import limits
 from tenants.operators.operator import Operator
 from tenants.operators.operator_log import check_reason, record_act
 
@@ -124,7 +125,7 @@ def _faults(rate: NewRate) -> dict[str, list[str]]:
             faults["ends_on"] = [f"Another rate of this country and product begins on {first}. End this one by then."]
         else:
             faults["starts_on"] = ["Another rate of this country and product applies then. End that one first."]
-    if not faults and TaxRate.objects.count() >= MOST_RATES:
+    if not faults and limits.is_full(TaxRate.objects.all(), MOST_RATES):
         faults["country"] = [f"The table holds at most {MOST_RATES} rates."]
     return faults
 

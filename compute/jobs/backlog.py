@@ -6,6 +6,7 @@ from django.conf import settings
 
 from compute.models import Job, JobState
 from tenants.errors import RateLimited
+from tenants.isolation import limits
 
 RETRY_AFTER_S = 30
 
@@ -16,13 +17,14 @@ class QueueFull(RateLimited):
     code = "queue_full"
 
 
-def admit() -> None:
+def admit(*, early: bool = False) -> None:
     """Raise QueueFull if the tenant of the open scope has reached its limit of queued jobs.
 
-    Exact once the caller has reserved its device time, because that serialises launches for one device class.
+    `early` waits for nobody: launches at once may all pass, and meet again at the call right before the job is queued.
     """
     most = settings.EXCHEQUER.queued_jobs
-    if most and Job.objects.filter(state=JobState.QUEUED)[most - 1 : most].exists():
+    queued = Job.objects.filter(state=JobState.QUEUED)
+    if most and (queued[most - 1 : most].exists() if early else limits.is_full(queued, most)):
         raise QueueFull(
             f"{most} jobs of this organisation are waiting, which is the maximum. Try again when some have started, or cancel some.",
             most=most,

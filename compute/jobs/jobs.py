@@ -75,7 +75,7 @@ def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) 
     for more. Raises Invalid, QuotaExceeded (409), BudgetExceeded or LaunchesStopped (402) or QueueFull (429).
     """
     actor.require_somewhere("jobs.launch")
-    backlog.admit()  # here, so that a flood costs nothing more; again below, for concurrent submissions
+    backlog.admit(early=True)  # here, so that a flood costs nothing more
     order = check(actor=actor, asked=asked)
     actor.require("jobs.launch", order)
     require_launches()

@@ -21,6 +21,7 @@ from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.events import events
 from tenants.events.events import subscribe
 from tenants.identity import creators
+from tenants.isolation import limits
 from tenants.models import Approval, ApprovalState
 from tenants.notifications import notifications
 from tenants.rights import held
@@ -85,12 +86,13 @@ def request(
     reason = check_reason(reason)
     person = creators.one_person(actor)
     mine = Approval.objects.filter(state=ApprovalState.OPEN, requester=person, expires_at__gt=now())
+    full = limits.is_full(mine, MOST_OPEN, of=person)
     same = mine.filter(kind=kind, target=target, wanted=wanted).first()
     if same is not None:
         unchanged("the same was asked for before")
         same.was_open = True
         return same
-    if mine.count() >= MOST_OPEN:
+    if full:
         raise TooManyOpen
     row = Approval.objects.create(
         kind=kind,

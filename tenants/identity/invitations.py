@@ -33,6 +33,7 @@ from tenants.identity import creators, provenance
 from tenants.identity.holders import check_lasting
 from tenants.identity.members import MEMBER_ADDED, came_back, check_role
 from tenants.ids import uuid7
+from tenants.isolation import limits
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Invitation, Membership, Tenant, User
 from tenants.operations import check_email, check_text
@@ -116,10 +117,10 @@ def invite(*, actor: Actor, email: str, role: str) -> Invitation:
     email = check_email(email)
     if Membership.objects.filter(user__email=email).exists():
         raise Conflict(f"{email} is already a member.")
-    _check_limit(actor, email)
     creator = creators.lock_creator(actor)
     if not _could_issue(Invitation(role=role), creator.permissions):
         raise creators.AccessEnded
+    _check_limit(email)
     for earlier in Invitation.objects.select_for_update(no_key=True).filter(
         email=email, accepted_at=None, revoked_at=None
     ):
@@ -268,9 +269,9 @@ def _still_backed(row: Invitation) -> bool:
     return _could_issue(row, creator.permissions)
 
 
-def _check_limit(actor: Actor, email: str) -> None:
-    """Raise TooManyInvitations beyond a limit; the tenant's lock serialises concurrent invitations."""
-    Tenant.objects.select_for_update(no_key=True).get(id=actor.tenant_id)
+def _check_limit(email: str) -> None:
+    """Raise TooManyInvitations beyond a limit."""
+    limits.take_turns(Invitation)
     since = DatabaseNow() - timedelta(days=1)
     recent = Invitation.objects.filter(created_at__gt=since).order_by("-created_at")
     often = f"{email} was invited {MOST_TO_ONE} times in a day. Try again later."

@@ -16,6 +16,7 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow, now
 from tenants.encryption import tenant_secrets
 from tenants.errors import Conflict, NotFound, RateLimited
+from tenants.isolation import limits
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import DeliveryState, Webhook, WebhookDelivery, WebhookFormat
 from tenants.webhooks import catalogue, fields, publishing, signing
@@ -70,7 +71,7 @@ def create_webhook(
 ) -> NewWebhook:
     """Create a webhook for events of these types, with a new secret. Raises Invalid, WebhookNameTaken, TooManyWebhooks."""
     actor.require("webhooks.manage")
-    if Webhook.objects.count() >= MOST_WEBHOOKS:
+    if limits.is_full(Webhook.objects.all(), MOST_WEBHOOKS):
         raise TooManyWebhooks
     secret = signing.new_secret()
     tenant_id = current_tenant_id()

@@ -17,6 +17,7 @@ from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import now
 from tenants.errors import Conflict, Invalid, NotFound, Unavailable
+from tenants.isolation import limits
 from tenants.models import MailDomain
 
 DOMAIN_ADDED = AuditAction("tenants.mail_domain.added")
@@ -102,7 +103,7 @@ def add(*, actor: Actor, name: str) -> MailDomain:
         raise Invalid(
             fields={"name": ["Use a domain, such as example.org; write an international one in its xn-- form."]}
         )
-    if MailDomain.objects.count() >= MOST:
+    if limits.is_full(MailDomain.objects.all(), MOST):
         raise Invalid(fields={"name": [f"List at most {MOST} domains."]})
     try:
         with transaction.atomic():

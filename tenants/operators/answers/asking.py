@@ -13,6 +13,7 @@ from tenants.approvals import approvals, kinds
 from tenants.approvals.approvals import APPROVAL_REQUESTED, OPEN_DAYS, check_reason
 from tenants.audit import operation, record, unchanged
 from tenants.clock import now
+from tenants.isolation import limits
 from tenants.isolation.scoping import all_tenants
 from tenants.models import Approval, ApprovalState
 from tenants.operators.operator import Operator
@@ -46,6 +47,7 @@ def request(
         raise KeyError(kind)
     reason = check_reason(reason)
     open_ones = Approval.objects.filter(state=ApprovalState.OPEN, expires_at__gt=now(), kind=kind)
+    limits.take_turns(Approval, kind)
     same = open_ones.filter(wanted=wanted).first()
     if same is not None:
         unchanged("the same was asked for before")

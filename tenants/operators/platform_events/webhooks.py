@@ -14,6 +14,7 @@ from tenants.clock import DatabaseNow, now
 from tenants.encryption import platform_secrets
 from tenants.errors import Conflict, NotFound
 from tenants.ids import uuid7
+from tenants.isolation import limits
 from tenants.models import DeliveryState, PlatformDelivery, PlatformEvent, PlatformWebhook, WebhookFormat
 from tenants.operators.operator import Operator
 from tenants.operators.operator_log import record_act
@@ -55,13 +56,13 @@ def create(
     Raises Invalid, WebhookNameTaken, TooManyPlatformWebhooks, NoPlatformKey.
     """
     operator.require(MANAGE)
-    if PlatformWebhook.objects.count() >= MOST_WEBHOOKS:
-        raise TooManyPlatformWebhooks
     webhook_id, secret = uuid7(), signing.new_secret()
     given = _checked(webhook_id, {"name": name, "url": url, "types": types, "format": format})
     sealed = platform_secrets.seal(secret_use(webhook_id), secret)
     webhook = PlatformWebhook(id=webhook_id, **given, secret=sealed, created_by=operator.label[:254])
     with transaction.atomic():
+        if limits.is_full(PlatformWebhook.objects.all(), MOST_WEBHOOKS):
+            raise TooManyPlatformWebhooks
         _save(webhook)
         _record(operator, CREATED, webhook, f"{webhook.name} at {webhook.host}")
     return NewPlatformWebhook(webhook, secret)
