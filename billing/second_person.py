@@ -72,7 +72,7 @@ def check(amount: Money, approved: Money | None) -> None:
 
 def change(*, operator: Operator, rule: SecondPerson, reason: str) -> None:
     """Change from which amounts a second operator approves, at once. Raises Invalid."""
-    operator.require("invoices.manage")
+    operator.require("seller.manage")
     reason = check_reason(reason)
     amounts = {currency: str(amount) for currency, amount in checked(rule.amounts).items()}
     with transaction.atomic():

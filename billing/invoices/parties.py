@@ -96,7 +96,7 @@ def change_dunning(*, operator: Operator, steps: Sequence[Step], reason: str) ->
 
     Raises Invalid.
     """
-    operator.require("invoices.manage")
+    operator.require("seller.manage")
     reason = check_reason(reason)
     schedule = [one.stored() for one in checked(steps)]
     with transaction.atomic():
@@ -109,7 +109,7 @@ def change_seller(*, operator: Operator, party: Party, reason: str, sends_invoic
 
     Raises Invalid.
     """
-    operator.require("invoices.manage")
+    operator.require("seller.manage")
     reason = check_reason(reason)
     if faults := _faults(party):
         raise Invalid(fields=faults)

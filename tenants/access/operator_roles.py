@@ -19,7 +19,7 @@ OPERATOR_ROLES: dict[str, frozenset[str]] = {
         "operators.view",
         "webhooks.manage",
     },
-    "platform_finance": VIEW | {"prices.manage", "invoices.manage", "approvals.answer"},
+    "platform_finance": VIEW | {"prices.manage", "invoices.manage", "seller.manage", "approvals.answer"},
     "platform_support": VIEW | {"tenants.look_inside"},
 }
 OPERATOR_PERMISSIONS = frozenset().union(*OPERATOR_ROLES.values())

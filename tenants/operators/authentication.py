@@ -66,7 +66,7 @@ class OperatorPermission(BasePermission):
     message = "Your role does not include this. Ask an administrator of the platform."
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """Return whether the operator may call this method; a method without a handler falls through to 405."""
+        """Return whether the operator may call this method, or raise why not; one without a handler falls through to 405."""
         method = "GET" if request.method == "HEAD" else request.method or ""
         if not hasattr(view, method.lower()):
             return True
@@ -76,4 +76,7 @@ class OperatorPermission(BasePermission):
         needed = view.permissions.get(method)
         if method == "OPTIONS" or needed == OWN:
             return True
-        return needed in OPERATOR_PERMISSIONS and operator.can(needed)
+        if needed not in OPERATOR_PERMISSIONS:
+            return False
+        operator.require(needed)
+        return True

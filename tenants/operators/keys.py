@@ -11,11 +11,11 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from tenants.clock import DatabaseNow, now
-from tenants.errors import Invalid, NotFound, PermissionDenied
+from tenants.errors import Invalid, NotFound
 from tenants.identity.authentication import LONGEST_KEY, key_hash
 from tenants.models import OperatorGrant, OperatorKey
 from tenants.operations import check_text
-from tenants.operators.operator import Operator
+from tenants.operators.operator import OnlyAPerson, Operator
 from tenants.operators.operator_log import record_act
 
 KEY_START = "xop_"
@@ -23,12 +23,6 @@ PREFIX_LENGTH = 8
 CREATED, REVOKED = "tenants.operator_key.created", "tenants.operator_key.revoked"
 #: A key's use is noted at most this often.
 NOTED = timedelta(minutes=1)
-
-
-class OnlyAPerson(PermissionDenied):
-    """A key cannot do this. Log in to the console."""
-
-    code = "only_a_person"
 
 
 @dataclass(frozen=True)

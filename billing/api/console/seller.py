@@ -62,7 +62,7 @@ class SellerSerializer(PartySerializer):
 class Seller(OperatorView):
     """Who issues invoices."""
 
-    permissions: ClassVar = {"GET": "invoices.view", "PUT": "invoices.manage"}
+    permissions: ClassVar = {"GET": "invoices.view", "PUT": "seller.manage"}
 
     @extend_schema(responses=SellerSerializer)
     def get(self, request: Request) -> Response:
@@ -71,8 +71,13 @@ class Seller(OperatorView):
 
     @extend_schema(request=NewSellerSerializer, responses=SellerSerializer)
     def put(self, request: Request) -> Response:
-        """Change who issues invoices at once; finalised ones keep what they name."""
+        """Change who issues invoices at once; finalised ones keep what they name.
+
+        It says where customers pay, so no key changes it: the operator of the session has entered password or second
+        factor again within the last five minutes.
+        """
         data = checked(NewSellerSerializer(data=request.data))
+        self.prove()
         reason, sends, dunning = data.pop("reason"), data.pop("sends_invoices"), data.pop("dunning", None)
         second = rule.current()
         wanted = rule.SecondPerson(

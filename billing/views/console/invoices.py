@@ -25,7 +25,7 @@ from tenants import clock
 from tenants.errors import ExchequerError, PermissionDenied
 from tenants.operators.operator import Operator
 from tenants.operators.operator_log import record_act
-from tenants.operators.pages import OperatorRequest, operator_page
+from tenants.operators.pages import OperatorRequest, operator_page, require_recent_proof
 from tenants.parsing import uuid_in
 from tenants.web.form_posts import explain
 from tenants.web.pagination import EXPORT_LIMIT, after, csv_response, paged, wants_csv
@@ -123,9 +123,9 @@ def overdue_page(request: OperatorRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @operator_page("invoices.view")
 def seller_page(request: OperatorRequest) -> HttpResponse:
-    """Show who issues invoices, and change it."""
+    """Show who issues invoices and where they are paid, and change it, as an operator who proved who they are just now."""
     if request.method == "POST":
-        request.operator.require("invoices.manage")
+        request.operator.require("seller.manage")
     known = parties.current_seller()
     second = rule.current()
     now = {
@@ -136,6 +136,7 @@ def seller_page(request: OperatorRequest) -> HttpResponse:
     }
     form = SellerForm(request.POST or None, initial=asdict(known) | now)
     if request.method == "POST" and form.is_valid():
+        require_recent_proof(request)
         try:
             parties.change_seller(
                 operator=request.operator,
@@ -156,7 +157,7 @@ def seller_page(request: OperatorRequest) -> HttpResponse:
         else:
             messages.success(request, "The seller is changed. Invoices that are finalised keep what they state.")
             return redirect("operator-seller")
-    context = {"form": form, "seller": known, "may_manage": request.operator.can("invoices.manage")}
+    context = {"form": form, "seller": known, "may_manage": request.operator.can("seller.manage")}
     return render(request, "console/seller.html", context, status=422 if form.is_bound else 200)
 
 

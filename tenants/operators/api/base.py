@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from allauth.core.exceptions import ReauthenticationRequired
 from django.db import transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from tenants.errors import PermissionDenied
 from tenants.models import OperatorIdempotencyKey
 from tenants.operators.authentication import OWN, OperatorAuthentication, OperatorPermission
 from tenants.operators.operator import Operator
+from tenants.operators.pages import require_recent_proof
 from tenants.web.idempotency import Asker
 from tenants.web.views import OnceView
 
 __all__ = ["OWN", "OperatorView"]
+
+
+class ProofTooOld(PermissionDenied):
+    """Enter your password or second factor again (/accounts/reauthenticate/), then repeat the request within 5 minutes."""
+
+    code = "reauthentication_required"
 
 
 class OperatorView(OnceView):
@@ -40,3 +49,10 @@ class OperatorView(OnceView):
     def operator(self) -> Operator:
         """The operator of the request."""
         return cast(Operator, self.request.auth)
+
+    def prove(self) -> None:
+        """Raise ProofTooOld unless the session's operator entered password or second factor within five minutes."""
+        try:
+            require_recent_proof(self.request._request)
+        except ReauthenticationRequired:
+            raise ProofTooOld from None

@@ -5,19 +5,16 @@ from __future__ import annotations
 from typing import Any, ClassVar
 from uuid import UUID
 
-from allauth.core.exceptions import ReauthenticationRequired
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from tenants.access.standing import STANDINGS
-from tenants.errors import PermissionDenied
 from tenants.operators import ceilings, lifecycle, tenant_details, tenant_metrics
 from tenants.operators.api.base import OperatorView
 from tenants.operators.api.shapes import ReasonSerializer
 from tenants.operators.orders import erasure, exports
-from tenants.operators.pages import require_recent_proof
 from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
 
@@ -209,12 +206,6 @@ class EraseSerializer(ReasonSerializer):
     name = serializers.CharField(max_length=120, help_text="The name of the tenant, typed as a second confirmation")
 
 
-class ProofTooOld(PermissionDenied):
-    """Enter your password or second factor again (/accounts/reauthenticate/), then repeat the request within 5 minutes."""
-
-    code = "reauthentication_required"
-
-
 class Erase(OperatorView):
     """The erasure of a closed tenant."""
 
@@ -227,11 +218,5 @@ class Erase(OperatorView):
         The operator of the session has entered password or second factor again within the last five minutes.
         """
         data = checked(EraseSerializer(data=request.data))
-        erasure.order(operator=self.operator, tenant_id=tenant_id, prove=self._prove, **data)
+        erasure.order(operator=self.operator, tenant_id=tenant_id, prove=self.prove, **data)
         return Response(TenantSerializer(tenant_details.details(tenant_id)).data)
-
-    def _prove(self) -> None:
-        try:
-            require_recent_proof(self.request._request)
-        except ReauthenticationRequired:
-            raise ProofTooOld from None

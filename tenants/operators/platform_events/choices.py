@@ -8,8 +8,7 @@ from uuid import UUID
 
 from tenants.errors import Invalid
 from tenants.models import OperatorEmailChoice, OperatorGrant
-from tenants.operators.keys import OnlyAPerson
-from tenants.operators.operator import Operator
+from tenants.operators.operator import OnlyAPerson, Operator
 from tenants.operators.platform_events import catalogue
 
 

@@ -16,7 +16,7 @@ from billing.models import CreditNote, Invoice, Payment, Reconciliation
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import OperatorAct, Tenant
 from tests.integration.billing.invoicing.scene import IN_APRIL, draft_of, issued, name_the_seller, used
-from tests.support import selling
+from tests.support import factories, selling
 from tests.support.pages import text_of
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ def test_the_seller_is_entered_and_then_named_by_the_list(demo_clock: DemoClock,
     refused = finance.post(f"{page}finalise/")
     assert refused.status_code == 422
     assert "Enter the name and address of the seller" in words(refused)
+    asked = finance.post("/invoices/seller/", SELLER)
+    assert (asked.status_code, asked["Location"].partition("?")[0]) == (302, "/accounts/reauthenticate/")
+    finance.prove(factories.PASSWORD)
     for wrong, message in (
         ({"name": " "}, "This field is required."),
         ({"country": "de"}, "Give the country as two capital letters"),

@@ -16,7 +16,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Approval, AuditEntry, OperatorAct, OutboxMessage, Project, Tenant
 from tests.api.test_matrix import client_for
 from tests.integration.billing.invoicing.scene import IN_MARCH, draft_of, name_the_seller, used
-from tests.support import selling
+from tests.support import factories, selling
 from tests.support.pages import text_of
 from tests.support.usage import interval
 
@@ -36,6 +36,7 @@ class Desk:
         self.ann, self.bob = seller("platform_finance"), seller("platform_finance", "platform_admin")
         self.support = seller("platform_support")
         page = SELLER | {"second_person": "on", "second_person_from": "2 EUR, 150000 JPY"}
+        self.ann.prove(factories.PASSWORD)
         assert self.ann.post("/invoices/seller/", page).status_code == 302
 
     def post(self, who: Any, path: str, body: dict[str, Any] | None = None) -> Any:

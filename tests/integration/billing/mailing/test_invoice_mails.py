@@ -75,6 +75,7 @@ def test_the_seller_may_send_by_hand_alone(demo_clock: DemoClock, server: MailSe
     tenant = used(demo_clock, 60_000, billing_email=BILLING)
     console = seller("platform_finance")
     page = {"name": "Compute GmbH", "address": "1 Main Street", "reason": "by hand"}
+    console.prove(factories.PASSWORD)
     assert console.post("/invoices/seller/", page).status_code == 302
     finalise(tenant)
     deliver(tenant)

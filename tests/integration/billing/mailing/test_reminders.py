@@ -36,6 +36,7 @@ SELLER = {"name": "Compute GmbH", "address": "1 Main Street", "reason": "as agre
 def unpaid(demo_clock: DemoClock, console: Any, schedule: str = "3 remind, 10 remind, 20 final") -> tuple[Tenant, UUID]:
     """Return a tenant with an invoice that was sent, and the seller's schedule set on its page."""
     name_the_seller()
+    console.prove(factories.PASSWORD)
     assert console.post("/invoices/seller/", SELLER | {"dunning": schedule, "sends_invoices": "on"}).status_code == 302
     tenant = used(demo_clock, 60_000, billing_email=BILLING)
     finalise(tenant)
@@ -120,6 +121,7 @@ def test_without_a_schedule_nobody_is_reminded(demo_clock: DemoClock, server: Ma
 )
 def test_a_schedule_that_does_not_hold_is_refused(seller: Any, text: str) -> None:
     console = seller("platform_finance")
+    console.prove(factories.PASSWORD)
     refused = console.post("/invoices/seller/", SELLER | {"dunning": text})
     assert refused.status_code == 422
     assert "Give up to 10 steps" in refused.content.decode()
@@ -130,6 +132,10 @@ def test_the_schedule_is_set_by_the_api(seller: Any) -> None:
     console = seller("platform_finance")
     steps = [{"days": 5, "step": "remind"}, {"days": 15, "step": "final"}]
     body = SELLER | {"dunning": steps}
+    early = console.put("/api/operator/v1/seller/", body, content_type="application/json")
+    assert (early.status_code, early.json()["code"]) == (403, "reauthentication_required")
+    assert console.get("/api/operator/v1/seller/").json()["dunning"] == []
+    console.prove(factories.PASSWORD)
     assert console.put("/api/operator/v1/seller/", body, content_type="application/json").json()["dunning"] == steps
     assert "5 remind, 15 final" in console.get("/invoices/seller/").content.decode()
     wrong = SELLER | {"dunning": list(reversed(steps))}
