@@ -65,7 +65,7 @@ def visible_datasets(actor: Actor, *, shared: bool = True) -> TenantQuerySet[Dat
         return rows
     seen = in_sight(actor, "datasets.view")
     if not actor.can(VIEW_RESTRICTED):
-        seen &= Q(restricted=False) | Q(created_by=actor.id, created_by__isnull=False)
+        seen &= Q(restricted=False) | Q(created_by__in=actor.own_ids)
     return rows.filter(seen | shared_with(actor, "dataset") if shared else seen)
 
 

@@ -70,7 +70,7 @@ def hold(
         placed = Hold(subject=subject, project_id=project_id, period=period, currency=currency, amount=amount.amount)
         placed.tags, placed.person = dict(tags or {}), person
         if actor is not None:
-            placed.placed_by_id, placed.placed_by = actor.id, actor.label[:254]
+            placed.placed_by_id, placed.placed_by = actor.owner_id, actor.label[:254]
         try:
             with transaction.atomic():
                 placed.save(force_insert=True)

@@ -28,7 +28,7 @@ def new_batch(actor: Actor, batch_id: UUID, currency: str) -> UsageBatch:
     return UsageBatch(
         id=batch_id,
         sender_kind=actor.kind,
-        sender_id=actor.id,
+        sender_id=actor.owner_id,
         sender=actor.label[:254],
         person=person_of(actor),
         accepted=0,

@@ -98,7 +98,7 @@ def limits() -> Limits:
 
 def lock_today(actor: Actor) -> SenderToday:
     """Lock a sender's row of today, after the set of budgets and before the usage keys, to serialise its requests."""
-    present, sender = clock.now(), actor.id or UUID(int=0)
+    present, sender = clock.now(), actor.owner_id or UUID(int=0)
     arguments: dict[str, Any] = {"tenant": current_tenant_id(), "sender": sender, "day": present.astimezone(UTC).date()}
     with connection.cursor() as cursor:
         cursor.execute(DAY, arguments)

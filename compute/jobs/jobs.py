@@ -100,7 +100,7 @@ def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) 
         quoted_least=price.least,
         quoted_most=price.most,
         typical_s=order.typical_s,
-        submitted_by=actor.id,
+        submitted_by=actor.owner_id,
         submitted_by_label=actor.label,
         person=order.person,
         unit_amount=price.unit_amount,
@@ -280,7 +280,7 @@ def _own(actor: Actor, job_id: UUID, permission: str) -> Job:
     if job is None or not visible_jobs(actor).filter(id=job_id).exists():
         raise NotFound
     actor.require(permission, job)
-    if job.submitted_by != actor.id or actor.id is None:
+    if job.submitted_by not in actor.own_ids:
         actor.require("jobs.cancel_any", job)
     shares.check_managed(actor, "job", job_id)
     return job

@@ -131,7 +131,7 @@ def live_context(request: TenantRequest, detail: queries.JobDetail) -> dict[str,
     actor = request.actor
     points = queries.metrics(detail.id)
     strip: list[ProgressStage] = stages(detail)
-    own = detail.submitted_by is not None and detail.submitted_by == actor.id
+    own = detail.submitted_by in actor.own_ids
     answers = (own or actor.can("jobs.cancel_any", detail)) and shares.is_managed(actor, "job", detail.id)
     mine = answers and actor.can("jobs.cancel", detail)
     return {

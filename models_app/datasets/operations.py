@@ -124,7 +124,7 @@ def _record_upload(
         found = _addable(actor, name, audience.project_id)
         if found is None:
             fresh = Dataset(name=name, restricted=audience.restricted, project_id=audience.project_id)
-            fresh.created_by, fresh.created_by_label = actor.id, actor.label
+            fresh.created_by, fresh.created_by_label = actor.owner_id, actor.label
             Dataset.objects.bulk_create([_claimed(fresh)], ignore_conflicts=True)
             found = _addable(actor, name, audience.project_id)
         if found is not None:

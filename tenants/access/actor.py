@@ -32,7 +32,8 @@ class Actor:
 
     `permissions` hold in the whole tenant, those of `in_projects` in one project each. `role` names the roles. `standing`
     is the tenant's: one that is not active withholds permissions from everybody but the system. `only_project`: a key's
-    limit; then nothing that is shared from elsewhere is seen with it. `restricts`: the tenant has restricted something, so
+    limit; then nothing that is shared from elsewhere is seen with it. `owner`: of a key that replaced others, the first of
+    them. `restricts`: the tenant has restricted something, so
     that what the actor sees has to be asked; false only for a tenant whose row shows that it has not.
     """
 
@@ -44,12 +45,23 @@ class Actor:
     id: UUID | None = None
     role: str = ""
     only_project: UUID | None = None
+    owner: UUID | None = None
     standing: Standing = "active"
     restricts: bool = True
     credential: str = ""
     ip: str = ""
     user_agent: str = ""
     request_id: str = ""
+
+    @property
+    def owner_id(self) -> UUID | None:
+        """Return in whose name the actor owns what it makes: its own, or that of the first of the keys that it replaced."""
+        return self.owner or self.id
+
+    @property
+    def own_ids(self) -> frozenset[UUID]:
+        """Return the ids under which things are the actor's own."""
+        return frozenset(one for one in (self.id, self.owner) if one is not None)
 
     @property
     def said(self) -> str:

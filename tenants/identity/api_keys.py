@@ -132,7 +132,7 @@ def rotate_api_key(*, actor: Actor, key_id: UUID, overlap_hours: int = 24) -> Ne
     """Replace a key, once, by a new one with the same name, scopes and project; the old one works `overlap_hours` longer.
 
     The new one takes the old one's place: it descends from the same key, member or service account, and lives as long as
-    the old one was made for. What descends from the old one ends with it. A key replaces itself and those below it: the
+    the old one was made for. What the old one owned, such as its jobs, is the new one's, too; what descends from the old one ends with it. A key replaces itself and those below it: the
     successor of another would outlive it, and its revocation. Raises NotFound, Invalid, KeyEnded, KeyReplaced,
     PermissionDenied.
     """
@@ -162,6 +162,7 @@ def rotate_api_key(*, actor: Actor, key_id: UUID, overlap_hours: int = 24) -> Ne
             created_by_id=by.person_id if by else row.created_by_id,
             expires_at=expires_at,
             project_id=row.project_id,
+            succeeds=row.succeeds or row.id,
             **above.origin(),
         )
     )

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import structlog
 from django.db import DatabaseError, connection
-from django.db.models import Model
+from django.db.models import Model, Q
 from django.http import HttpRequest
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed
@@ -68,7 +68,7 @@ M = TypeVar("M", bound=Model)
 
 BY_ID = "SELECT tenant, grants FROM exchequer_enter_member(%s, %s)"
 BY_SESSION = "SELECT session_data, person, tenant, grants FROM exchequer_enter_session(%s, %s)"
-BY_KEY = "SELECT tenant, key_id, key_name, scopes, bounded, grants, project FROM exchequer_enter_key(%s, %s)"
+BY_KEY = "SELECT tenant, key_id, key_name, scopes, bounded, grants, project, owner FROM exchequer_enter_key(%s, %s)"
 
 
 @contextmanager
@@ -136,9 +136,9 @@ def entering_by_key(request: HttpRequest, key: str) -> Iterator[Entered | None]:
         found = _one(BY_KEY, [key_prefix(key), key_hash(key)])
         if found is None or is_closed(found[0]):
             return None
-        tenant, (key_id, name, scopes, bounded, grants, project) = from_json(Tenant, found[0]), found[1:]
+        tenant, (key_id, name, scopes, bounded, grants, project, owner) = from_json(Tenant, found[0]), found[1:]
         rights = _of_key(scopes, rights_from(json.loads(grants)) if bounded else None, project)
-        told = {"only_project": project, **_from_row(tenant), **origin_of(request)}
+        told = {"only_project": project, "owner": owner, **_from_row(tenant), **origin_of(request)}
         return _key_actor(tenant.id, key_id, name, rights, **told), tenant
 
     with entered_scope(enter, lambda entered: entered[1].id) as entered:
@@ -146,7 +146,10 @@ def entering_by_key(request: HttpRequest, key: str) -> Iterator[Entered | None]:
 
 
 def actor_today(tenant_id: UUID, who: UUID | None) -> Actor:
-    """Return a past actor with its current rights: a person or a key, without rights if deleted; None is the system."""
+    """Return a past actor with its current rights: a person or a key, without rights if deleted; None is the system.
+
+    What a key started, the key that replaced it may finish.
+    """
     if who is None:
         return Actor.system(tenant_id, "controller")
     told = _from_row(Tenant.objects.get(id=tenant_id))
@@ -154,7 +157,7 @@ def actor_today(tenant_id: UUID, who: UUID | None) -> Actor:
     if rights is not None:
         return replace(Actor.person(tenant_id=tenant_id, user_id=who, email="", rights=rights), **told)
     live = ApiKey.objects.extra(where=["revoked_at IS NULL", "(expires_at IS NULL OR expires_at > exchequer_now())"])
-    key = live.filter(id=who).first()
+    key = live.filter(Q(id=who) | Q(succeeds=who)).order_by("-id").first()
     project = key.project_id if key is not None else None
     rights = NO_RIGHTS if key is None else _of_key(key.scopes, _root_of(key), project)
     return _key_actor(tenant_id, who, "", rights, only_project=project, **told)

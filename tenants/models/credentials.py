@@ -42,7 +42,8 @@ class ApiKey(Credential):
     """A key for programs: found by its prefix, verified by its hash, shown once.
 
     `created_by_id` is the responsible person. A key of a service account has that account's rights and descends from no
-    membership. `project` limits it to one project. `replaced_by` is the key that a rotation made of it.
+    membership. `project` limits it to one project. `replaced_by` is the key that a rotation made of it,
+    `succeeds` the first of the keys that it came from by rotations: what that one made belongs to it, too.
     """
 
     name = models.CharField(max_length=120)
@@ -53,6 +54,7 @@ class ApiKey(Credential):
     created_by_id = models.UUIDField(null=True)
     last_used_at = models.DateTimeField(null=True)
     replaced_by = models.UUIDField(null=True)
+    succeeds = models.UUIDField(null=True)
     project = TenantForeignKey("tenants.Project", on_delete=models.PROTECT, null=True, related_name="+")
 
     if TYPE_CHECKING:
@@ -60,7 +62,10 @@ class ApiKey(Credential):
 
     class Meta(Credential.Meta):
         abstract = False
-        indexes = [models.Index(fields=["prefix"], name="apikey_prefix")]
+        indexes = [
+            models.Index(fields=["prefix"], name="apikey_prefix"),
+            models.Index(fields=["succeeds"], condition=models.Q(succeeds__isnull=False), name="apikey_succeeds"),
+        ]
 
 
 class Invitation(Credential):

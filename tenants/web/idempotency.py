@@ -59,8 +59,9 @@ class Asker:
 
 def asker_of(actor: Actor) -> Asker:
     """Return whose keys an actor of a tenant uses."""
-    # The system sends no requests; a person and a key always have an id.
-    return Asker(IdempotencyKey, {"tenant_id": actor.tenant_id, "actor_id": cast(UUID, actor.id)})
+    # The system sends no requests; a person and a key always have an id. A request that is repeated with the key's
+    # successor is the same request.
+    return Asker(IdempotencyKey, {"tenant_id": actor.tenant_id, "actor_id": cast(UUID, actor.owner_id)})
 
 
 def run_once(request: TenantRequest, key: UUID | None, act: Callable[[], str]) -> str:

@@ -81,7 +81,7 @@ def place(*, actor: Actor, asked: Asked) -> UUID:
     dims = _checked(asked)
     require_launches()
     today = lock_today(actor)
-    mine = Hold.objects.filter(placed_by_id=actor.id, state=OPEN, expires_at__isnull=False)
+    mine = Hold.objects.filter(placed_by_id__in=actor.own_ids, state=OPEN, expires_at__isnull=False)
     if mine.count() >= MOST_OPEN:
         text = f"{MOST_OPEN:,} holds of this sender are open. Release some, or wait until they expire."
         raise TooManyHolds(text, retry_after=60)
