@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +14,13 @@ from django.db import connection
 from models_app.endpoints import deployments
 from models_app.models import EndpointKey, EndpointState
 from tenants.access.actor import Actor
-from tenants.access.rights import Rights
+from tenants.access.rights import ALL_RIGHTS, Rights, rights_from
 from tenants.access.standing import TakesAway
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.identity import creators, provenance
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Project
 from tenants.operations import check_text
 
 KEY_CREATED = AuditAction("models_app.endpoint_key.created")
@@ -30,11 +30,20 @@ KEY_START = "exq_ep_"
 PREFIX_LENGTH = 12
 MOST_KEYS = 100
 MOST_A_MINUTE = 1_000_000
+KNOWN = (
+    "SELECT tenant_id, endpoint_id, id, digest, grants, scopes, only_project, project_id, restricted "
+    "FROM exchequer_serving_keys(%s)"
+)
 
 
-def _could_make(project: Project, own: Rights) -> bool:
+def _could_make(project_id: UUID, own: Rights, *, restricted: bool) -> bool:
     """Return whether somebody with these rights could make a key: in a restricted project only who sees into it."""
-    return "endpoints.manage" in own.there(project.id) and (not project.restricted or own.sees(project.id))
+    return "endpoints.manage" in own.there(project_id) and (not restricted or own.sees(project_id))
+
+
+def _could_make_row(row: EndpointKey, own: Rights) -> bool:
+    project = row.endpoint.project
+    return _could_make(project.id, own, restricted=project.restricted)
 
 
 provenance.register(
@@ -43,7 +52,7 @@ provenance.register(
         EndpointKey,
         KEY_REVOKED,
         label=lambda row: f"{row.name} of {row.endpoint.name}",
-        could_make=lambda row, own: _could_make(row.endpoint.project, own),
+        could_make=_could_make_row,
         related=("endpoint__project",),
         adopted=KEY_ADOPTED,
         page=lambda row: f"endpoints/{row.endpoint_id}/",
@@ -143,10 +152,18 @@ def revoke(*, actor: Actor, endpoint_id: UUID, key_id: UUID) -> None:
 
 
 def known(digests: Sequence[bytes]) -> list[KnownKey]:
-    """Return the valid keys among these hashes, in one query; needs and opens no scope."""
+    """Return the valid keys among these hashes, whose creators could make them now, in one query; needs and opens no scope."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT tenant_id, endpoint_id, id, digest FROM exchequer_endpoint_keys(%s)", [list(digests)])
-        return [KnownKey(tenant, endpoint, key, bytes(digest)) for tenant, endpoint, key, digest in cursor.fetchall()]
+        cursor.execute(KNOWN, [list(digests)])
+        rows = cursor.fetchall()
+    found = []
+    for tenant, endpoint, key, digest, grants, scopes, only, project, restricted in rows:
+        own = ALL_RIGHTS if grants is None else rights_from(json.loads(grants))
+        if scopes is not None:
+            own = own.within(scopes, only)
+        if _could_make(project, own, restricted=restricted):
+            found.append(KnownKey(tenant, endpoint, key, bytes(digest)))
+    return found
 
 
 def limits(tenant_id: UUID, endpoint_id: UUID) -> dict[UUID, int | None]:

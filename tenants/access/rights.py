@@ -59,6 +59,8 @@ class Rights:
 
 
 NO_RIGHTS = Rights()
+#: Those of what Exchequer itself made.
+ALL_RIGHTS = Rights(PERMISSIONS)
 
 
 def permissions_of(built_in: str, own: Iterable[str] | None) -> frozenset[str]:

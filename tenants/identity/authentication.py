@@ -27,9 +27,9 @@ from tenants.access.actor import Actor
 from tenants.access.permissions import PERMISSIONS
 from tenants.access.rights import NO_RIGHTS, Rights, rights_from
 from tenants.clock import DatabaseNow
-from tenants.identity import sessions
+from tenants.identity import creators, sessions
 from tenants.isolation.scoping import entered_scope, tenant_scope
-from tenants.models import ApiKey, Membership, Tenant, User
+from tenants.models import ApiKey, Tenant, User
 from tenants.rights import held
 
 KEY_START = "exq_"
@@ -159,18 +159,8 @@ def actor_today(tenant_id: UUID, who: UUID | None) -> Actor:
     live = ApiKey.objects.extra(where=["revoked_at IS NULL", "(expires_at IS NULL OR expires_at > exchequer_now())"])
     key = live.filter(Q(id=who) | Q(succeeds=who)).order_by("-id").first()
     project = key.project_id if key is not None else None
-    rights = NO_RIGHTS if key is None else _of_key(key.scopes, _root_of(key), project)
+    rights = NO_RIGHTS if key is None else _of_key(key.scopes, creators.root_rights(key), project)
     return _key_actor(tenant_id, who, "", rights, only_project=project, **told)
-
-
-def _root_of(key: ApiKey) -> Rights | None:
-    """Return the rights of the member or the service account that a key descends from; None if Exchequer made it."""
-    if key.service_account_id is not None:
-        return held.rights_of_account(key.service_account_id)
-    if key.membership_id is None:
-        return None
-    person = Membership.objects.filter(id=key.membership_id, user__is_active=True).exists()
-    return held.rights_of(membership_id=key.membership_id) if person else NO_RIGHTS
 
 
 def _of_key(scopes: list[str], root: Rights | None, project: UUID | None) -> Rights:

@@ -13,10 +13,12 @@ from typing import Any, cast
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Q
 
 from tenants.access.actor import Actor
 from tenants.access.permissions import PERMISSIONS
-from tenants.access.rights import Rights
+from tenants.access.rights import ALL_RIGHTS, NO_RIGHTS, Rights
+from tenants.clock import DatabaseNow
 from tenants.errors import Invalid, PermissionDenied
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import ApiKey, Credential, Membership
@@ -127,6 +129,27 @@ def locked_creator(
         person_id=person_id,
         expires_at=expires_at,
     )
+
+
+def root_rights(row: Credential) -> Rights | None:
+    """Return the rights now of the member or the service account that a credential descends from; None if Exchequer made it."""
+    if row.service_account_id is not None:
+        return held.rights_of_account(row.service_account_id)
+    if row.membership_id is None:
+        return None
+    person = Membership.objects.filter(id=row.membership_id, user__is_active=True).exists()
+    return held.rights_of(membership_id=row.membership_id) if person else NO_RIGHTS
+
+
+def rights_behind(row: Credential) -> Rights:
+    """Return the rights that a credential's creator has now, as `creator_of` does, but locking nothing; none if it is gone."""
+    root = root_rights(row)
+    rights = ALL_RIGHTS if root is None else root
+    if row.parent_key_id is None:
+        return rights
+    live = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=DatabaseNow()))
+    key = ApiKey.objects.filter(live, id=row.parent_key_id).first()
+    return NO_RIGHTS if key is None else rights.within(key.scopes, key.project_id)
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,12 @@ def register(kind: Kind) -> None:
     _kinds[kind.name] = kind
 
 
+def is_backed(row: Credential) -> bool:
+    """Return whether the creator of a credential could create it now: checked at use, as a grant ends by itself."""
+    (kind,) = (one for one in _kinds.values() if isinstance(row, one.model))
+    return kind.could_make(row, creators.rights_behind(row))
+
+
 def above(row: Credential) -> list[UUID]:
     """Return the API keys that a credential descends from, the nearest first."""
     found: list[UUID] = []

@@ -103,6 +103,8 @@ def revoke(*, actor: Actor, token_id: UUID) -> None:
 def find(secret: str, origin: dict[str, Any]) -> Entered | None:
     """Return who asks by a token; None for one that is unknown, expired, revoked, or of a closed tenant.
 
+    None, too, for one whose creator may no longer manage the provider.
+
     Comparing hashes in the database reveals nothing by its time: nobody can choose the hash that is compared.
     """
     if not secret.startswith(START) or len(secret) > LONGEST:
@@ -116,7 +118,7 @@ def find(secret: str, origin: dict[str, Any]) -> Entered | None:
             rows = ScimToken.objects.select_related("provider").filter(live, id=token_id, token_hash=_digest(secret))
             row = rows.filter(provider__enabled=True).first()
             standing = cast(Standing, Tenant.objects.values_list("standing", flat=True).get(id=tenant_id))
-            if row is None or standing == "closed":
+            if row is None or standing == "closed" or not provenance.is_backed(row):
                 continue
             if row.last_used_at is None or row.last_used_at < now() - USED_EVERY:
                 ScimToken.objects.filter(id=row.id).update(last_used_at=DatabaseNow())

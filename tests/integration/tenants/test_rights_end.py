@@ -157,17 +157,35 @@ def test_more_rights_for_an_account_revoke_none_of_its_keys() -> None:
     assert as_now(tenant, key).can("members.manage")
 
 
-def test_credentials_end_with_the_grant_that_expired(as_control: Control) -> None:
+@pytest.mark.parametrize("maker", ["person", "key", "account"])
+def test_credentials_end_with_the_grant_that_expired(maker: str, as_control: Control) -> None:
     tenant = factories.make_tenant()
     _, user, given = until_soon(tenant, "engineer")
     endpoint = make_endpoint(tenant)
-    key = endpoint_keys.create(actor=as_now(tenant, user.id), endpoint_id=endpoint.id, name="mine")
-    assert endpoint_keys.known([endpoint_keys.key_hash(key.secret)])
+    scopes = ["apikeys.manage", "endpoints.manage"]
+    if maker == "key":
+        grants.give(actor=factories.actor_for(tenant), holder=Holder(user_id=user.id), role="admin")
+        who = key_of(as_now(tenant, user.id), scopes=scopes)
+        with tenant_scope(tenant.id):
+            given = Grant.objects.get(membership__user=user, built_in="admin")
+            Grant.objects.filter(membership__user=user, built_in="engineer").delete()
+    elif maker == "account":
+        account = account_with(tenant)
+        who = key_of(factories.actor_for(tenant), account, scopes)
+        with tenant_scope(tenant.id):
+            given = Grant.objects.get(service_account_id=account)
+    else:
+        who = user.id
+    made = [endpoint_keys.create(actor=as_now(tenant, who), endpoint_id=endpoint.id, name="mine")]
+    made.append(endpoint_keys.create(actor=factories.actor_for(tenant), endpoint_id=endpoint.id, name="another's"))
+    hashes = [endpoint_keys.key_hash(one.secret) for one in made]
+    assert {one.id for one in endpoint_keys.known(hashes)} == {one.id for one in made}
     over(tenant, given)
+    assert [one.id for one in endpoint_keys.known(hashes)] == [made[1].id], "at its next use, before any sweep"
     with as_control():
         assert expiry.end_expired() == 1
         assert expiry.end_expired() == 0
-    assert not endpoint_keys.known([endpoint_keys.key_hash(key.secret)])
+    assert [one.id for one in endpoint_keys.known(hashes)] == [made[1].id]
     with tenant_scope(tenant.id):
         assert AuditEntry.objects.filter(action="tenants.grant.expired", actor_type="system").count() == 1
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from tenants.grants import grants, groups
+from tenants.clock import now
+from tenants.grants import grants, groups, roles
 from tenants.identity import api_keys
+from tenants.identity.authentication import actor_today
 from tenants.identity.providers import scim_tokens
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import (
@@ -63,6 +66,22 @@ class Scim:
 @pytest.fixture
 def scim(tenant: Tenant) -> Scim:
     return Scim(scim_tokens.create(actor=steps.owner_of(tenant), name="provisioning").secret)
+
+
+def test_a_token_ends_with_the_right_of_its_creator(tenant: Tenant) -> None:
+    owner, person = steps.owner_of(tenant), factories.make_member(tenant, "viewer")
+    role = roles.create_role(actor=owner, name="Provisioning", permissions=["identity.manage"])
+    end = now() + timedelta(hours=1)
+    given = grants.give(actor=owner, holder=grants.Holder(user_id=person.id), role=role.id, expires_at=end)
+    with tenant_scope(tenant.id):
+        actor = actor_today(tenant.id, person.id)
+    client = Scim(scim_tokens.create(actor=actor, name="provisioning").secret)
+    client("GET", "Users", status=200)
+    with tenant_scope(tenant.id):
+        Grant.objects.filter(id=given.id).update(expires_at=now() - timedelta(seconds=1))
+    client("GET", "Users", status=401)
+    client("POST", "Users", {"userName": "eve@vision.example", "active": True}, status=401)
+    assert "eve@vision.example" not in members(tenant)
 
 
 def members(tenant: Tenant) -> dict[str, str]:
