@@ -13,3 +13,5 @@ DATABASE_URLS: dict[DatabaseRole, str] = {
 }
 #: What the operators' console signs with, in place of SECRET_KEY.
 OPERATOR_SECRET_KEY = "EXCHEQUER_OPERATOR_SECRET_KEY"  # noqa: S105 (a name)
+#: The variables that hold the console's secret keys, by the names that they have elsewhere.
+OPERATOR_SECRETS = {"SECRET_KEY": OPERATOR_SECRET_KEY, "SECRET_KEY_PREVIOUS": f"{OPERATOR_SECRET_KEY}_PREVIOUS"}

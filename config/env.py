@@ -18,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from config import proxies, variables
-from config.databases import DATABASE_URLS, OPERATOR_SECRET_KEY, DatabaseRole
+from config.databases import DATABASE_URLS, OPERATOR_SECRETS, DatabaseRole
 from config.mail import mail_settings
 from tenants.outbound import allowed
 
@@ -51,6 +51,8 @@ class Environment(BaseModel):
 
     #: In the console's process it is EXCHEQUER_OPERATOR_SECRET_KEY: cookies ignore ports, so its own sign with another.
     secret_key: str = Field(min_length=32, validation_alias="SECRET_KEY")
+    #: Opens second factors, and nothing else, until they are encrypted under the present one.
+    secret_key_previous: str = Field("", validation_alias="SECRET_KEY_PREVIOUS")
     master_key: str = Field("", validation_alias="EXCHEQUER_MASTER_KEY")
     master_key_file: str = Field("", validation_alias="EXCHEQUER_MASTER_KEY_FILE")
     #: Signs checkpoints of the audit chains; the ops process alone has it.
@@ -215,16 +217,14 @@ def _mask(value: str) -> str:
 
 
 #: Accepted names, each also with `_FILE`.
-NAMES = frozenset(str(field.validation_alias) for field in Environment.model_fields.values()) | {OPERATOR_SECRET_KEY}
+NAMES = frozenset(OPERATOR_SECRETS.values()) | {str(one.validation_alias) for one in Environment.model_fields.values()}
 
 
 def read(given: Mapping[str, str]) -> Environment:
     """Return the settings of these variables; raise `SettingsInvalid` naming every missing or wrong one."""
     values = variables.chosen(given, NAMES)
-    names = {}
-    if values.get("EXCHEQUER_DB_ROLE") == "operator":
-        values["SECRET_KEY"] = values.get(OPERATOR_SECRET_KEY, "")
-        names["SECRET_KEY"] = OPERATOR_SECRET_KEY
+    names = OPERATOR_SECRETS if values.get("EXCHEQUER_DB_ROLE") == "operator" else {}
+    values |= {name: values.get(own, "") for name, own in names.items()}
     try:
         return Environment.model_validate(values)
     except ValidationError as error:

@@ -20,6 +20,7 @@ SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+:\d+")
 SECRETS = frozenset(
     {
         "secret_key",
+        "secret_key_previous",
         "master_key",
         "audit_key",
         "master_key_previous",

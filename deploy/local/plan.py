@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 
 from config import env, variables
-from config.databases import DATABASE_URLS, OPERATOR_SECRET_KEY, DatabaseRole
+from config.databases import DATABASE_URLS, OPERATOR_SECRET_KEY, OPERATOR_SECRETS, DatabaseRole
 from deploy.local.postgres import Cluster, StartError
 from deploy.local.services import SEAWEED_PORTS, SeaweedFS, Valkey
 from deploy.local.state_dir import AUDIT_KEY, MASTER_KEYS, Home
@@ -27,7 +27,7 @@ GUARDED = (
     "EXCHEQUER_INIT_API_KEY",
     "EXCHEQUER_INIT_OPERATOR_EMAIL",
     "EXCHEQUER_INIT_OPERATOR_PASSWORD",
-    OPERATOR_SECRET_KEY,
+    *OPERATOR_SECRETS.values(),
     AUDIT_KEY,
     *OUTBOUND,
 )
@@ -79,10 +79,11 @@ class Plan:
         given = {
             name: value
             for name, value in self.environment("operator").items()
-            if name not in ("SECRET_KEY", "BROKER_URL", "CACHE_URL", *MASTER_KEYS)
+            if name not in (*OPERATOR_SECRETS, "BROKER_URL", "CACHE_URL", *MASTER_KEYS)
             and not name.startswith(("AWS_", "S3_", "STRIPE_"))
         }
-        return given | {OPERATOR_SECRET_KEY: self.operator_secret_key} | more
+        own = {name: self.given[name] for name in OPERATOR_SECRETS.values() if self.given.get(name)}
+        return given | own | {OPERATOR_SECRET_KEY: self.operator_secret_key} | more
 
     def for_fetcher(self) -> dict[str, str]:
         """Return the environment of the fetcher: nothing but what it may reach, and whom it trusts."""

@@ -1,18 +1,23 @@
 """Second factors: who must have one, and their secrets at rest, encrypted under a key that the side's secret key gives.
 
-A new secret key makes them unreadable; then `manage.py operator EMAIL --reset-second-factor` removes them.
+The key before opens them, too, until `manage.py rotate_keys --second-factors` has encrypted them under the new one. Without it
+they are unreadable; then `manage.py operator EMAIL --reset-second-factor` removes those of an operator.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import dataclass
+from typing import Any
 
 from allauth.account.internal.flows.login import get_authentication_records
 from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
 from allauth.mfa.utils import is_mfa_enabled
-from cryptography.fernet import Fernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
+from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -23,6 +28,8 @@ from tenants.models import Tenant
 
 #: In the data of a session in which a second factor was set up.
 SET_UP = "second_factor_set_up"
+#: What is encrypted of a stored factor: the secret of an app, the seed of recovery codes, or the codes themselves.
+SECRETS = frozenset({"secret", "seed", "migrated_codes"})
 
 
 class SecondFactorMissing(PermissionDenied):
@@ -69,5 +76,45 @@ class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
         return _cipher().decrypt(encrypted_text.encode()).decode()
 
 
-def _cipher() -> Fernet:
-    return Fernet(base64.urlsafe_b64encode(hashlib.sha256(b"second factor:" + settings.SECRET_KEY.encode()).digest()))
+@dataclass(frozen=True)
+class Resealed:
+    """How many second factors were encrypted under the present key, and how many no given key opens."""
+
+    changed: int
+    lost: int
+
+
+def reseal() -> Resealed:
+    """Encrypt the second factors of this side under its present secret key. A second time changes nothing more."""
+    changed, lost = [], 0
+    with transaction.atomic():
+        for row in Authenticator.objects.select_for_update(no_key=True).order_by("id"):
+            try:
+                data = {name: _resealed(value) if name in SECRETS else value for name, value in row.data.items()}
+            except InvalidToken:
+                lost += 1
+                continue
+            if data != row.data:
+                row.data = data
+                changed.append(row)
+        Authenticator.objects.bulk_update(changed, ["data"], batch_size=500)
+    return Resealed(len(changed), lost)
+
+
+def _resealed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_resealed(one) for one in value]
+    try:
+        _fernet(settings.SECRET_KEY).decrypt(value)
+    except InvalidToken:
+        return _cipher().rotate(value).decode()
+    return value
+
+
+def _cipher() -> MultiFernet:
+    """Return what encrypts under the present key, and opens under the one before, too."""
+    return MultiFernet([_fernet(key) for key in (settings.SECRET_KEY, settings.EXCHEQUER.secret_key_previous) if key])
+
+
+def _fernet(key: str) -> Fernet:
+    return Fernet(base64.urlsafe_b64encode(hashlib.sha256(b"second factor:" + key.encode()).digest()))

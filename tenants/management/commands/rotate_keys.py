@@ -1,4 +1,5 @@
-"""`manage.py rotate_keys`: a new master key for the installation, or with `--tenant` a new data key for one organisation."""
+"""`manage.py rotate_keys`: a new master key for the installation, with `--tenant` a new data key for one organisation, or
+with `--second-factors` those of one side under its new secret key."""
 
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tenants import operations
 from tenants.access.actor import Actor
 from tenants.encryption import KeyUnavailable, rotation
+from tenants.identity import second_factor
 from tenants.isolation import locks
 from tenants.models import Tenant
 
@@ -18,17 +20,30 @@ HOW = (
 )
 
 
+SIDES = (
+    "each side has its own secret key: run it once with EXCHEQUER_DB_ROLE=app, SECRET_KEY and SECRET_KEY_PREVIOUS, and once with "
+    "EXCHEQUER_DB_ROLE=operator, EXCHEQUER_OPERATOR_SECRET_KEY and EXCHEQUER_OPERATOR_SECRET_KEY_PREVIOUS"
+)
+
+
 class Command(BaseCommand):
     help = (
-        "Wrap all data keys with a new master key, or (--tenant) create a data key for new files of one organisation."
+        "Wrap all data keys with a new master key, or (--tenant) create a data key for new files of one organisation, or "
+        "(--second-factors) encrypt the second factors of one side under its new secret key."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the argument `--tenant`."""
+        """Declare the arguments."""
+        parser.add_argument(
+            "--second-factors", action="store_true", help="encrypt second factors under a new secret key"
+        )
         parser.add_argument("--tenant", metavar="SLUG", help="create a new data key for this organisation instead")
 
-    def handle(self, *args: Any, tenant: str | None, **options: Any) -> None:
+    def handle(self, *args: Any, tenant: str | None, second_factors: bool, **options: Any) -> None:
         """Rotate and print what to do next."""
+        if second_factors:
+            self.stdout.write(self._second_factors())
+            return
         try:
             with locks.alone("exchequer rotate_keys") as alone:
                 if not alone:
@@ -43,6 +58,20 @@ class Command(BaseCommand):
             raise CommandError(f"no organisation {slug!r}")
         version = operations.rotate_data_key(actor=Actor.system(found.id, "rotate_keys"))
         return f"new files of {slug} are encrypted under data key {version}; older ones stay readable"
+
+    def _second_factors(self) -> str:
+        if settings.EXCHEQUER.db_role not in ("app", "operator"):
+            raise CommandError(SIDES)
+        done = second_factor.reseal()
+        if done.lost:
+            raise CommandError(
+                f"{done.lost} second factors open under neither secret key, {done.changed} others are encrypted under the new one. "
+                "Give the key that they were stored under as the previous one, or have their people set them up once more"
+            )
+        return (
+            f"{done.changed} second factors are encrypted under the new secret key now. Once every process has it, run this "
+            "until it changes none; then leave out the previous key"
+        )
 
     def _master(self) -> str:
         env = settings.EXCHEQUER

@@ -1,15 +1,21 @@
 """Second factors of people: set up, asked for at each log-in, required by an organisation, recorded."""
 
+import io
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
-from django.test import Client
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.test import Client, override_settings
 
+from tenants.identity.second_factor import SecondFactorAdapter
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Tenant
+from tenants.operators import grants
 from tests.support import factories
-from tests.support.console import set_up_second_factor
+from tests.support.console import ROOT, set_up_second_factor
 from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
@@ -54,6 +60,44 @@ def test_a_second_factor_is_asked_for_at_each_log_in_and_recorded(tenant: Tenant
     third = Client()
     log_in(third)
     assert third.post("/accounts/2fa/authenticate/", {"code": recovery}).status_code == 200, "a code works once"
+
+
+@pytest.mark.parametrize("side", ["people", "operators"])
+def test_a_new_secret_key_loses_no_second_factor(side: str, tenant: Tenant, console: Any, as_control: Any) -> None:
+    email = EMAIL if side == "people" else ROOT
+    with as_control():
+        grants.grant(ROOT, "platform_admin", password=factories.PASSWORD)
+
+    def codes() -> list[str]:
+        return list(Authenticator.objects.get(type="recovery_codes").wrap().get_unused_codes())
+
+    def comes_in(code: str) -> bool:
+        client = Client()
+        client.post("/accounts/login/", {"login": email, "password": factories.PASSWORD})
+        return bool(client.post("/accounts/2fa/authenticate/", {"code": code}).status_code == 302)
+
+    def under(key: str, previous: str) -> Any:
+        env = settings.EXCHEQUER.model_copy(update={"secret_key_previous": previous})
+        return override_settings(SECRET_KEY=key, EXCHEQUER=env)
+
+    with console() if side == "operators" else nullcontext():
+        client, old, new = Client(), settings.SECRET_KEY, "n" * 40
+        client.post("/accounts/login/", {"login": email, "password": factories.PASSWORD})
+        secret = set_up_second_factor(client)
+        with under(new, ""), pytest.raises(CommandError, match="2 second factors open under neither secret key"):
+            call_command("rotate_keys", "--second-factors")
+        with under(new, old):
+            assert comes_in(codes()[0])
+            said = io.StringIO()
+            for number in (2, 0):
+                call_command("rotate_keys", "--second-factors", stdout=said)
+                assert said.getvalue().splitlines()[-1].startswith(f"{number} second factors are encrypted")
+        with under(new, ""):
+            assert comes_in(codes()[0])
+            assert SecondFactorAdapter().decrypt(Authenticator.objects.get(type="totp").data["secret"]) == secret
+    elsewhere = settings.EXCHEQUER.model_copy(update={"db_role": "control"})
+    with override_settings(EXCHEQUER=elsewhere), pytest.raises(CommandError, match="each side has its own secret key"):
+        call_command("rotate_keys", "--second-factors")
 
 
 def test_codes_cannot_be_guessed(tenant: Tenant) -> None:
