@@ -33,7 +33,7 @@ ANSWER_S = 60.0
 MAX_DIGITS = 10
 TRYOUT = playground_tokens.HEADER.encode()
 #: Raised where the endpoint has no worker here, perhaps since this request arrived.
-NOT_SERVED = (problems.NotReady, *problems.OF_CAUSES.values())
+NOT_SERVED: tuple[type[ExchequerError], ...] = (problems.NotReady, *problems.OF_CAUSES.values())
 JSON: problems.Headers = [(b"content-type", b"application/json")]
 TEXT: problems.Headers = [(b"content-type", b"text/plain; version=0.0.4")]
 # Keys are set by code, never by a browser on its own: any page may call, as any program may.
