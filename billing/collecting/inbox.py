@@ -23,7 +23,7 @@ from billing.money import Money
 from billing.payments.chosen import payment_gateway
 from billing.payments.events import EventKind, PaymentEvent
 from billing.platform_events import DISPUTED
-from billing.wallets.unused import take_disputed
+from billing.wallets.unused import put_back_won, take_disputed
 from tenants import clock
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import all_tenants, tenant_scope
@@ -35,7 +35,7 @@ BATCH = 500
 #: How long an event waits for the payment that it names: it may arrive before the payment is read back.
 UNKNOWN_FOR = timedelta(hours=1)
 #: Kinds that follow a payment, and carry no id of ours.
-OF_PAYMENTS = (EventKind.DISPUTED,)
+OF_PAYMENTS = (EventKind.DISPUTED, EventKind.DISPUTE_WON)
 REFUND_FAILED = "refund_failed"
 log = structlog.get_logger(__name__)
 
@@ -97,6 +97,8 @@ def _tenant_of(event: GatewayEvent) -> UUID | None:
 def _apply(event: GatewayEvent) -> None:
     if event.kind == EventKind.DISPUTED:
         _disputed(event)
+    elif event.kind == EventKind.DISPUTE_WON:
+        _won(event)
     elif event.kind == EventKind.REFUND_FAILED:
         _refund_failed(event)
     elif event.kind == EventKind.METHOD_SAVED:
@@ -111,8 +113,8 @@ def _look_at(pushes: Iterable[UUID]) -> None:
 
 
 def _disputed(event: GatewayEvent) -> None:
-    paid = Payment.objects.filter(method=payment_gateway().name, external_id=event.payment).first()
-    if paid is None:
+    paid = _paid_by(event)
+    if paid is None or _ended(event):
         return
     invoice = locked(paid.invoice_id)
     pushes = Collection.objects.filter(invoice=invoice, step=PUSH, disputed_at=None)
@@ -131,6 +133,34 @@ def _disputed(event: GatewayEvent) -> None:
     raise_event(
         DISPUTED, of=("invoice", paid.invoice_id), path=path, once=event.external_id, about=paid.tenant_id,
     )  # fmt: skip
+
+
+def _won(event: GatewayEvent) -> None:
+    """Give back what the dispute took. One that was won before its beginning was known took nothing."""
+    paid = _paid_by(event)
+    if paid is None or not Collection.objects.filter(invoice=paid.invoice_id, step=PUSH).exclude(disputed_at=None):
+        return
+    invoice = locked(paid.invoice_id)
+    Collection.objects.filter(invoice=invoice, step=PUSH).update(disputed_at=None)
+    back = put_back_won(invoice) if invoice.kind == TOP_UP else Money.zero(invoice.currency)
+    words = f" {back.plain()} of credit is in the wallet again." if back else ""
+    notify(
+        permission="invoices.manage",
+        kind=NOTICE,
+        title=f"A payment of {invoice.label} is not disputed any more",
+        body=f"The bank of the payer decided for the seller, who keeps the payment.{words}",
+        path=f"invoices/{paid.invoice_id}/",
+    )
+
+
+def _paid_by(event: GatewayEvent) -> Payment | None:
+    return Payment.objects.filter(method=payment_gateway().name, external_id=event.payment).first()
+
+
+def _ended(event: GatewayEvent) -> bool:
+    """Whether the dispute of an event is over already: events arrive in any order."""
+    won = GatewayEvent.objects.filter(kind=EventKind.DISPUTE_WON, external_id=event.external_id)
+    return won.exclude(handled_at=None).exists()
 
 
 def _refund_failed(event: GatewayEvent) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 BLOCKS = """
 SELECT format('block %%s: %%s is left, its movements leave %%s', b.id, b.remaining, s.remaining)
 FROM billing_creditblock b CROSS JOIN LATERAL (
-  SELECT b.amount + coalesce(sum(CASE m.kind WHEN 'returned' THEN m.amount ELSE -m.amount END), 0) AS remaining
+  SELECT b.amount + coalesce(sum(CASE WHEN m.kind IN ('returned', 'won_back') THEN m.amount ELSE -m.amount END), 0) AS remaining
   FROM billing_creditmovement m WHERE m.tenant_id = b.tenant_id AND m.block_id = b.id
 ) s
 WHERE b.tenant_id = %(tenant)s AND b.remaining <> s.remaining LIMIT 1

@@ -19,7 +19,9 @@ SOURCES = [GRANT, TOPPED_UP, CREDITED, CARRIED]
 USED, RETURNED, EXPIRED, WITHDRAWN = "used", "returned", "expired", "withdrawn"
 #: Money of a top-up that goes back to the payer, or that the payer's bank took back.
 REFUNDED, DISPUTED = "refunded", "disputed"
-MOVES = [USED, RETURNED, EXPIRED, WITHDRAWN, REFUNDED, DISPUTED]
+#: What the bank took and gave back, when the dispute was won.
+WON_BACK = "won_back"
+MOVES = [USED, RETURNED, EXPIRED, WITHDRAWN, REFUNDED, DISPUTED, WON_BACK]
 
 
 class Wallet(TenantModel):
@@ -116,7 +118,7 @@ class CreditMovement(TenantModel):
                 condition=Q(amount__gt=0)
                 & (
                     Q(kind__in=[USED, RETURNED], invoice__isnull=False)
-                    | Q(kind__in=[EXPIRED, WITHDRAWN, REFUNDED, DISPUTED], invoice__isnull=True)
+                    | Q(kind__in=[EXPIRED, WITHDRAWN, REFUNDED, DISPUTED, WON_BACK], invoice__isnull=True)
                 ),
                 name="credit_moves",
             ),

@@ -35,6 +35,7 @@ MOVES = {
     "revoked": "Withdrawn",
     "refunded": "Returned to the payer",
     "disputed": "Taken back by the payer's bank",
+    "won_back": "Given back by the payer's bank",
 }
 
 

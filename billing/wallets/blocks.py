@@ -32,6 +32,7 @@ from billing.models.wallets import (
     TOPPED_UP,
     USED,
     WITHDRAWN,
+    WON_BACK,
 )
 from billing.money import Money
 from billing.rating.billed.usage import Scope
@@ -48,6 +49,7 @@ ENTRIES = {
     RETURNED: "returned",
     REFUNDED: "refunded",
     DISPUTED: "disputed",
+    WON_BACK: "won_back",
 }
 #: Against which account money comes into the wallet. A credit note posts its own part.
 AGAINST = {TOPPED_UP: CLEARING, CARRIED: REVENUE}
@@ -131,8 +133,18 @@ def write_off(block: CreditBlock, kind: str) -> Money:
 
 def take(block: CreditBlock, amount: Money, kind: str) -> None:
     """Take an amount away of a block that has as much; the wallet is locked."""
-    CreditMovement.objects.create(block=block, kind=kind, amount=amount.amount)
-    CreditBlock.objects.filter(pk=block.pk).update(remaining=F("remaining") - amount.amount)
+    _change(block, -amount, kind)
+
+
+def put_back(block: CreditBlock, amount: Money, kind: str) -> None:
+    """Return to a block an amount that was taken of it; the wallet is locked."""
+    _change(block, amount, kind)
+
+
+def _change(block: CreditBlock, change: Money, kind: str) -> None:
+    amount = -change
+    CreditMovement.objects.create(block=block, kind=kind, amount=abs(change.amount))
+    CreditBlock.objects.filter(pk=block.pk).update(remaining=F("remaining") + change.amount)
     if block.kind == PROMOTIONAL:
         legs = [(CREDIT, LedgerAccount("credit", block.pk), amount), (WRITE_OFF, _tenant(), -amount)]
     else:

@@ -1,13 +1,15 @@
-"""What is left of a top-up: it can go back to the payer, and a bank that takes the payment back takes it away."""
+"""What is left of a top-up: it can go back to the payer, and a bank that takes the payment back takes it away for a while."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from uuid import UUID
 
+from django.db.models import Case, F, Sum, When
+
 from billing.credit.queries import standing
-from billing.models import CreditBlock, Invoice
-from billing.models.wallets import DISPUTED, REFUNDED, TOPPED_UP
+from billing.models import CreditBlock, CreditMovement, Invoice
+from billing.models.wallets import DISPUTED, REFUNDED, TOPPED_UP, WON_BACK
 from billing.money import Money
 from billing.rating.billed.lines import money_of
 from billing.wallets import blocks
@@ -70,6 +72,20 @@ def take_disputed(invoice: Invoice, amount: Money) -> Money:
     taken = min(_in_blocks(invoice), amount)
     take_out(invoice, taken, DISPUTED)
     return taken
+
+
+def put_back_won(invoice: Invoice) -> Money:
+    """Return to the wallet what a dispute took of a top-up; return how much that was. The invoice is locked."""
+    blocks.lock_wallet(invoice.currency)
+    signed = Case(When(kind=DISPUTED, then=F("amount")), default=-F("amount"))
+    rows = CreditMovement.objects.filter(block__invoice=invoice, kind__in=[DISPUTED, WON_BACK])
+    taken = rows.values("block").annotate(taken=Sum(signed)).values_list("block", "taken")
+    back = Money.zero(invoice.currency)
+    for block_id, amount in taken.filter(taken__gt=0):
+        part = Money(amount, invoice.currency)
+        blocks.put_back(CreditBlock.objects.get(pk=block_id), part, WON_BACK)
+        back += part
+    return back
 
 
 def _in_blocks(invoice: Invoice) -> Money:

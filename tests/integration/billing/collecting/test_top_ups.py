@@ -82,7 +82,7 @@ def test_of_a_prepaid_wallet_nothing_goes_back_that_usage_needs(till: Till, sell
     assert (seen(tenant, draft_of(tenant)).state, left(tenant)) == ("paid", [euro("0.00")])
 
 
-def test_a_dispute_takes_what_is_left_of_the_top_up_out_of_the_wallet_once(till: Till) -> None:
+def test_a_dispute_takes_what_is_left_of_the_top_up_out_of_the_wallet_until_it_is_won(till: Till) -> None:
     tenant, invoice, member = topped_up(till)
     finalise(tenant, draft_of(tenant))
     payment = next(one for one in till.fake.store.all("payment_intent") if one["amount"] == 2000)
@@ -97,3 +97,19 @@ def test_a_dispute_takes_what_is_left_of_the_top_up_out_of_the_wallet_once(till:
     assert [(one["kind"], one["amount"]["amount"]) for one in moves][:2] == [
         ("disputed", "-17.000000"), ("used", "-3.000000"),
     ]  # fmt: skip
+    # One that is lost changes nothing more; one that is won brings back what was taken, once.
+    for status, before in (("lost", "0.00"), ("won", "0.00"), ("won", "17.00")):
+        assert left(tenant) == [euro(before)]
+        ended = dispute | {"payment_intent": payment["id"], "status": status}
+        till.fake.events.add("charge.dispute.closed", ended)
+        till.settle(tenant, sweeps=2)
+    assert left(tenant) == [euro("17.00")]
+    assert accounts(tenant)["wallet"] == Decimal(-17)
+    moves = member.get("/api/v1/wallet/movements/").json()["results"]
+    assert (moves[0]["kind"], moves[0]["amount"]["amount"]) == ("won_back", "17.000000")
+    assert "is disputed" not in words(member.get(f"/t/{tenant.slug}/invoices/{invoice}/"))
+    assert "17.00 of credit is in the wallet again" in words(member.get(f"/t/{tenant.slug}/notifications/"))
+    # It began before it ended, whatever arrives last.
+    till.fake.events.add("charge.dispute.created", dispute | {"payment_intent": payment["id"]})
+    till.settle(tenant, sweeps=2)
+    assert (left(tenant), seen(tenant, invoice).state) == ([euro("17.00")], "paid")

@@ -48,7 +48,7 @@ def left(tenant: Tenant) -> list[Money]:
         for block in CreditBlock.objects.order_by("id"):
             moved = Decimal(0)
             for row in CreditMovement.objects.filter(block=block):
-                moved += -row.amount if row.kind == "returned" else row.amount
+                moved += -row.amount if row.kind in ("returned", "won_back") else row.amount
             assert block.amount == block.remaining + moved
             found.append(Money(block.remaining, block.currency))
         return found
