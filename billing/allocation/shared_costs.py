@@ -9,6 +9,8 @@ from decimal import Decimal
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Case, F, When
+from django.db.models.functions import Greatest
 
 from billing.allocation.chargeback import cells_of
 from billing.allocation.sharing import (
@@ -26,8 +28,10 @@ from billing.allocation.sharing import (
 )
 from billing.models import SharedCost
 from billing.money import Money
+from billing.queries.calendar import tenant_today
 from billing.queries.invoices import InvoiceView
 from billing.rating.billed.faults import number_faults
+from billing.rating.calendar import period_bounds
 from billing.rating.tags import tag_fault
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -86,7 +90,8 @@ def shared_month(period: date) -> SharedMonth:
     tags = sorted({rule.tag[0] for rule in rules if rule.tag})
     cells, names, total, view = cells_of(period, ["project", *(f"tag:{name}" for name in tags)])
     costs = [Cost(keys[0], dict(zip(tags, keys[1:], strict=True)), cell.cost) for keys, cell in cells.items()]
-    found = share(costs, rules, _quotas({rule.resource for rule in rules if rule.how == BY_QUOTA}), total.currency)
+    weighing = {rule.resource for rule in rules if rule.how == BY_QUOTA}
+    found = share(costs, rules, _quotas(weighing, period), total.currency)
     known = {
         str(pk): name
         for pk, name in Project.objects.filter(pk__in=[key for key in found if key]).values_list("pk", "name")
@@ -172,10 +177,15 @@ def _share_fault(rule: Rule) -> str:
     return ""
 
 
-def _quotas(resources: set[str]) -> Mapping[str, Mapping[str, int]]:
+def _quotas(resources: set[str], period: date) -> Mapping[str, Mapping[str, int]]:
+    """Return the limits as they stand, by resource and project, with a raise that did not end before the month."""
+    if not resources:
+        return {}
+    starts_at = period_bounds(period, tenant_today().zone)[0]
+    weighed = Case(When(raised_until__gt=starts_at, then=Greatest("limit", "raised_to")), default=F("limit"))
     rows = Quota.objects.filter(resource__in=resources, project__isnull=False, person=None, limit__isnull=False)
     found: dict[str, dict[str, int]] = {}
-    for resource, project, limit in rows.order_by("period").values_list("resource", "project_id", "limit"):
+    for resource, project, limit in rows.order_by("period").values_list("resource", "project_id", weighed):
         found.setdefault(resource, {}).setdefault(str(project), limit or 0)
     return found
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from billing.allocation.chargeback import chargeback
+from tenants import quotas
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Project, Quota, Tenant
+from tenants.quotas import Scope
 from tests.integration.billing.allocation.test_chargeback import asked, client
 from tests.integration.billing.exports.scene import closed, view
 from tests.integration.billing.invoicing import scene
+from tests.support import factories
 from tests.support.pages import text_of
 
 if TYPE_CHECKING:
@@ -56,13 +60,25 @@ def test_b64_a_month_with_a_shortfall_is_shared_by_each_rule_and_adds_up(demo_cl
         assert found["Whole organisation"]["total"] == 0
         assert {name: row["own"] for name, row in found.items()} == {name: row["own"] for name, row in before.items()}
         assert all(row["received"] > 0 for name, row in found.items() if name != "Whole organisation")
+    # A raise weighs in the months that it reaches, and ends by itself.
+    assert put(tenant, of_all | {"rule": "by_quota", "resource": "devices:cpu"}).status_code == 200
+    weighed = rows(tenant)
+    assert weighed["Vision"]["received"] > 2 * weighed["A project"]["received"]
+    with tenant_scope(tenant.id):
+        quotas.raise_until(
+            actor=factories.actor_for(tenant), resource="devices:cpu", limit=3, until=scene.IN_APRIL + timedelta(days=9),
+            scope=Scope(project_id=projects["A project"]),
+        )  # fmt: skip
+    raised = rows(tenant)
+    assert abs(raised["Vision"]["received"] - raised["A project"]["received"]) <= Decimal("0.01")
+    assert sum(row["total"] for row in raised.values()) == total
     tagged = {"source": "tag", "tag": {"name": "team", "value": "vision"}, "rule": "fixed"}
     answer = put(tenant, tagged | {"shares": [{"project": str(projects["A project"]), "percent": "100"}]})
     assert answer.json()["rules"][0]["tag"] == {"name": "team", "value": "vision"}
     assert rows(tenant)["Vision"]["given"] > 0
     assert sum(row["total"] for row in rows(tenant).values()) == total
     with tenant_scope(tenant.id):
-        assert AuditEntry.objects.filter(action="billing.shared_costs.set").count() == 5
+        assert AuditEntry.objects.filter(action="billing.shared_costs.set").count() == 6
 
 
 def test_lines_of_the_whole_organisation_are_not_untagged(demo_clock: DemoClock) -> None:
