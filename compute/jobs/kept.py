@@ -32,8 +32,9 @@ from tenants.approvals import quota_requests
 from tenants.approvals.queries import asked_for
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
-from tenants.errors import NotFound
+from tenants.errors import ExchequerError, NotFound
 from tenants.events.events import publish
+from tenants.models import Approval
 from tenants.quotas import QuotaExceeded, scopes
 
 JOB_ADMITTED = AuditAction("compute.job.admitted")
@@ -107,8 +108,8 @@ def answered(approval_id: UUID, state: str) -> None:
 def admit(*, actor: Actor, job_id: UUID) -> None:
     """Hold the money of a kept launch at today's price and queue it; `actor` is the system.
 
-    If there is no headroom after all, or an overdue invoice stops launches, it is paused; without quota of the month it is
-    cancelled.
+    If there is no headroom after all, or an overdue invoice stops launches, it is paused. If a quota of the month is still
+    too low, as one below a ceiling that was raised, the launch waits on, for the answer to a request for that one.
     """
     job = _kept(job_id)
     if job is None:
@@ -123,7 +124,7 @@ def admit(*, actor: Actor, job_id: UUID) -> None:
         _leave(job, actor, JobState.PAUSED, refused.message)
         return
     except QuotaExceeded as refused:
-        _leave(job, actor, JobState.CANCELLED, refused.message)
+        _wait_on(job, actor, refused)
         return
     Job.objects.filter(id=job.id).update(
         approval_id=None,
@@ -167,6 +168,23 @@ def _hold(job: Job, submitter: Actor) -> None:
             tags=job.tags,
             person=job.person,
         )
+
+
+def _wait_on(job: Job, actor: Actor, refused: QuotaExceeded) -> None:
+    """Ask for the quota that is still too low, in the name of who asked before and for the same reason."""
+    before = Approval.objects.get(id=job.approval_id)
+    asker = replace(actor, id=before.requester, label=before.requester_label)
+    more = More(reason=before.reason, this_month=bool(before.wanted.get("until", before.wanted.get("this_month"))))
+    try:
+        asked = _ask_for_quota(asker, job, refused, more)
+    except ExchequerError:  # nothing more can be asked for: too many requests are open
+        _leave(job, actor, JobState.CANCELLED, refused.message)
+        return
+    if job.hold_id is not None:
+        holds.release(hold_id=job.hold_id)
+    Job.objects.filter(id=job.id).update(approval_id=asked)
+    changes = {"waits": [asked_for(job.approval_id), asked_for(asked)]}
+    record(JOB_ADMITTED, actor=actor, target=("job", job.id, job.name), changes=changes, reason=refused.message)
 
 
 def _leave(job: Job, actor: Actor, state: JobState, message: str) -> None:

@@ -21,6 +21,8 @@ from compute.models import Job
 from compute.scheduling import assign
 from models_app.models import DatasetVersion
 from tenants import quotas
+from tenants.access.actor import Actor
+from tenants.approvals import approvals
 from tenants.events import outbox
 from tenants.ids import uuid7
 from tenants.isolation.scoping import tenant_scope
@@ -203,6 +205,30 @@ def test_a_launch_beyond_a_quota_of_the_month_waits_and_starts_when_more_is_gran
     with tenant_scope(world.tenant.id):
         job = Job.objects.get(id=second)
         assert (job.state, job.message) == ("cancelled", "The request for a higher quota was declined.")
+
+
+def test_a_raised_ceiling_that_leaves_the_quota_too_low_keeps_the_launch_which_asks_for_that_one(world: World) -> None:
+    world.limit_hours()
+    operator = Actor.system(world.tenant.id, "operator")
+    with selling.as_control(), tenant_scope(world.tenant.id):
+        quotas.set_ceiling(actor=operator, resource=HOURS, limit=1, reason="a small contract")
+    job_id = world.keep()
+    with tenant_scope(world.tenant.id):
+        first = Approval.objects.get(kind="ceiling", state="open")
+        with selling.role("exchequer_operator"):
+            approvals.approve_as_operators(actor=operator, approval_id=first.id, reason="they pay in time")
+    world.relay()
+    waits = world.job(job_id)["waiting_for"]
+    assert (waits["kind"], "higher quota" in waits["reason"]) == ("approval", True)
+    with tenant_scope(world.tenant.id):
+        second = Approval.objects.get(kind="quota", state="open", wanted__resource=HOURS)
+        assert (second.reason, second.requester, second.wanted["limit"]) == (first.reason, first.requester, 2)
+    world.relay()  # delivered twice, it asks once
+    assert (world.held(), world.job(job_id)["state"]) == (0, "queued")
+    world.answer("approve")
+    assert world.job(job_id)["waiting_for"]["kind"] == "device"
+    assert world.held() > 0
+    assert job_id in world.assigned()
 
 
 def test_a_crash_between_the_answer_and_the_start_loses_nothing_and_holds_once(
