@@ -35,7 +35,9 @@ def test_commands_that_pages_name_exist(page: str) -> None:
         assert ((ROOT / page).parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", sorted(page for page in TEXTS if page.startswith("docs/how-to/") or "/" not in page))
+@pytest.mark.parametrize(
+    "page", sorted(page for page in TEXTS if page.startswith(("docs/how-to/", "tests/")) or "/" not in page)
+)
 def test_the_files_and_tests_that_a_guide_names_exist(page: str) -> None:
     named = re.findall(rf"`((?:{TOPS})/[\w./-]*)(?:::(\w+)|: (\w+))?", TEXTS[page])
     faults = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -45,12 +46,16 @@ def test_a_month_of_all_organisations_adds_up_to_their_invoices(demo_clock: Demo
         assert sum(Decimal(row["BilledCost"]) for row in own) == view.total.amount
         assert {row["InvoiceId"] for row in own} == {view.number}
         assert own == rows_of(finance.get(f"{PATH}?period=2027-03&tenant={tenant.id}"))
+    # The page of the month links the same file.
+    page = finance.get("/invoices/months/2027-03/").content.decode()
+    (link,) = re.findall(r'href="([^"]*exports/focus/[^"]*)"', page)
+    assert finance.get(link).getvalue().decode() == text
     # A project is its id, and no resource or tag is named.
     assert all(row["SubAccountName"] == row["SubAccountId"] for row in rows)
     assert {(row["ResourceId"], row["Tags"], row["x_JobId"]) for row in rows} == {("", "", "")}
     with selling.role("exchequer_operator"):
         acts = list(OperatorAct.objects.filter(action="billing.export.downloaded"))
-    assert [act.target_label for act in acts] == ["focus-1.2-2027-03.csv"] * 3
+    assert [act.target_label for act in acts] == ["focus-1.2-2027-03.csv"] * 4
 
 
 @pytest.mark.parametrize(
