@@ -27,7 +27,12 @@ from tenants.web.views import FILE_RENDERERS, ApiView
 FILE = {(200, "text/csv"): OpenApiTypes.STR, (200, "application/vnd.apache.parquet"): OpenApiTypes.BINARY}
 PARAMETERS = [
     OpenApiParameter("period", str, description="a month, such as 2026-11, in place of `from` and `to`"),
-    OpenApiParameter("version", str, enum=list(PROFILES), description="of FOCUS, or `plain`; default 1.2"),
+    OpenApiParameter(
+        "version",
+        str,
+        enum=list(PROFILES),
+        description="of FOCUS, `invoice-detail` of FOCUS 1.4, or `plain`; default 1.2",
+    ),
     OpenApiParameter("format", str, enum=list(FORMATS), description="default csv"),
 ]
 RANGE = [
@@ -65,6 +70,8 @@ class FocusExport(ApiView):
     @extend_schema(parameters=[*RANGE, *PARAMETERS], responses=FILE)
     def get(self, request: Request) -> HttpResponseBase:
         """Return the charges of a range in the columns of FOCUS 1.2 or 1.4, or as a plain table.
+
+        `invoice-detail` lists the lines of what is issued instead: InvoiceDetailId of version 1.4 leads to them.
 
         Charges of a whole month add up to its invoice and its credit notes: usage has twelve decimals, and what rounding a
         line adds is an adjustment. Of a month in part, only usage is there. The download is recorded in the audit log.

@@ -10,6 +10,10 @@ from enum import StrEnum
 
 from billing.money import EXACT, computed
 
+ROUNDING, TAX = "rounding", "tax"
+APART = (ROUNDING, TAX)
+"""Kinds of charges of a line that are not of its category."""
+
 
 class Category(StrEnum):
     """What a charge is, in FOCUS's words."""
@@ -25,7 +29,7 @@ class Category(StrEnum):
 class Heading:
     """What all charges of one document share: who owes whom, in which currency, for which billing period.
 
-    `number` is that of the invoice or credit note; empty for a draft.
+    `number` is that of the invoice or credit note; empty for a draft. `credits`: the number of the invoice that a credit note is on.
     """
 
     account_id: str
@@ -35,6 +39,10 @@ class Heading:
     starts_at: datetime
     ends_at: datetime
     number: str = ""
+    credits: str = ""
+    issued_at: datetime | None = None
+    due_at: datetime | None = None
+    payment_days: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +102,14 @@ class Charge:
     tags: Mapping[str, str] = field(default_factory=dict)
     job_id: str = ""
     line_id: str = ""
+
+    @property
+    def detail_id(self) -> str:
+        """The line of the document that this is a part of: a line has its usage, its rounding and its tax apart. None of a draft has one."""
+        if not self.heading.number:
+            return ""
+        parts = [self.heading.number] if self.heading.credits else []
+        return ":".join([*parts, self.line_id, *([self.kind] if self.kind in APART else [])])
 
     @property
     def priced(self) -> Priced | None:

@@ -7,7 +7,7 @@ cent. Of a month that lies in the range in part, only the usage of these days is
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
@@ -24,7 +24,7 @@ from billing.queries.calendar import tenant_today
 from billing.queries.invoices import InvoiceView, with_lines
 from billing.queries.issued import credit_notes
 from billing.queries.lines import CORRECTION, USAGE, InvoiceLine
-from billing.rating.calendar import next_period, period_of
+from billing.rating.calendar import day_start, local_day, next_period, period_of
 from tenants.errors import Invalid
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import Tenant
@@ -85,10 +85,32 @@ def charges(days: Days, *, by_line: bool = False) -> Generator[Charge, None, Non
                 starts_at=view.starts_at,
                 ends_at=view.ends_at,
                 number=view.number,
+                **_payable(view, zone),
             )
             if by_line:
                 lines = [replace(line, project_name="") for line in lines]
             yield from _of_invoice(heading, view, lines, part, zone, by_line=by_line)
+
+
+def details(found: Iterable[Charge]) -> Generator[Charge, None, None]:
+    """Return the lines of documents in place of their charges: one for each `detail_id`, with the sum of what is billed."""
+    sums: dict[str, Charge] = {}
+    document = ""
+    for charge in found:
+        if charge.heading.number != document:
+            yield from sums.values()
+            sums, document = {}, charge.heading.number
+        if charge.detail_id:
+            before = sums.get(charge.detail_id)
+            sums[charge.detail_id] = replace(before, billed=before.billed + charge.billed) if before else charge
+    yield from sums.values()
+
+
+def _payable(view: InvoiceView, zone: str) -> dict[str, Any]:
+    if view.finalised_at is None or view.due_on is None:
+        return {}
+    days = (view.due_on - local_day(view.finalised_at, zone)).days
+    return {"issued_at": view.finalised_at, "due_at": day_start(view.due_on, zone), "payment_days": days}
 
 
 def _of_invoice(

@@ -10,8 +10,8 @@ from uuid import UUID
 from django.db import connection
 
 from billing.exports.charge import Charge
-from billing.exports.documents import Days, charges
-from billing.exports.profiles import PROFILES
+from billing.exports.documents import Days, charges, details
+from billing.exports.profiles import INVOICE_DETAIL, PROFILES
 from billing.exports.spooled import as_parquet, place, spooled
 from billing.queries import issued
 from tenants.access.actor import Actor
@@ -92,6 +92,7 @@ def _of_each(days: Days, tenants: Sequence[UUID]) -> Generator[Charge, None, Non
 
 
 def _spooled(asked: Asked, found: Generator[Charge, None, None]) -> IO[bytes]:
+    found = details(found) if asked.version == INVOICE_DETAIL else found
     return spooled(found, PROFILES[asked.version], guarded=asked.form == "csv")
 
 

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from billing.exports.charge import Category, Charge, Heading, Priced, Sku
+from billing.exports.charge import ROUNDING, TAX, Category, Charge, Heading, Priced, Sku
 from billing.money import EXACT, computed
 from billing.queries.issued import CreditNoteView
 from billing.queries.lines import CORRECTION, USAGE, InvoiceLine
@@ -24,8 +24,6 @@ from billing.rating.billed.lines import Kind
 from billing.rating.calendar import day_start, next_period
 
 ZERO = Decimal(0)
-ROUNDING = "rounding"
-TAX = "tax"
 UNITS = {"second": "Seconds", "millisecond": "Milliseconds", "request": "Requests"}
 CATEGORIES = {
     USAGE: Category.USAGE,
@@ -141,7 +139,7 @@ def of_credit_note(
     heading: Heading, note: CreditNoteView, lines: Mapping[UUID, InvoiceLine], zone: str
 ) -> Generator[Charge, None, None]:
     """Return the charges of a credit note: each takes back a part of a line, or its tax, in the month of the invoice."""
-    heading = replace(heading, number=note.number)
+    heading = replace(heading, number=note.number, credits=heading.number, issued_at=note.issued_at)
     for part in note.lines:
         line = lines[part.line_id]
         common: dict[str, Any] = {

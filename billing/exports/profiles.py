@@ -1,6 +1,6 @@
 """Which columns an export has, and how a charge fills them: FOCUS 1.2, FOCUS 1.4, and a plain table. Pure.
 
-FOCUS 1.4 renames two columns of 1.2 and adds the id of the invoice's line. Own columns start with `x_`, as both versions demand.
+FOCUS 1.4 renames two columns of 1.2 and adds the id of the invoice's line, which its data set Invoice Detail lists. Own columns start with `x_`, as both versions demand.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from billing.exports.charge import Category, Charge
 
 Read = Callable[[Charge], Any]
 SERVICE = "Exchequer"
+INVOICE_DETAIL = "invoice-detail"
+"""FOCUS 1.4's data set of the lines of issued invoices and credit notes."""
 
 
 class Kind(StrEnum):
@@ -143,6 +145,10 @@ def focus(*, provider: str, publisher: str) -> list[Column]:
     ]
 
 
+def _project(charge: Charge) -> dict[str, str]:
+    return {"SubAccountId": charge.project_id} if charge.project_id else {}
+
+
 OWN = (
     _text("x_JobId", lambda c: c.job_id),
     _text("x_LineId", lambda c: c.line_id),
@@ -181,8 +187,29 @@ PROFILES: dict[str, Sequence[Column]] = {
     "1.2": (*focus(provider="ProviderName", publisher="PublisherName"), *OWN),
     "1.4": (
         *focus(provider="ServiceProviderName", publisher="HostProviderName"),
-        _text("InvoiceDetailId", lambda c: c.line_id if c.heading.number else None),
+        _text("InvoiceDetailId", lambda c: c.detail_id),
         *OWN,
+    ),
+    INVOICE_DETAIL: (
+        _number("BilledCost", lambda c: c.billed),
+        _text("BillingAccountId", lambda c: c.heading.account_id),
+        _text("BillingCurrency", lambda c: c.heading.currency),
+        _time("BillingPeriodEnd", lambda c: c.heading.ends_at),
+        _time("BillingPeriodStart", lambda c: c.heading.starts_at),
+        _text("ChargeCategory", lambda c: c.category.value),
+        _moment("InvoiceDetailCreated", lambda c: c.heading.issued_at),
+        _text("InvoiceDetailDescription", lambda c: c.description),
+        _json("InvoiceDetailGrain", lambda c: {"x_LineId": c.line_id, "x_LineKind": c.kind} | _project(c)),
+        _text("InvoiceDetailId", lambda c: c.detail_id),
+        # What is issued never changes.
+        _moment("InvoiceDetailLastUpdated", lambda c: c.heading.issued_at),
+        _text("InvoiceId", lambda c: c.heading.number),
+        _moment("InvoiceIssueDate", lambda c: c.heading.issued_at),
+        _text("InvoiceIssueStatus", lambda c: "Issued"),
+        _text("InvoiceIssuerName", lambda c: c.heading.issuer),
+        _moment("PaymentDueDate", lambda c: c.heading.due_at),
+        _text("PaymentTerms", lambda c: f"Net {c.heading.payment_days}"),
+        _text("ReferenceInvoiceId", lambda c: c.heading.credits or c.heading.number),
     ),
     "plain": PLAIN,
 }

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 from billing.exports import downloads
 from billing.exports.documents import MOST_MONTHS, Days
 from billing.exports.downloads import Asked
+from billing.exports.profiles import INVOICE_DETAIL
 from billing.exports.spooled import file_response, headers
 from billing.queries.calendar import tenant_today
 from billing.rating.calendar import next_period
@@ -23,7 +24,12 @@ from tenants.web.pagination import refuse_unknown
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
-COLUMNS = (("1.2", "FOCUS 1.2"), ("1.4", "FOCUS 1.4"), ("plain", "Plain table"))
+COLUMNS = (
+    ("1.2", "FOCUS 1.2"),
+    ("1.4", "FOCUS 1.4"),
+    (INVOICE_DETAIL, "FOCUS 1.4 Invoice Detail"),
+    ("plain", "Plain table"),
+)
 FORMS = (("csv", "CSV"), ("parquet", "Parquet"))
 GRAINS = (("day", "By day"), ("hour", "By hour"))
 
