@@ -11,9 +11,9 @@ from rest_framework.response import Response
 
 from billing import queries
 from billing.api import serializers as forms
-from billing.api.outlook_serializers import BudgetDetailSerializer, OutlookSerializer
+from billing.api.outlook_serializers import BudgetDetailSerializer, JobCostSerializer, OutlookSerializer
 from billing.budgets import budgets, requests
-from billing.budgets.outlook import outlook
+from billing.budgets.outlook import costliest, outlook
 from billing.money import fineness_fault
 from billing.rating.tags import PREFIX, parse_tags
 from tenants.approvals.shapes import ApprovalSerializer, answer
@@ -64,11 +64,12 @@ class Budget(ApiView):
 
     @extend_schema(responses=BudgetDetailSerializer)
     def get(self, request: Request, budget_id: UUID) -> Response:
-        """Return one budget with its forecast, runway and unusual days."""
+        """Return one budget with its forecast, runway, unusual days and costliest jobs."""
         status = queries.budget(budget_id)
         leads = outlook(status)
         told = None if leads is None else OutlookSerializer(leads).data
-        return Response({**forms.BudgetStatusSerializer(status).data, "outlook": told})
+        jobs = JobCostSerializer(costliest(status), many=True).data
+        return Response({**forms.BudgetStatusSerializer(status).data, "outlook": told, "costliest": jobs})
 
     @extend_schema(request=forms.BudgetChangeSerializer, responses=forms.BudgetStatusSerializer)
     def patch(self, request: Request, budget_id: UUID) -> Response:

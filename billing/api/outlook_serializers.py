@@ -11,7 +11,7 @@ from billing.api.serializers import BudgetStatusSerializer
 
 
 class JobCostSerializer(serializers.Serializer[Any]):
-    """What one job cost on a day."""
+    """What one job cost in some days."""
 
     id = serializers.UUIDField()
     name = serializers.CharField()
@@ -42,6 +42,9 @@ class OutlookSerializer(serializers.Serializer[Any]):
 class BudgetDetailSerializer(BudgetStatusSerializer):
     """A budget with its outlook."""
 
+    costliest = JobCostSerializer(
+        many=True, help_text="the three costliest jobs of the running period; none for a person's budget"
+    )
     outlook = OutlookSerializer(
         allow_null=True, help_text="null with less than two weeks of usage, and for a person's budget"
     )

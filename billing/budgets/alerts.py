@@ -71,6 +71,6 @@ def raise_alert(
         kind="budget",
         title=f"Budget of {scope}: {percent} % spent",
         body=f"{used} is spent in {span_name(period, budget.period)}. {AFTERWARDS[budget.at_limit]}",
-        path="budgets/",
+        path=f"budgets/{budget_id}/",
         only=held.naming(budget.project_id),
     )

@@ -1,4 +1,4 @@
-"""Where a budget's spending leads: forecast with its band, runway, and days that stand out with the jobs behind them."""
+"""Where a budget's spending leads: forecast with its band, runway, the jobs that cost most, and days that stand out with theirs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ GROUP BY 1 HAVING sum(r.amount) > 0 ORDER BY 2 DESC, 1 LIMIT {EXPLAINING}
 
 @dataclass(frozen=True, slots=True)
 class JobCost:
-    """What one job cost on a day."""
+    """What one job cost in some days."""
 
     id: UUID
     name: str
@@ -91,6 +91,11 @@ def outlook(status: BudgetStatus) -> Outlook | None:
     )
 
 
+def costliest(status: BudgetStatus) -> Sequence[JobCost]:
+    """Return the jobs that cost most in a budget's running period, of those that the reader sees; none for a person's budget."""
+    return [] if status.person else _jobs(status, status.period, span_end(status.period, status.length))
+
+
 def unusual_yesterday(status: BudgetStatus) -> UnusualDay | None:
     """Return the last whole local day if it cost far more than its weekday does."""
     at = tenant_today()
@@ -114,13 +119,17 @@ def _costs(status: BudgetStatus, at: Today) -> dict[date, Decimal]:
 
 
 def _explained(status: BudgetStatus, one: Anomaly) -> UnusualDay:
-    arguments = _arguments(status, one.day, one.day + timedelta(days=1))
+    jobs = _jobs(status, one.day, one.day + timedelta(days=1))
+    return UnusualDay(one.day, Money(one.cost, status.currency), Money(one.expected, status.currency), jobs)
+
+
+def _jobs(status: BudgetStatus, first: date, end: date) -> Sequence[JobCost]:
     with connection.cursor() as cursor:
-        cursor.execute(JOBS, arguments | {"hidden": withheld(JOB), "unnamed": sorted(unnamed_ids())})
+        hidden = {"hidden": withheld(JOB), "unnamed": sorted(unnamed_ids())}
+        cursor.execute(JOBS, _arguments(status, first, end) | hidden)
         rows = cursor.fetchall()
     names = job_names(job_id for job_id, _ in rows)
-    jobs = [JobCost(job_id, names.get(job_id, ""), Money(amount, status.currency)) for job_id, amount in rows]
-    return UnusualDay(one.day, Money(one.cost, status.currency), Money(one.expected, status.currency), jobs)
+    return [JobCost(job_id, names.get(job_id, ""), Money(amount, status.currency)) for job_id, amount in rows]
 
 
 def _arguments(status: BudgetStatus, first: date, end: date) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from billing import queries
 from billing.budgets import budgets
-from billing.budgets.outlook import outlook
+from billing.budgets.outlook import costliest, outlook
 from billing.forms.budgets import BudgetTerms, NewBudget
 from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
 from billing.models.holds import OPEN
@@ -104,7 +104,7 @@ def budget_change(request: TenantRequest, budget_id: UUID) -> HttpResponse:
     if request.method == "POST" and _done(form, change):
         _say(request, budget_id, f"Budget changed, starting this {status.length}.")
         return _back(request)
-    context = {"form": form, "budget": status, "outlook": outlook(status)}
+    context = {"form": form, "budget": status, "outlook": outlook(status), "costliest": costliest(status)}
     return render(request, "billing/budget.html", context, status=422 if form.errors else 200)
 
 

@@ -50,7 +50,9 @@ def budget(tenant: Tenant, **more: object) -> UUID:
 
 def test_the_answer_has_the_band_the_runway_and_the_three_jobs_of_an_unusual_day(tenant: Tenant) -> None:
     path = f"/api/v1/budgets/{budget(tenant)}/"
-    outlook = client_for(tenant, "viewer").get(path).json()["outlook"]
+    answer = client_for(tenant, "viewer").get(path).json()
+    outlook = answer["outlook"]
+    assert [job["id"] for job in answer["costliest"]] == [str(job) for job in JOBS[:3]]
     low, expected, high = (Decimal(outlook[name]["amount"]) for name in ("low", "expected", "high"))
     assert Decimal("6.4") <= low < expected < high
     assert outlook["runway_on"] is None or outlook["runway_on"].startswith("2026-10-")
@@ -59,7 +61,7 @@ def test_the_answer_has_the_band_the_runway_and_the_three_jobs_of_an_unusual_day
     assert Decimal(day["cost"]["amount"]) > 10 * Decimal(day["expected"]["amount"])
     assert [job["id"] for job in day["jobs"]] == [str(job) for job in JOBS[:3]]
     page = text_of(client_for(tenant, "finance").get(f"/t/{tenant.slug}/budgets/{path.split('/')[4]}/"))
-    assert "Unusual days" in page and "Likely range" in page and "20 October 2026" in page
+    assert "Costliest jobs" in page and "Unusual days" in page and "Likely range" in page and "20 October 2026" in page
 
 
 def test_a_person_and_a_new_scope_have_no_outlook(tenant: Tenant) -> None:
@@ -71,7 +73,7 @@ def test_a_person_and_a_new_scope_have_no_outlook(tenant: Tenant) -> None:
         budget(tenant, project_id=project.id, kind=budgets.BudgetKind(length="quarter")),
     ):
         answer = client_for(tenant, "viewer").get(f"/api/v1/budgets/{made}/").json()
-        assert answer["outlook"] is None
+        assert (answer["outlook"], answer["costliest"]) == (None, [])
         assert answer["forecast"]["amount"] == "0.000000"
         assert client_for(tenant, "finance").get(f"/t/{tenant.slug}/budgets/{made}/").status_code == 200
 

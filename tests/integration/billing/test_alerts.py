@@ -103,7 +103,7 @@ def test_each_threshold_notifies_once_those_who_manage_budgets(tenant: Tenant) -
     with tenant_scope(tenant.id):
         people = set(Notification.objects.values_list("user_id", flat=True))
         (note,) = Notification.objects.filter(user=finance, title__contains="80")
-        assert note.path == "budgets/"
+        assert note.path.startswith("budgets/")
         assert note.body.startswith("€0.0405 of €0.05 is spent in September 2026.")
         assert OutboxMessage.objects.filter(topic="tenants.NotificationRaised").count() == Notification.objects.count()
         assert AuditEntry.objects.filter(action="billing.budget.alerted").count() == 3
