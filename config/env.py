@@ -48,6 +48,7 @@ class Environment(BaseModel):
     init_api_key: str = Field("", validation_alias="EXCHEQUER_INIT_API_KEY")
     init_operator_email: str = Field("", validation_alias="EXCHEQUER_INIT_OPERATOR_EMAIL")
     init_operator_password: str = Field("", validation_alias="EXCHEQUER_INIT_OPERATOR_PASSWORD")
+    init_operator_api_key: str = Field("", validation_alias="EXCHEQUER_INIT_OPERATOR_API_KEY")
 
     #: In the console's process it is EXCHEQUER_OPERATOR_SECRET_KEY: cookies ignore ports, so its own sign with another.
     secret_key: str = Field(min_length=32, validation_alias="SECRET_KEY")
@@ -202,9 +203,7 @@ class Environment(BaseModel):
         shown = {}
         for name, field in type(self).model_fields.items():
             value = str(getattr(self, name))
-            if value and name in variables.SECRETS:
-                value = _mask(value)
-            shown[str(field.validation_alias)] = value
+            shown[str(field.validation_alias)] = _mask(value) if value and name in variables.SECRETS else value
         return shown
 
 

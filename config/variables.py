@@ -36,6 +36,7 @@ SECRETS = frozenset(
         "init_password",
         "init_api_key",
         "init_operator_password",
+        "init_operator_api_key",
         "metrics_token",
         "stripe_api_key",
         "stripe_webhook_secret",

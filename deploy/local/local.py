@@ -176,7 +176,11 @@ class Local:
         }
         if init:
             self.say("creating what EXCHEQUER_INIT_* names, unless it exists")
-            self.supervisor.run("bootstrap", [*MANAGE, "bootstrap"], plan.environment("control", **init), str(ROOT))
+            made = self.supervisor.run(
+                "bootstrap", [*MANAGE, "bootstrap"], plan.environment("control", **init), str(ROOT)
+            )
+            for line in made.splitlines():
+                self.say(line)
 
     def _sandbox(self, plan: Plan) -> None:
         missing = self.supervisor.run(

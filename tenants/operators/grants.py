@@ -11,12 +11,14 @@ from tenants.access.operator_roles import OPERATOR_ROLES
 from tenants.errors import Invalid, NotFound
 from tenants.models import OperatorGrant, OperatorKey, OperatorSession, User
 from tenants.operations import check_email, check_password
+from tenants.operators import keys
 from tenants.operators.glass import ending
 from tenants.operators.operator import Operator
 from tenants.operators.operator_log import record_act
 from tenants.operators.orders import exports
 
 COMMAND = "manage.py operator"
+FIRST_ROLE = "platform_admin"
 REASON = "typed on the machine itself"
 WITHOUT_ACCESS = "the operator who ordered it was let in no more"
 
@@ -48,6 +50,16 @@ def grant(email: str, role: str, *, password: str | None = None) -> bool:
         if fresh:
             _record(user, "tenants.operator.appointed", f"{user.email}: {role}")
     return fresh
+
+
+def create_first(email: str, password: str, secret: str = "") -> None:
+    """Create the first operator, as administrator, and a key with this secret if one is given. Raises Invalid."""
+    with transaction.atomic():
+        grant(email, FIRST_ROLE, password=password)
+        if secret:
+            user = _known(email)
+            maker = Operator(id=user.id, label=COMMAND, roles=(FIRST_ROLE,))
+            keys.create(operator=maker, name="bootstrap", roles=[FIRST_ROLE], secret=secret)
 
 
 def revoke(email: str, role: str = "") -> bool:

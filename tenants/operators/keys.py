@@ -20,6 +20,7 @@ from tenants.operators.operator_log import record_act
 
 KEY_START = "xop_"
 PREFIX_LENGTH = 8
+SHORTEST_KEY = 32
 CREATED, REVOKED = "tenants.operator_key.created", "tenants.operator_key.revoked"
 #: A key's use is noted at most this often.
 NOTED = timedelta(minutes=1)
@@ -45,8 +46,13 @@ class OperatorKeyRow:
     last_used_at: datetime | None
 
 
-def create(*, operator: Operator, name: str, roles: list[str], expires_at: datetime | None = None) -> NewOperatorKey:
-    """Create a key with some of the operator's own roles. Raises OnlyAPerson for a key, Invalid."""
+def create(
+    *, operator: Operator, name: str, roles: list[str], expires_at: datetime | None = None, secret: str = ""
+) -> NewOperatorKey:
+    """Create a key with some of the operator's own roles. Raises OnlyAPerson for a key, Invalid.
+
+    `secret` is used only for the first operator, who chose it.
+    """
     if operator.key_id is not None:
         raise OnlyAPerson
     name = check_text(name, "name")
@@ -55,18 +61,28 @@ def create(*, operator: Operator, name: str, roles: list[str], expires_at: datet
         raise Invalid(fields={"roles": [fault]})
     if expires_at is not None and expires_at <= now():
         raise Invalid(fields={"expires_at": ["Use a time in the future."]})
-    prefix = secrets.token_hex(PREFIX_LENGTH // 2)
-    secret = f"{KEY_START}{prefix}_{secrets.token_urlsafe(32)}"
+    if secret:
+        check_secret(secret)
+    else:
+        secret = f"{KEY_START}{secrets.token_hex(PREFIX_LENGTH // 2)}_{secrets.token_urlsafe(32)}"
     row = OperatorKey.objects.create(
         user_id=operator.id,
         name=name,
-        prefix=prefix,
+        prefix=secret.removeprefix(KEY_START)[:PREFIX_LENGTH],
         key_hash=key_hash(secret),
         roles=sorted(set(roles)),
         expires_at=expires_at,
     )
     record_act(operator, CREATED, target=("operator_key", row.id, f"{name}: {', '.join(row.roles)}"))
     return NewOperatorKey(row.id, secret)
+
+
+def check_secret(secret: str) -> None:
+    """Raise `Invalid` for a chosen secret that could not be sent, found or kept from guesses."""
+    sendable = secret.isascii() and secret.isprintable() and " " not in secret
+    if not (sendable and secret.startswith(KEY_START) and SHORTEST_KEY <= len(secret) <= LONGEST_KEY):
+        fault = f"Use {KEY_START} and then {SHORTEST_KEY - len(KEY_START)} to {LONGEST_KEY - len(KEY_START)} printable ASCII characters without spaces."
+        raise Invalid(fields={"key": [fault]})
 
 
 def revoke(*, operator: Operator, key_id: UUID) -> None:

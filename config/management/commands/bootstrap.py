@@ -17,25 +17,31 @@ class Command(BaseCommand):
 
     help = (
         "Create the organisation that EXCHEQUER_INIT_TENANT, _EMAIL, _PASSWORD and _API_KEY describe, and the operator of "
-        "EXCHEQUER_INIT_OPERATOR_EMAIL and _PASSWORD, if absent."
+        "EXCHEQUER_INIT_OPERATOR_EMAIL, _PASSWORD and _API_KEY, if there is none."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print what was done; exit 1 naming what is missing."""
-        if settings.EXCHEQUER.init_operator_email:
+        env = settings.EXCHEQUER
+        if env.init_operator_email or env.init_operator_password or env.init_operator_api_key:
             self._operator()
-        if settings.EXCHEQUER.init_tenant:
+        if env.init_tenant:
             self._tenant()
 
     def _operator(self) -> None:
         env = settings.EXCHEQUER
-        if not env.init_operator_password:
-            raise CommandError("Set also: EXCHEQUER_INIT_OPERATOR_PASSWORD")
+        missing = [
+            f"EXCHEQUER_{name.upper()}"
+            for name in ("init_operator_email", "init_operator_password")
+            if not getattr(env, name)
+        ]
+        if missing:
+            raise CommandError(f"Set also: {', '.join(missing)}")
         if grants.operators():
             self.stdout.write("there is an operator already; none was made")
             return
         try:
-            grants.grant(env.init_operator_email, "platform_admin", password=env.init_operator_password)
+            grants.create_first(env.init_operator_email, env.init_operator_password, env.init_operator_api_key)
         except ExchequerError as error:
             raise CommandError(error.message) from error
         self.stdout.write(f"{env.init_operator_email} is platform_admin")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -30,6 +31,11 @@ PARTS = {"postgres", "valkey", "seaweedfs", "web", "operator", "serving", "ops",
 # slower here too.
 READY_AGAIN_S = 30
 UP_S = 300
+OPERATOR = {
+    "EXCHEQUER_INIT_OPERATOR_EMAIL": "root@platform.example",
+    "EXCHEQUER_INIT_OPERATOR_PASSWORD": "a long pass phrase",
+    "EXCHEQUER_INIT_OPERATOR_API_KEY": "xop_given-to-the-first-start-of-all",
+}
 
 
 class Console:
@@ -37,11 +43,14 @@ class Console:
 
     def __init__(self, home: Path, port: int, **more: str) -> None:
         self.home, self.port = home, port
-        self.serving_port = free_port()
+        self.serving_port, self.operator_port = free_port(), free_port()
         self.output = home.parent / f"{home.name}-{time.monotonic_ns()}.out"
         variables = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
         variables |= {"EXCHEQUER_HOME": str(home), "EXCHEQUER_HTTP_PORT": str(port), "EXCHEQUER_DEMO": "0"}
-        variables |= {"EXCHEQUER_SERVING_PORT": str(self.serving_port), "EXCHEQUER_OPERATOR_PORT": str(free_port())}
+        variables |= {
+            "EXCHEQUER_SERVING_PORT": str(self.serving_port),
+            "EXCHEQUER_OPERATOR_PORT": str(self.operator_port),
+        }
         variables |= more
         self.began, self.took = time.monotonic(), 0.0
         with self.output.open("ab") as out:
@@ -111,7 +120,7 @@ def running(home: Path, runs: list[Console]) -> Console:
     """A run that is up: the last one, or a new one if a test ended it (tests come in any order)."""
     if not runs or runs[-1].process.poll() is not None:
         owner = {"EXCHEQUER_INIT_EMAIL": "o@acme.example", "EXCHEQUER_INIT_PASSWORD": "a long pass phrase"}
-        runs.append(Console(home, free_port(), EXCHEQUER_INIT_TENANT="Acme", **owner))
+        runs.append(Console(home, free_port(), EXCHEQUER_INIT_TENANT="Acme", **owner, **OPERATOR))
         runs[-1].wait_up()
     return runs[-1]
 
@@ -128,6 +137,18 @@ def test_a_start_shows_each_step_and_serves(running: Console) -> None:
         assert answer.status == 200
     assert {path.stem for path in (running.home / "run").glob("*.pid")} == PARTS | {"up"}
     assert all((running.home / "logs" / f"{part}.log").exists() for part in PARTS)
+
+
+def test_the_first_operator_is_named_and_asks_with_the_key_that_was_given(running: Console) -> None:
+    assert running.said(f"Operators' console: http://127.0.0.1:{running.operator_port}")
+    said = [file.read_text() for file in running.home.parent.glob(f"{running.home.name}-*.out")]
+    assert sum("root@platform.example is platform_admin" in text for text in said) == 1, "at the first start"
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{running.operator_port}/api/operator/v1/me/",
+        headers={"Authorization": f"Bearer {OPERATOR['EXCHEQUER_INIT_OPERATOR_API_KEY']}"},
+    )
+    with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310 (loopback)
+        assert json.load(answer)["roles"] == ["platform_admin"]
 
 
 def test_the_counts_of_all_web_processes_are_added_up(running: Console) -> None:
@@ -161,7 +182,7 @@ def test_each_process_holds_only_the_database_urls_it_may(running: Console) -> N
     for part in PARTS:
         variables = Path(f"/proc/{running.pid(part)}/environ").read_bytes().decode()
         assert set(re.findall(r"DATABASE\w*URL", variables)) == allowed.get(part, set()), part
-        assert "EXCHEQUER_INIT_PASSWORD" not in variables, part
+        assert "EXCHEQUER_INIT_" not in variables, part
 
 
 def test_only_those_that_read_stored_files_hold_the_master_key(running: Console) -> None:

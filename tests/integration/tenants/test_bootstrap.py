@@ -87,17 +87,30 @@ def test_config_shows_no_secret() -> None:
             assert "***" in value
 
 
-def test_the_first_operator_comes_from_the_environment_once(as_control: AsControl, settings: Any, capsys: Any) -> None:
+def test_the_first_operator_comes_from_the_environment_once(
+    as_control: AsControl, console: AsControl, settings: Any, capsys: Any
+) -> None:
+    key = "xop_a-key-that-an-operator-chose-once"
     given = {"init_operator_email": "root@platform.example", "init_operator_password": "long enough"}
+
+    def bootstrap(**more: str) -> None:
+        settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update=more)
+        call_command("bootstrap")
+
     with as_control():
-        settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"init_operator_email": "root@platform.example"})
-        with pytest.raises(CommandError, match="EXCHEQUER_INIT_OPERATOR_PASSWORD"):
-            call_command("bootstrap")
-        settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update=given)
-        call_command("bootstrap")
+        with pytest.raises(CommandError, match="INIT_OPERATOR_EMAIL, EXCHEQUER_INIT_OPERATOR_PASSWORD"):
+            bootstrap(init_operator_api_key=key)
+        for wrong in ("xop_short", "exq_a-key-that-an-operator-chose-once", "xop_a key-that-an-operator-chose-once"):
+            with pytest.raises(CommandError, match="printable ASCII characters without spaces"):
+                bootstrap(**given, init_operator_api_key=wrong)
+            assert grants.operators() == [], "nothing is left of a start that failed"
+        bootstrap(init_operator_api_key=key)
         settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"init_operator_email": "eve@platform.example"})
-        call_command("bootstrap")
+        call_command("bootstrap")  # another address, and the same key
         assert [(row.email, row.roles) for row in grants.operators()] == [
             ("root@platform.example", ("platform_admin",))
         ]
     assert "none was made" in capsys.readouterr().out
+    with console():
+        me = Client().get("/api/operator/v1/me/", headers={"Authorization": f"Bearer {key}"})
+    assert (me.status_code, me.json()["roles"]) == (200, ["platform_admin"])
