@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.db import connection
+from django.db.models import Count
 
 from billing.money import Money
 from billing.resource_names import WITHHELD
+from compute.models import Device, DeviceState
 from compute.queries.capacity import device_classes
 from tenants.errors import Invalid
 from tenants.isolation.scoping import current_tenant_id
@@ -25,6 +27,8 @@ from tenants.models import Tenant
 from tenants.projects.sight import unnamed_projects
 
 GROUPS = ("hour", "device_class", "device", "project")
+#: Of all tenants together, in the console.
+ACROSS = ("hour", "device_class", "tenant")
 MOST_HOURS = 24 * 92
 
 _ALLOCATED = """
@@ -53,17 +57,15 @@ FROM cut c LEFT JOIN busy b ON b.attempt_id = c.id AND b.hour = c.hour
 """
 
 
-@dataclass(frozen=True)
-class Utilisation:
-    """Device seconds of one group, and the cost of its allocated, used and idle part at the jobs' own prices."""
+@dataclass(frozen=True, kw_only=True)
+class DeviceSeconds:
+    """Device seconds of one group."""
 
     group: dict[str, str]
     capacity_s: float
     allocated_s: float
     used_s: float
     held_s: float
-    allocated_cost: Money
-    used_cost: Money
 
     @property
     def idle_s(self) -> float:
@@ -74,6 +76,14 @@ class Utilisation:
     def free_s(self) -> float:
         """Neither allocated nor held."""
         return self.capacity_s - self.allocated_s - self.held_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Utilisation(DeviceSeconds):
+    """The same, and the cost of the allocated, used and idle part at the jobs' own prices."""
+
+    allocated_cost: Money
+    used_cost: Money
 
     @property
     def idle_cost(self) -> Money:
@@ -89,20 +99,10 @@ def utilisation(
     Capacity belongs to hours and classes; grouped by device or project it equals the group's own seconds. Raises
     Invalid for an unknown group, an empty span, or one of more than 92 days.
     """
-    unknown = [name for name in group_by if name not in GROUPS]
-    if unknown or not group_by:
-        raise Invalid(fields={"group_by": [f"Choose among {', '.join(GROUPS)}."]})
-    hours = (end - start).total_seconds() / 3600
-    if not 0 < hours <= MOST_HOURS:
-        raise Invalid(fields={"from": ["Use a span of more than nothing and at most 92 days."]})
+    _check(start, end, group_by, GROUPS)
     with connection.cursor() as cursor:
         cursor.execute(_ALLOCATED, {"start": start, "end": end, "tenant": current_tenant_id()})
         rows = cursor.fetchall()
-        cursor.execute(
-            "SELECT hour FROM generate_series(date_trunc('hour', %s), %s, '1 hour') AS hour WHERE hour < %s",
-            [start, end, end],
-        )
-        span = [hour for (hour,) in cursor.fetchall()]
     sums: dict[tuple[str, ...], dict[str, Any]] = defaultdict(
         lambda: dict.fromkeys(("capacity", "allocated", "held", "used"), 0.0) | _no_cost()
     )
@@ -119,11 +119,60 @@ def utilisation(
         total["busy_cost"] += price * Decimal(str(used))
     if set(group_by) <= {"hour", "device_class"}:
         for name, most in _offered().items():
-            for hour in span:
+            for hour in _span(start, end):
                 words = {"hour": hour.isoformat(), "device_class": name}
                 sums[tuple(words[group] for group in group_by)]["capacity"] += most * 3600.0
     currency = Tenant.objects.values_list("currency", flat=True).get(id=current_tenant_id())
     return [_row(dict(zip(group_by, key, strict=True)), sums[key], currency) for key in sorted(sums)]
+
+
+def across_tenants(
+    start: datetime, end: datetime, group_by: Sequence[str] = ("device_class", "tenant")
+) -> list[DeviceSeconds]:
+    """Return device seconds of all tenants (console), as `utilisation` does those of one.
+
+    Capacity is that of the devices that are there now; grouped by tenant it equals the tenant's own seconds. Raises Invalid.
+    """
+    _check(start, end, group_by, ACROSS)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM compute_device_hours(%s, %s)", [start, end])
+        rows = cursor.fetchall()
+    sums: dict[tuple[str, ...], list[float]] = defaultdict(lambda: [0.0] * 4)
+    for hour, device_class, tenant, allocated, held, used in rows:
+        words = {"hour": hour.isoformat(), "device_class": device_class, "tenant": str(tenant)}
+        total = sums[tuple(words[name] for name in group_by)]
+        for place, seconds in enumerate((allocated, held, used), 1):
+            total[place] += seconds
+    if "tenant" not in group_by:
+        here = Device.objects.filter(serves=False, state=DeviceState.READY).values_list("device_class")
+        for device_class, number in here.annotate(number=Count("id")).order_by("device_class"):
+            for hour in _span(start, end):
+                words = {"hour": hour.isoformat(), "device_class": device_class}
+                sums[tuple(words[name] for name in group_by)][0] += number * 3600.0
+    return [
+        DeviceSeconds(
+            group=dict(zip(group_by, key, strict=True)),
+            capacity_s=max(capacity, allocated + held),
+            allocated_s=allocated,
+            used_s=used,
+            held_s=held,
+        )
+        for key, (capacity, allocated, held, used) in sorted(sums.items())
+    ]
+
+
+def _check(start: datetime, end: datetime, group_by: Sequence[str], groups: Sequence[str]) -> None:
+    """Raise `Invalid` for an unknown group, or for an empty or too long span."""
+    if not group_by or set(group_by) - set(groups):
+        raise Invalid(fields={"group_by": [f"Choose among {', '.join(groups)}."]})
+    if not 0 < (end - start).total_seconds() / 3600 <= MOST_HOURS:
+        raise Invalid(fields={"from": ["Use a span of more than nothing and at most 92 days."]})
+
+
+def _span(start: datetime, end: datetime) -> list[datetime]:
+    """Return the whole UTC hours from `start` to `end`."""
+    first = start.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    return [first + timedelta(hours=n) for n in range(MOST_HOURS + 1) if first + timedelta(hours=n) < end]
 
 
 def _no_cost() -> dict[str, Any]:

@@ -1,19 +1,23 @@
-"""REST endpoints of the console's fleet: hosts, devices, and cordoning them."""
+"""REST endpoints of the console's fleet: hosts, devices, cordoning them, and how much of them was used."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django.urls import URLPattern, path
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from compute.fleet import fleet
+from compute.queries import device_hours
+from tenants.clock import now
 from tenants.operators.api.base import OperatorView
 from tenants.operators.api.shapes import ReasonSerializer
+from tenants.parsing import parse_moment
 from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
 
@@ -56,6 +60,40 @@ class Fleet(OperatorView):
         return self.whole(fleet.nodes(), FleetNodeSerializer)
 
 
+class DeviceSecondsSerializer(serializers.Serializer[Any]):
+    """Device seconds of one group: allocated = used + idle, capacity = allocated + held + free."""
+
+    group = serializers.DictField(child=serializers.CharField())
+    capacity_s = serializers.FloatField()
+    allocated_s = serializers.FloatField()
+    used_s = serializers.FloatField()
+    idle_s = serializers.FloatField()
+    held_s = serializers.FloatField()
+    free_s = serializers.FloatField()
+
+
+class UtilisationOfAll(OperatorView):
+    """Allocation and use of devices by all organisations, in sums."""
+
+    permissions: ClassVar = {"GET": "fleet.view"}
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("from", str, description="A time; 24 hours before `to` without it."),
+            OpenApiParameter("to", str, description="A time; now without it."),
+            OpenApiParameter("group_by", str, description="Some of hour, device_class and tenant, with commas."),
+        ],
+        responses=page_of(DeviceSecondsSerializer),
+    )
+    def get(self, request: Request) -> Response:
+        """Return device seconds by group over whole UTC hours; default: the last 24 hours by class and organisation."""
+        query = request.query_params
+        end = parse_moment(query["to"], "to") if query.get("to") else now()
+        start = parse_moment(query["from"], "from") if query.get("from") else end - timedelta(hours=24)
+        groups = query.get("group_by", "device_class,tenant").split(",")
+        return self.whole(device_hours.across_tenants(start, end, groups), DeviceSecondsSerializer)
+
+
 class DeviceCordon(OperatorView):
     """Whether a device takes work."""
 
@@ -72,7 +110,10 @@ class DeviceCordon(OperatorView):
 
 
 urlpatterns: list[URLPattern] = [
-    path("", Fleet.as_view(), name="operator-api-fleet"),
-    path("devices/<uuid:device_id>/cordon/", DeviceCordon.as_view(), name="operator-api-cordon"),
-    path("devices/<uuid:device_id>/uncordon/", DeviceCordon.as_view(cordoned=False), name="operator-api-uncordon"),
+    path("fleet/", Fleet.as_view(), name="operator-api-fleet"),
+    path("fleet/devices/<uuid:device_id>/cordon/", DeviceCordon.as_view(), name="operator-api-cordon"),
+    path(
+        "fleet/devices/<uuid:device_id>/uncordon/", DeviceCordon.as_view(cordoned=False), name="operator-api-uncordon"
+    ),
+    path("utilisation/", UtilisationOfAll.as_view(), name="operator-api-utilisation"),
 ]

@@ -10,7 +10,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz, name="readyz"),
     path("accounts/", include("tenants.views.console.accounts")),
     path("fleet/", include("compute.views.fleet")),
-    path("api/operator/v1/fleet/", include("compute.views.fleet_api")),
+    path("api/operator/v1/", include("compute.views.fleet_api")),
     path("api/operator/v1/", include("billing.api.console")),
     path("api/operator/v1/", include("tenants.operators.api")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),

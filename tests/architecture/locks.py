@@ -178,7 +178,7 @@ CONSOLE_COLUMNS = {
     },
     "tenants_user": {"last_login", "name", "password", "single_keys", "theme"},
 }
-#: Read by a SECURITY DEFINER function of the allowlist, which returns ids only, or sums of usage and of money held.
+#: Read by a SECURITY DEFINER function of the allowlist, which returns ids only, or sums of usage, of devices and of money held.
 LOOKED_UP = frozenset(
     {
         "billing_hold",
@@ -187,6 +187,8 @@ LOOKED_UP = frozenset(
         "billing_usagerollup",
         "billing_usageseries",
         "compute_allocation",
+        "compute_attempt",
+        "compute_devicehour",
         "models_app_endpointkey",
         "tenants_apikey",
         "tenants_breakglass",
@@ -352,7 +354,7 @@ def reference_faults(admin: psycopg.Connection, oid: int, table: str) -> list[st
 
 
 #: SECURITY DEFINER functions, which bypass the policies, with their arguments. Each returns ids only, or creates and
-#: drops partitions; one names the people of the open tenant to the console, one returns sums of a month to it.
+#: drops partitions; one names the people of the open tenant to the console, two return sums of usage and of devices to it.
 DEFINERS = frozenset(
     {
         "exchequer_memberships(uuid)",
@@ -372,6 +374,7 @@ DEFINERS = frozenset(
         "billing_sums_of_month(uuid[],date,jsonb)",
         "billing_usage_of_month(date,text[],jsonb,boolean)",
         "billing_ensure_partitions(date,date)",
+        "compute_device_hours(timestamp with time zone,timestamp with time zone)",
         "compute_drop_partitions(text,interval)",
         "compute_ensure_partitions(interval)",
         "compute_slots_of(uuid)",

@@ -246,6 +246,31 @@ def test_utilisation_adds_up(world: World, used: Claim) -> None:
     assert project.allocated_s >= project.used_s
 
 
+def test_operators_read_the_use_of_all_tenants_in_sums(world: World, used: Claim, console: Control) -> None:
+    with tenant_scope(world.tenant.id):
+        end = now() + timedelta(minutes=1)
+        (own,) = device_hours.utilisation(end - timedelta(hours=2), end, ["device_class"])
+    with console():
+        rows = device_hours.across_tenants(end - timedelta(hours=2), end, ["tenant"])
+        (whole,) = device_hours.across_tenants(end - timedelta(hours=2), end, ["device_class"])
+        by_hour = device_hours.across_tenants(end - timedelta(hours=2), end, ["hour"])
+        for start, group in (
+            (end, "tenant"),
+            (end - timedelta(hours=1), "project"),
+            (end - timedelta(days=93), "hour"),
+        ):
+            with pytest.raises(Invalid):
+                device_hours.across_tenants(start, end, [group])
+    (row,) = rows
+    assert row.group == {"tenant": str(world.tenant.id)}
+    for found in (row, whole):
+        assert found.used_s == pytest.approx(own.used_s) and found.used_s > 0
+        assert found.allocated_s == pytest.approx(own.allocated_s)
+        assert found.capacity_s == pytest.approx(found.allocated_s + found.held_s + found.free_s)
+    assert whole.capacity_s == own.capacity_s
+    assert sum(one.allocated_s for one in by_hour) == pytest.approx(whole.allocated_s)
+
+
 def test_a_node_that_registers_again_keeps_cordons_and_reports_missing_devices(world: World) -> None:
     Device.objects.filter(index=0).update(state="cordoned")
     left = [Found("cpu-0", "cpu", "cpu", "CPU 0 of host h", 0, 2**30)]
