@@ -22,7 +22,7 @@ class ModelsAppConfig(AppConfig):
         from models_app.endpoints import endpoint_keys  # noqa: F401
         from models_app.models import Endpoint
         from models_app.object_store import storage
-        from models_app.registry import owners
+        from models_app.registry import owners, promotions
         from models_app.serving.accounting.usage import SOURCE
         from models_app.training.training import TrainKind
         from tenants import quotas
@@ -44,6 +44,7 @@ class ModelsAppConfig(AppConfig):
         kinds.register(BatchPredictKind(), hidden=access.hidden_work)
         access.register_audited()
         sharing.register()
+        promotions.register()
         checkpoints.register(storage.keep_checkpoint)
         quotas.register(storage_quota.limited)
 

@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from tenants.approvals import approvals, queries, quota_requests
+from tenants.approvals import elsewhere, queries, quota_requests
 from tenants.approvals.shapes import ApprovalSerializer, answer
 from tenants.quotas import scopes
 from tenants.web.body_fields import Moment, Whole, checked
@@ -57,8 +57,8 @@ class ApprovalApprove(ApiView):
     def post(self, request: Request, approval_id: UUID) -> Response:
         """Approve it: what was asked for applies at once. Repeating it changes nothing."""
         data = checked(AnswerSerializer(data=request.data))
-        approvals.approve(actor=self.actor, approval_id=approval_id, **data)
-        return Response(answer(self.actor, approval_id))
+        row = elsewhere.answer(actor=self.actor, approval_id=approval_id, granted=True, **data)
+        return Response(ApprovalSerializer(row).data)
 
 
 class ApprovalDecline(ApiView):
@@ -70,8 +70,8 @@ class ApprovalDecline(ApiView):
     def post(self, request: Request, approval_id: UUID) -> Response:
         """Decline it; the requester is notified, with the reason. Repeating it changes nothing."""
         data = checked(AnswerSerializer(data=request.data))
-        approvals.decline(actor=self.actor, approval_id=approval_id, **data)
-        return Response(answer(self.actor, approval_id))
+        row = elsewhere.answer(actor=self.actor, approval_id=approval_id, granted=False, **data)
+        return Response(ApprovalSerializer(row).data)
 
 
 class QuotaRequests(ApiView):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,7 +25,11 @@ STATES = (ApprovalState.OPEN, ApprovalState.APPROVED, ApprovalState.DECLINED, EX
 
 @dataclass(frozen=True, kw_only=True)
 class ApprovalRow:
-    """One request. `sentence` says what is wanted; `may_answer` whether the reader can approve or decline it now."""
+    """One request. `sentence` says what is wanted; `may_answer` whether the reader can approve or decline it now.
+
+    Without `expires_at` it waits until it is answered. `page` below the organisation's root shows what it is about, and
+    asks for more than a click.
+    """
 
     id: UUID
     kind: str
@@ -38,11 +42,17 @@ class ApprovalRow:
     reason: str
     state: str
     created_at: datetime
-    expires_at: datetime
+    expires_at: datetime | None
     answered_by_label: str
     answered_at: datetime | None
     answer_reason: str
     may_answer: bool
+    page: str = ""
+
+
+#: Of requests kept elsewhere (`elsewhere`): actor, state, `only`, `before`, limit.
+Rows = Callable[[Actor, str, UUID | None, UUID | None, int], list[ApprovalRow]]
+more_rows: list[Rows] = []
 
 
 def visible(actor: Actor) -> Q:
@@ -80,7 +90,10 @@ def approvals(
     if before is not None:
         rows = rows.filter(id__lt=before)
     person = None if queries.approves_alone() else creators.person_of(actor)
-    return [_row(one, actor, person, moment) for one in rows[: limit + 1]]
+    found = [_row(one, actor, person, moment) for one in rows[: limit + 1]]
+    for more in more_rows:
+        found += more(actor, state, only, before, limit)
+    return sorted(found, key=lambda row: row.id, reverse=True)[: limit + 1]
 
 
 def in_state(state: str, moment: datetime) -> Q:

@@ -25,7 +25,7 @@ class ApprovalSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField()
     state = serializers.CharField(help_text="open, approved, declined or expired")
     created_at = serializers.DateTimeField()
-    expires_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True, help_text="null: it waits until it is answered")
     answered_by = serializers.CharField(source="answered_by_label")
     answered_at = serializers.DateTimeField(allow_null=True)
     answer_reason = serializers.CharField()

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from tenants import quotas
 from tenants.access.permissions import ROLE_WORDS
-from tenants.approvals import access_requests, approvals, queries, quota_requests
+from tenants.approvals import access_requests, elsewhere, queries, quota_requests
 from tenants.approvals.kinds import OPERATORS
 from tenants.errors import ExchequerError, NotFound
 from tenants.grants.queries import roles
@@ -44,9 +44,9 @@ def approval_answer(request: TenantRequest, approval_id: UUID) -> HttpResponse:
     form = ApprovalAnswer(request.POST)
     if not form.is_valid():
         return _render(request, answer_form=form, only=approval_id, status=422)
-    act = approvals.approve if form.cleaned_data["answer"] == "approve" else approvals.decline
+    said, granted = form.cleaned_data["reason"], form.cleaned_data["answer"] == "approve"
     try:
-        row = act(actor=request.actor, approval_id=approval_id, reason=form.cleaned_data["reason"])
+        row = elsewhere.answer(actor=request.actor, approval_id=approval_id, granted=granted, reason=said)
     except ExchequerError as refused:
         explain(form, refused)
         return _render(request, answer_form=form, only=approval_id, status=refused.status)

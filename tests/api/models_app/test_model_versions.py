@@ -70,6 +70,37 @@ def test_a_request_for_production_is_accepted_and_granted_by_another(place):
     assert (moved.status_code, moved.json()["stage"]) == (200, "staging")
 
 
+def test_a_request_for_production_is_among_the_approvals_and_answered_there(place):
+    tenant, ids = place
+    other = another_version(tenant, ids["version_id"], number=3)
+    engineer, admin, finance = (client_of(tenant, role) for role in ("engineer", "admin", "finance"))
+    wanted = [str(ids["version_id"]), str(other)]
+    for version in wanted:
+        post(engineer, f"versions/{version}/promote/", {"stage": "production"})
+
+    def listed(client: Client, state: str = "") -> dict[str, bool]:
+        rows = client.get(f"/api/v1/approvals/?limit=50&state={state}").json()["results"]
+        assert [row["id"] for row in rows] == sorted((row["id"] for row in rows), reverse=True)
+        return {row["id"]: row["may_answer"] for row in rows if row["kind"] == "promotion" and row["id"] in wanted}
+
+    assert listed(admin) == listed(admin, "open") == dict.fromkeys(wanted, True)
+    assert listed(engineer) == dict.fromkeys(wanted, False), "one's own"
+    assert listed(finance) == {} == listed(admin, "expired")
+    page = admin.get("/t/acme/approvals/").content.decode()
+    assert "a model v2 in production." in page and f'href="/t/acme/models/versions/{wanted[0]}/"' in page
+    assert post(engineer, f"approvals/{wanted[0]}/approve/").status_code == 403
+    assert post(finance, f"approvals/{wanted[0]}/approve/").status_code == 404
+    for _ in range(2):
+        granted = post(admin, f"approvals/{wanted[0]}/approve/")
+        assert (granted.status_code, granted.json()["state"]) == (200, "approved")
+    late = post(admin, f"approvals/{wanted[0]}/decline/")
+    assert (late.status_code, late.json()["code"], stage_of(tenant, ids)) == (409, "already_answered", "production")
+    declined = post(admin, f"approvals/{wanted[1]}/decline/", {"reason": "Too little data."})
+    assert (declined.status_code, declined.json()["state"]) == (200, "declined")
+    assert (listed(admin, "approved"), listed(admin, "open")) == ({wanted[0]: False}, {})
+    assert "Too little data." in text_of(engineer.get("/t/acme/notifications/"))
+
+
 def test_declining_takes_a_reason_that_the_requester_sees(place):
     tenant, ids = place
     path = f"versions/{ids['version_id']}"
