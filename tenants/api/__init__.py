@@ -25,7 +25,16 @@ from tenants.api.rights import (
     ServiceAccounts,
 )
 from tenants.api.sessions import OneSession, Sessions
-from tenants.api.webhooks import Deliveries, OneWebhook, Replay, Webhooks, WebhookSecret, WebhookTest, WebhookTypes
+from tenants.api.webhooks import (
+    Deliveries,
+    OneWebhook,
+    Replay,
+    WebhookAddress,
+    Webhooks,
+    WebhookSecret,
+    WebhookTest,
+    WebhookTypes,
+)
 
 __all__ = ["urlpatterns"]
 
@@ -62,6 +71,7 @@ urlpatterns: list[URLPattern] = [
     path("webhooks/", Webhooks.as_view(), name="api-webhooks"),
     path("webhooks/types/", WebhookTypes.as_view(), name="api-webhook-types"),
     path("webhooks/<uuid:webhook_id>/", OneWebhook.as_view(), name="api-webhook"),
+    path("webhooks/<uuid:webhook_id>/address/", WebhookAddress.as_view(), name="api-webhook-address"),
     path("webhooks/<uuid:webhook_id>/secret/", WebhookSecret.as_view(), name="api-webhook-secret"),
     path("webhooks/<uuid:webhook_id>/test/", WebhookTest.as_view(), name="api-webhook-test"),
     path("webhooks/<uuid:webhook_id>/deliveries/", Deliveries.as_view(), name="api-webhook-deliveries"),

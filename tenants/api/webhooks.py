@@ -1,5 +1,6 @@
 """REST endpoints of webhooks: addresses that receive events, what was delivered, secrets, tests and replays."""
 
+from typing import Any
 from uuid import UUID
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -16,15 +17,15 @@ from tenants.web.pagination import PAGE
 from tenants.web.views import ApiView
 from tenants.webhooks import catalogue, webhooks
 from tenants.webhooks.queries import OWN
-from tenants.webhooks.shapes import DeliverySerializer, EventTypeSerializer, WebhookSerializer
+from tenants.webhooks.shapes import DeliverySerializer, EventTypeSerializer, NewWebhookSerializer, WebhookSerializer
 
 MANAGE = "webhooks.manage"
 
 
-class NewWebhookSerializer(WebhookSerializer):
-    """A webhook with its signing secret, which is shown once."""
+class AddressSerializer(serializers.Serializer[Any]):
+    """The whole address of a webhook."""
 
-    secret = serializers.CharField(read_only=True, allow_null=True, help_text="null when a request is repeated")
+    url = serializers.CharField(allow_null=True, help_text="null when a request is repeated")
 
 
 class Webhooks(ApiView):
@@ -80,6 +81,19 @@ class WebhookSecret(ApiView):
     def post(self, request: Request, webhook_id: UUID) -> Response:
         """Replace the secret; the previous one signs beside it for 24 hours."""
         return _with_secret(webhooks.rotate_secret(actor=self.actor, webhook_id=webhook_id), status=201)
+
+
+class WebhookAddress(ApiView):
+    """The address of a webhook."""
+
+    permissions = {"POST": MANAGE}
+    shown_once = frozenset({"url"})
+
+    @extend_schema(request=None, responses=AddressSerializer)
+    def post(self, request: Request, webhook_id: UUID) -> Response:
+        """Reveal the whole address, with an entry in the audit log."""
+        url = webhooks.reveal_address(actor=self.actor, webhook_id=webhook_id)
+        return Response(AddressSerializer({"url": url}).data)
 
 
 class WebhookTest(ApiView):

@@ -121,6 +121,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         for actor in audited_access.everywhere(request, user):
             audited_access.second_factor(actor=actor, what=what)
 
+    def note_codes_viewed(self, request: HttpRequest, user: Any) -> None:
+        """Record in the audit log of each of the person's organisations that they saw their recovery codes."""
+        for actor in audited_access.everywhere(request, user):
+            audited_access.recovery_codes(actor=actor)
+
     def set_password(self, user: Any, password: str) -> None:
         """Set another password and record it, all or nothing. Raises ValidationError for an account of a provider."""
         check_may_have_password(user)

@@ -11,6 +11,7 @@ from tenants.identity import authentication
 LOGGED_IN = AuditAction("tenants.session.started", while_closing=True)
 PASSWORD_CHANGED = AuditAction("tenants.password.changed", while_closing=True)
 SECOND_FACTOR_CHANGED = AuditAction("tenants.second_factor.changed", while_closing=True)
+CODES_VIEWED = AuditAction("tenants.recovery_codes.viewed", while_closing=True)
 LIST_EXPORTED = AuditAction("tenants.list.exported", while_closing=True)
 
 
@@ -30,6 +31,12 @@ def password(*, actor: Actor) -> None:
 def second_factor(*, actor: Actor, what: str) -> None:
     """Record in the audit log what a member did to a second factor: `totp_activated`, `webauthn_removed`."""
     record(SECOND_FACTOR_CHANGED, actor=actor, reason=what.replace("_", " "))
+
+
+@operation(CODES_VIEWED)
+def recovery_codes(*, actor: Actor) -> None:
+    """Record in the audit log that a member was shown their recovery codes."""
+    record(CODES_VIEWED, actor=actor)
 
 
 @operation(LIST_EXPORTED)

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from tenants.identity import account_forms
+from tenants.identity import account_forms, audited_access
 from tenants.identity.account_adapter import AccountAdapter
 from tenants.operators import sessions
 from tenants.operators.glass import ending
@@ -62,6 +62,10 @@ class ConsoleAdapter(AccountAdapter):
         record_act(
             _by(request, user), "tenants.operator.second_factor_changed", target=target, reason=what.replace("_", " ")
         )
+
+    def note_codes_viewed(self, request: HttpRequest, user: Any) -> None:
+        """Record in the operator log that an operator saw their recovery codes."""
+        record_act(_by(request, user), audited_access.CODES_VIEWED, target=("operator", user.id, user.email))
 
     def note_password(self, request: HttpRequest, user: Any) -> None:
         """Record a new password in the operator log, and end the other sessions."""

@@ -1,11 +1,13 @@
-"""Reads of webhooks and their deliveries: `OWN` in the open scope; the operators' are in `operators.platform_events`."""
+"""Reads of webhooks and their deliveries: `OWN` in the open scope; the operators' are in `operators.platform_events`.
+
+Of an address they show the host: the rest may hold a credential.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Count, OuterRef, Subquery
@@ -13,7 +15,6 @@ from django.db.models.functions import Coalesce
 
 from tenants.errors import NotFound
 from tenants.models import Delivery, DeliveryState, Receiver, Webhook, WebhookDelivery
-from tenants.webhooks.delivering import url_of
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,6 @@ class ReceiverRow:
 
 
 @dataclass(frozen=True)
-class WebhookRow(ReceiverRow):
-    """A webhook of the open scope, whose address its people may see."""
-
-    url: str
-
-
-@dataclass(frozen=True)
 class DeliveryRow:
     """A delivery with its attempts: each has number, at, status, error, took_ms, and the start of the response (`said`)."""
 
@@ -60,27 +54,23 @@ class DeliveryRow:
     ended_at: datetime | None
 
 
-R = TypeVar("R", bound=ReceiverRow)
-
-
 @dataclass(frozen=True)
-class Reads(Generic[R]):
+class Reads:
     """The reads of one side's webhooks: of the open scope, or of the platform."""
 
     receivers: type[Any]
     sent: type[Any]
-    row_of: Callable[[Any], R]
 
-    def webhooks(self) -> list[R]:
+    def webhooks(self) -> list[ReceiverRow]:
         """Return the webhooks by name."""
-        return [self.row_of(one) for one in self._counted().order_by("name")]
+        return [_row(one) for one in self._counted().order_by("name")]
 
-    def webhook(self, webhook_id: UUID) -> R:
+    def webhook(self, webhook_id: UUID) -> ReceiverRow:
         """Return one webhook. Raises NotFound."""
         found = self._counted().filter(id=webhook_id).first()
         if found is None:
             raise NotFound
-        return self.row_of(found)
+        return _row(found)
 
     def deliveries(
         self, webhook_id: UUID, *, state: str = "", before: UUID | None = None, limit: int = 50
@@ -106,13 +96,8 @@ class Reads(Generic[R]):
         return self.receivers.objects.annotate(waiting=Coalesce(Subquery(counted), 0))
 
 
-def _row(one: Webhook) -> WebhookRow:
-    return WebhookRow(**without_address(one), url=url_of(one))
-
-
-def without_address(one: Receiver) -> dict[str, Any]:
-    """Return the fields of a `ReceiverRow` from a webhook that `Reads` found."""
-    return {name: getattr(one, name) for name in ReceiverRow.__dataclass_fields__}
+def _row(one: Receiver) -> ReceiverRow:
+    return ReceiverRow(**{name: getattr(one, name) for name in ReceiverRow.__dataclass_fields__})
 
 
 def _delivery_row(one: Delivery) -> DeliveryRow:
@@ -121,4 +106,4 @@ def _delivery_row(one: Delivery) -> DeliveryRow:
     return DeliveryRow(**own, event_id=f"evt_{one.event_id.hex}", log=log)
 
 
-OWN: Reads[WebhookRow] = Reads(Webhook, WebhookDelivery, _row)
+OWN = Reads(Webhook, WebhookDelivery)

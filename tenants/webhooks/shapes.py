@@ -47,7 +47,12 @@ class WebhookSerializer(serializers.Serializer[Any]):
 
     id = serializers.UUIDField(read_only=True)
     name = serializers.CharField(max_length=60)
-    url = serializers.CharField(max_length=2048, help_text="https on port 443, at a public address")
+    url = serializers.CharField(
+        max_length=2048,
+        write_only=True,
+        help_text="https on port 443, at a public address. It is sealed: answers show its host",
+    )
+    host = serializers.CharField(read_only=True)
     types = serializers.ListField(
         child=serializers.CharField(max_length=40), max_length=100, help_text="Names of `webhooks/types/`"
     )
@@ -63,3 +68,9 @@ class WebhookSerializer(serializers.Serializer[Any]):
     failing_since = serializers.DateTimeField(read_only=True, allow_null=True)
     last_delivered_at = serializers.DateTimeField(read_only=True, allow_null=True)
     waiting = serializers.IntegerField(read_only=True, help_text="Deliveries whose next attempt is to come")
+
+
+class NewWebhookSerializer(WebhookSerializer):
+    """A webhook with its signing secret, which is shown once."""
+
+    secret = serializers.CharField(read_only=True, allow_null=True, help_text="null when a request is repeated")

@@ -20,11 +20,12 @@ from tenants.isolation import limits
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import DeliveryState, Webhook, WebhookDelivery, WebhookFormat
 from tenants.webhooks import catalogue, fields, publishing, signing
-from tenants.webhooks.delivering import SECRET_USE, URL_USE
+from tenants.webhooks.delivering import SECRET_USE, URL_USE, url_of
 
 WEBHOOK_CREATED = AuditAction("tenants.webhook.created")
 WEBHOOK_CHANGED = AuditAction("tenants.webhook.changed")
 WEBHOOK_DELETED = AuditAction("tenants.webhook.deleted", while_closing=True)
+ADDRESS_REVEALED = AuditAction("tenants.webhook.address_revealed")
 SECRET_ROTATED = AuditAction("tenants.webhook.secret_rotated")
 WEBHOOK_TESTED = AuditAction("tenants.webhook.tested")
 DELIVERY_REPLAYED = AuditAction("tenants.webhook.delivery_replayed")
@@ -133,6 +134,17 @@ def rotate_secret(*, actor: Actor, webhook_id: UUID) -> NewWebhook:
     webhook.save(update_fields=["secret", "previous_secret", "previous_until"])
     record(SECRET_ROTATED, actor=actor, target=_target(webhook))
     return NewWebhook(webhook, secret)
+
+
+@operation(ADDRESS_REVEALED)
+def reveal_address(*, actor: Actor, webhook_id: UUID) -> str:
+    """Return the whole address of a webhook, which may hold a credential of the receiver. Raises NotFound."""
+    actor.require("webhooks.manage")
+    webhook = Webhook.objects.filter(id=webhook_id).first()
+    if webhook is None:
+        raise NotFound
+    record(ADDRESS_REVEALED, actor=actor, target=_target(webhook))
+    return url_of(webhook)
 
 
 @operation(WEBHOOK_TESTED)

@@ -18,24 +18,9 @@ from tenants.parsing import parse_choice
 from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
 from tenants.web.pagination import PAGE
-from tenants.webhooks.shapes import DeliverySerializer, EventTypeSerializer, WebhookSerializer
+from tenants.webhooks.shapes import DeliverySerializer, EventTypeSerializer, NewWebhookSerializer, WebhookSerializer
 
 MANAGE = webhooks.MANAGE
-
-
-class PlatformWebhookSerializer(WebhookSerializer):
-    """An address that receives platform events of the chosen types."""
-
-    url = serializers.CharField(
-        max_length=2048, write_only=True, help_text="https on port 443, at a public address. It is not shown again"
-    )
-    host = serializers.CharField(read_only=True)
-
-
-class NewPlatformWebhookSerializer(PlatformWebhookSerializer):
-    """A webhook with its signing secret, which is shown once."""
-
-    secret = serializers.CharField(read_only=True, allow_null=True, help_text="null when a request is repeated")
 
 
 class EmailChoiceSerializer(serializers.Serializer[Any]):
@@ -52,15 +37,15 @@ class PlatformWebhooks(OperatorView):
     permissions: ClassVar = {"GET": MANAGE, "POST": MANAGE}
     shown_once: ClassVar = frozenset({"secret"})
 
-    @extend_schema(operation_id="webhooks_list", responses=page_of(PlatformWebhookSerializer))
+    @extend_schema(operation_id="webhooks_list", responses=page_of(WebhookSerializer))
     def get(self, request: Request) -> Response:
         """List the platform's webhooks by name."""
-        return self.whole(PLATFORM.webhooks(), PlatformWebhookSerializer)
+        return self.whole(PLATFORM.webhooks(), WebhookSerializer)
 
-    @extend_schema(request=PlatformWebhookSerializer, responses={201: NewPlatformWebhookSerializer})
+    @extend_schema(request=WebhookSerializer, responses={201: NewWebhookSerializer})
     def post(self, request: Request) -> Response:
         """Create a webhook; the response holds its signing secret, once."""
-        data = checked(PlatformWebhookSerializer(data=request.data))
+        data = checked(WebhookSerializer(data=request.data))
         data.pop("enabled", None)
         return _with_secret(webhooks.create(operator=self.operator, **data))
 
@@ -70,17 +55,17 @@ class OnePlatformWebhook(OperatorView):
 
     permissions: ClassVar = {"GET": MANAGE, "PATCH": MANAGE, "DELETE": MANAGE}
 
-    @extend_schema(responses=PlatformWebhookSerializer)
+    @extend_schema(responses=WebhookSerializer)
     def get(self, request: Request, webhook_id: UUID) -> Response:
         """Return the webhook."""
-        return Response(PlatformWebhookSerializer(PLATFORM.webhook(webhook_id)).data)
+        return Response(WebhookSerializer(PLATFORM.webhook(webhook_id)).data)
 
-    @extend_schema(request=PlatformWebhookSerializer, responses=PlatformWebhookSerializer)
+    @extend_schema(request=WebhookSerializer, responses=WebhookSerializer)
     def patch(self, request: Request, webhook_id: UUID) -> Response:
         """Change the webhook; omitted fields stay. Enabling one that was disabled begins without failures."""
-        data = checked(PlatformWebhookSerializer(data=request.data, partial=True))
+        data = checked(WebhookSerializer(data=request.data, partial=True))
         webhooks.change(operator=self.operator, webhook_id=webhook_id, **data)
-        return Response(PlatformWebhookSerializer(PLATFORM.webhook(webhook_id)).data)
+        return Response(WebhookSerializer(PLATFORM.webhook(webhook_id)).data)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, webhook_id: UUID) -> Response:
@@ -95,7 +80,7 @@ class PlatformWebhookSecret(OperatorView):
     permissions: ClassVar = {"POST": MANAGE}
     shown_once: ClassVar = frozenset({"secret"})
 
-    @extend_schema(request=None, responses={201: NewPlatformWebhookSerializer})
+    @extend_schema(request=None, responses={201: NewWebhookSerializer})
     def post(self, request: Request, webhook_id: UUID) -> Response:
         """Replace the secret; the previous one signs beside it for 24 hours."""
         return _with_secret(webhooks.rotate_secret(operator=self.operator, webhook_id=webhook_id))
@@ -175,4 +160,4 @@ class EmailChoices(OperatorView):
 def _with_secret(made: webhooks.NewPlatformWebhook) -> Response:
     row = PLATFORM.webhook(made.webhook.id)
     shown = {name: getattr(row, name) for name in type(row).__dataclass_fields__}
-    return Response(NewPlatformWebhookSerializer(shown | {"secret": made.secret}).data, status=201)
+    return Response(NewWebhookSerializer(shown | {"secret": made.secret}).data, status=201)

@@ -1,13 +1,6 @@
-"""Reads of platform webhooks and their deliveries. The console cannot open an address: it shows the host."""
-
-from __future__ import annotations
+"""Reads of platform webhooks and their deliveries."""
 
 from tenants.models import PlatformDelivery, PlatformWebhook
-from tenants.webhooks.queries import Reads, ReceiverRow, without_address
+from tenants.webhooks.queries import Reads
 
-
-def _row(one: PlatformWebhook) -> ReceiverRow:
-    return ReceiverRow(**without_address(one))
-
-
-PLATFORM: Reads[ReceiverRow] = Reads(PlatformWebhook, PlatformDelivery, _row)
+PLATFORM = Reads(PlatformWebhook, PlatformDelivery)

@@ -4,10 +4,9 @@ A password is reset by a command on the machine; a link by mail would make the m
 """
 
 from allauth.account.urls import urlpatterns as accounts
-from allauth.mfa.urls import urlpatterns as factors
-from django.urls import URLPattern, include, path
+from django.urls import URLPattern
 
-from tenants.views.accounts import closed
+from tenants.views.accounts import closed, second_factors
 
 OPEN = frozenset(
     {"account_login", "account_logout", "account_inactive", "account_change_password", "account_reauthenticate"}
@@ -18,5 +17,5 @@ urlpatterns = [
         page if page.name in OPEN else URLPattern(page.pattern, closed, page.default_args, page.name)
         for page in accounts
     ),
-    path("2fa/", include(factors)),
+    *second_factors,
 ]

@@ -39,14 +39,20 @@ class WebhookForm(forms.Form):
 
 
 class ChangeWebhook(WebhookForm):
-    """The same, and whether it receives events."""
+    """The same, and whether it receives events. The address stays unless another is given."""
 
     enabled = forms.BooleanField(label="Receives events", required=False)
     field_order = ("name", "url", "format", "enabled", "types")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["url"].required = False
+        self.fields["url"].help_text = "Empty: it stays."
+
     def fields_given(self) -> dict[str, Any]:
         """Return the arguments of the operation."""
-        return super().fields_given() | {"enabled": self.cleaned_data["enabled"]}
+        given = super().fields_given() | {"enabled": self.cleaned_data["enabled"]}
+        return given if given["url"] else {name: value for name, value in given.items() if name != "url"}
 
 
 class DeliveryFilter(forms.Form):

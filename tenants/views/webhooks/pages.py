@@ -91,6 +91,14 @@ def webhook_rotate(request: TenantRequest, webhook_id: UUID) -> HttpResponse:
 
 @require_POST
 @page(MANAGE)
+def webhook_reveal(request: TenantRequest, webhook_id: UUID) -> HttpResponse:
+    """Show the whole address, on this response."""
+    address = webhooks.reveal_address(actor=request.actor, webhook_id=webhook_id)
+    return showing.webhook_page(request, _side(request), webhook_id, address=address)
+
+
+@require_POST
+@page(MANAGE)
 def webhook_test(request: TenantRequest, webhook_id: UUID) -> HttpResponse:
     """Send a test event."""
     try:
@@ -136,4 +144,5 @@ def _side(request: TenantRequest) -> Side:
         title_of=catalogue.title_of,
         change_form=ChangeWebhook,
         most=webhooks.MOST_WEBHOOKS,
+        more_acts=("reveal",),
     )

@@ -32,10 +32,11 @@ class Side:
     routes: str
     create: str
     args: tuple[str, ...]
-    reads: Reads[Any]
+    reads: Reads
     title_of: Callable[[str], str]
     change_form: type[ChangeWebhook]
     most: int
+    more_acts: tuple[str, ...] = ()
 
     def url(self, route: str, *ids: UUID) -> str:
         """Return the address of a page or an act."""
@@ -63,17 +64,17 @@ def webhook_page(
     webhook_id: UUID,
     *,
     form: ChangeWebhook | None = None,
-    secret: str = "",
     status: int = 200,
+    **shown_once: str,
 ) -> HttpResponse:
-    """Show one webhook, and its secret if it is new."""
+    """Show one webhook; `secret`, if it is new, and `address`, if it was revealed, on this response alone."""
     row = side.reads.webhook(webhook_id)
     chosen = DeliveryFilter(request.GET)
     state = chosen.cleaned_data["state"] if chosen.is_valid() else ""
     rows = side.reads.deliveries(webhook_id, state=state, before=before(request, UUID), limit=PAGE)
     shown, links = paged(request, rows, PAGE, lambda one: (one.id,))
-    given = {name: getattr(row, name, "") for name in ("name", "format", "types", "enabled", "url")}
-    acts = ("change", "rotate", "test", "delete")
+    given = {name: getattr(row, name) for name in ("name", "format", "types", "enabled")}
+    acts = ("change", "rotate", "test", "delete", *side.more_acts)
     context: dict[str, Any] = {
         "frame": side.frame,
         "whose": side.whose,
@@ -86,7 +87,7 @@ def webhook_page(
         "chosen": chosen,
         "filtered": bool(state),
         "form": form or side.change_form(initial=given),
-        "secret": secret,
+        **shown_once,
         **links,
     }
     return render(request, "tenants/webhooks/webhook.html", context, status=status)

@@ -54,6 +54,12 @@ def test_a_second_factor_is_asked_for_at_each_log_in_and_recorded(tenant: Tenant
     assert again.get("/api/v1/jobs/").status_code == 401
     assert "incorrect" in text_of(again.post("/accounts/2fa/authenticate/", {"code": "000000"})).lower()
     recovery = Authenticator.objects.get(type="recovery_codes").wrap().get_unused_codes()[0]
+    viewed = "tenants.recovery_codes.viewed"
+    assert again.get("/accounts/2fa/recovery-codes/").status_code == 302
+    before = [name for name, _ in actions(tenant)].count(viewed)
+    for place in ("", "download/"):
+        assert recovery in client.get(f"/accounts/2fa/recovery-codes/{place}").content.decode()
+    assert [name for name, _ in actions(tenant)].count(viewed) == before + 2, "each time that they are shown"
     assert again.post("/accounts/2fa/authenticate/", {"code": recovery}).status_code == 302
     assert again.get("/t/ours/").status_code == 200
     assert [name for name, _ in actions(tenant)].count("tenants.session.started") == started + 1

@@ -389,8 +389,9 @@ def test_address_and_secrets_are_stored_sealed(organisation: Organisation, super
     assert made["secret"].encode() not in bytes(row.secret)
     organisation.ask("POST", f"{made['id']}/secret/")
     shown = json.dumps(organisation.ask("GET", "")[1])
-    assert "veryprivate" in shown
-    assert "whsec_" not in shown
+    assert "hooks.slack.example" in shown
+    assert "veryprivate" not in shown and "whsec_" not in shown
+    assert organisation.ask("POST", f"{made['id']}/address/") == (200, {"url": url})
     entries = superuser.execute("SELECT changes::text || target_label FROM tenants_auditentry").fetchall()
     assert not any("veryprivate" in text or "whsec_" in text for (text,) in entries)
 

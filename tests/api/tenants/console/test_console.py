@@ -70,6 +70,8 @@ def test_a_first_log_in_leads_to_the_second_factor_and_nowhere_else(operator: An
         assert again.get("/tenants/").status_code == 302, "a password alone opens nothing"
         assert again.post("/accounts/2fa/authenticate/", {"code": "123"}).status_code == 200
         recovery = Authenticator.objects.get(type="recovery_codes").wrap().get_unused_codes()[0]
+        assert recovery in client.get("/accounts/2fa/recovery-codes/").content.decode()
+        assert OperatorAct.objects.filter(action="tenants.recovery_codes.viewed").exists()
         assert again.post("/accounts/2fa/authenticate/", {"code": recovery})["Location"] == "/"
         assert again.get("/tenants/").status_code == 200
 

@@ -67,22 +67,25 @@ def test_a_webhook_is_created_tested_rotated_changed_and_deleted_on_its_pages(te
     with tenant_scope(tenant.id):
         delivery = WebhookDelivery.objects.get()
     page = text_of(browser.get(place))
-    assert "Test event" in page and "Waiting" in page and "https://hooks.example/x" in page
+    assert "Test event" in page and "Waiting" in page
+    assert "hooks.example" in page and "hooks.example/x" not in page
+    assert "https://hooks.example/x" in text_of(browser.post(f"{place}address/"))
     refused = browser.post(f"{place}deliveries/{delivery.id}/replay/", follow=True)
     assert "still waits for its next attempt" in text_of(refused)
     rotated = re.search(r"whsec_[\w-]+", text_of(browser.post(f"{place}secret/")))
     assert rotated is not None and rotated[0] != secret[0]
-    changed = browser.post(f"{place}change/", {**GIVEN, "name": "night pager", "types": ["job.failed"]}, follow=True)
+    other = {"name": "night pager", "url": "", "types": ["job.failed"]}
+    changed = browser.post(f"{place}change/", {**GIVEN, **other}, follow=True)
     assert "Webhook night pager saved" in text_of(changed) and "Disabled" in text_of(changed)
+    assert "https://hooks.example/x" in text_of(browser.post(f"{place}address/")), "an empty field leaves it"
     assert "Webhook night pager deleted" in text_of(browser.post(f"{place}delete/", follow=True))
     with tenant_scope(tenant.id):
         assert (Webhook.objects.count(), WebhookDelivery.objects.count()) == (0, 0)
         actions = list(
             AuditEntry.objects.filter(action__contains=".webhook.").order_by("seq").values_list("action", flat=True)
         )
-    assert actions == [
-        f"tenants.webhook.{done}" for done in ("created", "tested", "secret_rotated", "changed", "deleted")
-    ]
+    done = ("created", "tested", "address_revealed", "secret_rotated", "changed", "address_revealed", "deleted")
+    assert actions == [f"tenants.webhook.{one}" for one in done]
 
 
 def test_a_wrong_form_says_what_to_do_and_keeps_what_was_typed(tenant: Tenant, browser: Client) -> None:
@@ -119,7 +122,20 @@ def test_a_repeated_request_makes_one_webhook_and_shows_no_secret_again(api: Any
     status, again = api("POST", "", GIVEN, **key)
     assert (status, again["id"], again["secret"]) == (201, made["id"], None)
     assert len(api("GET", "")[1]["results"]) == 1
-    assert "secret" not in api("GET", f"{made['id']}/")[1]
+    assert {"secret", "url"} & set(api("GET", f"{made['id']}/")[1]) == set()
+
+
+def test_an_address_is_revealed_with_an_entry_that_who_saw_what_lists(tenant: Tenant, api: Any) -> None:
+    made = api("POST", "", GIVEN)[1]
+    assert (made["host"], "url" in made) == ("hooks.example", False)
+    key = {"Idempotency-Key": "once"}
+    assert api("POST", f"{made['id']}/address/", **key) == (200, {"url": GIVEN["url"]})
+    assert api("POST", f"{made['id']}/address/", **key) == (200, {"url": None}), "a repetition stores no secret"
+    assert api("POST", f"{uuid4()}/address/")[0] == 404
+    reader = Client(headers={"Authorization": f"Bearer {factories.make_api_key(tenant)}"})
+    (seen,) = reader.get("/api/v1/audit/?acts=reads").json()["results"]
+    assert (seen["action"], seen["operation"]) == ("tenants.webhook.address_revealed", "access")
+    assert (seen["target_id"], seen["target_label"]) == (made["id"], "pager")
 
 
 def test_deliveries_are_paged_newest_first_and_filtered(api: Any) -> None:
