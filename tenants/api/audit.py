@@ -1,6 +1,5 @@
 """REST endpoints of the audit log: list, verify, export with proof."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from django.http import StreamingHttpResponse
@@ -9,16 +8,16 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from tenants.access.reader import reading_as
 from tenants.audit import queries
 from tenants.audit.checkpoints import public_keys
 from tenants.audit.verify import verify
+from tenants.audit.words import OPERATIONS
 from tenants.errors import Invalid
-from tenants.identity import audited_access
-from tenants.isolation.scoping import tenant_scope
 from tenants.models import OUTCOMES
 from tenants.parsing import parse_choice, parse_moment
 from tenants.web.openapi import page_of
-from tenants.web.pagination import PAGE, whole
+from tenants.web.pagination import PAGE, jsonl_stream, whole
 from tenants.web.views import ApiView
 
 
@@ -31,6 +30,7 @@ class AuditSerializer(serializers.Serializer[Any]):
     actor_id = serializers.UUIDField(allow_null=True)
     actor_label = serializers.CharField()
     action = serializers.CharField()
+    operation = serializers.ChoiceField(choices=OPERATIONS, help_text="What the action is to its object.")
     target_type = serializers.CharField()
     target_id = serializers.CharField()
     target_label = serializers.CharField()
@@ -40,6 +40,7 @@ class AuditSerializer(serializers.Serializer[Any]):
     )
     reason = serializers.CharField()
     ip = serializers.CharField()
+    user_agent = serializers.CharField(help_text="The program of the request, as it named itself.")
     request_id = serializers.CharField()
     on_behalf_of = serializers.UUIDField(allow_null=True, help_text="The person or service account whose key acted.")
     credential = serializers.CharField(help_text="The key or session: `key:ID`, `session:FINGERPRINT`.")
@@ -70,7 +71,9 @@ NAMED = ("actor", "action", "target_type", "target_id", "since", "until")
 AUDIT_FILTERS = [
     *(OpenApiParameter(name) for name in NAMED),
     OpenApiParameter("outcome", enum=OUTCOMES),
-    OpenApiParameter("acts", enum=tuple(queries.ACTS), description="Whose acts: `reads` are downloads and exports."),
+    OpenApiParameter(
+        "acts", enum=tuple(queries.ACTS), description="Whose acts: `reads` are downloads, exports and reads of secrets."
+    ),
 ]
 
 
@@ -142,19 +145,6 @@ class AuditExport(ApiView):
     @extend_schema(parameters=RANGE, responses={(200, "application/jsonl"): str})
     def get(self, request: Request) -> StreamingHttpResponse:
         """Stream one JSON object per line, in order: entries, and signed checkpoints after theirs."""
-        actor = self.actor
         first, last = (_number(request, name) for name in RANGED)
-        if request.method != "HEAD":
-            with tenant_scope(actor.tenant_id):
-                audited_access.export(actor=actor, name="audit.jsonl")
-
-        def lines() -> Iterator[str]:
-            with tenant_scope(actor.tenant_id):
-                for line in queries.export_lines(actor, first or 1, last):
-                    yield f"{line}\n"
-
-        return StreamingHttpResponse(
-            lines(),
-            content_type="application/jsonl",
-            headers={"Content-Disposition": 'attachment; filename="audit.jsonl"'},
-        )
+        with reading_as(self.actor):
+            return jsonl_stream(request._request, "audit", queries.export_lines_of(self.actor, first or 1, last))

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Q, QuerySet
 
 from tenants.access.actor import Actor
@@ -18,7 +19,8 @@ from tenants.audit.differences import named, names_in, sentences
 from tenants.audit.pseudonyms import PERSON, labelled, origin_of, pseudonym, pseudonyms_in, with_people
 from tenants.audit.subjects import subjects_by_id, subjects_named
 from tenants.audit.withheld import withhold
-from tenants.audit.words import act_words
+from tenants.audit.words import act_words, operation_of
+from tenants.isolation.scoping import current_tenant_id, tenant_scope
 from tenants.models import ApiKey, AuditCheckpoint, AuditEntry
 
 T = TypeVar("T")
@@ -51,6 +53,7 @@ class AuditRow:
     changes: dict[str, Any]
     reason: str
     ip: str
+    user_agent: str
     request_id: str
     on_behalf_of: UUID | None
     credential: str
@@ -64,6 +67,11 @@ class AuditRow:
     def words(self) -> str:
         """The label of the action."""
         return act_words(self.action)
+
+    @property
+    def operation(self) -> str:
+        """What the action is to its object."""
+        return operation_of(self.action)
 
     @property
     def long(self) -> bool:
@@ -92,8 +100,20 @@ class EntryFilter:
 ACTS = {
     "people": ~Q(actor_type="system"),
     "system": Q(actor_type="system"),
-    "reads": Q(action__endswith=".downloaded") | Q(action__endswith=".exported"),
+    "reads": Q(action__endswith=".downloaded")
+    | Q(action__endswith=".exported")
+    | Q(action__endswith=".address_revealed")
+    | Q(action__endswith=".viewed"),
 }
+_TYPES = """
+WITH RECURSIVE found AS (
+    SELECT (SELECT min(target_type) FROM tenants_auditentry WHERE tenant_id = %(tenant)s) AS name
+    UNION ALL
+    SELECT (SELECT min(target_type) FROM tenants_auditentry WHERE tenant_id = %(tenant)s AND target_type > found.name)
+    FROM found WHERE found.name IS NOT NULL
+)
+SELECT name FROM found WHERE name IS NOT NULL
+"""
 EVERY_ENTRY = EntryFilter()
 STORED = tuple(name for name in AuditRow.__dataclass_fields__ if name not in ("target_name", "differences"))
 
@@ -131,6 +151,13 @@ def entries(only: EntryFilter = EVERY_ENTRY, *, before_seq: int | None = None, l
         )
         for row in found
     ]
+
+
+def target_types() -> list[str]:
+    """Return the types of objects in the log of the open scope, by name: one step of the index for each."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TYPES, {"tenant": current_tenant_id()})
+        return [name for (name,) in cursor.fetchall() if name]
 
 
 def pages(only: EntryFilter = EVERY_ENTRY, *, size: int = 500) -> Iterator[list[AuditRow]]:
@@ -173,9 +200,26 @@ def export(actor: Actor, first: int = 1, last: int | None = None) -> Iterator[Ma
     hash cannot be computed, but they link to the entries before and after them like all others.
     """
     within = {"seq__gte": first} if last is None else {"seq__gte": first, "seq__lte": last}
-    signed = iter(exported(AuditCheckpoint.objects.filter(**within).order_by("seq").iterator(chunk_size=500)))
-    following = next(signed, None)
+    signed = exported(AuditCheckpoint.objects.filter(**within).order_by("seq").iterator(chunk_size=500))
     rows = AuditEntry.objects.filter(**within).order_by("seq").values("prev_hash", "hash", *FIELDS)
+    yield from with_checkpoints(_proved(actor, rows), signed)
+
+
+def with_checkpoints(
+    entries: Iterable[Mapping[str, Any]], signed: Iterable[Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield entries in order, each followed by the checkpoint that signs it, if there is one."""
+    left = iter(signed)
+    following = next(left, None)
+    for entry in entries:
+        yield entry
+        if following is not None and following["seq"] == entry["seq"]:
+            yield {"checkpoint": following}
+            following = next(left, None)
+
+
+def _proved(actor: Actor, rows: QuerySet[Any, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield stored entries with what a verifier needs, redacted for the actor."""
     for some in batched(rows.iterator(chunk_size=2000), 500):
         shown = withhold(actor, list(some))
         known = subjects_by_id({*pseudonyms_in(shown), *(row["subject"] for row in some if row["subject"])})
@@ -184,16 +228,20 @@ def export(actor: Actor, first: int = 1, last: int | None = None) -> Iterator[Ma
             people = {pseudonym(one.id): one.label for one in named}
             salts = {pseudonym(one.id): one.salt for one in named if one.salt}
             origin = origin_of(row, known)
-            yield {**seen, "people": people, "salts": salts, "origin": origin, "withheld": seen is not row}
-            if following is not None and following["seq"] == row["seq"]:
-                yield {"checkpoint": following}
-                following = next(signed, None)
+            proof = {"people": people, "salts": salts, "origin": origin, "withheld": seen is not row}
+            yield {**seen, "operation": operation_of(seen["action"]), **proof}
 
 
 def export_lines(actor: Actor, first: int = 1, last: int | None = None) -> Iterator[str]:
     """Yield `export` as lines of JSON, without their ends."""
     for entry in export(actor, first, last):
         yield json.dumps(plain(entry), sort_keys=True, ensure_ascii=False)
+
+
+def export_lines_of(actor: Actor, first: int = 1, last: int | None = None) -> Iterator[str]:
+    """Yield the same while no scope is open: the scope of the actor's tenant lasts until the last line."""
+    with tenant_scope(actor.tenant_id):
+        yield from export_lines(actor, first, last)
 
 
 def batched(rows: Iterable[T], size: int) -> Iterator[list[T]]:

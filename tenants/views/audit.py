@@ -7,6 +7,7 @@ from typing import Any
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.views.decorators.http import require_safe
 
 from tenants.access.actor import Actor
 from tenants.access.reader import reading_as
@@ -16,7 +17,7 @@ from tenants.audit.verify import verify
 from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
 from tenants.views.forms import AuditFilter
-from tenants.web.pagination import before, csv_stream, paged, wants_csv, whole
+from tenants.web.pagination import before, csv_stream, jsonl_stream, paged, refuse_unknown, wants_csv, whole
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -27,12 +28,14 @@ EXPORTED = (
     "actor_type",
     "actor_label",
     "action",
+    "operation",
     "target_type",
     "target_id",
     "target_label",
     "differences",
     "reason",
     "ip",
+    "user_agent",
     "request_id",
     "credential",
     "on_behalf_of",
@@ -61,6 +64,7 @@ def audit_log(request: TenantRequest) -> HttpResponseBase:
 def _shown(request: TenantRequest, form: AuditFilter, only: queries.EntryFilter) -> HttpResponse:
     rows = queries.entries(only, before_seq=before(request, whole), limit=PAGE)
     entries, links = paged(request, rows, PAGE, lambda row: (row.seq,))
+    form.offer_types(queries.target_types())
     can_export = request.actor.can("audit.export")
     context = {
         "entries": entries,
@@ -70,6 +74,14 @@ def _shown(request: TenantRequest, form: AuditFilter, only: queries.EntryFilter)
         **links,
     }
     return render(request, "tenants/audit.html", context)
+
+
+@require_safe
+@page("audit.export", own_transaction=True)
+def audit_export(request: TenantRequest) -> HttpResponseBase:
+    """Stream the whole log with its proof, as the API does."""
+    refuse_unknown(request)
+    return jsonl_stream(request, "audit", queries.export_lines_of(request.actor))
 
 
 def _exported(actor: Actor, only: queries.EntryFilter) -> Iterator[list[Any]]:

@@ -88,6 +88,7 @@ class AuditFilter(forms.Form):
     acts = forms.ChoiceField(required=False, label="Acts of", choices=ACTS)
     action = forms.ChoiceField(required=False, label="Action on", choices=lazy(_subjects, list))
     outcome = forms.ChoiceField(required=False, label="Outcome", choices=OUTCOME_CHOICES)
+    target_type = forms.CharField(required=False, max_length=40, label="Object", widget=forms.Select)
     target = forms.CharField(required=False, max_length=64, label="Object id")
     since = DayField(required=False, label="From")
     until = DayField(required=False, label="To")
@@ -100,12 +101,19 @@ class AuditFilter(forms.Form):
             "actor": data.get("actor"),
             "acts": {"": "people", "system": "system", "reads": "reads"}.get(data.get("acts", ""), ""),
             "action": data.get("action"),
+            "target_type": data.get("target_type"),
             "target_id": data.get("target"),
             "outcome": data.get("outcome"),
             "since": _midnight(data.get("since")),
             "until": _midnight(data["until"] + timedelta(days=1)) if data.get("until") else None,
         }
         return {name: value for name, value in filters.items() if value}
+
+    def offer_types(self, names: Sequence[str]) -> None:
+        """Offer these types of objects, and the one that was asked for."""
+        asked = self.cleaned_data.get("target_type", "")
+        names = sorted({*names, asked} - {""}, key=noun_words)
+        self.fields["target_type"].widget.choices = [("", "Any"), *((one, noun_words(one)) for one in names)]
 
 
 class NewApiKey(forms.Form):

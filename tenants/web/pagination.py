@@ -63,7 +63,8 @@ def wants_csv(request: HttpRequest, *known: str, form: Form | None = None) -> bo
 def refuse_unknown(request: HttpRequest, *known: str) -> None:
     """Raise `Invalid` for parameters of a file's URL that are unknown or repeated; tracking parameters are ignored."""
     given = {name: values for name, values in request.GET.lists() if not name.startswith("utm_")}
-    unknown = f"There is no such parameter here. Use {', '.join(known)}."
+    offered = f" Use {', '.join(known)}." if known else ""
+    unknown = f"There is no such parameter here.{offered}"
     faults = {name: [unknown] for name in sorted(given) if name not in known}
     faults |= {name: ["Use it once."] for name, values in given.items() if name in known and len(values) > 1}
     if faults:
@@ -101,11 +102,18 @@ def csv_stream(
     )
 
 
-def _headers_of(request: HttpRequest, name: str) -> dict[str, str]:
+def jsonl_stream(request: HttpRequest, name: str, lines: Iterable[str]) -> StreamingHttpResponse:
+    """Stream lines of JSON as an attachment, recorded as a CSV is."""
+    headers = _headers_of(request, f"{name}.jsonl", f"{name}.jsonl")
+    return StreamingHttpResponse((f"{line}\n" for line in lines), content_type="application/jsonl", headers=headers)
+
+
+def _headers_of(request: HttpRequest, name: str, file: str = "") -> dict[str, str]:
     # Operators read the platform's own lists, which belong to no organisation's log.
     if request.method != "HEAD" and (actor := reader()):
         audited_access.export(actor=actor, name=name)
-    return {"Content-Disposition": f'attachment; filename="{name}.csv"', "X-Content-Type-Options": "nosniff"}
+    file = file or f"{name}.csv"
+    return {"Content-Disposition": f'attachment; filename="{file}"', "X-Content-Type-Options": "nosniff"}
 
 
 def encode_cursor(*keys: Any) -> str:

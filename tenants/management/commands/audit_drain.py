@@ -1,4 +1,4 @@
-"""`manage.py audit_drain`: new entries of every organisation's audit log as JSON lines, for a SIEM."""
+"""`manage.py audit_drain`: new entries of the audit logs and of the operator log as JSON lines, for a SIEM."""
 
 import json
 from pathlib import Path
@@ -10,15 +10,18 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tenants import queries
 from tenants.access.actor import Actor
 from tenants.audit.chain import plain
+from tenants.audit.checkpoints import PLATFORM_CHAIN
 from tenants.audit.queries import export
 from tenants.isolation.scoping import tenant_scope
+from tenants.operators.log import queries as operator_log
 
 
 class Command(BaseCommand):
     """Write what follows a cursor (`--since`), and the cursor to go on from as the last line."""
 
     help = (
-        "Print the entries of all audit logs, or of one (--tenant), after a cursor, one JSON object a line. The last line is "
+        "Print the entries of the operator log and of all audit logs, or of one (--tenant), after a cursor, one JSON object a "
+        "line; those of the operator log have no tenant_id. The last line is "
         '{"cursor": ...}: give it, or the file that it is in, as --since of the next run. Without --since all entries.'
     )
 
@@ -40,6 +43,12 @@ class Command(BaseCommand):
                     self._say(one)
                     last = one.get("seq", last)
             cursor[str(tenant_id)] = last
+        if not options["tenant"]:
+            last = cursor.get(PLATFORM_CHAIN, 0)
+            for one in operator_log.export(last + 1):
+                self._say(one)
+                last = one.get("seq", last)
+            cursor[PLATFORM_CHAIN] = last
         self._say({"cursor": cursor})
 
     def _say(self, value: Any) -> None:
@@ -53,6 +62,6 @@ def _cursor(text: str) -> dict[str, int]:
             text = lines[-1] if lines else "{}"
         found = json.loads(text)
         found = found.get("cursor", found)
-        return {str(UUID(name)): int(seq) for name, seq in found.items()}
+        return {name if name == PLATFORM_CHAIN else str(UUID(name)): int(seq) for name, seq in found.items()}
     except (OSError, ValueError, AttributeError) as error:
         raise CommandError(f"--since is no cursor of this command: {error}") from error

@@ -4,7 +4,7 @@ from django.urls import URLPattern, path
 
 from tenants.operators.api.approvals import RequestAnswered, Requests
 from tenants.operators.api.looks import LookApproved, LookDeclined, LookEnded, LookOpened, Looks, NewLook
-from tenants.operators.api.platform import Log, Me, OneOperatorKey, OperatorKeys, Operators
+from tenants.operators.api.platform import Audit, Me, OneOperatorKey, OperatorKeys, Operators
 from tenants.operators.api.tenants import Ceilings, Erase, NewExport, OneTenant, TenantAct, Tenants
 from tenants.operators.api.webhooks import (
     EmailChoices,
@@ -24,7 +24,7 @@ urlpatterns: list[URLPattern] = [
     path("keys/", OperatorKeys.as_view(), name="operator-api-keys"),
     path("keys/<uuid:key_id>/", OneOperatorKey.as_view(), name="operator-api-key"),
     path("operators/", Operators.as_view(), name="operator-api-operators"),
-    path("log/", Log.as_view(), name="operator-api-log"),
+    path("audit/", Audit.as_view(), name="operator-api-audit"),
     path("notifications/", EmailChoices.as_view(), name="operator-api-notifications"),
     path("webhooks/", PlatformWebhooks.as_view(), name="operator-api-webhooks"),
     path("webhooks/types/", PlatformWebhookTypes.as_view(), name="operator-api-webhook-types"),

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from tenants.access.operator_roles import OPERATOR_PERMISSIONS, OPERATOR_ROLES
+from tenants.audit.words import OPERATIONS
 from tenants.models import OUTCOMES
 from tenants.operators import grants, keys
 from tenants.operators.api.base import OWN, OperatorView
@@ -59,14 +60,24 @@ class ActSerializer(serializers.Serializer[Any]):
     """An entry of the operator log."""
 
     id = serializers.UUIDField()
+    seq = serializers.IntegerField()
     at = serializers.DateTimeField()
     operator = serializers.CharField(source="operator_label")
     action = serializers.CharField()
+    operation = serializers.ChoiceField(choices=OPERATIONS, help_text="What the act is to its object.")
     target_type = serializers.CharField()
     target_id = serializers.CharField()
     target_label = serializers.CharField()
     reason = serializers.CharField()
     outcome = serializers.ChoiceField(choices=OUTCOMES)
+    credential = serializers.CharField(help_text="The key: `operator_key:ID`. Empty for a session.")
+    ip = serializers.CharField()
+    request_id = serializers.CharField()
+    hash = serializers.SerializerMethodField()
+
+    def get_hash(self, row: queries.ActRow) -> str:
+        """Return the hash in hexadecimal."""
+        return bytes(row.hash).hex()
 
 
 class Me(OperatorView):
@@ -129,7 +140,7 @@ LOG_FILTERS = [
 ]
 
 
-class Log(OperatorView):
+class Audit(OperatorView):
     """What operators did."""
 
     permissions: ClassVar = {"GET": "log.view"}

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from tenants.audit.words import act_words
-from tenants.models import OperatorAct
+from tenants.audit.chain import PLATFORM_FIELDS
+from tenants.audit.checkpoints import exported
+from tenants.audit.queries import with_checkpoints
+from tenants.audit.words import act_words, operation_of
+from tenants.models import OperatorAct, PlatformCheckpoint
 
 
 @dataclass(frozen=True)
 class ActRow:
-    """One entry of the operator log. `target_label` may be empty, `target_id` then stands for the object."""
+    """One entry of the operator log. `target_label` may be empty, `target_id` then stands for the object.
+
+    `hash` are the 32 bytes that the next entry continues from.
+    """
 
     id: UUID
+    seq: int
     at: datetime
     operator_label: str
     action: str
@@ -24,6 +32,15 @@ class ActRow:
     target_label: str
     reason: str
     outcome: str
+    credential: str
+    ip: str
+    request_id: str
+    hash: bytes
+
+    @property
+    def operation(self) -> str:
+        """What the act is to its object."""
+        return operation_of(self.action)
 
     @property
     def words(self) -> str:
@@ -56,6 +73,14 @@ def acts(
     if before is not None:
         rows = rows.filter(id__lt=before)
     return [ActRow(*row) for row in rows.values_list(*NAMES)[: limit + 1]]
+
+
+def export(first: int = 1) -> Iterator[Mapping[str, Any]]:
+    """Stream the entries from number `first` on, in order, with both hashes and the signed checkpoints after theirs."""
+    signed = PlatformCheckpoint.objects.filter(seq__gte=first).order_by("seq").iterator(chunk_size=500)
+    rows = OperatorAct.objects.filter(seq__gte=first).order_by("seq").values("prev_hash", "hash", *PLATFORM_FIELDS)
+    entries = ({**row, "operation": operation_of(row["action"])} for row in rows.iterator(chunk_size=2000))
+    yield from with_checkpoints(entries, exported(signed))
 
 
 def acts_on(target_type: str, target_id: UUID, limit: int) -> list[ActRow]:

@@ -199,7 +199,7 @@ def test_a_delivery_is_retried_given_up_disabled_and_sent_again(
     assert [letter.subject for letter in mail.outbox].count(
         "[Exchequer operators] A webhook of the platform accepts nothing"
     ) == 1
-    log = platform.ask("GET", "log/")[1]["results"]
+    log = platform.ask("GET", "audit/")[1]["results"]
     assert (log[0]["action"], log[0]["operator"]) == ("tenants.platform_webhook.disabled", "webhooks")
     sent = len(served.received)
     platform.suspend("resume")

@@ -218,6 +218,31 @@ def test_a_siem_drains_each_entry_once(tenant: Tenant, as_control: Role, tmp_pat
         call_command("audit_drain", "--since", "{nonsense")
 
 
+def test_a_siem_drains_the_operator_log_by_a_cursor_of_its_own(
+    tenant: Tenant, as_control: Role, tmp_path: Path
+) -> None:
+    def drained(*since: str) -> list[dict[str, Any]]:
+        file = tmp_path / "drained.jsonl"
+        with as_control(), file.open("w") as out:
+            call_command("audit_drain", *since, stdout=out)
+        return [json.loads(line) for line in file.read_text().splitlines()]
+
+    with as_control():
+        grants.grant("ana@example.org", "platform_admin", password=factories.PASSWORD)
+        sign_checkpoints()
+    first = drained()
+    (act,) = [one for one in first if one.get("action") == "tenants.operator.appointed"]
+    assert (act["seq"], act["operation"], "tenant_id" in act) == (1, "create", False)
+    assert [one["checkpoint"]["chain"] for one in first if "checkpoint" in one] == [str(tenant.id), "platform"]
+    assert first[-1] == {"cursor": {str(tenant.id): 3, "platform": 1}}
+    with as_control():
+        grants.grant("ana@example.org", "platform_finance")
+    second = drained("--since", json.dumps(first[-1]))
+    assert [(one["seq"], one["target_label"]) for one in second[:-1]] == [(2, "ana@example.org: platform_finance")]
+    older = drained("--since", json.dumps({str(tenant.id): 3}))
+    assert [one.get("seq") for one in older[:-1]] == [1, None, 2], "a cursor of before starts the operator log"
+
+
 @operation(ODD)
 def naming(*, actor: Actor, address: str) -> None:
     """Record a text that names a person."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.test import Client
@@ -15,14 +17,19 @@ from config.mail import mail_settings
 from tenants import operations
 from tenants.access.actor import Actor
 from tenants.audit import queries
+from tenants.audit.words import operation_of
+from tenants.clock import now
 from tenants.identity import members
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Membership, Tenant
+from tenants.models import Membership, Project, Tenant
 from tenants.rights import held
 from tests.api.objects import one_of_everything
 from tests.api.reading import paths
 from tests.support import factories
 from tests.support.pages import text_of
+
+if TYPE_CHECKING:
+    from tests.conftest import DemoClock
 
 pytestmark = pytest.mark.django_db
 
@@ -184,7 +191,7 @@ def test_a_log_in_is_audited_where_it_enters_and_a_password_change_in_each_organ
 def test_an_actions_description_precedes_its_code(lab: tuple[Tenant, Client]) -> None:
     _, client = lab
     text = text_of(client.get("/t/lab/audit/"))
-    assert "Member role changed<small><code>tenants.member.role_changed</code></small>" in text
+    assert "Member role changed<small><code>tenants.member.role_changed</code> · modify</small>" in text
     assert "tenants.member.role_changed" in [row["action"] for row in table_of(client.get("/t/lab/audit/?export=csv"))]
 
 
@@ -200,3 +207,84 @@ def test_entries_are_found_by_outcome_and_by_who_saw_what(lab: tuple[Tenant, Cli
     assert "No entry matches" in text_of(client.get("/t/lab/audit/?outcome=failed"))
     for wrong in ("outcome=perhaps", "acts=theirs"):
         assert client.get(f"/api/v1/audit/?{wrong}", headers=api).status_code == 400
+
+
+def test_entries_are_found_by_time_object_and_outcome_on_the_page_and_in_the_api(
+    lab: tuple[Tenant, Client], demo_clock: DemoClock
+) -> None:
+    """Each filter leaves something out, and both entrances agree."""
+    tenant, client = lab
+    demo_clock.advance(timedelta(days=3))
+    day = now().date()
+    with tenant_scope(tenant.id):
+        project = Project.objects.get(slug="p1")
+    operations.archive_project(actor=factories.actor_for(tenant), project_id=project.id)
+    viewer = Client(headers={"X-Exchequer-Tenant": "lab"})
+    viewer.force_login(factories.make_member(tenant, "viewer"))
+    assert viewer.post("/api/v1/projects/", {"slug": "x", "name": "X"}, "application/json").status_code == 403
+
+    def found(query: str) -> list[str]:
+        answer = client.get(f"/api/v1/audit/?limit=100&{query}", headers={"X-Exchequer-Tenant": "lab"})
+        return [row["action"] for row in answer.json()["results"]]
+
+    def file(query: str) -> list[str]:
+        return [row["action"] for row in table_of(client.get(f"/t/lab/audit/?export=csv&acts=all&{query}"))]
+
+    everything = found("")
+    late, early = found(f"since={day}T00:00:00Z"), found(f"until={day}T00:00:00Z")
+    assert "tenants.project.archived" in late and "tenants.project.created" in early
+    assert late + early == everything and late and early
+    assert file(f"since={day}")[1:] == late, "the file's own entry is the newest"
+    before = day - timedelta(days=1)
+    assert file(f"until={before}") == early
+    of_one = ["tenants.project.archived", "tenants.project.created"]
+    assert found(f"target_id={project.id}") == file(f"target={project.id}") == of_one
+    projects = found("target_type=project")
+    assert set(projects) == set(of_one) and len(projects) < len(everything)
+    assert file("target_type=project") == projects
+    assert found("outcome=refused") == file("outcome=refused") == ["tenants.request.refused"]
+    page = text_of(client.get("/t/lab/audit/?target_type=project&acts=all"))
+    assert "tenants.project.archived" in page and "tenants.member.role_changed" not in page
+    assert '<option value="project" selected>Project</option>' in page
+
+
+def test_the_page_exports_the_log_with_its_proof_as_the_api_does(lab: tuple[Tenant, Client]) -> None:
+    tenant, client = lab
+    assert "/t/lab/audit/export/" in client.get("/t/lab/audit/").content.decode()
+    taken = [json.loads(line) for line in b"".join(client.get("/t/lab/audit/export/").streaming_content).splitlines()]
+    newest = taken[-1]
+    assert (newest["action"], newest["operation"]) == ("tenants.list.exported", "access")
+    assert [line["seq"] for line in taken] == list(range(1, len(taken) + 1))
+    assert all(line["prev_hash"] and line["hash"] for line in taken)
+    assert client.get("/t/lab/audit/export/?acts=all").status_code == 400
+    engineer = Client()
+    engineer.force_login(factories.make_member(tenant, "engineer"))
+    assert engineer.get("/t/lab/audit/export/").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("action", "operation"),
+    [
+        ("tenants.project.created", "create"),
+        ("tenants.dataset.downloaded", "access"),
+        ("tenants.webhook.address_revealed", "access"),
+        ("tenants.member.role_changed", "modify"),
+        ("tenants.api_key.revoked", "remove"),
+        ("tenants.session.started", "auth"),
+        ("tenants.operator.logged_in", "auth"),
+    ],
+)
+def test_an_action_has_an_operation(action: str, operation: str) -> None:
+    assert operation_of(action) == operation
+
+
+def test_the_program_of_a_request_is_in_the_api_on_the_page_and_in_the_file(lab: tuple[Tenant, Client]) -> None:
+    tenant, client = lab
+    key = Client(
+        headers={"Authorization": f"Bearer {factories.make_api_key(tenant)}", "User-Agent": "exchequer-sdk/1.2"}
+    )
+    assert key.post("/api/v1/projects/", {"slug": "sdk", "name": "By SDK"}, "application/json").status_code == 201
+    (row, *_) = key.get("/api/v1/audit/?action=tenants.project.").json()["results"]
+    assert (row["user_agent"], row["operation"]) == ("exchequer-sdk/1.2", "create")
+    assert "exchequer-sdk/1.2" in text_of(client.get("/t/lab/audit/"))
+    assert "exchequer-sdk/1.2" in {one["user_agent"] for one in table_of(client.get("/t/lab/audit/?export=csv"))}

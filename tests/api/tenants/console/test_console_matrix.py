@@ -37,7 +37,7 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("keys/", "post"): ALL,
     ("keys/<uuid:key_id>/", "delete"): ALL,
     ("operators/", "get"): {ADMIN},
-    ("log/", "get"): ALL,
+    ("audit/", "get"): ALL,
     # Emails are a person's choice.
     ("notifications/", "get"): ALL,
     ("notifications/", "put"): ALL,
@@ -121,6 +121,7 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("looks/<uuid:look_id>/decline/", "post"): set(),
     ("looks/<uuid:look_id>/open/", "post"): set(),
     ("looks/<uuid:look_id>/end/", "post"): set(),
+    ("utilisation/", "get"): ALL,
     ("fleet/", "get"): ALL,
     ("fleet/devices/<uuid:device_id>/cordon/", "post"): {ADMIN},
     ("fleet/devices/<uuid:device_id>/uncordon/", "post"): {ADMIN},
@@ -336,7 +337,7 @@ def test_a_refused_request_leaves_nothing(secrets: dict[str, str], ids: dict[str
             assert answer.status_code == 400, (path, body, answer.content[:200])
         again = Client().post(f"{url}resume/", REASON, content_type="application/json", headers=headers)
         assert (again.status_code, again.json()["code"]) == (409, "wrong_standing")
-        log = Client().get("/api/operator/v1/log/", headers=headers).json()["results"]
+        log = Client().get("/api/operator/v1/audit/", headers=headers).json()["results"]
         assert {act["target_type"] for act in log} <= {"operator", "operator_key"}
         set_one = Client().put(
             f"{url}quotas/", GOOD["tenants/<uuid:tenant_id>/quotas/"], content_type="application/json", headers=headers

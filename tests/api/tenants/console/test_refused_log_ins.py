@@ -147,7 +147,7 @@ def test_a_refused_operator_is_an_entry_that_the_page_finds(
         assert ("Log-in refused" in found, known.target_id in found, "Operator granted" in found) == (True, True, False)
         assert "No entry matches" in text_of(admin.get("/log/?action=tenants.log_in&outcome=failed"))
         assert "Log-in refused" not in text_of(admin.get("/")), "the newest acts are those of operators"
-        url = "/api/operator/v1/log/"
+        url = "/api/operator/v1/audit/"
         rows = admin.get(f"{url}?action=tenants.log_in&outcome=refused").json()["results"]
         assert [(row["target_id"], row["outcome"]) for row in rows] == [
             (unknown.target_id, "refused"),
