@@ -16,7 +16,7 @@ from tests.fakes.stripe import stripe_server
 from tests.integration.billing.collecting.till import Till, credit
 from tests.integration.billing.invoicing.scene import IN_APRIL, draft_of, finalise, name_the_seller, used
 from tests.integration.billing.mailing.post import BILLING, deliver
-from tests.support import selling
+from tests.support import factories, selling
 from tests.support.servers.smtp import MailServer, mail_server
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ def test_dunning_to_paid(till: Till, server: MailServer, seller: Any) -> None:
     name_the_seller()
     page = {"name": "Compute GmbH", "address": "1 Main Street", "reason": "as agreed"}
     page |= {"dunning": "3 remind, 10 remind, 20 final", "sends_invoices": "on"}
-    assert seller("platform_finance").post("/invoices/seller/", page).status_code == 302
+    console = seller("platform_finance")
+    console.prove(factories.PASSWORD)
+    assert console.post("/invoices/seller/", page).status_code == 302
     tenant = used(till.demo_clock, 60_000, billing_email=BILLING, tax_rate=Decimal(19))
     finalise(tenant)
     invoice = draft_of(tenant)

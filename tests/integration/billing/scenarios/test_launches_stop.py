@@ -86,6 +86,7 @@ class Scene:
         nodes.register(name="n1", hostname="h", boot=uuid4(), found=found, missing_layers=[])
 
     def schedule(self, text: str) -> None:
+        self.console.prove(factories.PASSWORD)
         assert self.console.post("/invoices/seller/", PAGE | {"dunning": text}).status_code == 302
 
     def day(self, after_due: int) -> None:
