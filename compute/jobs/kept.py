@@ -11,6 +11,7 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
+from typing import cast
 from uuid import UUID
 
 from billing.budgets import holds, requests
@@ -172,7 +173,7 @@ def _hold(job: Job, submitter: Actor) -> None:
 
 def _wait_on(job: Job, actor: Actor, refused: QuotaExceeded) -> None:
     """Ask for the quota that is still too low, in the name of who asked before and for the same reason."""
-    before = Approval.objects.get(id=job.approval_id)
+    before = Approval.objects.get(id=cast(UUID, job.approval_id))
     asker = replace(actor, id=before.requester, label=before.requester_label)
     more = More(reason=before.reason, this_month=bool(before.wanted.get("until", before.wanted.get("this_month"))))
     try:
