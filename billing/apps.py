@@ -79,6 +79,7 @@ class BillingConfig(AppConfig):
                 "billing.invoice.credited": "Credit note issued",
                 "billing.launch_stop.deferred": "Stop of launches deferred",
                 "billing.invoice.paid": "Payment recorded",
+                "billing.payment.reversed": "Payment reversed",
                 "billing.invoice.reminded": "Unpaid invoice reminded of",
                 "billing.invoice.send_ordered": "Invoice to be sent by email",
                 "billing.invoice.sent": "Email about an invoice sent",

@@ -82,6 +82,16 @@ class InvoicePaid(InvoiceEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PaymentReversed(InvoiceEvent):
+    """A payment that was wrongly recorded by hand is reversed; `due` is what is to be paid again."""
+
+    number: str
+    amount: Decimal
+    due: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class TopUpAsked(Event):
     """A tenant, or the rule of its wallet, asks for the invoice of a top-up."""
 

@@ -19,6 +19,7 @@ from billing.events import (
     InvoicePaid,
     InvoiceSendOrdered,
     InvoiceVoided,
+    PaymentReversed,
     TopUpAsked,
     UsageWaived,
 )
@@ -51,7 +52,7 @@ def collect(event: Any) -> None:
     steps.order(event.invoice_id)
 
 
-for _of_invoice in (InvoiceFinalised, InvoiceVoided, InvoiceCredited, InvoicePaid):
+for _of_invoice in (InvoiceFinalised, InvoiceVoided, InvoiceCredited, InvoicePaid, PaymentReversed):
     subscribe(_of_invoice)(collect)
 
 
@@ -151,6 +152,11 @@ INVOICE_EVENTS: dict[type[InvoiceEvent], tuple[str, str, Sequence[str]]] = {
         ("dispute_id", "line", "side", "state"),
     ),
     InvoicePaid: ("invoice.paid", "A payment arrived for an invoice", ("number", "amount", "due", "currency")),
+    PaymentReversed: (
+        "invoice.payment_reversed",
+        "A payment that was wrongly recorded is reversed",
+        ("number", "amount", "due", "currency"),
+    ),
 }
 
 

@@ -156,12 +156,13 @@ class PaymentSerializer(serializers.Serializer[Any]):
     """Money that arrived for an invoice, or went back."""
 
     id = serializers.UUIDField()
-    kind = serializers.CharField(help_text="payment or refund")
+    kind = serializers.CharField(help_text="payment, refund, or reversal of a payment that was recorded wrongly")
     method = serializers.CharField()
     amount = MoneySerializer()
     reference = serializers.CharField()
     received_on = serializers.DateField()
     recorded_at = serializers.DateTimeField()
+    reversed = serializers.BooleanField(help_text="whether a reversal took it back")
 
 
 class OrganisationSerializer(serializers.Serializer[Any]):

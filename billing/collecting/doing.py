@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from billing.collecting.accounts import ensure_customer
-from billing.collecting.reading import Work, credit_of, draft_of, is_open, refund_of
+from billing.collecting.reading import Work, credit_of, draft_of, is_open, is_reversed, refund_of
 from billing.models import Collection
 from billing.models.collecting import CHARGE, CREDIT, GIVE_BACK, PAID_OUTSIDE, PUSH, VOIDING
 from billing.payments.errors import Declined, GatewayRefused
@@ -57,6 +57,8 @@ def _charge(gateway: PaymentGateway, work: Work) -> Outcome:
 
 
 def _paid_outside(gateway: PaymentGateway, work: Work) -> Outcome:
+    if is_reversed(work):
+        return Outcome()
     if work.due:
         return _credit(gateway, work)
     return _unless_settled(gateway, work, lambda: gateway.mark_paid(work.reference, _timing(work)))

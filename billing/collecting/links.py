@@ -9,6 +9,7 @@ from billing.models import Collection, Invoice
 from billing.models.collecting import PUSH
 from billing.models.invoicing import FINALISED
 from billing.payments.chosen import payment_gateway
+from billing.queries.owed.collecting import is_paid_there
 from tenants.errors import Conflict, NotFound
 
 
@@ -24,10 +25,16 @@ class PageNotReady(Conflict):
     code = "payment_page_not_ready"
 
 
+class PaidThere(Conflict):
+    """The payment provider counts a payment that was reversed. Pay as the invoice states; the seller then records the payment."""
+
+    code = "paid_at_provider"
+
+
 def payment_page(invoice_id: UUID) -> str:
     """Return the URL at which an unpaid invoice of the open scope is paid. The provider is not asked.
 
-    Raises NotFound, NotPayable, NoProvider, PageNotReady.
+    Raises NotFound, NotPayable, NoProvider, PaidThere, PageNotReady.
     """
     invoice = Invoice.objects.filter(pk=invoice_id).first()
     if invoice is None:
@@ -36,6 +43,8 @@ def payment_page(invoice_id: UUID) -> str:
         raise NotPayable
     if not payment_gateway().collects:
         raise NoProvider
+    if is_paid_there(invoice_id):
+        raise PaidThere
     url = Collection.objects.filter(invoice=invoice, step=PUSH).values_list("url", flat=True).first()
     if not url:
         raise PageNotReady

@@ -11,6 +11,7 @@ from billing.invoices.paying import due_of
 from billing.models import Collection, CreditNote, Invoice, Payment, PaymentAccount
 from billing.models.collecting import CREDIT, PUSH
 from billing.models.invoicing import FINALISED
+from billing.models.settling import REVERSAL
 from billing.money import Money
 from billing.payments.requests import CreditNote as Credit
 from billing.payments.requests import Draft, InvoiceRef, Line, Refund
@@ -104,6 +105,12 @@ def refund_of(work: Work) -> Refund:
         row = Payment.objects.get(pk=step.object_id)
     our_id = str(row.pk) if step.attempt == 1 else f"{row.pk}:{step.attempt}"
     return Refund(our_id, work.tenant_id, step.about, Money(row.amount, row.currency))
+
+
+def is_reversed(work: Work) -> bool:
+    """Whether the payment of a step was reversed before it was recorded at the provider."""
+    with tenant_scope(work.tenant_id):
+        return Payment.objects.filter(method=REVERSAL, external_id=str(work.step.object_id)).exists()
 
 
 def is_open(work: Work) -> bool:

@@ -211,5 +211,6 @@ class CreditForm(Settling):
 
 
 def settled(invoice: InvoiceView) -> str:
-    """Return what is credited and paid of an invoice, to notice a change of it."""
-    return " ".join(f"{money.amount.normalize():f}" for money in (invoice.credited, invoice.paid) if money is not None)
+    """Return what is credited, paid and returned of an invoice, to notice a change of it."""
+    sums = (invoice.credited, invoice.paid, invoice.returned)
+    return " ".join(f"{money.amount.normalize():f}" for money in sums if money is not None)

@@ -1,4 +1,4 @@
-"""Payments: what arrives for a standing invoice, and when it is paid."""
+"""Payments: what arrives for a standing invoice, when it is paid, and the reversal of what was recorded wrongly."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ from uuid import UUID
 
 from django.db import transaction
 
-from billing.events import InvoicePaid
+from billing.events import InvoicePaid, PaymentReversed
 from billing.invoices.finalising import locked
 from billing.invoices.posting import post_payment, post_refund
+from billing.invoices.refunds import MANUAL
 from billing.invoices.topping_up import fill
 from billing.models import Invoice, Payment
-from billing.models.invoicing import FINALISED, PAID, VOID
-from billing.models.settling import PAYMENT, REFUND
+from billing.models.invoicing import FINALISED, PAID, TOP_UP, VOID
+from billing.models.settling import PAYMENT, REFUND, REVERSAL
 from billing.money import Money, fineness_fault
 from billing.rating.calendar import local_day
+from billing.wallets.applying import refundable
 from tenants import clock
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
-from tenants.errors import Conflict, Invalid
+from tenants.errors import Conflict, Invalid, NotFound
 from tenants.events.events import publish
 from tenants.operators.operator import Operator
-from tenants.operators.operator_log import record_act
+from tenants.operators.operator_log import check_reason, record_act
 
 INVOICE_PAID = AuditAction("billing.invoice.paid")
+PAYMENT_REVERSED = AuditAction("billing.payment.reversed")
 LONGEST_REFERENCE = 200
 #: What a refund of money that an invoice did not need refers to.
 TOO_MUCH = "paid more than was due"
@@ -38,6 +41,18 @@ class NotPayable(Conflict):
     code = "invoice_not_payable"
 
 
+class NotReversible(Conflict):
+    """Only a payment that was recorded by hand, of an invoice that is no top-up, is reversed. Issue a credit note instead."""
+
+    code = "payment_not_reversible"
+
+
+class AlreadyReversed(Conflict):
+    """This payment is reversed already."""
+
+    code = "payment_reversed"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Received:
     """Money that arrived; `external_id` is the gateway's, and counts once."""
@@ -45,7 +60,7 @@ class Received:
     amount: Decimal
     received_on: date
     reference: str = ""
-    method: str = "manual"
+    method: str = MANUAL
     external_id: str = ""
 
 
@@ -60,6 +75,26 @@ def mark_paid(*, operator: Operator, tenant_id: UUID, invoice_id: UUID, received
             actor=Actor.system(tenant_id, "operator"), invoice_id=invoice_id, received=received, by=operator.label
         )
         record_act(operator, INVOICE_PAID, target=("invoice", invoice_id, label))
+
+
+def reverse(*, operator: Operator, tenant_id: UUID, invoice_id: UUID, payment_id: UUID, reason: str) -> None:
+    """Take back a payment that was recorded by hand and never arrived, once: what it paid is due again.
+
+    Raises NotFound, NotReversible, AlreadyReversed, and Invalid for a reason that is too short or too long.
+    """
+    operator.require("invoices.manage")
+    reason = check_reason(reason)
+    if len(reason) > LONGEST_REFERENCE:
+        raise Invalid(fields={"reason": [f"Give at most {LONGEST_REFERENCE} characters."]})
+    with transaction.atomic():
+        label = _reverse(
+            actor=Actor.system(tenant_id, "operator"),
+            invoice_id=invoice_id,
+            payment_id=payment_id,
+            reason=reason,
+            by=operator.label,
+        )
+        record_act(operator, PAYMENT_REVERSED, target=("invoice", invoice_id, label), reason=reason)
 
 
 def due_of(invoice: Invoice) -> Money:
@@ -139,6 +174,56 @@ def _receive(*, actor: Actor, invoice_id: UUID, received: Received, by: str) -> 
     if faults := _faults(received, due, issued=invoice.finalised_at):
         raise Invalid(fields=faults)
     book(actor=actor, invoice=invoice, received=received, by=by)
+    return invoice.label
+
+
+@operation(PAYMENT_REVERSED)
+def _reverse(*, actor: Actor, invoice_id: UUID, payment_id: UUID, reason: str, by: str) -> str:
+    invoice = locked(invoice_id)
+    payment = Payment.objects.filter(invoice=invoice, pk=payment_id).first()
+    if payment is None:
+        raise NotFound
+    if invoice.kind == TOP_UP or (payment.kind, payment.method) != (PAYMENT, MANUAL):
+        raise NotReversible
+    if Payment.objects.filter(method=REVERSAL, external_id=str(payment_id)).exists():
+        raise AlreadyReversed
+    amount, left = Money(payment.amount, payment.currency), refundable(invoice)
+    if amount > left:
+        raise NotReversible(
+            f"Money of this invoice went back to the payer or into the wallet: {left.plain()} of its payments are left, and this "
+            f"one is {amount.plain()}."
+        )
+    due = due_of(invoice)
+    Payment.objects.create(
+        invoice=invoice,
+        kind=REFUND,
+        method=REVERSAL,
+        amount=payment.amount,
+        currency=payment.currency,
+        reference=reason,
+        external_id=str(payment_id),
+        received_on=local_day(clock.now(), "UTC"),
+        recorded_by=by[:254],
+    )
+    post_payment(invoice, -amount, kind="reversed")
+    settle_state(invoice, returned=amount)
+    record(
+        PAYMENT_REVERSED,
+        actor=actor,
+        target=("invoice", invoice.pk, invoice.label),
+        changes={"payment": [str(payment_id), None], "due": [due.json(), due_of(invoice).json()]},
+        reason=reason,
+    )
+    publish(
+        PaymentReversed(
+            tenant_id=actor.tenant_id,
+            invoice_id=invoice.pk,
+            number=invoice.label,
+            amount=amount.rounded().amount,
+            due=due_of(invoice).rounded().amount,
+            currency=invoice.currency,
+        )
+    )
     return invoice.label
 
 

@@ -15,6 +15,8 @@ from tenants.isolation.scoping import TenantForeignKey, TenantModel
 #: Where the money of a credit note goes: off what is due, back to the payer, or into the wallet.
 DUE, REFUND, WALLET = "due", "refund", "wallet"
 PAYMENT = "payment"
+#: Method of the refund that takes a wrongly recorded payment back; its external id is the id of the payment.
+REVERSAL = "reversal"
 #: What is sent of an unpaid invoice.
 REMIND, FINAL_NOTICE = "remind", "final"
 #: The last step: new launches and deploys wait for the payment.

@@ -14,6 +14,7 @@ from django.db.models import Sum
 
 from billing.models import CreditNote, CreditNoteLine, Invoice, Payment
 from billing.models.invoicing import DRAFT, FINALISED, IN_REVIEW, PAID, STANDING
+from billing.models.settling import PAYMENT, REVERSAL
 from billing.money import Money
 from billing.queries.drafts import drafts
 from billing.queries.invoices import InvoiceView, with_lines
@@ -117,7 +118,7 @@ class CreditNoteView:
 
 @dataclass(frozen=True, slots=True)
 class PaymentView:
-    """Money that arrived for an invoice, or went back."""
+    """Money that arrived for an invoice, or went back; a reversal takes a payment back that was recorded wrongly."""
 
     id: UUID
     kind: str
@@ -127,6 +128,12 @@ class PaymentView:
     received_on: date
     recorded_at: datetime
     recorded_by: str
+    reversed: bool = False
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person recorded it, so that it may be wrong, and it has not been reversed."""
+        return (self.kind, self.method) == (PAYMENT, "manual") and not self.reversed
 
 
 def issued(
@@ -222,17 +229,19 @@ def credit_note(invoice_id: UUID, note_id: UUID) -> CreditNoteView:
 def payments(invoice_id: UUID) -> list[PaymentView]:
     """Return the payments of an invoice of the open scope, the newest first. Raises NotFound."""
     _currency(invoice_id)
-    rows = Payment.objects.filter(invoice_id=invoice_id).order_by("-received_on", "-id")
+    rows = list(Payment.objects.filter(invoice_id=invoice_id).order_by("-received_on", "-id"))
+    taken_back = {row.external_id for row in rows if row.method == REVERSAL}
     return [
         PaymentView(
             row.pk,
-            row.kind,
+            REVERSAL if row.method == REVERSAL else row.kind,
             row.method,
             Money(row.amount, row.currency),
             row.reference,
             row.received_on,
             row.recorded_at,
             row.recorded_by,
+            str(row.pk) in taken_back,
         )
         for row in rows
     ]

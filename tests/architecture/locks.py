@@ -30,7 +30,7 @@ OPERATORS_ASKS = f"({SAME} AND ((side)::text = 'operators'::text) AND ((kind)::t
 OPERATORS_INVOICES = (
     f"({SAME} AND ((topic)::text = ANY ((ARRAY['billing.InvoiceFinalised'::character varying, "
     "'billing.InvoiceVoided'::character varying, 'billing.InvoiceCredited'::character varying, "
-    "'billing.InvoicePaid'::character varying])::text[])))"
+    "'billing.InvoicePaid'::character varying, 'billing.PaymentReversed'::character varying])::text[])))"
 )
 
 OPERATORS_MAILS = f"({SAME} AND ((topic)::text = 'billing.InvoiceSendOrdered'::text))"

@@ -35,7 +35,7 @@ class EntrySerializer(serializers.Serializer[Any]):
 
     at = serializers.DateTimeField()
     day = serializers.DateField(help_text="in the organisation's time zone")
-    kind = serializers.CharField(help_text="invoice, void, credit note, into the wallet, payment, refund")
+    kind = serializers.CharField(help_text="invoice, void, credit note, into the wallet, payment, refund, reversal")
     invoice = serializers.UUIDField(source="invoice_id")
     number = serializers.CharField()
     detail = serializers.CharField()

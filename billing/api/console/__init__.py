@@ -9,6 +9,7 @@ from billing.api.console.deferrals import Deferrals
 from billing.api.console.disputes import Comments, DisputeAnswer, DisputeMessages, Disputes, OneDispute
 from billing.api.console.exchange import ExchangeRates
 from billing.api.console.exports import FocusExport
+from billing.api.console.payments import Paid, Reversed
 from billing.api.console.periods import OnePeriod, Run
 from billing.api.console.reconciliation import Reconciliations
 from billing.api.console.seller import Seller
@@ -36,7 +37,12 @@ urlpatterns: list[URLPattern] = [
     path("invoices/<uuid:invoice_id>/credit-notes/", invoices.CreditNotes.as_view(), name="operator-api-credit-notes"),
     path("invoices/<uuid:invoice_id>/send/", invoices.Sent.as_view(), name="operator-api-invoice-send"),
     path("invoices/<uuid:invoice_id>/deferrals/", Deferrals.as_view(), name="operator-api-invoice-deferrals"),
-    path("invoices/<uuid:invoice_id>/mark-paid/", invoices.Paid.as_view(), name="operator-api-invoice-paid"),
+    path("invoices/<uuid:invoice_id>/mark-paid/", Paid.as_view(), name="operator-api-invoice-paid"),
+    path(
+        "invoices/<uuid:invoice_id>/payments/<uuid:payment_id>/reverse/",
+        Reversed.as_view(),
+        name="operator-api-payment-reverse",
+    ),
     path("invoices/<uuid:invoice_id>/comments/", Comments.as_view(), name="operator-api-invoice-comments"),
     path("disputes/", Disputes.as_view(), name="operator-api-disputes"),
     path("disputes/<uuid:dispute_id>/", OneDispute.as_view(), name="operator-api-dispute"),

@@ -15,17 +15,15 @@ from billing.api.invoice_serializers import (
     CreditNoteSerializer,
     InvoiceRowSerializer,
     InvoiceSerializer,
-    PaymentSerializer,
     SellersLineSerializer,
 )
 from billing.approving import acts
 from billing.collecting import retrying
-from billing.invoices import crediting, finalising, paying
+from billing.invoices import crediting, finalising
 from billing.mailing import orders
 from billing.models.invoicing import STATES
 from billing.queries import issued
 from tenants.errors import Invalid
-from tenants.fields.days import Day
 from tenants.isolation.scoping import tenant_scope
 from tenants.operators.api.base import OperatorView
 from tenants.operators.api.shapes import ReasonSerializer
@@ -91,14 +89,6 @@ class NewCreditNoteSerializer(ReasonSerializer):
     paid_back = serializers.ChoiceField(
         choices=["refund", "wallet"], required=False, default="refund", help_text="where paid money goes"
     )
-
-
-class ReceivedSerializer(serializers.Serializer[Any]):
-    """A payment that arrived."""
-
-    amount = serializers.DecimalField(max_digits=38, decimal_places=12)
-    received_on = Day()
-    reference = serializers.CharField(required=False, default="", allow_blank=True, max_length=paying.LONGEST_REFERENCE)
 
 
 class Invoices(OperatorView):
@@ -238,30 +228,6 @@ class CreditNotes(OperatorView):
         with tenant_scope(tenant_id):
             note = next(one for one in issued.credit_notes(invoice_id) if one.id == made)
         return Response(CreditNoteSerializer(note).data, status=201)
-
-
-class Paid(OperatorView):
-    """The payments of an invoice."""
-
-    permissions: ClassVar = {"GET": "invoices.view", "POST": "invoices.manage"}
-
-    @extend_schema(operation_id="invoices_payments_list", responses=page_of(PaymentSerializer))
-    def get(self, request: Request, invoice_id: UUID) -> Response:
-        """List the payments of an invoice, the newest first."""
-        with tenant_scope(issued.tenant_of(invoice_id)):
-            return self.whole(issued.payments(invoice_id), PaymentSerializer)
-
-    @extend_schema(request=ReceivedSerializer, responses=InvoiceSerializer)
-    def post(self, request: Request, invoice_id: UUID) -> Response:
-        """Record a payment by hand, in whole or in part."""
-        data = checked(ReceivedSerializer(data=request.data))
-        paying.mark_paid(
-            operator=self.operator,
-            tenant_id=issued.tenant_of(invoice_id),
-            invoice_id=invoice_id,
-            received=paying.Received(**data),
-        )
-        return Response(InvoiceSerializer(issued.for_seller(invoice_id)[1]).data)
 
 
 class Collected(OperatorView):

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from billing.models import Collection, PaymentCircuit
-from billing.models.collecting import CHARGE, DECLINED, FAILED, PUSH, WAITING
+from billing.models import Collection, Payment, PaymentCircuit
+from billing.models.collecting import CHARGE, DECLINED, FAILED, PAID_OUTSIDE, PUSH, WAITING
+from billing.models.settling import REVERSAL
 from tenants.clock import DatabaseNow
 
 WORDS = {
@@ -62,10 +63,16 @@ def collecting(invoice_id: UUID) -> CollectingView:
         steps=[
             StepView(WORDS[row.step], row.state, row.tries, row.next_at, row.external_id, row.error) for row in rows
         ],
-        pay_url=push.url if push else "",
+        pay_url=push.url if push and not is_paid_there(invoice_id) else "",
         declined=charges[-1].error if charges and charges[-1].state == DECLINED else "",
         disputed_at=push.disputed_at if push else None,
     )
+
+
+def is_paid_there(invoice_id: UUID) -> bool:
+    """Return whether the payment provider counts a payment by hand that was reversed since: less is due there than here."""
+    taken_back = Payment.objects.filter(invoice_id=invoice_id, method=REVERSAL).values_list("external_id", flat=True)
+    return Collection.objects.filter(invoice_id=invoice_id, step=PAID_OUTSIDE, object_id__in=list(taken_back)).exists()
 
 
 def paused_until() -> datetime | None:

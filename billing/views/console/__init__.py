@@ -19,6 +19,7 @@ from billing.views.console.invoice import (
 )
 from billing.views.console.invoices import invoices_page, overdue_page, seller_page
 from billing.views.console.months import month_page
+from billing.views.console.payments import payment_reverse
 from billing.views.console.statements import statement_page, statement_pdf
 from billing.views.console.taxes import tax_rate_end, tax_rates_page
 from billing.views.console.wallets import credit_withdraw, wallet_page
@@ -55,5 +56,10 @@ urlpatterns: list[URLPattern] = [
     path("invoices/<uuid:invoice_id>/deferral/", invoice_defer, name="operator-invoice-defer"),
     path("invoices/<uuid:invoice_id>/send/", invoice_send, name="operator-invoice-send"),
     path("invoices/<uuid:invoice_id>/payments/", invoice_payment, name="operator-invoice-payment"),
+    path(
+        "invoices/<uuid:invoice_id>/payments/<uuid:payment_id>/reverse/",
+        payment_reverse,
+        name="operator-payment-reverse",
+    ),
     path("invoices/<uuid:invoice_id>/credit-notes/new/", invoice_credit, name="operator-invoice-credit"),
 ]

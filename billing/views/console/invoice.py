@@ -17,7 +17,7 @@ from billing.forms.invoices import CreditForm, DeferForm, PaymentForm, VoidForm
 from billing.invoices import crediting, disputes, finalising, parties, paying
 from billing.invoices.commenting import INVOICE_COMMENTED
 from billing.mailing import orders
-from billing.models.invoicing import FINALISED
+from billing.models.invoicing import FINALISED, PERIOD
 from billing.payments.chosen import payment_gateway
 from billing.queries import issued
 from billing.queries.drafts import contract_in
@@ -258,8 +258,9 @@ def shown(request: OperatorRequest, invoice_id: UUID, **given: Any) -> HttpRespo
         "in_grace": view.is_draft and view.ends_at <= now < grace_ends,
         "grace_ends": grace_ends,
         "may_credit": request.operator.can("invoices.manage") and view.state in crediting.CREDITABLE,
+        "may_reverse": request.operator.can("invoices.manage") and view.kind == PERIOD,
         "seller_known": not view.is_draft or parties.current_seller().may_issue,
-        "void_form": VoidForm() if stands and not view.credited and not view.paid else None,
+        "void_form": VoidForm() if stands and not view.credited and view.paid == view.returned else None,
         "payment_form": _payment_form(view) if stands else None,
         "defer_form": DeferForm() if stands else None,
         "provider": payment_gateway().collects,

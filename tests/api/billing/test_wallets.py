@@ -14,7 +14,7 @@ from django.test import Client
 from billing import queries, tasks
 from billing.invoices import paying
 from billing.metering.metering import record_usage
-from billing.models import Invoice
+from billing.models import Invoice, Payment
 from tenants.events import outbox
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Notification, Tenant
@@ -56,7 +56,9 @@ def pay(tenant: Tenant, invoice: UUID | str, amount: str) -> None:
         paying.mark_paid(operator=selling.SELLER, tenant_id=tenant.id, invoice_id=invoice, received=received)  # type: ignore[arg-type]
 
 
-def test_a_top_up_is_invoiced_and_fills_the_wallet_as_it_is_paid(demo_clock: DemoClock, as_control: Control) -> None:
+def test_a_top_up_is_invoiced_and_fills_the_wallet_as_it_is_paid(
+    demo_clock: DemoClock, as_control: Control, seller: Any
+) -> None:
     tenant = used(demo_clock, 6_000)
     api = Api(tenant)
     refused = api("post", "top-ups/", {"amount": "20.00"})
@@ -87,6 +89,11 @@ def test_a_top_up_is_invoiced_and_fills_the_wallet_as_it_is_paid(demo_clock: Dem
         "20.000000", "3.000000", "17.000000",
     )  # fmt: skip
     assert wallet["top_ups"][0]["state"] == "paid"
+    with tenant_scope(tenant.id):
+        payment = Payment.objects.filter(invoice=invoice).latest("recorded_at").pk
+    url = f"/api/operator/v1/invoices/{invoice}/payments/{payment}/reverse/"
+    refused = seller("platform_finance").post(url, {"reason": "a wrong one"}, content_type="application/json")
+    assert (refused.status_code, refused.json()["code"]) == (409, "payment_not_reversible")
     finalise(tenant, draft_of(tenant))
     assert seen(tenant, draft_of(tenant)).state == "paid"
     first = api("get", "movements/?limit=1").json()

@@ -121,6 +121,14 @@ def test_every_type_is_sent_and_none_holds_a_name(as_control: Control) -> None:
                 due=Decimal(0),
                 currency="EUR",
             ),
+            billing.PaymentReversed(
+                **of,
+                invoice_id=ids["invoice_id"],
+                number="INV-000001",
+                amount=Decimal(1),
+                due=Decimal(1),
+                currency="EUR",
+            ),
             models_app.DatasetVersionReady(**of, dataset_id=ids["dataset_id"], version_id=ids["data_version_id"]),
             models_app.ModelVersionRegistered(
                 **of, model_id=ids["model_id"], version_id=ids["version_id"], job_id=ids["job_id"]

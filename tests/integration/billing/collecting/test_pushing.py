@@ -17,7 +17,7 @@ from tenants.errors import ExchequerError
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.api.test_matrix import client_for
-from tests.integration.billing.collecting.till import Till, credit, pay_by_hand, void
+from tests.integration.billing.collecting.till import Till, credit, pay_by_hand, reverse_by_hand, void
 from tests.support import selling
 
 pytestmark = pytest.mark.django_db
@@ -83,6 +83,26 @@ def test_what_is_paid_by_hand_lowers_what_can_be_paid_there(till: Till) -> None:
     assert till.seen(tenant, invoice).state == "paid"
     assert till.payments(tenant, method="stripe") == []
     assert till.steps(tenant) == [("push", "done"), ("paid_outside", "done"), ("paid_outside", "done")]
+
+
+def test_b80_what_the_provider_counts_is_not_paid_there_again(till: Till) -> None:
+    tenant, invoice = till.finalised()
+    till.sweep(tenant)
+    pay_by_hand(tenant, invoice, "1.00")
+    reverse_by_hand(tenant, invoice)
+    till.settle(tenant, sweeps=2)
+    assert till.at_provider(invoice)["amount_remaining"] == 300, "what is reversed at once is not recorded there"
+    pay_by_hand(tenant, invoice, "3.00")
+    till.settle(tenant)
+    assert till.at_provider(invoice)["status"] == "paid"
+    reverse_by_hand(tenant, invoice)
+    till.settle(tenant, sweeps=2)
+    view = till.seen(tenant, invoice)
+    assert (view.state, view.due) == ("finalised", view.total)
+    member = client_for(tenant, "finance")
+    answer = member.post(f"/api/v1/invoices/{invoice}/pay/")
+    assert (answer.status_code, answer.json()["code"]) == (409, "paid_at_provider")
+    assert till.url(tenant, invoice) not in member.get(f"/t/{tenant.slug}/invoices/{invoice}/").content.decode()
 
 
 def test_a_credit_note_lowers_what_can_be_paid_there_and_a_void_closes_it(till: Till) -> None:

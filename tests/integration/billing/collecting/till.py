@@ -136,6 +136,16 @@ def pay_by_hand(tenant: Tenant, invoice: UUID, amount: str) -> None:
         paying.mark_paid(operator=selling.SELLER, tenant_id=tenant.id, invoice_id=invoice, received=received)
 
 
+def reverse_by_hand(tenant: Tenant, invoice: UUID) -> None:
+    """Reverse the payment that was recorded last, as finance does."""
+    with tenant_scope(tenant.id):
+        payment = Payment.objects.filter(invoice=invoice, kind="payment").latest("recorded_at", "id").pk
+    with selling.role("exchequer_operator"):
+        paying.reverse(
+            operator=selling.SELLER, tenant_id=tenant.id, invoice_id=invoice, payment_id=payment, reason="it never came"
+        )
+
+
 def credit(tenant: Tenant, invoice: UUID, *parts: crediting.Part) -> UUID:
     """Issue a credit note as finance does; what was paid goes back to the payer."""
     with selling.role("exchequer_operator"):
