@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db import connection
 
 from billing.models import Contract, CreditBlock
-from billing.models.wallets import PAID_CREDIT
+from billing.models.wallets import CREDITED, PAID_CREDIT
 from billing.money import Money
 from billing.rating.billed.credits import Credit, CreditKind
 from billing.rating.billed.tax import highest_percent
@@ -27,6 +27,7 @@ from tenants.isolation.scoping import current_tenant_id
 from tenants.rows import named_rows
 
 NOTHING = Decimal(0)
+LONGEST_TITLE = 120
 ONE_DAY = timedelta(days=1)
 TERMS = """
   c.id AS contract_id, coalesce((c.terms ->> 'paid_first')::boolean, false) AS paid_first,
@@ -84,9 +85,16 @@ def open_credits(currency: str) -> list[Credit]:
             expires_on=row.expires_on,
             priority=row.priority,
             scope=Scope(frozenset(row.meters), frozenset(UUID(one) for one in row.projects)),
+            title=_title(row),
         )
         for row in rows
     ]
+
+
+def _title(block: CreditBlock) -> str:
+    """Return why there is a block, for the line of an invoice that uses it."""
+    reason = f"credit note {block.reason}" if block.source == CREDITED else block.reason
+    return reason if len(reason) <= LONGEST_TITLE else f"{reason[: LONGEST_TITLE - 1]}…"
 
 
 def standing(currency: str, *, lock: bool = False) -> Standing | None:

@@ -127,8 +127,7 @@ def _adjustment(one: _Sum, by_id: bool) -> Row:
     if percent or base:
         parts.append(" of ".join(percent + base) if percent else f"from {base[0]}")
     parts += [f"Correction of {wording.month(line.origin)}"] if line.origin else []
-    term = details.get("term")
-    title = f"{_kind(line.kind)}: {plain(term)}" if term else _kind(line.kind)
+    title = f"{_kind(line.kind)}: {plain(line.term)}" if line.term else _kind(line.kind)
     quantity = [wording.number(line.quantity)] if line.quantity else [""]
     price = [wording.price(line.unit_price)] if line.unit_amount else [""]
     return Row(title=title, detail=plain(" · ".join(parts), 600), cells=[quantity, price, [_amount(one)]])

@@ -209,8 +209,7 @@ def _amortised(lines: Sequence[InvoiceLine]) -> dict[UUID, Decimal]:
 
 def _title(line: InvoiceLine) -> str:
     title = TITLES.get(line.kind) or line.meter_title or line.meter or line.kind.replace("_", " ").capitalize()
-    term = line.details.get("term")
-    return f"{title}: {term}" if term else title
+    return f"{title}: {line.term}" if line.term else title
 
 
 def _list_price(line: InvoiceLine) -> Decimal | None:

@@ -127,10 +127,10 @@ def drafts(wanted: Sequence[tuple[UUID, date, str]]) -> dict[UUID, Draft]:
                 made = bill(*agreed, credits=credits, tax=tax, at=at)
             except MissingRate as missing:
                 made, untaxed = bill(*agreed, credits=credits, at=at), str(missing)
-            left = {use.key: use.left for use in made.credits}
+            left, given = {use.key: use.left for use in made.credits}, {one.key: one.title for one in credits}
             credits = [replace(one, left=left.get(one.key, one.left)) for one in credits]
             if invoice_id in shown:
-                found[invoice_id] = replace(draft_of(invoice_id, usage, made), untaxed=untaxed)
+                found[invoice_id] = replace(draft_of(invoice_id, usage, made, given), untaxed=untaxed)
     return found
 
 
@@ -185,8 +185,8 @@ def _agreed(
     return usage, resolved(agreed, usage)
 
 
-def draft_of(invoice_id: UUID, lines: Sequence[InvoiceLine], made: Bill) -> Draft:
-    """Return the draft of a bill: usage keeps its lines, adjustments follow them."""
+def draft_of(invoice_id: UUID, lines: Sequence[InvoiceLine], made: Bill, credits: Mapping[str, str]) -> Draft:
+    """Return the draft of a bill: usage keeps its lines, adjustments follow them. `credits` has the titles of credit."""
     usage = {f"usage:{line.id}": line for line in lines}
     names = {line.project_id: (line.project_name, line.project_slug) for line in lines}
     titles = {line.meter: line.meter_title for line in lines}
@@ -196,6 +196,8 @@ def draft_of(invoice_id: UUID, lines: Sequence[InvoiceLine], made: Bill) -> Draf
     listed = []
     for number, one in enumerate(ordered, 1):
         line = usage.get(one.key) or _adjustment(invoice_id, one, names, titles)
+        if one.kind is Kind.CREDIT and (title := credits.get(one.term or "")):
+            line = replace(line, details={**line.details, "reason": title})
         if one.kind is Kind.PLAN_FEE and one.term in plans:
             line = replace(line, details={**line.details, **_plan_details(plans[one.term])})
         listed.append(replace(line, n=number, tax_rate=one.tax_percent, tax=one.tax))

@@ -123,6 +123,11 @@ class InvoiceLine:
         return HOW.get(self.aggregation, "")
 
     @property
+    def term(self) -> str:
+        """What an adjustment is by: why there is the credit, or the name of the contract's term; empty for others."""
+        return str(self.details.get("reason") or self.details.get("term") or "")
+
+    @property
     def rate(self) -> LineRate | None:
         """The exchange rate that converted it; None for a price in the invoice's currency."""
         if "rate_id" not in self.details:

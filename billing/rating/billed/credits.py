@@ -35,7 +35,7 @@ class CreditKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """What is left of a credit. It can be used from `starts_on` until the day before `expires_on`."""
+    """What is left of a credit. It can be used from `starts_on` until the day before `expires_on`; `title` is for people."""
 
     key: str
     kind: CreditKind
@@ -44,6 +44,7 @@ class Credit:
     expires_on: date | None = None
     priority: int = 50
     scope: Scope = ALL_USAGE
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from billing.wallets import expiring
 from tenants.errors import ExchequerError
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Notification, OutboxMessage, Tenant
+from tests.api.test_matrix import client_for
 from tests.integration.billing.invoicing.scene import (
     APRIL,
     IN_APRIL,
@@ -29,6 +30,7 @@ from tests.integration.billing.invoicing.scene import (
     name_the_seller,
     used,
 )
+from tests.integration.billing.invoicing.test_console_pages import words
 from tests.integration.billing.wallets.scene import accounts, euro, grant, left, seen, withdraw
 from tests.support import factories, selling
 from tests.support.usage import interval
@@ -98,7 +100,10 @@ def test_a_draft_shows_promotional_credit_before_tax_and_the_invoice_uses_it(dem
     )  # fmt: skip
     assert [(one.block_id, one.amount, one.before_tax) for one in draft.credits] == [(block, euro("1.00"), True)]
     assert left(tenant) == [euro("1.00")]
+    page, finance = f"/t/{tenant.slug}/invoices/{invoice}/", client_for(tenant, "finance")
+    assert "Promotional credit: a pilot project" in words(finance.get(page))
     finalise(tenant)
+    assert "Promotional credit: a pilot project" in words(finance.get(page))
     view = seen(tenant, invoice)
     assert (view.total, view.credits, view.state) == (draft.total, draft.credits, "finalised")
     assert left(tenant) == [euro("0.00")]
