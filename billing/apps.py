@@ -52,7 +52,7 @@ class BillingConfig(AppConfig):
         topics.register("disputes", "Answers to disputes of invoices", "dispute")
         topics.register("reported usage", "Reported usage that waits for a decision", "usage")
         attention.register("invoices.view", waiting)
-        tenant_metrics.register(digest, "month_spend")
+        tenant_metrics.register(digest, "month_spend", "budget_limit", "budget_spent", "budget_period")
         unnamed.register("budget", Budget)
         first_contract.register(first_contract.Seller(choices, sign))
         words.register(

@@ -21,6 +21,7 @@ class ModelsAppConfig(AppConfig):
         from models_app.datasets import storage_quota, uploads
         from models_app.endpoints import endpoint_keys  # noqa: F401
         from models_app.models import Endpoint
+        from models_app.monitoring.health import digest
         from models_app.object_store import storage
         from models_app.registry import owners, promotions
         from models_app.serving.accounting.usage import SOURCE
@@ -29,6 +30,7 @@ class ModelsAppConfig(AppConfig):
         from tenants.access.reader import reader
         from tenants.audit import checkpoints, erasure, words
         from tenants.notifications import topics
+        from tenants.operators import tenant_metrics
         from tenants.web import error_pages, navigation
         from tenants.web.navigation import MAIN, ORGANISATION, NavigationEntry
 
@@ -46,6 +48,7 @@ class ModelsAppConfig(AppConfig):
         sharing.register()
         promotions.register()
         checkpoints.register(storage.keep_checkpoint)
+        tenant_metrics.register(digest, "open_alerts")
         quotas.register(storage_quota.limited)
 
         def endpoint_names(ids: Iterable[UUID]) -> dict[UUID, str]:

@@ -194,6 +194,12 @@ def alarmed(actor: Actor, limit: int = 3) -> list[tuple[str, int]]:
     return list(opened.order_by("-open", "name").values_list("name", "open")[:limit])
 
 
+def digest() -> dict[str, int]:
+    """Return the tenant metric for operators: open alerts of the endpoints that are not undeployed."""
+    alerts = HealthAlert.objects.filter(resolved_at=None).exclude(endpoint__state=EndpointState.UNDEPLOYED)
+    return {"open_alerts": alerts.count()}
+
+
 def served(actor: Actor, limit: int = 200) -> list[tuple[UUID, str]]:
     """Return (id, name) of the endpoints to choose from: live ones first, then the newest of the others."""
     rows = visible_endpoints(actor)

@@ -18,7 +18,10 @@ from tenants.models.sessions import StoredSession
 
 
 class TenantDigest(models.Model):
-    """Metrics of a tenant for operators, refreshed by a task of the control role; never its rows."""
+    """Metrics of a tenant for operators, refreshed by a task of the control role; never its rows.
+
+    The budget is that of the whole tenant, the shortest if there are several; without one there is no limit.
+    """
 
     tenant = models.OneToOneField(
         "tenants.Tenant", on_delete=models.CASCADE, primary_key=True, related_name="+", editable=False
@@ -31,6 +34,10 @@ class TenantDigest(models.Model):
     running_jobs = models.PositiveIntegerField(default=0)
     queued_jobs = models.PositiveIntegerField(default=0)
     month_spend = models.DecimalField(max_digits=38, decimal_places=12, default=0)
+    budget_limit = models.DecimalField(max_digits=38, decimal_places=12, null=True)
+    budget_spent = models.DecimalField(max_digits=38, decimal_places=12, default=0, db_default=0)
+    budget_period = models.CharField(max_length=7, blank=True, default="", db_default="")
+    open_alerts = models.PositiveIntegerField(default=0, db_default=0)
     refreshed_at = models.DateTimeField(db_default=DatabaseNow())
 
     def __str__(self) -> str:

@@ -28,7 +28,11 @@ _sources: dict[Source, frozenset[str]] = {}
 
 @dataclass(frozen=True)
 class DigestRow:
-    """One tenant's metrics. `month_spend` is the total of its drafts of the current month."""
+    """One tenant's metrics. `month_spend` is the total of its drafts of the current month.
+
+    `budget_limit` and `budget_spent` are of the whole tenant's budget of a `budget_period` (month, quarter, year), if there
+    is one; `open_alerts` is how many thresholds its endpoints have crossed.
+    """
 
     tenant_id: UUID
     slug: str
@@ -39,8 +43,19 @@ class DigestRow:
     running_jobs: int
     queued_jobs: int
     month_spend: Decimal
+    budget_limit: Decimal | None
+    budget_spent: Decimal
+    budget_period: str
+    open_alerts: int
     refreshed_at: datetime
     standing: str
+
+    @property
+    def budget_percent(self) -> int | None:
+        """Whole percent of the budget that is spent, rounded down; None without a budget."""
+        if self.budget_limit is None:
+            return None
+        return int(self.budget_spent * 100 // self.budget_limit) if self.budget_limit else 100
 
 
 FIGURES = [{"standing": "tenant__standing"}.get(name, name) for name in DigestRow.__dataclass_fields__]

@@ -39,6 +39,15 @@ class TenantFiguresSerializer(serializers.Serializer[Any]):
     running_jobs = serializers.IntegerField()
     queued_jobs = serializers.IntegerField()
     month_spend = serializers.DecimalField(max_digits=38, decimal_places=12)
+    budget_limit = serializers.DecimalField(
+        max_digits=38,
+        decimal_places=12,
+        allow_null=True,
+        help_text="of the whole organisation's budget; null without one",
+    )
+    budget_spent = serializers.DecimalField(max_digits=38, decimal_places=12)
+    budget_period = serializers.CharField(help_text="month, quarter or year; empty without a budget")
+    open_alerts = serializers.IntegerField(help_text="thresholds that its endpoints have crossed")
     refreshed_at = serializers.DateTimeField()
 
 

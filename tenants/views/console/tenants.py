@@ -16,6 +16,7 @@ from tenants.operators import ceilings, lifecycle, tenant_details, tenant_metric
 from tenants.operators.operator_log import record_act
 from tenants.operators.orders import erasure, exports
 from tenants.operators.pages import OperatorRequest, operator_page, require_recent_proof
+from tenants.operators.tenant_metrics import DigestRow
 from tenants.views.console.forms import Ceiling, Erasure, NewTenant, Owner
 from tenants.web.form_posts import explain
 from tenants.web.pagination import EXPORT_LIMIT, before, csv_response, paged, wants_csv
@@ -30,6 +31,10 @@ COLUMNS = (
     "running_jobs",
     "queued_jobs",
     "month_spend",
+    "budget_limit",
+    "budget_spent",
+    "budget_period",
+    "open_alerts",
     "currency",
     "created_at",
     "refreshed_at",
@@ -60,7 +65,7 @@ def tenants_page(request: OperatorRequest) -> HttpResponse:
     shown, links = paged(request, rows, PAGE, lambda row: (row.slug,))
     sums = tenant_metrics.totals(text)
     context = {
-        "rows": [(row, _money(row.month_spend, row.currency)) for row in shown],
+        "rows": [(row, _money(row.month_spend, row.currency), _budget(row)) for row in shown],
         "text": text,
         "number": sum(row.tenants for row in sums),
         "running": sum(row.running_jobs for row in sums),
@@ -214,6 +219,10 @@ def _render(request: OperatorRequest, tenant_id: UUID, *, status: int = 200, **g
 
 def _can_be_erased(tenant: Tenant) -> bool:
     return tenant.standing == "closed" and tenant.erase_ordered_at is None
+
+
+def _budget(row: DigestRow) -> dict[str, object] | None:
+    return None if row.budget_limit is None else _money(row.budget_limit, row.currency)
 
 
 def _money(amount: Decimal, currency: str) -> dict[str, object]:
