@@ -14,11 +14,13 @@ class BillingConfig(AppConfig):
         from billing.invoices.disputes import waiting
         from billing.models import Budget
         from billing.pricing.contracts import sign
+        from billing.queries import project_figures
         from billing.queries.books import choices
         from billing.queries.digest import digest
         from tenants.audit import erasure, unnamed, words
         from tenants.notifications import topics
         from tenants.operators import attention, first_contract, tenant_metrics
+        from tenants.projects import figures
         from tenants.web import navigation
         from tenants.web.navigation import MONEY, NavigationEntry
 
@@ -53,6 +55,7 @@ class BillingConfig(AppConfig):
         topics.register("reported usage", "Reported usage that waits for a decision", "usage")
         attention.register("invoices.view", waiting)
         tenant_metrics.register(digest, "month_spend", "budget_limit", "budget_spent", "budget_period")
+        figures.register(project_figures.of_project, order=10)
         unnamed.register("budget", Budget)
         first_contract.register(first_contract.Seller(choices, sign))
         words.register(

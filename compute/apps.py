@@ -23,6 +23,7 @@ class ComputeConfig(AppConfig):
         from tenants.identity import departures as leavers
         from tenants.operators import attention, tenant_metrics
         from tenants.operators.platform_events import conditions
+        from tenants.projects import figures
         from tenants.sharing import shares
         from tenants.web import navigation
         from tenants.web.navigation import MAIN, NavigationEntry
@@ -32,6 +33,7 @@ class ComputeConfig(AppConfig):
         attention.register("fleet.view", silence.silent)
         conditions.register(fleet_silence.look)
         tenant_metrics.register(queries.digest, "running_jobs", "queued_jobs")
+        figures.register(queries.project_figures, order=20)
         quotas.register(capacity.limited)
         shares.register(visibility.SHARED)
         quotas.register_work(quota_work.Jobs())

@@ -14,6 +14,7 @@ from compute.queries.jobs import (
     last_log_lines,
     logs_after,
     metrics,
+    project_figures,
     readable_sort,
 )
 from compute.queries.rows import (
@@ -53,6 +54,7 @@ __all__ = [
     "limits_for",
     "logs_after",
     "metrics",
+    "project_figures",
     "readable_sort",
     "utilisation",
 ]

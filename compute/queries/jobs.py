@@ -5,7 +5,7 @@ Only jobs that the reader may see (`jobs/visibility.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -28,9 +28,12 @@ from compute.queries.rows import (
     MetricPoint,
     Quoted,
 )
+from tenants.access.actor import Actor
 from tenants.access.reader import sees_money
 from tenants.errors import Invalid, NotFound
 from tenants.models import Project
+from tenants.projects.figures import Figure
+from tenants.projects.sight import in_sight_of
 
 SORTS = {
     "name": "name", "project": "project__name", "device": "device_class", "state": "state", "submitted": "submitted_at",
@@ -105,6 +108,17 @@ def digest() -> dict[str, int]:
     rows = Job.objects.filter(state__in=(JobState.RUNNING, JobState.QUEUED)).order_by().values_list("state")
     counts = dict(rows.annotate(number=Count("id")))
     return {"running_jobs": counts.get(JobState.RUNNING, 0), "queued_jobs": counts.get(JobState.QUEUED, 0)}
+
+
+def project_figures(actor: Actor, project_id: UUID) -> Iterator[Figure]:
+    """Yield how many jobs of a project run and wait, of those that the reader may see."""
+    if not actor.can_somewhere("jobs.view") or not in_sight_of(actor, project_id):
+        return
+    rows = visible_jobs().filter(project=project_id, state__in=(JobState.RUNNING, JobState.QUEUED)).order_by()
+    counts = dict(rows.values_list("state").annotate(number=Count("id")))
+    running, queued = counts.get(JobState.RUNNING, 0), counts.get(JobState.QUEUED, 0)
+    path = f"jobs/?project={project_id}&state=running"
+    yield Figure("Running jobs", f"{running:,}", f"{queued:,} queued", "activity", path)
 
 
 def job_detail(job_id: UUID) -> JobDetail:

@@ -12,7 +12,7 @@ from tenants.quotas.reservations import QuotaExceeded, Scopes, release, reserve,
 from tenants.quotas.resources import Resource, register, resources, title_of, titles
 from tenants.quotas.rooms import Full, binding, full, rooms, where
 from tenants.quotas.scopes import ORGANISATION, Scope, person_behind, person_of
-from tenants.quotas.usage import QuotaUse, everywhere, usage
+from tenants.quotas.usage import QuotaUse, everywhere, usage, usage_of
 
 __all__ = [
     "AT_ONCE",
@@ -54,6 +54,7 @@ __all__ = [
     "title_of",
     "titles",
     "usage",
+    "usage_of",
     "use_of",
     "where",
 ]

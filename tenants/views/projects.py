@@ -9,10 +9,13 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from tenants import operations, queries
+from tenants import operations, queries, quotas
 from tenants.errors import ExchequerError, Invalid
 from tenants.grants.queries import grants_in
+from tenants.projects.figures import of_project
 from tenants.projects.sight import in_sight_of
+from tenants.quotas import Resource
+from tenants.views.quotas import Line
 from tenants.web.form_posts import explain, redirect_get_to
 from tenants.web.idempotency import run_once
 from tenants.web.pagination import csv_response, wants_csv
@@ -129,8 +132,21 @@ def _one(
         "can_grant": actor.can("members.manage"),
         "sees_into": in_sight_of(actor, project_id),
         "may_see_jobs": actor.can_somewhere("jobs.view"),
+        "figures": of_project(actor, project_id),
+        "limits": _limits(row) if actor.can("quotas.view") else None,
+        "can_limit": actor.can("quotas.manage"),
     }
     return render(request, "tenants/project.html", context, status=status)
+
+
+def _limits(row: queries.ProjectRow) -> list[Line]:
+    """Return the limits of the project itself, with what is in use."""
+    known = quotas.resources()
+    return [
+        Line(use, known.get(use.resource, Resource(use.resource, use.resource)), row.name, 0, "", None)
+        for use in quotas.usage_of(project_id=row.id, person=None)
+        if use.scope.project_id == row.id and (use.limit is not None or use.in_use)
+    ]
 
 
 def _render(request: TenantRequest, *, form: NewProject | None = None, status: int = 200) -> HttpResponse:
