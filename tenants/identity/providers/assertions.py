@@ -130,7 +130,9 @@ def _strictly(provider: IdentityProvider, ours: Addresses, response: Any, reques
         or response.document.get("InResponseTo") != request_id
         or provider.issuer not in response.get_issuers()
     ):
-        raise AssertionRefused
+        raise AssertionRefused from ValueError(
+            "The answer is for another log-in, address or organisation, or of another issuer."
+        )
     latest = min(now() + LONGEST_LIFE, max(_moment(end) for end in ends))
     assertion_id = response.get_assertion_id()
     if not assertion_id:

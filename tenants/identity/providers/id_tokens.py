@@ -27,7 +27,7 @@ def verified(token: str, published: dict[str, Any]) -> dict[str, Any]:
     try:
         header = jws.extract_compact(token.encode()).headers()
         if header.get("alg") not in ALGORITHMS:
-            raise TokenRefused
+            raise TokenRefused from ValueError("The ID token is not signed by one of the accepted algorithms.")
         fitting = _keys(published, header.get("kid"))
     except (JoseError, ValueError, UnicodeError) as error:
         raise TokenRefused from error
@@ -36,7 +36,7 @@ def verified(token: str, published: dict[str, Any]) -> dict[str, Any]:
             return jwt.decode(token, KeySet([key]), algorithms=list(ALGORITHMS)).claims
         except (JoseError, ValueError, TypeError):
             continue
-    raise TokenRefused
+    raise TokenRefused from ValueError("None of the keys that the provider publishes has signed the ID token.")
 
 
 def _keys(published: dict[str, Any], kid: Any) -> list[Any]:

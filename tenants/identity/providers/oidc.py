@@ -152,14 +152,14 @@ def _exchanged(provider: IdentityProvider, found: Endpoints, exchange: Exchange)
     if answer.status in (400, 401):
         raise TokenRefused(
             "The identity provider refused the log-in. If it stays so, ask an owner to check the client secret."
-        )
+        ) from ValueError(f"Status {answer.status}: {answer.body[:200].decode(errors='replace')}")
     return outbound.stated(answer)
 
 
 def _checked(provider: IdentityProvider, found: Endpoints, token: str, nonce: str) -> dict[str, Any]:
     """Return the claims of an ID token that is signed by the provider, for us, for this log-in, and fresh."""
     if not token or len(token) > LONGEST_TOKEN:
-        raise TokenRefused
+        raise TokenRefused from ValueError("There is no ID token, or it is too long.")
     keys = outbound.stated(outbound.send(provider.tenant_id, "GET", found.keys))
     claims = id_tokens.verified(token, keys)
     present = now()
@@ -167,20 +167,19 @@ def _checked(provider: IdentityProvider, found: Endpoints, token: str, nonce: st
     audiences = audience if isinstance(audience, list) else [audience]
     party = claims.get("azp")
     issued, ends = _moment(claims, "iat"), _moment(claims, "exp")
-    if (
-        claims.get("iss") != provider.issuer
-        or provider.client_id not in audiences
-        or (len(audiences) > 1 and party != provider.client_id)
-        or party not in (None, provider.client_id)
-        or claims.get("nonce") != nonce
-        or ends is None
-        or present >= ends + LEEWAY
-        or issued is None
-        or not present - OLDEST <= issued <= present + LEEWAY
-        or not isinstance(claims.get("sub"), str)
-        or not 1 <= len(claims["sub"]) <= LONGEST_SUBJECT
-    ):
-        raise TokenRefused
+    subject = claims.get("sub")
+    faults = {
+        "iss is not the configured issuer": claims.get("iss") != provider.issuer,
+        "aud does not name the client id alone": provider.client_id not in audiences
+        or (len(audiences) > 1 and party != provider.client_id),
+        "azp is not the client id": party not in (None, provider.client_id),
+        "nonce is that of another log-in": claims.get("nonce") != nonce,
+        "exp is missing or past": ends is None or present >= ends + LEEWAY,
+        "iat is missing, too old or to come": issued is None or not present - OLDEST <= issued <= present + LEEWAY,
+        "sub is missing or too long": not isinstance(subject, str) or not 1 <= len(subject) <= LONGEST_SUBJECT,
+    }
+    if wrong := [fault for fault, is_so in faults.items() if is_so]:
+        raise TokenRefused from ValueError(f"ID token: {', '.join(wrong)}.")
     return claims
 
 
@@ -198,7 +197,7 @@ def _userinfo(provider: IdentityProvider, found: Endpoints, access: str, subject
     headers = {"Authorization": f"Bearer {access}", "Accept": "application/json"}
     stated = outbound.stated(outbound.send(provider.tenant_id, "GET", found.userinfo, headers=headers))
     if stated.get("sub") != subject:
-        raise TokenRefused
+        raise TokenRefused from ValueError("The userinfo endpoint answers for another subject.")
     return stated
 
 

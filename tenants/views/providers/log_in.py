@@ -58,12 +58,14 @@ def for_strangers(view: View) -> View:
 
 
 def notes_refusals(view: View) -> View:
-    """Mark a page that ends a log-in: a refusal is noted for the operator log."""
+    """Mark a page that ends a log-in: a refusal is noted for the operator log, and a test leads to what failed."""
 
     @functools.wraps(view)
     def run(request: HttpRequest, tenant: str) -> HttpResponse:
         try:
             return view(request, tenant)
+        except outcomes.TestFailed as failed:
+            return redirect(f"{reverse('provider', args=[tenant])}?test={failed.attempt_id}")
         except PermissionDenied as refused:
             _note_refused(request, _with_provider(tenant), refused)
             raise
@@ -134,18 +136,23 @@ def callback(request: HttpRequest, tenant: str) -> HttpResponse:
         attempt = attempts.take(given.get("state", ""), browser=request.COOKIES.get(cookie_name(), ""))
         provider = attempt.provider
         secret = configuration.client_secret(provider)
-    if provider.kind != OIDC or given.get("iss", provider.issuer) != provider.issuer:
-        raise attempts.AttemptInvalid
-    if "error" in given or not given.get("code"):
-        raise ProviderRefused(f"{provider.name} did not log you in. Begin again, or ask its administrator.")
-    exchange = oidc.Exchange(
-        code=given["code"],
-        verifier=attempt.verifier,
-        nonce=attempt.nonce,
-        redirect_uri=queries.addresses(organisation.slug).redirect,
-        secret=secret,
-    )
-    return _finish(request, organisation, attempt, oidc.identity(provider, exchange))
+    with outcomes.failing_as_test(attempt):
+        if provider.kind != OIDC or given.get("iss", provider.issuer) != provider.issuer:
+            raise attempts.AttemptInvalid
+        if "error" in given or not given.get("code"):
+            why = ValueError(f"{given.get('error', 'no code')}: {given.get('error_description', '')}")
+            raise ProviderRefused(
+                f"{provider.name} did not log you in. Begin again, or ask its administrator."
+            ) from why
+        exchange = oidc.Exchange(
+            code=given["code"],
+            verifier=attempt.verifier,
+            nonce=attempt.nonce,
+            redirect_uri=queries.addresses(organisation.slug).redirect,
+            secret=secret,
+        )
+        named = oidc.identity(provider, exchange)
+    return _finish(request, organisation, attempt, named)
 
 
 @for_strangers
@@ -165,6 +172,7 @@ def acs(request: HttpRequest, tenant: str) -> HttpResponse:
         attempt = attempts.answer(state)
         if attempt.provider.kind != SAML:
             raise attempts.AttemptInvalid
+    with outcomes.failing_as_test(attempt), tenant_scope(organisation.id):
         found = assertions.checked(
             attempt.provider, ours, answer=request.POST.get("SAMLResponse", ""), request_id=f"_{attempt.nonce}"
         )

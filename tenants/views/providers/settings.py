@@ -112,7 +112,11 @@ def provider_test(request: TenantRequest) -> HttpResponse:
         if found is None or not found.enabled:
             raise NotFound("Save and enable the identity provider first.")
         begun = attempts.begin(found, browser=browser, is_test=True)
-    away = send_to_provider(request.tenant, found, begun, browser)
+    try:
+        away = send_to_provider(request.tenant, found, begun, browser)
+    except ExchequerError as failed:
+        with tenant_scope(request.tenant_id):
+            return _render(request, test=outcomes.failure(failed), status=422)
     # A form may lead to our own pages only (form-action): so this page links to the provider.
     with tenant_scope(request.tenant_id):
         response = _render(request, leads_to=away["Location"])
