@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from hashlib import sha256
 from uuid import UUID
 
 from django.db import connection
@@ -35,13 +36,19 @@ from billing.rating.calendar import period_bounds
 from billing.rating.tags import tag_fault
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
-from tenants.errors import Invalid
+from tenants.errors import Conflict, Invalid
 from tenants.models import Project, Quota
 
 SHARED_COSTS_SET = AuditAction("billing.shared_costs.set")
 MOST_RULES = 20
 ALL = Decimal(100)
 WHOLE = "Whole organisation"
+
+
+class SharedCostsChanged(Conflict):
+    """Somebody else has changed these rules since. Check them, then try again."""
+
+    code = "shared_costs_changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +111,17 @@ def shared_month(period: date) -> SharedMonth:
     return SharedMonth(period, sorted(rows, key=lambda row: (-row.total.amount, row.name)), total, view)
 
 
+def fingerprint(rules: Sequence[Rule]) -> str:
+    """Return what distinguishes one list of rules from another."""
+    return sha256("\n".join(_text(rule) for rule in rules).encode()).hexdigest()
+
+
 @operation(SHARED_COSTS_SET)
-def set_shared_costs(*, actor: Actor, rules: Sequence[Rule]) -> None:
-    """Replace the whole list; months are shown by the new rules, invoices stay. Raises PermissionDenied, Invalid."""
+def set_shared_costs(*, actor: Actor, rules: Sequence[Rule], instead_of: str | None = None) -> None:
+    """Replace the whole list; months are shown by the new rules, invoices stay.
+
+    `instead_of` is the fingerprint of the list that was changed. Raises PermissionDenied, Invalid, SharedCostsChanged.
+    """
     actor.require("invoices.manage")
     if fault := _fault(rules):
         raise Invalid(fields={"rules": [fault]})
@@ -115,6 +130,8 @@ def set_shared_costs(*, actor: Actor, rules: Sequence[Rule]) -> None:
             "SELECT pg_advisory_xact_lock(hashtextextended('billing.shared_costs' || %s, 0))", [str(actor.tenant_id)]
         )
     before = shared_costs()
+    if instead_of is not None and instead_of != fingerprint(before):
+        raise SharedCostsChanged
     if before == list(rules):
         unchanged("this cost is shared so already")
         return

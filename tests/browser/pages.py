@@ -74,7 +74,7 @@ PAGES = (
     PageSpec("budget-new", "budgets/new/", "How a budget works", empty="How a budget works"),
     PageSpec("showback", "showback/", "Cost by the contract", empty="No usage in this month"),
     PageSpec("chargeback", "chargeback/", "Share", empty="No usage in this month"),
-    PageSpec("shared-costs", "shared-costs/", "One a line", empty="One a line"),
+    PageSpec("shared-costs", "shared-costs/", "Add a rule", empty="Nothing is shared"),
     PageSpec("required-tags", "required-tags/", "One a line", empty="One a line"),
     PageSpec("cost-exports", "cost-exports/", "Columns of FOCUS", empty="Columns of FOCUS"),
     PageSpec("showback prices", "showback/prices/", "More prices"),

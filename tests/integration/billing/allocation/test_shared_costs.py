@@ -94,24 +94,49 @@ def test_lines_of_the_whole_organisation_are_not_untagged(demo_clock: DemoClock)
     assert sum(found.values()) == view(tenant, invoice).subtotal.amount
 
 
-def test_rules_are_written_on_their_page_and_wrong_ones_are_refused(demo_clock: DemoClock) -> None:
+def test_rules_are_made_changed_moved_and_removed_on_their_page(demo_clock: DemoClock) -> None:
     tenant, _ = closed(demo_clock)
     with tenant_scope(tenant.id):
-        lab = Project.objects.exclude(slug="default").get()
+        lab, other = Project.objects.exclude(slug="default").get(), Project.objects.get(slug="default")
     finance, page = client(tenant), f"/t/{tenant.slug}/shared-costs/"
-    text = f"organisation: by_use\nproject default: fixed {lab.slug} 100\ntag team=ops: by_quota devices:cpu"
-    assert finance.post(page, {"rules": text}).status_code == 302
-    assert finance.get(page).context["form"].initial["rules"] == text
+    rule = {"what": "organisation", "how": "by_use"}
+
+    def post(**given: str) -> Any:
+        return finance.post(page, {"shown": finance.get(page).context["shown"], **given})
+
+    def listed() -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = finance.get(page).context["rules"]
+        return found
+
+    assert "Nothing is shared" in text_of(finance.get(page))
+    assert post(**rule).status_code == 302
+    fixed = {"what": f"project:{other.pk}", "how": "fixed", f"share_{lab.pk}": "100"}
+    assert post(**fixed).status_code == 302
+    assert post(what="tag", tag="team=ops", how="by_quota", resource="devices:cpu").status_code == 302
+    no_project = "Lines of no project, such as a minimum"
+    assert [what for what, _ in listed()] == [no_project, f"All of {other.name}", "Work with a tag: team=ops"]
+    assert listed()[1][1] == f"{lab.name} 100 %"
+    assert 'value="100"' in text_of(finance.get(f"{page}?rule=2"))
     shown = text_of(finance.get(f"/t/{tenant.slug}/chargeback/?period=2027-03"))
-    for words in ("With shared cost", "Share received", "Whole organisation"):
-        assert words in shown
+    for part in ("With shared cost", "Share received", "Whole organisation"):
+        assert part in shown
     for wrong, why in (
-        ("project nowhere: even", "There is no project nowhere"), ("organisation even", "Write a line as"),
-        (f"organisation: fixed {lab.slug} 99.5", "sum to 100 per cent; these sum to 99.5"),
-        ("organisation: even\norganisation: by_use", "Share each cost by one rule"),
-        ("organisation: by_quota", "it must, such as devices"), (f"project {lab.slug}: fixed {lab.slug} 100", "a share of itself"),
-    ):  # fmt: skip
-        refused = finance.post(page, {"rules": wrong})
+        ({**fixed, f"share_{lab.pk}": "99.5", "rule": "2"}, "sum to 100 per cent; these sum to 99.5"),
+        (rule, "Share each cost by one rule"),
+        ({"what": "tag", "how": "even"}, "Give name and value of the tag"),
+        ({"what": f"project:{lab.pk}", "how": "by_quota"}, "Choose the limits that decide"),
+        ({**fixed, "what": f"project:{lab.pk}"}, "a share of itself"),
+        ({"what": "project:x", "how": "even"}, "Select a valid choice"),
+        ({**rule, "rule": "1", "shown": "of before"}, "Somebody else has changed these rules"),
+        ({"act": "remove", "rule": "1", "shown": "of before"}, "Somebody else has changed these rules"),
+    ):
+        refused = post(**wrong)
         assert (refused.status_code, why in text_of(refused)) == (422, True), wrong
+    assert post(rule="2", act="up").status_code == 302
+    assert [what for what, _ in listed()][:2] == [f"All of {other.name}", no_project]
+    assert post(rule="2", **{**rule, "how": "even"}).status_code == 302
+    assert listed()[1] == (no_project, "the same for each project")
+    assert post(rule="1", act="remove").status_code == 302
+    assert len(listed()) == 2
     assert put(tenant, {"source": "project", "rule": "even"}).status_code == 400
     assert client(tenant, "engineer").put(RULES, {"rules": []}, content_type="application/json").status_code == 403
