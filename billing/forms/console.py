@@ -63,11 +63,12 @@ class NextContract(TermsForm):
         currency: str,
         books: Sequence[BookRow],
         months: Sequence[date],
+        meters: Sequence[tuple[str, str]],
         last: ContractView | None,
     ) -> None:
         given = {name: getattr(last, name) for name in FACTS} if last else {}
         initial = {**given, "book": str(last.book_id)} if last else None
-        super().__init__(data, currency=currency, agreed=last.terms if last else {}, initial=initial)
+        super().__init__(data, currency=currency, agreed=last.terms if last else {}, meters=meters, initial=initial)
         self.fields["book"].choices = [(str(book.id), _label(book, currency)) for book in books]  # type: ignore[attr-defined]
         self.fields["starts_on"].choices = [(one.isoformat(), f"{one:%B %Y}") for one in months]  # type: ignore[attr-defined]
 

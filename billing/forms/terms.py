@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from django import forms
 
+from billing.forms import term_rows
 from billing.forms.fields import AmountField
 from billing.money import minor_decimals
 from billing.pricing.contracts import bill_faults
 from billing.pricing.what_if import SIMPLE_TERMS
 
 PROMOTIONAL, PAID = "promotional", "paid"
+#: The field of a row that shows a part of its entry.
+PART = {"key": "name", "percent": "percent", "meters": "meter"}
 
 
 class RestField(forms.JSONField):
@@ -53,15 +56,26 @@ class TermsForm(forms.Form):
         label="Other terms, as JSON",
         required=False,
         widget=forms.Textarea({"rows": 6, "spellcheck": "false"}),
-        help_text="models, savings_plans, and commitments, discounts, minimums for some meters or projects. "
+        help_text="models, and savings_plans, commitments, discounts, minimums for projects or several meters. "
         "Leave it empty for none.",
     )
 
     def __init__(
-        self, data: Any = None, *, currency: str, agreed: Mapping[str, Any], initial: Mapping[str, Any] | None = None
+        self,
+        data: Any = None,
+        *,
+        currency: str,
+        agreed: Mapping[str, Any],
+        meters: Sequence[tuple[str, str]],
+        initial: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(data, initial={**(initial or {}), **_fields(agreed)})
+        simple, rows, rest = _parts(agreed)
+        shown = {**(initial or {}), **simple, **term_rows.initial(rows), "terms": rest or None}
+        super().__init__(data, initial=shown)
         self._currency = currency
+        self._rows = len(rows) + term_rows.MORE if data is None else term_rows.number_of(data)
+        self._places: dict[tuple[str, int], str] = {}
+        term_rows.add_fields(self, self._rows, meters, currency)
         for name in ("commitment", "minimum"):
             field = self.fields[name]
             assert isinstance(field, AmountField)  # noqa: S101 (as declared above)
@@ -70,6 +84,7 @@ class TermsForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Put what is wrong with the terms beside the field that it came from."""
         data = super().clean() or {}
+        term_rows.check(self, self._rows)
         if not self.errors:
             for where, message in bill_faults(self.bill_terms, self._currency):
                 self.add_error(self._field(where), message)
@@ -81,39 +96,47 @@ class TermsForm(forms.Form):
         given, data = self.cleaned_data.get("terms"), self.cleaned_data
         if given is not None and not isinstance(given, Mapping):
             return given
-        terms = dict(given or {})
+        own: dict[str, list[tuple[str, dict[str, Any]]]] = {}
         for name, (listed, value) in SIMPLE_TERMS.items():
             if (amount := data.get(name)) is not None:
-                others = terms.get(listed, [])
                 one = {"key": name, value: format(Decimal(amount).normalize(), "f")}
-                terms[listed] = [one, *others] if isinstance(others, list) else others
+                own.setdefault(listed, []).append((name, one))
+        for listed, n, entry in term_rows.entries(self, self._rows):
+            own.setdefault(listed, []).append((f"term_{n}", entry))
+        terms = dict(given or {})
+        for listed, found in own.items():
+            others = terms.get(listed, [])
+            terms[listed] = [*(one for _, one in found), *others] if isinstance(others, list) else others
+            self._places |= {(listed, n): name for n, (name, _) in enumerate(found)}
         if data.get("credits_used") == PAID:
             terms["paid_first"] = True
         if data.get("prepaid"):
             terms["prepaid"] = True
         return terms
 
+    def rows(self) -> Iterator[list[forms.BoundField]]:
+        """Yield the fields of each further term."""
+        return term_rows.shown(self, self._rows)
+
     def _field(self, where: str) -> str:
-        """Return the field that a fault is about."""
-        for name, (listed, _) in SIMPLE_TERMS.items():
-            if where.startswith(f"{listed}.0") and self.cleaned_data.get(name) is not None:
-                return name
-        return "terms"
+        """Return the field that a fault is about, such as that of `discounts.0.percent`."""
+        listed, _, rest = where.partition(".")
+        number, _, part = rest.partition(".")
+        name = self._places.get((listed, int(number))) if number.isdecimal() else None
+        if name is None or name in SIMPLE_TERMS:
+            return name or "terms"
+        return f"{name}_{PART.get(part, 'amount')}"
 
 
-def _fields(agreed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the fields of a form show of stored terms."""
+def _parts(agreed: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
+    """Return what the single fields, the rows and the JSON show of stored terms."""
     rest: dict[str, Any] = {**agreed}
     shown: dict[str, Any] = {}
     for name, (listed, value) in SIMPLE_TERMS.items():
         entries = rest.get(listed) or []
         if entries and set(entries[0]) == {"key", value} and entries[0]["key"] == name:
             shown[name] = Decimal(entries[0][value])
-            entries = entries[1:]
-        if entries:
-            rest[listed] = entries
-        else:
-            rest.pop(listed, None)
+            rest[listed] = entries[1:]
     shown["credits_used"] = PAID if rest.pop("paid_first", False) else PROMOTIONAL
     shown["prepaid"] = bool(rest.pop("prepaid", False))
-    return {**shown, "terms": rest or None}
+    return shown, term_rows.take(rest), rest

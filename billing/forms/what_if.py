@@ -25,10 +25,16 @@ class WhatIfForm(TermsForm):
     )  # fmt: skip
 
     def __init__(
-        self, data: Any = None, *, currency: str, books: Sequence[BookRow], contract: ContractView | None
+        self,
+        data: Any = None,
+        *,
+        currency: str,
+        books: Sequence[BookRow],
+        meters: Sequence[tuple[str, str]],
+        contract: ContractView | None,
     ) -> None:
         self._agreed: Mapping[str, Any] = contract.terms if contract else {}
-        super().__init__(data, currency=currency, agreed=self._agreed)
+        super().__init__(data, currency=currency, agreed=self._agreed, meters=meters)
         choices = [("", "as it is"), *((str(book.id), book.name) for book in books)]
         self.fields["book"].choices = choices  # type: ignore[attr-defined]
 

@@ -14,7 +14,7 @@ from django.db.models import Count, Max, Q
 
 from billing.defaults import METERS
 from billing.exchange.queries import rate_in_force
-from billing.models import Contract, PriceBook
+from billing.models import Contract, Meter, PriceBook
 from billing.money import EXACT, Money
 from billing.pg_arrays import parsed
 from billing.queries.prices import FACTS, ContractView, MeterView, PriceBookView, book_view, contracts
@@ -127,6 +127,12 @@ def contracts_of(tenant_id: UUID) -> tuple[Tenant, list[ContractView]]:
         raise NotFound
     with tenant_scope(tenant_id):
         return tenant, contracts()
+
+
+def meters_of(tenant_id: UUID) -> list[tuple[str, str]]:
+    """Return key and title of a tenant's meters, by title."""
+    with tenant_scope(tenant_id):
+        return list(Meter.objects.order_by("title", "key").values_list("key", "title"))
 
 
 def months_of(tenant: Tenant, number: int = MONTHS) -> list[MonthRow]:

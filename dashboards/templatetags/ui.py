@@ -204,8 +204,7 @@ def field(bound: BoundField, quiet: bool = False, **attrs: Any) -> dict[str, Any
 
     A quiet field is not marked as optional, because its neighbours are all optional.
     """
-    control = bound.field.widget
-    checkbox = isinstance(control, CheckboxInput)
+    control, checkbox = bound.field.widget, isinstance(bound.field.widget, CheckboxInput)
     css = "form-check-input" if checkbox else "form-select" if isinstance(control, Select) else "form-control"
     extra: dict[str, Any] = {key.replace("_", "-"): value for key, value in attrs.items()}
     if not isinstance(control, RadioSelect | HiddenInput):
@@ -221,7 +220,8 @@ def field(bound: BoundField, quiet: bool = False, **attrs: Any) -> dict[str, Any
 @register.simple_tag
 def unlabelled(bound: BoundField) -> SafeString:
     """Render a control in a table row: its label is visually hidden, its errors are below."""
-    control = bound.as_widget(attrs={"class": "form-control", "aria-label": str(bound.label)})
+    css = "form-select" if isinstance(bound.field.widget, Select) else "form-control"
+    control = bound.as_widget(attrs={"class": css, "aria-label": str(bound.label)})
     errors = format_html_join("", "<li>{}</li>", ((error,) for error in bound.errors))
     return format_html('{}<ul class="x-field-error">{}</ul>', control, errors) if errors else control
 

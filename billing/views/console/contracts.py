@@ -66,6 +66,7 @@ def _render(
         currency=tenant.currency,
         books=options,
         months=contracts.months_ahead(tenant),
+        meters=books.meters_of(tenant_id),
         last=last,
     )
     if bound and form.is_valid():

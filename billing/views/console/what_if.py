@@ -26,7 +26,7 @@ def what_if_page(request: OperatorRequest, tenant_id: UUID) -> HttpResponse:
     options = [book for book in books.books() if book.currency == tenant.currency]
     now = next((one for one in contracts if one.state == "in_force"), None)
     asked = request.GET if request.GET else None
-    form = WhatIfForm(asked, currency=tenant.currency, books=options, contract=now)
+    form = WhatIfForm(asked, currency=tenant.currency, books=options, meters=books.meters_of(tenant_id), contract=now)
     found: Compared | None = None
     if asked is not None and form.is_valid():
         try:

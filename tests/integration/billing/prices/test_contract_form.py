@@ -79,6 +79,44 @@ def test_common_terms_are_fields_and_the_rest_stays_json(finance: Any) -> None:
     assert agreed(tenant) == {}
 
 
+def test_savings_plans_and_terms_of_a_meter_are_rows(finance: Any) -> None:
+    tenant = make_tenant()
+    page = f"/contracts/{tenant.id}/"
+    rows = {
+        "term_0_kind": "plan_hour", "term_0_name": "base", "term_0_amount": "0.50", "term_0_percent": "20",
+        "term_1_kind": "commitment", "term_1_amount": "1,000", "term_1_meter": "device_seconds",
+        "term_2_kind": "discount", "term_2_name": "nodes", "term_2_percent": "5", "term_2_meter": "device_seconds",
+    }  # fmt: skip
+    several = '{"discounts": [{"key": "both", "percent": "1", "meters": ["device_seconds", "inference_requests"]}]}'
+    answer = finance.post(page, given(tenant, discount="2", terms=several, **rows))
+    assert answer.status_code == 302, words(answer)
+    expected = {
+        "savings_plans": [{"key": "base", "per": "hour", "amount": "0.5", "percent": "20"}],
+        "commitments": [{"key": "commitment-2", "amount": "1000", "meters": ["device_seconds"]}],
+        "discounts": [
+            {"key": "discount", "percent": "2"}, SCOPED,
+            {"key": "both", "percent": "1", "meters": ["device_seconds", "inference_requests"]},
+        ],
+    }  # fmt: skip
+    assert agreed(tenant) == expected
+    form = finance.get(page).context["form"]
+    again = {name: "" if (value := form[name].value()) in (None, False) else str(value) for name in form.fields}
+    again["terms"] = form["terms"].value()
+    assert "both" in again["terms"] and "nodes" not in again["terms"], "what a row shows is no JSON"
+    assert finance.post(page, {**again, **given(tenant)}).status_code == 302
+    assert agreed(tenant) == expected, "the form keeps what it shows"
+    for wrong, message in (
+        ({"term_0_kind": ""}, "Choose what this row agrees"),
+        ({"term_0_percent": ""}, "Give the discount on the usage that it pays for."),
+        ({"term_1_amount": ""}, "Give an amount."),
+        ({"term_2_amount": "3"}, "Give either a percentage or an amount."),
+        ({"term_2_percent": "101"}, "at most 100"),
+        ({"term_2_name": "discount"}, "appears twice"),
+    ):
+        refused = finance.post(page, given(tenant, discount="2", **{**rows, **wrong}))
+        assert (refused.status_code, message in words(refused)) == (422, True), wrong
+
+
 @pytest.mark.parametrize(
     ("more", "field", "said"),
     [
