@@ -6,14 +6,12 @@ from typing import Any, cast
 
 from django import forms
 
-from billing.allocation.required_tags import Required, required_tags
 from billing.forms.fields import AmountField, TagsField
 from billing.money import minor_decimals
+from models_app.forms.required_tags import RequiredTagsForm
 from models_app.recipes.base import Recipe
 from models_app.tables import writing
 
-#: Before the name of a required tag in the name of its field.
-REQUIRED = "tag-"
 MOST_MINUTES = 7 * 24 * 60
 
 
@@ -59,7 +57,7 @@ class DatasetUpload(forms.Form):
         cast(forms.ChoiceField, self.fields["project"]).choices = choices
 
 
-class JobForm(forms.Form):
+class JobForm(RequiredTagsForm):
     """Fields of every job."""
 
     name = forms.CharField(max_length=120, label="Name", help_text="The name of the job in lists.")
@@ -106,31 +104,10 @@ class JobForm(forms.Form):
         self._offer("device_class", [(name, name) for name in devices])
         cast("AmountField", self.fields["max_cost"]).decimals = minor_decimals(currency)
         self.fields["max_cost"].label = f"Cost limit ({currency})"
-        given = self.initial.get("tags") or {}
-        for one in required_tags():
-            self.fields[REQUIRED + one.name] = _required_field(one, given.get(one.name, ""))
-
-    def required_fields(self) -> list[forms.BoundField]:
-        """Return the fields of the tags that the organisation requires."""
-        return [self[name] for name in self.fields if name.startswith(REQUIRED)]
-
-    def all_tags(self) -> dict[str, str]:
-        """Return all tags that were entered; call after it is valid."""
-        required = {
-            name.removeprefix(REQUIRED): value for name, value in self.cleaned_data.items() if name.startswith(REQUIRED)
-        }
-        return {**self.cleaned_data["tags"], **required}
+        self.ask_for_required(must=True)
 
     def _offer(self, name: str, choices: Sequence[tuple[str, str]]) -> None:
         cast("forms.ChoiceField", self.fields[name]).choices = list(choices)
-
-
-def _required_field(one: Required, given: str) -> forms.Field:
-    label = f"Tag {one.name}"
-    if not one.values:
-        return forms.CharField(label=label, max_length=120, initial=given)
-    choices = [("", "Choose a value"), *((value, value) for value in one.values)]
-    return forms.ChoiceField(label=label, choices=choices, initial=given)
 
 
 class LaunchForm(JobForm):

@@ -14,12 +14,13 @@ from models_app.endpoints.deployments import SLO_RANGE_MS
 from models_app.endpoints.endpoint_keys import MOST_A_MINUTE
 from models_app.endpoints.playground import MOST_FIELDS, TryInput
 from models_app.forms.number_cells import NumberCell
+from models_app.forms.required_tags import RequiredTagsForm
 from models_app.models.serving import SLO_MS
 
 YES_NO = (("", "not known"), ("true", "yes"), ("false", "no"))
 
 
-class DeployForm(forms.Form):
+class DeployForm(RequiredTagsForm):
     """Which version to serve under which name, and which project pays."""
 
     version = forms.ChoiceField(label="Model version", help_text="Versions in production can be deployed.")
@@ -65,6 +66,8 @@ class DeployForm(forms.Form):
         }
         for name, choices in offered.items():
             cast(forms.ChoiceField, self.fields[name]).choices = choices
+        # A live endpoint keeps its tags: nothing must be typed again.
+        self.ask_for_required(must=False)
 
     def allows(self, found: Replaced) -> bool:
         """Return whether replacing this very version was confirmed, and the name typed if clients would break."""

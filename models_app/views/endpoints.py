@@ -28,7 +28,6 @@ from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.parsing import uuid_in
 from tenants.sharing.panel import share_panel
 from tenants.sharing.shares import is_managed
-from tenants.web.form_posts import explain
 from tenants.web.idempotency import run_once
 from tenants.web.pagination import before, paged
 from tenants.web.requests import TenantRequest
@@ -82,7 +81,7 @@ def deploy(request: TenantRequest) -> HttpResponse:
     form = DeployForm(request.POST, versions=choices, projects=projects)
     status, found = 422, None
     if form.is_valid():
-        entered = form.cleaned_data
+        entered = {**form.cleaned_data, "tags": form.all_tags()}
         found = replaced(actor, entered["name"], UUID(entered["version"]))
         allowed = found is not None and form.allows(found)
         try:
@@ -94,7 +93,7 @@ def deploy(request: TenantRequest) -> HttpResponse:
             status = 409
         except ExchequerError as refused:
             status = 422 if isinstance(refused, Invalid) else refused.status
-            explain(form, refused)
+            form.explain(refused)
     context = {"form": form, "versions": choices, "replaced": found}
     return render(request, "models_app/deploy.html", context, status=status)
 

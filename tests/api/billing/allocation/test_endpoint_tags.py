@@ -52,6 +52,17 @@ def test_b63_endpoints_carry_required_tags_and_their_usage_is_charged_back_by_th
     form = {"version": version, "name": "churn", "project": "", "slo_ms": "500", "tags": "team=vision"}
     page = engineer.post(f"/t/{tenant.slug}/endpoints/new/", form)
     assert (page.status_code, "The tag cost-centre is required." in text_of(page)) == (422, True)
+    assert page.context["form"].errors.keys() == {"tag-cost-centre"}, "beside its own field"
+    asked = text_of(engineer.get(f"/t/{tenant.slug}/endpoints/new/"))
+    assert "Tag cost-centre" in asked and '<option value="risk">' in asked
+    fields = {"tag-cost-centre": "4711", "tag-team": "vision", "tags": ""}
+    first = engineer.post(f"/t/{tenant.slug}/endpoints/new/", {**form, **fields})
+    shown = text_of(engineer.get(first.url))
+    assert "cost-centre: 4711" in shown and "team: vision" in shown
+    again = engineer.post(f"/t/{tenant.slug}/endpoints/new/", {**form, "tags": ""})
+    assert again.status_code == 302, "a live endpoint keeps its tags"
+    with tenant_scope(tenant.id):
+        assert Endpoint.objects.get().tags == GOOD
     made = deploy(engineer, version, tags=GOOD)
     assert (made.status_code, made.json()["tags"]) == (201, GOOD)
     assert deploy(engineer, version).status_code == 201
