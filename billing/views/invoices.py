@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 from billing.defaults import SECOND
 from billing.invoices import disputes
 from billing.ledger.reconcile import reconcile_faults
-from billing.models.invoicing import DRAFT, VOID
+from billing.models.invoicing import DRAFT, TOP_UP, VOID
 from billing.money import Money
 from billing.queries.explain import (
     DEEPEST,
@@ -185,14 +185,15 @@ def _page(request: TenantRequest, view: InvoiceView) -> HttpResponse:
     if wants_csv(request):
         return csv_response(request, f"invoice-{view.period:%Y-%m}", EXPORTED, (exported(one) for one in lines))
     at = now()
-    others = [other for other in invoices(limit=MONTHS)[:MONTHS] if other.id != view.id]
+    others = [(other, _state(other, at)) for other in invoices(limit=MONTHS)[:MONTHS] if other.id != view.id]
     context = {
         "invoice": view,
         "state": _state(view, at),
         "projects": by_project(lines),
         "plans": plans_of(lines),
         "may_dispute": request.actor.can("invoices.manage") and bool(lines) and view.state != VOID,
-        "others": [(other, _state(other, at)) for other in others],
+        "others": [one for one in others if one[0].kind != TOP_UP],
+        "top_ups": [one for one in others if one[0].kind == TOP_UP],
         # Spend and budgets show usage to the last digit; an invoice is in whole minor units, line by line.
         "rounding": view.subtotal.amount - view.exact.amount,
         "line_numbers": {line.id: f"Line {line.n}" for line in lines},

@@ -103,6 +103,8 @@ def test_a_top_up_is_invoiced_and_fills_the_wallet_as_it_is_paid(
     text = words(client_for(tenant, "finance").get(f"/t/{tenant.slug}/wallet/"))
     for part in ("Paid credit €17.00", "Used by an invoice INV-000002", "Top-up INV-000001", "Ask for the invoice"):
         assert part in text, part
+    page = words(client_for(tenant, "finance").get(f"/t/{tenant.slug}/invoices/{draft_of(tenant)}/"))
+    assert "Top-ups April 2027 INV-000001" in page and "Other months" not in page
     assert left(tenant) == [euro("12.00"), euro("5.00")]
 
 
