@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from decimal import Decimal
+from typing import Any, cast
 
 from django import forms
 
+from billing.forms.fields import AmountField
 from billing.forms.terms import TermsForm
-from billing.pricing.what_if import Assumed
+from billing.money import fineness_fault, minor_decimals
+from billing.pricing.what_if import SIMPLE_TERMS, Assumed
 from billing.queries.books import BookRow
 from billing.queries.prices import ContractView
 from tenants.fields.days import MonthField
@@ -47,3 +50,42 @@ class WhatIfForm(TermsForm):
             terms=None if terms == self._agreed else terms,
             tax_rate=self.cleaned_data["tax_rate"],
         )
+
+
+class OwnWhatIfForm(forms.Form):
+    """A month, and other simple terms of the organisation's own contract."""
+
+    month = MonthField(label="Month", required=False, help_text="Empty: the last one.")
+    commitment = AmountField(label="Commitment a month", required=False, min_value=0)
+    minimum = AmountField(label="Minimum a month", required=False, min_value=0)
+    discount = forms.DecimalField(
+        label="Discount in per cent", required=False, min_value=0, max_value=100, max_digits=9, decimal_places=6
+    )
+
+    def __init__(self, data: Any = None, *, currency: str, agreed: Mapping[str, Any]) -> None:
+        self._own, self._currency = {name: _own(agreed, name) for name in SIMPLE_TERMS}, currency
+        super().__init__(data, initial={name: it and f"{it.normalize():f}" for name, it in self._own.items()})
+        for name in ("commitment", "minimum"):
+            cast("AmountField", self.fields[name]).decimals = minor_decimals(currency)
+            self.fields[name].label = f"{self.fields[name].label} ({currency})"
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse amounts that are finer than the currency."""
+        data = super().clean() or {}
+        for name in ("commitment", "minimum"):
+            if data.get(name) is not None and (fault := fineness_fault(data[name], self._currency)):
+                self.add_error(name, fault)
+        return data
+
+    @property
+    def changed(self) -> dict[str, Decimal | None]:
+        """What a valid form changes; None and zero take a term away."""
+        given = {name: self.cleaned_data[name] or None for name in self._own}
+        return {name: amount for name, amount in given.items() if amount != self._own[name]}
+
+
+def _own(agreed: Mapping[str, Any], name: str) -> Decimal | None:
+    """Return a simple term of a contract; None without it."""
+    listed, value = SIMPLE_TERMS[name]
+    found = next((one for one in agreed.get(listed, ()) if one.get("key") == name and one.get(value)), None)
+    return None if found is None else Decimal(found[value])

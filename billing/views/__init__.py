@@ -4,6 +4,7 @@ from django.urls import URLPattern, path
 
 from billing.views.agreements.commitments import commitments_page
 from billing.views.agreements.disputes import dispute, dispute_open, dispute_withdraw
+from billing.views.agreements.what_if import own_what_if_page
 from billing.views.budget_requests import budget_request
 from billing.views.budgets import budget_change, budget_close, budget_create, budget_list
 from billing.views.chargeback import chargeback_page
@@ -36,6 +37,7 @@ urlpatterns: list[URLPattern] = [
     path("payment-methods/change/", payment_methods_change, name="payment-methods-change"),
     path("prices/", prices, name="prices"),
     path("commitments/", commitments_page, name="commitments"),
+    path("commitments/what-if/", own_what_if_page, name="what-if"),
     path("showback/", showback_page, name="showback"),
     path("showback/prices/", showback_prices, name="showback-prices"),
     path("chargeback/", chargeback_page, name="chargeback"),

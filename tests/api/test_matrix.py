@@ -293,6 +293,7 @@ PAGES: dict[str, frozenset[str]] = {
     "wallet/top-up/": MONEY,
     "wallet/automatic/": MONEY,
     "commitments/": READS_MONEY,
+    "commitments/what-if/": READS_MONEY,
     "invoice/": READS_MONEY,
     "invoices/<uuid:invoice_id>/": READS_MONEY,
     "invoices/<uuid:invoice_id>/invoice.pdf": READS_MONEY,

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from billing.forms.what_if import WhatIfForm
 from billing.pricing.what_if import Compared, what_if
 from billing.queries import books
-from billing.rating.billed.differences import Change
+from billing.views.agreements.what_if import words
 from billing.views.invoices import short_name
 from tenants.errors import ExchequerError, NotFound, PermissionDenied
 from tenants.operators.pages import OperatorRequest, operator_page
@@ -40,23 +40,13 @@ def what_if_page(request: OperatorRequest, tenant_id: UUID) -> HttpResponse:
             raise
         except ExchequerError as refused:
             explain(form, refused)
+    ids = {one.line.project_id for one in found.lines if one.line.project_id} if found else set()
+    names = {one: short_name(one) for one in ids}
     context = {
         "organisation": tenant,
         "form": form,
         "found": found,
-        "rows": [(_words(one, found), one) for one in found.lines] if found else [],
+        "rows": [(words(one, found, names), one) for one in found.lines] if found else [],
         "advanced": bool(form.initial.get("terms") or request.GET.get("terms")),
     }
     return render(request, "console/what_if.html", context, status=422 if form.errors else 200)
-
-
-def _words(change: Change, found: Compared) -> str:
-    """Return what a row is about: a project's use of a meter, or a term."""
-    line = change.line
-    named = [found.titles.get(line.meter, line.meter)] if line.meter else []
-    named += [short_name(line.project_id)] if line.project_id else []
-    named += [f"corrects {line.origin:%B %Y}"] if line.origin else []
-    if not line.term:
-        return ", ".join(named)
-    kind = line.kind.value.replace("_", " ").capitalize()
-    return f"{kind}: {line.term}" + (f" ({', '.join(named)})" if named else "")

@@ -150,3 +150,30 @@ def test_an_organisation_asks_what_its_month_would_be_under_another_commitment(d
         assert ask_own(**wrong).status_code == 400, wrong
     with tenant_scope(tenant.id):
         assert queries.invoice(draft_of(tenant)).total.amount == Decimal("5.50")
+
+
+def test_the_page_of_an_organisation_compares_its_own_month(demo_clock: DemoClock) -> None:
+    terms = {"commitments": [{"key": "commitment", "amount": "5"}]}
+    tenant = used(demo_clock, 40_000, terms=terms)
+    member, page = client_for(tenant, "finance"), f"/t/{tenant.slug}/commitments/what-if/"
+    assert f'href="{page}"' in member.get(f"/t/{tenant.slug}/commitments/").content.decode()
+    start = member.get(page)
+    assert 'value="5"' in start.content.decode() and "As it would be" not in words(start)
+    text = words(member.get(page, {"month": "2027-03", "commitment": "1", "minimum": "", "discount": "50"}))
+    assert "March 2027" in text and "Commitment shortfall: commitment" in text
+    assert "Discount: discount (Device time, A project" in text
+    assert "Total €5.00 €1.00 −€4.00" in text
+    without = words(member.get(page, {"commitment": ""}))
+    assert "Total €5.00 €2.00 −€3.00" in without
+    for wrong, message in (
+        ({"commitment": "5"}, "Assume something else"),
+        ({"commitment": "-1"}, "greater than or equal to 0"),
+        ({"commitment": "0.001"}, "at most 2 decimals"),
+        ({"discount": "101"}, "less than or equal to 100"),
+        ({"month": "2026-99"}, "Give a month such as"),
+        ({"month": "2020-01", "discount": "1"}, "has no contract in January 2020"),
+    ):
+        refused = member.get(page, wrong)
+        assert (refused.status_code, message in words(refused)) == (422, True), wrong
+    with tenant_scope(tenant.id):
+        assert queries.invoice(draft_of(tenant)).total.amount == Decimal(5)
