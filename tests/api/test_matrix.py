@@ -302,7 +302,6 @@ PAGES: dict[str, frozenset[str]] = {
     "disputes/<uuid:dispute_id>/withdraw/": MONEY,
     "invoices/<uuid:invoice_id>/credit-notes/<uuid:note_id>.pdf": READS_MONEY,
     "invoices/<uuid:invoice_id>/lines/<int:n>/": READS_MONEY,
-    "invoices/<uuid:invoice_id>/lines.csv": READS_MONEY,
     "invoices/reconciled/": READS_MONEY,
     "jobs/": EVERYONE,
     "jobs/<uuid:job_id>/": EVERYONE,
@@ -313,7 +312,6 @@ PAGES: dict[str, frozenset[str]] = {
     "jobs/<uuid:job_id>/cancel/": LAUNCH,
     "jobs/<uuid:job_id>/pause/": LAUNCH,
     "jobs/<uuid:job_id>/resume/": LAUNCH,
-    "jobs/<uuid:job_id>/clone/": LAUNCH,
     "jobs/new/": LAUNCH,
     "jobs/new/quote/": LAUNCH,
     "jobs/new/parameters/": LAUNCH,
@@ -445,7 +443,7 @@ def test_the_tables_name_every_route_and_nothing_else() -> None:
     }
     assert {route: set(methods) for route, methods in API.items()} == found
     own = {route for route, pattern in found_routes("t/<slug:tenant>/") if pattern.name not in STRANGERS}
-    assert own - set(PAGES) == set()
+    assert own == set(PAGES)
 
 
 def test_anonymous_requests_are_turned_away_everywhere() -> None:
@@ -454,7 +452,7 @@ def test_anonymous_requests_are_turned_away_everywhere() -> None:
     for route, methods in API.items():
         for method in methods:
             assert call(client, method, path_of("/api/v1/", route, ids)).status_code == 401, (route, method)
-    for route in set(PAGES) & {route for route, _ in found_routes("t/<slug:tenant>/")}:
+    for route in PAGES:
         answer = client.get(path_of(f"/t/{tenant.slug}/", route, ids))
         assert answer.status_code == 302, route
         assert answer["Location"].startswith("/accounts/login/"), route
@@ -471,10 +469,7 @@ def test_each_role_reaches_exactly_what_the_table_says(role: str) -> None:
             status = call(client, method, path_of("/api/v1/", route, ids)).status_code
             if (status in REFUSED) != (role not in roles) or status in (500, 405):
                 faults.append((method, route, status))
-    known = {route for route, _ in found_routes("t/<slug:tenant>/")}
     for route, roles in PAGES.items():
-        if route not in known:
-            continue
         statuses = [
             call(client, method, path_of(f"/t/{tenant.slug}/", route, ids)).status_code for method in ("GET", "POST")
         ]
@@ -491,9 +486,8 @@ def test_a_foreign_object_is_answered_exactly_like_a_missing_one() -> None:
     client = client_for(ours, "owner")
     client.get("/t/ours/")  # from the first page on the session keeps the organisation, with a cookie
     faults, compared, own_reached = [], 0, 0
-    known = {route for route, _ in found_routes("t/<slug:tenant>/")}
     calls = [(method, "/api/v1/", route) for route, methods in API.items() for method in methods]
-    calls += [(method, "/t/ours/", route) for route in PAGES if route in known for method in ("GET", "POST")]
+    calls += [(method, "/t/ours/", route) for route in PAGES for method in ("GET", "POST")]
     for method, prefix, route in calls:
         if not has_ids(route):
             continue

@@ -1,9 +1,11 @@
 """Every page, endpoint and operation declares its requirements (trust T5, first half; A1)."""
 
+import ast
 import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver
@@ -14,14 +16,31 @@ import dashboards
 import models_app
 import tenants
 from tenants.access.operator_roles import OPERATOR_PERMISSIONS
-from tenants.access.permissions import PERMISSIONS
+from tenants.access.permissions import PERMISSIONS, PROJECT_PERMISSIONS
 from tenants.web.views import ApiView
+from tests.architecture.trees import parsed
+
+ROOT = Path(__file__).resolve().parents[2]
 
 #: Pages of a tenant for people who are not logged in yet: the log-in by its identity provider.
 STRANGERS = {f"provider-{name}" for name in ("log-in", "callback", "acs", "finish", "metadata", "join")}
 METHODS = ("get", "post", "put", "patch", "delete")
 #: Routes without a tenant: the start page, login, health, the API's own description, signed events of the payment provider.
 PUBLIC = {"entrance", "healthz", "readyz", "schema", "api-docs", "metrics", "look-open", "look-leave", "stripe-events"}
+#: allauth's pages of one's own account, the same ones on both ports, with those that are closed.
+ACCOUNTS = {
+    *(f"account_{name}" for name in ("login", "logout", "inactive", "reauthenticate", "change_password")),
+    *(f"account_reset_password{name}" for name in ("", "_done", "_from_key", "_from_key_done")),
+    *(f"mfa_{name}" for name in ("index", "authenticate", "reauthenticate", "activate_totp", "deactivate_totp")),
+    *(f"mfa_{name}_recovery_codes" for name in ("view", "generate", "download")),
+    *(f"mfa_{name}_webauthn" for name in ("list", "add", "reauthenticate", "remove", "edit")),
+    "account_email", "account_email_verification_sent", "account_confirm_email", "account_confirm_login_code",
+    "account_set_password", "account_signup",
+}  # fmt: skip
+#: What an identity provider asks, with its own token.
+SCIM = {
+    f"scim-{name}" for name in ("users", "user", "groups", "group", "config", "resource-types", "schemas", "nothing")
+}
 
 
 def routes(patterns: Any = None, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
@@ -76,10 +95,44 @@ def test_every_page_of_the_console_names_a_permission_of_operators() -> None:
     assert faults == []
 
 
+#: Asked for the whole organisation, although a project can have them: what is asked for lies in no project, or in all.
+OF_THE_WHOLE = {
+    ("tenants/identity/members.py", "endpoints.manage"),
+    ("billing/reported/sender_limits.py", "budgets.manage"),
+    ("compute/jobs/departures.py", "jobs.cancel_any"),
+}
+
+
+def test_what_a_project_can_give_is_asked_for_with_a_target() -> None:
+    """Without one, a member who holds it in one project is refused there, or a check of the wrong project passes."""
+    asked, without = 0, set()
+    for package in (tenants, billing, compute, models_app, dashboards):
+        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
+            for node in ast.walk(parsed(path)):
+                if (
+                    not isinstance(node, ast.Call)
+                    or not isinstance(node.func, ast.Attribute)
+                    or node.func.attr != "require"
+                ):
+                    continue
+                named = node.args[0] if node.args else None
+                if isinstance(named, ast.Constant) and named.value in PROJECT_PERMISSIONS:
+                    asked += 1
+                    if len(node.args) + len(node.keywords) < 2:
+                        without.add((path.relative_to(ROOT).as_posix(), named.value))
+    assert asked > 20
+    assert without == OF_THE_WHOLE
+
+
 def test_no_other_route_exists() -> None:
-    known = ("t/", "api/v1/", "scim/v2/", "accounts/", "static/", "dash-assets/")
-    others = {pattern.name for route, pattern in routes() if not route.startswith(known)}
-    assert others <= PUBLIC | {"dash-bundle"}
+    others = {pattern.name for route, pattern in routes() if not route.startswith(("t/", "api/v1/"))}
+    assert others == PUBLIC | ACCOUNTS | SCIM | {"dash-bundle", "join", "find-provider"}
+    console = {
+        pattern.name
+        for route, pattern in routes(get_resolver("config.console.urls").url_patterns)
+        if not hasattr(pattern.callback, "operator_permission") and not route.startswith("api/operator/v1/")
+    }
+    assert console == ACCOUNTS | {"healthz", "readyz", "schema"}
 
 
 def test_no_module_that_the_web_process_imports_imports_torch() -> None:

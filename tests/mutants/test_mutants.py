@@ -39,6 +39,14 @@ HANDED = (
 )
 SHARED = ("tests/api/tenants/sight/test_by_project.py", "tests/api/models_app/test_share_gives_use.py")
 KEYS = ("tests/api/tenants/test_credentials.py", "tests/api/tenants/test_entry.py", "tests/api/tenants/test_scopes.py")
+GRANTED = ("tests/api/tenants/test_rights_api.py", "tests/api/tenants/test_access_pages.py")
+DOOR = (
+    "tests/unit/tenants/test_pagination.py",
+    "tests/api/tenants/test_parameters.py",
+    "tests/api/tenants/test_entry.py",
+    "tests/api/test_bad_input.py",
+)
+CONSOLE = tuple(f"tests/api/tenants/console/test_console_{name}.py" for name in ("matrix", "pages"))
 #: The modules that decide, and the tests that should notice, the quickest first.
 TESTED = {
     "tenants/access/actor.py": (
@@ -51,12 +59,11 @@ TESTED = {
     "tenants/projects/sight.py": (*HANDED, *SIGHT, *KEYS),
     "tenants/sharing/shares.py": (*SHARED, *SIGHT),
     "tenants/identity/api_keys.py": (*KEYS, "tests/integration/tenants/test_bootstrap.py", *HANDED, *RIGHTS, *SIGHT),
-    "tenants/grants/grants.py": (
-        *RIGHTS,
-        *HANDED,
-        "tests/api/tenants/test_rights_api.py",
-        "tests/api/tenants/test_access_pages.py",
-    ),
+    "tenants/grants/grants.py": (*RIGHTS, *HANDED, *GRANTED),
+    "tenants/grants/roles.py": (*RIGHTS, *GRANTED),
+    "tenants/grants/groups.py": (*RIGHTS, *GRANTED, *HANDED),
+    "tenants/web/views.py": ("tests/api/test_matrix.py", *DOOR),
+    "tenants/operators/operator.py": CONSOLE,
     "models_app/access.py": (*SHARED, *SIGHT, "tests/integration/models_app/test_datasets.py"),
     "compute/jobs/visibility.py": SIGHT,
 }

@@ -39,20 +39,20 @@ def disputes_page(request: OperatorRequest) -> HttpResponse:
 @operator_page("invoices.view")
 def dispute_page(request: OperatorRequest, dispute_id: UUID) -> HttpResponse:
     """Show a dispute with its messages; a POST writes one, and with `outcome` ends it."""
-    tenant_id = disputes.tenant_of(dispute_id)
-    form = MessageForm(request.POST or None)
     if request.method == "POST":
         request.operator.require("invoices.manage")
-        if form.is_valid():
-            try:
-                said = _act(request, tenant_id, dispute_id, form.cleaned_data["text"])
-            except (NotFound, PermissionDenied):
-                raise
-            except ExchequerError as refused:
-                explain(form, refused)
-            else:
-                messages.success(request, said)
-                return redirect("operator-dispute", dispute_id)
+    tenant_id = disputes.tenant_of(dispute_id)
+    form = MessageForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            said = _act(request, tenant_id, dispute_id, form.cleaned_data["text"])
+        except (NotFound, PermissionDenied):
+            raise
+        except ExchequerError as refused:
+            explain(form, refused)
+        else:
+            messages.success(request, said)
+            return redirect("operator-dispute", dispute_id)
     with tenant_scope(tenant_id):
         thread = disputes.thread(dispute_id)
     context = {"thread": thread, "form": form, "may_manage": request.operator.can("invoices.manage")}

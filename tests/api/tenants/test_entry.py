@@ -2,6 +2,7 @@
 
 import base64
 import random
+import re
 import threading
 from datetime import timedelta
 from typing import Any
@@ -12,12 +13,15 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from models_app.datasets import operations as datasets
 from tenants.clock import now
 from tenants.grants import grants, groups
 from tenants.identity import api_keys, members
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import IdempotencyKey, Project, Session, Tenant
+from tenants.sharing import shares
 from tenants.web.pagination import encode_cursor
+from tests.api.objects import one_of_everything
 from tests.support import factories
 from tests.support.pages import text_of
 
@@ -66,6 +70,31 @@ def test_one_statement_finds_out_who_asks_and_enters() -> None:
         assert len([one for one in found if "set_config('app.tenant', '', true)" not in one]) == 1, found
         assert "exchequer_enter" in found[0]
     assert client.get("/api/v1/me/").json()["role"] == "engineer, viewer"
+
+
+#: What says who sees a row; `exchequer_enter` reads grants, and the list the shares.
+RIGHTS = re.compile(r'"(tenants_(grant|group|groupmember|membership|role)|\w+permission)"')
+
+
+@pytest.mark.parametrize(("noun", "most"), [("jobs", 4), ("datasets", 3), ("models", 5), ("endpoints", 5)])
+def test_who_sees_a_row_is_decided_in_one_or_two_statements(noun: str, most: int) -> None:
+    """The others read what stands beside the rows of a page: a place in the queue, a cost, the newest version, a count."""
+    tenant = factories.make_tenant()
+    ids = one_of_everything(tenant)
+    client = logged_in(tenant, "viewer")
+    person = UUID(client.get("/api/v1/me/").json()["actor"]["id"])
+    actor = factories.actor_for(tenant)
+    datasets.restrict(actor=actor, dataset_id=ids["dataset_id"], restricted=True)
+    shares.share(actor=actor, kind="dataset", object_id=ids["dataset_id"], user_id=person)
+    client.get(f"/t/{tenant.slug}/")  # the session says that it is in this tenant
+    for asked in (client, Client(headers=bearer(factories.make_api_key(tenant, [f"{noun}.view"])))):
+        asked.get("/api/v1/me/")  # the use of a key is noted once a minute
+        found = [
+            one for one in statements(asked, f"/api/v1/{noun}/") if "set_config('app.tenant', '', true)" not in one
+        ]
+        assert len(found) <= most, found
+        assert [one for one in found[3:] if RIGHTS.search(one)] == []
+    assert client.get(f"/api/v1/{noun}/").json()["results"], "a share opens what is restricted"
 
 
 def test_a_session_whose_row_names_another_person_enters_nowhere(superuser: Any) -> None:

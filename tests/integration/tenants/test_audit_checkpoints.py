@@ -192,10 +192,18 @@ def test_a_part_is_exported_and_verified(tenant: Tenant, as_control: Role, tmp_p
     assert refused.status_code == 400
 
 
+#: Texts that would forge a line, or act on a terminal.
+ODD_TEXTS = (
+    'a "name"\u2028\r\n{"seq": 9}\x1b[2J of\tmine', "\x9b31m", "\x85next", "\u2029", "\x0b\x0c\x1c\x1d\x1e", "\u202egnp.exe",
+    "\ufeff\u200b", "\x7f\x08\x08", "\x1b]0;title\x07", "\\", "',\"}", "\ud7ff\uffff", "x" * 254,
+)  # fmt: skip
+
+
 @operation(ODD)
 def odd(*, actor: Actor) -> None:
-    """Record texts that would forge a line, or act on a terminal."""
-    record(ODD, actor=actor, target=("thing", "1", 'a "name"\u2028\r\n{"seq": 9}\x1b[2J of\tmine'))
+    """Record all odd texts, each as a name, a reason and a change."""
+    for text in ODD_TEXTS:
+        record(ODD, actor=actor, target=("thing", "1", text), reason=text, changes={"name": [text, None]})
 
 
 def test_a_siem_drains_each_entry_once(tenant: Tenant, as_control: Role, tmp_path: Path) -> None:
@@ -211,7 +219,9 @@ def test_a_siem_drains_each_entry_once(tenant: Tenant, as_control: Role, tmp_pat
     assert [one["seq"] for one in first[:-1]] == [1, 2, 3]
     odd(actor=factories.actor_for(tenant))
     second = drained("--since", str(file))
-    assert [one["seq"] for one in second[:-1]] == [4] and second[-1] == {"cursor": {str(tenant.id): 4}}
+    last = 3 + len(ODD_TEXTS)
+    assert [one["seq"] for one in second[:-1]] == list(range(4, last + 1)), "one entry, one line"
+    assert second[-1] == {"cursor": {str(tenant.id): last}}
     assert drained("--since", json.dumps(second[-1])) == [second[-1]]
     assert all(line.isprintable() for line in file.read_text().splitlines()), "nothing acts on a terminal"
     with as_control(), pytest.raises(CommandError, match="no cursor"):

@@ -1,13 +1,25 @@
 """Tenant isolation, the audit chain and the outbox, on a real PostgreSQL with the product's roles."""
 
+import io
+import json
 import threading
+from collections.abc import Callable
+from contextlib import redirect_stdout, suppress
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import psycopg
 import pytest
-from django.db import DatabaseError, connection, transaction
+from dash import Input, Output, dcc, html
+from django.core.management import call_command
+from django.db import DatabaseError, ProgrammingError, connection, transaction
+from django.http import HttpResponse, StreamingHttpResponse
+from django.test import Client, RequestFactory
+from django.urls import path
 
+from config.celery import app
+from config.urls import urlpatterns as routes
+from dashboards import bridge
 from tenants import cleanup, operations, quotas
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, MissingAuditEntry, operation, record
@@ -29,6 +41,8 @@ from tenants.models import (
     Tenant,
 )
 from tenants.rights import held
+from tenants.web.requests import TenantRequest
+from tenants.web.views import page
 from tests.support import factories
 
 pytestmark = pytest.mark.django_db
@@ -74,18 +88,103 @@ def test_the_database_alone_stops_what_the_manager_lets_through() -> None:
             assert {row.tenant_id for row in Project.objects.all()} == {ours.id}
 
 
-@pytest.mark.django_db(transaction=True)
-def test_without_a_tenant_the_database_shows_nothing() -> None:
-    factories.make_tenant()
+def leaks() -> list[str]:
+    """Return which tables show a row right here, and which writes do something."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM tenants_project")
-        assert cursor.fetchone() == (0,)
-        with tenant_scope(uuid4()):
-            pass
-        cursor.execute("SELECT count(*) FROM tenants_project")
-        assert cursor.fetchone() == (0,)
-        cursor.execute("SELECT count(*) FROM tenants_tenant")
-        assert cursor.fetchone() == (0,)
+        cursor.execute(
+            "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' "
+            "WHERE c.relnamespace = 'public'::regnamespace AND has_table_privilege(c.oid, 'SELECT')"
+        )
+        tables = [row[0] for row in cursor.fetchall()]
+        assert len(tables) > 40
+        cursor.execute(" UNION ".join(f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name})" for name in tables))
+        found = [row[0] for row in cursor.fetchall()]
+        for statement in ("UPDATE tenants_project SET name = 'x'", "DELETE FROM tenants_grant"):
+            cursor.execute(statement)
+            found += [statement] * cursor.rowcount
+        insert = "INSERT INTO tenants_project (id, tenant_id, slug, name) VALUES (gen_random_uuid(), %s, 'x', 'x')"
+        with suppress(DatabaseError), transaction.atomic():
+            cursor.execute(insert, [uuid4()])
+            found.append(insert)
+    return found
+
+
+def in_a_page(tenant: Tenant) -> str:
+    return client_of(tenant).get("/outside/").content.decode()
+
+
+def in_a_stream(tenant: Tenant) -> str:
+    """What the page of a tenant still sends after its transaction."""
+    return b"".join(client_of(tenant).get(f"/t/{tenant.slug}/streamed/").streaming_content).decode()  # type: ignore[attr-defined]
+
+
+def in_a_worker(tenant: Tenant) -> str:
+    @app.task(name="tests.leaks")
+    def look() -> str:
+        return json.dumps(leaks())
+
+    with tenant_scope(tenant.id):
+        assert Project.objects.exists()
+    return str(look.apply().get())
+
+
+def in_a_shell(tenant: Tenant) -> str:
+    with redirect_stdout(io.StringIO()) as said:
+        call_command(
+            "shell", command=f"import json; from {__name__} import leaks; print(json.dumps(leaks()))", verbosity=0
+        )
+    return said.getvalue()
+
+
+def in_a_callback(tenant: Tenant) -> str:
+    """Of a Dash page that somehow runs outside a tenant."""
+
+    def register(small: bridge.BridgedDash) -> None:
+        @small.callback(Output("out", "children"), Input("in", "value"))
+        def show(value: str) -> str:
+            return json.dumps(leaks())
+
+    layout = html.Div([dcc.Input(id="in"), html.Div(id="out")])
+    small = bridge.make("spend", title="Small", template="dashboards/dash.html", layout=layout, callbacks=register)
+    body = {"output": "out.children", "changedPropIds": ["in.value"], "inputs": [{"id": "in", "value": "x"}]}
+    request = RequestFactory().post("/", json.dumps(body), content_type="application/json")
+    answer = bridge.forward(small, request, "_dash-update-component")
+    return str(json.loads(answer.content)["response"]["out"]["children"])
+
+
+def client_of(tenant: Tenant) -> Client:
+    client = Client()
+    client.force_login(factories.make_member(tenant, "owner"))
+    assert client.get(f"/t/{tenant.slug}/projects/").status_code == 200
+    return client
+
+
+@page("tenant.view")
+def streamed(request: TenantRequest) -> StreamingHttpResponse:
+    assert Project.objects.exists()
+    return StreamingHttpResponse(json.dumps(leaks()) for _ in range(1))
+
+
+#: The routes of the product, with two that look where no tenant is open.
+urlpatterns = [
+    path("outside/", lambda request: HttpResponse(json.dumps(leaks()))),
+    path("t/<slug:tenant>/streamed/", streamed),
+    *routes,
+]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.urls(__name__)
+@pytest.mark.parametrize("look", [in_a_page, in_a_stream, in_a_worker, in_a_shell, in_a_callback])
+def test_without_a_tenant_the_database_shows_nothing(look: Callable[[Tenant], str]) -> None:
+    tenant = factories.make_tenant()
+    factories.make_api_key(tenant)
+    assert json.loads(look(tenant)) == []
+    with tenant_scope(tenant.id):
+        assert {"tenants_project", "tenants_apikey", "tenants_membership"} <= set(leaks()), (
+            "what they look for is there"
+        )
+        transaction.set_rollback(True)
 
 
 def test_an_operation_without_its_entry_fails_and_changes_nothing() -> None:
@@ -127,19 +226,55 @@ def test_nested_operations_write_one_gapless_chain() -> None:
         assert verify().ok
 
 
+@pytest.mark.django_db(transaction=True)
+def test_eight_writers_at_once_leave_one_chain_without_gaps() -> None:
+    tenant = factories.make_tenant()
+    actors = [factories.actor_for(tenant) for _ in range(8)]
+
+    def write(number: int) -> None:
+        try:
+            for each in range(12):
+                operations.create_project(actor=actors[number], slug=f"p-{number}-{each}", name=f"P {number} {each}")
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    with tenant_scope(tenant.id):
+        check = verify()
+        assert list(AuditEntry.objects.order_by("seq").values_list("seq", flat=True)) == list(range(1, 98))
+    assert (check.ok, check.entries, check.head_seq) == (True, 97, 97)
+
+
+#: Whatever would change a log.
+CHANGES = (
+    "UPDATE {log} SET reason = 'x'",
+    "DELETE FROM {log}",
+    "TRUNCATE {log}",
+    "INSERT INTO {log} SELECT * FROM {log} ON CONFLICT (id) DO UPDATE SET reason = 'x'",
+    "ALTER TABLE {log} DISABLE TRIGGER ALL",
+    "SET session_replication_role = replica",
+)
+
+
 @pytest.mark.django_db(transaction=True)  # a TRUNCATE waits for every transaction that wrote into the table
 def test_the_log_refuses_to_be_changed(superuser: psycopg.Connection) -> None:
-    tenant = factories.make_tenant()
-    with tenant_scope(tenant.id), connection.cursor() as cursor:
-        for statement in (
-            "UPDATE tenants_auditentry SET reason = 'x'",
-            "DELETE FROM tenants_auditentry",
-            "TRUNCATE tenants_auditentry",
-        ):
-            with pytest.raises(DatabaseError), transaction.atomic():
-                cursor.execute(statement)
-    with pytest.raises(psycopg.errors.RestrictViolation):
-        superuser.execute("TRUNCATE tenants_auditentry")
+    tenant, refused = factories.make_tenant(), 0
+    for role in ("exchequer_app", "exchequer_control", "exchequer_operator", "exchequer_glass"):
+        for log in ("tenants_auditentry", "tenants_operatoract"):
+            for change in CHANGES:
+                with transaction.atomic(), connection.cursor() as cursor:
+                    cursor.execute("SELECT set_config('app.tenant', %s, true)", [str(tenant.id)])
+                    cursor.execute(f"SET LOCAL ROLE {role}")
+                    with pytest.raises(ProgrammingError, match=r"permission denied|must be owner"):
+                        cursor.execute(change.format(log=log))
+                    refused += 1
+                    transaction.set_rollback(True)
+    assert refused == 48
+    for log in ("tenants_auditentry", "tenants_operatoract"):
+        with pytest.raises(psycopg.errors.RestrictViolation):
+            superuser.execute(f"TRUNCATE {log}")
 
 
 TAMPERINGS = {
@@ -148,6 +283,9 @@ TAMPERINGS = {
     "an entry is removed": "DELETE FROM tenants_auditentry WHERE seq = 3",
     "the tail is cut": "DELETE FROM tenants_auditentry WHERE seq = 5",
     "two entries change places": "UPDATE tenants_auditentry SET seq = CASE seq WHEN 2 THEN 1002 ELSE 2 END WHERE seq IN (2, 3)",
+    "two tenants' entries change places": "UPDATE tenants_auditentry e SET seq = 1003 FROM tenants_tenant t WHERE e.seq = 3 AND t.id = e.tenant_id AND t.slug = 'other';"
+    " UPDATE tenants_auditentry SET tenant_id = (SELECT id FROM tenants_tenant WHERE slug = 'other') WHERE seq = 3;"
+    " UPDATE tenants_auditentry SET seq = 3, tenant_id = (SELECT id FROM tenants_tenant WHERE slug = 'ours') WHERE seq = 1003",
     "an entry is forged at the end": "INSERT INTO tenants_auditentry SELECT gen_random_uuid(), 6, occurred_at, actor_type, actor_id, actor_label, action, target_type,"
     " target_id, target_label, changes, reason, ip, user_agent, request_id, schema_version, hash, hash, tenant_id FROM tenants_auditentry WHERE seq = 5",
 }
@@ -156,10 +294,11 @@ TAMPERINGS = {
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("what", TAMPERINGS)
 def test_verification_finds(what: str, superuser: psycopg.Connection) -> None:
-    tenant = factories.make_tenant()
-    actor = factories.actor_for(tenant)
-    for number in range(4):
-        operations.create_project(actor=actor, slug=f"p{number}", name=f"P {number}")
+    tenant, other = factories.make_tenant("ours"), factories.make_tenant("other")
+    for one in (tenant, other) if "tenants" in what else (tenant,):
+        actor = factories.actor_for(one)
+        for number in range(4):
+            operations.create_project(actor=actor, slug=f"p{number}", name=f"P {number}")
     with tenant_scope(tenant.id):
         assert verify().ok
     superuser.execute("SET session_replication_role = replica")
@@ -193,12 +332,6 @@ def test_a_membership_ends_at_the_next_request_and_an_owner_remains() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_two_owners_who_remove_each_other_leave_one() -> None:
     tenant = factories.make_tenant()
-    with tenant_scope(tenant.id):
-        first = Membership.objects.select_related("user").get()
-    pair = [
-        Actor.member(tenant_id=tenant.id, user_id=first.user_id, email="a", role="owner"),
-        factories.actor_for(tenant, "owner"),
-    ]
     barrier = threading.Barrier(2)
 
     def remove(actor: Actor, other: Actor) -> None:
@@ -210,11 +343,17 @@ def test_two_owners_who_remove_each_other_leave_one() -> None:
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=remove, args=args) for args in ((pair[0], pair[1]), (pair[1], pair[0]))]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
-    with tenant_scope(tenant.id):
-        assert held.owners().count() >= 1
+    for _ in range(20):
+        with tenant_scope(tenant.id):
+            left = held.owners().select_related("membership").get().membership
+        assert left is not None
+        one = Actor.member(tenant_id=tenant.id, user_id=left.user_id, email="a", role="owner")
+        two = factories.actor_for(tenant, "owner")
+        threads = [threading.Thread(target=remove, args=args) for args in ((one, two), (two, one))]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        with tenant_scope(tenant.id):
+            assert held.owners().count() == 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -428,3 +428,34 @@ def test_an_owner_is_invited_again_when_the_address_was_wrong(
     factories.make_member(tenant, "owner")
     with console():
         assert client.post(url, {"owner_email": "eve@vision.example"}).status_code == 422
+
+
+DEMO = {"demo": True, "bound_to": "127.0.0.1"}
+#: Settings in which the console is reached by nobody else, and those in which somebody may.
+ASKS = (
+    (DEMO, False),
+    (DEMO | {"bound_to": "::1"}, False),
+    (DEMO | {"demo": False}, True),
+    (DEMO | {"bound_to": "0.0.0.0"}, True),  # noqa: S104 (what is tested)
+    (DEMO | {"bound_to": "192.0.2.7"}, True),
+    (DEMO | {"bound_to": ""}, True),
+    (DEMO | {"public_url": "http://testserver"}, True),
+    (DEMO | {"operator_public_url": "http://testserver"}, True),
+    (DEMO | {"trusted_proxies": "127.0.0.1"}, True),
+)
+
+
+def test_a_second_factor_is_asked_for_unless_it_is_a_demo_that_no_other_machine_reaches(
+    operator: Any, console: Role, settings: Any
+) -> None:
+    operator()
+    shipped = settings.EXCHEQUER
+    for changed, asked in ASKS:
+        settings.EXCHEQUER = shipped.model_copy(update=changed)
+        with console():
+            client = log_in()
+            page, answer = client.get("/tenants/"), client.get("/api/operator/v1/me/")
+            assert (page.status_code, page.get("Location")) == ((302, "/accounts/2fa/") if asked else (200, None)), (
+                changed
+            )
+            assert answer.status_code == (403 if asked else 200), changed
