@@ -71,7 +71,8 @@ class Company:
         book = publishing.create_book(
             operator=SELLER, name=f"{one.name}, negotiated", currency=one.currency, reason="Negotiated"
         )
-        contracts.open_first(actor=Actor.system(self.tenant_id, "operator"), book_id=book.pk)
+        terms = contracts.ContractTerms(billing_name=one.name, country=one.country, tax_number=one.tax_number)
+        contracts.open_first(actor=Actor.system(self.tenant_id, "operator"), book_id=book.pk, terms=terms)
         bootstrap.settle_in(self.tenant_id)
         owner = bootstrap.owner_of(self.tenant_id)
         self.actors = [owner]

@@ -13,6 +13,8 @@ from billing.money import Money
 from billing.queries import issued
 from billing.queries.issued import InvoiceRow
 from billing.rating.calendar import local_day
+from billing.taxes import table
+from billing.taxes.table import NewRate
 from config.demo.company import SELLER
 from config.demo.organisations import organisations
 from tenants import clock
@@ -20,9 +22,12 @@ from tenants import clock
 ISSUER = parties.Party(
     name="Isarwerk Compute GmbH",
     address="Lände 12\n80331 Munich\nGermany",
+    country="DE",
+    tax_number="DE136695976",
     email="billing@isarwerk.example",
     how_to_pay="Transfer to IBAN DE00 0000 0000 0000 0000 00 and quote the number of the invoice.",
 )
+RATE = NewRate(country="DE", name="VAT", percent=Decimal(19), starts_on=date(2007, 1, 1))
 REASON = "the demo"
 #: The part of the largest line that is credited where the organisation complained.
 CREDITED = Decimal("0.1")
@@ -37,6 +42,7 @@ def issue(number: int) -> int:
     """
     if not parties.current_seller().may_issue:
         parties.change_seller(operator=SELLER, party=ISSUER, reason=REASON)
+        table.enter(operator=SELLER, rate=RATE, reason=REASON)
     slugs = [one.slug for one in organisations(number)]
     drafts = [row for row in issued.issued(limit=MOST_INVOICES) if row.tenant_slug in slugs and row.can_be_finalised]
     today = local_day(clock.now(), "UTC")

@@ -62,8 +62,8 @@ class Budgeted:
 class Organisation:
     """One tenant.
 
-    `restricted`: a project that is restricted at the end to these people, by the first part of their address; `jobs` in
-    sixty days; `weekday`: weight of Monday to Sunday; `hours`: weights of the hours from `opens`.
+    `country` and `tax_number` decide the tax of its invoices. `restricted`: a project that is restricted at the end to these
+    people, by the first part of their address; `jobs` in sixty days; `weekday`: weight of Monday to Sunday; `hours`: weights of the hours from `opens`.
     """
 
     slug: str
@@ -87,6 +87,8 @@ class Organisation:
     versions: tuple[float, ...]
     service: Service
     quota: int = 8
+    country: str = "DE"
+    tax_number: str = ""
     restricted: str = ""
     insiders: tuple[str, ...] = ()
     params: tuple[dict[str, object], ...] = field(default_factory=tuple)
@@ -144,6 +146,8 @@ RETAILER = Organisation(
     name="Harbour & Field Stores",
     timezone="Europe/Lisbon",
     currency="EUR",
+    country="PT",
+    tax_number="PT501964843",
     people=(
         Person("Otto Marques", "owner"),
         Person("Ana Figueira", "admin"),
@@ -181,6 +185,7 @@ LAB = Organisation(
     name="Quiet Lab",
     timezone="America/Chicago",
     currency="USD",
+    country="US",
     people=(
         Person("Oscar Lindqvist", "owner"),
         Person("Ada Moreno", "admin"),

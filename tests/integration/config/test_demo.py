@@ -50,7 +50,7 @@ SELECT p.slug, array_agg(u.email ORDER BY u.email) FROM tenants_project p JOIN t
 WHERE p.restricted GROUP BY 1
 """
 INVOICES = """
-SELECT t.slug, i.state, i.credited > 0 AND i.credited < i.total, i.paid = i.total FROM billing_invoice i
+SELECT t.slug, i.state, i.credited > 0 AND i.credited < i.total, i.paid = i.total, i.tax > 0, i.taxes -> 0 ->> 'note' FROM billing_invoice i
   JOIN tenants_tenant t ON t.id = i.tenant_id WHERE i.number IS NOT NULL
 """
 LEFT_BEHIND = {
@@ -156,7 +156,10 @@ def check_invoices() -> None:
         with selling.role("exchequer_operator"):
             call_command("issue_demo_invoices", "--tenants", str(NUMBER), stdout=out)
         assert out.getvalue() == f"demo: {expected} invoices issued\n"
-    assert ask(INVOICES) == [("harbour", "finalised", True, False), ("riverside", "paid", False, True)]
+    assert ask(INVOICES) == [
+        ("harbour", "finalised", True, False, False, "VATEX-EU-AE"),
+        ("riverside", "paid", False, True, True, None),
+    ]
     call_command("reconcile", stdout=StringIO())
 
 
