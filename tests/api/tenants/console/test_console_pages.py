@@ -53,6 +53,7 @@ PAGES: dict[str, tuple[set[str], set[str]]] = {
     "invoices/<uuid:invoice_id>/deferral/": (NONE, {FINANCE}),
     "invoices/<uuid:invoice_id>/send/": (NONE, {FINANCE}),
     "invoices/<uuid:invoice_id>/payments/": (NONE, {FINANCE}),
+    "invoices/<uuid:invoice_id>/payments/<uuid:payment_id>/reverse/": (NONE, {FINANCE}),
     "invoices/<uuid:invoice_id>/credit-notes/new/": ({FINANCE}, {FINANCE}),
     "disputes/": (ALL, NONE),
     "disputes/<uuid:dispute_id>/": (ALL, {FINANCE}),
