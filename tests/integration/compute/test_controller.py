@@ -6,10 +6,12 @@ import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
 from celery.schedules import crontab
+from django.test import Client
 
 from compute import queries
 from compute.devices.base import Found
@@ -23,6 +25,7 @@ from compute.scheduling import assign, periodic, reaper
 from tenants.clock import now
 from tenants.errors import Invalid
 from tenants.isolation.scoping import tenant_scope
+from tenants.operators import grants
 from tests.conftest import DemoClock
 from tests.integration.compute.test_leases import World, expire
 from tests.support import factories
@@ -246,29 +249,35 @@ def test_utilisation_adds_up(world: World, used: Claim) -> None:
     assert project.allocated_s >= project.used_s
 
 
-def test_operators_read_the_use_of_all_tenants_in_sums(world: World, used: Claim, console: Control) -> None:
+def test_operators_read_the_use_of_all_tenants_in_sums(
+    world: World, used: Claim, console: Control, as_control: Control
+) -> None:
     with tenant_scope(world.tenant.id):
         end = now() + timedelta(minutes=1)
         (own,) = device_hours.utilisation(end - timedelta(hours=2), end, ["device_class"])
-    with console():
-        rows = device_hours.across_tenants(end - timedelta(hours=2), end, ["tenant"])
-        (whole,) = device_hours.across_tenants(end - timedelta(hours=2), end, ["device_class"])
-        by_hour = device_hours.across_tenants(end - timedelta(hours=2), end, ["hour"])
-        for start, group in (
-            (end, "tenant"),
-            (end - timedelta(hours=1), "project"),
-            (end - timedelta(days=93), "hour"),
-        ):
-            with pytest.raises(Invalid):
-                device_hours.across_tenants(start, end, [group])
-    (row,) = rows
-    assert row.group == {"tenant": str(world.tenant.id)}
+    secret = "xop_of-the-first-operator-of-all"
+    with as_control():
+        grants.create_first("root@platform.example", factories.PASSWORD, secret)
+
+    def asked(groups: str, hours: int = 2) -> Any:
+        span = {"from": (end - timedelta(hours=hours)).isoformat(), "to": end.isoformat(), "group_by": groups}
+        with console():
+            key = {"Authorization": f"Bearer {secret}"}
+            return Client().get("/api/operator/v1/utilisation/", span, headers=key)
+
+    (row,) = asked("tenant").json()["results"]
+    (whole,) = asked("device_class").json()["results"]
+    assert row["group"] == {"tenant": str(world.tenant.id)}
     for found in (row, whole):
-        assert found.used_s == pytest.approx(own.used_s) and found.used_s > 0
-        assert found.allocated_s == pytest.approx(own.allocated_s)
-        assert found.capacity_s == pytest.approx(found.allocated_s + found.held_s + found.free_s)
-    assert whole.capacity_s == own.capacity_s
-    assert sum(one.allocated_s for one in by_hour) == pytest.approx(whole.allocated_s)
+        assert found["used_s"] == pytest.approx(own.used_s) and found["used_s"] > 0
+        assert found["allocated_s"] == pytest.approx(own.allocated_s)
+        assert found["allocated_s"] == pytest.approx(found["used_s"] + found["idle_s"])
+        assert found["capacity_s"] == pytest.approx(found["allocated_s"] + found["held_s"] + found["free_s"])
+    assert whole["capacity_s"] == own.capacity_s
+    by_hour = asked("hour").json()["results"]
+    assert sum(one["allocated_s"] for one in by_hour) == pytest.approx(whole["allocated_s"])
+    for wrong in (asked("tenant", 0), asked("project"), asked("hour", 93 * 24)):
+        assert (wrong.status_code, wrong.json()["code"]) == (400, "invalid")
 
 
 def test_a_node_that_registers_again_keeps_cordons_and_reports_missing_devices(world: World) -> None:
