@@ -46,7 +46,13 @@ class Sides:
         self.at(on(2, 3))
         self.tenant: Tenant = factories.make_tenant()
         self.key = factories.make_api_key(self.tenant)
-        assert console.put("/api/operator/v1/seller/", SELLER, content_type="application/json").status_code == 200
+        self.name_seller()
+
+    def name_seller(self, **changes: str) -> None:
+        """Enter who sells, which asks for the password again."""
+        self.console.prove(factories.PASSWORD)
+        answer = self.console.put("/api/operator/v1/seller/", SELLER | changes, content_type="application/json")
+        assert answer.status_code == 200, answer.content
 
     def ask(self, method: str, path: str, body: Any = None, status: int = 200) -> Any:
         """Send a request of the customer."""
@@ -148,8 +154,7 @@ def test_an_invoice_with_a_wrong_address_is_void_and_issued_again_and_its_succes
     sides.at(on(4, 2))
     first = sides.invoice(MARCH)
     sides.sell(f"invoices/{first['id']}/finalise/")
-    moved = {**SELLER, "address": "2 Side Street", "reason": "we moved in March"}
-    assert sides.console.put("/api/operator/v1/seller/", moved, content_type="application/json").status_code == 200
+    sides.name_seller(address="2 Side Street", reason="we moved in March")
     sides.at(on(4, 5))
     made = sides.sell(f"invoices/{first['id']}/void/", reason="the old address", reissue=True)["draft"]
     # The month stays closed: what comes in between corrects it.
