@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 from tenants.events import outbox
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Invitation, Tenant, User
+from tests.browser.accounts.test_passkeys import add_key, enter_password, give_authenticator, use_key
 from tests.browser.actions import log_in
 from tests.browser.chromium import watch
 from tests.browser.pages import CONSOLE_PAGES
@@ -34,6 +35,21 @@ def test_every_page_of_the_console_is_complete_accessible_and_within_the_policy(
     with watch(console_page) as watched:
         faults = [fault for spec in CONSOLE_PAGES for fault in look(watched, spec, spec.url("", world.ids), spec.shows)]
     assert not faults, "\n".join(faults)
+
+
+def test_an_operator_adds_a_passkey_and_is_asked_for_it(console_page: Page, console_site: str, world: World) -> None:
+    home = console_site.replace("127.0.0.1", "localhost")
+    give_authenticator(console_page)
+    enter_password(console_page, home, OPERATOR)
+    expect(console_page.get_by_role("heading", name="Needs attention")).to_be_visible()
+    with watch(console_page) as watched:
+        console_page.goto(f"{home}/accounts/2fa/")
+        add_key(console_page, watched)
+        console_page.context.clear_cookies()
+        enter_password(console_page, home, OPERATOR)
+        use_key(console_page, watched)
+        expect(console_page.get_by_role("heading", name="Needs attention")).to_be_visible()
+    assert not watched.complaints
 
 
 def test_an_operator_creates_suspends_and_resumes_a_tenant(

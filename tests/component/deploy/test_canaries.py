@@ -1,6 +1,6 @@
 """No secret is kept or shown in the clear: canaries are planted through the doors of a real web process, and searched for.
 
-Searched: the logs of the process, every table as `pg_dump` writes it, every key of the broker, every stored object, the
+The doors are those of the web, the operators' console and a serving node. Searched: the logs of all three, every table as `pg_dump` writes it, every key of the broker, every stored object, the
 export of the audit log, and the pages that answer an error.
 """
 
@@ -13,8 +13,10 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,14 +40,16 @@ from tenants.events import outbox
 from tenants.identity import account_adapter, api_keys
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import OutboxMessage
+from tenants.operators import grants
 from tenants.operators.operator import Operator
 from tenants.operators.platform_events import spreading, webhooks
-from tests.api.config.test_hosts import served
+from tests.api.config.test_hosts import ROOT, served
 from tests.support import factories, selling
 from tests.support.console import code_of
 from tests.support.endpoints import make_endpoint
 from tests.support.servers.ports import free_port
 from tests.support.servers.services import PASSWORDS
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.conftest import S3
@@ -54,7 +58,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("
 #: An operator who has webhooks of the platform.
 ADMIN = Operator(id=UUID(int=8), label="root@platform.example", roles=("platform_admin",))
 Control = Callable[[], AbstractContextManager[None]]
-PASSWORD, CHANGED = (f"canary {word} {secrets.token_hex(8)}" for word in ("password", "changed"))
+PASSWORD, OPERATORS_PASSWORD = (f"canary {word} {secrets.token_hex(8)}" for word in ("password", "operators"))
 
 
 @dataclass
@@ -63,6 +67,7 @@ class Walk:
 
     url: str
     slug: str
+    csrf: str = "csrftoken"
     planted: dict[str, str] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     browser: requests.Session = field(default_factory=requests.Session)
@@ -77,7 +82,7 @@ class Walk:
         if form is None:
             answer = self.browser.get(where, timeout=30)
         else:
-            data = {**form, "csrfmiddlewaretoken": self.browser.cookies.get("csrftoken") or ""}
+            data = {**form, "csrfmiddlewaretoken": self.browser.cookies.get(self.csrf) or ""}
             answer = self.browser.post(where, data, headers={"Origin": self.url, "Referer": where}, timeout=30)
         assert status is None or answer.status_code == status, (path, answer.status_code, answer.text[:300])
         if answer.status_code >= 400:
@@ -87,7 +92,7 @@ class Walk:
     def api(self, method: str, path: str, body: Any = None, *, key: str = "", **headers: str) -> requests.Response:
         own = {"Authorization": f"Bearer {key}"} if key else {"X-Exchequer-Tenant": self.slug}
         if not key:
-            own |= {"X-CSRFToken": self.browser.cookies.get("csrftoken") or "", "Origin": self.url, "Referer": self.url}
+            own |= {"X-CSRFToken": self.browser.cookies.get(self.csrf) or "", "Origin": self.url, "Referer": self.url}
         client = requests if key else self.browser
         answer = client.request(method, f"{self.url}{path}", json=body, headers=own | headers, timeout=30)
         if answer.status_code >= 400:
@@ -101,17 +106,17 @@ class Walk:
         return found
 
 
-def log_in_and_secure(walk: Walk, email: str) -> None:
+def log_in_and_secure(walk: Walk, email: str, password: str) -> None:
     """Log in after a wrong password, change the password, and set up an authenticator app with recovery codes."""
     walk.page("/accounts/login/")
-    walk.page("/accounts/login/", {"login": email, "password": walk.plant("wrong password", f"wrong {PASSWORD}")})
-    walk.page("/accounts/login/", {"login": email, "password": walk.plant("password", PASSWORD)}, status=200)
-    walk.plant("changed password", CHANGED)
-    form = {"oldpassword": PASSWORD, "password1": CHANGED, "password2": CHANGED}
+    walk.page("/accounts/login/", {"login": email, "password": walk.plant("wrong password", f"wrong {password}")})
+    walk.page("/accounts/login/", {"login": email, "password": walk.plant("password", password)}, status=200)
+    changed = walk.plant("changed password", f"changed {password}")
+    form = {"oldpassword": password, "password1": changed, "password2": changed}
     walk.page("/accounts/password/change/")
     walk.page("/accounts/password/change/", form | {"password2": "different"})
     walk.page("/accounts/password/change/", form, status=200)
-    walk.page("/accounts/reauthenticate/", {"password": CHANGED})
+    walk.page("/accounts/reauthenticate/", {"password": changed})
     shown = walk.page("/accounts/2fa/totp/activate/")
     found = re.search(r"\b[A-Z2-7]{32}\b", shown)
     assert found is not None, shown[:2000]
@@ -164,6 +169,36 @@ def make_credentials(walk: Walk, endpoint_id: Any) -> str:
     return key
 
 
+def work_at_the_console(walk: Walk, email: str) -> None:
+    """Log in as an operator, make a key of one's own, and use it rightly and wrongly."""
+    log_in_and_secure(walk, email, OPERATORS_PASSWORD)
+    shown = walk.page("/keys/", {"name": "canary", "roles": "platform_admin", "days": "90"}, status=200)
+    found = re.search(r"\bxop_[\w-]+", shown)
+    assert found is not None, shown[:2000]
+    key = walk.plant("operator key", found[0])
+    assert walk.api("GET", "/api/operator/v1/me/", key=key).status_code == 200
+    misuse(walk, key, "/api/operator/v1/tenants/")
+    walk.api(
+        "POST", "/api/operator/v1/webhooks/", {"name": key, "url": f"https://x.example/{key}", "types": [key]}, key=key
+    )
+
+
+def ask_the_node(walk: Walk, key: str) -> None:
+    """Ask a serving node with the key of an endpoint that it does not serve, and in wrong places."""
+    for where in ("/v1/models/churn:predict", f"/v1/models/{key}:predict", f"/v2/models/churn/infer?key={key}"):
+        answer = walk.api("POST", where, {"instances": [[1.0]], key: key}, key=key)
+        assert 400 <= answer.status_code < 600, answer.text
+        misuse(walk, key, where)
+
+
+def misuse(walk: Walk, key: str, path: str) -> None:
+    """Send a key with a letter too many, behind another scheme, as a field, and beside a broken body."""
+    walk.api("GET", path, key=f"{key}x")
+    walk.api("POST", path, {key: "x", "name": key}, key=key)
+    requests.get(f"{walk.url}{path}", headers={"Authorization": f"Basic {key}"}, timeout=30)
+    requests.post(f"{walk.url}{path}", "{", headers={"Authorization": f"Bearer {key}"}, timeout=30)
+
+
 def stored(admin: psycopg.Connection, s3: S3, valkey: str) -> dict[str, bytes]:
     """Return what is kept, by place: every table as a dump writes it, every object, every key of the broker."""
     tables = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
@@ -207,6 +242,26 @@ def shapes(secret: str) -> set[bytes]:
     }
 
 
+@contextmanager
+def serving(environment: dict[str, str], port: int, folder: Path) -> Iterator[None]:
+    """Run a serving node on a port while the block runs."""
+    command = [sys.executable, "-m", "deploy.server.serving", "--port", str(port)]
+    with (folder / "serving.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+
+    def answers() -> bool:
+        with suppress(requests.RequestException):
+            return requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5).status_code < 500
+        return False
+
+    try:
+        wait_until(answers, "the serving node")
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
 def hits(planted: dict[str, str], places: dict[str, bytes]) -> list[tuple[str, str]]:
     return [
         (name, place)
@@ -229,6 +284,9 @@ def test_no_secret_is_kept_or_shown_in_the_clear(
         owner = factories.make_member(tenant, "owner")
         owner.set_password(PASSWORD)
         owner.save()
+        with as_control():
+            platform_secrets.provide()
+            grants.grant(ADMIN.label, "platform_admin", password=OPERATORS_PASSWORD)
     endpoint, port = make_endpoint(tenant), free_port()
     walk = Walk(f"http://127.0.0.1:{port}", "lab")
     mail_password = walk.plant("SMTP password", "canary-smtp-password-1")
@@ -243,7 +301,7 @@ def test_no_secret_is_kept_or_shown_in_the_clear(
         EMAIL_URL=f"smtp://canary:{mail_password}@127.0.0.1:{free_port()}",
     )  # fmt: skip
     with served(environment, port, tmp_path):
-        log_in_and_secure(walk, owner.email)
+        log_in_and_secure(walk, owner.email, PASSWORD)
         key = make_credentials(walk, endpoint.id)
         upload = {"file": ("canary.csv", b"a,t\n1,x\n2,y\n", "text/csv")}
         requests.post(f"{walk.url}/api/v1/datasets/", {"name": "canary", "target": "t"}, files=upload,
@@ -261,9 +319,17 @@ def test_no_secret_is_kept_or_shown_in_the_clear(
         with override_settings(CELERY_BROKER_URL=own_valkey), app.connection_for_write(own_valkey) as link:
             for message in waiting:  # as the relay wakes the ops worker
                 tasks.deliver.apply_async((str(message), str(tenant.id)), connection=link)
+    desk = Walk(f"http://127.0.0.1:{port}", "lab", csrf="exchequer-operator-csrf")
+    console_key = walk.plant("secret key of the console", secrets.token_hex(25))
+    at_the_console = process_environment("operator", EXCHEQUER_OPERATOR_SECRET_KEY=console_key)
+    del at_the_console["SECRET_KEY"]
+    (tmp_path / "console").mkdir()
+    with served(at_the_console, port, tmp_path / "console"):
+        work_at_the_console(desk, ADMIN.label)
+    with serving(environment | {"EXCHEQUER_HOME": str(tmp_path / "home")}, port, tmp_path):
+        ask_the_node(walk, walk.planted["endpoint key"])
     with as_control():
         outbox.drain(tenant.id)
-        platform_secrets.provide()
     with selling.role("exchequer_operator"):
         hook = f"https://hooks.example/{walk.plant('platform webhook path', secrets.token_hex(12))}"
         made = webhooks.create(operator=ADMIN, name="canary", url=hook, types=["node.lost"])
@@ -274,10 +340,12 @@ def test_no_secret_is_kept_or_shown_in_the_clear(
     with as_control():
         spreading.spread()
     places = stored(superuser, s3, own_valkey) | {"export of the audit log": exported.content}
-    places |= {f"log {path.name}": path.read_bytes() for path in tmp_path.glob("*.log")}
-    places |= {f"error {number}": text.encode() for number, text in enumerate(walk.errors)}
+    walk.planted |= {f"operator's {name}": secret for name, secret in desk.planted.items()}
+    places |= {f"log {path.relative_to(tmp_path)}": path.read_bytes() for path in tmp_path.rglob("*.log")}
+    places |= {f"error {number}": text.encode() for number, text in enumerate((*walk.errors, *desk.errors))}
     assert any(name.startswith("broker") for name in places) and any(name.startswith("object") for name in places)
-    assert places["log web.log"] and len(walk.errors) >= 10 and len(walk.planted) >= 20
+    assert places["log web.log"] and places["log console/web.log"] and places["log serving.log"]
+    assert len(walk.errors) >= 10 and len(desk.errors) >= 3 and len(walk.planted) >= 30
     assert hits(walk.planted, places) == []
     # The search itself finds what lies open: the address of the person, in tables, the export and the pages.
     assert {place for _, place in hits({"address": owner.email}, places)} >= {"table tenants_user"}

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from schemathesis.core.failures import FailureGroup
 from schemathesis.generation import GenerationMode
 from schemathesis.schemas import APIOperation
+from schemathesis.specs.openapi.checks import ignored_auth
 
 from billing.metering.metering import record_usage
 from billing.models import Invoice
@@ -66,6 +67,7 @@ def test_generated_requests_of_operators_are_answered_as_the_document_says(secre
     made = [factories.make_tenant(name) for name in ("one", "two")]
     tenants, known = [str(one.id) for one in made], {"period": "2026-01", "invoice_id": draft_of(made[0])}
     faults: dict[str, str] = {}
+    guarded: set[str] = set()
     statuses: dict[tuple[str, int], int] = {}
     with console():
         schema = schemathesis.openapi.from_wsgi("/api/schema/?format=json", get_wsgi_application())
@@ -77,20 +79,24 @@ def test_generated_requests_of_operators_are_answered_as_the_document_says(secre
             prepare(case, draw, tenants, known)
             if far and not put_far_days(case, draw):
                 return
-            response = case.call(headers={"Authorization": f"Bearer {draw(st.sampled_from(secrets))}"})
+            given = {"Authorization": f"Bearer {draw(st.sampled_from(secrets))}"}
+            response = case.call(headers=given)
             statuses[label, response.status_code] = statuses.get((label, response.status_code), 0) + 1
+            first = response.status_code < 300 and label not in guarded
             try:
-                case.validate_response(response, checks=CHECKS)
+                case.validate_response(response, checks=[*CHECKS, ignored_auth] if first else CHECKS, headers=given)
             except FailureGroup as failed:
                 for failure in failed.exceptions:
                     faults.setdefault(f"{label} -> {response.status_code}: {failure}"[:300], repr(case.body)[:300])
+            guarded.update({label} if first else ())
 
         for operation in found:
             for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-                fuzz(operation, mode, CASES // len(found) // 2, ask)
+                fuzz(operation, mode, -(-CASES // len(found) // 2), ask)
             fuzz(operation, GenerationMode.POSITIVE, FAR, partial(ask, far=True))
 
     assert faults == {}
+    assert sum(statuses.values()) >= CASES
     accepted = {label for label, status in statuses if status < 300}
     people = {operation.label for operation in found if needs_a_person(operation)}
     assert len({operation.label for operation in found} - accepted - people) <= len(found) / 3
@@ -127,7 +133,7 @@ def fuzz(operation: APIOperation[Any], mode: GenerationMode, cases: int, send: C
 
     @seed(20_250_101)
     @settings(
-        max_examples=max(1, cases),
+        max_examples=cases,
         derandomize=False,
         database=None,
         deadline=None,
