@@ -48,6 +48,7 @@ def test_an_invoice_is_finalised_credited_paid_and_read_by_its_tenant(demo_clock
     )
     refused = post(finance, f"{path}finalise/")
     assert (refused.status_code, refused.json()["code"]) == (409, "seller_unknown")
+    finance.prove(factories.PASSWORD)  # the seller's details ask for the password again
     assert finance.put(f"{API}seller/", SELLER, content_type="application/json").status_code == 200
     assert post(finance, f"{path}review/").status_code == 204
     assert get(finance, path)["state"] == "in_review"
@@ -95,6 +96,7 @@ def test_an_invoice_is_finalised_credited_paid_and_read_by_its_tenant(demo_clock
 def test_a_void_invoice_is_issued_again_under_the_next_number(demo_clock: DemoClock, finance: Any) -> None:
     tenant = used(demo_clock, 60_000)
     invoice = draft_of(tenant)
+    finance.prove(factories.PASSWORD)
     finance.put(f"{API}seller/", SELLER, content_type="application/json")
     post(finance, f"invoices/{invoice}/finalise/")
     assert post(finance, f"invoices/{invoice}/void/", {"reason": "no"}).status_code == 400
