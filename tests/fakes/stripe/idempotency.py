@@ -80,5 +80,10 @@ class Keys:
         held = self._kept.get(key)
         return held is None or held.answer is not None
 
+    def running(self) -> int:
+        """Return how many requests with a key are being executed."""
+        with self._lock:
+            return sum(one.answer is None for one in self._kept.values())
+
     def __len__(self) -> int:
         return len(self._kept)
