@@ -1,13 +1,44 @@
-"""Rows of plain SQL by the names of their columns, so that a new column shifts no other."""
+"""Plain SQL: rows by the names of their columns, so that a new column shifts no other, and statements that are planned once."""
 
 from collections import namedtuple
 from collections.abc import Iterator
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
+from django.db import connection
+from django.db.backends.postgresql.base import ServerBindingCursor
 from django.db.backends.utils import CursorWrapper
 
 T = TypeVar("T")
+
+
+class PreparedCursor(ServerBindingCursor):
+    """A cursor whose statements are prepared, and known to Django's log of statements, though without their values."""
+
+    _query: Any
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        """Execute a statement."""
+        done = super().execute(query, params, **options)  # type: ignore[misc]
+        self._query = self._query or SimpleNamespace(query=str(query).encode())
+        return done
+
+
+def prepared_cursor() -> CursorWrapper:
+    """Return a cursor whose statements PostgreSQL plans once for each connection, and gets their values beside the text.
+
+    For long statements with many values that requests repeat: Django's own cursor writes the values into the text, which
+    is parsed and planned each time. A value needs a cast where its place does not decide its type.
+    """
+    connection.ensure_connection()
+    raw = connection.connection
+    raw.prepare_threshold = 1  # Django's own cursor prepares nothing
+    usual, raw.cursor_factory = raw.cursor_factory, PreparedCursor
+    try:
+        return connection.cursor()
+    finally:
+        raw.cursor_factory = usual
 
 
 def named_rows(cursor: CursorWrapper) -> list[Any]:

@@ -21,13 +21,23 @@ NOBODY: People = {}
 
 
 def count_unreserved(
-    segments: Sequence[Segment], series: Mapping[bytes, Series], currency: str, people: People = NOBODY
+    segments: Sequence[Segment],
+    series: Mapping[bytes, Series],
+    currency: str,
+    people: People = NOBODY,
+    *,
+    budgeted: bool = True,
 ) -> None:
-    """Lock the budgets of unreserved usage and count it there. `people`: whose it is, by reporting request."""
+    """Lock the budgets of unreserved usage and count it there. `people`: whose it is, by reporting request.
+
+    `budgeted`: whether there is any budget, where the caller has read that under the lock of their set.
+    """
     charged = [segment for segment in segments if segment.amount]
     if charged:
-        months = {segment.month for segment in charged}
-        locked = counters.lock_scope(work_of(charged, series, people), months, currency)
+        locked: Sequence[Counter] = ()
+        if budgeted:
+            months = {segment.month for segment in charged}
+            locked = counters.lock_scope(work_of(charged, series, people), months, currency)
         count_in(locked, charged, series, currency, people)
 
 
@@ -49,10 +59,10 @@ def count_in(
 
     One ledger transaction for each attempt or reporting request, month, project and set of budgets.
     """
-    sums: dict[tuple[int, UUID | None], Decimal] = {}
-    firsts: dict[tuple[int, UUID | None], Segment] = {}
+    sums: dict[tuple[int, int], Decimal] = {}
+    firsts: dict[tuple[int, int], Segment] = {}
     for segment in charged:
-        where = (id(segment.place), segment.batch_id)
+        where = (id(segment.place), id(segment.batch_id))
         before = sums.get(where)
         if before is None:
             firsts[where] = segment
@@ -61,8 +71,10 @@ def count_in(
     growth: dict[UUID, Decimal] = {}
     for where, segment in firsts.items():
         of, amount = series[segment.series], sums[where]
-        whose = (segment.project_id, tags_in(of.carried), people.get(segment.batch_id))
-        concerned = [c for c in locked if c.covers(segment.month) and c.concerns(*whose)]
+        concerned: list[Counter] = []
+        if locked:
+            whose = (segment.project_id, tags_in(of.carried), people.get(segment.batch_id))
+            concerned = [c for c in locked if c.covers(segment.month) and c.concerns(*whose)]
         growth |= {counter.id: growth.get(counter.id, NOTHING) + amount for counter in concerned}
         accounts = (LedgerAccount("project", segment.project_id), *(counter.ledger_account for counter in concerned))
         mark = (segment.month, of.attempt_id, segment.batch_id, accounts)
@@ -72,6 +84,9 @@ def count_in(
         legs = ledger.move(AVAILABLE, UNHELD, accounts, amount, currency)
         entries.append(LedgerEntry("unheld", period, legs, attempt_id=attempt_id, batch_id=batch_id))
     # Each counter moves once by the batch's total, so that it sees every threshold crossed.
+    alike: dict[Decimal, list[Counter]] = {}
     for counter in locked:
-        counters.apply_delta([counter], currency, unheld=growth.get(counter.id, NOTHING))
+        alike.setdefault(growth.get(counter.id, NOTHING), []).append(counter)
+    for amount, those in alike.items():
+        counters.apply_delta(those, currency, unheld=amount)
     ledger.post(*entries)

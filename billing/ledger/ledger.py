@@ -9,12 +9,11 @@ from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 
-from django.db import connection
-
 from billing.models.ledger import AVAILABLE, HELD, SPENT, UNHELD
 from billing.pg_arrays import array, iso, uuid
 from tenants.ids import uuid7
 from tenants.isolation.scoping import current_tenant_id
+from tenants.rows import prepared_cursor
 
 __all__ = ["AVAILABLE", "HELD", "SPENT", "UNHELD", "LedgerAccount", "Posting", "move", "post"]
 
@@ -22,8 +21,8 @@ AccountKind = Literal["hold", "counter", "project", "invoice", "wallet", "credit
 
 POST = """
 WITH entry AS (
-  INSERT INTO billing_ledgertransaction (id, tenant_id, kind, period, hold_id, attempt_id, batch_id, invoice_id, reason)
-  SELECT t.id, %(tenant)s, t.kind, t.period, t.hold_id, t.attempt_id, t.batch_id, t.invoice_id, t.reason
+  INSERT INTO billing_ledgertransaction (id, tenant_id, kind, period, hold_id, attempt_id, batch_id, invoice_id, reason, posted_at)
+  SELECT t.id, %(tenant)s, t.kind, t.period, t.hold_id, t.attempt_id, t.batch_id, t.invoice_id, t.reason, (SELECT exchequer_now())
   FROM unnest(%(id)s::uuid[], %(kind)s::text[], %(period)s::date[], %(hold_id)s::uuid[], %(attempt_id)s::uuid[], %(batch_id)s::uuid[],
     %(invoice_id)s::uuid[], %(reason)s::text[]) AS t(id, kind, period, hold_id, attempt_id, batch_id, invoice_id, reason)
 ), prepaid AS (
@@ -109,7 +108,7 @@ def post(*entries: LedgerEntry) -> None:
         "currencies": array((posting.currency for _, posting in legs), str),
         "amounts": array((posting.amount for _, posting in legs), str),
     }
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(POST, columns)
 
 

@@ -15,9 +15,12 @@ from django.db import connection
 
 from billing.rating.calendar import next_period, period_of
 from tenants.isolation.scoping import current_tenant_id
+from tenants.rows import prepared_cursor
 
 #: Local time is at most 14 hours ahead of UTC and 12 behind it.
 FARTHEST = timedelta(hours=14)
+#: How far before and after now usage lies that is over and not older than a day, in any zone.
+RECENT = (-timedelta(hours=24) - FARTHEST, timedelta(hours=1) + FARTHEST)
 #: Intervals outside these years are refused as unsound after the lock.
 FIRST_YEAR, LAST_YEAR = 1970, 9990
 KEY = "hashtextextended('billing.period' || %(tenant)s || m, 0)"
@@ -26,6 +29,12 @@ SHARE = f"SELECT count(pg_advisory_xact_lock_shared({KEY})) FROM unnest(%(months
 SHARE_WITH_BUDGETS = (
     f"SELECT ({SHARE}) FROM pg_advisory_xact_lock_shared(hashtextextended('billing.budgets' || %(tenant)s, 0))"  # noqa: S608
 )
+# The subquery comes first: its locks make it one that is not dissolved into the whole.
+SHARE_RECENT = f"""
+SELECT at, (SELECT count(pg_advisory_xact_lock_shared({KEY})) FROM (
+  SELECT DISTINCT to_char((at + shift) AT TIME ZONE 'UTC', 'YYYY-MM-01') AS m FROM unnest(%(shifts)s::interval[]) AS shift ORDER BY 1) n)
+FROM (SELECT exchequer_now() AS at, pg_advisory_xact_lock_shared(hashtextextended('billing.budgets' || %(tenant)s, 0))) opened
+"""  # noqa: S608
 EXCLUDE = f"SELECT count(pg_advisory_xact_lock({KEY})) FROM unnest(%(months)s::text[]) AS m"  # noqa: S608
 CLOSED = "SELECT max(period) FROM billing_billingperiod WHERE tenant_id = %s AND state = 'closed'"
 
@@ -42,11 +51,38 @@ class Billing:
         return month if self.closed is None or month > self.closed else next_period(self.closed)
 
 
-def lock_for_usage(moments: Collection[datetime]) -> None:
-    """Lock, shared, the tenant's set of budgets and the months that these moments may fall in, whatever the zone."""
-    real = [moment for moment in moments if moment.utcoffset() is not None and FIRST_YEAR <= moment.year <= LAST_YEAR]
-    months = {period_of((moment.astimezone(UTC) + shift).date()) for moment in real for shift in (-FARTHEST, FARTHEST)}
-    _lock(SHARE_WITH_BUDGETS, sorted(months))
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The database's time, and the months that are locked for usage around it."""
+
+    now: datetime
+    months: frozenset[date]
+
+
+def lock_for_recent_usage() -> Opened:
+    """Lock, shared, the tenant's set of budgets and the months in which usage of the last day may fall, whatever the zone."""
+    with prepared_cursor() as cursor:
+        cursor.execute(SHARE_RECENT, {"tenant": str(current_tenant_id()), "shifts": list(RECENT)})
+        now, _ = cursor.fetchone()
+    return Opened(now, frozenset(period_of((now.astimezone(UTC) + shift).date()) for shift in RECENT))
+
+
+def lock_for_usage(moments: Collection[datetime], locked: Collection[date] = ()) -> None:
+    """Lock, shared, the tenant's set of budgets and the months that these moments may fall in, whatever the zone.
+
+    `locked`: months that are locked already, with the set of budgets; then only others are.
+    """
+    real = [
+        moment.astimezone(UTC)
+        for moment in moments
+        if moment.utcoffset() is not None and FIRST_YEAR <= moment.year <= LAST_YEAR
+    ]
+    days = {moment.date() for moment in real}
+    if any(day.day < 2 or day.day > 27 for day in days):  # elsewhere no zone is in another month
+        days = {(moment + shift).date() for moment in real for shift in (-FARTHEST, FARTHEST)}
+    months = {period_of(day) for day in days} - {*locked}
+    if months or not locked:
+        _lock(SHARE_WITH_BUDGETS, sorted(months))
 
 
 def billing_now(days: Collection[date]) -> Billing:
@@ -86,5 +122,5 @@ def last_closed() -> date | None:
 
 def _lock(statement: str, months: Iterable[date]) -> None:
     named: dict[str, Any] = {"tenant": str(current_tenant_id()), "months": [month.isoformat() for month in months]}
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(statement, named)

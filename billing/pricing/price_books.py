@@ -9,8 +9,6 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from django.db import connection
-
 from billing.defaults import SECOND
 from billing.money import EXACT
 from billing.pricing.price_tables import tables_of
@@ -19,6 +17,7 @@ from billing.rating.selection import PriceList, in_force
 from tenants import clock
 from tenants.errors import ExchequerError
 from tenants.isolation.scoping import current_tenant_id
+from tenants.rows import prepared_cursor
 
 #: Where no contract runs, a list of no prices is in force. A list of a contract that starts then comes after it in order.
 NO_PRICES = UUID(int=0)
@@ -124,7 +123,7 @@ def terms(
     One query, plus one for a price list not yet read by this process. The lists contain the prices of these `meters`
     only; default: all.
     """
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         at = since or until or clock.now()
         cursor.execute(TERMS, {"tenant": current_tenant_id(), "since": at, "until": until or at})
         zone, currency, now, known, lists, closed, rates = cursor.fetchone()

@@ -19,20 +19,20 @@ from billing.rating.hours import bucket_of
 from billing.usage.month import usage_of_month
 from billing.usage.reserved_sources import own_sources
 from tenants.isolation.scoping import current_tenant_id
-from tenants.models import Project
-from tenants.rows import named_rows
+from tenants.rows import named_rows, prepared_cursor
 
 USAGE, CORRECTION = "usage", "correction"
 #: Project, meter, price, exchange rate, and whether it was reported from outside.
 LineKey = tuple[UUID | None, UUID | None, UUID | None, UUID | None, bool]
 # Corrections come after the month's own usage, then lines follow their first use.
 COMPUTED = """
-SELECT r.period, r.project_id, r.meter_id, m.key AS meter, m.title AS meter_title, m.unit, m.aggregation, r.price_id,
+SELECT r.period, r.project_id, coalesce(j.name, '') AS project_name, coalesce(j.slug, '') AS project_slug, r.meter_id, m.key AS meter, m.title AS meter_title, m.unit, m.aggregation, r.price_id,
   coalesce(p.unit_amount, 0) AS unit_amount, coalesce(p.dims, '{}') AS dims, r.rate_id, x.rate, x.source AS rate_source, x.valid_from AS rate_from,
   v.id AS version_id, v.number AS version_number,
   v.effective_at, v.published_by, r.measured, r.billable, r.amount, r.discount, r.events, r.origin, r.outside
 FROM billing_sums_of_lines(%(periods)s::date[], %(own)s::text[]) r
 JOIN billing_meter m ON m.tenant_id = %(tenant)s AND m.id = r.meter_id
+LEFT JOIN tenants_project j ON j.tenant_id = %(tenant)s AND j.id = r.project_id
 LEFT JOIN billing_price p ON p.id = r.price_id
 LEFT JOIN billing_priceversion v ON v.id = p.version_id
 LEFT JOIN billing_pricebook b ON b.id = v.book_id
@@ -158,13 +158,11 @@ def computed_lines(periods: Sequence[date], currency: str) -> dict[date, list[In
         "currency": currency,
         "own": own_sources(),
     }
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(COMPUTED, asked)
-        rows = named_rows(cursor)
-    names = _names(row.project_id for row in rows)
-    for row in rows:
-        lines = result[row.period]
-        lines.append(_computed(len(lines) + 1, row, currency, names))
+        for row in named_rows(cursor):
+            lines = result[row.period]
+            lines.append(_computed(len(lines) + 1, row, currency))
     return result
 
 
@@ -199,11 +197,6 @@ def frozen_lines(invoices: Mapping[UUID, str]) -> dict[UUID, list[InvoiceLine]]:
     return result
 
 
-def _names(project_ids: Iterable[UUID]) -> dict[UUID, tuple[str, str]]:
-    rows = Project.objects.filter(pk__in=set(project_ids)).values_list("id", "name", "slug")
-    return {project_id: (name, slug) for project_id, name, slug in rows}
-
-
 def _mark(line: InvoiceLine) -> str:
     """Return the text that identifies a line within its invoice."""
     parts = (
@@ -218,16 +211,15 @@ def _mark(line: InvoiceLine) -> str:
     return "|".join(str(part) for part in parts)
 
 
-def _computed(n: int, row: Any, currency: str, names: Mapping[UUID, tuple[str, str]]) -> InvoiceLine:
+def _computed(n: int, row: Any, currency: str) -> InvoiceLine:
     exact = Money(row.amount, currency)
-    name, slug = names.get(row.project_id, ("", ""))
     return InvoiceLine(
         id=UUID(int=n),
         n=n,
         kind=CORRECTION if row.origin else USAGE,
         project_id=row.project_id,
-        project_name=name,
-        project_slug=slug,
+        project_name=row.project_name,
+        project_slug=row.project_slug,
         meter_id=row.meter_id,
         meter=row.meter,
         meter_title=row.meter_title,

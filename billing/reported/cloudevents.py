@@ -8,19 +8,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from billing.rating.quantity import count_refusal
+from billing.rating.quantity import LARGEST_COUNT, count_refusal
 from billing.rating.tags import DIMENSION, PREFIX
 from tenants.errors import Invalid
-from tenants.parsing import MOST_DEPTH, holds_nul, parse_moment, too_deep
+from tenants.parsing import MOST_DEPTH, holds_nul, parse_moment, storable, too_deep
 
 SINGLE, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 LONGEST = {"id": 200, "source": 120, "type": 120, "subject": 200}
-LONGEST_VALUE = 200
+LONGEST_VALUE, LONGEST_NAME = 200, 64
 MOST_DIMENSIONS = 20
 OWN = ("quantity", "project", "hold")
 JSON_TYPE = re.compile(r"application/([a-z0-9.+-]+\+)?json\s*(;.*)?", re.IGNORECASE)
@@ -31,8 +31,7 @@ class EventRefused(Exception):
     """One event cannot be usage; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(NamedTuple):
     """One parsed event. `at` is None without a time; `project` and `hold` are empty without one."""
 
     id: str
@@ -57,10 +56,11 @@ def parse(event: Any) -> Incoming:
     """Parse one event. Raises EventRefused with the reason."""
     if not isinstance(event, dict):
         raise EventRefused("an event is a JSON object")
-    if too_deep(event):
-        raise EventRefused(f"lists and objects lie in each other more than {MOST_DEPTH} deep")
-    if holds_nul(event):
-        raise EventRefused("the character NUL and half surrogates cannot be stored")
+    if not _is_plain(event):
+        if too_deep(event):
+            raise EventRefused(f"lists and objects lie in each other more than {MOST_DEPTH} deep")
+        if holds_nul(event):
+            raise EventRefused("the character NUL and half surrogates cannot be stored")
     if event.get("specversion") != "1.0":
         raise EventRefused('specversion: must be "1.0"')
     texts = {name: _text(event, name) for name in LONGEST}
@@ -88,6 +88,21 @@ def parse(event: Any) -> Incoming:
     )
 
 
+def _is_plain(event: dict[str, Any]) -> bool:
+    """Return whether an event holds nothing but `data` inside, as most do, and only text that can be stored."""
+    texts: list[str] = []
+    for one in (event, event.get("data")):
+        if not isinstance(one, dict):
+            return False
+        texts += one
+        for name, value in one.items():
+            if isinstance(value, str):
+                texts.append(value)
+            elif isinstance(value, dict | list) and not (one is event and name == "data"):
+                return False
+    return storable("".join(texts))
+
+
 def _text(event: Mapping[str, Any], name: str) -> str:
     value = event.get(name)
     if not isinstance(value, str) or not value.strip():
@@ -111,6 +126,8 @@ def _no_time() -> datetime:
 
 
 def _quantity(value: Any) -> Decimal:
+    if type(value) is int and 0 < value <= LARGEST_COUNT:
+        return Decimal(value)
     plain = isinstance(value, int | Decimal) and not isinstance(value, bool)
     if plain or (isinstance(value, str) and NUMBER.fullmatch(value.strip())):
         quantity = Decimal(value.strip() if isinstance(value, str) else value)
@@ -122,13 +139,18 @@ def _quantity(value: Any) -> Decimal:
     raise EventRefused("data.quantity: must be a number")
 
 
+@lru_cache(maxsize=4096)  # senders use few, and the same in each event
+def _is_dimension(name: str) -> bool:
+    return DIMENSION.fullmatch(name.removeprefix(PREFIX)) is not None
+
+
 def dimensions(values: Mapping[str, Any]) -> dict[str, str]:
     """Return dimensions as texts, without empty ones. Raises EventRefused."""
     dims = {}
     for name, value in values.items():
         if value is None:
             continue
-        if not DIMENSION.fullmatch(name.removeprefix(PREFIX)):
+        if len(name) > LONGEST_NAME or not _is_dimension(name):
             raise EventRefused(f"data: “{name[:60]}” is not a dimension name (letters, digits, _ . -, at most 60)")
         text = (
             value

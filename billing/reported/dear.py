@@ -1,15 +1,34 @@
-"""Reported usage that costs more than its sender may report."""
+"""What is wrong with the cost of reported usage: too old or without a price to be counted unseen, or too dear."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from decimal import Decimal
 
+from billing.metering.rate import most_cost
 from billing.models import UsageKey
-from billing.money import Money
+from billing.money import EXACT, Money
+from billing.pricing.price_books import Terms
 from billing.rating.flat import LARGEST_CHARGE
+from billing.reported.receiving import OLDEST, review_reason
 from billing.reported.sender_limits import Limits
 from billing.usage.intervals import Interval, digest
+
+
+def verdict(usage: Interval, terms: Terms, limits: Limits) -> tuple[str, str | None]:
+    """Return why usage needs a review, empty if it does not, and why it is refused for its cost, None if it is not.
+
+    Old usage may have any price; that is checked when a person accepts it.
+    """
+    if usage.quantity is not None and usage.end >= terms.now - OLDEST:
+        price = terms.price(usage.meter, usage.dims, usage.start)  # a count has one
+        if price is not None:
+            cost = EXACT.multiply(usage.quantity, price.unit_amount)
+            if cost <= limits.amount.amount and cost <= LARGEST_CHARGE:
+                return "", None
+    if reason := review_reason(usage, terms):
+        return reason, None
+    return "", too_dear(most_cost(usage, terms), limits)
 
 
 def too_dear(cost: Decimal, limits: Limits) -> str | None:

@@ -8,25 +8,21 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from billing.budgets import counters
-from billing.metering import meters
-from billing.metering.metering import UsageRefused, fault_of
-from billing.metering.rate import most_cost
-from billing.models import Meter
+from billing.metering.metering import UsageRefused
 from billing.periods.months import lock_for_usage
 from billing.pricing import price_books
-from billing.rating.aggregation import SUM
 from billing.rating.calendar import quarters
-from billing.rating.quantity import LONGEST_INTERVAL, MICROSECOND, seconds_delta
+from billing.rating.quantity import LONGEST_INTERVAL, MICROSECOND, refusal, seconds_delta
 from billing.reported.cloudevents import EventRefused, Incoming, parse
-from billing.reported.dear import too_dear, unknown
+from billing.reported.dear import unknown, verdict
+from billing.reported.ground import Ground, lock_ground
 from billing.reported.outcomes import Outcome
-from billing.reported.placing import Places, placed, places_of, refuse_reserved
+from billing.reported.placing import Places, placed, places_of, projects_named, refuse_reserved
 from billing.reported.readings.arriving import split
 from billing.reported.readings.counting import TooManyPieces
 from billing.reported.readings.taking import take_readings
-from billing.reported.receiving import MOST_QUARTERS, OLDEST, receive, review_reason
-from billing.reported.sender_limits import ReportLimitReached, lock_today
+from billing.reported.receiving import MOST_QUARTERS, OLDEST, receive
+from billing.reported.sender_limits import ReportLimitReached
 from billing.usage.intervals import Interval
 from billing.usage.usage_keys import UsageConflict
 from tenants.access.actor import Actor
@@ -43,16 +39,6 @@ class TooManyEvents(ExchequerError):
 
     code = "too_large"
     status = 413
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What events of the open scope's tenant may name: meters by event type, and places."""
-
-    now: datetime
-    meters: Mapping[str, str]
-    timed: frozenset[str]
-    places: Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +71,12 @@ def ingest_together(actor: Actor, requests: Sequence[Sequence[Any]]) -> list[Tak
     if len(events) > MOST_EVENTS:
         raise TooManyEvents
     with tenant_scope(actor.tenant_id):
-        alone, readings = _split(events)
-        outcome = take_readings(actor=actor, sent=readings) if readings and not alone else _take(actor, alone)
+        ground = lock_ground(projects_named(events))
+        alone, readings = split(events, ground.kinds)
+        if readings and not alone:
+            outcome = take_readings(actor=actor, sent=readings, ground=ground)
+        else:
+            outcome = _take(actor, alone, ground)
     if readings and alone:
         outcome = outcome.joined(_take_beside(actor, events, readings.keys()))
     found, first = [], 0
@@ -96,19 +86,15 @@ def ingest_together(actor: Actor, requests: Sequence[Sequence[Any]]) -> list[Tak
     return found
 
 
-def _split(events: Sequence[Any]) -> tuple[dict[int, Any], dict[int, tuple[Any, str]]]:
-    """Return usage and readings by index. The set of budgets is locked before meters are read: so none changes meanwhile."""
-    counters.lock_budget_set()
-    return split(events, dict(Meter.objects.exclude(aggregation=SUM).values_list("event_type", "aggregation")))
-
-
 def _take_beside(actor: Actor, events: Sequence[Any], first: Set[int]) -> Outcome:
     """Take the readings of a batch after its usage, in a transaction of their own: they lock series before budgets."""
     try:
         with tenant_scope(actor.tenant_id):
-            _, readings = _split(events)
+            ground = lock_ground(projects_named(events))
+            _, readings = split(events, ground.kinds)
             changed = dict.fromkeys(first - readings.keys(), "type: its meter has just changed; send the event again")
-            taken = take_readings(actor=actor, sent={number: readings[number] for number in readings.keys() & first})
+            still = {number: readings[number] for number in readings.keys() & first}
+            taken = take_readings(actor=actor, sent=still, ground=ground)
             return taken.joined(Outcome(refused=changed))
     except (ReportLimitReached, TooManyPieces) as refused:
         refused.message += " Usage of this request that is no reading was stored: sent again, it counts once."
@@ -128,8 +114,8 @@ def _answer(events: Sequence[Any], outcome: Outcome) -> Taken | ExchequerError:
     return Taken(len(outcome.counted), held)
 
 
-def _take(actor: Actor, events: Mapping[int, Any]) -> Outcome:
-    """Take usage that counts by itself, given by index, in the open scope."""
+def _take(actor: Actor, events: Mapping[int, Any], ground: Ground) -> Outcome:
+    """Take usage that counts by itself, given by index, in the open scope, whose ground is locked."""
     refused: dict[int, str] = {}
     parsed: dict[int, Incoming] = {}
     for number, event in events.items():
@@ -137,37 +123,38 @@ def _take(actor: Actor, events: Mapping[int, Any]) -> Outcome:
             parsed[number] = parse(event)
         except EventRefused as error:
             refused[number] = str(error)
-    known = _known(places_of(actor, parsed.values()))
+    places = places_of(actor, parsed.values(), ground.projects)
     good: dict[int, Interval] = {}
     for number, incoming in parsed.items():
         try:
-            good[number] = _interval(incoming, known)
+            usage = _interval(incoming, ground, places)
         except EventRefused as error:
             refused[number] = str(error)
-    lock_for_usage([usage.start for usage in good.values()] + [usage.end for usage in good.values()])
-    terms = _terms(list(good.values()), known.now)
-    today = lock_today(actor)
+            continue
+        if fault := refusal(usage.start, usage.end, ground.now):
+            refused[number] = fault
+        else:
+            good[number] = usage
+    lock_for_usage([usage.start for usage in good.values()] + [usage.end for usage in good.values()], ground.months)
+    terms = _terms(list(good.values()), ground.now)
     reasons: dict[int, str] = {}
     dear: dict[int, str] = {}
-    for number, usage in list(good.items()):
-        fault = fault_of(usage, terms)
-        why = "" if fault else review_reason(usage, terms)
-        if fault is not None:
-            refused[number] = fault
-            del good[number]
-        elif why:  # checked when a person accepts it: old usage may have any price
+    for number, usage in good.items():
+        why, fault = verdict(usage, terms, ground.limits)
+        if why:
             reasons[number] = why
-        elif fault := too_dear(most_cost(usage, terms), today.limits):
+        elif fault:
             dear[number] = fault
     for number in unknown(good, dear):
         refused[number] = dear[number]
         del good[number]
-    if sum(quarters(usage.start, usage.end) for usage in good.values()) > MOST_QUARTERS:
+    # A count lies in one.
+    if sum(quarters(one.start, one.end) if one.quantity is None else 1 for one in good.values()) > MOST_QUARTERS:
         raise TooManyEvents(
             f"The times of this batch span more than {MOST_QUARTERS:,} quarter hours. Nothing was stored. Send fewer or shorter events at once."
         )
-    places = {place: reasons[number] for place, number in enumerate(good) if number in reasons}
-    receipt = receive(actor=actor, intervals=list(good.values()), reasons=places, terms=terms, today=today)
+    waiting = {place: reasons[number] for place, number in enumerate(good) if number in reasons}
+    receipt = receive(actor=actor, intervals=list(good.values()), reasons=waiting, terms=terms, ground=ground)
     numbers = {id(usage): number for number, usage in good.items()}
     held = {
         numbers[key]: (state, reason)
@@ -191,22 +178,14 @@ def _terms(intervals: Sequence[Interval], now: datetime) -> price_books.Terms:
     return price_books.terms(first, last, meters={usage.meter for usage in recent})
 
 
-def _known(places: Places) -> Known:
-    if not Meter.objects.exists():
-        meters.provide()
-    terms = price_books.terms(meters=())
-    types = dict(Meter.objects.values_list("event_type", "key"))
-    return Known(terms.now, types, terms.timed, places)
-
-
-def _interval(event: Incoming, known: Known) -> Interval:
+def _interval(event: Incoming, ground: Ground, places: Places) -> Interval:
     refuse_reserved(event)
-    meter = known.meters.get(event.type)
+    meter = ground.meters.get(event.type)
     if meter is None:
         raise EventRefused(f"type: no meter counts “{event.type[:60]}”; GET /api/v1/meters/ lists what is counted")
-    there = placed(event, known.places)
-    at = event.at or known.now
-    timed = meter in known.timed
+    there = placed(event, places)
+    at = event.at or ground.now
+    timed = meter in ground.timed
     return Interval(
         key=event.id,
         source=event.source,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from billing.reported.cloudevents import EventRefused, Incoming
 from billing.reported.holds.payers import Payer, payers
 from billing.usage.reserved_sources import reserved_fault
 from tenants.access.actor import Actor
-from tenants.models import Project
+from tenants.parsing import storable
 
 DEFAULT_PROJECT = "default"
+LONGEST_PROJECT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +25,7 @@ class Places:
     holds: Mapping[str, Payer]
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """The place of an event."""
 
     project_id: UUID
@@ -32,11 +33,20 @@ class Placed:
     hold_id: UUID | None
 
 
-def places_of(actor: Actor, events: Iterable[Incoming]) -> Places:
+def projects_named(events: Sequence[Any]) -> set[str]:
+    """Return by what these events, which are not parsed, may name projects."""
+    named: set[Any] = {DEFAULT_PROJECT}
+    for event in events:
+        if isinstance(event, dict):
+            data = event.get("data")
+            for one in (event.get("project"), data.get("project") if isinstance(data, dict) else None):
+                if isinstance(one, str):
+                    named.add(one)
+    return {name for name in named if len(name) <= LONGEST_PROJECT and storable(name)}
+
+
+def places_of(actor: Actor, events: Iterable[Incoming], projects: Mapping[str, UUID]) -> Places:
     """Return what these events of a sender may name."""
-    projects: dict[str, UUID] = {}
-    for found, slug in Project.objects.values_list("id", "slug"):
-        projects |= {slug: found, str(found): found}
     return Places(projects, payers(actor, {event.hold for event in events if event.hold}))
 
 

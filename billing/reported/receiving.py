@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
+from billing.budgets.unreserved import People
 from billing.metering.rate import rate
 from billing.models.outside import BEFORE_PRICES, OLD, UNPRICED, WAITING
 from billing.pricing.price_books import Terms
-from billing.reported.batches import USAGE_RECEIVED, close_batch, new_batch, undecided, waits
+from billing.reported.batches import USAGE_RECEIVED, close_batch, new_batch, store_batch, undecided, waits
+from billing.reported.ground import Ground
 from billing.reported.holds.settling import settle_reported
-from billing.reported.sender_limits import SenderToday
+from billing.reported.sender_limits import lock_today
 from billing.usage import rollups, usage_keys
 from billing.usage.intervals import Interval, KeyClaim, claims, series_of
 from tenants.access.actor import Actor
@@ -48,31 +50,39 @@ def review_reason(item: Interval, terms: Terms) -> str:
     return "" if priced else UNPRICED
 
 
-@operation(USAGE_RECEIVED)
+@operation(USAGE_RECEIVED, savepoint=False)
 def receive(
-    *, actor: Actor, intervals: Sequence[Interval], reasons: Mapping[int, str], terms: Terms, today: SenderToday
+    *, actor: Actor, intervals: Sequence[Interval], reasons: Mapping[int, str], terms: Terms, ground: Ground
 ) -> Receipt:
     """Store validated intervals under their sender; those with a reason wait for review, and cost nothing until then.
 
-    `reasons` is by index in `intervals`. Part of one transaction with the locks of the set of budgets and of the
-    sender's day. Raises ReportLimitReached and stores nothing.
+    `reasons` is by index in `intervals`. Ends the transaction that locked the ground: raises ReportLimitReached and
+    stores nothing.
     """
     actor.require("usage.ingest")
     batch_id = uuid7()
     listed = claims(intervals)
     why = {id(item.interval): reasons[number] for number, item in enumerate(listed) if number in reasons}
+    # Rated before the sender's day is locked, on which its other requests wait; most are new.
+    first: dict[bytes, KeyClaim] = {}
+    for item in listed:
+        first.setdefault(item.key_hash, item)
+    rated = rate([item for item in first.values() if id(item.interval) not in why], terms, batch_id)
+    today = lock_today(actor, ground.now, ground.limits)
     claimed = usage_keys.claim(listed, batch_id)
     counted = [item for item in claimed.fresh if id(item.interval) not in why]
     waiting = [item for item in claimed.fresh if id(item.interval) in why]
-    batch = new_batch(actor, batch_id, terms.currency)
-    rated, series = rate(counted, terms, batch_id), series_of(counted)
-    segments = settle_reported(rated, counted, series, terms.currency, {batch_id: batch.person})
-    amount = sum((segment.amount for segment in segments), Decimal(0))
-    today.count(len(claimed.fresh), amount)
-    rollups.write(segments, series, currency=terms.currency, zone=terms.zone)
+    if len(claimed.fresh) < len(first):
+        new = {item.key_hash for item in claimed.fresh}
+        rated = [segment for segment in rated if segment.key_hash in new]
+    batch, series = new_batch(actor, batch_id, terms.currency), series_of(counted)
+    people: People = {batch_id: batch.person}
+    segments = settle_reported(rated, counted, series, terms.currency, people, budgeted=ground.budgeted)
     if claimed.fresh:
+        amount = sum((segment.amount for segment in segments), Decimal(0))
         batch.accepted, batch.held, batch.amount = len(counted), len(waiting), amount
-        batch.save(force_insert=True)
+        store_batch(batch, today)
+        rollups.write(segments, series, currency=terms.currency, zone=terms.zone)
         close_batch(actor, batch, [waits(batch, item, why[id(item.interval)]) for item in waiting], amount)
     else:
         unchanged("every event was known")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -14,11 +14,11 @@ from billing.budgets import counters
 from billing.models import ReportLimit
 from billing.money import Money, fineness_fault, minor_decimals
 from billing.queries.calendar import tenant_today
-from tenants import clock
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
 from tenants.errors import Invalid, RateLimited
 from tenants.isolation.scoping import current_tenant_id
+from tenants.rows import prepared_cursor
 
 LIMIT_CHANGED = AuditAction("billing.report_limit.changed")
 EVENTS_A_DAY = 1_000_000
@@ -60,8 +60,13 @@ class SenderToday:
     amount: Decimal
     limits: Limits
 
-    def count(self, events: int, amount: Decimal) -> None:
-        """Add one request's events. Raises ReportLimitReached, with the seconds until the next day."""
+    @property
+    def day(self) -> date:
+        """The UTC day."""
+        return self.now.astimezone(UTC).date()
+
+    def require(self, events: int, amount: Decimal) -> None:
+        """Raise ReportLimitReached, with the seconds until the next day, if one request's events are too many or cost too much."""
         most = self.limits
         if events and self.events + events > most.events:
             self._refuse(f"This sender may report {most.events:,} events a day and has reported {self.events:,} today.")
@@ -71,13 +76,15 @@ class SenderToday:
             self._refuse(
                 f"This sender may report use for {most.amount.plain()} a day, has reported {text} today and asks for {asked} more."
             )
+
+    def count(self, events: int, amount: Decimal) -> None:
+        """Add one request's events. Raises ReportLimitReached, as `require` does."""
+        self.require(events, amount)
         with connection.cursor() as cursor:
-            cursor.execute(
-                COUNT, [events, amount, current_tenant_id(), self.sender_id, self.now.astimezone(UTC).date()]
-            )
+            cursor.execute(COUNT, [events, amount, current_tenant_id(), self.sender_id, self.day])
 
     def _refuse(self, why: str) -> None:
-        tomorrow = datetime.combine(self.now.astimezone(UTC).date() + timedelta(days=1), time.min, UTC)
+        tomorrow = datetime.combine(self.day + timedelta(days=1), time.min, UTC)
         wait = (tomorrow - self.now) // timedelta(seconds=1) + 1
         raise ReportLimitReached(
             f"{why} Nothing of this request was stored. Send it again after 00:00 UTC, or ask finance to raise the limit.",
@@ -87,23 +94,27 @@ class SenderToday:
 
 def limits() -> Limits:
     """Return the daily limits of each sender of the open scope's tenant."""
-    currency = tenant_today().currency
     row = ReportLimit.objects.first()
-    if row is not None:
-        return Limits(row.events, Money(row.amount, currency), own=True)
+    return limits_of((row.events, row.amount) if row else None, tenant_today().currency)
+
+
+def limits_of(own: tuple[int, Decimal] | None, currency: str) -> Limits:
+    """Return the limits that an organisation set for itself, else those of all."""
+    if own is not None:
+        return Limits(own[0], Money(own[1], currency), own=True)
     # Roughly equal value for currencies whose unit is worth a hundredth of others': those without minor units.
     scale = 2 - min(minor_decimals(currency), 2)
     return Limits(EVENTS_A_DAY, Money(COST_A_DAY.scaleb(scale), currency), own=False)
 
 
-def lock_today(actor: Actor) -> SenderToday:
-    """Lock a sender's row of today, after the set of budgets and before the usage keys, to serialise its requests."""
-    present, sender = clock.now(), actor.owner_id or UUID(int=0)
-    arguments: dict[str, Any] = {"tenant": current_tenant_id(), "sender": sender, "day": present.astimezone(UTC).date()}
-    with connection.cursor() as cursor:
+def lock_today(actor: Actor, now: datetime, within: Limits) -> SenderToday:
+    """Lock a sender's row of the day of `now`, after the set of budgets and before the usage keys, to serialise its requests."""
+    sender = actor.owner_id or UUID(int=0)
+    arguments: dict[str, Any] = {"tenant": current_tenant_id(), "sender": sender, "day": now.astimezone(UTC).date()}
+    with prepared_cursor() as cursor:
         cursor.execute(DAY, arguments)
         events, amount = cursor.fetchone()
-    return SenderToday(sender, present, events, amount, limits())
+    return SenderToday(sender, now, events, amount, within)
 
 
 @operation(LIMIT_CHANGED)

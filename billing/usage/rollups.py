@@ -6,17 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
-
-from billing.pg_arrays import FROM_MICROS, array, bytea, few, iso, micros, uuid
+from billing.pg_arrays import array, bytea, few, hashes, instants, iso, quoted, uuid
 from billing.rating.calendar import period_bounds, period_of
 from billing.rating.flat import charge
 from billing.rating.quantity import seconds_delta
 from billing.usage.intervals import Series
 from tenants.isolation.scoping import current_tenant_id
+from tenants.rows import prepared_cursor
 
 #: The second half of a segment has the number of the first and this: an event has fewer parts.
 CUT = 1_000
@@ -122,26 +123,27 @@ class Segment:
         self.amount, self.discount = self.place.tariff.cost(units)
 
 
-SEGMENTS = f"""
+# The time of recording is one for the statement: as the column's default it would be asked for each row. A trigger checks it.
+SEGMENTS = """
 place AS MATERIALIZED (
   SELECT * FROM unnest(
     %(series)s::bytea[], %(hour)s::timestamptz[], %(day)s::date[], %(period)s::date[], %(meter_id)s::uuid[], %(project_id)s::uuid[],
     %(price_id)s::uuid[], %(rate_id)s::uuid[]
   ) WITH ORDINALITY AS p(series_hash, hour, day, period, meter_id, project_id, price_id, rate_id, place)
 ), segment AS MATERIALIZED (
-  SELECT place, key_hash, part, {FROM_MICROS.format("begun")} AS started_at, {FROM_MICROS.format("ended")} AS ended_at,
-    hold_id, kind, measured, billable, amount, discount, batch_id FROM unnest(
-    %(place)s::bigint[], %(key_hash)s::bytea[], %(part)s::smallint[], %(start)s::bigint[], %(end)s::bigint[],
+  SELECT * FROM unnest(
+    %(place)s::bigint[], %(key_hash)s::bytea[], %(part)s::smallint[], %(start)s::timestamptz[], %(end)s::timestamptz[],
     %(hold_id)s::uuid[], %(kind)s::text[], %(measured)s::numeric[], %(billable)s::numeric[], %(amount)s::numeric[],
     %(discount)s::numeric[], %(batch_id)s::uuid[]
-  ) AS s(place, key_hash, part, begun, ended, hold_id, kind, measured, billable, amount, discount, batch_id)
+  ) AS s(place, key_hash, part, started_at, ended_at, hold_id, kind, measured, billable, amount, discount, batch_id)
 ), event AS (
   INSERT INTO billing_usageevent (tenant_id, series_hash, started_at, key_hash, part, ended_at, kind, period, day,
-    meter_id, project_id, price_id, rate_id, hold_id, measured, billable, amount, discount, batch_id)
+    meter_id, project_id, price_id, rate_id, hold_id, measured, billable, amount, discount, batch_id, recorded_at)
   SELECT %(tenant)s, series_hash, started_at, key_hash, part, ended_at, kind, period, day,
-    meter_id, project_id, price_id, rate_id, hold_id, measured, billable, amount, discount, batch_id FROM segment JOIN place USING (place)
+    meter_id, project_id, price_id, rate_id, hold_id, measured, billable, amount, discount, batch_id, (SELECT exchequer_now())
+  FROM segment JOIN place USING (place)
 )
-"""  # noqa: S608
+"""
 WRITE = f"""
 WITH {SEGMENTS}, series AS (
   INSERT INTO billing_usageseries (tenant_id, hash, resource, job_id, attempt_id, source, dims)
@@ -189,10 +191,12 @@ OF_PLACES: dict[str, Callable[[Any], str]] = {
     **dict.fromkeys(("hour", "day", "period"), iso),
     **dict.fromkeys(("meter_id", "project_id", "price_id", "rate_id"), uuid),
 }
-OF_SEGMENTS: dict[str, Callable[[Any], str]] = {
-    "key_hash": bytea,
-    **dict.fromkeys(("start", "end"), micros),
-    **dict.fromkeys(("part", "measured", "billable", "amount", "discount", "kind"), str),
+OF_SEGMENTS: dict[str, Callable[[Sequence[Any]], Any]] = {
+    "key_hash": hashes,
+    **dict.fromkeys(("start", "end"), instants),
+    # Most of these repeat: the tariff keeps what a quantity costs.
+    **dict.fromkeys(("part", "measured", "billable", "amount", "discount", "kind"), partial(few, write=str)),
+    **dict.fromkeys(("hold_id", "batch_id"), partial(few, write=uuid)),
 }
 
 
@@ -205,24 +209,24 @@ def write(segments: Sequence[Segment], series: Mapping[bytes, Series], *, curren
     bounds = [period_bounds(period, zone) for period in periods]
     arguments = _columns(segments)
     arguments |= {
-        "s_hash": [key for key, _ in known],
-        "s_resource": [item.resource for _, item in known],
-        "s_job": [item.job_id for _, item in known],
-        "s_attempt": [item.attempt_id for _, item in known],
-        "s_source": [item.source for _, item in known],
-        "s_dims": [item.dims for _, item in known],
+        "s_hash": hashes([key for key, _ in known]),
+        "s_resource": array([item.resource for _, item in known], quoted),
+        "s_job": array([item.job_id for _, item in known], uuid),
+        "s_attempt": array([item.attempt_id for _, item in known], uuid),
+        "s_source": array([item.source for _, item in known], quoted),
+        "s_dims": array([item.dims for _, item in known], quoted),
         "i_period": periods,
         "i_start": [start for start, _ in bounds],
         "i_end": [end for _, end in bounds],
     }
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(WRITE, {**arguments, "currency": currency})
 
 
 def reverse(counter_entries: Sequence[tuple[UUID, Segment]]) -> None:
     """Store counter-entries, each with the locked hourly sum that it reduces."""
     segments = [segment for _, segment in counter_entries]
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         rollups = [rollup_id for rollup_id, _ in counter_entries]
         cursor.execute(REVERSE, {**_columns(segments), "rollups": rollups})
 
@@ -231,7 +235,6 @@ def _columns(segments: Sequence[Segment]) -> dict[str, Any]:
     places = {id(segment.place): segment.place for segment in segments}
     numbers = {key: number for number, key in enumerate(places, 1)}
     columns = {name: array([getattr(one, name) for one in places.values()], how) for name, how in OF_PLACES.items()}
-    columns |= {name: array([getattr(one, name) for one in segments], how) for name, how in OF_SEGMENTS.items()}
-    for name in ("hold_id", "batch_id"):  # few different ones
-        columns[name] = few([getattr(one, name) for one in segments], uuid)
+    of_segments = zip(*map(attrgetter(*OF_SEGMENTS), segments), strict=True)
+    columns |= {name: how(values) for (name, how), values in zip(OF_SEGMENTS.items(), of_segments, strict=True)}
     return columns | {"place": array([numbers[id(one.place)] for one in segments], str), "tenant": current_tenant_id()}

@@ -6,23 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db import connection
-
-from billing.pg_arrays import FROM_MICROS, array, bytea, micros
+from billing.pg_arrays import hashes, instants
 from billing.usage.intervals import KeyClaim
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
 from tenants.errors import Conflict
 from tenants.isolation.scoping import current_tenant_id
+from tenants.rows import prepared_cursor
 
 USAGE_CONFLICTED = AuditAction("billing.usage.conflicted")
 
-INSERT = f"""
-INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at, batch_id)
-SELECT %(tenant)s, k.key, k.payload, {FROM_MICROS.format("k.at")}, %(batch)s::uuid
-FROM unnest(%(keys)s::bytea[], %(payloads)s::bytea[], %(times)s::bigint[]) AS k(key, payload, at)
-ORDER BY k.key ON CONFLICT DO NOTHING RETURNING key_hash
-"""  # noqa: S608
+# Answers with the new keys only where some were known.
+INSERT = """
+WITH fresh AS (
+  INSERT INTO billing_usagekey (tenant_id, key_hash, payload_hash, event_at, batch_id)
+  SELECT %(tenant)s, k.key, k.payload, k.at, %(batch)s::uuid
+  FROM unnest(%(keys)s::bytea[], %(payloads)s::bytea[], %(times)s::timestamptz[]) AS k(key, payload, at)
+  ORDER BY k.key ON CONFLICT DO NOTHING RETURNING key_hash
+)
+SELECT CASE WHEN count(*) < cardinality(%(keys)s::bytea[]) THEN coalesce(array_agg(key_hash), '{}') END FROM fresh
+"""
 KNOWN = "SELECT key_hash, payload_hash FROM billing_usagekey WHERE tenant_id = %s AND key_hash = ANY(%s::bytea[])"
 
 
@@ -52,25 +55,28 @@ def claim(claims: Sequence[KeyClaim], batch_id: UUID | None = None) -> Claimed:
     """
     first: dict[bytes, KeyClaim] = {}
     counts = {item.key_hash: first.setdefault(item.key_hash, item).payload_hash for item in claims}
-    with connection.cursor() as cursor:
+    fresh = list(first.values())
+    with prepared_cursor() as cursor:
         cursor.execute(
             INSERT,
             {
                 "tenant": current_tenant_id(),
                 "batch": batch_id,
-                "keys": array(first, bytea),
-                "payloads": array((item.payload_hash for item in first.values()), bytea),
-                "times": array((item.interval.start for item in first.values()), micros),
+                "keys": hashes(list(first)),
+                "payloads": hashes([item.payload_hash for item in fresh]),
+                "times": instants([item.interval.start for item in fresh]),
             },
         )
-        inserted = {bytes(row[0]) for row in cursor.fetchall()}
-        replayed = {key: item for key, item in first.items() if key not in inserted}
-        if replayed:
-            cursor.execute(KNOWN, [current_tenant_id(), array(replayed, bytea)])
+        (inserted,) = cursor.fetchone()
+        if inserted is not None:
+            new = set(map(bytes, inserted))
+            replayed = [key for key in first if key not in new]
+            fresh = [item for key, item in first.items() if key in new]
+            cursor.execute(KNOWN, [current_tenant_id(), hashes(replayed)])
             counts |= {bytes(key): bytes(payload) for key, payload in cursor.fetchall()}
     # The stored content decides, else the first in this batch.
     clashes = [item for item in claims if counts[item.key_hash] != item.payload_hash]
-    return Claimed([item for key, item in first.items() if key in inserted], clashes)
+    return Claimed(fresh, clashes)
 
 
 def report(clashes: Sequence[KeyClaim]) -> None:

@@ -20,6 +20,10 @@ from tenants.audit.pseudonyms import without_people
 from tenants.isolation.scoping import Deferred, before_commit, current_tenant_id, tenant_scope
 from tenants.models import ApiKey, AuditEntry
 
+HEAD = "SELECT seq, hash, exchequer_now() FROM tenants_audithead WHERE tenant_id = %s FOR NO KEY UPDATE"
+FIRST_HEAD = """
+INSERT INTO tenants_audithead (id, tenant_id, seq, hash) VALUES (gen_random_uuid(), %s, 0, %s) ON CONFLICT (tenant_id) DO NOTHING
+"""
 P = ParamSpec("P")
 R = TypeVar("R")
 Target = Model | tuple[str, Any, str] | None
@@ -60,11 +64,11 @@ class Trail:
 _trail: ContextVar[Trail | None] = ContextVar("audit_trail", default=None)
 
 
-def operation(action: AuditAction) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def operation(action: AuditAction, *, savepoint: bool = True) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a keyword-only function `f(*, actor, ...)` one atomic, audited operation in the actor's tenant.
 
     Raises `MissingAuditEntry` if the body neither recorded `action` nor called `unchanged`, and `TenantSuspended` where the
-    tenant closes and its people change nothing any more.
+    tenant closes and its people change nothing any more. `savepoint=False`: what it raises ends the caller's transaction, too.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -75,7 +79,7 @@ def operation(action: AuditAction) -> Callable[[Callable[P, R]], Callable[P, R]]
             actor = cast(Actor, kwargs["actor"])
             if _trail.get() is None and action not in AuditAction.allowed_while_closing:
                 actor.require_changes()
-            with tenant_scope(actor.tenant_id):
+            with tenant_scope(actor.tenant_id, savepoint=savepoint):
                 trail = Trail()
                 token = _trail.set(trail)
                 try:
@@ -148,15 +152,13 @@ def write(entries: list[dict[str, Any]]) -> None:
     tenant_id = current_tenant_id()
     entries = without_people(_with_creators(entries))
     with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO tenants_audithead (id, tenant_id, seq, hash) VALUES (gen_random_uuid(), %s, 0, %s) ON CONFLICT (tenant_id) DO NOTHING",
-            [tenant_id, bytes(32)],
-        )
-        cursor.execute(
-            "SELECT seq, hash, exchequer_now() FROM tenants_audithead WHERE tenant_id = %s FOR NO KEY UPDATE",
-            [tenant_id],
-        )
-        seq, head, occurred_at = cursor.fetchone()
+        cursor.execute(HEAD, [tenant_id])
+        found = cursor.fetchone()
+        if found is None:  # the tenant's first entry
+            cursor.execute(FIRST_HEAD, [tenant_id, bytes(32)])
+            cursor.execute(HEAD, [tenant_id])
+            found = cursor.fetchone()
+        seq, head, occurred_at = found
         head = bytes(head)
         rows = []
         for entry in entries:

@@ -47,18 +47,18 @@ def scope_open() -> bool:
 
 
 @contextmanager
-def tenant_scope(tenant_id: UUID) -> Iterator[None]:
+def tenant_scope(tenant_id: UUID, *, savepoint: bool = True) -> Iterator[None]:
     """Open a transaction in which exactly this tenant's rows exist.
 
     A scope of the same tenant may be nested; one of another tenant raises `ForeignTenant`. The database setting is
     local to the transaction, so it never persists on a pooled connection. Work deferred by `before_commit` runs before
-    the outermost scope ends.
+    the outermost scope ends. Without `savepoint`, an error inside a nested scope ends the outermost one, too.
     """
     outer = _tenant.get()
     if outer is not None:
         if outer != tenant_id:
             raise ForeignTenant("Another tenant's scope is open.")
-        with transaction.atomic():
+        with transaction.atomic(savepoint=savepoint):
             yield
         return
     nested = connection.in_atomic_block

@@ -117,7 +117,11 @@ class TenantMiddleware:
                 required.refuse_account(request)
             if getattr(view, "for_strangers", False) or not (by_path or request.path_info.startswith("/api/v1/")):
                 return None
-            door = self.entering_by_path(request, kwargs.pop("tenant")) if by_path else self.entering_api(request)
+            door = (
+                self.entering_by_path(request, kwargs.pop("tenant"))
+                if by_path
+                else self.entering_api(request, alone=own_transaction(view, request))
+            )
             with door as entered:
                 response, is_first = None, False
                 if (
@@ -183,15 +187,18 @@ class TenantMiddleware:
 
     @classmethod
     @contextmanager
-    def entering_api(cls, request: HttpRequest) -> Iterator[TenantRequest | None]:
-        """Admit a bearer key, else the session's person to their tenant; yields None otherwise."""
+    def entering_api(cls, request: HttpRequest, *, alone: bool = False) -> Iterator[TenantRequest | None]:
+        """Admit a bearer key, else the session's person to their tenant; yields None otherwise.
+
+        `alone`: the view opens its own scopes, and no scope is open here for a key.
+        """
         key = authentication.bearer(request)
         many = rate_limits.OF_EVENTS if request.path_info.startswith("/api/v1/events") else 1
         door: AbstractContextManager[authentication.Entered | None] = nullcontext()
         if key is not None:
             name = f"{key[: authentication.LONGEST_KEY]} {many}"
             rate_limits.take(request, "key", name, times=rate_limits.PER_KEY * many)
-            door = authentication.entering_by_key(request, key)
+            door = authentication.entering_by_key(request, key, alone=alone)
         elif request.session.session_key:
             door = authentication.entering_by_session(request, request.headers.get(TENANT_HEADER, ""))
         with door as known:

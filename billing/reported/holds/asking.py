@@ -25,7 +25,7 @@ from billing.rating.quantity import count_refusal
 from billing.rating.selection import starts_within
 from billing.rating.tags import tags_in
 from billing.reported.cloudevents import EventRefused, dimensions
-from billing.reported.sender_limits import lock_today
+from billing.reported.sender_limits import limits, lock_today
 from tenants import clock
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -80,7 +80,7 @@ def place(*, actor: Actor, asked: Asked) -> UUID:
         raise NotFound
     dims = _checked(asked)
     require_launches()
-    today = lock_today(actor)
+    today = lock_today(actor, clock.now(), limits())
     mine = Hold.objects.filter(placed_by_id__in=actor.own_ids, state=OPEN, expires_at__isnull=False)
     if mine.count() >= MOST_OPEN:
         text = f"{MOST_OPEN:,} holds of this sender are open. Release some, or wait until they expire."
@@ -117,7 +117,7 @@ def extend(*, actor: Actor, hold_id: UUID, quantity: Decimal = NOTHING, expires_
     if faults:
         raise Invalid(fields=faults)
     counters.lock_budget_set()
-    today = lock_today(actor)
+    today = lock_today(actor, clock.now(), limits())
     row = _locked(actor, hold_id)
     if row.state != OPEN or row.expires_at is None or row.expires_at <= today.now:
         raise HoldEnded

@@ -27,15 +27,17 @@ def settle_reported(
     series: Mapping[bytes, Series],
     currency: str,
     people: People,
+    *,
+    budgeted: bool = True,
 ) -> list[Segment]:
-    """Charge the segments of one request to the holds that its events name, else to the budgets.
+    """Charge the segments of one request to the holds that its events name, else to the budgets, if there are any.
 
     Returns them, those cut that a hold covers in part. Locks the holds in order of id, then every counter in one
     statement.
     """
     named = {item.key_hash: item.interval.hold_id for item in claimed if item.interval.hold_id}
     if not named:
-        count_unreserved(segments, series, currency, people)
+        count_unreserved(segments, series, currency, people, budgeted=budgeted)
         return list(segments)
     paid: dict[UUID, list[Segment]] = defaultdict(list)
     result, rest = [], []

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from billing.metering.rate import most_cost
-from billing.models import Meter
 from billing.periods.months import lock_for_usage
 from billing.pricing import price_books
 from billing.pricing.price_books import Terms
@@ -17,6 +16,7 @@ from billing.rating.aggregation import TIME_WEIGHTED
 from billing.rating.quantity import LONGEST_INTERVAL, MICROSECOND, refusal
 from billing.reported.cloudevents import EventRefused
 from billing.reported.dear import too_dear, unknown
+from billing.reported.ground import Ground
 from billing.reported.outcomes import Outcome
 from billing.reported.placing import Places, placed, places_of, refuse_reserved
 from billing.reported.readings.arriving import Arrival, arrival
@@ -24,21 +24,13 @@ from billing.reported.readings.receiving import Receipt, receive
 from billing.reported.receiving import OLDEST, review_reason
 from billing.reported.sender_limits import Limits, lock_today
 from billing.usage.intervals import Interval
-from tenants import clock
 from tenants.access.actor import Actor
 
 DAY_HOURS = 24
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    now: datetime
-    meters: Mapping[str, str]
-    places: Places
-
-
-def take_readings(*, actor: Actor, sent: Mapping[int, tuple[Any, str]]) -> Outcome:
-    """Take readings, given with the aggregations of their meters, in the open scope. The set of budgets is locked.
+def take_readings(*, actor: Actor, sent: Mapping[int, tuple[Any, str]], ground: Ground) -> Outcome:
+    """Take readings, given with the aggregations of their meters, in the open scope, whose ground is locked.
 
     Raises ReportLimitReached or TooManyPieces, and stores nothing.
     """
@@ -49,16 +41,16 @@ def take_readings(*, actor: Actor, sent: Mapping[int, tuple[Any, str]]) -> Outco
             arrived[number] = arrival(event, aggregation)
         except EventRefused as error:
             refused[number] = str(error)
-    known = _known(actor, arrived)
+    there = places_of(actor, [one.event for one in arrived.values()], ground.projects)
     good: dict[int, Interval] = {}
     for number, one in arrived.items():
         try:
-            good[number] = _interval(one, known)
+            good[number] = _interval(one, ground, there)
         except EventRefused as error:
             refused[number] = str(error)
-    lock_for_usage([usage.start for usage in good.values()])
-    terms = _terms(good, known.now)
-    today = lock_today(actor)
+    lock_for_usage([usage.start for usage in good.values()], ground.months)
+    terms = _terms(good, ground.now)
+    today = lock_today(actor, ground.now, ground.limits)
     reasons: dict[int, str] = {}
     dear: dict[int, str] = {}
     for number, usage in list(good.items()):
@@ -85,22 +77,16 @@ def take_readings(*, actor: Actor, sent: Mapping[int, tuple[Any, str]]) -> Outco
     )
 
 
-def _known(actor: Actor, arrived: Mapping[int, Arrival]) -> _Known:
-    types = {one.event.type for one in arrived.values()}
-    meters = dict(Meter.objects.filter(event_type__in=types).values_list("event_type", "key"))
-    return _Known(clock.now(), meters, places_of(actor, [one.event for one in arrived.values()]))
-
-
-def _interval(one: Arrival, known: _Known) -> Interval:
+def _interval(one: Arrival, ground: Ground, places: Places) -> Interval:
     """Return the moment of a reading as usage; its quantity is the value, or 1 if that is 0."""
     event = one.event
     refuse_reserved(event)
-    there = placed(event, known.places)
-    at = event.at or known.now
+    there = placed(event, places)
+    at = event.at or ground.now
     return Interval(
         key=event.id,
         source=event.source,
-        meter=known.meters[event.type],
+        meter=ground.meters[event.type],
         resource=event.subject,
         project_id=there.project_id,
         start=at,

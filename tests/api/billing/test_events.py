@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db(transaction=True)
 SINGLE, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 NOW = datetime(2026, 10, 5, 12, tzinfo=UTC)
+#: Statements of a request, with the beginning and the end of its transaction, and the one that finds the key.
+ONE_REQUEST, KNOWN_AGAIN = 18, 12
 
 
 @pytest.fixture
@@ -240,6 +244,29 @@ def test_zeros_behind_a_number_count_for_nothing() -> None:
 def test_a_thousand_events_are_one_batch(tenant: Tenant, send: Sender) -> None:
     send([event(data={"quantity": 1}) for _ in range(1000)])
     assert counted(tenant) == 1000
+
+
+def test_a_thousand_events_take_as_many_statements_as_one(tenant: Tenant, send: Sender) -> None:
+    def taken(*sent: Any) -> Counter[str]:
+        with CaptureQueriesContext(connection) as seen:
+            for body in sent:
+                send(body)
+        return Counter(one["sql"].split()[0] for one in seen)
+
+    known = event()
+    send(known)  # prices are read once by each process, and the audit log gets its head
+    one, many = taken(event()), taken([event(data={"quantity": 1}) for _ in range(1000)])
+    assert one == many
+    assert one.total() == ONE_REQUEST, one
+    assert "SAVEPOINT" not in one
+    # A known event finds its content, and stores nothing.
+    assert taken(known).total() == KNOWN_AGAIN
+    with tenant_scope(tenant.id):
+        budgets.create_budget(actor=factories.actor_for(tenant), amount=Decimal(1000), at_limit="notify")
+    taken(event())  # its counter is opened
+    # Counters are looked for, locked and moved.
+    assert taken(event()).total() == ONE_REQUEST + 3
+    assert taken([event() for _ in range(100)]).total() == ONE_REQUEST + 3
 
 
 def test_data_and_extensions_say_the_dimensions_and_the_project(tenant: Tenant, send: Sender) -> None:

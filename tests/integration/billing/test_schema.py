@@ -95,16 +95,13 @@ def test_b8_unsound_usage_is_refused_by_raw_sql() -> None:
         for infinite in ("Infinity", "-Infinity"):
             with pytest.raises(DatabaseError):
                 sql(INSERT, sound | {"amount": infinite})
-        for forged in ("recorded_at",):
-            with pytest.raises(ProgrammingError, match="permission denied"):
-                sql(
-                    INSERT.replace("(tenant_id,", f"({forged}, tenant_id,").replace(
-                        "(%(tenant)s", "(now(), %(tenant)s"
-                    ),
-                    sound,
-                )
-        sql(INSERT, sound)
-        assert UsageEvent.objects.count() == 1
+        timed = INSERT.replace("(tenant_id,", "(recorded_at, tenant_id,").replace("(%(tenant)s", "({}, %(tenant)s")
+        for forged in ("now() - interval '1 microsecond'", "clock_timestamp() + interval '1 minute'", "'epoch'"):
+            with pytest.raises(IntegrityError):
+                sql(timed.format(forged), sound)
+        sql(timed.format("exchequer_now()"), sound)
+        sql(INSERT, {**sound, "start": now - timedelta(seconds=6)})
+        assert UsageEvent.objects.count() == 2
 
 
 @pytest.mark.django_db

@@ -6,7 +6,6 @@ rule of `billing.ledger.reconcile`, is one prepared statement: planned once per 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -37,8 +36,9 @@ from billing.metering.metering import Interval, billed_attempts, record_usage, w
 from billing.models import Budget
 from billing.money import Money
 from tenants.access.actor import Actor
-from tenants.isolation.scoping import tenant_scope
+from tenants.isolation.scoping import current_tenant_id, tenant_scope
 from tenants.models import Project, Tenant
+from tenants.rows import prepared_cursor
 from tests.support import selling
 from tests.support.factories import actor_for, make_project, make_tenant
 from tests.support.usage import DIMS, interval
@@ -60,7 +60,7 @@ UNION ALL SELECT 'hold', id::text, amount, settled, (state = 'open')::int, NULL 
     for rule, query in dict([*LEDGER_RULES, *USAGE_RULES]).items()
 )
 # The deferred checks of the database run after every step, not only at the commit that never comes.
-CHECK = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; EXECUTE billing_step"
+CHECK = "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED"
 
 
 #: Who asks: the person whose budgets pay, and whether the work has the tag.
@@ -139,8 +139,8 @@ def check() -> list[tuple[Any, ...]]:
     """Run the database's deferred checks; return the rows of `READ`."""
     with connection.cursor() as cursor:
         cursor.execute(CHECK)
-        while cursor.nextset():
-            pass
+    with prepared_cursor() as cursor:
+        cursor.execute(READ, {"tenant": current_tenant_id()})
         rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows
 
@@ -338,7 +338,7 @@ def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
 
 
 @pytest.fixture
-def scene(db: None, demo_clock: DemoClock) -> Iterator[Scene]:
+def scene(db: None, demo_clock: DemoClock) -> Scene:
     start = datetime(2026, 6, 10, 8, tzinfo=UTC)
     demo_clock.move_to(start - timedelta(minutes=1))
     tenant = make_tenant()
@@ -350,12 +350,8 @@ def scene(db: None, demo_clock: DemoClock) -> Iterator[Scene]:
                 actor=made.actor, project_id=project_id, kind=kind, amount=Decimal("0.1"), at_limit="block_new"
             )
             made.limits[project_id, kind] = budget.id
-        with connection.cursor() as cursor:
-            cursor.execute(f"PREPARE billing_step AS {READ}", {"tenant": tenant.id})
     demo_clock.move_to(start + timedelta(hours=3))
-    yield made
-    with connection.cursor() as cursor:
-        cursor.execute("DEALLOCATE billing_step")
+    return made
 
 
 def assert_conserved(scene: Scene, runs: int) -> None:
