@@ -27,6 +27,9 @@ JSON_TYPE = re.compile(r"application/([a-z0-9.+-]+\+)?json\s*(;.*)?", re.IGNOREC
 NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?", re.ASCII)
 
 
+_json = json.encoder.encode_basestring_ascii
+
+
 class EventRefused(Exception):
     """One event cannot be usage; the message says why."""
 
@@ -48,8 +51,13 @@ class Incoming(NamedTuple):
     def content(self) -> str:
         """Return the canonical content: the same id with another content is a conflict."""
         at = self.at.isoformat() if self.at else ""
-        parts = [self.type, self.subject, at, f"{self.quantity.normalize():f}", sorted(self.dims.items()), self.project]
-        return json.dumps([*parts, self.hold] if self.hold else parts)
+        dims = ", ".join([f"[{_json(name)}, {_json(value)}]" for name, value in sorted(self.dims.items())])
+        hold = f", {_json(self.hold)}" if self.hold else ""
+        # As JSON, written by hand in a third of the time. What is stored once is compared for ever.
+        return (
+            f'[{_json(self.type)}, {_json(self.subject)}, "{at}", "{self.quantity.normalize():f}", [{dims}], '
+            f"{_json(self.project)}{hold}]"
+        )
 
 
 def parse(event: Any) -> Incoming:

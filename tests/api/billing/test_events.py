@@ -495,4 +495,5 @@ def test_any_event_is_read_or_refused(changes: dict[str, Any]) -> None:
             parse(whole)
     else:
         assert read.content == parse({**whole, "id": "another"}).content
+        assert read.content == json.dumps(json.loads(read.content))
         assert all(isinstance(value, str) for value in read.dims.values())
