@@ -36,10 +36,6 @@ GRANULARITIES = {"hour": "r.hour", "day": "r.day", "month": "date_trunc('month',
 MOST_ROWS = 10_000
 MOST_GROUPS = 8
 MOST_TAGS_OFFERED = 30
-JOINS = {
-    "s": "JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash",
-    "p": "JOIN tenants_project p ON p.tenant_id = r.tenant_id AND p.id = r.project_id",
-}
 ONE_UNIT = "CASE WHEN min(m.unit) = max(m.unit) THEN max(m.unit) ELSE '' END"
 
 
@@ -156,35 +152,31 @@ def spend(
         columns[0] = f"CASE WHEN {columns[0]} = ANY(%(apart)s) THEN {columns[0]} END"
     if granularity not in GRANULARITIES:
         raise Invalid(fields={"granularity": ["Choose hour, day or month."]})
+    starts = GRANULARITIES[granularity]
     keys = [f"key_{number}" for number in range(len(columns))]
     named = f"max({_masked('p.name', arguments)})" if "project" in group_by else "''"
-    selected = [
-        f"{GRANULARITIES[granularity]} AS starts",
-        *map("{} AS {}".format, columns, keys),
-        f"{named} AS project_name",
-    ]
+    selected = [f"{starts} AS starts", *map("{} AS {}".format, columns, keys), f"{named} AS project_name"]
     grouped = ", ".join(str(number + 1) for number in range(len(columns) + 1))
     order = f"{len(selected) + 4} DESC, {grouped}" if costliest is not None else grouped
-    of_job = "AND s.job_id = %(job)s " if filters.job_id else ""
-    # Each sum has its series and project: what nothing here asks for is not joined.
-    joins = " ".join(join for name, join in JOINS.items() if f"{name}." in " ".join([*selected, of_job]))
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {', '.join(selected)}, {ONE_UNIT} AS unit, "  # noqa: S608
-            "sum(r.billable) AS billable, sum(r.measured) AS measured, sum(r.amount) AS amount, "
-            "(SELECT currency FROM tenants_tenant WHERE id = %(tenant)s) AS currency "
-            f"FROM billing_usagerollup r {joins} "
+            "sum(r.billable) AS billable, sum(r.measured) AS measured, sum(r.amount) AS amount "
+            "FROM billing_usagerollup r "
+            "JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash "
             "JOIN billing_meter m ON m.tenant_id = r.tenant_id AND m.id = r.meter_id "
+            "JOIN tenants_project p ON p.tenant_id = r.tenant_id AND p.id = r.project_id "
             "WHERE r.tenant_id = %(tenant)s AND r.day >= %(first)s AND r.day < %(end)s "
             "AND (%(since)s::timestamptz IS NULL OR r.hour >= %(since)s) AND (%(until)s::timestamptz IS NULL OR r.hour < %(until)s) "
             # What a filter picks out is usage that the reader may see by itself.
             "AND (%(project)s::uuid IS NULL AND %(job)s::uuid IS NULL OR r.project_id <> ALL(%(unnamed)s::uuid[])) "
-            f"AND (%(project)s::uuid IS NULL OR r.project_id = %(project)s) {of_job}"
+            "AND (%(project)s::uuid IS NULL OR r.project_id = %(project)s) AND (%(job)s::uuid IS NULL OR s.job_id = %(job)s) "
             "AND (%(meter)s::text IS NULL OR m.key = %(meter)s) "
             f"GROUP BY {grouped} ORDER BY {order} LIMIT %(limit)s",
             arguments,
         )
         rows = named_rows(cursor)
+    currency = tenant_today().currency
     return [
         SpendRow(
             keys={name: getattr(row, key) for name, key in zip(group_by, keys, strict=True)},
@@ -193,7 +185,7 @@ def spend(
             unit=row.unit,
             quantity=row.billable if row.unit else None,
             measured=row.measured if row.unit else None,
-            cost=Money(row.amount, row.currency),
+            cost=Money(row.amount, currency),
         )
         for row in rows
     ]
