@@ -180,7 +180,8 @@ def test_a_part_is_exported_and_verified(tenant: Tenant, as_control: Role, tmp_p
     file = export(tenant, tmp_path, "?from=2&to=3")
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [line.get("seq", "checkpoint") for line in lines] == [2, 3, "checkpoint"]
-    assert verified(file, "--public-key", public_key()) == (0, "entries 2 to 3 are valid, 1 checkpoints are valid\n")
+    said = "entries 2 to 3 are valid, 1 checkpoints are valid\nentries 2 to 3 are covered by a signed checkpoint\n"
+    assert verified(file, "--public-key", public_key()) == (0, said)
     file.write_text("\n".join(json.dumps(line | {"reason": "x"} if line.get("seq") == 3 else line) for line in lines))
     assert verified(file) == (1, "NOT VALID: entry 3 was changed after it was written\n")
     with as_control():
@@ -300,14 +301,36 @@ def test_the_names_of_people_are_proved_by_their_pseudonyms(log: tuple[Path, lis
     assert forged(file, lines)[0] == 1, "no name without what proves it"
 
 
-def test_kept_checkpoints_find_a_log_that_was_cut(log: tuple[Path, list[dict[str, Any]]], tmp_path: Path) -> None:
-    file, lines = log
-    kept = tmp_path / "kept.jsonl"
-    kept.write_text("\n".join(json.dumps(line["checkpoint"]) for line in lines if "checkpoint" in line))
-    assert verified(file, str(kept), "--public-key", public_key())[0] == 0
-    file.write_text("\n".join(json.dumps(line) for line in lines if line.get("seq", 9) < 5))
-    assert "NOT verified: without --public-key" not in verified(file)[1], "no checkpoint is left in it"
-    assert verified(file, str(kept)) == (1, "NOT VALID: the log ends at entry 4, but entry 5 was signed\n")
+def test_checkpoints_of_the_store_find_a_log_that_was_cut_or_rewritten(
+    log: tuple[Path, list[dict[str, Any]]], tenant: Tenant, as_control: Role, tmp_path: Path
+) -> None:
+    file, _ = log
+    other = factories.make_tenant("other")
+    signed(other, as_control)
+    kept, key = tmp_path / "audit", ("--public-key", public_key())
+    for one in store.listing("audit/"):
+        (tmp_path / one.key).parent.mkdir(parents=True, exist_ok=True)
+        with store.opened(one.key) as body:
+            (tmp_path / one.key).write_bytes(body.read())
+    operations.create_project(actor=factories.actor_for(tenant), slug="late", name="Late")
+    export(tenant, tmp_path)
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    entries = [line for line in lines if "seq" in line]
+    assert forged(file, entries)[1].count("covered by NO verified checkpoint") == 1
+    code, said = verified(file, str(kept), *key)
+    assert (code, "entries 1 to 5 are covered by a signed checkpoint, entries 6 to 6 by NONE" in said) == (0, True)
+    assert "checkpoints are of other logs" in said
+    forged(file, entries[:4])
+    code, said = verified(file, str(kept), *key)
+    assert (code, "the log ends at entry 4, but entry 5 was signed" in said) == (1, True)
+    assert verified(file, str(kept), *key, "--part")[0] == 0
+    forged(file, entries)
+    (tmp_path / "body.jsonl").write_text(json.dumps({"type": "audit.checkpoint", "data": lines[5]["checkpoint"]}))
+    code, said = verified(file, str(tmp_path / "body.jsonl"), *key, *key)
+    assert (code, "1 checkpoints are valid" in said) == (0, True), "as a webhook receives it"
+    (kept / str(tenant.id) / f"{5:012d}.jsonl").write_text(json.dumps(lines[5]["checkpoint"] | {"hash": "00" * 32}))
+    code, said = verified(file, str(kept), *key)
+    assert (code, "the signature of the checkpoint at entry 5 is not valid" in said) == (1, True)
 
 
 def test_without_the_key_the_verdict_says_what_was_not_verified(log: tuple[Path, list[dict[str, Any]]]) -> None:
