@@ -103,7 +103,7 @@ def write(tenant_id: UUID, out: IO[bytes], *, without_files: bool, go_on: Callab
             for part in contents.parts():
                 name = f"{part.name}.jsonl"
                 written.files[name] = _table(archive, name, _rows(part, tenant_id))
-            entries = queries.export_lines(Actor.system(tenant_id, "export"))
+            entries = queries.lines_of(queries.export(Actor.system(tenant_id, "export")))
             written.files["audit.jsonl"] = _table(archive, "audit.jsonl", entries)
         for member in stored:
             go_on()

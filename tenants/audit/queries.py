@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from tenants.audit.pseudonyms import PERSON, labelled, origin_of, pseudonym, pse
 from tenants.audit.subjects import subjects_by_id, subjects_named
 from tenants.audit.withheld import withhold
 from tenants.audit.words import act_words, operation_of
-from tenants.isolation.scoping import current_tenant_id, tenant_scope
+from tenants.isolation.scoping import current_tenant_id, scoped_pages
 from tenants.models import ApiKey, AuditCheckpoint, AuditEntry
 
 T = TypeVar("T")
@@ -115,6 +115,7 @@ WITH RECURSIVE found AS (
 SELECT name FROM found WHERE name IS NOT NULL
 """
 EVERY_ENTRY = EntryFilter()
+EXPORTED_AT_ONCE = 500
 STORED = tuple(name for name in AuditRow.__dataclass_fields__ if name not in ("target_name", "differences"))
 
 
@@ -192,17 +193,21 @@ def who_last(action: str, target_type: str, target_id: UUID) -> UUID | None:
     return who if kind == "user" else None
 
 
-def export(actor: Actor, first: int = 1, last: int | None = None) -> Iterator[Mapping[str, Any]]:
-    """Stream the entries from `first` to `last` in order with both hashes, and checkpoints, for a stand-alone verifier.
+def export(actor: Actor, first: int = 1, last: int | None = None) -> Iterator[list[Mapping[str, Any]]]:
+    """Yield the entries from `first` to `last` in order with both hashes, and checkpoints, for a stand-alone verifier.
 
+    Page by page, each read by itself: see `scoped_pages`. What is entered after the first page is read is not in them.
     `people` has the labels of the pseudonyms in the entry, `salts` what proves them, `origin` address and program of the
     request, which nothing proves. `withheld` marks entries about objects hidden from the actor: their texts are left out, so that their own
     hash cannot be computed, but they link to the entries before and after them like all others.
     """
-    within = {"seq__gte": first} if last is None else {"seq__gte": first, "seq__lte": last}
-    signed = exported(AuditCheckpoint.objects.filter(**within).order_by("seq").iterator(chunk_size=500))
-    rows = AuditEntry.objects.filter(**within).order_by("seq").values("prev_hash", "hash", *FIELDS)
-    yield from with_checkpoints(_proved(actor, rows), signed)
+    newest = AuditEntry.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
+    last = newest if last is None else min(last, newest)
+    for start in range(max(first, 1), last + 1, EXPORTED_AT_ONCE):
+        within = {"seq__gte": start, "seq__lte": min(start + EXPORTED_AT_ONCE - 1, last)}
+        signed = exported(AuditCheckpoint.objects.filter(**within).order_by("seq"))
+        rows = AuditEntry.objects.filter(**within).order_by("seq").values("prev_hash", "hash", *FIELDS)
+        yield list(with_checkpoints(_proved(actor, list(rows)), signed))
 
 
 def with_checkpoints(
@@ -218,30 +223,28 @@ def with_checkpoints(
             following = next(left, None)
 
 
-def _proved(actor: Actor, rows: QuerySet[Any, Any]) -> Iterator[Mapping[str, Any]]:
+def _proved(actor: Actor, rows: list[dict[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Yield stored entries with what a verifier needs, redacted for the actor."""
-    for some in batched(rows.iterator(chunk_size=2000), 500):
-        shown = withhold(actor, list(some))
-        known = subjects_by_id({*pseudonyms_in(shown), *(row["subject"] for row in some if row["subject"])})
-        for row, seen in zip(some, shown, strict=True):
-            named = [known[one] for one in pseudonyms_in(seen) if one in known]
-            people = {pseudonym(one.id): one.label for one in named}
-            salts = {pseudonym(one.id): one.salt for one in named if one.salt}
-            origin = origin_of(row, known)
-            proof = {"people": people, "salts": salts, "origin": origin, "withheld": seen is not row}
-            yield {**seen, "operation": operation_of(seen["action"]), **proof}
+    shown = withhold(actor, list(rows))
+    known = subjects_by_id({*pseudonyms_in(shown), *(row["subject"] for row in rows if row["subject"])})
+    for row, seen in zip(rows, shown, strict=True):
+        named = [known[one] for one in pseudonyms_in(seen) if one in known]
+        people = {pseudonym(one.id): one.label for one in named}
+        salts = {pseudonym(one.id): one.salt for one in named if one.salt}
+        origin = origin_of(row, known)
+        proof = {"people": people, "salts": salts, "origin": origin, "withheld": seen is not row}
+        yield {**seen, "operation": operation_of(seen["action"]), **proof}
 
 
-def export_lines(actor: Actor, first: int = 1, last: int | None = None) -> Iterator[str]:
-    """Yield `export` as lines of JSON, without their ends."""
-    for entry in export(actor, first, last):
+def lines_of(pages: Iterable[list[Mapping[str, Any]]]) -> Iterator[str]:
+    """Yield what `export` yields as lines of JSON, without their ends."""
+    for entry in chain.from_iterable(pages):
         yield json.dumps(plain(entry), sort_keys=True, ensure_ascii=False)
 
 
 def export_lines_of(actor: Actor, first: int = 1, last: int | None = None) -> Iterator[str]:
-    """Yield the same while no scope is open: the scope of the actor's tenant lasts until the last line."""
-    with tenant_scope(actor.tenant_id):
-        yield from export_lines(actor, first, last)
+    """Yield the same while no scope is open: each page is read in a scope of the actor's tenant that ends before it is sent."""
+    return lines_of(scoped_pages(actor.tenant_id, export(actor, first, last)))
 
 
 def batched(rows: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -68,6 +68,16 @@ def tenant_scope(tenant_id: UUID, *, savepoint: bool = True) -> Iterator[None]:
             yield
 
 
+def scoped_pages(tenant_id: UUID, pages: Iterator[T]) -> Iterator[T]:
+    """Yield what `pages` yields, each read in a scope that has ended before it is used: a slow reader holds no transaction."""
+    while True:
+        with tenant_scope(tenant_id):
+            page = next(pages, None)
+        if page is None:
+            return
+        yield page
+
+
 @contextmanager
 def snapshot_scope(tenant_id: UUID) -> Iterator[None]:
     """Open a tenant's scope that reads everything as of its first statement and writes nothing. Never inside a transaction.

@@ -1,7 +1,6 @@
 """The audit log: who did what, the changes, and whether the chain verifies."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 from django.http import HttpResponse
@@ -13,8 +12,9 @@ from tenants.access.actor import Actor
 from tenants.access.reader import reading_as
 from tenants.audit import queries
 from tenants.audit.checkpoints import public_keys
-from tenants.audit.verify import verify
+from tenants.audit.verify import verify_newest, verify_part
 from tenants.clock import now
+from tenants.errors import Invalid
 from tenants.isolation.scoping import tenant_scope
 from tenants.views.forms import AuditFilter
 from tenants.web.pagination import before, csv_stream, jsonl_stream, paged, refuse_unknown, wants_csv, whole
@@ -98,7 +98,14 @@ def _exported(actor: Actor, only: queries.EntryFilter) -> Iterator[list[Any]]:
 
 @page("audit.view")
 def audit_verified(request: TenantRequest) -> HttpResponse:
-    """Verify the whole chain and return the banner; requested by the page after it has loaded."""
-    check = verify()
-    at: datetime = now()
-    return render(request, "tenants/_audit_verified.html", {"check": check, "at": at, "keys": public_keys()})
+    """Verify the newest entries and return the banner; requested by the page after it has loaded.
+
+    With `?from=` the part that begins there, whose banner requests the next one until the log ends.
+    """
+    try:
+        given = request.GET.get("from")
+        part = verify_part(max(1, whole(given))) if given else verify_newest()
+    except ValueError:
+        raise Invalid(fields={"from": ["Use the number of an entry."]}) from None
+    context = {"part": part, "in_parts": bool(given), "at": now(), "keys": public_keys()}
+    return render(request, "tenants/_audit_verified.html", context)

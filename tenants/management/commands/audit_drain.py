@@ -12,7 +12,7 @@ from tenants.access.actor import Actor
 from tenants.audit.chain import plain
 from tenants.audit.checkpoints import PLATFORM_CHAIN
 from tenants.audit.queries import export
-from tenants.isolation.scoping import tenant_scope
+from tenants.isolation.scoping import scoped_pages
 from tenants.operators.log import queries as operator_log
 
 
@@ -38,8 +38,8 @@ class Command(BaseCommand):
             raise CommandError(f"There is no organisation {options['tenant']!r}.")
         for tenant_id in ids:
             actor, last = Actor.system(tenant_id, "audit_drain"), cursor.get(str(tenant_id), 0)
-            with tenant_scope(tenant_id):
-                for one in export(actor, last + 1):
+            for page in scoped_pages(tenant_id, export(actor, last + 1)):
+                for one in page:
                     self._say(one)
                     last = one.get("seq", last)
             cursor[str(tenant_id)] = last

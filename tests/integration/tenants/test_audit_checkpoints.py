@@ -22,7 +22,7 @@ from psycopg.rows import dict_row
 from models_app.object_store import s3 as store
 from tenants import operations
 from tenants.access.actor import Actor
-from tenants.audit import AuditAction, checkpoints, operation, record
+from tenants.audit import AuditAction, checkpoints, operation, queries, record
 from tenants.audit.chain import GENESIS, link
 from tenants.isolation.scoping import tenant_scope
 from tenants.isolation.sweeps import SweepFailed
@@ -193,6 +193,27 @@ def test_a_part_is_exported_and_verified(tenant: Tenant, as_control: Role, tmp_p
     assert refused.status_code == 400
 
 
+def test_an_export_holds_no_transaction_while_it_is_sent(
+    tenant: Tenant, as_control: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "EXPORTED_AT_ONCE", 2)
+    assert signed(tenant, as_control) == [3]
+    response = Client(headers={"Authorization": f"Bearer {factories.make_api_key(tenant)}"}).get(
+        "/api/v1/audit/export/"
+    )
+    lines = []
+    for line in response.streaming_content:
+        lines.append(line.decode())
+        assert not connection.in_atomic_block
+        operations.create_project(
+            actor=factories.actor_for(tenant), slug=f"late{len(lines)}", name=f"Late {len(lines)}"
+        )
+    file = tmp_path / "audit.jsonl"
+    file.write_text("".join(lines))
+    said = "entries 1 to 5 are valid, 1 checkpoints are valid\nentries 1 to 3 are covered by a signed checkpoint, entries 4 to 5 by NONE\n"
+    assert verified(file, "--public-key", public_key()) == (0, said), "with the key and the export, not what came later"
+
+
 #: Texts that would forge a line, or act on a terminal.
 ODD_TEXTS = (
     'a "name"\u2028\r\n{"seq": 9}\x1b[2J of\tmine', "\x9b31m", "\x85next", "\u2029", "\x0b\x0c\x1c\x1d\x1e", "\u202egnp.exe",
@@ -318,7 +339,8 @@ def test_checkpoints_of_the_store_find_a_log_that_was_cut_or_rewritten(
     entries = [line for line in lines if "seq" in line]
     assert forged(file, entries)[1].count("covered by NO verified checkpoint") == 1
     code, said = verified(file, str(kept), *key)
-    assert (code, "entries 1 to 5 are covered by a signed checkpoint, entries 6 to 6 by NONE" in said) == (0, True)
+    expected = f"entries 1 to 5 are covered by a signed checkpoint, entries 6 to {entries[-1]['seq']} by NONE"
+    assert (code, expected in said) == (0, True), said
     assert "checkpoints are of other logs" in said
     forged(file, entries[:4])
     code, said = verified(file, str(kept), *key)

@@ -16,12 +16,12 @@ from django.test import Client
 from config.mail import mail_settings
 from tenants import operations
 from tenants.access.actor import Actor
-from tenants.audit import queries
+from tenants.audit import queries, verify
 from tenants.audit.words import operation_of
 from tenants.clock import now
 from tenants.identity import members
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Membership, Project, Tenant
+from tenants.models import AuditHead, Membership, Project, Tenant
 from tenants.rights import held
 from tests.api.objects import one_of_everything
 from tests.api.reading import paths
@@ -88,6 +88,35 @@ def test_the_file_is_read_page_by_page_and_leaves_nothing_out(lab: tuple[Tenant,
         pages = list(queries.pages(size=2))
         assert [row.seq for page in pages for row in page] == [row.seq for row in queries.entries(limit=200)]
         assert len(pages) > 2
+
+
+def test_one_request_verifies_a_part_and_the_parts_make_the_whole(
+    lab: tuple[Tenant, Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant, client = lab
+    monkeypatch.setattr(verify, "PART", 2)
+    program = Client(headers={"Authorization": f"Bearer {factories.make_api_key(tenant)}"})
+    with tenant_scope(tenant.id):
+        head = AuditHead.objects.get().seq
+    walked, following = [], 1
+    while following:
+        part = program.get("/api/v1/audit/verify/", {"from": following}).json()
+        assert (part["ok"], part["head_seq"]) == (True, head)
+        walked += range(part["first_seq"], part["entries"] + 1)
+        following = part["next_seq"]
+    assert walked == list(range(1, head + 1)) and head > 4
+    for wrong in ("x", "-1", str(head + 1), "9" * 25):
+        assert program.get("/api/v1/audit/verify/", {"from": wrong}).status_code == 400
+
+    newest = text_of(client.get("/t/lab/audit/verified/"))
+    assert f"from entry #{head - 1} to #{head}" in newest and "Verify all entries" in newest
+    page, parts = text_of(client.get("/t/lab/audit/verified/?from=1")), 1
+    while found := re.search(r"audit/verified/\?from=([0-9]+)", page):
+        assert "no fault so far" in page and "Chain verified" not in page
+        page, parts = text_of(client.get(f"/t/lab/audit/verified/?from={found[1]}")), parts + 1
+    assert "in parts; it would have stopped at the first fault" in page and parts == (head + 1) // 2
+    monkeypatch.setattr(verify, "PART", head)
+    assert f"{head} entries, none missing" in text_of(client.get("/t/lab/audit/verified/"))
 
 
 def test_every_page_says_times_in_the_zone_of_the_organisation_and_the_api_in_utc(settings: Any) -> None:
