@@ -5,9 +5,12 @@ Usage, ledger and invoices stay. An invoice line older than its hold is explaine
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.db import connection
 
 from tenants.isolation.scoping import tenant_scope
+from tenants.isolation.sweeps import sweep
 from tenants.models import Tenant
 
 BATCH = 5_000
@@ -32,15 +35,25 @@ DELETE FROM billing_hold WHERE tenant_id = %(tenant)s AND id IN (SELECT id FROM 
 
 
 def purge_expired() -> dict[str, int]:
-    """Remove expired rows of every tenant, in transactions of bounded size; return how many."""
+    """Remove expired rows of every tenant, in transactions of bounded size; return how many.
+
+    A failure of one tenant stops no other, and is raised at the end (SweepFailed).
+    """
     statements = {"quotes": QUOTES, "holds": HOLDS, "days of senders": DAYS}
     gone = dict.fromkeys(statements, 0)
-    for tenant_id in Tenant.objects.values_list("id", flat=True):
-        for kind, statement in statements.items():
-            rows = BATCH
-            while rows == BATCH:
-                with tenant_scope(tenant_id), connection.cursor() as cursor:
-                    cursor.execute(statement, {"tenant": tenant_id, "batch": BATCH})
-                    rows = cursor.rowcount
-                gone[kind] += rows
+    with sweep("expired rows of billing") as each:
+        for tenant_id in Tenant.objects.order_by("id").values_list("id", flat=True):
+            for kind, statement in statements.items():
+                with each(tenant=tenant_id, rows=kind):
+                    gone[kind] += _purge(tenant_id, statement)
+    return gone
+
+
+def _purge(tenant_id: UUID, statement: str) -> int:
+    gone, rows = 0, BATCH
+    while rows == BATCH:
+        with tenant_scope(tenant_id), connection.cursor() as cursor:
+            cursor.execute(statement, {"tenant": tenant_id, "batch": BATCH})
+            rows = cursor.rowcount
+        gone += rows
     return gone

@@ -15,6 +15,7 @@ from billing.reported.readings import sweeping as hourly
 from billing.runs import running
 from billing.usage import partitions
 from billing.wallets import expiring
+from tenants.isolation.sweeps import sweep
 
 
 @shared_task(name="billing.ensure_partitions")
@@ -74,8 +75,10 @@ def collect() -> int:
 @shared_task(name="billing.tend_wallets")
 def tend_wallets() -> None:
     """Warn of credit that expires, write off what has, and ask for top-ups that are due. Scheduled every five minutes."""
-    expiring.sweep()
-    topping_up.sweep()
+    with sweep("wallets") as each:
+        for step in (expiring.sweep, topping_up.sweep):
+            with each(step=step.__module__):
+                step()
 
 
 @shared_task(name="billing.remind")

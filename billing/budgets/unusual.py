@@ -7,6 +7,7 @@ from billing.budgets.outlook import UnusualDay, unusual_yesterday
 from billing.queries.budgets import BudgetStatus
 from tenants.isolation.locks import alone
 from tenants.isolation.scoping import tenant_scope
+from tenants.isolation.sweeps import sweep
 from tenants.models import Notification, Tenant
 from tenants.notifications.notifications import notify
 from tenants.rights import held
@@ -15,11 +16,14 @@ KIND = "anomaly"
 
 
 def notify_all() -> int:
-    """Notify of what stood out in each tenant; return in how many. Of two workers one does it."""
+    """Notify of what stood out in each tenant; return in how many. Of two workers one does it.
+
+    A failure of one tenant stops no other, and is raised at the end (SweepFailed).
+    """
     told = 0
-    with alone("billing.unusual") as mine:
-        for tenant_id in Tenant.objects.values_list("id", flat=True) if mine else ():
-            with tenant_scope(tenant_id):
+    with alone("billing.unusual") as mine, sweep("unusual spend") as each:
+        for tenant_id in Tenant.objects.order_by("id").values_list("id", flat=True) if mine else ():
+            with each(tenant=tenant_id), tenant_scope(tenant_id):
                 told += _notify()
     return told
 

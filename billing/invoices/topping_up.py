@@ -33,7 +33,7 @@ from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, Invalid
 from tenants.events.events import publish
 from tenants.ids import uuid7
-from tenants.isolation import limits
+from tenants.isolation import limits, sweeps
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tenants.notifications.notifications import notify
@@ -156,12 +156,17 @@ def fill(invoice: Invoice, amount: Money, *, by: str) -> None:
 
 
 def sweep() -> None:
-    """Ask for the top-ups that are due by the rules of all tenants: one at a time for each. Repeatable."""
-    for tenant_id in Tenant.objects.filter(standing="active").values_list("id", flat=True):
-        with tenant_scope(tenant_id):
-            low = [row.currency for row in Wallet.objects.exclude(top_up_below=None) if _is_low(row)]
-        for currency in low:
-            top_up_by_rule(actor=Actor.system(tenant_id, "billing"), currency=currency)
+    """Ask for the top-ups that are due by the rules of all tenants: one at a time for each. Repeatable.
+
+    A failure of one tenant stops no other, and is raised at the end (SweepFailed).
+    """
+    with sweeps.sweep("top-ups") as each:
+        for tenant_id in Tenant.objects.filter(standing="active").order_by("id").values_list("id", flat=True):
+            with each(tenant=tenant_id):
+                with tenant_scope(tenant_id):
+                    low = [row.currency for row in Wallet.objects.exclude(top_up_below=None) if _is_low(row)]
+                for currency in low:
+                    top_up_by_rule(actor=Actor.system(tenant_id, "billing"), currency=currency)
 
 
 @operation(TOP_UP_ASKED)

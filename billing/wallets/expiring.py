@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from billing.wallets import blocks
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
+from tenants.isolation import sweeps
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tenants.notifications.notifications import notify
@@ -25,19 +27,27 @@ AHEAD = timedelta(days=30)
 
 
 def sweep() -> None:
-    """Warn of and write off promotional credit of every tenant. Repeatable."""
-    for tenant_id in Tenant.objects.values_list("id", flat=True):
-        actor = Actor.system(tenant_id, "billing")
-        with tenant_scope(tenant_id):
-            today = tenant_today().day
-            ending = CreditBlock.objects.filter(kind=PROMOTIONAL, remaining__gt=0, expires_on__isnull=False)
-            over = list(ending.filter(expires_on__lte=today).order_by("id").values_list("id", flat=True))
-            soon = ending.filter(expires_on__gt=today, expires_on__lte=today + AHEAD, warned_at=None)
-            coming = list(soon.order_by("id").values_list("id", flat=True))
-        for block_id in over:
-            expire(actor=actor, block_id=block_id)
-        for block_id in coming:
-            warn(actor=actor, block_id=block_id)
+    """Warn of and write off promotional credit of every tenant. Repeatable.
+
+    A failure of one block stops no other, and is raised at the end (SweepFailed).
+    """
+    with sweeps.sweep("promotional credit") as each:
+        for tenant_id in Tenant.objects.order_by("id").values_list("id", flat=True):
+            actor = Actor.system(tenant_id, "billing")
+            due: list[tuple[Callable[..., None], UUID]] = []
+            with each(tenant=tenant_id), tenant_scope(tenant_id):
+                due = _due()
+            for act, block_id in due:
+                with each(tenant=tenant_id, block=block_id):
+                    act(actor=actor, block_id=block_id)
+
+
+def _due() -> list[tuple[Callable[..., None], UUID]]:
+    today = tenant_today().day
+    ending = CreditBlock.objects.filter(kind=PROMOTIONAL, remaining__gt=0, expires_on__isnull=False).order_by("id")
+    over = ending.filter(expires_on__lte=today)
+    soon = ending.filter(expires_on__gt=today, expires_on__lte=today + AHEAD, warned_at=None)
+    return [(act, pk) for act, rows in ((expire, over), (warn, soon)) for pk in rows.values_list("id", flat=True)]
 
 
 @operation(CREDIT_EXPIRED)

@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 def reap() -> int:
     """End attempts with an expired lease, and those left unclaimed by their node; return how many."""
     with transaction.atomic(), all_tenants("leases of every tenant expire alike"):
-        late = list(_expired().values_list("tenant_id", "job_id", "id", "state", "node_id")[:500])
+        late = list(_expired().order_by("id").values_list("tenant_id", "job_id", "id", "state", "node_id")[:500])
     ended, unresponsive, session = 0, set(), pg_session.session()
     for tenant_id, job_id, attempt_id, state, node_id in late:
         try:

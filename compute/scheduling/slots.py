@@ -84,7 +84,7 @@ def reap_slots() -> int:
     A live node keeps its slots, however late: only it knows what it answers.
     """
     with transaction.atomic(), all_tenants("leases of every tenant expire alike"):
-        late = list(_lost().values_list("tenant_id", "id")[:MOST_A_ROUND])
+        late = list(_lost().order_by("id").values_list("tenant_id", "id")[:MOST_A_ROUND])
     lost, session = 0, pg_session.session()
     for tenant_id, allocation_id in late:
         try:

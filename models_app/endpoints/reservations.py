@@ -28,6 +28,7 @@ from tenants.access.actor import Actor
 from tenants.clock import DatabaseNow
 from tenants.errors import NotFound
 from tenants.isolation.scoping import tenant_scope
+from tenants.isolation.sweeps import sweep
 from tenants.models import Tenant
 from tenants.quotas import person_behind
 
@@ -174,8 +175,13 @@ def close_forgotten(tenant_id: UUID) -> int:
 
 
 def close_forgotten_everywhere() -> int:
-    """Close the forgotten slices of every tenant; return how many."""
-    return sum(close_forgotten(tenant_id) for tenant_id in Tenant.objects.values_list("id", flat=True))
+    """Close the forgotten slices of every tenant; return how many. Raises SweepFailed."""
+    closed = 0
+    with sweep("forgotten slices") as each:
+        for tenant_id in Tenant.objects.order_by("id").values_list("id", flat=True):
+            with each(tenant=tenant_id):
+                closed += close_forgotten(tenant_id)
+    return closed
 
 
 def _priced(endpoint: Endpoint, boot: UUID, number: int) -> Slice:

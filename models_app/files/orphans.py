@@ -17,6 +17,7 @@ from models_app.batch.batch import kept_keys
 from models_app.models import DatasetVersion, ModelVersion
 from models_app.object_store import storage
 from tenants.isolation.scoping import tenant_scope
+from tenants.isolation.sweeps import sweep
 from tenants.models import Tenant, TenantExport
 
 YOUNG = timedelta(days=1)
@@ -47,8 +48,13 @@ def remove(tenant_id: UUID, *, older_than: timedelta = YOUNG, batch: int = 500) 
 
 
 def remove_everywhere() -> int:
-    """Remove old unreferenced files of every tenant; return how many. Raises StorageUnavailable."""
-    return sum(remove(tenant_id) for tenant_id in Tenant.objects.values_list("id", flat=True))
+    """Remove old unreferenced files of every tenant; return how many. Raises StorageUnavailable, SweepFailed."""
+    removed = 0
+    with sweep("unreferenced files") as each:
+        for tenant_id in Tenant.objects.order_by("id").values_list("id", flat=True):
+            with each(tenant=tenant_id):
+                removed += remove(tenant_id)
+    return removed
 
 
 def remove_of_job(job_id: UUID, tenant_id: UUID) -> int:

@@ -19,6 +19,7 @@ from models_app.monitoring.recent_windows import NAMES, sums_of
 from tenants.cleanup import remove_ended
 from tenants.clock import DatabaseNow, now
 from tenants.isolation.scoping import tenant_scope
+from tenants.isolation.sweeps import sweep
 from tenants.models import Tenant
 
 FINE = timedelta(days=2)
@@ -28,11 +29,16 @@ HOUR = timedelta(hours=1)
 
 
 def purge_everywhere() -> dict[str, int]:
-    """Fold and remove old rows of every tenant (control role); return how many went, by kind."""
+    """Fold and remove old rows of every tenant (control role); return how many went, by kind.
+
+    A failure of one tenant stops no other, and is raised at the end (SweepFailed).
+    """
     gone = {"windows": 0, "feedback": 0, "slices": 0, "alerts": 0, "keys": 0}
-    for tenant_id in Tenant.objects.values_list("id", flat=True):
-        for kind, rows in purge_expired(tenant_id).items():
-            gone[kind] += rows
+    with sweep("old rows of monitoring") as each:
+        for tenant_id in Tenant.objects.order_by("id").values_list("id", flat=True):
+            with each(tenant=tenant_id):
+                for kind, rows in purge_expired(tenant_id).items():
+                    gone[kind] += rows
     return gone
 
 

@@ -34,7 +34,7 @@ SELECT h.tenant_id, h.seq, h.hash FROM tenants_audithead h LEFT JOIN LATERAL (
   SELECT c.seq, c.at FROM tenants_auditcheckpoint c WHERE c.tenant_id = h.tenant_id ORDER BY c.seq DESC LIMIT 1) last ON true
 WHERE h.seq > coalesce(last.seq, 0)
   AND (last.seq IS NULL OR h.seq - last.seq >= %s OR last.at <= exchequer_now() - make_interval(secs => %s))
-ORDER BY h.tenant_id LIMIT %s
+ORDER BY last.at NULLS FIRST, h.tenant_id LIMIT %s
 """
 
 Keep = Callable[[str, bytes], None]

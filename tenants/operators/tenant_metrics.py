@@ -16,6 +16,7 @@ from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
 
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import tenant_scope
+from tenants.isolation.sweeps import sweep
 from tenants.models import Membership, Tenant, TenantDigest
 
 #: Tenants per run: a run every half minute then refreshes some thousands without delaying email.
@@ -80,12 +81,17 @@ def register(source: Source, *figures: str) -> None:
 
 
 def refresh(limit: int = AT_ONCE) -> int:
-    """Refresh the metrics of up to `limit` tenants, the stalest first (control role); return how many."""
+    """Refresh the metrics of up to `limit` tenants, the stalest first (control role); return how many.
+
+    A failure of one tenant stops no other, and is raised at the end (SweepFailed).
+    """
     fresh = TenantDigest.objects.filter(tenant_id=OuterRef("id")).values("refreshed_at")
     stalest = Tenant.objects.annotate(last=Subquery(fresh)).order_by(F("last").asc(nulls_first=True), "id")
     ids = list(stalest.values_list("id", flat=True)[:limit])
-    for tenant_id in ids:
-        _refresh_one(tenant_id)
+    with sweep("metrics of tenants") as each:
+        for tenant_id in ids:
+            with each(tenant=tenant_id):
+                _refresh_one(tenant_id)
     return len(ids)
 
 

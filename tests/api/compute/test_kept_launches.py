@@ -26,6 +26,7 @@ from tenants.approvals import approvals
 from tenants.events import outbox
 from tenants.ids import uuid7
 from tenants.isolation.scoping import tenant_scope
+from tenants.isolation.sweeps import SweepFailed
 from tenants.models import Approval, AuditEntry, Tenant
 from tests.api.objects import launchable
 from tests.support import factories, selling
@@ -241,7 +242,7 @@ def test_a_crash_between_the_answer_and_the_start_loses_nothing_and_holds_once(
     with monkeypatch.context() as broken, selling.as_control():
         # And the next one dies after the money is held: all of it or nothing.
         broken.setattr("compute.jobs.kept.job_quotas.reserve_time", Mock(side_effect=RuntimeError("killed")))
-        with pytest.raises(RuntimeError):
+        with pytest.raises(SweepFailed):
             kept_launches.sweep()
     assert (world.job(job_id)["waiting_for"]["kind"], world.held()) == ("approval", 0)
     with selling.as_control():

@@ -11,14 +11,15 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import connection
 
-from billing import queries
-from billing.invoices import crediting, paying, voiding
+from billing import queries, tasks
+from billing.invoices import crediting, paying, topping_up, voiding
 from billing.ledger.reconcile import reconcile_faults
 from billing.metering.metering import record_usage, waive_usage
-from billing.models import CreditBlock, Invoice, Payment
+from billing.models import CreditBlock, Invoice, Payment, TopUp
 from billing.wallets import expiring
 from tenants.errors import ExchequerError
 from tenants.isolation.scoping import tenant_scope
+from tenants.isolation.sweeps import SweepFailed
 from tenants.models import Notification, OutboxMessage, Tenant
 from tests.api.test_matrix import client_for
 from tests.integration.billing.invoicing.scene import (
@@ -239,6 +240,24 @@ def test_credit_that_expires_is_announced_once_and_written_off_after_the_last_bi
     assert left(tenant) == [euro("0.00")]
     assert accounts(tenant) == {"revenue": Decimal(-3), "write_off": Decimal(3)}
     seen(tenant, draft_of(tenant))
+
+
+def test_an_organisation_that_fails_holds_up_no_wallet_of_another(demo_clock: DemoClock) -> None:
+    name_the_seller()
+    broken = factories.make_tenant("broken")
+    tenant = used(demo_clock, THREE)
+    granted_in_march(demo_clock, tenant, "5.00", expires_on=date(2027, 4, 20))
+    rule = topping_up.Rule(below=Decimal(5), amount=Decimal(10), most=Decimal(50))
+    topping_up.change_rule(actor=factories.actor_for(tenant), rule=rule)
+    demo_clock.move_to(datetime(2027, 4, 25, tzinfo=UTC))
+    finalise(tenant)
+    with tenant_scope(broken.id):
+        Tenant.objects.filter(id=broken.id).update(timezone="Nowhere/Here")
+    with selling.as_control(), pytest.raises(SweepFailed):
+        tasks.tend_wallets()
+    assert left(tenant) == [euro("0.00")]
+    with tenant_scope(tenant.id):
+        assert TopUp.objects.filter(automatic=True).count() == 1
 
 
 def test_an_operator_takes_back_what_is_left(demo_clock: DemoClock) -> None:
