@@ -16,7 +16,7 @@ from tenants.models import OUTCOMES
 from tenants.operators import grants, keys
 from tenants.operators.api.base import OWN, OperatorView
 from tenants.operators.log import queries
-from tenants.parsing import parse_choice
+from tenants.parsing import parse_choice, parse_moment
 from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
 from tenants.web.pagination import PAGE
@@ -135,6 +135,7 @@ class Operators(OperatorView):
 
 
 LOG_FILTERS = [
+    *(OpenApiParameter(name) for name in ("actor", "target_type", "target_id", "since", "until")),
     OpenApiParameter("action", description="How an action begins: `tenants.log_in` finds refused log-ins."),
     OpenApiParameter("outcome", enum=OUTCOMES),
 ]
@@ -149,10 +150,9 @@ class Audit(OperatorView):
     def get(self, request: Request) -> Response:
         """List the operator log, newest first."""
         query = request.query_params
-        rows = queries.acts(
-            action=query.get("action", ""),
-            outcome=parse_choice(query.get("outcome", ""), "outcome", OUTCOMES),
-            before=self.before(UUID),
-            limit=self.page_size(),
-        )
+        texts = {name: query.get(name, "") for name in ("actor", "action", "target_type", "target_id")}
+        since, until = (parse_moment(query[name], name) if query.get(name) else None for name in ("since", "until"))
+        outcome = parse_choice(query.get("outcome", ""), "outcome", OUTCOMES)
+        only = queries.ActFilter(**texts, outcome=outcome, since=since, until=until)
+        rows = queries.acts(only, before=self.before(UUID), limit=self.page_size())
         return self.paginated(rows, ActSerializer, lambda row: (row.id,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -51,23 +51,37 @@ class ActRow:
 NAMES = tuple(ActRow.__dataclass_fields__)
 
 
-def acts(
-    *,
-    action: str = "",
-    outcome: str = "",
-    without: Collection[str] = (),
-    before: UUID | None = None,
-    limit: int = 50,
-) -> list[ActRow]:
-    """Return up to `limit` + 1 entries, newest first, older than `before`.
+@dataclass(frozen=True, kw_only=True)
+class ActFilter:
+    """Which entries of the operator log to show: those that all of it fits, with nothing given all.
 
-    `action` is how an action begins; `without`: actions that are left out.
+    `actor` is part of a label, `action` how an action begins, `until` the first moment after them.
     """
-    rows = OperatorAct.objects.order_by("-id")
-    if action:
-        rows = rows.filter(action__startswith=action)
-    if outcome:
-        rows = rows.filter(outcome=outcome)
+
+    actor: str = ""
+    action: str = ""
+    target_type: str = ""
+    target_id: str = ""
+    outcome: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+LOOKUPS = {
+    "actor": "operator_label__icontains",
+    "action": "action__startswith",
+    "since": "at__gte",
+    "until": "at__lt",
+}
+EVERY_ACT = ActFilter()
+
+
+def acts(
+    only: ActFilter = EVERY_ACT, *, without: Collection[str] = (), before: UUID | None = None, limit: int = 50
+) -> list[ActRow]:
+    """Return up to `limit` + 1 entries, newest first, older than `before`. `without`: actions that are left out."""
+    asked = {LOOKUPS.get(name, name): value for name, value in asdict(only).items() if value}
+    rows = OperatorAct.objects.filter(**asked).order_by("-id")
     if without:
         rows = rows.exclude(action__in=without)
     if before is not None:

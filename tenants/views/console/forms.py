@@ -14,7 +14,7 @@ from tenants.errors import Invalid
 from tenants.operations import check_slug
 from tenants.operators import first_contract
 from tenants.operators.glass import looks
-from tenants.views.forms import OUTCOME_CHOICES
+from tenants.views.forms import AuditFilter
 
 
 def _zones() -> list[tuple[str, str]]:
@@ -35,21 +35,19 @@ class NewKey(forms.Form):
         self.fields["roles"].choices = [(role, role) for role in roles]  # type: ignore[attr-defined]
 
 
-class LogFilter(forms.Form):
+class LogFilter(AuditFilter):
     """Filter of the operator log; invalid values are ignored and marked."""
 
-    action = forms.CharField(
-        required=False,
-        max_length=80,
-        label="Act",
-        widget=forms.TextInput(attrs={"placeholder": "tenants.log_in"}),
-    )
-    outcome = forms.ChoiceField(required=False, label="Outcome", choices=OUTCOME_CHOICES)
+    def __init__(self, data: Any) -> None:
+        super().__init__(data)
+        del self.fields["acts"]
+        self.fields["actor"].label = "Operator"
+        example = forms.TextInput(attrs={"placeholder": "tenants.log_in"})
+        self.fields["action"] = forms.CharField(required=False, max_length=80, label="Act", widget=example)
 
-    def chosen(self) -> dict[str, str]:
+    def chosen(self) -> dict[str, Any]:
         """Return the keyword arguments of the query."""
-        self.is_valid()
-        return {name: value for name, value in self.cleaned_data.items() if value}
+        return {name: value for name, value in super().chosen().items() if name != "acts"}
 
 
 class Ceiling(forms.Form):

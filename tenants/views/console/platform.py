@@ -47,7 +47,7 @@ def log_page(request: OperatorRequest) -> HttpResponse:
     """List the operator log, newest first, filtered."""
     form = LogFilter(request.GET)
     chosen = form.chosen()
-    rows = queries.acts(**chosen, before=before(request, UUID), limit=PAGE)
+    rows = queries.acts(queries.ActFilter(**chosen), before=before(request, UUID), limit=PAGE)
     shown, links = paged(request, rows, PAGE, lambda row: (row.id,))
     return render(request, "console/log.html", {"acts": shown, "form": form, "filtered": bool(chosen), **links})
 

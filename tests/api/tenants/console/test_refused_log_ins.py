@@ -146,6 +146,14 @@ def test_a_refused_operator_is_an_entry_that_the_page_finds(
         found = text_of(admin.get("/log/?action=tenants.log_in&outcome=refused"))
         assert ("Log-in refused" in found, known.target_id in found, "Operator granted" in found) == (True, True, False)
         assert "No entry matches" in text_of(admin.get("/log/?action=tenants.log_in&outcome=failed"))
+        filters = [
+            ("actor", "LOG-IN OF", "zoe"), ("target", known.target_id, "another"),
+            ("since", "2001-01-01", "8999-01-01"), ("until", "8999-01-01", "2001-01-01"),
+        ]  # fmt: skip
+        for name, hit, miss in filters:
+            shown = [text_of(admin.get("/log/", {"outcome": "refused", name: value})) for value in (hit, miss)]
+            assert ["Log-in refused" in page for page in shown] == [True, False], name
+            assert "No entry matches" in shown[1]
         assert "Log-in refused" not in text_of(admin.get("/")), "the newest acts are those of operators"
         url = "/api/operator/v1/audit/"
         rows = admin.get(f"{url}?action=tenants.log_in&outcome=refused").json()["results"]
@@ -154,6 +162,14 @@ def test_a_refused_operator_is_an_entry_that_the_page_finds(
             (known.target_id, "refused"),
         ]
         assert admin.get(f"{url}?outcome=no").status_code == 400
+        filters[1] = ("target_id", *filters[1][1:])
+        for name, hit, miss in [*filters, ("target_type", "operator", "tenant")]:
+            asked = (
+                {"outcome": "refused", name: f"{value}T00:00:00Z" if "-01-" in value else value}
+                for value in (hit, miss)
+            )
+            assert [bool(admin.get(url, one).json()["results"]) for one in asked] == [True, False], name
+        assert admin.get(f"{url}?since=soon").status_code == 400
 
 
 def test_a_refused_log_in_costs_the_same_whether_the_account_exists(ada: User) -> None:
