@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import Q
-
 from tenants.access.rights import Rights
 from tenants.access.wording import allowed_words
 from tenants.grants.queries import AccessRow, HolderAccess
 from tenants.identity import provenance
-from tenants.models import Membership, Project, ServiceAccount
+from tenants.identity.provenance import Descendant
+from tenants.models import Membership, Project
 from tenants.projects.sight import named
 
 
@@ -49,7 +48,7 @@ def losses(holders: Iterable[HolderAccess], ends: Callable[[AccessRow], bool]) -
     found = []
     closed = dict(Project.objects.filter(named("id"), restricted=True).values_list("id", "name"))
     concerned = [holder for holder in holders if any(ends(reason) for reason in holder.reasons)]
-    roots = _roots([holder.id for holder in concerned])
+    gone = _endings(concerned, ends)
     for holder in concerned:
         ended = [reason for reason in holder.reasons if ends(reason)]
         left = [reason for reason in holder.reasons if not ends(reason)]
@@ -66,14 +65,13 @@ def losses(holders: Iterable[HolderAccess], ends: Callable[[AccessRow], bool]) -
                 lost[reason.project] = lost.get(reason.project, frozenset()) | beyond
         before, after = _rights(holder.reasons), _rights(left)
         unseen = sorted(name for row_id, name in closed.items() if before.sees(row_id) and not after.sees(row_id))
-        gone = provenance.ending(roots[holder.id], before.common(after)) if holder.id in roots else []
         found.append(
             Loss(
                 id=holder.id,
                 holder=holder.holder,
                 lost=tuple(sorted(lost.items())),
                 unseen=tuple(unseen),
-                ends=tuple(f"{one.kind_words} {one.name}" for one in gone),
+                ends=tuple(f"{one.kind_words} {one.name}" for one in gone.get(holder.id, [])),
             )
         )
     return found
@@ -90,9 +88,14 @@ def _rights(reasons: Iterable[AccessRow]) -> Rights:
     return Rights(everywhere, there, opened=frozenset(there))
 
 
-def _roots(holders: list[UUID]) -> dict[UUID, Q]:
-    """Return the roots of the credentials of people and service accounts who have any."""
-    members = dict(Membership.objects.filter(user_id__in=holders).values_list("id", "user_id"))
-    people = {members[one]: provenance.of_member(one) for one in provenance.with_credentials(list(members))}
-    accounts = ServiceAccount.objects.filter(id__in=holders).values_list("id", flat=True)
-    return people | {one: provenance.of_service_account(one) for one in accounts}
+def _endings(concerned: list[HolderAccess], ends: Callable[[AccessRow], bool]) -> dict[UUID, list[Descendant]]:
+    """Return the credentials that end, by person and service account."""
+    ids = [holder.id for holder in concerned]
+    roots = dict(Membership.objects.filter(user_id__in=ids).values_list("user_id", "id"))
+    rights = {}
+    for holder in concerned:
+        if holder.kind != "group":
+            left = _rights(reason for reason in holder.reasons if not ends(reason))
+            rights[roots.get(holder.id, holder.id)] = _rights(holder.reasons).common(left)
+    found = provenance.endings(rights)
+    return {one: found.get(roots.get(one, one), []) for one in ids}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -161,7 +161,7 @@ def shrink(*, actor: Actor, root: Q, to: Rights, reason: str) -> None:
 
     An API key loses the scopes beyond them, and is revoked if none is left; so are its descendants.
     """
-    for kind, row, left in _left(_below_root(root), to, lock=True):
+    for kind, row, left in _left(_rows(_below_root(root), lock=True), to):
         if left is None:
             _revoke(actor, kind, row, reason)
         elif left != frozenset(row.scopes):
@@ -172,11 +172,28 @@ def shrink(*, actor: Actor, root: Q, to: Rights, reason: str) -> None:
 
 def ending(root: Q, to: Rights) -> list[Descendant]:
     """Return the credentials that `shrink` would revoke, and change nothing."""
-    found = _left(_below_root(root, lock=False), to, lock=False)
-    return [_shown(kind, row) for kind, row, left in found if left is None]
+    return _lost(_rows(_below_root(root, lock=False), lock=False), to)
 
 
-def _left(below: Q, to: Rights, *, lock: bool) -> Iterator[tuple[Kind, Any, frozenset[str] | None]]:
+def endings(to: Mapping[UUID, Rights]) -> dict[UUID, list[Descendant]]:
+    """Return what `ending` returns for many roots, memberships and service accounts by id: one reading for all of them."""
+    of_all = Q(membership_id__in=list(to)) | Q(service_account_id__in=list(to))
+    roots_of: dict[UUID | None, set[UUID | None]] = {}
+    below: dict[UUID | None, list[tuple[Kind, Any]]] = {root: [] for root in to}
+    for kind, row in _rows(_below_root(of_all, lock=False), lock=False):
+        roots = {row.membership_id, row.service_account_id} | roots_of.get(row.parent_key_id, set())
+        if isinstance(row, ApiKey):
+            roots_of[row.id] = roots
+        for root in roots & below.keys():
+            below[root].append((kind, row))
+    return {root: _lost(below[root], rights) for root, rights in to.items()}
+
+
+def _lost(rows: Iterable[tuple[Kind, Any]], to: Rights) -> list[Descendant]:
+    return [_shown(kind, row) for kind, row, left in _left(rows, to) if left is None]
+
+
+def _left(rows: Iterable[tuple[Kind, Any]], to: Rights) -> Iterator[tuple[Kind, Any, frozenset[str] | None]]:
     """Yield credentials with what is left of them under a root with these rights: scopes of an API key, None for nothing.
 
     Others than API keys are yielded only if nothing is left.
@@ -184,7 +201,7 @@ def _left(below: Q, to: Rights, *, lock: bool) -> Iterator[tuple[Kind, Any, froz
     # A key of a service account descends from the key that created it, too. Where that one has another root, only the
     # root that shrinks here counts.
     rights: dict[UUID | None, Rights] = {}
-    for kind, row in _rows(below, lock=lock):
+    for kind, row in rows:
         own = rights.get(row.parent_key_id, to)
         if not isinstance(row, ApiKey):
             if not kind.could_make(row, own):
