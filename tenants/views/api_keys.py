@@ -1,5 +1,6 @@
 """API keys: what programs may do, created from a preset, shown once, revoked at once."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,7 @@ from tenants.identity import provenance
 from tenants.views.forms import NewApiKey
 from tenants.web.form_posts import explain, redirect_get_to
 from tenants.web.idempotency import run_once
+from tenants.web.pagination import sliced
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -98,10 +100,12 @@ def _accounts() -> list[tuple[str, str]]:
     return [(str(one.id), f"Service account {one.name}") for one in service_accounts() if one.disabled_at is None]
 
 
-def _keys(actor: Actor) -> list[dict[str, Any]]:
-    """Return the keys, each with its creating key, why it may do what it may, and what a revocation ends if the actor may."""
-    rows, below = key_reasons.explained(actor, queries.api_keys()), provenance.numbers()
-    names = {row.id: row.name for row in rows}
+def _keys(
+    actor: Actor, everything: Sequence[queries.ApiKeyRow], shown: Sequence[queries.ApiKeyRow]
+) -> list[dict[str, Any]]:
+    """Return the keys of a page, each with its creating key, why it may do what it may, and what a revocation ends if the actor may."""
+    rows, below = key_reasons.explained(actor, shown), provenance.numbers()
+    names = {row.id: row.name for row in everything}
     projects = {project.id: project.name for project in queries.projects()}
     accounts = {account.id: account.name for account in service_accounts()}
     return [
@@ -120,7 +124,15 @@ def _keys(actor: Actor) -> list[dict[str, Any]]:
 def _render(request: TenantRequest, *, form: NewApiKey | None = None, status: int = 200, **given: Any) -> HttpResponse:
     actor = request.actor
     may_end = actor.can(TakesAway("apikeys.manage"))
-    context: dict[str, Any] = {"keys": _keys(actor), "now": clock.now(), "may_end": may_end, **given}
+    rows = queries.api_keys()
+    shown, links = sliced(request, rows)
+    context: dict[str, Any] = {
+        "keys": _keys(actor, rows, shown),
+        "now": clock.now(),
+        "may_end": may_end,
+        **links,
+        **given,
+    }
     if actor.can("apikeys.manage"):
         initial = {"service_account": request.GET.get("service_account", "")}
         context["form"] = form or NewApiKey(

@@ -23,7 +23,7 @@ from tenants.notifications.file_backend import written_to_files
 from tenants.parsing import uuid_in
 from tenants.views.forms import InviteMember
 from tenants.web.form_posts import explain, redirect_get_to
-from tenants.web.pagination import csv_response, wants_csv
+from tenants.web.pagination import csv_response, sliced, wants_csv
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -172,14 +172,16 @@ def _render(
     manage, remove = actor.can("members.manage"), actor.can(TakesAway("members.manage"))
     roles = _assignable(actor)
     known = queries.members()
+    shown, links = sliced(request, known)
     context: dict[str, Any] = {
-        "members": known,
+        "members": shown,
+        **links,
         "role_words": ROLE_WORDS,
         "refused": refused,
         "can_manage": manage,
         "can_remove": remove,
         "roles": roles,
-        "manageable": {one.user_id for one in known if people.may_change(actor, one.rights)},
+        "manageable": {one.user_id for one in shown if people.may_change(actor, one.rights)},
     }
     if manage:
         context["form"] = form or InviteMember(roles=roles)

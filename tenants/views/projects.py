@@ -18,7 +18,7 @@ from tenants.quotas import Resource
 from tenants.views.quotas import Line
 from tenants.web.form_posts import explain, redirect_get_to
 from tenants.web.idempotency import run_once
-from tenants.web.pagination import csv_response, wants_csv
+from tenants.web.pagination import csv_response, sliced, wants_csv
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -125,10 +125,12 @@ def _one(
 ) -> HttpResponse:
     actor, row = request.actor, queries.project(project_id)
     known = {"name": row.name, "restricted": row.restricted}
+    shown, links = sliced(request, grants_in(project_id)) if actor.can("members.view") else (None, {})
     context = {
         "project": row,
         "form": (form or ProjectChange(initial=known)) if actor.can("projects.manage") else None,
-        "grants": grants_in(project_id) if actor.can("members.view") else None,
+        "grants": shown,
+        **links,
         "can_grant": actor.can("members.manage"),
         "sees_into": in_sight_of(actor, project_id),
         "may_see_jobs": actor.can_somewhere("jobs.view"),
@@ -151,8 +153,10 @@ def _limits(row: queries.ProjectRow) -> list[Line]:
 
 def _render(request: TenantRequest, *, form: NewProject | None = None, status: int = 200) -> HttpResponse:
     actor = request.actor
+    shown, links = sliced(request, queries.projects())
     context = {
-        "projects": queries.projects(),
+        "projects": shown,
+        **links,
         "form": (form or NewProject()) if actor.can("projects.manage") else None,
         "may_see_jobs": actor.can_somewhere("jobs.view"),
     }

@@ -14,6 +14,7 @@ from tenants.grants.queries import access_of
 from tenants.identity import sessions
 from tenants.views.forms import Organisation, Preferences
 from tenants.web.form_posts import explain, redirect_get_to
+from tenants.web.pagination import sliced
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -73,7 +74,9 @@ def _render(request: TenantRequest, *, status: int = 200, **given: Any) -> HttpR
         {"row": row, "words": allowed_words(row.permissions), "number": len(row.permissions)}
         for row in access_of(person)
     ]
-    context: dict[str, Any] = {"form": form, "sessions": own, "rights": rights, "bound": bound is not None, **given}
+    shown, links = sliced(request, own)
+    context: dict[str, Any] = {"form": form, "sessions": shown, "rights": rights, "bound": bound is not None, **links}
+    context |= given
     if actor.can("tenant.manage"):
         known = {"name": tenant.name, "timezone": tenant.timezone, "self_approval": tenant.self_approval}
         known["second_factor_required"] = tenant.second_factor_required

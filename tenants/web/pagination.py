@@ -27,6 +27,8 @@ LONGEST_CURSOR = 2_000
 NOT_A_CURSOR = "This cursor is not valid for this list. Start again without it."
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 EXPORT_LIMIT = 50_000
+#: Of a page whose list is read whole.
+MOST_LINES = 200
 
 
 def cell(value: Any) -> Any:
@@ -173,6 +175,13 @@ def paged(
     """Return a page's rows and its pager's links. `rows` holds up to `size` + 1: the extra one says that there is more."""
     following = encode_cursor(*key(rows[size - 1])) if len(rows) > size else None
     return rows[:size], pager(request, following)
+
+
+def sliced(request: HttpRequest, rows: Sequence[T]) -> tuple[Sequence[T], dict[str, Any]]:
+    """Return a page of a list that was read whole, and its pager's links. The cursor is where the page begins."""
+    start = before(request, whole) or 0
+    following = encode_cursor(start + MOST_LINES) if len(rows) > start + MOST_LINES else None
+    return rows[start : start + MOST_LINES], {**pager(request, following), "total": len(rows)}
 
 
 def pager(request: HttpRequest, next_cursor: str | None) -> dict[str, str]:

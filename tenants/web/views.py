@@ -31,7 +31,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 Answer = TypeVar("Answer", bound=HttpResponseBase)
 PageView = Callable[Concatenate[TenantRequest, P], Answer]
-MAX_PAGE = 200
+MAX_PAGE, MAX_WHOLE = 200, 1_000
 
 
 def page(permission: str, *, own_transaction: bool = False) -> Callable[[PageView[P, Answer]], PageView[P, Answer]]:
@@ -76,7 +76,7 @@ class DeclaredView(APIView):
     """Base of the REST views of both sides. `permissions` maps each method to the permission it needs; none = denied.
 
     Parameters and body fields missing from the method's description are refused; body fields not if the view
-    `reads_any_field`. A list that the view returns whole is cut by `?limit=` and `?cursor=` here.
+    `reads_any_field`. A list that the view returns whole is cut by `?limit=` and `?cursor=` here, and to MAX_WHOLE rows.
     """
 
     permissions: ClassVar[dict[str, str]] = {}
@@ -94,8 +94,8 @@ class DeclaredView(APIView):
                 refuse_unknown_fields(self, request)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """Cut a list that was returned whole, if a page of it is requested."""
-        asked = getattr(response, "status_code", 0) == 200 and request.query_params and not self.pages_itself
+        """Cut a list that was returned whole: to the page that is requested, and to MAX_WHOLE rows."""
+        asked = getattr(response, "status_code", 0) == 200 and not self.pages_itself
         if asked and declared(self, request.method or "")[1] and isinstance(getattr(response, "data", None), dict):
             try:
                 response.data |= self._page(response.data["results"])
@@ -148,7 +148,7 @@ class DeclaredView(APIView):
 
     def _page(self, rows: list[Any]) -> dict[str, Any]:
         start = self.before(whole) or 0
-        end = start + self.page_size() if "limit" in self.request.query_params else len(rows)
+        end = start + (self.page_size() if "limit" in self.request.query_params else MAX_WHOLE)
         following = self._following(encode_cursor(end)) if end < len(rows) else None
         return {"results": rows[start:end], "next": following}
 

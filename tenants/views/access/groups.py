@@ -22,6 +22,7 @@ from tenants.grants.queries import GrantRow, GroupRow
 from tenants.views.access.forms import JoinGroup, NewGroup
 from tenants.views.access.offers import includes, tabs
 from tenants.web.form_posts import explain, redirect_get_to
+from tenants.web.pagination import sliced
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -120,8 +121,10 @@ def _shown(row: GrantRow) -> dict[str, Any]:
 
 def _list(request: TenantRequest, *, form: NewGroup | None = None, status: int = 200) -> HttpResponse:
     held = _grants_by_group()
+    shown, links = sliced(request, queries.groups())
     context: dict[str, Any] = {
-        "groups": [{"group": one, "grants": held.get(one.id, [])} for one in queries.groups()],
+        "groups": [{"group": one, "grants": held.get(one.id, [])} for one in shown],
+        **links,
         "can_manage": request.actor.can("members.manage"),
         **tabs(request.actor),
         "form": form or NewGroup(auto_id="new_%s"),
@@ -138,9 +141,11 @@ def _one(request: TenantRequest, found: GroupRow, *, form: JoinGroup | None = No
     is_closed = actor.can("members.manage") and operations.is_closed_to(actor, found.id)
     may_change = actor.can("members.manage") and within and not is_closed
     people = _addable(request, found) if may_change else []
+    shown, links = sliced(request, found.members)
     context: dict[str, Any] = {
         "group": found,
-        "people": [{**one, "loss": lost.get(one["user_id"])} for one in found.members],
+        "people": [{**one, "loss": lost.get(one["user_id"])} for one in shown],
+        **links,
         "grants": [_shown(row) for row in held],
         "can_manage": actor.can("members.manage"),
         "may_change": may_change,

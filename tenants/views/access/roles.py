@@ -22,6 +22,7 @@ from tenants.identity import provenance
 from tenants.views.access.forms import RoleForm
 from tenants.views.access.offers import tabs
 from tenants.web.form_posts import explain
+from tenants.web.pagination import sliced
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -161,9 +162,11 @@ def _list(request: TenantRequest, *, status: int = 200, **given: Any) -> HttpRes
         }
         for role in known
     ]
+    own, links = sliced(request, [line for line, role in zip(lines, known, strict=True) if not role.built_in])
     context = {
         "built_in": [line for line, role in zip(lines, known, strict=True) if role.built_in],
-        "own": [line for line, role in zip(lines, known, strict=True) if not role.built_in],
+        "own": own,
+        **links,
         "can_manage": actor.can("members.manage"),
         **tabs(actor),
         **given,

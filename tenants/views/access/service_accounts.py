@@ -21,6 +21,7 @@ from tenants.grants.queries import GrantRow
 from tenants.views.access.forms import NewServiceAccount
 from tenants.views.access.offers import tabs
 from tenants.web.form_posts import explain, redirect_get_to
+from tenants.web.pagination import sliced
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -77,7 +78,8 @@ def _render(request: TenantRequest, *, form: NewServiceAccount | None = None, st
         if row.service_account_id is not None:
             held.setdefault(row.service_account_id, []).append(row)
     lines = []
-    for account in key_reasons.explained_accounts(actor, queries.service_accounts()):
+    shown, links = sliced(request, queries.service_accounts())
+    for account in key_reasons.explained_accounts(actor, shown):
         own = held.get(account.id, [])
         within = not any(beyond(actor, row.permissions, row.project_id) for row in own)
         may = manage and account.disabled_at is None
@@ -92,6 +94,7 @@ def _render(request: TenantRequest, *, form: NewServiceAccount | None = None, st
         )
     context: dict[str, Any] = {
         "accounts": lines,
+        **links,
         "can_manage": manage,
         **tabs(actor),
         "can_grant": actor.can("members.manage"),

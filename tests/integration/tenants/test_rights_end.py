@@ -1,8 +1,10 @@
 """No right outlives its end: not by a role, an account, a key or somebody else's hands."""
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from html import unescape
 from typing import Any
 from uuid import UUID
 
@@ -23,8 +25,11 @@ from tenants.identity.authentication import actor_today, note_use
 from tenants.identity.creators import AccessEnded
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import ApiKey, AuditEntry, Grant, Group, GroupMember, Membership, Session, Tenant, User
+from tenants.web import pagination
+from tenants.web import views as web_views
 from tests.support import factories
 from tests.support.endpoints import make_endpoint
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -215,6 +220,58 @@ def test_a_large_group_changes_in_few_statements() -> None:
     with CaptureQueriesContext(connection) as asked:
         grants.give(actor=owner, holder=Holder(group_id=group.id), role="engineer")
     assert len(asked) < 60, len(asked)
+
+
+def test_a_groups_page_asks_as_often_however_many_people_have_keys_and_shows_them_by_pages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tenant = factories.make_tenant("lab")
+    owner = factories.actor_for(tenant)
+    group = groups.create_group(actor=owner, name="Team")
+    grants.give(actor=owner, holder=Holder(group_id=group.id), role="admin")
+    client = Client(headers={"X-Exchequer-Tenant": "lab"})
+    client.force_login(factories.make_member(tenant, "owner", "olga@example.org"))
+    page = f"/t/lab/access/groups/{group.id}/"
+
+    def add(*names: str) -> None:
+        for name in names:
+            user = factories.make_member(tenant, "viewer", f"{name}@example.org")
+            groups.add_member(actor=owner, group_id=group.id, user_id=user.id)
+            api_keys.create_api_key(actor=as_now(tenant, user.id), name=f"by {name}", scopes=["jobs.launch"])
+
+    def asked() -> tuple[int, str]:
+        with CaptureQueriesContext(connection) as captured:
+            shown = text_of(client.get(page))
+        return len(captured), shown
+
+    add("ann", "ben")
+    asked()
+    before, shown = asked()
+    assert shown.count("loses for ever the API key by ann") == 2, "on its dialog, and on that of the group"
+    add("cem", "dan", "eva")
+    assert asked()[0] == before
+
+    monkeypatch.setattr(pagination, "MOST_LINES", 2)
+    seen, following = [], "?"
+    while following:
+        shown = text_of(client.get(page + following))
+        seen += re.findall(r'aria-label="Remove ([a-z]+)@', shown)
+        assert "5 people are in it" in shown
+        following = unescape("".join(re.findall(r'href="([^"]*)" rel="next"', shown)))
+    assert seen == ["ann", "ben", "cem", "dan", "eva"]
+    for path in ("access/groups/", "members/", "projects/", "api-keys/", "access/service-accounts/"):
+        assert (client.get(f"/t/lab/{path}?cursor=WyIyIl0").status_code, "Next page" in text_of(client.get(f"/t/lab/{path}"))) == (
+            200, path in ("members/", "api-keys/"),
+        ), path  # fmt: skip
+
+    monkeypatch.setattr(web_views, "MAX_WHOLE", 2)
+    url, emails = "/api/v1/members/", []
+    while url:
+        answer = client.get(url).json()
+        emails += [row["email"] for row in answer["results"]]
+        assert len(answer["results"]) <= 2
+        url = answer["next"]
+    assert len(emails) == len(set(emails)) >= 6
 
 
 def test_an_actor_whose_rights_ended_meanwhile_changes_nothing() -> None:
