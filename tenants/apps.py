@@ -14,7 +14,7 @@ class TenantsConfig(AppConfig):
         from tenants.grants import unseen  # noqa: F401
         from tenants.identity import api_keys, invitations  # noqa: F401
         from tenants.identity.providers import scim_tokens  # noqa: F401
-        from tenants.notifications import emails, looks, standing, topics  # noqa: F401
+        from tenants.notifications import emails, looks, signed_checkpoints, standing, topics  # noqa: F401
         from tenants.operators.platform_events import own_events as platform_events  # noqa: F401
         from tenants.web import navigation, openapi  # noqa: F401
         from tenants.web.navigation import ORGANISATION, NavigationEntry
@@ -28,6 +28,9 @@ class TenantsConfig(AppConfig):
         topics.register("leavers", "Members whom the identity provider removes", "leaver")
         topics.register("credentials", "Keys and tokens that expire soon", "credential_expires")
         topics.register("webhooks", "Webhooks that fail", "webhook_failing")
+        topics.register(
+            "audit_checkpoints", "Signed checkpoints of the audit log", signed_checkpoints.SIGNED, default=topics.OFF
+        )
         topics.register("domains", "Domains whose TXT record is gone", "mail_domain")
         navigation.register(
             ORGANISATION,

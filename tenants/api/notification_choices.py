@@ -38,7 +38,7 @@ class NotificationChoices(ApiView):
 
     @extend_schema(responses=page_of(NotificationChoiceSerializer))
     def get(self, request: Request) -> Response:
-        """List the topics with your ways: both, unless you chose others. Keys are notified of nothing."""
+        """List the topics with your ways: bell and email, unless you chose others or the topic is frequent."""
         return self.whole(self._rows(), NotificationChoiceSerializer)
 
     @extend_schema(request=WantedChoiceSerializer, responses=NotificationChoiceSerializer)

@@ -115,8 +115,7 @@ def _raise(members: QuerySet[Membership], kind: str, title: str, body: str, path
     if path.startswith("/") or ":" in path.partition("?")[0]:
         raise ValueError(f"{path!r} is not relative to the tenant's pages")
     people = list(members.filter(user__is_active=True).values_list("user_id", flat=True))
-    chosen = topics.ways_of(people, kind)
-    ways = {person: chosen.get(person, topics.BOTH) for person in people}
+    ways = topics.ways_of(people, kind)
     rows = Notification.objects.bulk_create(
         Notification(user_id=person, kind=kind, title=title[:200], body=body, path=path, bell=way.bell)
         for person, way in ways.items()

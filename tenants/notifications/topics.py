@@ -1,12 +1,12 @@
 """What notifications are about, and whether a person wants them in the bell, by email, or not.
 
-A topic gathers kinds of notifications. A person's choice holds in one organisation; without one they get both.
+A topic gathers kinds of notifications. A person's choice holds in one organisation; without one the topic's default does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -14,15 +14,6 @@ from django.db.models import QuerySet
 from tenants.access.actor import Actor
 from tenants.errors import NotFound
 from tenants.models import NotificationChoice
-
-
-@dataclass(frozen=True)
-class Topic:
-    """A subject of notifications, as its line on the page says it."""
-
-    key: str
-    title: str
-    kinds: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -34,13 +25,28 @@ class Ways:
 
 
 BOTH = Ways()
+#: Of topics that are frequent: those who want them choose them.
+OFF = Ways(bell=False, email=False)
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A subject of notifications, as its line on the page says it, and how those who chose nothing are notified."""
+
+    key: str
+    title: str
+    kinds: tuple[str, ...]
+    default: Ways
+
+
+WAYS = [one.name for one in fields(Ways)]
 _topics: dict[str, Topic] = {}
 _of_kind: dict[str, str] = {}
 
 
-def register(key: str, title: str, *kinds: str) -> None:
+def register(key: str, title: str, *kinds: str, default: Ways = BOTH) -> None:
     """Add a topic with the kinds of notifications that belong to it."""
-    _topics[key] = Topic(key, title, kinds)
+    _topics[key] = Topic(key, title, kinds, default)
     _of_kind.update(dict.fromkeys(kinds, key))
 
 
@@ -50,19 +56,18 @@ def topics() -> list[Topic]:
 
 
 def ways_of(people: Iterable[UUID], kind: str) -> Mapping[UUID, Ways]:
-    """Return the ways of those among these people who chose some for a kind, in the open scope."""
-    topic = _of_kind.get(kind)
+    """Return the ways of each of these people for a kind, in the open scope."""
+    everybody, topic = list(people), _of_kind.get(kind)
     if topic is None:
-        return {}
-    rows = NotificationChoice.objects.filter(topic=topic, user_id__in=list(people))
-    return {user_id: Ways(bell, email) for user_id, bell, email in rows.values_list("user_id", "bell", "email")}
+        return dict.fromkeys(everybody, BOTH)
+    rows = NotificationChoice.objects.filter(topic=topic, user_id__in=everybody).values_list("user_id", *WAYS)
+    return dict.fromkeys(everybody, _topics[topic].default) | {user_id: Ways(*ways) for user_id, *ways in rows}
 
 
 def chosen(user_id: UUID) -> dict[str, Ways]:
     """Return a person's ways by topic, of every topic."""
-    rows = _own(user_id).values_list("topic", "bell", "email")
-    own = {topic: Ways(bell, email) for topic, bell, email in rows}
-    return {one.key: own.get(one.key, BOTH) for one in topics()}
+    own = {topic: Ways(*ways) for topic, *ways in _own(user_id).values_list("topic", *WAYS)}
+    return {one.key: own.get(one.key, one.default) for one in topics()}
 
 
 def choose(actor: Actor, ways: Mapping[str, Ways]) -> None:
@@ -72,9 +77,9 @@ def choose(actor: Actor, ways: Mapping[str, Ways]) -> None:
     known = {key: value for key, value in ways.items() if key in _topics}
     _own(actor.id).filter(topic__in=known).delete()
     NotificationChoice.objects.bulk_create(
-        NotificationChoice(user_id=actor.id, topic=key, bell=value.bell, email=value.email)
+        NotificationChoice(user_id=actor.id, topic=key, **asdict(value))
         for key, value in known.items()
-        if value != BOTH
+        if value != _topics[key].default
     )
 
 

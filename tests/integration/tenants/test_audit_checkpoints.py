@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from django.core import mail
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
 from django.test import Client
@@ -24,9 +25,10 @@ from tenants import operations
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, checkpoints, operation, queries, record
 from tenants.audit.chain import GENESIS, link
+from tenants.events import outbox
 from tenants.isolation.scoping import tenant_scope
 from tenants.isolation.sweeps import SweepFailed
-from tenants.models import AuditCheckpoint, Tenant
+from tenants.models import AuditCheckpoint, OutboxMessage, Tenant
 from tenants.operators import grants
 from tenants.tasks import sign_checkpoints
 from tests.support import factories
@@ -353,6 +355,33 @@ def test_checkpoints_of_the_store_find_a_log_that_was_cut_or_rewritten(
     (kept / str(tenant.id) / f"{5:012d}.jsonl").write_text(json.dumps(lines[5]["checkpoint"] | {"hash": "00" * 32}))
     code, said = verified(file, str(kept), *key)
     assert (code, "the signature of the checkpoint at entry 5 is not valid" in said) == (1, True)
+
+
+def test_who_chooses_it_receives_each_checkpoint_by_email_and_verifies_with_it(
+    tenant: Tenant, as_control: Role, tmp_path: Path
+) -> None:
+    people = {
+        role: factories.make_member(tenant, role, f"{role}@works.example") for role in ("admin", "finance", "viewer")
+    }
+    for role in ("finance", "viewer"):
+        person = Client(headers={"X-Exchequer-Tenant": "works"})
+        person.force_login(people[role])
+        wanted = {"topic": "audit_checkpoints", "bell": False, "email": True}
+        assert person.put("/api/v1/notifications/choices/", wanted, "application/json").status_code == 200
+    (seq,) = signed(tenant, as_control)
+    with tenant_scope(tenant.id):
+        waiting = OutboxMessage.objects.filter(topic="tenants.NotificationRaised", delivered_at=None)
+        messages = list(waiting.values_list("id", flat=True))
+    mail.outbox.clear()
+    with as_control():
+        for message in messages:
+            outbox.deliver(message, tenant.id)
+    (sent,) = [one for one in mail.outbox if "Checkpoint of the audit log" in one.subject]
+    assert sent.to == ["finance@works.example"], "who chose it and may read the log"
+    (line,) = [one for one in sent.body.splitlines() if one.startswith("{")]
+    (tmp_path / "kept.jsonl").write_text(line)
+    code, said = verified(export(tenant, tmp_path), str(tmp_path / "kept.jsonl"), "--public-key", public_key())
+    assert (code, f"entries 1 to {seq} are covered by a signed checkpoint" in said) == (0, True)
 
 
 def test_without_the_key_the_verdict_says_what_was_not_verified(log: tuple[Path, list[dict[str, Any]]]) -> None:

@@ -94,7 +94,9 @@ def test_a_program_of_a_person_chooses_by_the_api_and_a_key_does_not(as_control:
     where = "/api/v1/notifications/choices/"
     rows = {one["topic"]: one for one in client.get(where).json()["results"]}
     assert set(rows) == {one.key for one in topics.topics()}
-    assert all(row["bell"] and row["email"] for row in rows.values())
+    off = {key for key, row in rows.items() if not (row["bell"] or row["email"])}
+    assert off == {one.key for one in topics.topics() if one.default == topics.OFF}
+    assert all(row["bell"] and row["email"] for key, row in rows.items() if key not in off)
     for key in rows:
         wanted = {"topic": key, "bell": True, "email": False}
         assert client.put(where, wanted, "application/json").json() == rows[key] | wanted
