@@ -11,7 +11,7 @@ class ComputeConfig(AppConfig):
         from billing import resource_names
         from billing.allocation import owners
         from billing.usage import reserved_sources
-        from compute import queries, subscribers  # noqa: F401
+        from compute import queries, subscribers
         from compute.allocations import slot_billing
         from compute.fleet import silence as fleet_silence
         from compute.jobs import departures, visibility
@@ -21,6 +21,7 @@ class ComputeConfig(AppConfig):
         from tenants import quotas
         from tenants.audit import differences, erasure, withheld, words
         from tenants.identity import departures as leavers
+        from tenants.notifications import topics
         from tenants.operators import attention, tenant_metrics
         from tenants.operators.platform_events import conditions
         from tenants.projects import figures
@@ -45,6 +46,7 @@ class ComputeConfig(AppConfig):
         withheld.register("attempt", visibility.seen_attempts)
         reserved_sources.reserve(source="compute", prefixes=("job", "attempt"))
         reserved_sources.reserve(source=slot_billing.SOURCE, prefixes=("slot",))
+        topics.register("jobs", "Your jobs that succeed or fail", *subscribers.NOTIFIED.values(), default=topics.OFF)
         words.register(
             {
                 "compute.job.admitted": "Kept launch answered",

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from compute.events import JobEnded, JobStarted
 from compute.jobs import jobs, kept
+from compute.jobs.visibility import visible_jobs
 from compute.models import Job, JobState
 from tenants.access.actor import Actor
 from tenants.events.events import ApprovalAnswered, StandingChanged, subscribe
+from tenants.identity.authentication import actor_today
+from tenants.notifications import notifications, topics
 from tenants.webhooks.catalogue import EventType, Fact, register
 
+#: The kind of the notification, by the state in which a job ended. A cancelled job surprises nobody.
+NOTIFIED = {"succeeded": "job_succeeded", "failed": "job_failed"}
 OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
 
 
@@ -26,6 +31,19 @@ def cancel_jobs_of_the_closed(event: StandingChanged) -> None:
 def follow_answers(event: ApprovalAnswered) -> None:
     """Start or cancel the launches that waited for this answer."""
     kept.answered(event.approval_id, event.state)
+
+
+@subscribe(JobEnded)
+def notify_of_own(event: JobEnded) -> None:
+    """Notify the person behind a job that succeeded or failed, if they chose it and still see the job."""
+    kind = NOTIFIED.get(event.state)
+    person = Job.objects.filter(id=event.job_id).values_list("person", flat=True).first() if kind else None
+    if kind is None or person is None or topics.ways_of([person], kind)[person] == topics.OFF:
+        return
+    job = visible_jobs(actor_today(event.tenant_id, person)).filter(id=event.job_id).first()
+    if job is not None:
+        title, path = f"Job {job.name or job.id} {event.state}", f"jobs/{job.id}/"
+        notifications.notify_person(person, kind=kind, title=title, body=job.message[:500], path=path)
 
 
 def _job_ended(event: JobEnded) -> Fact:

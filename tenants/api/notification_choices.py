@@ -21,14 +21,16 @@ class NotificationChoiceSerializer(serializers.Serializer[Any]):
     title = serializers.CharField()
     bell = serializers.BooleanField()
     email = serializers.BooleanField()
+    webhook = serializers.BooleanField(help_text="By webhooks of the organisation that receive `member.notified`.")
 
 
 class WantedChoiceSerializer(serializers.Serializer[Any]):
-    """Your choice for one topic; without both ways you are not notified of it."""
+    """Your choice for one topic; without any way you are not notified of it."""
 
     topic = serializers.CharField(max_length=60)
     bell = serializers.BooleanField()
     email = serializers.BooleanField()
+    webhook = serializers.BooleanField(required=False, default=False)
 
 
 class NotificationChoices(ApiView):
@@ -47,7 +49,7 @@ class NotificationChoices(ApiView):
         data = checked(WantedChoiceSerializer(data=request.data))
         if data["topic"] not in {one.key for one in topics.topics()}:
             raise Invalid(fields={"topic": ["There is no such topic. GET lists them."]})
-        topics.choose(self.actor, {data["topic"]: topics.Ways(data["bell"], data["email"])})
+        topics.choose(self.actor, {data["topic"]: topics.Ways(data["bell"], data["email"], data["webhook"])})
         (row,) = [one for one in self._rows() if one["topic"] == data["topic"]]
         return Response(NotificationChoiceSerializer(row).data)
 
@@ -56,6 +58,6 @@ class NotificationChoices(ApiView):
             raise NotFound
         ways = topics.chosen(self.actor.id)
         return [
-            {"topic": one.key, "title": one.title, "bell": ways[one.key].bell, "email": ways[one.key].email}
+            {"topic": one.key, "title": one.title} | {way: getattr(ways[one.key], way) for way in topics.WAYS}
             for one in topics.topics()
         ]

@@ -133,6 +133,15 @@ class NotificationRaised(ExternalEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NotificationForWebhooks(Event):
+    """A member was notified of something, and chose webhooks for it. `path` is relative to the tenant's pages."""
+
+    user_id: UUID
+    kind: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class InvitationIssued(ExternalEvent):
     """Someone was invited; the email with the link is due."""
 

@@ -37,12 +37,13 @@ class Notification(TenantModel):
 
 
 class NotificationChoice(TenantModel):
-    """By which ways a member wants notifications of a topic. Without a row, by both."""
+    """By which ways a member wants notifications of a topic. Without a row, as the topic's default says."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
     topic = models.CharField(max_length=60)
     bell = models.BooleanField()
     email = models.BooleanField()
+    webhook = models.BooleanField(default=False, db_default=False)
 
     class Meta(TenantModel.Meta):
         constraints = [

@@ -119,12 +119,17 @@ def _raise(members: QuerySet[Membership], kind: str, title: str, body: str, path
     rows = Notification.objects.bulk_create(
         Notification(user_id=person, kind=kind, title=title[:200], body=body, path=path, bell=way.bell)
         for person, way in ways.items()
-        if way.bell or way.email
+        if way != topics.OFF
     )
-    emailed = [row.id for row in rows if ways[row.user_id].email]
-    if emailed:
-        tenant_id = current_tenant_id()
-        events.publish_all([events.NotificationRaised(tenant_id=tenant_id, notification_id=one) for one in emailed])
+    tenant_id, due = current_tenant_id(), list[events.Event]()
+    for row in rows:
+        if ways[row.user_id].email:
+            due.append(events.NotificationRaised(tenant_id=tenant_id, notification_id=row.id))
+        if ways[row.user_id].webhook:
+            event = events.NotificationForWebhooks(tenant_id=tenant_id, user_id=row.user_id, kind=kind, path=path)
+            due.append(event)
+    if due:
+        events.publish_all(due)
     return len(rows)
 
 

@@ -1,4 +1,4 @@
-"""What notifications are about, and whether a person wants them in the bell, by email, or not.
+"""What notifications are about, and whether a person wants them in the bell, by email, by webhook, or not.
 
 A topic gathers kinds of notifications. A person's choice holds in one organisation; without one the topic's default does.
 """
@@ -22,6 +22,7 @@ class Ways:
 
     bell: bool = True
     email: bool = True
+    webhook: bool = False
 
 
 BOTH = Ways()

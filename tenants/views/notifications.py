@@ -52,11 +52,11 @@ def notifications_read(request: TenantRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @page("tenant.view")
 def notification_choices(request: TenantRequest) -> HttpResponse:
-    """Choose for each topic whether one is notified in the bell, by email, or not at all."""
+    """Choose for each topic whether one is notified in the bell, by email, by webhook, or not at all."""
     user_id = cast(UUID, request.user.pk)
     if request.method == "POST":
         given = {
-            one.key: topics.Ways(f"{one.key}:bell" in request.POST, f"{one.key}:email" in request.POST)
+            one.key: topics.Ways(*(f"{one.key}:{way}" in request.POST for way in topics.WAYS))
             for one in topics.topics()
         }
         topics.choose(request.actor, given)

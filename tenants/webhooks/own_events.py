@@ -7,7 +7,14 @@ from typing import Any
 from uuid import UUID
 
 from tenants.audit import checkpoints
-from tenants.events.events import ApprovalAnswered, ApprovalRequested, MemberAdded, MemberRemoved, StandingChanged
+from tenants.events.events import (
+    ApprovalAnswered,
+    ApprovalRequested,
+    MemberAdded,
+    MemberRemoved,
+    NotificationForWebhooks,
+    StandingChanged,
+)
 from tenants.webhooks import publishing
 from tenants.webhooks.catalogue import EventType, Fact, announce, register
 
@@ -53,6 +60,13 @@ register(
         id=event.approval_id,
         path=f"approvals/?of={event.approval_id}",
         data={"kind": event.kind, "state": event.state},
+    ),
+)
+register(
+    NotificationForWebhooks,
+    EventType("member.notified", "A member was notified, who chose webhooks for it"),
+    describe=lambda event: Fact(
+        type="member.notified", kind="member", id=event.user_id, path=event.path, data={"notification": event.kind}
     ),
 )
 register(

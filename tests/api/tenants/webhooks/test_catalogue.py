@@ -144,6 +144,9 @@ def test_every_type_is_sent_and_none_holds_a_name(as_control: Control) -> None:
             models_app.HealthAlertOpened(**of, endpoint_id=ids["endpoint_id"], alert_id=alert.id),
             events.MemberAdded(**of, user_id=ids["user_id"]),
             events.MemberRemoved(**of, user_id=ids["user_id"]),
+            events.NotificationForWebhooks(
+                **of, user_id=ids["user_id"], kind="job_failed", path=f"jobs/{ids['job_id']}/"
+            ),
             events.ApprovalRequested(**of, approval_id=ids["approval_id"], kind="quota"),
             events.ApprovalAnswered(**of, approval_id=ids["approval_id"], kind="quota", state="declined"),
             events.StandingChanged(**of, standing="active"),

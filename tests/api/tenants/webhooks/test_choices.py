@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core import mail
 from django.test import Client
 
-from tenants.events import outbox
+from compute.events import JobEnded
+from compute.models import Job
+from tenants import operations
+from tenants.events import events, outbox
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Membership, OutboxMessage, Tenant, User
 from tenants.notifications import notifications, topics
 from tenants.rights import held
+from tests.api.objects import one_of_everything
+from tests.api.tenants.webhooks.test_catalogue import drain, sent, subscribed
 from tests.support import factories
 from tests.support.pages import text_of
 
@@ -60,6 +67,36 @@ def test_each_chooses_the_bell_email_both_or_nothing(as_control: Control) -> Non
         assert shown == (name in ("both", "bell")), name
     page = text_of(people["none"].get("/t/acme/notifications/choices/"))
     assert page.count(" checked") == 2 * (len(topics.topics()) - 1)
+
+
+def test_who_chooses_it_is_notified_of_own_jobs_and_by_webhook(as_control: Control) -> None:
+    tenant = factories.make_tenant("acme")
+    ids = one_of_everything(tenant)
+    people = {name: factories.make_member(tenant, "engineer", f"{name}@acme.example") for name in ("chose", "quiet")}
+    client = Client(headers={"X-Exchequer-Tenant": "acme"})
+    client.force_login(people["chose"])
+    wanted = {"topic": "jobs", "bell": True, "email": False, "webhook": True}
+    assert client.put("/api/v1/notifications/choices/", wanted, "application/json").json()["webhook"] is True
+    drain(tenant, as_control)
+    subscribed(tenant, "member.notified")
+
+    def ended(name: str, state: str) -> list[dict[str, Any]]:
+        with tenant_scope(tenant.id):
+            Job.objects.filter(id=ids["job_id"]).update(person=people[name].id, name="Nightly")
+            events.publish(JobEnded(tenant_id=tenant.id, job_id=ids["job_id"], state=state, cause=""))
+        return sent(tenant, as_control)
+
+    assert ended("quiet", "failed") == ended("chose", "cancelled") == []
+    (body,) = ended("chose", "failed")
+    assert body["object"] == {
+        "kind": "member", "id": str(people["chose"].id), "path": f"/t/acme/jobs/{ids['job_id']}/",
+    }  # fmt: skip
+    assert (body["data"], "Nightly" in json.dumps(body)) == ({"notification": "job_failed"}, False)
+    assert "Job Nightly failed" in text_of(client.get("/t/acme/notifications/"))
+    with tenant_scope(tenant.id):
+        project = Job.objects.get(id=ids["job_id"]).project_id
+    operations.change_project(actor=factories.actor_for(tenant), project_id=project, restricted=True)
+    assert len(ended("chose", "succeeded")) == 1, "not of a project that one no longer sees into"
 
 
 def test_a_choice_holds_in_one_organisation(as_control: Control) -> None:
