@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from io import StringIO
@@ -21,6 +22,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Membership, Tenant
 from tenants.notifications import notifications
 from tests.conftest import SESSION
+from tests.integration.config import landing
 from tests.support import selling
 
 # One worker for all: a started load is recorded in the home that the workers of a run share.
@@ -146,6 +148,8 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_creates_everything(as_cont
         assert figures() == first
         check_what_people_find()
         check_invoices()
+        if os.environ.get(landing.WANTED):
+            landing.write()
         assert ask(RESTRICTED) == [("outcomes", ["jonas@riverside.example", "mei@riverside.example"])]
 
 
