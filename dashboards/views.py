@@ -58,7 +58,7 @@ def dash_page(request: TenantRequest, slug: str, path: str = "") -> HttpResponse
     if app is None:
         raise Http404
     actor = request.actor
-    actor.require(registry.PAGES[slug])
+    actor.require_somewhere(registry.PAGES[slug])
     return bridge.forward(app, request, path)
 
 

@@ -18,8 +18,8 @@ from tenants.encryption import keys
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.events import events
 from tenants.ids import uuid7
-from tenants.lookalikes import imitates
 from tenants.models import Membership, Project, Tenant, User, slug_rules
+from tenants.projects.names import free_name
 from tenants.projects.sight import check_sight
 from tenants.rights import held
 
@@ -212,10 +212,10 @@ def create_project(*, actor: Actor, slug: str, name: str, restricted: bool = Fal
     """
     actor.require("projects.manage")
     check_slug(slug)
-    name = check_text(name, "name")
+    name = free_name(check_text(name, "name"))
     if Project.objects.filter(slug=slug).exists():
         raise Conflict(f"A project {slug!r} already exists.")
-    project = Project.objects.create(slug=slug, name=_free_name(name), restricted=restricted)
+    project = Project.objects.create(slug=slug, name=name, restricted=restricted)
     changes = {"name": [None, name], **({"restricted": [None, True]} if restricted else {})}
     record(PROJECT_CREATED, actor=actor, target=project, changes=changes)
     return project
@@ -233,7 +233,7 @@ def change_project(
     project = _project(actor, project_id)
     changes: dict[str, Any] = {}
     if name is not None and check_text(name, "name") != project.name:
-        changes["name"] = [project.name, _free_name(check_text(name, "name"), project.id)]
+        changes["name"] = [project.name, free_name(check_text(name, "name"), project.id)]
     if restricted is not None and restricted != project.restricted:
         changes["restricted"] = [project.restricted, restricted]
     if not changes:
@@ -282,13 +282,6 @@ def _project(actor: Actor, project_id: UUID) -> Project:
     if project is None:
         raise NotFound
     return project
-
-
-def _free_name(name: str, but: UUID | None = None) -> str:
-    others = Project.objects.all() if but is None else Project.objects.exclude(id=but)
-    if imitates(name, others.values_list("name", flat=True)):
-        raise Invalid(fields={"name": ["Another project has this name, or one that looks like it."]})
-    return name
 
 
 @operation(DATA_KEY_ROTATED)

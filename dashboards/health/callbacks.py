@@ -25,9 +25,9 @@ QUIET = "No request in this range"
 
 
 def permitted() -> TenantRequest:
-    """Return the current request; raise `PermissionDenied` without the permission to see endpoints."""
+    """Return the current request; raise `PermissionDenied` without the permission to see endpoints, of any project."""
     request = current_request()
-    request.actor.require(PERMISSION)
+    request.actor.require_somewhere(PERMISSION)
     return request
 
 

@@ -65,6 +65,14 @@ def test_jobs_show_where_jobs_may_be_seen_and_in_no_project_of_other_rights(lab:
     assert lab.jobs(lab.person((["datasets.view"], lab.here), (reads, lab.there))) == []
 
 
+def test_model_health_opens_to_who_sees_endpoints_in_one_project_alone(lab: Lab) -> None:
+    guest = client_of(lab.person((["tenant.view", "endpoints.view"], lab.there)))
+    stranger = client_of(lab.person((["tenant.view", "jobs.view"], lab.there)))
+    for path, status in (("/t/lab/dash/health/", 200), ("/t/lab/dash/health/_dash-layout", 200)):
+        assert guest.get(path).status_code == status, path
+        assert stranger.get(path).status_code == 403, path
+
+
 def test_any_right_in_a_restricted_project_opens_it_to_who_reads_jobs_everywhere(lab: Lab) -> None:
     with tenant_scope(lab.tenant.id):
         Project.objects.filter(id=lab.here.id).update(restricted=True)
