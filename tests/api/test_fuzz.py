@@ -11,6 +11,7 @@ import gc
 import re
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -21,6 +22,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import FailureGroup
 from schemathesis.core.transport import Response
@@ -64,6 +66,7 @@ CHECKS = [
 #: What only a chain of requests shows.
 IN_CHAINS = [use_after_free, ensure_resource_availability]
 STEPS = 8
+A_RUN = 5
 COLUMNS = [
     {"name": "a", "kind": "numeric", "distinct": 100, "integer": False, "missing": 0},
     {"name": "t", "kind": "categorical", "distinct": 2, "integer": False, "missing": 0},
@@ -348,7 +351,11 @@ def run(world: World, operation: APIOperation[Any], mode: GenerationMode, exampl
 
 
 def follow(world: World, chains: int) -> None:
-    """Send chains of requests, in which a link of the document or an answer's id leads from each to the next."""
+    """Send chains of requests, in which a link of the document or an answer's id leads from each to the next.
+
+    What exists decides which link may follow, and Hypothesis ends a run whose choices differ for that: so the runs are
+    short, and such an end is no fault. Faults are recorded by then.
+    """
     asker = world.askers[0]
     names = (f"chain-{number}" for number in count())
 
@@ -365,16 +372,22 @@ def follow(world: World, chains: int) -> None:
         def validate_response(self, response: Response, case: Any, additional_checks: Any = None, **more: Any) -> None:
             judge(world, asker, case, response, [*CHECKS, *IN_CHAINS], transport_kwargs=more, recorder=self.recorder)
 
-    kept = settings(max_examples=chains, stateful_step_count=STEPS, phases=[Phase.generate], derandomize=True)
-    Chain.run(settings=settings(kept, database=None, deadline=None, suppress_health_check=list(HealthCheck)))
+    before = sum(world.statuses.values())
+    kept = settings(max_examples=A_RUN, stateful_step_count=STEPS, phases=[Phase.generate], database=None)
+    for number in range(chains // A_RUN):
+        Chain._hypothesis_internal_use_seed = number
+        with suppress(Flaky):
+            Chain.run(settings=settings(kept, deadline=None, suppress_health_check=list(HealthCheck)))
+    assert sum(world.statuses.values()) - before > chains * STEPS // 4, "hardly a chain was followed"
 
 
-def assert_answers_as_described(world: World, admin: psycopg.Connection, cases: int, chains: int) -> None:
+def assert_answers_as_described(world: World, admin: psycopg.Connection, cases: int, chains: int = 0) -> None:
     """Fuzz, then check the findings, that the third tenant is unchanged, and that none of the others names another."""
     before = rows_of(admin, world.bystander)
     found = operations()
     fuzz(world, found, cases)
-    follow(world, chains)
+    if chains:
+        follow(world, chains)
     gc.collect()
     assert "\n".join(f"{fault} | sent {sent[:300]}" for fault, sent in sorted(world.faults.items())) == ""
     assert rows_of(admin, world.bystander) == before
@@ -400,7 +413,7 @@ def naming_others(admin: psycopg.Connection, asker: Asker) -> list[str]:
 
 
 def test_generated_requests_are_answered_as_the_document_says(world: World, superuser: psycopg.Connection) -> None:
-    assert_answers_as_described(world, superuser, 1_500, 15)
+    assert_answers_as_described(world, superuser, 1_500)
 
 
 @pytest.mark.nightly

@@ -81,7 +81,7 @@ PAGES = (
     PageSpec("prices", "prices/", "Ten per cent off", empty="No price list yet", pictured=True),
     PageSpec("wallet", "wallet/", "Automatic top-up", empty="No credit yet"),
     PageSpec("commitments", "commitments/", "No commitment", empty="No commitment"),
-    PageSpec("what-if", "commitments/what-if/?discount=10", "What would be different", empty="What would be different"),
+    PageSpec("what-if", "commitments/what-if/", "What would be different", empty="What would be different"),
     PageSpec("invoice", "invoice/", "Reconciled", empty="Nothing to bill so far", pictured=True),
     PageSpec("statement", "statement/", "Closing balance", empty="Opening balance"),
     PageSpec("payment-methods", "payment-methods/", "Saved", empty="No payment provider"),
