@@ -83,7 +83,7 @@ class AuditRow:
 class EntryFilter:
     """Which entries of the audit log to show: those that all of it fits, with nothing given all.
 
-    `acts`: `people` for those of persons and keys, `system` for those of the system, `reads` for what was taken out or seen. `actor` is part of a label,
+    `acts`: `people` for those of persons, keys and operators, `system` for those of the system, `reads` for what was taken out or seen. `actor` is part of a label,
     `action` how an action begins.
     """
 
@@ -97,9 +97,10 @@ class EntryFilter:
     until: datetime | None = None
 
 
+OPERATORS = Q(actor_type="system", actor_label="operator")
 ACTS = {
-    "people": ~Q(actor_type="system"),
-    "system": Q(actor_type="system"),
+    "people": ~Q(actor_type="system") | OPERATORS,
+    "system": Q(actor_type="system") & ~OPERATORS,
     "reads": Q(action__endswith=".downloaded")
     | Q(action__endswith=".exported")
     | Q(action__endswith=".address_revealed")

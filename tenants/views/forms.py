@@ -21,7 +21,7 @@ THEMES = (("auto", "Follow the system"), ("light", "Light"), ("dark", "Dark"))
 
 
 ACTS = (
-    ("", "People and keys"),
+    ("", "People, keys and operators"),
     ("all", "All, including the system"),
     ("system", "Exchequer itself"),
     ("reads", "Who saw or took what"),

@@ -11,13 +11,14 @@ from playwright.sync_api import Page, expect
 
 from tenants.events import outbox
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import AuditEntry, Invitation, Tenant, User
+from tenants.models import Invitation, Tenant, User
 from tests.browser.accounts.test_passkeys import add_key, enter_password, give_authenticator, use_key
 from tests.browser.actions import log_in
 from tests.browser.chromium import watch
 from tests.browser.pages import CONSOLE_PAGES
 from tests.browser.test_pages import look
-from tests.browser.world import OPERATOR, OWNER
+from tests.browser.world import OPERATOR
+from tests.support import factories
 
 if TYPE_CHECKING:
     from tests.browser.world import World
@@ -52,7 +53,7 @@ def test_an_operator_adds_a_passkey_and_is_asked_for_it(console_page: Page, cons
     assert not watched.complaints
 
 
-def test_an_operator_creates_suspends_and_resumes_a_tenant(
+def test_an_operator_creates_limits_suspends_and_resumes_a_tenant(
     console_page: Page, page: Page, world: World, as_control: Control
 ) -> None:
     log_in(console_page, OPERATOR)
@@ -63,6 +64,8 @@ def test_an_operator_creates_suspends_and_resumes_a_tenant(
         console_page.get_by_label("Name", exact=True).fill("Robotics")
         console_page.get_by_label("Short name").fill("Robo tics")
         console_page.get_by_label("Owner").fill("ada@robotics.example")
+        console_page.get_by_label("Price book").select_option(index=1)
+        console_page.get_by_label("Days to pay").fill("14")
         console_page.get_by_role("button", name="Create and invite").click()
         expect(console_page.get_by_text("small letters, digits and dashes; begin")).to_be_visible()
         assert not watched.axe()
@@ -74,34 +77,47 @@ def test_an_operator_creates_suspends_and_resumes_a_tenant(
             outbox.drain(made.id)
         console_page.reload()
         expect(console_page.get_by_role("region", name="Open invitations")).to_contain_text("ada@robotics.example")
+        with tenant_scope(made.id):
+            assert Invitation.objects.get().email == "ada@robotics.example"
 
-        console_page.goto(f"/tenants/{world.ids['vision']}/")
+        ceiling = console_page.get_by_role("region", name="Set a ceiling")
+        ceiling.get_by_label("Resource").select_option("devices:cpu")
+        ceiling.get_by_label("At most").fill("8")
+        ceiling.get_by_label("Reason").fill("as agreed")
+        ceiling.get_by_role("button", name="Set ceiling").click()
+        expect(console_page.get_by_text("The ceiling is set.")).to_be_visible()
+        assert not watched.axe()
+
+        owner = factories.make_member(made, "owner", "bo@robotics.example")
         console_page.get_by_text("Suspend", exact=True).click()
         console_page.get_by_label("Reason").first.fill("Invoice of October is open")
-        console_page.get_by_role("button", name="Suspend Vision").click()
+        console_page.get_by_role("button", name="Suspend Robotics").click()
         expect(console_page.get_by_text("is suspended. It can read")).to_be_visible()
         expect(console_page.get_by_text("Invoice of October is open").first).to_be_visible()
         assert not watched.axe()
 
-        log_in(page, OWNER)
-        page.goto("/t/vision/jobs/")
+        log_in(page, owner.email)
+        page.goto("/t/robotics/jobs/")
         expect(page.get_by_text("This organisation is suspended")).to_be_visible()
         expect(page.get_by_role("link", name="New job")).to_have_count(0)
+        page.goto("/t/robotics/jobs/new/")
+        expect(page.get_by_text("This organisation is suspended").first).to_be_visible()
 
         console_page.get_by_text("Resume", exact=True).click()
         console_page.get_by_label("Reason").first.fill("Paid")
-        console_page.get_by_role("button", name="Resume Vision").click()
+        console_page.get_by_role("button", name="Resume Robotics").click()
         expect(console_page.get_by_text("works again")).to_be_visible()
-        page.reload()
-        expect(page.get_by_role("link", name="New job")).to_be_visible()
+        page.goto("/t/robotics/jobs/")
+        expect(page.get_by_role("link", name="New job").first).to_be_visible()
         console_page.goto("/log/")
-        expect(console_page.get_by_role("row").nth(1)).to_contain_text("Paid")
+        for number, reason in ((1, "Paid"), (2, "Invoice of October is open"), (3, "as agreed")):
+            expect(console_page.get_by_role("row").nth(number)).to_contain_text(reason)
     assert not watched.complaints
-    with tenant_scope(world.ids["vision"]):
-        acts = AuditEntry.objects.filter(actor_label="operator").order_by("seq").values_list("action", flat=True)
-        assert list(acts)[-2:] == ["tenants.tenant.suspended", "tenants.tenant.resumed"]
-    with tenant_scope(made.id):
-        assert Invitation.objects.get().email == "ada@robotics.example"
+    page.goto("/t/robotics/prices/")
+    expect(page.locator("dt", has_text="Days to pay").locator("+ dd")).to_have_text("14")
+    page.goto("/t/robotics/audit/")
+    for reason in ("Paid", "Invoice of October is open", "as agreed"):
+        expect(page.get_by_text(reason).first).to_be_visible()
 
 
 def test_an_operator_takes_a_device_out_of_work_and_back(console_page: Page, world: World) -> None:
