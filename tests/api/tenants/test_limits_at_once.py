@@ -12,7 +12,7 @@ import pytest
 from django.db import connection, transaction
 from django.test import Client
 
-from tenants import operations, quotas
+from tenants import quotas
 from tenants.access.actor import Actor
 from tenants.approvals import access_requests, approvals
 from tenants.encryption import platform_secrets
@@ -112,20 +112,3 @@ def test_the_second_webhook_of_the_platform_is_refused(
             answer = beside(second, superuser, pool)
         with pytest.raises(platform_webhooks.TooManyPlatformWebhooks):
             answer.result()
-
-
-def test_of_two_projects_made_at_once_with_one_name_the_second_is_refused(superuser: psycopg.Connection) -> None:
-    tenant = factories.make_tenant("lab")
-    actor, client = factories.actor_for(tenant), Client()
-    client.force_login(factories.make_member(tenant, "owner"))
-    client.get("/t/lab/")
-
-    def post() -> Any:
-        return client.post("/api/v1/projects/", {"slug": "two", "name": "Vision"}, content_type="application/json")
-
-    with ThreadPoolExecutor(1) as pool:
-        with tenant_scope(tenant.id):
-            operations.create_project(actor=actor, slug="one", name="Vision")
-            answer = beside(post, superuser, pool)
-        refused = answer.result()
-    assert (refused.status_code, list(refused.json()["fields"])) == (400, ["name"])
