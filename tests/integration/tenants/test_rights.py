@@ -186,6 +186,22 @@ def test_who_manages_no_members_gives_nothing_not_even_what_they_have() -> None:
         )
 
 
+def test_who_manages_no_members_makes_no_role_and_no_group_and_moves_nobody() -> None:
+    tenant = factories.make_tenant()
+    viewer = rights_in(tenant, factories.make_member(tenant, "viewer"))
+    owner, other = factories.actor_for(tenant), factories.make_member(tenant, "viewer").id
+    group = groups.create_group(actor=owner, name="Team").id
+    with pytest.raises(PermissionDenied):
+        roles.create_role(actor=viewer, name="Reader", permissions=["jobs.view"])
+    with pytest.raises(PermissionDenied):
+        groups.create_group(actor=viewer, name="Others")
+    with pytest.raises(PermissionDenied):
+        groups.add_member(actor=viewer, group_id=group, user_id=other)
+    groups.add_member(actor=owner, group_id=group, user_id=other)
+    with pytest.raises(PermissionDenied):
+        groups.remove_member(actor=viewer, group_id=group, user_id=other)
+
+
 def test_nobody_changes_their_own_rights_by_any_way() -> None:
     tenant = factories.make_tenant()
     admin = factories.make_member(tenant, "admin")
@@ -198,6 +214,8 @@ def test_nobody_changes_their_own_rights_by_any_way() -> None:
     groups.add_member(actor=owner, group_id=group.id, user_id=admin.id)
     with pytest.raises(PermissionDenied, match="your own rights"):
         grants.give(actor=actor, holder=Holder(group_id=group.id), role="engineer")
+    with pytest.raises(PermissionDenied, match="your own rights"):
+        groups.delete_group(actor=actor, group_id=group.id)
     key = api_keys.create_api_key(actor=actor, name="k", scopes=sorted(ROLE_PERMISSIONS["admin"]))
     by_key = Actor(kind="api_key", tenant_id=tenant.id, id=key.id, label="k", permissions=actor.permissions)
     with pytest.raises(PermissionDenied, match="your own rights"):
