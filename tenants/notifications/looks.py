@@ -22,5 +22,5 @@ def tell_owners(event: GlassBroken) -> None:
         title="An operator of this installation looks inside your organisation",
         body=f"It reads projects, people, data, jobs, models and endpoints until {until}, and changes nothing. "
         f"Reason: {look.reason}",
-        path=f"audit/?acts=system&target={look.id}",
+        path=f"audit/?acts=all&target={look.id}",
     )

@@ -1,5 +1,6 @@
 """Forms of the tenants app. A form only parses; operations decide."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any, ClassVar, cast
@@ -21,7 +22,7 @@ THEMES = (("auto", "Follow the system"), ("light", "Light"), ("dark", "Dark"))
 
 
 ACTS = (
-    ("", "People, keys and operators"),
+    ("", "Everybody"),
     ("all", "All, including the system"),
     ("system", "Exchequer itself"),
     ("reads", "Who saw or took what"),
@@ -32,10 +33,9 @@ OUTCOME_CHOICES = (("", "Any"), *((one, one.capitalize()) for one in OUTCOMES))
 
 def _subjects() -> list[tuple[str, str]]:
     nouns = sorted({tuple(action.split(".")[:2]) for action in AuditAction.known})
-    return [
-        ("", "Any"),
-        *sorted(((f"{app}.{noun}.", noun_words(noun)) for app, noun in nouns), key=lambda choice: choice[1].lower()),
-    ]
+    often = Counter(noun for _, noun in nouns)
+    named = ((f"{app}.{noun}.", noun_words(noun) + f" ({app})" * (often[noun] > 1)) for app, noun in nouns)
+    return [("", "Any"), *sorted(named, key=lambda choice: choice[1].lower())]
 
 
 def _last_day() -> DayField:
