@@ -42,18 +42,18 @@ SELECT coalesce(sum(amount), 0) FROM (
   SELECT tenant_id, project_id, meter_id, price_id, sum(billable), sum(amount) AS amount FROM billing_usageevent
   WHERE period = '{period}' {where} GROUP BY 1, 2, 3, 4) AS s
 """
-#: Prints the seconds, and the most memory in KB after a tenth of the tenants and after all.
+#: Prints the seconds, and the most memory in KB when a tenth of the tenants are prepared and when all are.
 RUN = """
 import resource, sys, time, django; django.setup()
 from billing.runs import running
-peaks, done, usual = [], 0, running._one
-def one(run, tenant):
+peaks, done, usual, every = [], 0, running._prepare, int(sys.argv[1])
+def chunk(run, tenants):
     global done
-    usual(run, tenant)
-    done += 1
-    if done * 10 == int(sys.argv[1]) // 10 * 10 or done == int(sys.argv[1]):
+    usual(run, tenants)
+    done += len(tenants)
+    if not peaks and done * 10 >= every or done == every:
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-running._one = one
+running._prepare = chunk
 begun = time.perf_counter()
 running.carry_out()
 print(time.perf_counter() - begun, *peaks)
@@ -62,10 +62,10 @@ print(time.perf_counter() - begun, *peaks)
 
 @figure("G-b4")
 def usage_month(options: Options) -> Iterator[Row]:
-    """Measure the run of a month in the role of the ops worker, and the month to date in that of the web."""
+    """Measure the run of a month in the role of the ops worker, and the month to date as pages show it in that of the web."""
     from billing.metering.metering import record_usage
     from billing.pricing import price_books
-    from billing.queries import span, spend
+    from billing.queries import month_to_date, span
     from tenants.isolation.scoping import tenant_scope
     from tenants.models import Project
 
@@ -79,7 +79,7 @@ def usage_month(options: Options) -> Iterator[Row]:
         record_usage([interval(project, start, fleet, number) for number in range(EVENTS)])
         period = span().first
     _copy(options, tenant.id, tenants - 1)
-    last: list[str] = []
+    last, raws_of_one, to_dates = list[str](), list[str](), list[Decimal]()
 
     def raw() -> float:
         begun = time.perf_counter()
@@ -88,7 +88,7 @@ def usage_month(options: Options) -> Iterator[Row]:
 
     def raw_of_one() -> float:
         begun = time.perf_counter()
-        options.superuser(RAW.format(period=period, where=f"AND tenant_id = '{tenant.id}'"))
+        raws_of_one.append(options.superuser(RAW.format(period=period, where=f"AND tenant_id = '{tenant.id}'")))
         return time.perf_counter() - begun
 
     peaks: list[int] = []
@@ -103,7 +103,7 @@ def usage_month(options: Options) -> Iterator[Row]:
         with tenant_scope(tenant.id):
             for _ in range(LOOKS):
                 begun = time.perf_counter()
-                spend(span())
+                to_dates.append(month_to_date().cost.amount)
                 seconds.append(time.perf_counter() - begun)
         return sorted(seconds)[LOOKS // 2]
 
@@ -114,11 +114,16 @@ def usage_month(options: Options) -> Iterator[Row]:
     # A line is rounded to the cent, the sums of a tenant to nothing.
     if Decimal(exact) != Decimal(last[0]) or abs(Decimal(prepared) - Decimal(exact)) > Decimal("0.01") * tenants * 5:
         raise AssertionError(f"raw events come to {last[0]}, their sums to {exact}, the drafts to {prepared}")
+    if {Decimal(raw) for raw in raws_of_one} != set(to_dates):
+        raise AssertionError(f"raw events of one tenant come to {raws_of_one}, its month to date to {to_dates}")
     _remove(options, tenant.id, tenants - 1)
     connection.close()
+    rollups = int(
+        options.superuser("SELECT count(*) FROM billing_usagerollup WHERE tenant_id = '" + str(tenant.id) + "'")
+    )
     absolute = {
         "tenants": tenants, "events": tenants * EVENTS, "run s": found["run"], "tenants/s": tenants / found["run"],
-        "raw ms": 1000 * found["raw"], "peak MB after a tenth": peaks[0] / 1024, "peak MB": peaks[-1] / 1024,
+        "sums/s": tenants * rollups / found["run"], "raw ms": 1000 * found["raw"], "peak MB after a tenth": peaks[0] / 1024, "peak MB": peaks[-1] / 1024,
     }  # fmt: skip
     micros = {"month to date us": 1e6 * found["to date"], "raw of one us": 1e6 * found["raw of one"]}
     yield Row("G-b4", "drafts of a month for every tenant", found["raw"] / found["run"], 40.0, "one GROUP BY over all raw events", absolute)  # fmt: skip

@@ -74,21 +74,23 @@ class Standing:
 
 
 def open_credits(currency: str) -> list[Credit]:
-    """Return the blocks of which something is left, as a bill takes them. Money that was paid pays any month."""
+    """Return the blocks of which something is left, as a bill takes them."""
     rows = CreditBlock.objects.filter(currency=currency, remaining__gt=0).order_by("id")
-    return [
-        Credit(
-            key=str(row.pk),
-            kind=CreditKind(row.kind),
-            left=Money(row.remaining, row.currency),
-            starts_on=date.min if row.kind == PAID_CREDIT else row.starts_on,
-            expires_on=row.expires_on,
-            priority=row.priority,
-            scope=Scope(frozenset(row.meters), frozenset(UUID(one) for one in row.projects)),
-            title=_title(row),
-        )
-        for row in rows
-    ]
+    return [credit_of(row) for row in rows]
+
+
+def credit_of(row: CreditBlock) -> Credit:
+    """Return a block as a bill takes it. Money that was paid pays any month."""
+    return Credit(
+        key=str(row.pk),
+        kind=CreditKind(row.kind),
+        left=Money(row.remaining, row.currency),
+        starts_on=date.min if row.kind == PAID_CREDIT else row.starts_on,
+        expires_on=row.expires_on,
+        priority=row.priority,
+        scope=Scope(frozenset(row.meters), frozenset(UUID(one) for one in row.projects)),
+        title=_title(row),
+    )
 
 
 def _title(block: CreditBlock) -> str:

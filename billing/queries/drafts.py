@@ -11,14 +11,15 @@ from uuid import UUID, uuid5
 
 from django.db.models import Q
 
+from billing.credit.applied import AppliedCredit
 from billing.credit.queries import open_credits
-from billing.models import Contract, CreditMovement, Invoice
-from billing.models.invoicing import DRAFT, IN_REVIEW, PERIOD, VOID
-from billing.models.wallets import USED
+from billing.models import Contract, Invoice
+from billing.models.invoicing import DRAFT, IN_REVIEW, PERIOD
 from billing.money import Money
 from billing.queries.calendar import tenant_today
 from billing.queries.lines import InvoiceLine, computed_lines, of_invoice, with_hours
 from billing.rating.billed.bills import Bill, bill
+from billing.rating.billed.credits import Credit
 from billing.rating.billed.lines import Kind, Line
 from billing.rating.billed.reading import read_terms
 from billing.rating.billed.savings import PlanFigures
@@ -27,7 +28,7 @@ from billing.rating.billed.terms import Per, Terms, resolved
 from billing.rating.billed.usage import UsageLine
 from billing.rating.calendar import period_bounds
 from billing.rating.hours import hours_between
-from billing.taxes.queries import tax_day, tax_table
+from billing.taxes.queries import TaxTable, tax_day, tax_table
 
 NOTHING = Decimal(0)
 #: Why no tax is charged, by the code of the European list of exemptions.
@@ -65,16 +66,6 @@ class TaxRow:
 
 
 @dataclass(frozen=True, slots=True)
-class AppliedCredit:
-    """How much of a block of credit an invoice uses: before tax as a line, else as a payment."""
-
-    block_id: UUID
-    kind: str
-    amount: Money
-    before_tax: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Draft:
     """An invoice's lines, their sum, its tax, and the credit that it uses.
 
@@ -102,11 +93,19 @@ class Draft:
         return sum(paid, Money.zero(self.subtotal.currency))
 
 
-def drafts(wanted: Sequence[tuple[UUID, date, str]]) -> dict[UUID, Draft]:
-    """Return the drafts of these invoices, each given by id, month and currency.
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What one tenant's drafts in one currency are made of; `lines` are those of each month's usage."""
 
-    Credit is used by the earliest month first: what a draft would use, no later one shows.
-    """
+    currency: str
+    contracts: Sequence[Contract]
+    credits: Sequence[Credit]
+    lines: Mapping[date, Sequence[InvoiceLine]]
+    taxes: TaxTable
+
+
+def drafts(wanted: Sequence[tuple[UUID, date, str]]) -> dict[UUID, Draft]:
+    """Return the drafts of these invoices of the open scope, each given by id, month and currency."""
     if not wanted:
         return {}
     contracts, table = list(Contract.objects.all()), tax_table()
@@ -114,23 +113,32 @@ def drafts(wanted: Sequence[tuple[UUID, date, str]]) -> dict[UUID, Draft]:
     for currency in {currency for _, _, currency in wanted}:
         asked = {invoice_id: period for invoice_id, period, money in wanted if money == currency}
         credits = open_credits(currency)
-        shown = set(asked)
-        if credits:
-            asked |= _earlier(currency, max(asked.values()))
-        lines = computed_lines(sorted(set(asked.values())), currency)
-        for invoice_id, period in sorted(asked.items(), key=lambda one: (one[1], one[0])):
-            contract = next((one for one in contracts if runs_in(one, period)), None)
-            usage = of_invoice(invoice_id, lines[period])
-            tax, agreed = table.terms(contract, period), _agreed(usage, contract, period, currency)
-            untaxed, at = "", tax_day(period)
-            try:
-                made = bill(*agreed, credits=credits, tax=tax, at=at)
-            except MissingRate as missing:
-                made, untaxed = bill(*agreed, credits=credits, at=at), str(missing)
-            left, given = {use.key: use.left for use in made.credits}, {one.key: one.title for one in credits}
-            credits = [replace(one, left=left.get(one.key, one.left)) for one in credits]
-            if invoice_id in shown:
-                found[invoice_id] = replace(draft_of(invoice_id, usage, made, given), untaxed=untaxed)
+        before = _earlier(currency, max(asked.values())) if credits else {}
+        lines = computed_lines(sorted({*asked.values(), *before.values()}), currency)
+        found |= drafts_from(Sources(currency, contracts, credits, lines, table), asked, before)
+    return found
+
+
+def drafts_from(of: Sources, asked: Mapping[UUID, date], before: Mapping[UUID, date]) -> dict[UUID, Draft]:
+    """Return the drafts of the invoices that are asked for, given with their months.
+
+    Credit is used by the earliest month first: what a draft would use, no later one shows. So if there is any, `before`
+    are the drafts of earlier months. Pure, unless a contract `plans_by_hour`: that usage is read in the open scope.
+    """
+    credits, found = list(of.credits), dict[UUID, Draft]()
+    for invoice_id, period in sorted({**before, **asked}.items(), key=lambda one: (one[1], one[0])):
+        contract = next((one for one in of.contracts if runs_in(one, period)), None)
+        usage = of_invoice(invoice_id, of.lines[period])
+        tax, agreed = of.taxes.terms(contract, period), _agreed(usage, contract, period, of.currency)
+        untaxed, at = "", tax_day(period)
+        try:
+            made = bill(*agreed, credits=credits, tax=tax, at=at)
+        except MissingRate as missing:
+            made, untaxed = bill(*agreed, credits=credits, at=at), str(missing)
+        left, given = {use.key: use.left for use in made.credits}, {one.key: one.title for one in credits}
+        credits = [replace(one, left=left.get(one.key, one.left)) for one in credits]
+        if invoice_id in asked:
+            found[invoice_id] = replace(draft_of(invoice_id, usage, made, given), untaxed=untaxed)
     return found
 
 
@@ -138,17 +146,6 @@ def _earlier(currency: str, before: date) -> dict[UUID, date]:
     """Return the drafts of months before this one."""
     rows = Invoice.objects.filter(kind=PERIOD, state__in=[DRAFT, IN_REVIEW], currency=currency, period__lt=before)
     return dict(rows.values_list("id", "period"))
-
-
-def applied_credits(invoices: Mapping[UUID, str]) -> dict[UUID, list[AppliedCredit]]:
-    """Return the credit that these finalised invoices, given with their currencies, use; a void one uses none."""
-    rows = CreditMovement.objects.filter(invoice__in=invoices, kind=USED).exclude(invoice__state=VOID)
-    found: dict[UUID, list[AppliedCredit]] = {}
-    names = ("invoice_id", "block_id", "block__kind", "amount", "before_tax")
-    for invoice_id, block_id, kind, amount, before_tax in rows.order_by("id").values_list(*names):
-        used = AppliedCredit(block_id, kind, Money(amount, invoices[invoice_id]), before_tax)
-        found.setdefault(invoice_id, []).append(used)
-    return found
 
 
 def billed(
@@ -211,6 +208,11 @@ def draft_of(invoice_id: UUID, lines: Sequence[InvoiceLine], made: Bill, credits
 def contract_in(period: date) -> Contract | None:
     """Return the contract that runs in a month of the open scope's tenant."""
     return Contract.objects.filter(Q(ends_on=None) | Q(ends_on__gt=period), starts_on__lte=period).first()
+
+
+def plans_by_hour(contract: Contract) -> bool:
+    """Return whether a contract has a savings plan by the hour."""
+    return any(plan.get("per") == Per.HOUR for plan in contract.terms.get("savings_plans", ()))
 
 
 def runs_in(contract: Contract, period: date) -> bool:

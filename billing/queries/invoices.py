@@ -13,12 +13,13 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Q
 
+from billing.credit.applied import AppliedCredit, applied_credits
 from billing.models import Invoice
 from billing.models.invoicing import DRAFT, FINALISED, IN_REVIEW, STANDING
 from billing.money import Money
 from billing.pg_arrays import parsed
 from billing.queries.calendar import tenant_today
-from billing.queries.drafts import AppliedCredit, Draft, TaxRow, applied_credits, drafts
+from billing.queries.drafts import Draft, TaxRow, drafts
 from billing.queries.lines import InvoiceLine, frozen_lines
 from billing.rating.calendar import period_bounds
 from tenants.errors import NotFound

@@ -24,22 +24,29 @@ from tenants.rows import named_rows, prepared_cursor
 USAGE, CORRECTION = "usage", "correction"
 #: Project, meter, price, exchange rate, and whether it was reported from outside.
 LineKey = tuple[UUID | None, UUID | None, UUID | None, UUID | None, bool]
-# Corrections come after the month's own usage, then lines follow their first use.
-COMPUTED = """
-SELECT r.period, r.project_id, coalesce(j.name, '') AS project_name, coalesce(j.slug, '') AS project_slug, r.meter_id, m.key AS meter, m.title AS meter_title, m.unit, m.aggregation, r.price_id,
-  coalesce(p.unit_amount, 0) AS unit_amount, coalesce(p.dims, '{}') AS dims, r.rate_id, x.rate, x.source AS rate_source, x.valid_from AS rate_from,
-  v.id AS version_id, v.number AS version_number,
-  v.effective_at, v.published_by, r.measured, r.billable, r.amount, r.discount, r.events, r.origin, r.outside
-FROM billing_sums_of_lines(%(periods)s::date[], %(own)s::text[]) r
-JOIN billing_meter m ON m.tenant_id = %(tenant)s AND m.id = r.meter_id
-LEFT JOIN tenants_project j ON j.tenant_id = %(tenant)s AND j.id = r.project_id
+#: What a line's price and rate are, wherever its sums `r` come from.
+PRICED = """
+  r.price_id, coalesce(p.unit_amount, 0) AS unit_amount, coalesce(p.dims, '{}') AS dims, r.rate_id, x.rate, x.source AS rate_source,
+  x.valid_from AS rate_from, v.id AS version_id, v.number AS version_number, v.effective_at, v.published_by, r.measured, r.billable, r.amount,
+  r.discount, r.events, r.origin, r.outside
+"""
+PRICES = """
 LEFT JOIN billing_price p ON p.id = r.price_id
 LEFT JOIN billing_priceversion v ON v.id = p.version_id
 LEFT JOIN billing_pricebook b ON b.id = v.book_id
 LEFT JOIN billing_exchangerate x ON x.id = r.rate_id
+"""
+# Corrections come after the month's own usage, then lines follow their first use.
+COMPUTED = f"""
+SELECT r.period, r.project_id, coalesce(j.name, '') AS project_name, coalesce(j.slug, '') AS project_slug, r.meter_id, m.key AS meter,
+  m.title AS meter_title, m.unit, m.aggregation, {PRICED}
+FROM billing_sums_of_lines(%(periods)s::date[], %(own)s::text[]) r
+JOIN billing_meter m ON m.tenant_id = %(tenant)s AND m.id = r.meter_id
+LEFT JOIN tenants_project j ON j.tenant_id = %(tenant)s AND j.id = r.project_id
+{PRICES}
 WHERE coalesce(x.target, b.currency, %(currency)s) = %(currency)s
 ORDER BY r.period, r.origin NULLS FIRST, r.first_hour, r.project_id, m.key, r.price_id, r.rate_id, r.outside
-"""
+"""  # noqa: S608 (constants)
 FROZEN = """
 SELECT l.invoice_id, l.id, l.n, l.kind, l.project_id, l.project_name, l.project_slug, l.meter_id, l.meter, l.meter_title, l.unit, l.price_id,
   coalesce(l.unit_amount, 0) AS unit_amount, l.dims, l.details, l.version_id, l.version_number, v.effective_at, v.published_by,
@@ -149,9 +156,8 @@ class InvoiceLine:
 
 def computed_lines(periods: Sequence[date], currency: str) -> dict[date, list[InvoiceLine]]:
     """Return the usage lines of these months in one currency, by month; their ids are those of no invoice yet."""
-    result: dict[date, list[InvoiceLine]] = {period: [] for period in periods}
     if not periods:
-        return result
+        return {}
     asked: dict[str, Any] = {
         "tenant": current_tenant_id(),
         "periods": list(periods),
@@ -160,9 +166,15 @@ def computed_lines(periods: Sequence[date], currency: str) -> dict[date, list[In
     }
     with prepared_cursor() as cursor:
         cursor.execute(COMPUTED, asked)
-        for row in named_rows(cursor):
-            lines = result[row.period]
-            lines.append(_computed(len(lines) + 1, row, currency))
+        return lines_from(named_rows(cursor), periods, currency)
+
+
+def lines_from(sums: Iterable[Any], periods: Iterable[date], currency: str) -> dict[date, list[InvoiceLine]]:
+    """Return the usage lines of these months from their sums in this currency, in their order."""
+    result: dict[date, list[InvoiceLine]] = {period: [] for period in periods}
+    for row in sums:
+        lines = result[row.period]
+        lines.append(_computed(len(lines) + 1, row, currency))
     return result
 
 

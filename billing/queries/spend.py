@@ -17,12 +17,12 @@ from billing.defaults import DEVICE_TIME
 from billing.forecast import at_end
 from billing.money import Money
 from billing.queries.calendar import Today, tenant_today
-from billing.rating.calendar import hour_of, local_day, next_period
+from billing.rating.calendar import hour_of, local_day, next_period, period_of
 from tenants.errors import Invalid
 from tenants.isolation.scoping import current_tenant_id
 from tenants.parsing import EARLIEST, LATEST
 from tenants.projects.sight import closed_ids, unnamed_ids
-from tenants.rows import named_rows
+from tenants.rows import named_rows, prepared_cursor
 
 GROUPS = {
     "project": "r.project_id::text",
@@ -36,6 +36,22 @@ GRANULARITIES = {"hour": "r.hour", "day": "r.day", "month": "date_trunc('month',
 MOST_ROWS = 10_000
 MOST_GROUPS = 8
 MOST_TAGS_OFFERED = 30
+# One statement, which finds the tenant's day, too. The day decides what is read, so it comes first.
+TO_DATE = """
+SELECT t.currency, t.day, s.* FROM (
+  SELECT currency, (exchequer_now() AT TIME ZONE timezone)::date AS day FROM tenants_tenant WHERE id = %(tenant)s::uuid OFFSET 0
+) t CROSS JOIN LATERAL (SELECT date_trunc('month', t.day)::date AS first OFFSET 0) p
+CROSS JOIN LATERAL (
+  SELECT coalesce(sum(r.amount) FILTER (WHERE r.day >= p.first), 0) AS cost,
+    coalesce(sum(r.billable) FILTER (WHERE r.day >= p.first AND r.meter_id = ANY (timed.ids)), 0) AS quantity,
+    coalesce(sum(r.amount) FILTER (WHERE r.day < p.first), 0) AS previous,
+    coalesce(sum(r.billable) FILTER (WHERE r.day < p.first AND r.meter_id = ANY (timed.ids)), 0) AS previous_quantity,
+    coalesce(sum(r.amount) FILTER (WHERE r.day = t.day), 0) AS of_today
+  FROM (SELECT ARRAY(SELECT id FROM billing_meter WHERE tenant_id = %(tenant)s::uuid AND key = ANY (%(timed)s::text[])) AS ids OFFSET 0) timed
+  CROSS JOIN billing_usagerollup r
+  WHERE r.tenant_id = %(tenant)s::uuid AND r.day >= (p.first - interval '1 month')::date AND r.day < (p.first + interval '1 month')::date
+) s
+"""
 ONE_UNIT = "CASE WHEN min(m.unit) = max(m.unit) THEN max(m.unit) ELSE '' END"
 
 
@@ -231,38 +247,21 @@ def costliest_jobs(over: Span, limit: int = 20) -> list[SpendRow]:
 
 def month_to_date() -> MonthToDate:
     """Return the running month's cost so far, today's share, last month's total and a linear forecast."""
-    at = tenant_today()
-    before = (at.period - timedelta(days=1)).replace(day=1)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT coalesce(sum(r.amount) FILTER (WHERE date_trunc('month', r.day) = %(period)s::date), 0), "
-            "coalesce(sum(r.billable) FILTER (WHERE date_trunc('month', r.day) = %(period)s::date AND m.key = ANY(%(timed)s)), 0), "
-            "coalesce(sum(r.amount) FILTER (WHERE date_trunc('month', r.day) = %(before)s::date), 0), "
-            "coalesce(sum(r.billable) FILTER (WHERE date_trunc('month', r.day) = %(before)s::date AND m.key = ANY(%(timed)s)), 0), "
-            "coalesce(sum(r.amount) FILTER (WHERE r.day = %(day)s), 0) "
-            "FROM billing_usagerollup r JOIN billing_meter m ON m.tenant_id = r.tenant_id AND m.id = r.meter_id "
-            "WHERE r.tenant_id = %(tenant)s AND r.day >= %(before)s AND r.day < %(end)s",
-            {
-                "timed": list(DEVICE_TIME),
-                "tenant": current_tenant_id(),
-                "period": at.period,
-                "before": before,
-                "day": at.day,
-                "end": next_period(at.period),
-            },
-        )
-        cost, quantity, previous, previous_quantity, of_today = cursor.fetchone()
-    length = (next_period(at.period) - at.period).days
-    elapsed = (at.day - at.period).days + 1
+    with prepared_cursor() as cursor:
+        cursor.execute(TO_DATE, {"tenant": current_tenant_id(), "timed": list(DEVICE_TIME)})
+        (row,) = named_rows(cursor)
+    period = period_of(row.day)
+    length, elapsed = (next_period(period) - period).days, (row.day - period).days + 1
+    cost = Money(row.cost, row.currency)
     return MonthToDate(
-        period=at.period,
-        cost=Money(cost, at.currency),
-        quantity=quantity,
-        previous=Money(previous, at.currency),
-        previous_quantity=previous_quantity,
-        forecast=at_end(Money(cost, at.currency), at.period, "month", at.day),
+        period=period,
+        cost=cost,
+        quantity=row.quantity,
+        previous=Money(row.previous, row.currency),
+        previous_quantity=row.previous_quantity,
+        forecast=at_end(cost, period, "month", row.day),
         elapsed_percent=elapsed * 100 // length,
-        today=Money(of_today, at.currency),
+        today=Money(row.of_today, row.currency),
     )
 
 

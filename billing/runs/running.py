@@ -1,7 +1,8 @@
-"""Runs of a month over all tenants: an operator orders one, the ops worker does it tenant after tenant."""
+"""Runs of a month over all tenants: an operator orders one, the ops worker does it chunk by chunk."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from uuid import UUID
 
@@ -16,13 +17,13 @@ from tenants import clock
 from tenants.audit import AuditAction
 from tenants.errors import Invalid
 from tenants.isolation.locks import alone
-from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tenants.operators.operator import Operator
 from tenants.operators.operator_log import record_act
 
 ORDERED = AuditAction("billing.period_run.ordered")
-BATCH = 100
+#: Tenants of one transaction.
+CHUNK = 200
 log = structlog.get_logger(__name__)
 
 
@@ -46,8 +47,8 @@ def order(*, operator: Operator, period: date) -> PeriodRun:
 def carry_out() -> int:
     """Do the runs that are ordered; return for how many tenants (control role).
 
-    Each tenant is one transaction, which also moves the run on: one that was stopped continues after its last tenant. A
-    failure of one tenant is counted and stops no other. Of two workers one does it.
+    A chunk of tenants is one transaction, which also moves the run on: one that was stopped continues after its last
+    chunk. A failure of one tenant is counted and stops no other. Of two workers one does it.
     """
     done = 0
     with alone("billing.period_runs") as mine:
@@ -63,22 +64,26 @@ def _carry_out(run: PeriodRun) -> int:
     done, last = 0, run.last_tenant
     while True:
         rows = Tenant.objects.order_by("id")
-        following = list((rows.filter(id__gt=last) if last else rows).values_list("id", flat=True)[:BATCH])
-        if not following:
+        chunk = list((rows.filter(id__gt=last) if last else rows).values_list("id", flat=True)[:CHUNK])
+        if not chunk:
             this.update(finished_at=clock.DatabaseNow(), tenants=F("done"))
             return done
-        for last in following:
-            _one(run, last)
-            done += 1
+        _prepare(run, chunk)
+        done, last = done + len(chunk), chunk[-1]
 
 
-def _one(run: PeriodRun, tenant_id: UUID) -> None:
+def _prepare(run: PeriodRun, tenants: Sequence[UUID]) -> None:
+    """Prepare these tenants and move the run on behind them; if they fail together, do it in halves."""
     this = PeriodRun.objects.filter(id=run.id)
     try:
-        with tenant_scope(tenant_id):
-            prepare(run.period)
-            this.update(last_tenant=tenant_id, done=F("done") + 1)
+        with transaction.atomic():
+            failed = len(prepare(run.period, tenants))
+            this.update(last_tenant=tenants[-1], done=F("done") + len(tenants), failed=F("failed") + failed)
     except Exception:
-        # What was prepared before stays, with its time.
-        log.exception("period_run.failed", tenant=str(tenant_id), period=run.period.isoformat())
-        this.update(last_tenant=tenant_id, done=F("done") + 1, failed=F("failed") + 1)
+        log.exception("period_run.chunk_failed", tenants=len(tenants), period=run.period.isoformat())
+        if len(tenants) == 1:
+            this.update(last_tenant=tenants[0], done=F("done") + 1, failed=F("failed") + 1)
+            return
+        half = len(tenants) // 2
+        for part in (tenants[:half], tenants[half:]):
+            _prepare(run, part)

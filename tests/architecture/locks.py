@@ -44,7 +44,7 @@ CONTROL_ROWS: Policy = ("control_rows", "*", ("exchequer_control",), "true", "tr
 LOOKUP_ROWS: Policy = ("lookup_rows", "r", ("exchequer_owner",), "true", None)
 OPERATOR_READS: Policy = ("operator_rows", "r", (OPERATOR,), "true", None)
 
-#: What the payment provider reports is found by its own ids.
+#: What the payment provider reports is found by its own ids. A run stores the drafts of many tenants by one statement.
 #: The controller (with the limits that it weighs), the relay, cleanup, the signer of checkpoints, readers of files and key rotation, and the sweeps of holds, of webhooks, of domains and of looks find these rows before they know the tenant.
 CONTROL = frozenset(
     {
@@ -53,6 +53,7 @@ CONTROL = frozenset(
         "billing_meterseries",
         "billing_payment",
         "billing_paymentaccount",
+        "billing_prepareddraft",
         "compute_allocation",
         "compute_attempt",
         "compute_job",
@@ -178,11 +179,15 @@ CONSOLE_COLUMNS = {
     },
     "tenants_user": {"last_login", "name", "password", "single_keys", "theme"},
 }
-#: Read by a SECURITY DEFINER function of the allowlist, which returns ids only, or sums of usage, of devices and of money held.
+#: Read by a SECURITY DEFINER function of the allowlist, which returns ids only, or sums of usage, of devices and of money held;
+#: and what the drafts of the tenants are made of that a run of a month names.
 LOOKED_UP = frozenset(
     {
+        "billing_contract",
+        "billing_creditblock",
         "billing_hold",
         "billing_invoice",
+        "billing_invoiceline",
         "billing_meter",
         "billing_usagerollup",
         "billing_usageseries",
@@ -354,7 +359,8 @@ def reference_faults(admin: psycopg.Connection, oid: int, table: str) -> list[st
 
 
 #: SECURITY DEFINER functions, which bypass the policies, with their arguments. Each returns ids only, or creates and
-#: drops partitions; one names the people of the open tenant to the console, two return sums of usage and of devices to it.
+#: drops partitions; one names the people of the open tenant to the console, two return sums of usage and of devices to it. Those of
+#: runs return to the ops worker alone what the drafts of the tenants that it names are made of.
 DEFINERS = frozenset(
     {
         "exchequer_memberships(uuid)",
@@ -370,6 +376,11 @@ DEFINERS = frozenset(
         "exchequer_destroy_data_keys(uuid)",
         "exchequer_break_glass(bytea,bytea)",
         "billing_prepaid_use(text)",
+        "billing_run_contracts(uuid[],date)",
+        "billing_run_credits(uuid[])",
+        "billing_run_invoices(uuid[],date,date)",
+        "billing_run_lines(uuid[],uuid[])",
+        "billing_run_sums(uuid[],date[],text[])",
         "billing_sums_of_lines(date[],text[])",
         "billing_sums_of_month(uuid[],date,jsonb)",
         "billing_usage_of_month(date,text[],jsonb,boolean)",

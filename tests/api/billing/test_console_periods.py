@@ -16,6 +16,7 @@ from django.db import connection
 from billing import tasks
 from billing.metering.metering import record_usage
 from billing.models import PeriodRun, PreparedDraft
+from billing.runs import running
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import OperatorAct, Tenant
 from tests.integration.billing.invoicing.scene import (
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 Role = Callable[[], AbstractContextManager[None]]
 API = "/api/operator/v1/"
-AFTER_TENANT = 'UPDATE "billing_periodrun" SET "last_tenant"'
+AFTER_CHUNK = 'UPDATE "billing_periodrun" SET "last_tenant"'
 
 
 def post(browser: Any, path: str) -> Any:
@@ -191,13 +192,13 @@ class Killed(BaseException):
 
 @contextmanager
 def watched(*, kill_at: int = 0) -> Iterator[list[int]]:
-    """Count the statements between one tenant and the next; kill the run before it finishes tenant `kill_at`."""
+    """Count the statements between one chunk and the next; kill the run before it finishes chunk `kill_at`."""
     counts, since = [], 0
 
     def look(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         nonlocal since
         since += 1
-        if sql.startswith(AFTER_TENANT):
+        if sql.startswith(AFTER_CHUNK):
             counts.append(since)
             since = 0
             if len(counts) == kill_at:
@@ -217,10 +218,11 @@ def peak_of(work: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-def test_b41_a_run_costs_the_same_for_each_tenant_and_goes_on_after_a_kill(
-    demo_clock: DemoClock, seller: Any, as_control: Role
+def test_b41_a_run_costs_the_same_for_each_chunk_of_tenants_and_goes_on_after_a_kill(
+    demo_clock: DemoClock, seller: Any, as_control: Role, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finance = seller("platform_finance")
+    monkeypatch.setattr(running, "CHUNK", 10)
 
     def ordered() -> None:
         assert post(finance, "periods/2027-03/run/").status_code == 202
@@ -246,14 +248,14 @@ def test_b41_a_run_costs_the_same_for_each_tenant_and_goes_on_after_a_kill(
     tenants += make(40)
     ordered()
     with as_control():
-        with pytest.raises(Killed), watched(kill_at=30):
+        with pytest.raises(Killed), watched(kill_at=3):
             tasks.run_periods()
         run = PeriodRun.objects.get(finished_at=None)
-        assert (run.tenants, run.done, run.last_tenant) == (60, 29, tenants[28].id)
+        assert (run.tenants, run.done, run.last_tenant) == (60, 20, tenants[19].id)
     kept = prepared_rows(tenants)
-    assert len(kept) == 29
+    assert len(kept) == 20
     with as_control():
-        assert tasks.run_periods() == 31
+        assert tasks.run_periods() == 40
         assert PeriodRun.objects.get(id=run.id).done == 60
     rows = prepared_rows(tenants)
     assert len(rows) == 60
@@ -261,6 +263,6 @@ def test_b41_a_run_costs_the_same_for_each_tenant_and_goes_on_after_a_kill(
     ordered()
     with as_control(), watched() as many:
         large = peak_of(tasks.run_periods)
-    assert (len(few), len(many)) == (20, 60)
+    assert (len(few), len(many)) == (2, 6)
     assert len(set(few[1:] + many[1:])) == 1, (few, many)
     assert large - small < 128 * 1024, (small, large)
