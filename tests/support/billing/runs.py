@@ -17,7 +17,7 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.support import selling
 
-Figures = tuple[UUID, Decimal, Decimal, Decimal]
+Figures = tuple[UUID | None, Decimal, Decimal, Decimal]
 
 
 def check_that_runs_agree(chunk: int = 3) -> int:

@@ -165,7 +165,7 @@ def paid_from_drafts(till: Till, monkeypatch: pytest.MonkeyPatch, count: int) ->
             assert [str(fault) for fault in (*reconcile_faults(), *ledger_faults())] == []
             with selling.role("exchequer_control"):
                 assert PreparedDraft.objects.get().total == invoice.total
-        assert till.payments(tenant) == [("payment", "stripe", invoice.total.normalize())]  # type: ignore[union-attr]
+        assert till.payments(tenant) == [("payment", "stripe", invoice.total.normalize())]
     return killer.kills
 
 

@@ -15,7 +15,7 @@ from django.db import ProgrammingError, connection, transaction
 from billing import tasks
 from billing.metering.metering import record_usage
 from billing.models import PeriodRun, PreparedDraft
-from billing.runs import preparing
+from billing.runs import preparing, storing
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Project
 from tests.integration.billing.invoicing.scene import IN_APRIL, IN_MARCH, finalise, name_the_seller, used
@@ -65,7 +65,7 @@ def test_what_fails_for_a_chunk_together_is_found_tenant_by_tenant(
     demo_clock: DemoClock, seller: Any, as_control: Role, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenants = [used(demo_clock) for _ in range(5)]
-    usual = preparing.store
+    usual = storing.store
 
     def store(period: date, among: Sequence[UUID], rows: Sequence[Any]) -> None:
         usual(period, among, rows)
@@ -86,7 +86,7 @@ def test_what_fails_for_a_chunk_together_is_found_tenant_by_tenant(
 
 def test_other_roles_see_nothing_of_what_a_run_reads(demo_clock: DemoClock, as_control: Role) -> None:
     mine, _ = used(demo_clock), used(demo_clock)
-    asked = {"tenants": [mine.id], "months": [date(2027, 3, 1)]}
+    asked: dict[str, Any] = {"tenants": [mine.id], "months": [date(2027, 3, 1)]}
     calls = {
         "billing_run_invoices(%(tenants)s::uuid[], '2027-02-01', '2027-03-01')": 1,
         "billing_run_contracts(%(tenants)s::uuid[], '2027-03-01')": 1,
