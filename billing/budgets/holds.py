@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
@@ -153,7 +154,7 @@ def roll_over(state: HoldState, period: date) -> HoldState:
 def settle(
     state: HoldState, period: date, charges: Mapping[UUID | None, Decimal], batch_id: UUID | None = None
 ) -> HoldState:
-    """Turn held into spent for each attempt's usage in `period`; the locked hold must cover the sum.
+    """Turn held into spent for the attempts' usage in `period`; the locked hold must cover the sum.
 
     Usage of a month before the hold's own is paid from the hold's budgets and counted as spent in its own. `batch_id`:
     the request that reported the usage from outside.
@@ -167,11 +168,12 @@ def settle(
     counters.apply_delta([c for c in spending if c not in here], state.currency, spent=total)
     _grow(state.id, settled=total)
     entries = []
-    for attempt_id, amount in charges.items():
+    for attempt_id, shares, amount in ledger.charges(charges):
         legs = ledger.move(HELD, SPENT, [LedgerAccount("hold", state.id)], amount, state.currency)
         legs += ledger.move(HELD, AVAILABLE, [c.ledger_account for c in here], amount, state.currency)
         legs += ledger.move(AVAILABLE, SPENT, [c.ledger_account for c in spending], amount, state.currency)
-        entries.append(LedgerEntry("settle", period, legs, hold_id=state.id, attempt_id=attempt_id, batch_id=batch_id))
+        whose: dict[str, Any] = {"hold_id": state.id, "attempt_id": attempt_id, "batch_id": batch_id}
+        entries.append(LedgerEntry("settle", period, legs, shares=shares, **whose))
     ledger.post(*entries)
     moved = tuple(
         replace(c, held=c.held - (total if c in here else 0), spent=c.spent + (total if c in spending else 0))

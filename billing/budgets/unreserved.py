@@ -57,7 +57,7 @@ def count_in(
 ) -> None:
     """Count charged segments in locked counters.
 
-    One ledger transaction for each attempt or reporting request, month, project and set of budgets.
+    One ledger transaction for each month, reporting request, project and set of budgets, with the shares of its attempts.
     """
     sums: dict[tuple[int, int], Decimal] = {}
     firsts: dict[tuple[int, int], Segment] = {}
@@ -67,7 +67,7 @@ def count_in(
         if before is None:
             firsts[where] = segment
         sums[where] = segment.amount if before is None else before + segment.amount
-    charges: dict[tuple[date, UUID | None, UUID | None, tuple[LedgerAccount, ...]], Decimal] = {}
+    charges: dict[tuple[date, UUID | None, tuple[LedgerAccount, ...]], dict[UUID | None, Decimal]] = {}
     growth: dict[UUID, Decimal] = {}
     for where, segment in firsts.items():
         of, amount = series[segment.series], sums[where]
@@ -77,12 +77,13 @@ def count_in(
             concerned = [c for c in locked if c.covers(segment.month) and c.concerns(*whose)]
         growth |= {counter.id: growth.get(counter.id, NOTHING) + amount for counter in concerned}
         accounts = (LedgerAccount("project", segment.project_id), *(counter.ledger_account for counter in concerned))
-        mark = (segment.month, of.attempt_id, segment.batch_id, accounts)
-        charges[mark] = charges.get(mark, NOTHING) + amount
+        charged_there = charges.setdefault((segment.month, segment.batch_id, accounts), {})
+        charged_there[of.attempt_id] = charged_there.get(of.attempt_id, NOTHING) + amount
     entries = []
-    for (period, attempt_id, batch_id, accounts), amount in charges.items():
-        legs = ledger.move(AVAILABLE, UNHELD, accounts, amount, currency)
-        entries.append(LedgerEntry("unheld", period, legs, attempt_id=attempt_id, batch_id=batch_id))
+    for (period, batch_id, accounts), amounts in charges.items():
+        for attempt_id, shares, amount in ledger.charges(amounts):
+            legs = ledger.move(AVAILABLE, UNHELD, accounts, amount, currency)
+            entries.append(LedgerEntry("unheld", period, legs, attempt_id=attempt_id, batch_id=batch_id, shares=shares))
     # Each counter moves once by the batch's total, so that it sees every threshold crossed.
     alike: dict[Decimal, list[Counter]] = {}
     for counter in locked:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -15,7 +15,7 @@ from tenants.ids import uuid7
 from tenants.isolation.scoping import current_tenant_id
 from tenants.rows import prepared_cursor
 
-__all__ = ["AVAILABLE", "HELD", "SPENT", "UNHELD", "LedgerAccount", "Posting", "move", "post"]
+__all__ = ["AVAILABLE", "HELD", "SPENT", "UNHELD", "LedgerAccount", "LedgerEntry", "Posting", "charges", "move", "post"]
 
 AccountKind = Literal["hold", "counter", "project", "invoice", "wallet", "credit", "tenant"]
 
@@ -34,6 +34,11 @@ INSERT INTO billing_ledgerposting (id, tenant_id, transaction_id, account, pot, 
 SELECT gen_random_uuid(), %(tenant)s, p.entry, p.account, p.pot, p.pot_kind, p.currency, p.amount
 FROM unnest(%(entries)s::uuid[], %(accounts)s::text[], %(pots)s::uuid[], %(kinds)s::text[], %(currencies)s::text[], %(amounts)s::numeric[])
   AS p(entry, account, pot, pot_kind, currency, amount)
+"""
+SHARE = """
+INSERT INTO billing_ledgershare (tenant_id, attempt_id, transaction_id, amount)
+SELECT %(tenant)s, s.attempt, s.entry, s.amount
+FROM unnest(%(attempts)s::uuid[], %(entries)s::uuid[], %(amounts)s::numeric[]) AS s(attempt, entry, amount)
 """
 
 
@@ -57,7 +62,7 @@ class Posting:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One transaction to append."""
+    """One transaction to append. `shares`: what each of several attempts has of the amount that it charges."""
 
     kind: str
     period: date
@@ -67,6 +72,7 @@ class LedgerEntry:
     batch_id: UUID | None = None
     invoice_id: UUID | None = None
     reason: str = ""
+    shares: Mapping[UUID, Decimal] = field(default_factory=dict)
     id: UUID = field(default_factory=uuid7)
 
 
@@ -76,6 +82,20 @@ def move(source: str, target: str, owners: Sequence[LedgerAccount], amount: Deci
         return []
     legs = ((source, -amount), (target, amount))
     return [Posting(account, owner, currency, signed) for owner in owners for account, signed in legs]
+
+
+def charges(amounts: Mapping[UUID | None, Decimal]) -> list[tuple[UUID | None, Mapping[UUID, Decimal], Decimal]]:
+    """Return what to post for charges by attempt: the attempt or the shares of several, and the sum.
+
+    All attempts are charged in one transaction; work without an attempt in another, so that shares add up to their sum.
+    """
+    shares = {attempt: amount for attempt, amount in amounts.items() if attempt is not None and amount}
+    found: list[tuple[UUID | None, Mapping[UUID, Decimal], Decimal]] = []
+    if len(shares) > 1:
+        found.append((None, shares, sum(shares.values(), Decimal(0))))
+    else:
+        found += [(attempt, {}, amount) for attempt, amount in shares.items()]
+    return found + [(None, {}, amount) for attempt, amount in amounts.items() if attempt is None]
 
 
 def post(*entries: LedgerEntry) -> None:
@@ -108,8 +128,19 @@ def post(*entries: LedgerEntry) -> None:
         "currencies": array((posting.currency for _, posting in legs), str),
         "amounts": array((posting.amount for _, posting in legs), str),
     }
+    shares = [(attempt, entry.id, amount) for entry in moving for attempt, amount in entry.shares.items()]
     with prepared_cursor() as cursor:
         cursor.execute(POST, columns)
+        if shares:
+            cursor.execute(
+                SHARE,
+                {
+                    "tenant": columns["tenant"],
+                    "attempts": array((attempt for attempt, _, _ in shares), uuid),
+                    "entries": array((entry_id for _, entry_id, _ in shares), uuid),
+                    "amounts": array((amount for _, _, amount in shares), str),
+                },
+            )
 
 
 def _moved_of_wallets(postings: Iterable[Posting]) -> dict[str, tuple[Decimal, Decimal]]:

@@ -117,6 +117,14 @@ BALANCE = """
 SELECT format('transaction %%s is off balance by %%s %%s', transaction_id, sum(amount), currency) FROM billing_ledgerposting
 WHERE tenant_id = %(tenant)s GROUP BY transaction_id, currency HAVING sum(amount) <> 0 LIMIT 1
 """
+# An attempt has the same share of each ledger account that a transaction charged.
+SHARES = """
+SELECT format('transaction %%s charges %%s, the shares of its attempts sum to %%s', s.transaction_id, coalesce(p.amount, 0), s.amount)
+FROM (
+  SELECT transaction_id, sum(amount) AS amount FROM billing_ledgershare WHERE tenant_id = %(tenant)s GROUP BY 1
+) s LEFT JOIN billing_ledgerposting p ON p.tenant_id = %(tenant)s AND p.transaction_id = s.transaction_id AND p.account IN ('spent', 'unheld')
+WHERE p.amount IS DISTINCT FROM s.amount LIMIT 1
+"""
 COUNTERS = """
 WITH posted AS (
   SELECT pot, coalesce(sum(amount) FILTER (WHERE account = 'held'), 0) AS held, coalesce(sum(amount) FILTER (WHERE account = 'spent'), 0) AS spent,
@@ -180,6 +188,7 @@ WHERE coalesce(x.target, b.currency, %s) = %s AND r.tenant_id = %s AND r.period 
 
 LEDGER_RULES = [
     ("every ledger transaction sums to zero", BALANCE),
+    ("the shares of attempts sum to what a transaction charges", SHARES),
     ("budget counters equal the ledger", COUNTERS),
     ("holds equal the ledger", HOLDS),
     ("the held amount of a budget equals what its open holds have left", SHARED),

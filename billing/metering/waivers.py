@@ -41,12 +41,18 @@ CROSS JOIN LATERAL (
 WHERE r.tenant_id = %s AND s.attempt_id = ANY(%s) AND (r.billable <> 0 OR r.amount <> 0)
 ORDER BY r.series_hash, r.hour, r.day, r.period FOR NO KEY UPDATE OF r
 """
+# A transaction of several attempts has a share of each, of every amount that it charged.
 # A budget created after a charge has no posting of it: its opening counted the month's usage as spent, in one sum.
 SETTLED = """
 WITH charge AS (
   SELECT t.attempt_id, t.hold_id, t.period, t.posted_at, p.pot_kind, p.pot, p.account, p.currency, p.amount
   FROM billing_ledgertransaction t JOIN billing_ledgerposting p ON p.tenant_id = t.tenant_id AND p.transaction_id = t.id
   WHERE t.tenant_id = %(tenant)s AND t.attempt_id = ANY(%(attempts)s) AND p.account IN ('spent', 'unheld')
+  UNION ALL
+  SELECT s.attempt_id, t.hold_id, t.period, t.posted_at, p.pot_kind, p.pot, p.account, p.currency, s.amount
+  FROM billing_ledgershare s JOIN billing_ledgertransaction t ON t.tenant_id = s.tenant_id AND t.id = s.transaction_id
+  JOIN billing_ledgerposting p ON p.tenant_id = t.tenant_id AND p.transaction_id = t.id
+  WHERE s.tenant_id = %(tenant)s AND s.attempt_id = ANY(%(attempts)s) AND p.account IN ('spent', 'unheld')
 ), opened AS (
   SELECT o.posted_at, c.id, c.period, b.project_id, b.tag_key, b.tag_value, b.person, b.period AS length, p.currency
   FROM billing_ledgertransaction o JOIN billing_ledgerposting p ON p.tenant_id = o.tenant_id AND p.transaction_id = o.id
@@ -67,7 +73,12 @@ SELECT attempt_id, hold_id, period, pot_kind, pot, account, currency, sum(amount
 ) AS share GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(amount) <> 0 ORDER BY 1, 2, 3
 """
 HOLDS = """
-SELECT DISTINCT hold_id FROM billing_ledgertransaction WHERE tenant_id = %s AND attempt_id = ANY(%s) AND hold_id IS NOT NULL ORDER BY 1
+SELECT hold_id FROM (
+  SELECT hold_id FROM billing_ledgertransaction WHERE tenant_id = %(tenant)s AND attempt_id = ANY(%(attempts)s)
+  UNION
+  SELECT t.hold_id FROM billing_ledgershare s JOIN billing_ledgertransaction t ON t.tenant_id = s.tenant_id AND t.id = s.transaction_id
+  WHERE s.tenant_id = %(tenant)s AND s.attempt_id = ANY(%(attempts)s)
+) AS paid WHERE hold_id IS NOT NULL ORDER BY 1
 """
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('billing.waive' || id, 0)) FROM unnest(%s::text[]) AS id"
 
@@ -88,7 +99,7 @@ def _waive(*, actor: Actor, attempts: list[UUID], reason: str) -> Decimal:
     counters.lock_budget_set()
     with connection.cursor() as cursor:
         cursor.execute(ONE_AT_A_TIME, [[str(attempt) for attempt in attempts]])
-        cursor.execute(HOLDS, [tenant_id, attempts])
+        cursor.execute(HOLDS, {"tenant": tenant_id, "attempts": attempts})
         # A hold released so long ago that it is removed gives back to the budgets, like any released one.
         kept = Hold.objects.filter(pk__in=[row.hold_id for row in named_rows(cursor)]).order_by("pk")
         states = {hold.pk: hold for hold in kept.select_for_update(no_key=True)}

@@ -6,7 +6,7 @@ from billing.models.collecting import Collection, GatewayEvent, PaymentAccount, 
 from billing.models.disputes import Dispute, DisputeMessage, InvoiceComment
 from billing.models.holds import Hold, HoldShare, Quote
 from billing.models.invoicing import Invoice, InvoiceLine, NumberSeries, Reconciliation, Seller
-from billing.models.ledger import LedgerPosting, LedgerTransaction
+from billing.models.ledger import LedgerPosting, LedgerShare, LedgerTransaction
 from billing.models.metering import Meter, RequiredTag, SharedCost, UsageEvent, UsageKey, UsageRollup, UsageSeries
 from billing.models.outside import HeldEvent, MeterPiece, MeterReading, MeterSeries, ReportLimit, SenderDay, UsageBatch
 from billing.models.periods import BillingPeriod
@@ -37,6 +37,7 @@ __all__ = [
     "InvoiceComment",
     "InvoiceLine",
     "LedgerPosting",
+    "LedgerShare",
     "LedgerTransaction",
     "Meter",
     "MeterPiece",

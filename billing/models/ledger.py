@@ -44,6 +44,23 @@ class LedgerTransaction(TenantModel):
         ]
 
 
+class LedgerShare(TenantModel):
+    """What one attempt has of a transaction that charges several: of each amount that it moves to `spent` or `unheld`.
+
+    A transaction of one attempt names it, and has no shares.
+    """
+
+    id = None  # type: ignore[assignment]
+    tenant = lean_tenant()
+    pk = models.CompositePrimaryKey("tenant_id", "attempt_id", "transaction_id")
+    attempt_id = models.UUIDField()
+    transaction_id = models.UUIDField()
+    amount = exact()
+
+    class Meta(TenantModel.Meta):
+        constraints = [models.CheckConstraint(condition=Q(amount__gt=0), name="share_is_positive")]
+
+
 class LedgerPosting(TenantModel):
     """One leg. `account` is its type, `pot` its owner: a hold, a budget's month, a project; or an invoice, a wallet, the tenant."""
 

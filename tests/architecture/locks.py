@@ -300,6 +300,7 @@ LOOSE = {
     "tenants_scimuser": {"external_id"},
     "tenants_auditentry": {"actor_id", "request_id", "target_id"},
     # Written for every second of every device: a foreign key check per row costs more than the row.
+    "billing_ledgershare": {"attempt_id", "transaction_id"},
     "billing_ledgertransaction": {"attempt_id", "batch_id", "hold_id", "invoice_id"},
     # Holds go after 400 days; their usage stays.
     "billing_meterreading": {"hold_id"},

@@ -20,7 +20,7 @@ from billing.budgets import budgets, holds
 from billing.budgets.holds import BudgetExceeded, HoldExists
 from billing.ledger.reconcile import ledger_faults, reconcile_faults
 from billing.metering.metering import record_usage, waive_usage
-from billing.models import BudgetPeriod, Hold
+from billing.models import BudgetPeriod, Hold, LedgerShare, LedgerTransaction
 from billing.money import CurrencyMismatch, Money
 from tenants import clock
 from tenants.errors import Invalid, NotFound, PermissionDenied
@@ -339,6 +339,41 @@ def test_a_waiver_gives_money_back_to_a_hold_and_after_release_to_the_budget() -
         assert (late.accepted, late.quantity, late.excluded, late.exhausted) == (1, 0, 5, True)
         assert list(ledger_faults()) == []
         assert list(reconcile_faults()) == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("held", [False, True])
+def test_attempts_of_a_batch_share_one_ledger_transaction_and_each_is_waived_alone(*, held: bool) -> None:
+    tenant = make_tenant()
+    project = make_project(tenant)
+    with in_tenant(tenant) as actor:
+        selling.provision_defaults()
+        for scope in (project.id, None):
+            budgets.create_budget(actor=actor, project_id=scope, amount=Decimal(1), at_limit="block_new")
+        hold_id = holds.hold(project_id=project.id, subject="job:1", amount=euro("0.1")) if held else None
+        start, attempts = clock.now(), [uuid4(), uuid4(), uuid4()]
+        posted = LedgerTransaction.objects.count()
+        batch = [
+            interval(project.id, start + timedelta(seconds=10 * number), 10, attempt_id=attempts[number % 3])
+            for number in range(6)
+        ]
+        slot = interval(project.id, start + timedelta(seconds=60), 10)
+        assert record_usage([*batch, slot], hold_id=hold_id).amount == Decimal("0.0035")
+        # Before it, an attempt had a transaction of its own, as it has where it comes alone.
+        record_usage([interval(project.id, start + timedelta(seconds=70), 20, attempt_id=attempts[0])], hold_id=hold_id)
+        kinds = ["settle" if held else "unheld"] * 3
+        found = LedgerTransaction.objects.order_by("posted_at", "attempt_id")[posted:]
+        assert [row.kind for row in found] == kinds
+        assert {row.attempt_id for row in found} == {None, attempts[0]}
+        shares = LedgerShare.objects.values_list("attempt_id", "amount")
+        assert dict(shares) == dict.fromkeys(attempts, Decimal("0.001"))
+        assert waive_usage(attempts[0], reason="the node was lost") == Decimal("0.002")
+        assert waive_usage(*attempts[:2], reason="the node was lost") == Decimal("0.001")
+        left = Decimal("0.0015")
+        columns = ("held", "spent", "unheld")
+        wanted = (Decimal("0.1") - left, left, 0) if held else (0, 0, left)
+        assert set(BudgetPeriod.objects.values_list(*columns)) == {wanted}
+        assert list(ledger_faults()) == list(reconcile_faults()) == []
 
 
 @pytest.mark.django_db

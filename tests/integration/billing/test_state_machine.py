@@ -6,6 +6,7 @@ rule of `billing.ledger.reconcile`, is one prepared statement: planned once per 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
 
 UNIT = Decimal("0.00005")
 CENTS = st.integers(1, 400).map(lambda units: Decimal(units).scaleb(-4))
-SECONDS = st.integers(1, 90)
+#: Seconds of use of the attempts of one batch.
+SECONDS = st.lists(st.integers(1, 90), min_size=1, max_size=3)
 LIMITS = st.integers(0, 1500).map(lambda units: Decimal(units).scaleb(-4))
 
 # Checks of a step: the first fault of every rule, every counter and every hold of the tenant.
@@ -212,36 +214,49 @@ def machine_for(scene: Scene) -> type[RuleBasedStateMachine]:
                 budget.held += amount
 
         @rule(target=used, promise=holds, seconds=SECONDS)
-        def use(self, promise: Promise, seconds: int) -> Interval:
-            attempt = uuid4()
-            usage = interval(promise.project, self.at, seconds, attempt_id=attempt, dims=dims_of(promise.by))
-            self.by[attempt] = promise.by
+        def use(self, promise: Promise, seconds: Sequence[int]) -> Any:
+            batch = self.batch(promise.project, promise.by, seconds)
             left = (promise.amount - promise.settled) if promise.open else Decimal(0)
-            cost = min(seconds * UNIT, left // (UNIT / 10**6) * (UNIT / 10**6))
-            recorded = record_usage([usage], hold_id=promise.id)
-            assert recorded.amount == cost
-            assert recorded.exhausted == (cost < seconds * UNIT or left - cost <= 0)
-            promise.settled += cost
+            recorded = record_usage(batch, hold_id=promise.id)
+            costs = []
+            for lasted in seconds:
+                costs.append(min(lasted * UNIT, left // (UNIT / 10**6) * (UNIT / 10**6)))
+                left -= costs[-1]
+            assert recorded.amount == sum(costs)
+            assert recorded.exhausted == (sum(costs) < sum(seconds) * UNIT or left <= 0)
+            promise.settled += sum(costs)
             for budget in self.under(promise):
-                budget.held -= cost
-                budget.spent += cost
-                budget.counted.add(attempt)
-            self.charged[attempt] = (promise, promise.project, cost)
-            self.at += timedelta(seconds=seconds)
-            return usage
+                budget.held -= sum(costs)
+                budget.spent += sum(costs)
+                budget.counted |= {usage.attempt_id for usage in batch}
+            self.charged |= {
+                usage.attempt_id: (promise, promise.project, cost) for usage, cost in zip(batch, costs, strict=True)
+            }
+            return multiple(*batch)
+
+        def batch(self, project: UUID, by: By, seconds: Sequence[int]) -> list[Any]:
+            """Return usage of one attempt after the other."""
+            batch: list[Any] = []
+            for lasted in seconds:
+                attempt = uuid4()
+                batch.append(interval(project, self.at, lasted, attempt_id=attempt, dims=dims_of(by)))
+                self.by[attempt] = by
+                self.at += timedelta(seconds=lasted)
+            return batch
 
         @rule(target=used, project=st.sampled_from(scene.projects), seconds=SECONDS, tagged=st.booleans())
-        def use_without_a_hold(self, project: Project, seconds: int, *, tagged: bool) -> Interval:
-            attempt = uuid4()
-            by = self.by[attempt] = (None, tagged)
-            usage = interval(project.id, self.at, seconds, attempt_id=attempt, dims=dims_of(by))
-            assert record_usage([usage]).amount == seconds * UNIT
+        def use_without_a_hold(self, project: Project, seconds: Sequence[int], *, tagged: bool) -> Any:
+            by: By = (None, tagged)
+            batch = self.batch(project.id, by, seconds)
+            assert record_usage(batch).amount == sum(seconds) * UNIT
             for budget in self.over(project.id, by):
-                budget.unheld += seconds * UNIT
-                budget.counted.add(attempt)
-            self.charged[attempt] = (None, project.id, seconds * UNIT)
-            self.at += timedelta(seconds=seconds)
-            return usage
+                budget.unheld += sum(seconds) * UNIT
+                budget.counted |= {usage.attempt_id for usage in batch}
+            self.charged |= {
+                usage.attempt_id: (None, project.id, lasted * UNIT)
+                for usage, lasted in zip(batch, seconds, strict=True)
+            }
+            return multiple(*batch)
 
         @rule(usage=used, times=st.integers(1, 3))
         def replay(self, usage: Interval, times: int) -> None:
@@ -396,6 +411,11 @@ FROM entry e, billing_hold h, (VALUES ('held', -0.0001), ('spent', 0.0001)) AS l
 COUNTERS, HOLDS = "budget counters equal the ledger", "holds equal the ledger"
 SHARED = "the held amount of a budget equals what its open holds have left"
 CHARGED, ROLLUPS = "the ledger equals rated usage", "intervals sum to roll-ups"
+SHARES = "the shares of attempts sum to what a transaction charges"
+UNSHARED = """
+INSERT INTO billing_ledgershare (tenant_id, attempt_id, transaction_id, amount)
+SELECT tenant_id, gen_random_uuid(), transaction_id, 0.0001 FROM billing_ledgershare LIMIT 1
+"""
 
 
 @pytest.mark.parametrize(
@@ -406,6 +426,7 @@ CHARGED, ROLLUPS = "the ledger equals rated usage", "intervals sum to roll-ups"
         ("UPDATE billing_hold SET settled = settled + 0.0001", {HOLDS, SHARED}),
         ("UPDATE billing_hold SET state = 'released'", {HOLDS, SHARED}),
         (MOVED, {HOLDS, CHARGED}),
+        (UNSHARED, {SHARES}),
         ("UPDATE billing_usagerollup SET amount = amount + 0.0001", {CHARGED, ROLLUPS}),
         ("UPDATE billing_usagerollup SET billable = billable - 1", {ROLLUPS}),
         (
@@ -422,7 +443,7 @@ CHARGED, ROLLUPS = "the ledger equals rated usage", "intervals sum to roll-ups"
 def test_b1_b10_the_check_after_a_step_finds_planted_faults(scene: Scene, planted: str, broken: set[str]) -> None:
     machine: Any = machine_for(scene)()
     with machine.stack:
-        machine.use(machine.place(Decimal("0.01"), scene.projects[0], (scene.actor.id, True)), 60)
+        machine.use(machine.place(Decimal("0.01"), scene.projects[0], (scene.actor.id, True)), [20, 40])
         machine.judge()
         with connection.cursor() as cursor:
             cursor.execute(planted)
