@@ -28,6 +28,8 @@ FOLDER = ROOT / ".pytest_cache" / "postgres"
 AS_OF = "EXCHEQUER_TESTS_KEPT_DATA"
 #: Those of the branch at hand, and of one to come back to.
 MOST = 2
+#: A session that lasts past midnight goes on with the data that it began with.
+BEGAN = datetime.now(UTC).date()
 
 
 def restore(data: Path) -> bool:
@@ -58,12 +60,12 @@ def keep(data: Path) -> None:
 def digest() -> str:
     """Return a digest of all that migrated data depend on.
 
-    The day is part of it: migrations make the partitions of the present.
+    The day on which the process began is part of it: migrations make the partitions of the present.
     """
     if given := os.environ.get(AS_OF):
         return given
     installed = {path.name for place in sys.path for path in Path(place).glob("*.dist-info")}
-    found = hashlib.sha256(f"{os.geteuid()} {datetime.now(UTC).date()} {sorted(installed)}".encode())
+    found = hashlib.sha256(f"{os.geteuid()} {BEGAN} {sorted(installed)}".encode())
     for path in sorted(sources()):
         found.update(f"{path} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return found.hexdigest()[:32]
