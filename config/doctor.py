@@ -163,11 +163,11 @@ def broker() -> Iterator[DoctorFinding]:
 
 def object_store() -> Iterator[DoctorFinding]:
     """Can an object be written to the bucket, read back and removed?"""
-    from models_app.object_store import storage
+    from models_app.object_store import checkpoint_files, storage
 
     bucket = settings.EXCHEQUER.s3_bucket
     try:
-        works = storage.works()
+        works, unlocked = storage.works(), checkpoint_files.lock_fault()
     except ExchequerError as error:
         yield DoctorFinding("wrong", "object store", f"bucket {bucket!r}: {error}")
         return
@@ -175,6 +175,8 @@ def object_store() -> Iterator[DoctorFinding]:
         yield DoctorFinding("ok", "object store", f"bucket {bucket!r} can be written, read and cleared")
     else:
         yield DoctorFinding("wrong", "object store", f"bucket {bucket!r} returns different bytes than were written")
+    if unlocked:
+        yield DoctorFinding("wrong", "object store", unlocked)
 
 
 def master_key() -> Iterator[DoctorFinding]:

@@ -79,6 +79,7 @@ class Environment(BaseModel):
     cache_url: str = Field("", validation_alias="CACHE_URL")
     s3_endpoint_url: str = Field("", validation_alias="S3_ENDPOINT_URL")
     s3_bucket: str = Field("exchequer", validation_alias="S3_BUCKET")
+    audit_bucket: str = Field("", validation_alias="EXCHEQUER_AUDIT_BUCKET")  # with Object Lock, for checkpoints
     aws_access_key_id: str = Field("", validation_alias="AWS_ACCESS_KEY_ID")
     aws_secret_access_key: str = Field("", validation_alias="AWS_SECRET_ACCESS_KEY")
     aws_region: str = Field("us-east-1", validation_alias="AWS_DEFAULT_REGION")

@@ -22,7 +22,7 @@ class ModelsAppConfig(AppConfig):
         from models_app.endpoints import endpoint_keys  # noqa: F401
         from models_app.models import Endpoint
         from models_app.monitoring.health import digest
-        from models_app.object_store import storage
+        from models_app.object_store import checkpoint_files
         from models_app.registry import owners, promotions
         from models_app.serving.accounting.usage import SOURCE
         from models_app.training.training import TrainKind
@@ -47,7 +47,7 @@ class ModelsAppConfig(AppConfig):
         access.register_audited()
         sharing.register()
         promotions.register()
-        checkpoints.register(storage.keep_checkpoint)
+        checkpoints.register(checkpoint_files.keep, checkpoint_files.kept)
         tenant_metrics.register(digest, "open_alerts")
         quotas.register(storage_quota.limited)
 

@@ -293,6 +293,8 @@ def s3_server() -> S3:
 @pytest.fixture
 def s3(s3_server: S3, settings: Settings) -> S3:
     """The S3 store of `s3_server`, with settings that point there for this test."""
+    from models_app.object_store import s3 as store
+
     settings.EXCHEQUER = settings.EXCHEQUER.model_copy(
         update={
             "s3_endpoint_url": s3_server.endpoint_url,
@@ -301,6 +303,8 @@ def s3(s3_server: S3, settings: Settings) -> S3:
             "aws_secret_access_key": s3_server.secret_key,
         }
     )
+    # The operator log of a test before is not the one of this test.
+    store.delete([one.key for one in store.listing("audit/platform/")])
     return s3_server
 
 

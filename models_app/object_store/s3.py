@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -59,6 +61,23 @@ class Listed:
     size: int
 
 
+@dataclass(frozen=True)
+class Version:
+    """One version of an object in a bucket that keeps all: what was written over or removed is listed, too."""
+
+    bucket: str
+    key: str
+    id: str
+
+
+@dataclass(frozen=True)
+class Lock:
+    """For how many days a bucket keeps each object from removal; `compliance`: from everybody, whatever their rights."""
+
+    days: int
+    compliance: bool
+
+
 def put(key: str, body: IO[bytes], size: int, content_type: str = "application/octet-stream") -> None:
     """Store `size` bytes under a key: all of them, or nothing. Raises StorageUnavailable."""
     with _store() as (client, bucket):
@@ -69,6 +88,14 @@ def put(key: str, body: IO[bytes], size: int, content_type: str = "application/o
             client.upload_fileobj(body, bucket, key, ExtraArgs={"ContentType": content_type}, Config=parts)
 
 
+def put_small(key: str, content: bytes, bucket: str = "") -> None:
+    """Store bytes under a key, by default in the bucket of all files. Raises StorageUnavailable."""
+    # A bucket with a default retention wants the digest.
+    digest = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
+    with _store() as (client, default):
+        client.put_object(Bucket=bucket or default, Key=key, Body=content, ContentMD5=digest)
+
+
 @contextmanager
 def opened(key: str, start: int = 0, stop: int | None = None) -> Iterator[Body]:
     """Open an object's bytes from `start` up to `stop`. Raises ObjectMissing, StorageUnavailable, Damaged."""
@@ -77,6 +104,14 @@ def opened(key: str, start: int = 0, stop: int | None = None) -> Iterator[Body]:
         _store() as (client, bucket),
         closing(client.get_object(Bucket=bucket, Key=key, **span)["Body"]) as body,
     ):
+        yield body
+
+
+@contextmanager
+def opened_version(version: Version) -> Iterator[Body]:
+    """Open one version of an object. Raises ObjectMissing, StorageUnavailable."""
+    named = {"Bucket": version.bucket, "Key": version.key, "VersionId": version.id}
+    with _store() as (client, _), closing(client.get_object(**named)["Body"]) as body:
         yield body
 
 
@@ -94,6 +129,28 @@ def listing(prefix: str) -> Iterator[Listed]:
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for item in page.get("Contents", []):
                 yield Listed(item["Key"], item["LastModified"], item["Size"])
+
+
+def versions(prefix: str, bucket: str) -> Iterator[Version]:
+    """Yield every version of what lies under a prefix, by key. Raises StorageUnavailable."""
+    with _store() as (client, _):
+        for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
+            for item in page.get("Versions", []):
+                yield Version(bucket, item["Key"], item["VersionId"])
+
+
+def lock_of(bucket: str) -> Lock | None:
+    """Return the default retention of a bucket, None if it locks nothing by itself. Raises StorageUnavailable."""
+    with _store() as (client, _):
+        try:
+            found = client.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") == "ObjectLockConfigurationNotFoundError":
+                return None
+            raise
+    default = found.get("Rule", {}).get("DefaultRetention", {})
+    days = default.get("Days") or 365 * default.get("Years", 0)
+    return Lock(days, default.get("Mode") == "COMPLIANCE") if days else None
 
 
 def ensure_bucket() -> None:

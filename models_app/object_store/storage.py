@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import re
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -153,11 +152,6 @@ def listing(tenant_id: UUID, *parts: object) -> Iterator[Listed]:
     prefix = prefix_of(tenant_id) + "".join(f"{part}/" for part in parts)
     _check(tenant_id, prefix)
     return s3.listing(prefix)
-
-
-def keep_checkpoint(name: str, content: bytes) -> None:
-    """Store a checkpoint of an audit chain in clear, under a prefix of its own. Raises StorageUnavailable."""
-    s3.put(f"audit/{name}", io.BytesIO(content), len(content), "application/jsonl")
 
 
 def works() -> bool:

@@ -38,14 +38,19 @@ ORDER BY last.at NULLS FIRST, h.tenant_id LIMIT %s
 """
 
 Keep = Callable[[str, bytes], None]
+Kept = Callable[[str, str, str], Iterator[tuple[str, bytes]]]
 Signed = Callable[[UUID, Mapping[str, Any]], None]
 _keep: list[Keep] = []
+_kept: list[Kept] = []
 _signed: list[Signed] = []
 
 
-def register(keep: Keep) -> None:
-    """Register the writer of a file in the object store, which an upper app owns: `keep(name, content)`."""
+def register(keep: Keep, kept: Kept) -> None:
+    """Register who writes and reads files of the object store, an upper app: `keep(name, content)`, and
+    `kept(folder, first, last)`, which yields names and contents of those whose names lie between two, in order.
+    """
     _keep.append(keep)
+    _kept.append(kept)
 
 
 def on_signed(pass_on: Signed) -> None:
@@ -126,6 +131,24 @@ def exported(rows: Iterable[AuditCheckpoint | PlatformCheckpoint]) -> Iterator[d
         yield _said(chain, row.seq, bytes(row.hash), row.at, row.signed_by) | {"signature": bytes(row.signature).hex()}
 
 
+def copies(chain: str, first: int, last: int) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of a chain in the object store, of the checkpoints from entry `first` to `last`, with their names."""
+    for kept in _kept:
+        yield from kept(f"{chain}/", _name(chain, first), _name(chain, last))
+
+
+def copied(chain: str, name: str, content: bytes) -> dict[str, Any]:
+    """Return the checkpoint in a file of the object store. Raises ValueError if it holds none, or not that of its name."""
+    try:
+        said: dict[str, Any] = json.loads(content)
+        bytes.fromhex(said["signature"])
+        if not set(SIGNED) <= set(said) or name != _name(said["chain"], said["seq"]) or said["chain"] != chain:
+            raise ValueError(name)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"the file {name} in the object store is not the checkpoint that it is named after") from error
+    return said
+
+
 def signature_fault(said: Mapping[str, Any], keys: Mapping[str, bytes]) -> str:
     """Return why a checkpoint proves nothing under these public keys; empty if it does."""
     public = keys.get(said["key_id"])
@@ -157,7 +180,7 @@ def _sign(key: Ed25519PrivateKey, head: Head) -> None:
     signature = key.sign(message(said))
     line = json.dumps(said | {"signature": signature.hex()}, sort_keys=True) + "\n"
     for keep in _keep:
-        keep(f"{head.chain}/{head.seq:012d}.jsonl", line.encode())
+        keep(_name(head.chain, head.seq), line.encode())
     row = {"seq": head.seq, "hash": head.hash, "at": at, "signed_by": signed_by, "signature": signature}
     if head.tenant_id is None:
         PlatformCheckpoint.objects.bulk_create([PlatformCheckpoint(**row)], ignore_conflicts=True)
@@ -166,6 +189,10 @@ def _sign(key: Ed25519PrivateKey, head: Head) -> None:
         (stored,) = AuditCheckpoint.objects.bulk_create([AuditCheckpoint(**row)], ignore_conflicts=True)
         for pass_on in _signed:
             pass_on(stored.id, said | {"signature": signature.hex()})
+
+
+def _name(chain: str, seq: int) -> str:
+    return f"{chain}/{seq:012d}.jsonl"
 
 
 def _said(chain: str, seq: int, digest: bytes, at: datetime, signed_by: str) -> dict[str, Any]:

@@ -1,15 +1,18 @@
 """Verify a chain, a tenant's or the platform's: every entry links to the one before it, none is missing, the head is the last."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Count, Max, QuerySet
 
 from tenants.audit.chain import FIELDS, GENESIS, PLATFORM, PLATFORM_FIELDS, TENANT, VERSION, Versions, link
-from tenants.audit.checkpoints import exported, signature_fault
+from tenants.audit.checkpoints import PLATFORM_CHAIN, copied, copies, exported, signature_fault
 from tenants.audit.queries import batched
 from tenants.errors import Invalid
+from tenants.isolation.scoping import tenant_scope
 from tenants.models import (
     AuditCheckpoint,
     AuditEntry,
@@ -22,6 +25,8 @@ from tenants.models import (
 
 #: Entries that one request verifies: about half a second.
 PART = 10_000
+#: Checkpoints that are compared at a time, and the largest number of an entry that the name of a file takes.
+AT_ONCE, LAST = 500, 10**12 - 1
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,18 @@ class ChainCheck:
     def ok(self) -> bool:
         """Return whether no fault was found."""
         return self.bad_seq is None
+
+
+@dataclass(frozen=True)
+class CopiesCheck:
+    """Result of comparing a chain with its signed checkpoints in the object store.
+
+    `missing`: how many checkpoints of the database have no file there. `fault` is empty if nothing contradicts.
+    """
+
+    files: int
+    missing: int = 0
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -166,17 +183,61 @@ def verify_platform() -> ChainCheck:
     return _against(check, head.seq, PlatformCheckpoint.objects.order_by("seq"), OperatorAct.objects.all())
 
 
+def verify_copies(tenant_id: UUID | None, first: int = 1, last: int | None = None) -> CopiesCheck:
+    """Compare a chain, the operator log's without a tenant, with its checkpoints in the object store (control role).
+
+    Who rewrites a chain in the database can rewrite its table of checkpoints, too. No transaction may be open: files are
+    read before the one that compares `AT_ONCE` of them. Raises Unavailable if the store does not answer.
+    """
+    chain, end = str(tenant_id or PLATFORM_CHAIN), LAST if last is None else last
+    with _rows_of(tenant_id) as (stored, _):
+        keys = {row.id: bytes(row.public) for row in AuditPublicKey.objects.all()}
+        known = stored.filter(seq__gte=first, seq__lte=end).aggregate(newest=Max("seq"), number=Count("seq"))
+    files = found = 0
+    for some in batched(copies(chain, first, end), AT_ONCE):
+        try:
+            signed = [copied(chain, name, content) for name, content in some]
+        except ValueError as error:
+            return CopiesCheck(files, fault=str(error))
+        with _rows_of(tenant_id) as (stored, entries):
+            seqs = {said["seq"] for said in signed}
+            found += stored.filter(seq__in=seqs, seq__lte=known["newest"] or 0).count()
+            _, fault = _contradiction(signed, keys, entries)
+        if fault:
+            return CopiesCheck(files, fault=fault)
+        files += len(signed)
+    return CopiesCheck(files, max(0, known["number"] - found))
+
+
+@contextmanager
+def _rows_of(tenant_id: UUID | None) -> Iterator[tuple[QuerySet[Any], QuerySet[Any]]]:
+    """Open the scope of a chain; yields its checkpoints and its entries."""
+    if tenant_id is None:
+        yield PlatformCheckpoint.objects.all(), OperatorAct.objects.all()
+        return
+    with tenant_scope(tenant_id):
+        yield AuditCheckpoint.objects.all(), AuditEntry.objects.all()
+
+
 def _against(check: ChainCheck, head_seq: int, stored: QuerySet[Any], entries: QuerySet[Any]) -> ChainCheck:
     """Return the check, or the first checkpoint that the chain or its signature contradicts."""
     if not check.ok:
         return check
     keys = {row.id: bytes(row.public) for row in AuditPublicKey.objects.all()}
-    for some in batched(exported(stored.iterator(chunk_size=500)), 500):
-        hashes = dict(entries.filter(seq__in=[one["seq"] for one in some]).values_list("seq", "hash"))
-        for said in some:
-            fault = signature_fault(said, keys)
-            if not fault and bytes(hashes.get(said["seq"], b"")).hex() != said["hash"]:
-                fault = f"the log was rewritten: entry {said['seq']} is not the one that was signed at {said['at']}"
-            if fault:
-                return ChainCheck(check.entries, head_seq, said["seq"], fault)
+    for some in batched(exported(stored.iterator(chunk_size=AT_ONCE)), AT_ONCE):
+        bad_seq, fault = _contradiction(some, keys, entries)
+        if fault:
+            return ChainCheck(check.entries, head_seq, bad_seq, fault)
     return check
+
+
+def _contradiction(signed: list[dict[str, Any]], keys: Mapping[str, bytes], entries: QuerySet[Any]) -> tuple[int, str]:
+    """Return the first of these checkpoints that its signature or the chain contradicts, and why; empty if none."""
+    hashes = dict(entries.filter(seq__in=[one["seq"] for one in signed]).values_list("seq", "hash"))
+    for said in signed:
+        fault = signature_fault(said, keys)
+        if not fault and bytes(hashes.get(said["seq"], b"")).hex() != said["hash"]:
+            fault = f"the log was rewritten: entry {said['seq']} is not the one that was signed at {said['at']}"
+        if fault:
+            return said["seq"], fault
+    return 0, ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from botocore.exceptions import ClientError
 from django.core import mail
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
@@ -35,11 +37,12 @@ from tests.support import factories
 
 if TYPE_CHECKING:
     from tests.conftest import DemoClock
+    from tests.support.servers.services import S3
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Role = Callable[[], AbstractContextManager[None]]
-ROOT = Path(__file__).parents[3]
+VERIFIER = Path(__file__).parents[3] / "deploy/verify_audit.py"
 ODD = AuditAction("tests.thing.oddly_named")
 REWRITTEN = "SET session_replication_role = replica"
 
@@ -98,9 +101,21 @@ def export(tenant: Tenant, folder: Path, query: str = "") -> Path:
 
 def verified(file: Path, *more: str) -> tuple[int, str]:
     """Run the verifier as somebody without Exchequer does."""
-    command = [sys.executable, "-I", str(ROOT / "deploy/verify_audit.py"), str(file), *more]
+    command = [sys.executable, "-I", str(VERIFIER), str(file), *more]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={})
     return done.returncode, done.stdout + done.stderr
+
+
+def found(log: Tenant | str, *, last: int, covered: int = 0, first: int = 1, withheld: int = 0) -> str:
+    """Return what the verifier prints of a valid log."""
+    name, others = log if isinstance(log, str) else log.id, last - max(covered, first - 1)
+    signed = f"signed checkpoints (need --public-key) cover up to entry {covered or 'NONE'}, not the {others} others"
+    valid = f"entries {first} to {last} are valid; NOT verified: {withheld} withheld, 0 names"
+    return f"{name}: {valid}\n{name}: {signed}\n"
+
+
+def test_an_auditor_reads_the_verifier_in_one_sitting() -> None:
+    assert len(VERIFIER.read_text().splitlines()) < 150
 
 
 def test_a_chain_is_signed_with_its_first_entry_and_again_after_ten_minutes_or_a_thousand_entries(
@@ -163,6 +178,79 @@ def test_a_chain_that_was_rewritten_whole_contradicts_what_was_signed(
     assert verified(file, "--public-key", other)[0] == 1
 
 
+def test_a_table_of_checkpoints_that_was_rewritten_with_its_chain_contradicts_the_store(
+    tenant: Tenant, as_control: Role, superuser: psycopg.Connection, settings: Any, capsys: Any
+) -> None:
+    assert signed(tenant, as_control) == [3]
+    with as_control():
+        call_command("verify_audit", "--tenant", "works")
+    assert "1 signed checkpoints in the object store agree\n" in capsys.readouterr().out
+    rewrite(superuser, tenant)
+    superuser.execute("DELETE FROM tenants_auditcheckpoint")
+    with as_control():
+        call_command("verify_audit", "--tenant", "works", "--database-only")
+        with pytest.raises(CommandError, match=r"entry 3 is not the one that was signed .* in the object store"):
+            call_command("verify_audit", "--tenant", "works")
+    superuser.execute("DELETE FROM tenants_auditentry WHERE seq = 3")
+    superuser.execute("UPDATE tenants_audithead h SET seq = 2, hash = e.hash FROM tenants_auditentry e WHERE e.seq = 2")
+    with as_control():
+        call_command("verify_audit", "--tenant", "works", "--to", "2")
+        with pytest.raises(CommandError, match=r"entry 3 is not the one that was signed .* in the object store"):
+            call_command("verify_audit")
+        given = settings.EXCHEQUER
+        settings.EXCHEQUER = given.model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"})
+        with pytest.raises(CommandError, match=r"could not be compared .* --database-only"):
+            call_command("verify_audit")
+        settings.EXCHEQUER = given
+
+
+def test_a_bucket_that_locks_shows_a_checkpoint_that_was_removed_there(
+    tenant: Tenant, as_control: Role, superuser: psycopg.Connection, settings: Any, s3: S3, capsys: Any
+) -> None:
+    bucket, client = f"locked-{tenant.id}", store.client(os.getpid(), s3.endpoint_url)
+    client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    lock = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}}
+    client.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=lock)
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"audit_bucket": bucket})
+    assert signed(tenant, as_control) == [3]
+    (version,) = store.versions(f"audit/{tenant.id}/", bucket)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        client.delete_object(Bucket=bucket, Key=version.key, VersionId=version.id)
+    client.delete_object(Bucket=bucket, Key=version.key)
+    with as_control():
+        call_command("verify_audit", "--tenant", "works")
+        assert "1 signed checkpoints in the object store agree\n" in capsys.readouterr().out
+        rewrite(superuser, tenant)
+        superuser.execute("DELETE FROM tenants_auditcheckpoint")
+        with pytest.raises(CommandError, match=r"entry 3 is not the one that was signed .* in the object store"):
+            call_command("verify_audit", "--tenant", "works")
+
+
+def test_a_file_of_the_store_that_is_not_its_checkpoint_or_is_gone_is_named(
+    tenant: Tenant, as_control: Role, demo_clock: DemoClock, capsys: Any
+) -> None:
+    assert signed(tenant, as_control) == [3]
+    demo_clock.advance(timedelta(minutes=10))
+    operations.create_project(actor=factories.actor_for(tenant), slug="p3", name="P 3")
+    assert signed(tenant, as_control) == [3, 4]
+    first, second = (f"audit/{tenant.id}/{seq:012d}.jsonl" for seq in (3, 4))
+    store.delete([first])
+    with as_control():
+        call_command("verify_audit", "--tenant", "works")
+    assert "1 signed checkpoints in the object store agree; 1 more have no file there" in capsys.readouterr().out
+    with store.opened(second) as body:
+        content = body.read()
+    for key, data in (
+        (first, content),
+        (first, b"[]"),
+        (second, content.replace(b'"signature": "', b'"signature": "00')),
+    ):
+        store.put_small(key, data)
+        with as_control(), pytest.raises(CommandError, match="in the object store"):
+            call_command("verify_audit", "--tenant", "works")
+        store.delete([first])
+
+
 def test_the_operator_log_is_signed_too(
     tenant: Tenant, as_control: Role, superuser: psycopg.Connection, capsys: Any
 ) -> None:
@@ -182,10 +270,9 @@ def test_a_part_is_exported_and_verified(tenant: Tenant, as_control: Role, tmp_p
     file = export(tenant, tmp_path, "?from=2&to=3")
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [line.get("seq", "checkpoint") for line in lines] == [2, 3, "checkpoint"]
-    said = "entries 2 to 3 are valid, 1 checkpoints are valid\nentries 2 to 3 are covered by a signed checkpoint\n"
-    assert verified(file, "--public-key", public_key()) == (0, said)
+    assert verified(file, "--public-key", public_key()) == (0, found(tenant, first=2, last=3, covered=3))
     file.write_text("\n".join(json.dumps(line | {"reason": "x"} if line.get("seq") == 3 else line) for line in lines))
-    assert verified(file) == (1, "NOT VALID: entry 3 was changed after it was written\n")
+    assert verified(file) == (1, f"NOT VALID: {tenant.id}: entry 3 was changed after it was written\n")
     with as_control():
         call_command("verify_audit", "--tenant", "works", "--from", "2", "--to", "3")
         with pytest.raises(CommandError, match="Name the --tenant"):
@@ -212,7 +299,7 @@ def test_an_export_holds_no_transaction_while_it_is_sent(
         )
     file = tmp_path / "audit.jsonl"
     file.write_text("".join(lines))
-    said = "entries 1 to 5 are valid, 1 checkpoints are valid\nentries 1 to 3 are covered by a signed checkpoint, entries 4 to 5 by NONE\n"
+    said = found(tenant, last=5, covered=3)
     assert verified(file, "--public-key", public_key()) == (0, said), "with the key and the export, not what came later"
 
 
@@ -269,6 +356,13 @@ def test_a_siem_drains_the_operator_log_by_a_cursor_of_its_own(
     assert (act["seq"], act["operation"], "tenant_id" in act) == (1, "create", False)
     assert [one["checkpoint"]["chain"] for one in first if "checkpoint" in one] == [str(tenant.id), "platform"]
     assert first[-1] == {"cursor": {str(tenant.id): 3, "platform": 1}}
+    key = ("--public-key", public_key())
+    valid = found(tenant, last=3, covered=3) + found("platform", last=1, covered=1)
+    assert verified(tmp_path / "drained.jsonl", *key) == (0, valid), "both logs, and what signed them"
+    act["target_label"] = "eve@example.org: platform_admin"
+    (tmp_path / "forged.jsonl").write_text("\n".join(json.dumps(one) for one in first))
+    fault = "NOT VALID: platform: entry 1 was changed after it was written\n"
+    assert verified(tmp_path / "forged.jsonl", *key) == (1, fault)
     with as_control():
         grants.grant("ana@example.org", "platform_finance")
     second = drained("--since", json.dumps(first[-1]))
@@ -298,16 +392,16 @@ def forged(file: Path, lines: list[dict[str, Any]]) -> tuple[int, str]:
     return verified(file, "--public-key", public_key())
 
 
-def test_an_entry_that_calls_itself_withheld_is_not_accepted_unread(log: tuple[Path, list[dict[str, Any]]]) -> None:
+def test_an_entry_that_calls_itself_withheld_is_not_accepted_unread(
+    tenant: Tenant, log: tuple[Path, list[dict[str, Any]]]
+) -> None:
     file, lines = log
     assert verified(file, "--public-key", public_key())[0] == 0
     lines[1] |= {"withheld": True, "action": "tenants.tenant.closed"}
-    assert forged(file, lines) == (
-        1,
-        "NOT VALID: entry 2 is withheld from the reader who exported the log; --allow-withheld accepts such entries unread\n",
-    )
-    code, said = verified(file, "--public-key", public_key(), "--allow-withheld")
-    assert (code, "1 entries are withheld: their contents were NOT verified" in said) == (0, True)
+    code, said = forged(file, lines)
+    assert (code, "entry 2 is withheld from its reader; --allow-withheld accepts it unread" in said) == (1, True)
+    said = found(tenant, last=lines[-1]["seq"], covered=5, withheld=1)
+    assert verified(file, "--public-key", public_key(), "--allow-withheld") == (0, said)
 
 
 def test_the_names_of_people_are_proved_by_their_pseudonyms(log: tuple[Path, list[dict[str, Any]]]) -> None:
@@ -339,10 +433,9 @@ def test_checkpoints_of_the_store_find_a_log_that_was_cut_or_rewritten(
     export(tenant, tmp_path)
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     entries = [line for line in lines if "seq" in line]
-    assert forged(file, entries)[1].count("covered by NO verified checkpoint") == 1
+    assert forged(file, entries) == (0, found(tenant, last=entries[-1]["seq"]))
     code, said = verified(file, str(kept), *key)
-    expected = f"entries 1 to 5 are covered by a signed checkpoint, entries 6 to {entries[-1]['seq']} by NONE"
-    assert (code, expected in said) == (0, True), said
+    assert (code, found(tenant, last=entries[-1]["seq"], covered=5) in said) == (0, True), said
     assert "checkpoints are of other logs" in said
     forged(file, entries[:4])
     code, said = verified(file, str(kept), *key)
@@ -351,10 +444,10 @@ def test_checkpoints_of_the_store_find_a_log_that_was_cut_or_rewritten(
     forged(file, entries)
     (tmp_path / "body.jsonl").write_text(json.dumps({"type": "audit.checkpoint", "data": lines[5]["checkpoint"]}))
     code, said = verified(file, str(tmp_path / "body.jsonl"), *key, *key)
-    assert (code, "1 checkpoints are valid" in said) == (0, True), "as a webhook receives it"
+    assert (code, "cover up to entry 5" in said) == (0, True), "as a webhook receives it"
     (kept / str(tenant.id) / f"{5:012d}.jsonl").write_text(json.dumps(lines[5]["checkpoint"] | {"hash": "00" * 32}))
     code, said = verified(file, str(kept), *key)
-    assert (code, "the signature of the checkpoint at entry 5 is not valid" in said) == (1, True)
+    assert (code, "no key that was given signed the checkpoint at entry 5" in said) == (1, True)
 
 
 def test_who_chooses_it_receives_each_checkpoint_by_email_and_verifies_with_it(
@@ -381,12 +474,12 @@ def test_who_chooses_it_receives_each_checkpoint_by_email_and_verifies_with_it(
     (line,) = [one for one in sent.body.splitlines() if one.startswith("{")]
     (tmp_path / "kept.jsonl").write_text(line)
     code, said = verified(export(tenant, tmp_path), str(tmp_path / "kept.jsonl"), "--public-key", public_key())
-    assert (code, f"entries 1 to {seq} are covered by a signed checkpoint" in said) == (0, True)
+    assert (code, f"cover up to entry {seq}" in said) == (0, True)
 
 
 def test_without_the_key_the_verdict_says_what_was_not_verified(log: tuple[Path, list[dict[str, Any]]]) -> None:
     file, _ = log
-    assert "1 checkpoints were NOT verified" in verified(file)[1]
+    assert "cover up to entry NONE" in verified(file)[1]
     for text in ("", "nonsense", "[1]", '{"seq": 1}'):
         file.write_text(text)
         code, said = verified(file)

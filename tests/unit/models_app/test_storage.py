@@ -9,11 +9,12 @@ import tracemalloc
 from uuid import UUID, uuid4
 
 import pytest
+from botocore.exceptions import ClientError
 from django.conf import settings as django_settings
 from moto import mock_aws
 
 from compute.kinds import BadOutput
-from models_app.object_store import s3, storage
+from models_app.object_store import checkpoint_files, s3, storage
 from models_app.registry.artefacts import check_safetensors, read_json
 from tenants.encryption import DataKey
 from tenants.encryption.keys import UnknownKey
@@ -275,3 +276,34 @@ def test_only_whole_safetensors_and_objects_are_accepted(tmp_path):
         bad.write_bytes(broken)
         with pytest.raises(BadOutput):
             read_json(bad)
+
+
+def test_a_bucket_with_object_lock_keeps_checkpoints_from_everybody(store, settings):
+    def lacks(mode: str = "") -> str:
+        rule = {"Rule": {"DefaultRetention": {"Mode": mode, "Days": 400}}} if mode else {}
+        locked = {"ObjectLockEnabled": "Enabled", **rule}
+        client.put_object_lock_configuration(Bucket="locked", ObjectLockConfiguration=locked)
+        return checkpoint_files.lock_fault()
+
+    def found() -> list[tuple[str, bytes]]:
+        return list(checkpoint_files.kept("c/", "c/000000000001.jsonl", "c/000000000003.jsonl"))
+
+    client = s3.client(os.getpid(), "")
+    assert checkpoint_files.lock_fault() == ""
+    checkpoint_files.keep("c/000000000001.jsonl", b"1")
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"audit_bucket": "locked"})
+    assert "does not answer" in checkpoint_files.lock_fault()
+    client.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
+    assert "no Object Lock with a default retention" in lacks()
+    assert "GOVERNANCE" in lacks("GOVERNANCE")
+    assert lacks("COMPLIANCE") == ""
+    for seq in (2, 4):
+        checkpoint_files.keep(f"c/{seq:012d}.jsonl", str(seq).encode())
+    assert found() == [("c/000000000001.jsonl", b"1"), ("c/000000000002.jsonl", b"2")]
+    key = "audit/c/000000000002.jsonl"
+    (version,) = (one for one in s3.versions(key, "locked"))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        client.delete_object(Bucket="locked", Key=key, VersionId=version.id, BypassGovernanceRetention=True)
+    checkpoint_files.keep("c/000000000002.jsonl", b"forged")
+    client.delete_object(Bucket="locked", Key=key)
+    assert {content for _, content in found()} == {b"1", b"2", b"forged"}, "what was written over or removed, too"
