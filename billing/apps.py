@@ -17,7 +17,7 @@ class BillingConfig(AppConfig):
         from billing.queries import project_figures
         from billing.queries.books import choices
         from billing.queries.digest import digest
-        from tenants.audit import erasure, unnamed, words
+        from tenants.audit import erasure, withheld, words
         from tenants.notifications import topics
         from tenants.operators import attention, first_contract, tenant_metrics
         from tenants.projects import figures
@@ -56,7 +56,7 @@ class BillingConfig(AppConfig):
         attention.register("invoices.view", waiting)
         tenant_metrics.register(digest, "month_spend", "budget_limit", "budget_spent", "budget_period")
         figures.register(project_figures.of_project, order=10)
-        unnamed.register("budget", Budget)
+        withheld.register_of_project("budget", Budget)
         first_contract.register(first_contract.Seller(choices, sign))
         words.register(
             {

@@ -10,7 +10,7 @@ class TenantsConfig(AppConfig):
         """Register the system checks, the kinds of credentials, the scheme of the API's keys, the emails, and the navigation's entries."""
         from tenants import bootstrap, checks, queries  # noqa: F401
         from tenants.approvals import access_requests, join_requests, leavers, quota_requests  # noqa: F401
-        from tenants.audit import differences, unnamed
+        from tenants.audit import differences, withheld
         from tenants.grants import unseen  # noqa: F401
         from tenants.identity import api_keys, invitations  # noqa: F401
         from tenants.identity.providers import scim_tokens  # noqa: F401
@@ -21,7 +21,7 @@ class TenantsConfig(AppConfig):
         from tenants.webhooks import delivering, own_events  # noqa: F401
 
         differences.register(queries.people_and_projects)
-        unnamed.register_all()
+        withheld.register_own()
         topics.register(
             "approvals", "Requests that wait for you, and answers to yours", "approval.waits", "approval.answered"
         )

@@ -15,12 +15,13 @@ OPERATOR_ROLES: dict[str, frozenset[str]] = {
         "quotas.manage",
         "approvals.answer",
         "fleet.manage",
+        "log.review",
         "mail.view",
         "operators.view",
         "webhooks.manage",
     },
     "platform_finance": VIEW | {"prices.manage", "invoices.manage", "seller.manage", "approvals.answer"},
-    "platform_support": VIEW | {"tenants.look_inside"},
+    "platform_support": VIEW | {"log.review", "tenants.look_inside"},
 }
 OPERATOR_PERMISSIONS = frozenset().union(*OPERATOR_ROLES.values())
 
@@ -28,5 +29,5 @@ OPERATOR_PERMISSIONS = frozenset().union(*OPERATOR_ROLES.values())
 OPERATOR_ROLE_WORDS = {
     "platform_admin": "tenants, ceilings, the fleet and webhooks",
     "platform_finance": "prices, contracts and invoices",
-    "platform_support": "reads",
+    "platform_support": "reads, and reviews the operator log",
 }

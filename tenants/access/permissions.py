@@ -46,6 +46,7 @@ ADMIN = (
     ENGINEER
     | FINANCE
     | {
+        "audit.review",
         "members.manage",
         "apikeys.view",
         "apikeys.manage",
@@ -66,6 +67,7 @@ AUDITOR = VIEW | {
     "invoices.view",
     "audit.view",
     "audit.export",
+    "audit.review",
 }
 #: The built-in roles. They are constants, so that a new permission needs no change of data.
 ROLE_PERMISSIONS: dict[str, frozenset[str]] = {
@@ -119,7 +121,7 @@ ROLE_WORDS = {
     "admin": "people, keys, quotas, money and work",
     "finance": "budgets, meters, invoices and the audit log",
     "engineer": "data, jobs, models and endpoints",
-    "auditor": "read access to everything that is recorded, the audit log, keys and invoices included",
+    "auditor": "read access to everything that is recorded, the audit log, which it reviews, keys and invoices included",
     "viewer": "read access to data, jobs, models and spend",
 }
 
@@ -217,6 +219,7 @@ PRESETS = (
 ALONE = {
     "jobs.cancel_any": "pause and cancel jobs that others launched",
     "models.approve": "approve or decline model versions",
+    "audit.review": "record that the audit log was reviewed",
     "approvals.request": "ask for higher quotas and budgets",
     "approvals.answer": "answer requests of others",
     "datasets.view_restricted": "read restricted datasets",

@@ -26,6 +26,7 @@ CHANGES = STARTS | {
     "apikeys.manage",
     "approvals.answer",
     "approvals.request",
+    "audit.review",
     "budgets.manage",
     "datasets.share",
     "endpoints.feedback",

@@ -1,6 +1,7 @@
 """Redaction: entries about objects hidden from a reader stay in the log and the chain, without their texts.
 
-Upper apps register at start which of their objects an actor may see.
+Upper apps register at start which of their objects an actor may see; what belongs to a project that the actor may not
+name is hidden with it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,13 @@ from typing import Any
 from uuid import UUID
 
 from tenants.access.actor import Actor
+from tenants.models import Approval, Project, Quota
 from tenants.parsing import uuid_in
+from tenants.projects.sight import unnamed_projects
 
 LABEL = "(not shared with you)"
+#: Objects of the whole tenant whose entries may name a project: of a grant, or of a limited key.
+MENTION = ("member", "group", "service_account", "apikey")
 Seen = Callable[[Actor, set[UUID]], Iterable[UUID]]
 Hidden = Callable[[Actor, set[str]], Iterable[str]]
 _seen: dict[str, Seen] = {}
@@ -28,6 +33,28 @@ def register(target_type: str, seen: Seen, hidden: Hidden | None = None) -> None
     _seen[target_type] = seen
     if hidden is not None:
         _hidden[target_type] = hidden
+
+
+def register_of_project(target_type: str, model: type[Any], path: str = "project_id") -> None:
+    """Redact entries about rows of a table whose project, by its path, a reader may not name."""
+
+    def seen(actor: Actor, ids: set[UUID]) -> Iterable[UUID]:
+        hidden = unnamed_projects(actor)
+        if hidden is None:
+            return ids
+        rows = model.objects.filter(id__in=ids).filter(**{f"{path}__in": hidden.values("id")})
+        return ids - set(rows.values_list("id", flat=True))
+
+    register(target_type, seen)
+
+
+def register_own() -> None:
+    """Register what this app records."""
+    register_of_project("project", Project, "id")
+    register_of_project("quota", Quota)
+    register_of_project("approval", Approval)
+    for target_type in MENTION:
+        register(target_type, lambda actor, ids: ids, _naming)
 
 
 def withhold(actor: Actor | None, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -48,6 +75,14 @@ def withhold(actor: Actor | None, rows: list[dict[str, Any]]) -> list[dict[str, 
         names = set(find(actor, set().union(*said.values()))) if said else set()
         shown = [{**row, "changes": {}, "reason": ""} if names & said.get(id(row), set()) else row for row in shown]
     return shown
+
+
+def _naming(actor: Actor, texts: set[str]) -> set[str]:
+    """Return which of these texts name a project, by its id, name or short name, that an actor may not."""
+    hidden = unnamed_projects(actor)
+    rows = [] if hidden is None else hidden.values_list("id", "slug", "name")
+    words = {str(word) for row in rows for word in row}
+    return {text for text in texts if text in words or text.partition(" in ")[2] in words}
 
 
 def _texts(value: Any) -> set[str]:

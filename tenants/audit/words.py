@@ -24,7 +24,7 @@ _AUTH_VERBS = {
     "second_factor_changed",
     "second_factor_reset",
 }
-_ACCESS = {"break_glass.entered", "letter.opened", "request.refused"}
+_ACCESS = {"audit_log.reviewed", "break_glass.entered", "letter.opened", "operator_log.reviewed", "request.refused"}
 _ACCESS_VERBS = {"address_revealed", "downloaded", "exported", "viewed"}
 _CREATE_VERBS = {
     "added", "asked", "appointed", "created", "defined", "deployed", "entered", "given", "granted", "issued", "linked", "mapped",

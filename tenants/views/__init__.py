@@ -6,7 +6,7 @@ from tenants.views import access, providers, webhooks
 from tenants.views.accept_invitation import join
 from tenants.views.api_keys import api_keys, create_key, revoke_key, rotate_key
 from tenants.views.approvals import access_request, approval_answer, approvals_page, quota_request
-from tenants.views.audit import audit_export, audit_log, audit_verified
+from tenants.views.audit import audit_export, audit_log, audit_review, audit_verified
 from tenants.views.errors import (
     bad_request,
     csrf_failure,
@@ -47,6 +47,7 @@ __all__ = [
 urlpatterns: list[URLPattern] = [
     path("audit/", audit_log, name="audit"),
     path("audit/export/", audit_export, name="audit-export"),
+    path("audit/review/", audit_review, name="audit-review"),
     path("audit/verified/", audit_verified, name="audit-verified"),
     path("settings/", settings, name="settings"),
     path("settings/sign-out/", sign_out, name="sign-out"),

@@ -3,20 +3,24 @@
 from collections.abc import Iterator
 from typing import Any
 
+from django import forms
+from django.contrib import messages
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from tenants.access.actor import Actor
 from tenants.access.reader import reading_as
-from tenants.audit import queries
+from tenants.audit import queries, reviews
 from tenants.audit.checkpoints import public_keys
 from tenants.audit.verify import verify_newest, verify_part
 from tenants.clock import now
 from tenants.errors import Invalid
 from tenants.isolation.scoping import tenant_scope
 from tenants.views.forms import AuditFilter
+from tenants.web.form_posts import explain, redirect_get_to
 from tenants.web.pagination import before, csv_stream, jsonl_stream, paged, refuse_unknown, wants_csv, whole
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
@@ -45,6 +49,17 @@ EXPORTED = (
 )
 
 
+class ReviewForm(forms.Form):
+    """That a log was reviewed up to an entry."""
+
+    up_to = forms.IntegerField(label="Up to entry #", min_value=1, max_value=10**12, help_text="All before it, too.")
+    note = forms.CharField(
+        label="Note",
+        max_length=reviews.LONGEST_NOTE,
+        help_text="What you looked at, and what you found. It stays in the log.",
+    )
+
+
 @page("audit.view", own_transaction=True)
 def audit_log(request: TenantRequest) -> HttpResponseBase:
     """List entries, newest first, filtered; `?export=csv` for the same rows as a file.
@@ -61,19 +76,43 @@ def audit_log(request: TenantRequest) -> HttpResponseBase:
         return _shown(request, form, only)
 
 
-def _shown(request: TenantRequest, form: AuditFilter, only: queries.EntryFilter) -> HttpResponse:
+@page("audit.review")
+@redirect_get_to("audit")
+def audit_review(request: TenantRequest) -> HttpResponse:
+    """Record that the actor has reviewed the log up to an entry."""
+    form = ReviewForm(request.POST)
+    if form.is_valid():
+        try:
+            reviews.review(actor=request.actor, **form.cleaned_data)
+        except Invalid as refused:
+            explain(form, refused)
+        else:
+            messages.success(request, f"Recorded: you have reviewed the log up to entry {form.cleaned_data['up_to']}.")
+            return redirect("audit", request.tenant.slug)
+    shown = AuditFilter({})
+    return _shown(request, shown, queries.EntryFilter(**shown.chosen()), form)
+
+
+def _shown(
+    request: TenantRequest, form: AuditFilter, only: queries.EntryFilter, review: ReviewForm | None = None
+) -> HttpResponse:
     rows = queries.entries(only, before_seq=before(request, whole), limit=PAGE)
     entries, links = paged(request, rows, PAGE, lambda row: (row.seq,))
     form.offer_types(queries.target_types())
     can_export = request.actor.can("audit.export")
+    if review is None and request.actor.can("audit.review"):
+        review = ReviewForm(initial={"up_to": reviews.newest()})
     context = {
         "entries": entries,
         "form": form,
         "filtered": only != queries.EntryFilter(acts="people"),
         "can_export": can_export,
+        "review": reviews.last_review(),
+        "review_form": review,
+        "review_url": reverse("audit-review", args=[request.tenant.slug]),
         **links,
     }
-    return render(request, "tenants/audit.html", context)
+    return render(request, "tenants/audit.html", context, status=422 if review and review.is_bound else 200)
 
 
 @require_safe

@@ -195,6 +195,7 @@ PAGES: dict[str, frozenset[str]] = {
     "": EVERYONE,
     "find/": EVERYONE,
     "audit/": READS_MONEY,
+    "audit/review/": READS_KEYS,
     "audit/verified/": READS_MONEY,
     "audit/export/": READS_MONEY,
     "settings/": EVERYONE,

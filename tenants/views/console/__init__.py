@@ -3,8 +3,9 @@
 from django.urls import URLPattern, path
 
 from tenants.views.console.approvals import approval_answer, approvals_page
+from tenants.views.console.log import log_page, log_review
 from tenants.views.console.looks import look_answer, look_end, look_new, look_open, looks_page
-from tenants.views.console.platform import home_page, key_revoke, keys_page, log_page, mail_page, operators_page
+from tenants.views.console.platform import home_page, key_revoke, keys_page, mail_page, operators_page
 from tenants.views.console.tenants import (
     ceiling_set,
     new_tenant,
@@ -57,5 +58,6 @@ urlpatterns: list[URLPattern] = [
     ),
     path("notifications/", emails_page, name="operator-emails"),
     path("log/", log_page, name="operator-acts"),
+    path("log/review/", log_review, name="operator-log-review"),
     path("mail/", mail_page, name="operator-mail"),
 ]

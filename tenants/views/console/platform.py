@@ -1,4 +1,4 @@
-"""The console's pages about the platform itself: operators, their log, and the emails of a machine without a mail server."""
+"""The console's pages about the platform itself: operators, their keys, and the emails of a machine without a mail server."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -17,9 +17,8 @@ from tenants.operators import accounts, attention, grants, keys, tenant_metrics
 from tenants.operators.log import log_ins, queries
 from tenants.operators.operator_log import record_act
 from tenants.operators.pages import OperatorRequest, operator_page
-from tenants.views.console.forms import LogFilter, NewKey
+from tenants.views.console.forms import NewKey
 from tenants.web.form_posts import explain
-from tenants.web.pagination import before, paged
 
 PAGE = 50
 NEWEST = 5
@@ -39,17 +38,6 @@ def home_page(request: OperatorRequest) -> HttpResponse:
         "acts": queries.acts(limit=NEWEST, without=(accounts.LOGGED_IN, log_ins.REFUSED))[:NEWEST],
     }
     return render(request, "console/home.html", context)
-
-
-@require_safe
-@operator_page("log.view")
-def log_page(request: OperatorRequest) -> HttpResponse:
-    """List the operator log, newest first, filtered."""
-    form = LogFilter(request.GET)
-    chosen = form.chosen()
-    rows = queries.acts(queries.ActFilter(**chosen), before=before(request, UUID), limit=PAGE)
-    shown, links = paged(request, rows, PAGE, lambda row: (row.id,))
-    return render(request, "console/log.html", {"acts": shown, "form": form, "filtered": bool(chosen), **links})
 
 
 @require_safe

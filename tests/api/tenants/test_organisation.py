@@ -38,7 +38,7 @@ def test_presets_are_made_of_permissions_and_leave_out_only_what_a_person_does()
         "datasets.view_restricted",
         "models.approve",
     }
-    of_people |= {"projects.view_restricted"}
+    of_people |= {"projects.view_restricted", "audit.review"}
     assert of_people | {"approvals.request", "approvals.answer", "identity.manage"} >= PERMISSIONS - covered
     assert set(ROLE_WORDS) == set(ROLE_PERMISSIONS)
 

@@ -21,7 +21,7 @@ from tenants.audit.words import operation_of
 from tenants.clock import now
 from tenants.identity import members
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import AuditHead, Membership, Project, Tenant
+from tenants.models import AuditEntry, AuditHead, Membership, Project, Tenant
 from tenants.rights import held
 from tests.api.objects import one_of_everything
 from tests.api.reading import paths
@@ -317,3 +317,38 @@ def test_the_program_of_a_request_is_in_the_api_on_the_page_and_in_the_file(lab:
     assert (row["user_agent"], row["operation"]) == ("exchequer-sdk/1.2", "create")
     assert "exchequer-sdk/1.2" in text_of(client.get("/t/lab/audit/"))
     assert "exchequer-sdk/1.2" in {one["user_agent"] for one in table_of(client.get("/t/lab/audit/?export=csv"))}
+
+
+def test_a_review_of_the_log_is_an_entry_that_the_page_shows(lab: tuple[Tenant, Client]) -> None:
+    tenant, reader = lab
+    auditor = Client()
+    auditor.force_login(factories.make_member(tenant, "auditor", "ida@example.org"))
+    with tenant_scope(tenant.id):
+        newest = AuditHead.objects.get().seq
+    page = text_of(auditor.get("/t/lab/audit/"))
+    assert "Nobody has recorded a review yet" in page and f'name="up_to" value="{newest}"' in page
+    for given, fault in (
+        ({"up_to": newest + 9, "note": "all in order"}, "Use the number of an entry, from 1 to"),
+        ({"up_to": newest, "note": "  x "}, "Note what you found"),
+        ({"up_to": 10**30, "note": "all in order"}, "less than or equal"),
+        ({"note": "all in order"}, "required"),
+    ):
+        refused = auditor.post("/t/lab/audit/review/", given)
+        assert (refused.status_code, fault in text_of(refused)) == (422, True), given
+    done = auditor.post("/t/lab/audit/review/", {"up_to": newest, "note": "Q4: asked mia@example.org\n about keys"})
+    assert done.status_code == 302
+    page = re.sub("<[^>]*>", "", text_of(reader.get("/t/lab/audit/")))
+    assert f"up to entry #{newest}: Q4: asked mia@example.org about keys" in page
+    assert "Last reviewed by ida@example.org on" in page and "Record a review" not in page
+    assert reader.post("/t/lab/audit/review/", {"up_to": newest, "note": "me, too"}).status_code == 403
+    lower = auditor.post("/t/lab/audit/review/", {"up_to": newest - 1, "note": "again"})
+    assert (lower.status_code, f"already reviewed up to entry {newest}" in text_of(lower)) == (422, True)
+    (row,) = reader.get("/api/v1/audit/?action=tenants.audit_log.").json()["results"]
+    assert (row["operation"], row["actor_label"], row["changes"]) == (
+        "access",
+        "ida@example.org",
+        {"reviewed_to": [None, newest]},
+    )
+    with tenant_scope(tenant.id):
+        assert "mia@example.org" not in AuditEntry.objects.get(action="tenants.audit_log.reviewed").reason
+        assert verify.verify().ok

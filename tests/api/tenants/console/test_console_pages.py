@@ -84,6 +84,7 @@ PAGES: dict[str, tuple[set[str], set[str]]] = {
     "webhooks/<uuid:webhook_id>/delete/": (NONE, {ADMIN}),
     "webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replay/": (NONE, {ADMIN}),
     "log/": (ALL, NONE),
+    "log/review/": (NONE, {ADMIN, SUPPORT}),
     "mail/": ({ADMIN}, NONE),
 }
 

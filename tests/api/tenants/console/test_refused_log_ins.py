@@ -206,3 +206,25 @@ def test_each_side_adds_its_own_and_reads_none(as_operator: Role) -> None:
     with as_operator():
         assert [refused(one) for one in (add.format("console"), add.format("tenants"))] == [False, True]
         assert [refused(one) for one in others[:3]] == [True] * 3
+
+
+def test_a_review_of_the_operator_log_is_an_entry_that_its_page_shows(
+    operator: Any, console: Role, without_second_factor: None, as_control: Role
+) -> None:
+    operator("platform_finance", email="fin@platform.example")
+    operator("platform_support")
+    with console():
+        support, finance = log_in(ROOT), log_in("fin@platform.example")
+        page = text_of(support.get("/log/"))
+        assert "Nobody has recorded a review yet" in page
+        newest = int(re.findall(r'name="up_to" value="(\d+)"', page)[0])
+        wrong = support.post("/log/review/", {"up_to": newest + 5, "note": "all in order"})
+        assert (wrong.status_code, f"from 1 to {newest}" in text_of(wrong)) == (422, True)
+        assert finance.post("/log/review/", {"up_to": newest, "note": "all in order"}).status_code == 403
+        assert support.post("/log/review/", {"up_to": newest, "note": "all in order"}).status_code == 302
+        page = re.sub("<[^>]*>", "", text_of(finance.get("/log/?action=tenants.operator_log.reviewed")))
+        assert f"Last reviewed by {ROOT} on" in page and f"up to entry #{newest}: all in order" in page
+        assert "Operator log reviewed" in page and "Record a review" not in page
+    with as_control():
+        assert OperatorAct.objects.get(action="tenants.operator_log.reviewed").seq == newest + 1
+        assert verify_platform().ok
