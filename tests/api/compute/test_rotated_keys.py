@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
+import psycopg
 import pytest
 from django.test import Client
 
@@ -63,3 +65,21 @@ def test_the_successor_of_a_successor_owns_what_the_first_key_made() -> None:
     assert launchers == {True}, "what the first key started ends in its successor's name"
     assert [other.post(f"jobs/{one}/cancel/").status_code for one in (job_id, own)] == [404, 404]
     assert [third.post(f"jobs/{one}/cancel/").status_code for one in (job_id, own)] == [200, 200]
+
+
+def test_what_a_key_made_before_its_line_was_known_goes_to_the_last_successor(superuser: psycopg.Connection) -> None:
+    tenant = factories.make_tenant("lab")
+    order, engineer = launchable(tenant), factories.actor_for(tenant, "owner")
+    second = Program(create_api_key(actor=engineer, name="nightly", scopes=SCOPES).secret).rotated()
+    key_id = second.get("me/").json()["actor"]["id"]
+    open_job, ended = (second.post("jobs/", order).json()["id"] for _ in range(2))
+    assert second.post(f"jobs/{ended}/cancel/").status_code == 200
+    # As it was stored before a successor acted in the name of the first.
+    superuser.execute("UPDATE compute_job SET submitted_by = %s", [key_id])
+    superuser.execute("UPDATE models_app_dataset SET restricted = true, created_by = %s", [key_id])
+    third = second.rotated()
+    assert (third.post(f"jobs/{open_job}/cancel/").status_code, third.datasets()) == (404, 0)
+    superuser.execute(import_module("tenants.migrations.0049_jobs_follow_their_line").OWNED)
+    assert (third.post(f"jobs/{open_job}/cancel/").status_code, third.datasets()) == (200, 1)
+    with tenant_scope(tenant.id):
+        assert str(Job.objects.get(id=ended).submitted_by) == key_id, "what ended keeps who did it"
