@@ -13,6 +13,8 @@ from tenants.web.navigation import home_url
 from tenants.web.pagination import before, paged
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
+from tenants.webhooks import publishing
+from tenants.webhooks.own_events import MEMBER_NOTIFIED
 
 PAGE = 50
 
@@ -64,5 +66,9 @@ def notification_choices(request: TenantRequest) -> HttpResponse:
         return redirect("notification-choices", request.tenant.slug)
     chosen = topics.chosen(user_id)
     rows = [{"topic": one, "ways": chosen[one.key]} for one in topics.topics()]
-    context = {"rows": rows, "can_webhooks": request.actor.can("webhooks.manage")}
+    context = {
+        "rows": rows,
+        "can_webhooks": request.actor.can("webhooks.manage"),
+        "none_receives": not publishing.receivers(MEMBER_NOTIFIED).exists(),
+    }
     return render(request, "tenants/notification_choices.html", context)

@@ -19,6 +19,8 @@ from tenants.webhooks import publishing
 from tenants.webhooks.catalogue import EventType, Fact, announce, register
 
 CHECKPOINT = EventType("audit.checkpoint", "The audit log was signed")
+#: What is sent of notifications for which a person chose webhooks.
+MEMBER_NOTIFIED = "member.notified"
 
 
 def checkpoint_signed(row_id: UUID, checkpoint: Mapping[str, Any]) -> None:
@@ -64,9 +66,9 @@ register(
 )
 register(
     NotificationForWebhooks,
-    EventType("member.notified", "A member was notified, who chose webhooks for it"),
+    EventType(MEMBER_NOTIFIED, "A member was notified, who chose webhooks for it"),
     describe=lambda event: Fact(
-        type="member.notified", kind="member", id=event.user_id, path=event.path, data={"notification": event.kind}
+        type=MEMBER_NOTIFIED, kind="member", id=event.user_id, path=event.path, data={"notification": event.kind}
     ),
 )
 register(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
+from django.db.models import QuerySet
+
 from tenants.clock import now
 from tenants.events import events
 from tenants.ids import uuid7
@@ -16,9 +18,14 @@ from tenants.webhooks.payloads import body
 WOKEN_FOR = timedelta(minutes=15)
 
 
+def receivers(event_type: str) -> QuerySet[Webhook]:
+    """Return the webhooks of the open scope that receive a type of events now."""
+    return Webhook.objects.filter(enabled=True, types__contains=[event_type])
+
+
 def send_fact(fact: catalogue.Fact) -> None:
     """Make the deliveries of a fact in the open scope; they are attempted after the commit."""
-    wanting = list(Webhook.objects.filter(enabled=True, types__contains=[fact.type]).order_by("id"))
+    wanting = list(receivers(fact.type).order_by("id"))
     if wanting:
         send_to(wanting, fact)
 

@@ -78,7 +78,9 @@ def test_who_chooses_it_is_notified_of_own_jobs_and_by_webhook(as_control: Contr
     wanted = {"topic": "jobs", "bell": True, "email": False, "webhook": True}
     assert client.put("/api/v1/notifications/choices/", wanted, "application/json").json()["webhook"] is True
     drain(tenant, as_control)
+    assert "No webhook receives that event" in text_of(client.get("/t/acme/notifications/choices/"))
     subscribed(tenant, "member.notified")
+    assert "No webhook receives that event" not in text_of(client.get("/t/acme/notifications/choices/"))
 
     def ended(name: str, state: str) -> list[dict[str, Any]]:
         with tenant_scope(tenant.id):
