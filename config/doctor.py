@@ -64,6 +64,7 @@ def examine() -> Iterator[DoctorFinding]:
         ("object store", object_store),
         ("master key", master_key),
         ("fetcher", fetcher),
+        ("usage server", usage_server),
         ("serving", serving),
         ("serving slots", serving_slots),
         ("sandbox", sandbox),
@@ -206,6 +207,17 @@ def fetcher() -> Iterator[DoctorFinding]:
         yield DoctorFinding("wrong", "fetcher", f"does not answer at {path}; webhooks wait; nothing is lost")
     else:
         yield DoctorFinding("ok", "fetcher", "answers")
+
+
+def usage_server() -> Iterator[DoctorFinding]:
+    """Does the usage server take reported usage?"""
+    url = f"http://127.0.0.1:{settings.EXCHEQUER.ingest_port}"
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=5):  # noqa: S310 (a fixed loopback address)
+            yield DoctorFinding("ok", "usage server", f"{url} takes usage")
+    except OSError as error:
+        remedy = "senders can use the web server's port meanwhile"
+        yield DoctorFinding("wrong", "usage server", f"{url} does not take usage ({error}); {remedy}")
 
 
 def serving() -> Iterator[DoctorFinding]:

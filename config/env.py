@@ -38,6 +38,7 @@ class Environment(BaseModel):
     http_port: int = Field(8000, validation_alias="EXCHEQUER_HTTP_PORT", ge=1, le=65535)
     serving_port: int = Field(8001, validation_alias="EXCHEQUER_SERVING_PORT", ge=1, le=65535)
     operator_port: int = Field(8002, validation_alias="EXCHEQUER_OPERATOR_PORT", ge=1, le=65535)
+    ingest_port: int = Field(8003, validation_alias="EXCHEQUER_INGEST_PORT", ge=1, le=65535)
     serving_slots: int = Field(8, validation_alias="EXCHEQUER_SERVING_SLOTS", ge=1, le=256)
     demo: bool = Field(False, validation_alias="EXCHEQUER_DEMO")
     debug: bool = Field(False, validation_alias="EXCHEQUER_DEBUG")
@@ -94,7 +95,6 @@ class Environment(BaseModel):
     outbound_ca: str = Field("", validation_alias="EXCHEQUER_OUTBOUND_CA")
     #: Where the fetcher answers; `run/fetcher.sock` in the home unless set.
     fetcher_socket: str = Field("", validation_alias="EXCHEQUER_FETCHER_SOCKET")
-
     node_id: str = Field("", validation_alias="EXCHEQUER_NODE_ID")
     sandbox: Literal["required", "best_effort"] = Field("required", validation_alias="EXCHEQUER_SANDBOX")
     cpu_devices: int = Field(0, validation_alias="EXCHEQUER_CPU_DEVICES", ge=0, le=1024)

@@ -40,11 +40,11 @@ def start(options: Options) -> Iterator[Row]:
     A smoke run starts once, without the demo, on a migrated database.
     """
     home = options.home / "up"
-    ports = free_ports(3)
+    ports = free_ports(4)
     given = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
     given |= {"EXCHEQUER_HOME": str(home), "EXCHEQUER_DEMO": "0" if options.tiny else "1"}
     given |= {"EXCHEQUER_HTTP_PORT": str(ports[0]), "EXCHEQUER_SERVING_PORT": str(ports[1])}
-    given |= {"EXCHEQUER_OPERATOR_PORT": str(ports[2])}
+    given |= {"EXCHEQUER_OPERATOR_PORT": str(ports[2]), "EXCHEQUER_INGEST_PORT": str(ports[3])}
     if options.tiny:
         given |= _database_of_its_own(options)
     first = _start(given, options.size(IDLE_S, 0))

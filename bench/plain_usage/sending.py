@@ -72,8 +72,8 @@ def servers(options: Options, name: str) -> Iterator[tuple[Server, str, Server, 
     ports = [str(port) for port in free_ports(2)]
     ours = Server(
         "shipped",
-        [sys.executable, "-m", "deploy.server.web", "--port", ports[0], "--processes", "2"],
-        int(ports[0]), ask("GET", "/api/v1/me/", key=key), options.home / "events.log", environment,
+        [sys.executable, "-m", "deploy.server.usage", "--port", ports[0]],
+        int(ports[0]), ask("GET", "/readyz"), options.home / "events.log", environment,
     )  # fmt: skip
     theirs = Server(
         "plain DRF", [*command, "serve", ports[1]], int(ports[1]), _by_token(ask("GET", PLAIN, key=token)),

@@ -28,6 +28,37 @@ from tenants.web.views import ApiView
 GROUPS: GroupCommit[list[Any], Taken] = GroupCommit(ingest_together, MOST_EVENTS)
 
 
+def read_json(body: bytes) -> Any:
+    """Return the value of a body; raise ParseError for invalid JSON, TooManyEvents for a body over the limit."""
+    if len(body) > LARGEST_BODY:
+        raise TooManyEvents
+    try:
+        return json.loads(body.decode(), parse_float=_number, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise ParseError(f"it is not JSON: {type(error).__name__}") from None
+
+
+def events_in(sent: Any, content_type: str) -> list[Any]:
+    """Return the events of a body that was read. Raises Invalid for another shape than its type says, TooManyEvents."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if isinstance(sent, dict) and kind != BATCH:
+        events: list[Any] = [sent]
+    elif isinstance(sent, list) and kind != SINGLE:
+        events = sent
+    else:
+        raise Invalid(f"Send one event as an object ({SINGLE}), or several as an array ({BATCH}).")
+    if len(events) > MOST_EVENTS:
+        raise TooManyEvents
+    return events
+
+
+def response_for(taken: Taken) -> Response:
+    """Return the response to a request whose events were all stored."""
+    if not taken.held:
+        return Response(status=204)
+    return Response(forms.TakenSerializer(taken).data, status=202)
+
+
 class EventParser(BaseParser):
     """JSON parser that keeps all digits of numbers. Text that cannot be stored is refused per event, not here."""
 
@@ -35,13 +66,7 @@ class EventParser(BaseParser):
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         """Return the value; raise ParseError for invalid JSON, TooManyEvents for a body over the limit."""
-        body = stream.read(LARGEST_BODY + 1)
-        if len(body) > LARGEST_BODY:
-            raise TooManyEvents
-        try:
-            return json.loads(body.decode(), parse_float=_number, parse_constant=_no_number)
-        except (ValueError, RecursionError) as error:
-            raise ParseError(f"it is not JSON: {type(error).__name__}") from None
+        return read_json(stream.read(LARGEST_BODY + 1))
 
 
 class SingleParser(EventParser):
@@ -93,19 +118,8 @@ class Events(ApiView):
         does, those that cannot be usage; all others are stored. 429: the sender has reached its daily limit; nothing
         is stored.
         """
-        sent, kind = request.data, (request.content_type or "").partition(";")[0].strip().lower()
-        if isinstance(sent, dict) and kind != BATCH:
-            events: list[Any] = [sent]
-        elif isinstance(sent, list) and kind != SINGLE:
-            events = sent
-        else:
-            raise Invalid(f"Send one event as an object ({SINGLE}), or several as an array ({BATCH}).")
-        if len(events) > MOST_EVENTS:
-            raise TooManyEvents
-        taken = GROUPS.answer(self.actor, events, len(events))
-        if not taken.held:
-            return Response(status=204)
-        return Response(forms.TakenSerializer(taken).data, status=202)
+        events = events_in(request.data, request.content_type or "")
+        return response_for(GROUPS.answer(self.actor, events, len(events)))
 
 
 class Meters(ApiView):

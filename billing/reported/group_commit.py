@@ -12,11 +12,36 @@ from dataclasses import dataclass, field, replace
 from threading import Event, Lock
 from typing import Generic, TypeVar
 
+from django.db import InterfaceError, OperationalError
+
 from tenants.access.actor import Actor
 from tenants.errors import Unavailable
 
 C = TypeVar("C")
 A = TypeVar("A")
+
+
+def together_or_apart(
+    together: Callable[[Actor, Sequence[C]], Sequence[A | Exception]], actor: Actor, contents: Sequence[C]
+) -> list[A | Exception]:
+    """Return what each request of an actor gets: from one transaction, or if that fails, from one of its own.
+
+    While the database is away, or after waiting too long for a lock, none is tried again: all get that error.
+    """
+    if len(contents) > 1:
+        try:
+            return list(together(actor, contents))
+        except (OperationalError, InterfaceError) as error:
+            return [error] * len(contents)
+        except Exception:  # noqa: BLE001, S110 (nothing was stored: each is tried apart, and keeps its own error)
+            pass
+    found: list[A | Exception] = []
+    for content in contents:
+        try:
+            found += together(actor, [content])
+        except Exception as error:  # noqa: BLE001 (raised to its own caller)
+            found.append(error)
+    return found
 
 
 @dataclass(eq=False)
@@ -77,20 +102,7 @@ class GroupCommit(Generic[C, A]):
         return call.result()
 
     def _run(self, actor: Actor, group: Sequence[Call[C, A]]) -> None:
-        if len(group) > 1:
-            try:
-                self._take(actor, group)
-                return
-            except Exception:  # noqa: BLE001, S110 (nothing was stored: each is tried apart, and keeps its own error)
-                pass
-        for call in group:
-            try:
-                self._take(actor, [call])
-            except Exception as error:  # noqa: BLE001 (raised to its own caller)
-                call.error = error
-
-    def _take(self, actor: Actor, group: Sequence[Call[C, A]]) -> None:
-        found = self._together(actor, [call.content for call in group])
+        found = together_or_apart(self._together, actor, [call.content for call in group])
         for call, one in zip(group, found, strict=True):
             if isinstance(one, Exception):
                 call.error = one

@@ -30,7 +30,7 @@ from deploy.server.web import listen
 
 #: Stop producers first, then stores; the database last.
 STOP_ORDER = (
-    ("web", "operator", "serving", "controller", "ops", "node", "fetcher"),
+    ("web", "operator", "usage", "serving", "controller", "ops", "node", "fetcher"),
     ("valkey", "seaweedfs"),
     ("postgres",),
 )
@@ -68,6 +68,7 @@ class Local:
         listener = _listener(plan.settings.http_port, "EXCHEQUER_HTTP_PORT")
         serving = _listener(plan.settings.serving_port, "EXCHEQUER_SERVING_PORT")
         operator = _listener(plan.settings.operator_port, "EXCHEQUER_OPERATOR_PORT")
+        usage = _listener(plan.settings.ingest_port, "EXCHEQUER_INGEST_PORT")
         self.say(f"starting in {self.home.path}; logs are in {self.home.logs}")
         if plan.master_made:
             self.say(
@@ -77,11 +78,18 @@ class Local:
         self.home.write_private("environment.json", json.dumps(plan.for_commands(), indent=2))
         waiting = self._services(plan)
         logins = self._demo(plan, waiting)
-        self._product(plan, listener, serving, operator, waiting)
+        servers = [
+            processes.web(plan, listener),
+            processes.serving(plan, serving),
+            processes.operator(plan, operator),
+            processes.usage(plan, usage),
+        ]
+        self._product(plan, servers, waiting)
         self._init_tenant(plan)
         self._sandbox(plan)
         print(
-            f"\nExchequer is up: {plan.url}\nPredictions are answered at {plan.serving_url}\nOperators' console: {plan.operator_url}\n{logins}",
+            f"\nExchequer is up: {plan.url}\nPredictions are answered at {plan.serving_url}\n"
+            f"Usage is taken at {plan.usage_url}/api/v1/events/\nOperators' console: {plan.operator_url}\n{logins}",
             flush=True,
         )
         self.supervisor.watch()
@@ -116,17 +124,9 @@ class Local:
         supervisor.run("migrate", [*MANAGE, "migrate", "--no-input"], plan.environment("owner"), str(ROOT))
         return own[1 if plan.cluster else 0 :]
 
-    def _product(
-        self,
-        plan: Plan,
-        listener: socket.socket,
-        serving: socket.socket,
-        operator: socket.socket,
-        waiting: list[Part],
-    ) -> None:
-        started = [processes.fetcher(plan), processes.web(plan, listener), processes.ops(plan), processes.node(plan)]
-        started += [processes.controller(plan)]
-        started += [processes.serving(plan, serving), processes.operator(plan, operator)]
+    def _product(self, plan: Plan, servers: list[Part], waiting: list[Part]) -> None:
+        started = [processes.fetcher(plan), *servers]
+        started += [processes.ops(plan), processes.node(plan), processes.controller(plan)]
         for part in started:
             self.say(f"starting {part.name}")
             self.supervisor.start(part)

@@ -67,6 +67,11 @@ class Plan:
         return f"http://127.0.0.1:{self.settings.operator_port}"
 
     @property
+    def usage_url(self) -> str:
+        """Return the URL of the usage server."""
+        return f"http://127.0.0.1:{self.settings.ingest_port}"
+
+    @property
     def bucket(self) -> str:
         """Return the bucket for objects."""
         return self.shared["S3_BUCKET"]
@@ -85,6 +90,16 @@ class Plan:
         }
         own = {name: self.given[name] for name in OPERATOR_SECRETS.values() if self.given.get(name)}
         return given | own | {OPERATOR_SECRET_KEY: self.operator_secret_key} | more
+
+    def for_usage(self, **more: str) -> dict[str, str]:
+        """Return the environment of the usage server: the web process's, without broker, store and Stripe."""
+        given = self.environment("app", **self.master)
+        unused = ("BROKER_URL", "CACHE_URL", "EMAIL_URL")
+        return {
+            name: value
+            for name, value in given.items()
+            if name not in unused and not name.startswith(("AWS_", "S3_", "STRIPE_"))
+        } | more
 
     def for_fetcher(self) -> dict[str, str]:
         """Return the environment of the fetcher: nothing but what it may reach, and whom it trusts."""
@@ -175,6 +190,7 @@ def _checked(given: Mapping[str, str]) -> env.Environment:
         "EXCHEQUER_HTTP_PORT": settings.http_port,
         "EXCHEQUER_SERVING_PORT": settings.serving_port,
         "EXCHEQUER_OPERATOR_PORT": settings.operator_port,
+        "EXCHEQUER_INGEST_PORT": settings.ingest_port,
     }
     for first, second in combinations(ports, 2):
         if ports[first] == ports[second]:

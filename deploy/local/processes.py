@@ -119,6 +119,18 @@ def serving(plan: Plan, listener: socket.socket) -> Part:
     )
 
 
+def usage(plan: Plan, listener: socket.socket) -> Part:
+    """Return the usage server. At shutdown it stores what waits, and answers."""
+    return Part(
+        name="usage",
+        command=[sys.executable, "-m", "deploy.server.usage", "--fd", str(listener.fileno())],
+        environment=plan.for_usage(),
+        cwd=str(ROOT),
+        ready=lambda within_s: answers(f"{plan.usage_url}/readyz", within_s),
+        pass_fds=(listener.fileno(),),
+    )
+
+
 def ops(plan: Plan) -> Part:
     """Return the worker for email, webhooks, invoices, exports and events."""
     command = [*CELERY, "--queues=ops", "--pool=threads", "--concurrency=4", "--hostname=ops@%h"]

@@ -1,4 +1,4 @@
-"""Connection limits of the serving port: their number, and timeouts for idle ones and unread responses.
+"""Connection limits of the serving and usage ports: their number, and timeouts for idle ones and unread responses.
 
 uvicorn waits forever for the first request of a connection, for the rest of a request's header, and for a client that
 does not read: closing a connection keeps unread data, in case it is read after all.

@@ -8,7 +8,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -31,7 +31,6 @@ from tenants.identity import creators, sessions
 from tenants.isolation.scoping import entered_scope, tenant_scope
 from tenants.models import ApiKey, Tenant, User
 from tenants.rights import held
-from tenants.rows import prepared_cursor
 
 KEY_START = "exq_"
 PREFIX_LENGTH = 8
@@ -88,10 +87,9 @@ def entering_by_session(request: HttpRequest, slug: str = "") -> Iterator[Entere
             return None
         user = from_json(User, found[1])
         sessions.hand_over(request, found[0], user)
-        tenant = open_tenant(found[2])
-        if tenant is None or request.user.pk != user.pk:
+        if found[2] is None or request.user.pk != user.pk or is_closed(found[2]):
             return None
-        entered = _member(request, user, tenant, found[3])
+        entered = _member(request, user, found[2], found[3])
         # The statement compares with the row; this compares with the data that Django has checked.
         return entered if sessions.bound_to(request) in (None, entered[1].id) else None
 
@@ -105,15 +103,14 @@ def entering_as_member(request: HttpRequest, user: Any, tenant_id: UUID) -> Iter
 
     def enter() -> Entered | None:
         found = _one(BY_ID, [user.id, tenant_id])
-        tenant = open_tenant(found[0]) if found else None
-        return None if found is None or tenant is None else _member(request, user, tenant, found[1])
+        return None if found is None or is_closed(found[0]) else _member(request, user, *found)
 
     with entered_scope(enter, lambda entered: entered[1].id) as entered:
         yield entered
 
 
-def _member(request: HttpRequest, user: Any, tenant: Tenant, grants: str) -> Entered:
-    rights = rights_from(json.loads(grants))
+def _member(request: HttpRequest, user: Any, columns: str, grants: str) -> Entered:
+    tenant, rights = from_json(Tenant, columns), rights_from(json.loads(grants))
     actor = Actor.person(tenant_id=tenant.id, user_id=user.id, email=user.email, rights=rights)
     session = getattr(request, "session", None)
     told = f"session:{sessions.public_id(session.session_key)}" if session is not None and session.session_key else ""
@@ -135,22 +132,29 @@ def entering_by_key(request: HttpRequest, key: str, *, alone: bool = False) -> I
     """
 
     def enter() -> Entered | None:
-        if not key or len(key) > LONGEST_KEY:
-            return None
-        found = _one(BY_KEY, [key_prefix(key), key_hash(key)])
-        tenant = open_tenant(found[0]) if found else None
-        if found is None or tenant is None:
-            return None
-        key_id, name, scopes, bounded, grants, project, owner = found[1:]
-        rights = _of_key(scopes, rights_from(json.loads(grants)) if bounded else None, project)
-        told = {"only_project": project, "owner": owner, **_from_row(tenant), **origin_of(request)}
-        return _key_actor(tenant.id, key_id, name, rights, **told), tenant
+        return holder_of(key, origin_of(request))
 
     if alone and not connection.in_atomic_block:
         yield enter()
         return
     with entered_scope(enter, lambda entered: entered[1].id) as entered:
         yield entered
+
+
+def holder_of(key: str, origin: Mapping[str, Any]) -> Entered | None:
+    """Return the actor of an API key and its tenant, by one statement; None for an unknown, expired or revoked key.
+
+    `origin`: what `origin_of` returns. Only inside a transaction the statement also sets the tenant.
+    """
+    if not key or len(key) > LONGEST_KEY:
+        return None
+    found = _one(BY_KEY, [key_prefix(key), key_hash(key)])
+    if found is None or is_closed(found[0]):
+        return None
+    tenant, (key_id, name, scopes, bounded, grants, project, owner) = from_json(Tenant, found[0]), found[1:]
+    rights = _of_key(scopes, rights_from(json.loads(grants)) if bounded else None, project)
+    told = {"only_project": project, "owner": owner, **_from_row(tenant), **origin}
+    return _key_actor(tenant.id, key_id, name, rights, **told), tenant
 
 
 def actor_today(tenant_id: UUID, who: UUID | None) -> Actor:
@@ -190,7 +194,7 @@ def _key_actor(tenant_id: UUID, key_id: UUID, name: str, rights: Rights, **told:
 
 
 def _one(statement: str, values: list[Any]) -> tuple[Any, ...] | None:
-    with prepared_cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(statement, values)
         row: tuple[Any, ...] | None = cursor.fetchone()
     return row
@@ -203,10 +207,9 @@ def from_json(model: type[M], columns: str) -> M:
     return model.from_db("default", [one.attname for one in fields], values)
 
 
-def open_tenant(columns: str | None) -> Tenant | None:
-    """Return a tenant from its row as JSON; None without one, and for a closed one: nobody enters it any more."""
-    tenant = from_json(Tenant, columns) if columns else None
-    return None if tenant is None or tenant.standing == "closed" else tenant
+def is_closed(columns: str) -> bool:
+    """Return whether a tenant, given as JSON, is closed: nobody enters it any more."""
+    return bool(json.loads(columns)["standing"] == "closed")
 
 
 _noted: dict[UUID, float] = {}
@@ -251,6 +254,11 @@ def origin_of(request: HttpRequest) -> dict[str, Any]:
     }
 
 
+def unknown_key() -> AuthenticationFailed:
+    """Return the refusal of a key that lets nobody in."""
+    return AuthenticationFailed("This API key is unknown, expired or revoked.")
+
+
 class ActorAuthentication(SessionAuthentication):
     """Passes the middleware's actor to REST endpoints; a session must also pass the CSRF check."""
 
@@ -259,7 +267,7 @@ class ActorAuthentication(SessionAuthentication):
         actor: Actor | None = getattr(request._request, "actor", None)
         if actor is None:
             if bearer(request._request) is not None:
-                raise AuthenticationFailed("This API key is unknown, expired or revoked.")
+                raise unknown_key()
             return None
         if actor.kind == "user":
             self.enforce_csrf(request)

@@ -1,7 +1,6 @@
 """Context of every request: an id, one tenant, one actor, one transaction that sees only that tenant."""
 
 import re
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
@@ -26,10 +25,9 @@ from tenants.models import Tenant
 from tenants.parsing import NUL
 from tenants.web import problems, rate_limits
 from tenants.web.error_pages import HEADINGS, REFUSED, log_in_url, page_behind, without_database
-from tenants.web.requests import TenantRequest, admit, is_admitted
+from tenants.web.requests import TenantRequest, admit, is_admitted, request_id_for
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 TENANT_HEADER = "X-Exchequer-Tenant"
 TENANT_PATH = re.compile(r"/t/([-\w]+)/")
 #: Redirect target of a script whose session has ended.
@@ -47,8 +45,7 @@ class RequestContextMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Bind the id, respond, and add the id to the response."""
-        given = request.headers.get("X-Request-Id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        request_id = request_id_for(request.headers.get("X-Request-Id", ""))
         request.request_id = request_id  # type: ignore[attr-defined]
         refused_by_server = 400 if unreadable(request) else request.META.get(REFUSED)
         if refused_by_server:

@@ -1,6 +1,6 @@
 """Errors on the API, mapped once: problem+json (RFC 9457) with a stable `code` and the request's id."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import structlog
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
@@ -67,10 +67,15 @@ def note_refusal(request: HttpRequest) -> None:
         log.warning("refusal.not_recorded", permission=error.extra.get("permission"))
 
 
-def remember_refusal(request: HttpRequest, error: Exception) -> None:
+def remember_refusal(request: HttpRequest, error: Exception | None) -> None:
     """Keep for `note_refusal` that rights were missing; other errors say nothing about the reader."""
-    if isinstance(error, PermissionDenied) and error.code == PermissionDenied.code:
+    if rights_missing(error):
         setattr(request, REFUSAL, error)
+
+
+def rights_missing(error: Exception | None) -> TypeGuard[PermissionDenied]:
+    """Return whether an error refuses for missing rights, and for nothing else."""
+    return isinstance(error, PermissionDenied) and error.code == PermissionDenied.code
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -79,9 +84,17 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     Unexpected ones go on to the 500 page.
     """
     request = context["request"]._request
+    remember_refusal(request, _as_domain_error(error))
+    response = response_to(error, request)
+    if response is not None and scope_open():
+        transaction.set_rollback(True)
+    return response
+
+
+def response_to(error: Exception, request: Any) -> Response | None:
+    """Return the response for an expected error of a request, which has a `request_id`; None for any other."""
     mapped = _as_domain_error(error)
     if mapped is not None:
-        remember_refusal(request, mapped)
         body, headers = from_error(mapped, request), retry_after(mapped)
     elif isinstance(error, exceptions.APIException):
         status = error.status_code
@@ -100,8 +113,6 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
             headers["Retry-After"] = str(int(wait) + 1)
     else:
         return None
-    if scope_open():
-        transaction.set_rollback(True)
     return Response(body, status=body["status"], headers=headers, content_type=CONTENT_TYPE)
 
 

@@ -33,13 +33,24 @@ COUNTED = "exchequer.rate_counted"
 
 
 def take(request: HttpRequest, kind: str, name: str, *, times: float = 1) -> None:
-    """Count one request of a key or tenant, once. Raises `RateLimited` with the seconds to wait when there are too many."""
+    """Count a request, as `count` does, unless its web server had it counted."""
+    if not request.META.get(COUNTED):
+        count(kind, name, times=times)
+
+
+def count(kind: str, name: str, *, times: float = 1) -> None:
+    """Count one request of a key or tenant. Raises `RateLimited` with the seconds to wait when there are too many."""
     rate = settings.EXCHEQUER.api_rate * times
-    if rate <= 0 or request.META.get(COUNTED):
+    if rate <= 0:
         return
     wait = due(blake2b(f"{kind} {name}".encode(), digest_size=8).digest(), rate, BURST_S, time.monotonic())
     if wait > 0:
         raise RateLimited(retry_after=math.ceil(wait))
+
+
+def count_events(kind: str, name: str, times: int) -> None:
+    """Count one request with reported usage, as the middleware does."""
+    count(kind, f"{name} {OF_EVENTS}", times=times * OF_EVENTS)
 
 
 def due(name: bytes, rate: float, burst_s: float, now: float) -> float:

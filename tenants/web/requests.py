@@ -1,5 +1,7 @@
 """The request of a tenant's page or endpoint, typed: what the middleware found out about it."""
 
+import re
+import secrets
 from typing import TypeGuard, cast
 from uuid import UUID
 
@@ -7,6 +9,13 @@ from django.http import HttpRequest
 
 from tenants.access.actor import Actor
 from tenants.models import Tenant
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def request_id_for(given: str) -> str:
+    """Return the id that a client gave its request, if it is one, else a new one."""
+    return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
 class TenantRequest(HttpRequest):

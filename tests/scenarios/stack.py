@@ -40,6 +40,7 @@ class Stack:
             "EXCHEQUER_HTTP_PORT": str(self.port),
             "EXCHEQUER_SERVING_PORT": str(free_port()),
             "EXCHEQUER_OPERATOR_PORT": str(free_port()),
+            "EXCHEQUER_INGEST_PORT": str(free_port()),
             "EXCHEQUER_DEMO": "0",
             "EXCHEQUER_INIT_TENANT": "Lab",
             "EXCHEQUER_INIT_EMAIL": self.email,

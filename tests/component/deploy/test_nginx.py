@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed he
 
 def configured(folder: Path, web: int) -> tuple[Path, int]:
     """Write the shipped file with a test's ports, names and certificate, and its surroundings; return the TLS port."""
-    plain, tls, serving = free_ports(3)
+    plain, tls, serving, usage = free_ports(4)
     file = proxy.certificate(folder)
     text = CONFIGURATION.read_text()
     for shipped, here in (
@@ -31,6 +31,7 @@ def configured(folder: Path, web: int) -> tuple[Path, int]:
         ("listen 443 ssl", f"listen 127.0.0.1:{tls} ssl"),
         ("127.0.0.1:8000", f"127.0.0.1:{web}"),
         ("127.0.0.1:8001", f"127.0.0.1:{serving}"),
+        ("127.0.0.1:8003", f"127.0.0.1:{usage}"),
         ("predict.exchequer.example", "predict.localhost"),
         ("server_name exchequer.example", "server_name localhost"),
         ("/etc/ssl/exchequer/fullchain.pem", str(file)),

@@ -21,7 +21,7 @@ from tests.support.servers.services import BYPASSING_ROLE, GROUPED_ROLE, TEST_RO
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKER = ["-m", "celery", "-A", "config", "worker", "--pool=threads", "--without-gossip", "--without-mingle"]
-WEB, SERVING = ["-m", "deploy.server.web", "--port"], ["-m", "deploy.server.serving", "--port"]
+WEB, SERVING, USAGE = (["-m", f"deploy.server.{name}", "--port"] for name in ("web", "serving", "usage"))
 #: Each entry point with its settings, and one way in which its login is too strong.
 STARTS = {
     "web as superuser": (WEB, "app", "postgres", "is a superuser"),
@@ -32,6 +32,7 @@ STARTS = {
     "console as the controller": (WEB, "operator", "exchequer_control", "works as exchequer_control"),
     "web that says it is the owner": (WEB, "owner", "exchequer_owner", "owns tables"),
     "serving node without row security": (SERVING, "app", BYPASSING_ROLE, "bypasses row-level security"),
+    "usage server as the controller": (USAGE, "app", "exchequer_control", "works as exchequer_control"),
     "ops worker as owner of the tables": ([*WORKER, "--queues=ops"], "control", "exchequer_owner", "owns tables"),
     "node worker as superuser": ([*WORKER, "--queues=node.test-node"], "app", "postgres", "is a superuser"),
     "controller as superuser": (["manage.py", "controller"], "control", "postgres", "is a superuser"),

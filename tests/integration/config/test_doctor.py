@@ -78,9 +78,11 @@ class Ready(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def serving_node(settings: Settings) -> Iterator[None]:
-    """A server on the serving node's port."""
+    """A server on the ports of the serving node and the usage server."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Ready) as server:
-        settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"serving_port": server.server_port})
+        settings.EXCHEQUER = settings.EXCHEQUER.model_copy(
+            update={"serving_port": server.server_port, "ingest_port": server.server_port}
+        )
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield

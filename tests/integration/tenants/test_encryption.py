@@ -21,14 +21,14 @@ from tenants.encryption import KeyUnavailable, data_key, keys, master, platform_
 from tenants.encryption.keys import UnknownKey
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import TenantKey
-from tests.component.tenants.test_strong_roles import SERVING, WEB, WORKER
+from tests.component.tenants.test_strong_roles import SERVING, USAGE, WEB, WORKER
 from tests.support.factories import make_tenant
 from tests.support.servers.ports import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROOT = Path(__file__).resolve().parents[3]
-STARTS = {"web": (WEB, "app"), "serving": (SERVING, "app"), "ops": ([*WORKER, "--queues=ops"], "control"),
-          "node": ([*WORKER, "--queues=node.test-node"], "app")}  # fmt: skip
+STARTS = {"web": (WEB, "app"), "serving": (SERVING, "app"), "usage": (USAGE, "app"),
+          "ops": ([*WORKER, "--queues=ops"], "control"), "node": ([*WORKER, "--queues=node.test-node"], "app")}  # fmt: skip
 
 
 @pytest.fixture
