@@ -138,7 +138,7 @@ def drafts_from(of: Sources, asked: Mapping[UUID, date], before: Mapping[UUID, d
         left, given = {use.key: use.left for use in made.credits}, {one.key: one.title for one in credits}
         credits = [replace(one, left=left.get(one.key, one.left)) for one in credits]
         if invoice_id in asked:
-            found[invoice_id] = replace(draft_of(invoice_id, usage, made, given), untaxed=untaxed)
+            found[invoice_id] = draft_of(invoice_id, usage, made, given, untaxed)
     return found
 
 
@@ -182,7 +182,9 @@ def _agreed(
     return usage, resolved(agreed, usage)
 
 
-def draft_of(invoice_id: UUID, lines: Sequence[InvoiceLine], made: Bill, credits: Mapping[str, str]) -> Draft:
+def draft_of(
+    invoice_id: UUID, lines: Sequence[InvoiceLine], made: Bill, credits: Mapping[str, str], untaxed: str = ""
+) -> Draft:
     """Return the draft of a bill: usage keeps its lines, adjustments follow them. `credits` has the titles of credit."""
     usage = {f"usage:{line.id}": line for line in lines}
     names = {line.project_id: (line.project_name, line.project_slug) for line in lines}
@@ -202,7 +204,7 @@ def draft_of(invoice_id: UUID, lines: Sequence[InvoiceLine], made: Bill, credits
         listed.append(line_of(invoice_id, Kind.CARRIED, len(listed) + 1, made.carried))
     taxes = [TaxRow(row.percent, row.taxable, row.tax, row.note or "", row.name) for row in made.taxes]
     used = [AppliedCredit(UUID(use.key), use.kind.value, use.amount, use.before_tax) for use in made.credits]
-    return Draft(listed, taxes, made.subtotal + made.carried, made.tax, credits=used, carried=made.carried or None)
+    return Draft(listed, taxes, made.subtotal + made.carried, made.tax, untaxed, used, made.carried or None)
 
 
 def contract_in(period: date) -> Contract | None:

@@ -6,7 +6,7 @@ so that a tenant with many of them does not fill the memory with those of the ot
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -90,13 +90,17 @@ def accounts(tenants: Sequence[UUID], last: date, period: date) -> Generator[Acc
             found[block.tenant_id].credits.setdefault(block.currency, []).append(credit_of(block))
     months = [(of.tenant_id, month) for of in found.values() for month in sorted(of.months())]
     stand = [(of.tenant_id, row.id) for of in found.values() for row in of.invoices if row.state in STANDING]
-    asked = [array((tenant for tenant, _ in months), uuid), array((month for _, month in months), iso), own_sources()]
-    shown = [array((tenant for tenant, _ in stand), uuid), array((invoice for _, invoice in stand), uuid)]
-    with _by_tenant(SUMS, asked) as sums, _by_tenant(FROZEN, shown) as frozen:
+    asked = [*_arrays(months, iso), own_sources()] if months else None
+    with _by_tenant(SUMS, asked) as sums, _by_tenant(FROZEN, _arrays(stand, uuid) if stand else None) as frozen:
         for account in found.values():
             account.sums, account.frozen = sums.of(account.tenant_id), frozen.of(account.tenant_id)
             yield account
             account.sums = account.frozen = ()
+
+
+def _arrays(pairs: Sequence[tuple[UUID, Any]], write: Callable[[Any], str]) -> list[str]:
+    """Return tenants and what is asked of them as two arrays."""
+    return [array((tenant for tenant, _ in pairs), uuid), array((what for _, what in pairs), write)]
 
 
 class _Rows:
@@ -116,7 +120,11 @@ class _Rows:
 
 
 @contextmanager
-def _by_tenant(statement: str, asked: Sequence[Any]) -> Iterator[_Rows]:
+def _by_tenant(statement: str, asked: Sequence[Any] | None) -> Iterator[_Rows]:
+    """Yield the rows of a statement; none without anything to ask for."""
+    if asked is None:
+        yield _Rows(())
+        return
     with connection.chunked_cursor() as cursor:
         cursor.execute(statement, asked)
         yield _Rows(chain.from_iterable(named_portions(cursor, PORTION)))

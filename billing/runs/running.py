@@ -23,7 +23,7 @@ from tenants.operators.operator_log import record_act
 
 ORDERED = AuditAction("billing.period_run.ordered")
 #: Tenants of one transaction.
-CHUNK = 200
+CHUNK = 500
 log = structlog.get_logger(__name__)
 
 

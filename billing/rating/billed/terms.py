@@ -103,6 +103,8 @@ def resolved(terms: Terms, usage: Sequence[UsageLine]) -> Terms:
 
     A price that several models cover belongs to the one with the most dimensions, then to the first.
     """
+    if not terms.models:
+        return terms
     taken: dict[UUID, PriceTerms] = {}
     ranked = sorted((one for one in terms.models if one.dims is not None), key=lambda one: -len(one.dims or ()))
     named = frozenset[UUID]().union(*(one.prices for one in terms.models))
