@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connection
+from django.db.models import Sum
+from django.test.utils import CaptureQueriesContext
 
 from billing import queries, resource_names
 from billing.defaults import BATCH_SECONDS, DEVICE_SECONDS, INFERENCE_MS, INFERENCE_REQUESTS, PRICES
 from billing.metering.metering import Interval, record_usage
+from billing.models import UsageEvent
 from billing.pricing import publishing
 from compute.models import Job
 from dashboards.formatting import quantity_text, took_text, unit_text
@@ -171,7 +175,10 @@ def test_sums_over_several_units_have_a_cost_and_no_quantity(month: tuple[Tenant
         }
         assert by_meter[INFERENCE_REQUESTS] == ("request", 44)
         assert by_meter[DEVICE_SECONDS] == ("second", 20)
-        assert queries.month_to_date().quantity == 30
+        with CaptureQueriesContext(connection) as asked:
+            to_date = queries.month_to_date()
+        raw = UsageEvent.objects.aggregate(amount=Sum("amount"))["amount"]
+        assert (to_date.quantity, to_date.cost.amount, len(asked)) == (30, raw, 1)
         page = datasets.spend_page({})
         assert page.totals.billable_s == 30
         assert page.totals.amount == everything.cost.amount
