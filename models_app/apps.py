@@ -14,6 +14,7 @@ class ModelsAppConfig(AppConfig):
         """Register the job kinds, credentials, subscribers, names of endpoints, words of the audit log and navigation."""
         from billing import resource_names
         from billing.allocation import owners as cost_owners
+        from billing.allocation import required_tags
         from billing.usage import reserved_sources
         from compute import kinds
         from models_app import access, sharing, subscribers, webhook_events  # noqa: F401
@@ -44,6 +45,8 @@ class ModelsAppConfig(AppConfig):
         topics.register("exports", "Exports that are ready or have failed", "export_ready", "export_failed")
         kinds.register(TrainKind(), hidden=access.hidden_work, admit=access.admit_model_name)
         kinds.register(BatchPredictKind(), hidden=access.hidden_work)
+        for kind, title in (("train", "Training"), ("batch_predict", "Batch predictions"), ("endpoint", "Endpoints")):
+            required_tags.register_kind(kind, title)
         access.register_audited()
         sharing.register()
         promotions.register()

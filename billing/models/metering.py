@@ -157,10 +157,11 @@ class UsageRollup(TenantModel):
 
 
 class RequiredTag(TenantModel):
-    """A tag that work must carry; `values` are those allowed, empty for any."""
+    """A tag that work of these `kinds` must carry, empty for all; `values` are those allowed, empty for any."""
 
     name = models.CharField(max_length=40)
     values = models.JSONField(default=list, db_default=[])
+    kinds = models.JSONField(default=list, db_default=[])
 
     class Meta(TenantModel.Meta):
         constraints = [models.UniqueConstraint(fields=["tenant", "name"], name="required_tag_once")]

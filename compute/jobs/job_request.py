@@ -145,7 +145,7 @@ def check(*, actor: Actor, asked: Submission) -> JobRequest:
         ]
     if fault := tag_fault(asked.tags):
         faults["tags"] = [fault]
-    elif lacking := missing_tags(asked.tags):
+    elif lacking := missing_tags(asked.tags, asked.kind):
         faults["tags"] = lacking
     if fault := project_fault(actor, "jobs.launch", asked.project_id):
         faults["project"] = [fault]

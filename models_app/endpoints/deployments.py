@@ -133,7 +133,7 @@ def deploy(
     if fault := project_fault(actor, "endpoints.manage", endpoint.project_id):
         raise Invalid(fields={"project": [fault]})
     actor.require("endpoints.manage", endpoint)
-    check_tags(endpoint.tags)
+    check_tags(endpoint.tags, "endpoint")
     endpoint.allocation_id = slot_events.request_slot(actor, endpoint)
     Endpoint.objects.filter(id=endpoint.id).update(allocation_id=endpoint.allocation_id)
     _deployed(actor, endpoint, {"version": [None, str(version)], "slo_ms": [None, endpoint.slo_ms]})

@@ -113,6 +113,8 @@ class JobForm(RequiredTagsForm):
 class LaunchForm(JobForm):
     """A training job, without the recipe's own parameters."""
 
+    kind = "train"
+
     recipe = forms.ChoiceField(label="Recipe")
     model = forms.CharField(
         max_length=120,
@@ -131,6 +133,8 @@ class BatchForm(JobForm):
 
     Without `any_project` the version's own project is not offered: the person may not launch in each.
     """
+
+    kind = "batch_predict"
 
     version = forms.ChoiceField(label="Model version", help_text="Archived versions are not offered.")
 

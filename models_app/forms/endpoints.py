@@ -23,6 +23,8 @@ YES_NO = (("", "not known"), ("true", "yes"), ("false", "no"))
 class DeployForm(RequiredTagsForm):
     """Which version to serve under which name, and which project pays."""
 
+    kind = "endpoint"
+
     version = forms.ChoiceField(label="Model version", help_text="Versions in production can be deployed.")
     name = forms.CharField(
         max_length=63,

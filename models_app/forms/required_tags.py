@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 
@@ -15,12 +15,17 @@ REQUIRED = "tag-"
 
 
 class RequiredTagsForm(forms.Form):
-    """A form with a field `tags`, which also has one for each required tag, once `ask_for_required` was called."""
+    """A form with a field `tags`, which also has one for each required tag, once `ask_for_required` was called.
+
+    `kind`: the kind of work that it launches.
+    """
+
+    kind: ClassVar[str]
 
     def ask_for_required(self, *, must: bool) -> None:
         """Add the fields; `must`: the form is not valid without them, else the operation decides."""
         given = self.initial.get("tags") or {}
-        for one in required_tags():
+        for one in required_tags(self.kind):
             self.fields[REQUIRED + one.name] = _field(one, given.get(one.name, ""), must=must)
 
     def required_fields(self) -> list[forms.BoundField]:

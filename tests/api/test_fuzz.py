@@ -119,7 +119,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "budgets": {"amount": "10", "period": "month", "alerts": [50, 80], "at_limit": "notify"},
     "chargeback shared rules": {"rules": [{"source": "organisation", "rule": "even"}]},
     "meters": {"title": "Peak of seats", "unit": "seat", "event_type": "peak.seats", "aggregation": "max"},
-    "tags required": {"tags": [{"name": "team", "values": []}]},
+    "tags required": {"tags": [{"name": "team", "values": [], "kinds": []}]},
     "showback prices": {"prices": [{"meter": "device_seconds", "dims": {"tier": "spot"}, "unit_amount": "0.1"}]},
     "wallet top-ups": {"amount": "10.00"},
     "wallet automatic-top-up": {"below": "5.00", "amount": "10.00", "most": "50.00"},

@@ -75,7 +75,7 @@ PAGES = (
     PageSpec("showback", "showback/", "Cost by the contract", empty="No usage in this month"),
     PageSpec("chargeback", "chargeback/", "Share", empty="No usage in this month"),
     PageSpec("shared-costs", "shared-costs/", "Add a rule", empty="Nothing is shared"),
-    PageSpec("required-tags", "required-tags/", "One a line", empty="One a line"),
+    PageSpec("required-tags", "required-tags/", "Allowed values", empty="Allowed values"),
     PageSpec("cost-exports", "cost-exports/", "Columns of FOCUS", empty="Columns of FOCUS"),
     PageSpec("showback prices", "showback/prices/", "More prices"),
     PageSpec("prices", "prices/", "Ten per cent off", empty="No price list yet", pictured=True),

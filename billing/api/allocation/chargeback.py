@@ -61,10 +61,16 @@ class ChargebackEndpoint(ApiView):
 
 
 class RequiredTagSerializer(serializers.Serializer[Any]):
-    """A tag and its allowed values; an empty list allows any."""
+    """A tag, its allowed values (an empty list allows any) and the kinds of work that carry it (an empty list: all)."""
 
     name = serializers.CharField(max_length=40)
     values = serializers.ListField(child=serializers.CharField(max_length=120), required=False, default=list)
+    kinds = serializers.ListField(
+        child=serializers.CharField(max_length=60),
+        required=False,
+        default=list,
+        help_text="such as `train`, `batch_predict` and `endpoint`",
+    )
 
 
 class RequiredTagsSerializer(serializers.Serializer[Any]):
@@ -87,7 +93,7 @@ class RequiredTags(ApiView):
     def put(self, request: Request) -> Response:
         """Replace the list. A launch without one of these tags, or with another value, is refused with 400."""
         body = checked(RequiredTagsSerializer(data=request.data))
-        tags = [Required(one["name"], tuple(one["values"])) for one in body["tags"]]
+        tags = [Required(one["name"], tuple(one["values"]), tuple(one["kinds"])) for one in body["tags"]]
         set_required_tags(actor=self.actor, tags=tags)
         return self._answer()
 

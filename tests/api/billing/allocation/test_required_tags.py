@@ -15,7 +15,11 @@ from tests.support.launch_forms import NEW, WITH_CLASSES, make_lab, submitted, t
 from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
-RULES = [{"name": "cost-centre", "values": []}, {"name": "team", "values": ["risk", "vision"]}]
+RULES: list[dict[str, Any]] = [
+    {"name": "cost-centre", "values": [], "kinds": []},
+    {"name": "team", "values": ["risk", "vision"], "kinds": []},
+]
+ALL = ["train", "batch_predict", "endpoint"]
 GOOD = {"team": "vision", "cost-centre": "4711"}
 
 
@@ -89,24 +93,58 @@ def test_the_form_asks_for_them_and_a_clone_brings_those_it_has(lab: Tenant) -> 
     assert "Tag cost-centre" in text_of(answer)
 
 
+def rows(*tags: tuple[str, str, list[str]]) -> dict[str, Any]:
+    """Return what the page posts for these tags: name, values by line, kinds."""
+    parts = ("name", "values", "kinds")
+    return {f"tag_{n}_{part}": it for n, row in enumerate(tags) for part, it in zip(parts, row, strict=True)}
+
+
 def test_who_settles_money_sets_them_and_the_log_has_it(lab: Tenant) -> None:
     finance, page = client(lab, "finance"), "/t/lab/required-tags/"
-    answer = finance.post(page, {"tags": "team = risk, vision\n\ncost-centre\n"})
-    assert answer.status_code == 302
-    assert "team = risk, vision" in finance.get(page).content.decode()
+    given = rows(("team", "risk\n\nvision\n", ALL), ("", "", ALL), ("cost-centre", "", ALL))
+    assert finance.post(page, given).status_code == 302
+    form = finance.get(page).context["form"]
+    assert [[field.value() for field in row] for row in form.rows()] == [
+        ["cost-centre", "", ALL], ["team", "risk\nvision", ALL], ["", "", ALL], ["", "", ALL],
+    ]  # fmt: skip
     assert finance.get("/api/v1/tags/required/").json() == {"tags": RULES}
     assert put(finance, RULES).status_code == 200
     assert put(finance, RULES[:1]).status_code == 200
+    only = rows(("cost-centre", "4711, Berlin", ["endpoint"]))
+    assert finance.post(page, only).status_code == 302
+    assert finance.get("/api/v1/tags/required/").json()["tags"] == [
+        {"name": "cost-centre", "values": ["4711, Berlin"], "kinds": ["endpoint"]}
+    ]
     assert client(lab, "engineer").get(page).status_code == 403
-    wrong = finance.post(page, {"tags": "a b"})
-    assert wrong.status_code == 422
-    assert "A name has letters" in text_of(wrong)
+    for wrong, field, message in (
+        (("a b", "", ALL), "tag_0_name", "A name has letters"),
+        (("", "x", ALL), "tag_0_name", "Name the tag"),
+        (("team", "x\nx", ALL), "tag_0_values", "Give each value of team once"),
+        (("team", "", []), "tag_0_kinds", "Choose at least one kind of work"),
+        (("team", "", ["cook"]), "tag_0_kinds", "not one of the available choices"),
+        (("kept", "", ALL), "tag_1_name", "Name each tag once."),
+    ):
+        answer = finance.post(page, rows(wrong, ("kept", "y", ALL)))
+        assert (answer.status_code, list(answer.context["form"].errors)) == (422, [field])
+        assert message in text_of(answer) and 'value="kept"' in answer.content.decode()
     with tenant_scope(lab.id):
         entries = list(AuditEntry.objects.filter(action="billing.required_tags.set").order_by("seq"))
     assert [entry.changes for entry in entries] == [
         {"cost-centre": [None, "any value"], "team": [None, "risk, vision"]},
         {"team": ["risk, vision", None]},
+        {"cost-centre": ["any value", "4711, Berlin; only Endpoints"]},
     ]
+
+
+def test_a_tag_of_some_kinds_of_work_is_asked_of_no_other(lab: Tenant) -> None:
+    version = str(table(lab, columns=WITH_CLASSES).id)
+    engineer, finance = client(lab, "engineer"), client(lab, "finance")
+    assert put(finance, [{"name": "customer", "kinds": ["endpoint"]}]).status_code == 200
+    assert launch(engineer, version, {}).status_code == 201
+    assert 'name="tag-customer"' not in engineer.get(NEW).content.decode()
+    assert put(finance, [{"name": "customer", "kinds": ["endpoint", "train"]}]).status_code == 200
+    assert launch(engineer, version, {}).json()["fields"] == {"tags": ["The tag customer is required."]}
+    assert 'name="tag-customer"' in engineer.get(NEW).content.decode()
 
 
 @pytest.mark.parametrize(
@@ -117,6 +155,7 @@ def test_who_settles_money_sets_them_and_the_log_has_it(lab: Tenant) -> None:
         [{"name": "team", "values": ["x", "x"]}],
         [{"name": "team", "values": [""]}],
         [{"name": f"t{n}"} for n in range(11)],
+        [{"name": "team", "kinds": ["cook"]}],
     ],
 )
 def test_impossible_rules_are_refused(lab: Tenant, tags: Any) -> None:
