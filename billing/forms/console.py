@@ -8,7 +8,7 @@ from typing import Any
 
 from django import forms
 
-from billing.forms.terms import TermsForm
+from billing.forms.terms.form import TermsForm
 from billing.pricing.contracts import MOST_DAYS, MOST_GRACE, ContractTerms
 from billing.queries.books import BookRow
 from billing.queries.prices import ContractView

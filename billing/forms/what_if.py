@@ -9,11 +9,12 @@ from typing import Any, cast
 from django import forms
 
 from billing.forms.fields import AmountField
-from billing.forms.terms import TermsForm
+from billing.forms.terms.form import TermsForm
 from billing.money import fineness_fault, minor_decimals
 from billing.pricing.what_if import SIMPLE_TERMS, Assumed
 from billing.queries.books import BookRow
 from billing.queries.prices import ContractView
+from billing.rating.billed.reading import read_terms
 from tenants.fields.days import MonthField
 
 
@@ -44,10 +45,10 @@ class WhatIfForm(TermsForm):
     @property
     def assumed(self) -> Assumed:
         """What a valid form changes."""
-        terms = self.bill_terms
+        terms, of = self.bill_terms, {"currency": self._currency}
         return Assumed(
             book_id=self.cleaned_data["book"] or None,
-            terms=None if terms == self._agreed else terms,
+            terms=None if read_terms({**of, **terms}) == read_terms({**of, **self._agreed}) else terms,
             tax_rate=self.cleaned_data["tax_rate"],
         )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from billing.money import Money
+from billing.rating.billed.price_models import Flat, Graduated, Model, Package, Tier, Volume
 from billing.rating.billed.reading import NAMES, read_terms
 from billing.rating.billed.terms import PriceTerms
 from billing.rating.billed.usage import Scope
@@ -32,7 +33,7 @@ def term_words(terms: Mapping[str, Any], currency: str) -> Sequence[tuple[str, s
         ("Minimum", f"{money(one.amount)} a month{_of(one.scope)}, after discounts and before tax")
         for one in read.minimums
     ]
-    found += [("Price model", _model(one)) for one in read.models]
+    found += [("Price model", _model(one, money)) for one in read.models]
     if read.paid_first:
         found.append(("Credits", "paid ones first, then promotional ones, all after tax"))
     if read.prepaid:
@@ -59,7 +60,27 @@ def _of(scope: Scope) -> str:
     return f" of {' in '.join(parts)}" if parts else ""
 
 
-def _model(one: PriceTerms) -> str:
+def _model(one: PriceTerms, money: Callable[[Decimal], str]) -> str:
     dims = "".join(f", {name} {value}" for name, value in one.dims or ())
     free = f", {one.included.normalize():f} units free" if one.included else ""
-    return f"{NAMES[type(one.model)].replace('_', ' ')} for {one.meter}{dims}{free}"
+    costs = _costs(one.model, money)
+    name = NAMES[type(one.model)].replace("_", " ")
+    return f"{name} for {one.meter}{dims}{free}{f': {costs}' if costs else ''}"
+
+
+def _costs(model: Model, money: Callable[[Decimal], str]) -> str:
+    match model:
+        case Flat(amount):
+            return f"{money(amount)} a month"
+        case Package(size, amount):
+            return f"{money(amount)} for each started {size.normalize():f} units"
+        case Graduated(tiers) | Volume(tiers):
+            return ", ".join(_tier(tier, money) for tier in tiers)
+        case _:
+            return ""
+
+
+def _tier(tier: Tier, money: Callable[[Decimal], str]) -> str:
+    besides = f" and {money(tier.flat_amount)}" if tier.flat_amount else ""
+    end = "above" if tier.up_to is None else f"up to {tier.up_to.normalize():f}"
+    return f"{money(tier.unit_amount)} a unit{besides} {end}"

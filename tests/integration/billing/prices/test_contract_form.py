@@ -1,9 +1,11 @@
-"""The console's form of a contract: fields for the common terms of a bill, JSON for the rest, faults beside their field."""
+"""The console's form of a contract: fields and rows for the terms of a bill, JSON for the rest, faults beside their field."""
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.test import Client
@@ -13,7 +15,7 @@ from billing.pricing import contracts
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.integration.billing.invoicing.test_console_pages import words
-from tests.support.factories import make_member, make_tenant
+from tests.support.factories import default_project_id, make_member, make_tenant
 
 pytestmark = pytest.mark.django_db
 SCOPED = {"key": "nodes", "percent": "5", "meters": ["device_seconds"]}
@@ -24,7 +26,7 @@ def finance(seller: Any) -> Any:
     return seller("platform_finance")
 
 
-def given(tenant: Tenant, **more: str) -> dict[str, str]:
+def given(tenant: Tenant, **more: Any) -> dict[str, Any]:
     with tenant_scope(tenant.id):
         book = Contract.objects.earliest("starts_on").book_id
     starts_on = contracts.months_ahead(tenant, 1)[0]
@@ -41,6 +43,17 @@ def value_of(page: str, name: str) -> str:
         rf'value="([^"]*)"[^>]*name="{name}"', page
     )
     return found[1] if found else ""
+
+
+def unchanged(form: Any) -> dict[str, Any]:
+    """Return what a browser posts of a form that nobody touched."""
+    values = {name: form[name].value() for name in form.fields}
+    # A group of boxes of which none is ticked posts nothing.
+    return {
+        name: "" if value in (None, False) else value
+        for name, value in values.items()
+        if value or not name.endswith("_meters")
+    }
 
 
 def test_common_terms_are_fields_and_the_rest_stays_json(finance: Any) -> None:
@@ -82,27 +95,24 @@ def test_common_terms_are_fields_and_the_rest_stays_json(finance: Any) -> None:
 def test_savings_plans_and_terms_of_a_meter_are_rows(finance: Any) -> None:
     tenant = make_tenant()
     page = f"/contracts/{tenant.id}/"
-    rows = {
+    rows: dict[str, Any] = {
         "term_0_kind": "plan_hour", "term_0_name": "base", "term_0_amount": "0.50", "term_0_percent": "20",
-        "term_1_kind": "commitment", "term_1_amount": "1,000", "term_1_meter": "device_seconds",
-        "term_2_kind": "discount", "term_2_name": "nodes", "term_2_percent": "5", "term_2_meter": "device_seconds",
+        "term_1_kind": "commitment", "term_1_amount": "1,000", "term_1_meters": "device_seconds",
+        "term_2_kind": "discount", "term_2_name": "nodes", "term_2_percent": "5", "term_2_meters": "device_seconds",
     }  # fmt: skip
-    several = '{"discounts": [{"key": "both", "percent": "1", "meters": ["device_seconds", "inference_requests"]}]}'
-    answer = finance.post(page, given(tenant, discount="2", terms=several, **rows))
+    both = {"key": "both", "percent": "1", "meters": ["device_seconds", "inference_requests"]}
+    rows |= {"term_3_kind": "discount", "term_3_name": "both", "term_3_percent": "1", "term_3_meters": both["meters"]}
+    of_project = {"key": "pilot", "percent": "3", "projects": [f"{default_project_id(tenant)}"]}
+    answer = finance.post(page, given(tenant, discount="2", terms=json.dumps({"discounts": [of_project]}), **rows))
     assert answer.status_code == 302, words(answer)
     expected = {
         "savings_plans": [{"key": "base", "per": "hour", "amount": "0.5", "percent": "20"}],
         "commitments": [{"key": "commitment-2", "amount": "1000", "meters": ["device_seconds"]}],
-        "discounts": [
-            {"key": "discount", "percent": "2"}, SCOPED,
-            {"key": "both", "percent": "1", "meters": ["device_seconds", "inference_requests"]},
-        ],
+        "discounts": [{"key": "discount", "percent": "2"}, SCOPED, both, of_project],
     }  # fmt: skip
     assert agreed(tenant) == expected
-    form = finance.get(page).context["form"]
-    again = {name: "" if (value := form[name].value()) in (None, False) else str(value) for name in form.fields}
-    again["terms"] = form["terms"].value()
-    assert "both" in again["terms"] and "nodes" not in again["terms"], "what a row shows is no JSON"
+    again = unchanged(finance.get(page).context["form"])
+    assert json.loads(again["terms"]) == {"discounts": [of_project]}, "what a row shows is no JSON"
     assert finance.post(page, {**again, **given(tenant)}).status_code == 302
     assert agreed(tenant) == expected, "the form keeps what it shows"
     for wrong, message in (
@@ -115,6 +125,77 @@ def test_savings_plans_and_terms_of_a_meter_are_rows(finance: Any) -> None:
     ):
         refused = finance.post(page, given(tenant, discount="2", **{**rows, **wrong}))
         assert (refused.status_code, message in words(refused)) == (422, True), wrong
+
+
+TIERS = [
+    {"up_to": "1000.5", "unit_amount": "0.00005"},
+    {"up_to": "20000", "unit_amount": "0.00004", "flat_amount": "1"},
+    {"unit_amount": "0"},
+]
+MODELS = {
+    "model_0_kind": "graduated", "model_0_name": "bulk", "model_0_meter": "device_seconds", "model_0_dims": "device_class=cpu",
+    "model_0_tier_0_up_to": "1000.5", "model_0_tier_0_unit_amount": "0.00005",
+    "model_0_tier_2_up_to": "20000", "model_0_tier_2_unit_amount": "0.00004", "model_0_tier_2_flat_amount": "1",
+    "model_0_tier_3_unit_amount": "0",
+    "model_1_kind": "package", "model_1_meter": "inference_requests", "model_1_size": "1000", "model_1_amount": "0.02",
+    "model_1_included": "500",
+    "model_2_kind": "fee", "model_2_name": "support", "model_2_meter": "device_seconds", "model_2_amount": "99.90",
+    "model_3_kind": "",
+}  # fmt: skip
+
+
+def test_price_models_are_rows_with_their_tiers(finance: Any) -> None:
+    tenant = make_tenant()
+    page = f"/contracts/{tenant.id}/"
+    by_price = {
+        "key": "old",
+        "meter": "device_seconds",
+        "model": "per_unit",
+        "included": "5",
+        "prices": [str(UUID(int=9))],
+    }
+    answer = finance.post(page, given(tenant, terms=json.dumps({"models": [by_price]}), **MODELS))
+    assert answer.status_code == 302, words(answer)
+    expected = [
+        {"key": "bulk", "meter": "device_seconds", "model": "graduated", "dims": {"device_class": "cpu"}, "tiers": TIERS},
+        {
+            "key": "package-2", "meter": "inference_requests", "model": "package", "dims": {}, "included": "500",
+            "size": "1000", "amount": "0.02",
+        },
+        {"key": "support", "meter": "device_seconds", "model": "flat", "amount": "99.9"},
+        by_price,
+    ]  # fmt: skip
+    assert agreed(tenant) == {"models": expected}
+    form = finance.get(page).context["form"]
+    again = unchanged(form)
+    assert json.loads(again["terms"]) == {"models": [by_price]}, "what a row shows is no JSON"
+    said = "graduated for device_seconds, device_class cpu: €0.000050 a unit up to 1000.5, €0.000040 a unit and €1.00 up to 20000"
+    assert said in words(finance.get(page))
+    assert "flat for device_seconds: €99.90 a month" in words(finance.get(page))
+    assert [len(one.tiers) for one in form.models()] == [5, 4, 4, 4], "with room for two more tiers and one more model"
+    assert finance.post(page, {**again, **given(tenant)}).status_code == 302
+    assert agreed(tenant) == {"models": expected}, "the form keeps what it shows"
+    for wrong, field, message in (
+        ({"model_0_kind": ""}, "model_0_kind", "Choose how usage is priced"),
+        ({"model_0_meter": ""}, "model_0_meter", "Choose the meter"),
+        ({"model_0_dims": "cpu"}, "model_0_dims", "is not name=value"),
+        ({"model_0_amount": "1"}, "model_0_amount", "no such number"),
+        ({"model_0_tier_2_up_to": "900"}, "model_0_tier_2_up_to", "End tier 2 above 1000.5"),
+        ({"model_0_tier_2_up_to": ""}, "model_0_tier_2_up_to", "Give the end of tier 2"),
+        ({"model_0_tier_2_unit_amount": ""}, "model_0_tier_2_unit_amount", "0 for free units"),
+        ({"model_0_tier_3_unit_amount": "1,000"}, "model_0_tier_3_unit_amount", "can be read two ways"),
+        ({"model_0_name": "a b"}, "model_0_name", "for the key"),
+        ({"model_1_size": "0"}, "model_1_size", "above zero"),
+        ({"model_1_amount": ""}, "model_1_amount", "Give the amount."),
+        ({"model_1_kind": "volume", "model_1_size": "", "model_1_amount": ""}, "model_1_kind", "at least one tier"),
+        ({"model_2_dims": "zone=north"}, "model_2_dims", "besides usage"),
+        ({"model_2_name": "bulk"}, "model_2_name", "appears twice"),
+    ):
+        refused = finance.post(page, given(tenant, **{**MODELS, **wrong}))
+        assert (refused.status_code, list(refused.context["form"].errors)) == (422, [field]), wrong
+        assert message in words(refused), wrong
+        assert refused.context["form"]["model_0_tier_0_up_to"].value() == "1000.5"
+    assert agreed(tenant) == {"models": expected}
 
 
 @pytest.mark.parametrize(

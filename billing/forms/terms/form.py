@@ -1,4 +1,4 @@
-"""The terms of a bill as a form: fields for what most contracts agree, and JSON for the rest."""
+"""The form: single fields, rows for further terms and price models, and JSON for the rest."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 from django import forms
 
-from billing.forms import term_rows
 from billing.forms.fields import AmountField
+from billing.forms.terms import price_models, rows
 from billing.money import minor_decimals
 from billing.pricing.contracts import bill_faults
 from billing.pricing.what_if import SIMPLE_TERMS
 
 PROMOTIONAL, PAID = "promotional", "paid"
 #: The field of a row that shows a part of its entry.
-PART = {"key": "name", "percent": "percent", "meters": "meter"}
+PART = {"key": "name", "percent": "percent", "meters": "meters"}
 
 
 class RestField(forms.JSONField):
@@ -56,7 +56,7 @@ class TermsForm(forms.Form):
         label="Other terms, as JSON",
         required=False,
         widget=forms.Textarea({"rows": 6, "spellcheck": "false"}),
-        help_text="models, and savings_plans, commitments, discounts, minimums for projects or several meters. "
+        help_text="savings_plans, commitments, discounts, minimums for projects, and models for single prices of a book. "
         "Leave it empty for none.",
     )
 
@@ -69,13 +69,22 @@ class TermsForm(forms.Form):
         meters: Sequence[tuple[str, str]],
         initial: Mapping[str, Any] | None = None,
     ) -> None:
-        simple, rows, rest = _parts(agreed)
-        shown = {**(initial or {}), **simple, **term_rows.initial(rows), "terms": rest or None}
+        simple, kept, modelled, rest = _parts(agreed, {key for key, _ in meters})
+        shown = {
+            **(initial or {}),
+            **simple,
+            **rows.initial(kept),
+            **price_models.initial(modelled),
+            "terms": rest or None,
+        }
         super().__init__(data, initial=shown)
         self._currency = currency
-        self._rows = len(rows) + term_rows.MORE if data is None else term_rows.number_of(data)
+        self._rows = len(kept) + rows.MORE if data is None else rows.number_of(data)
+        self._tiers = price_models.shown_tiers(modelled) if data is None else price_models.tiers_of(data)
         self._places: dict[tuple[str, int], str] = {}
-        term_rows.add_fields(self, self._rows, meters, currency)
+        self._models: list[tuple[int, Sequence[int]]] = []
+        rows.add_fields(self, self._rows, meters, currency)
+        price_models.add_fields(self, self._tiers, meters)
         for name in ("commitment", "minimum"):
             field = self.fields[name]
             assert isinstance(field, AmountField)  # noqa: S101 (as declared above)
@@ -84,7 +93,8 @@ class TermsForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Put what is wrong with the terms beside the field that it came from."""
         data = super().clean() or {}
-        term_rows.check(self, self._rows)
+        rows.check(self, self._rows)
+        price_models.check(self, self._tiers)
         if not self.errors:
             for where, message in bill_faults(self.bill_terms, self._currency):
                 self.add_error(self._field(where), message)
@@ -101,8 +111,12 @@ class TermsForm(forms.Form):
             if (amount := data.get(name)) is not None:
                 one = {"key": name, value: format(Decimal(amount).normalize(), "f")}
                 own.setdefault(listed, []).append((name, one))
-        for listed, n, entry in term_rows.entries(self, self._rows):
+        for listed, n, entry in rows.entries(self, self._rows):
             own.setdefault(listed, []).append((f"term_{n}", entry))
+        self._models = []
+        for n, places, entry in price_models.entries(self, self._tiers):
+            own.setdefault("models", []).append((f"model_{n}", entry))
+            self._models.append((n, places))
         terms = dict(given or {})
         for listed, found in own.items():
             others = terms.get(listed, [])
@@ -116,20 +130,28 @@ class TermsForm(forms.Form):
 
     def rows(self) -> Iterator[list[forms.BoundField]]:
         """Yield the fields of each further term."""
-        return term_rows.shown(self, self._rows)
+        return rows.shown(self, self._rows)
+
+    def models(self) -> Iterator[price_models.Shown]:
+        """Yield the fields of each price model."""
+        return price_models.shown(self, self._tiers)
 
     def _field(self, where: str) -> str:
         """Return the field that a fault is about, such as that of `discounts.0.percent`."""
         listed, _, rest = where.partition(".")
         number, _, part = rest.partition(".")
+        if listed == "models" and number.isdecimal() and int(number) < len(self._models):
+            return price_models.field_of(*self._models[int(number)], part)
         name = self._places.get((listed, int(number))) if number.isdecimal() else None
         if name is None or name in SIMPLE_TERMS:
             return name or "terms"
         return f"{name}_{PART.get(part, 'amount')}"
 
 
-def _parts(agreed: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any]]:
-    """Return what the single fields, the rows and the JSON show of stored terms."""
+def _parts(
+    agreed: Mapping[str, Any], meters: set[str]
+) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
+    """Return what the single fields, the rows of terms and of price models, and the JSON show of stored terms."""
     rest: dict[str, Any] = {**agreed}
     shown: dict[str, Any] = {}
     for name, (listed, value) in SIMPLE_TERMS.items():
@@ -139,4 +161,4 @@ def _parts(agreed: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, An
             rest[listed] = entries[1:]
     shown["credits_used"] = PAID if rest.pop("paid_first", False) else PROMOTIONAL
     shown["prepaid"] = bool(rest.pop("prepaid", False))
-    return shown, term_rows.take(rest), rest
+    return shown, rows.take(rest, meters), price_models.take(rest, meters), rest

@@ -1,21 +1,22 @@
 """Rows of the form of a contract's terms: a savings plan, or a commitment, minimum or discount for some usage.
 
-Each row is an entry of a list of the terms as JSON. What a row cannot show, such as a term for several meters or for
-projects, stays JSON, and so does what follows it in its list: the order of a list counts.
+Each row is an entry of a list of the terms as JSON. What a row cannot show, such as a term for projects, stays JSON, and so
+does what follows it in its list: the order of a list counts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from django import forms
 from django.forms import BoundField
 
-from billing.forms.fields import AmountField
+from billing.forms.fields import AmountField, typed
 from billing.money import minor_decimals
+from billing.rating.billed.reading import read_terms
 
 #: The list in which each kind of row stands, and how the form calls it.
 KINDS = {
@@ -26,7 +27,7 @@ KINDS = {
     "minimum": ("minimums", "Minimum a month"),
 }
 LISTS = ("savings_plans", "commitments", "discounts", "minimums")
-PARTS = ("kind", "name", "amount", "percent", "meter")
+PARTS = ("kind", "name", "amount", "percent", "meters")
 MORE, MOST = 2, 30
 NAMED = re.compile(r"term_(\d{1,2})_kind")
 Row = Mapping[str, Any]
@@ -38,12 +39,12 @@ def number_of(data: Mapping[str, Any]) -> int:
     return min(max(found, default=-1) + 1, MOST)
 
 
-def take(rest: dict[str, Any]) -> list[dict[str, Any]]:
-    """Take the entries that rows can show out of the lists of stored terms; return the rows."""
+def take(rest: dict[str, Any], meters: Container[str]) -> list[dict[str, Any]]:
+    """Take the entries that rows can show out of the lists of stored terms; return the rows. `meters`: those to choose from."""
     rows: list[dict[str, Any]] = []
     for listed in LISTS:
         entries = list(rest.get(listed) or [])
-        while entries and len(rows) < MOST - MORE and (row := _row(listed, entries[0])) is not None:
+        while entries and len(rows) < MOST - MORE and (row := _row(listed, entries[0], meters)) is not None:
             rows.append(row)
             del entries[0]
         if entries:
@@ -68,8 +69,11 @@ def add_fields(form: forms.Form, number: int, meters: Sequence[tuple[str, str]],
                 required=False,
                 widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
             ),
-            f"term_{n}_meter": forms.ChoiceField(
-                label=f"Usage of term {n + 1}", required=False, choices=[("", "all usage"), *meters]
+            f"term_{n}_meters": forms.MultipleChoiceField(
+                label=f"Usage of term {n + 1}",
+                required=False,
+                choices=meters,
+                widget=forms.CheckboxSelectMultiple,
             ),
         }
 
@@ -82,7 +86,8 @@ def shown(form: forms.Form, number: int) -> Iterator[list[BoundField]]:
 
 def initial(rows: Sequence[Row]) -> dict[str, Any]:
     """Return what the fields of rows show."""
-    return {f"term_{n}_{part}": row.get(part) for n, row in enumerate(rows) for part in PARTS}
+    found = {f"term_{n}_{part}": row.get(part) for n, row in enumerate(rows) for part in PARTS}
+    return found | {f"term_{n}_amount": typed(Decimal(row["amount"])) for n, row in enumerate(rows) if "amount" in row}
 
 
 def check(form: forms.Form, number: int) -> None:
@@ -91,7 +96,7 @@ def check(form: forms.Form, number: int) -> None:
         row = _given(form, n)
         kind, amount, percent = row["kind"], row["amount"], row["percent"]
         if not kind:
-            if any(row[part] not in (None, "") for part in PARTS):
+            if any(row[part] not in (None, "", []) for part in PARTS):
                 form.add_error(f"term_{n}_kind", "Choose what this row agrees, or empty it.")
             continue
         if kind == "discount" and (amount is None) == (percent is None):
@@ -124,21 +129,24 @@ def _entry(row: Row) -> dict[str, Any]:
     for part in ("amount", "percent"):
         if row.get(part) is not None:
             entry[part] = format(Decimal(row[part]).normalize(), "f")
-    if row.get("meter"):
-        entry["meters"] = [row["meter"]]
+    if row.get("meters"):
+        entry["meters"] = list(row["meters"])
     return entry
 
 
-def _row(listed: str, entry: Any) -> dict[str, Any] | None:
-    """Return the row of an entry; None if no row says exactly the same."""
+def _row(listed: str, entry: Any, meters: Container[str]) -> dict[str, Any] | None:
+    """Return the row of an entry; None if no row says the same."""
     if not isinstance(entry, Mapping):
         return None
     kind = f"plan_{entry.get('per')}" if listed == "savings_plans" else listed.removesuffix("s")
-    meters = entry.get("meters") or [""]
-    row = {
-        "kind": kind,
-        "name": entry.get("key"),
-        "meter": meters[0],
-        **{part: entry[part] for part in ("amount", "percent") if part in entry},
-    }
-    return row if kind in KINDS and _entry(row) == dict(entry) else None
+    row = {"kind": kind, "name": entry.get("key"), **{part: entry[part] for part in PARTS if part in entry}}
+    shown = kind in KINDS and all(meter in meters for meter in entry.get("meters") or ())
+    return row if shown and same(listed, entry, lambda: _entry(row)) else None
+
+
+def same(listed: str, entry: Mapping[str, Any], made: Callable[[], Mapping[str, Any]]) -> bool:
+    """Return whether what a row makes means the same as a stored entry of a list."""
+    try:
+        return read_terms({"currency": "", listed: [entry]}) == read_terms({"currency": "", listed: [made()]})
+    except (ArithmeticError, TypeError, ValueError):
+        return False

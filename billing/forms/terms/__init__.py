@@ -1,0 +1,1 @@
+"""The terms of a bill as a form: fields for what most contracts agree, rows for further terms and price models, JSON for the rest."""
