@@ -149,6 +149,11 @@ class InvoiceLine:
         return Money(self.unit_amount, self.rate.currency if self.rate else self.amount.currency)
 
     @property
+    def saving(self) -> Money | None:
+        """How far its usage was rated below list prices, before rounding; None for a line at list prices."""
+        return self.list_exact - self.exact if self.list_exact != self.exact else None
+
+    @property
     def key(self) -> LineKey:
         """What its usage shares, by which sums of usage find their line."""
         return self.project_id, self.meter_id, self.price_id, self.rate.id if self.rate else None, self.outside

@@ -20,7 +20,10 @@ ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A line as it is compared: `late` for one that corrects an earlier month, `unpriced` if no price was in force."""
+    """A line as it is compared: `late` for one that corrects an earlier month, `unpriced` if no price was in force.
+
+    `agreed`: a term of the contract makes it, such as a discount, which is below zero as agreed.
+    """
 
     project: UUID | None
     meter: str
@@ -28,6 +31,7 @@ class Item:
     measured: Decimal = ZERO
     late: bool = False
     unpriced: bool = False
+    agreed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ def _of_total(total: Decimal, last_total: Decimal | None) -> Iterator[Flag]:
 
 def _of_lines(now: Sequence[Item]) -> Iterator[Flag]:
     for item in now:
-        if item.amount < 0:
+        if item.amount < 0 and not item.agreed:
             yield Flag(NEGATIVE, item.meter, item.project, now=item.amount)
         if item.unpriced and item.measured > 0:
             yield Flag(UNPRICED, item.meter, item.project)

@@ -132,6 +132,7 @@ def _item(line: Any, amount: Decimal) -> Item:
         measured=line.measured,
         late=line.kind == CORRECTION,
         unpriced=line.kind in (USAGE, CORRECTION) and line.price_id is None,
+        agreed=line.kind not in (USAGE, CORRECTION),
     )
 
 

@@ -172,7 +172,8 @@ def launched(parts: Ordering) -> HttpResponse:
             refusal, status, headers = refusal_of(refused, parts.currency), refused.status, retry_after(refused)
             of = refusal.budget or refusal.quota_of
             may_ask = of is not None and parts.actor.can("approvals.request", of)
-            refusal = replace(refusal, askable=may_ask)
+            unsaid = "request_more" in parts.request.POST and _more(parts) is None
+            refusal = replace(refusal, askable=may_ask, unsaid=unsaid)
     answer = render(parts.request, parts.template, parts.context(refusal=refusal, missing=None), status=status)
     for name, value in headers.items():
         answer[name] = value

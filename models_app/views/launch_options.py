@@ -72,7 +72,10 @@ class Shown:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a launch was refused, and what helps; `budget` if a budget refused it, `quota_of` whose quota of the month did."""
+    """Why a launch was refused, and what helps; `budget` if a budget refused it, `quota_of` whose quota of the month did.
+
+    `unsaid`: more was requested without a reason.
+    """
 
     title: str
     text: Sentence
@@ -80,6 +83,7 @@ class Refusal:
     budget: BudgetStatus | None = None
     quota_of: InProject | None = None
     askable: bool = False
+    unsaid: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods
 from billing.approving import acts
 from billing.money import minor_decimals
 from billing.rating.calendar import next_period, period_of
+from billing.reconciling import orders
 from billing.runs import queries, running
 from billing.views.invoices import short_name
 from tenants.currencies import amount_text
@@ -40,9 +41,16 @@ FLAG_WORDS = {
 @require_http_methods(["GET", "HEAD", "POST"])
 @operator_page("invoices.view")
 def month_page(request: OperatorRequest, month: str) -> HttpResponse:
-    """List what a month comes to for each organisation, the worst flags first. A POST orders its run."""
+    """List what a month comes to for each organisation, the worst flags first.
+
+    A POST orders its run, or with `act=compare` the comparison of all figures.
+    """
     period = _period(month)
     refused = ""
+    if request.method == "POST" and request.POST.get("act") == "compare":
+        orders.order(operator=request.operator, tenant_id=None)
+        messages.success(request, "The comparison is ordered. It appears in the column Figures.")
+        return redirect("operator-month", f"{period:%Y-%m}")
     if request.method == "POST":
         request.operator.require("invoices.manage")
         try:

@@ -70,6 +70,7 @@ def test_late_negative_and_unpriced_lines_are_flagged_and_compared_with_nothing(
     month = [item("10")]
     listed = found([*month, item("-3", late=True), item("0", "storage", unpriced=True)], [*month, item("0", "storage")])
     assert [one.flag for one in listed] == [UNPRICED, NEGATIVE, LATE]
+    assert found([*month, item("-1", agreed=True)], month) == [], "a discount is below zero as agreed"
     assert flags([Item(ONE, "storage", Decimal(0), unpriced=True)], [], Decimal(0), None) == []
 
 
