@@ -91,7 +91,8 @@ def invoice_finalise(request: OperatorRequest, invoice_id: UUID) -> HttpResponse
     except (NotFound, PermissionDenied):
         raise
     except ExchequerError as refused:
-        return shown(request, invoice_id, asked="finalise", refused=refused.message)
+        texts = [text for found in getattr(refused, "fields", {}).values() for text in found]
+        return shown(request, invoice_id, asked="finalise", refused=" ".join(texts) or refused.message)
     messages.success(request, ASKED if isinstance(done, acts.Asked) else f"{done} is finalised.")
     return redirect("operator-invoice", invoice_id)
 
