@@ -14,14 +14,15 @@ T = TypeVar("T")
 
 
 class PreparedCursor(ServerBindingCursor):
-    """A cursor whose statements are prepared, and known to Django's log of statements, though without their values."""
+    """A cursor whose statements are prepared, and known to Django's log of statements as they are written, without values."""
 
     _query: Any
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         """Execute a statement."""
         done = super().execute(query, params, **options)  # type: ignore[misc]
-        self._query = self._query or SimpleNamespace(query=str(query).encode())
+        # In place of what was sent: the first time it has the numbers of the values.
+        self._query = SimpleNamespace(query=str(query).encode())
         return done
 
 

@@ -260,9 +260,7 @@ def statements(client: Client, method: str, path: str, body: dict[str, Any] | No
     """Return the statements of one request, without the values in them."""
     with CaptureQueriesContext(connection) as seen:
         call(client, method, path, body)
-    # A statement that is prepared is logged with its parameters' numbers the first time, and then with their names.
-    values = r"'[^']*'|\"s\d+_x\d+\"|\$\d+|%\(\w+\)s|\b\d+\b"
-    return [re.sub(values, "?", query["sql"]) for query in seen.captured_queries]
+    return [re.sub(r"'[^']*'|\"s\d+_x\d+\"|\b\d+\b", "?", query["sql"]) for query in seen.captured_queries]
 
 
 def test_a_foreign_object_costs_the_same_statements_as_a_missing_one() -> None:
