@@ -151,6 +151,12 @@ def test_services_that_are_away_are_named(as_control: Control, settings: Setting
     assert {"broker", "object store"} <= subjects
 
 
+def test_a_bucket_of_checkpoints_that_locks_nothing_is_named(as_control: Control, s3: S3, settings: Settings) -> None:
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"audit_bucket": s3.bucket})
+    (line,) = [one for one in examine(as_control)["wrong"] if one.startswith("object store:")]
+    assert f"bucket '{s3.bucket}' has no Object Lock with a default retention" in line
+
+
 def test_missing_sandbox_layers_are_wrong_where_they_are_required(
     as_control: Control, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
