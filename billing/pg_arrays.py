@@ -77,9 +77,10 @@ def array(values: Iterable[Any], write: Callable[[Any], str]) -> str:
 
 def few(values: Sequence[Any], write: Callable[[Any], str]) -> str:
     """Return the literal of an array of few objects, repeated: each is written once."""
-    different = {id(value): value for value in values}
+    ids = list(map(id, values))
+    different = dict(zip(ids, values, strict=True))
     texts = {key: "NULL" if value is None else write(value) for key, value in different.items()}
-    return "{" + ",".join([texts[id(value)] for value in values]) + "}"
+    return "{" + ",".join(map(texts.__getitem__, ids)) + "}"
 
 
 def bytea(value: bytes) -> str:

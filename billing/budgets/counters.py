@@ -19,7 +19,7 @@ from billing.rating.calendar import span_start, span_starts
 from tenants.errors import ExchequerError
 from tenants.events.events import publish
 from tenants.isolation.scoping import current_tenant_id
-from tenants.rows import rows_as
+from tenants.rows import prepared_cursor, rows_as
 
 
 class BudgetExceeded(ExchequerError):
@@ -178,7 +178,7 @@ def lock_scope(work: Work, months: Collection[date], currency: str, before: Coll
 
     Missing counters are created. Of the months `before`, those that there are.
     """
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(ENSURE, work.arguments(months, currency))
         cursor.execute(LOCK_SCOPE, work.arguments([*months, *before], currency))
         return rows_as(Counter, cursor)

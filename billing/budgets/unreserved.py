@@ -11,6 +11,7 @@ from billing.budgets import counters
 from billing.budgets.counters import Counter, Work
 from billing.ledger import ledger
 from billing.ledger.ledger import AVAILABLE, UNHELD, LedgerAccount, LedgerEntry
+from billing.rating.calendar import period_of
 from billing.rating.tags import marks, tags_in
 from billing.usage.intervals import Series
 from billing.usage.rollups import Segment
@@ -36,16 +37,18 @@ def count_unreserved(
     if charged:
         locked: Sequence[Counter] = ()
         if budgeted:
-            months = {segment.month for segment in charged}
+            months = {period_of(day) for day in {segment.place.day for segment in charged}}
             locked = counters.lock_scope(work_of(charged, series, people), months, currency)
         count_in(locked, charged, series, currency, people)
 
 
 def work_of(segments: Sequence[Segment], series: Mapping[bytes, Series], people: People) -> Work:
     """Return what decides which budgets these segments count against."""
-    tags = {mark for key in {one.series for one in segments} for mark in marks(tags_in(series[key].carried))}
-    persons = {person for one in segments if (person := people.get(one.batch_id)) is not None}
-    return Work({one.project_id for one in segments}, tags, persons)
+    places = {id(one.place): one.place for one in segments}.values()
+    tags = {mark for key in {place.series for place in places} for mark in marks(tags_in(series[key].carried))}
+    batches = {one.batch_id for one in segments} if people else ()
+    persons = {person for one in batches if (person := people.get(one)) is not None}
+    return Work({place.project_id for place in places}, tags, persons)
 
 
 def count_in(
@@ -67,20 +70,26 @@ def count_in(
         if before is None:
             firsts[where] = segment
         sums[where] = segment.amount if before is None else before + segment.amount
-    charges: dict[tuple[date, UUID | None, tuple[LedgerAccount, ...]], dict[UUID | None, Decimal]] = {}
+    charges: dict[tuple[date, UUID | None, UUID, tuple[LedgerAccount, ...]], dict[UUID | None, Decimal]] = {}
     growth: dict[UUID, Decimal] = {}
+    months = {day: period_of(day) for day in {segment.place.day for segment in firsts.values()}}
     for where, segment in firsts.items():
-        of, amount = series[segment.series], sums[where]
-        concerned: list[Counter] = []
+        place, of, amount = segment.place, series[segment.place.series], sums[where]
+        month, budgets = months[place.day], tuple[LedgerAccount, ...]()
         if locked:
-            whose = (segment.project_id, tags_in(of.carried), people.get(segment.batch_id))
-            concerned = [c for c in locked if c.covers(segment.month) and c.concerns(*whose)]
-        growth |= {counter.id: growth.get(counter.id, NOTHING) + amount for counter in concerned}
-        accounts = (LedgerAccount("project", segment.project_id), *(counter.ledger_account for counter in concerned))
-        charged_there = charges.setdefault((segment.month, segment.batch_id, accounts), {})
-        charged_there[of.attempt_id] = charged_there.get(of.attempt_id, NOTHING) + amount
+            whose = (place.project_id, tags_in(of.carried), people.get(segment.batch_id))
+            concerned = [counter for counter in locked if counter.covers(month) and counter.concerns(*whose)]
+            budgets = tuple(counter.ledger_account for counter in concerned)
+            for counter in concerned:
+                growth[counter.id] = growth.get(counter.id, NOTHING) + amount
+        mark = (month, segment.batch_id, place.project_id, budgets)
+        amounts = charges.get(mark)
+        if amounts is None:
+            amounts = charges[mark] = {}
+        amounts[of.attempt_id] = amounts.get(of.attempt_id, NOTHING) + amount
     entries = []
-    for (period, batch_id, accounts), amounts in charges.items():
+    for (period, batch_id, project_id, budgets), amounts in charges.items():
+        accounts = (LedgerAccount("project", project_id), *budgets)
         for attempt_id, shares, amount in ledger.charges(amounts):
             legs = ledger.move(AVAILABLE, UNHELD, accounts, amount, currency)
             entries.append(LedgerEntry("unheld", period, legs, attempt_id=attempt_id, batch_id=batch_id, shares=shares))

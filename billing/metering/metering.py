@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC
 from decimal import Decimal
 from uuid import UUID
 
 from billing.budgets.unreserved import count_unreserved
 from billing.metering.rate import Settled, rate, settle_from_hold, zero_rate
 from billing.metering.waivers import waive_usage
-from billing.periods.months import lock_for_usage
+from billing.periods.months import bounds_of, lock_for_usage
 from billing.pricing import price_books
 from billing.queries import Billed, billed, billed_attempts
-from billing.rating.quantity import count_refusal, refusal
+from billing.rating.quantity import FUTURE_LIMIT, LONGEST_INTERVAL, count_refusal, refusal
 from billing.usage import rollups, usage_keys
 from billing.usage.intervals import Interval, claims, series_of
 from billing.usage.usage_keys import UsageConflict
@@ -30,6 +31,7 @@ __all__ = [
     "billed",
     "billed_attempts",
     "fault_of",
+    "faults_of",
     "record_usage",
     "terms_of",
     "waive_usage",
@@ -74,9 +76,9 @@ def record_usage(intervals: Sequence[Interval], *, hold_id: UUID | None = None, 
     """
     if not intervals:
         return Recorded(0, NOTHING, NOTHING, exhausted=False)
-    lock_for_usage([moment for item in intervals for moment in (item.start, item.end)])
+    lock_for_usage([item.start for item in intervals] + [item.end for item in intervals])
     terms = terms_of(intervals)
-    faults = _faults(intervals, terms)
+    faults = faults_of(intervals, terms)
     if faults:
         raise UsageRefused(fields=faults)
     claimed = usage_keys.claim(claims(intervals))
@@ -110,7 +112,7 @@ def accept(*, tenant_id: UUID, intervals: Sequence[Interval]) -> Recorded:
     the invalid intervals.
     """
     with tenant_scope(tenant_id):
-        faults = _faults(intervals, terms_of(intervals)) if intervals else {}
+        faults = faults_of(intervals, terms_of(intervals)) if intervals else {}
         recorded = record_usage([interval for interval in intervals if interval.key not in faults])
     if recorded.conflicts:
         raise UsageConflict(conflicts=list(recorded.conflicts), refused=faults)
@@ -121,15 +123,28 @@ def accept(*, tenant_id: UUID, intervals: Sequence[Interval]) -> Recorded:
 
 def terms_of(intervals: Sequence[Interval]) -> price_books.Terms:
     """Return the terms that rate these intervals, with the prices of their meters only."""
+    moments = [item.start for item in intervals] + [item.end for item in intervals]
+    bounds = bounds_of(moments)
+    if bounds is not None:
+        return price_books.terms(*bounds, meters={item.meter for item in intervals})
     zoned = [item for item in intervals if item.start.utcoffset() is not None and item.end.utcoffset() is not None]
     first = min((min(item.start, item.end) for item in zoned), default=None)
     last = max((max(item.start, item.end) for item in zoned), default=None)
     return price_books.terms(first, last, meters={item.meter for item in intervals})
 
 
-def _faults(intervals: Sequence[Interval], terms: price_books.Terms) -> dict[str, list[str]]:
-    faults = ((item.key, fault_of(item, terms)) for item in intervals)
-    return {key: [reason] for key, reason in faults if reason is not None}
+def faults_of(intervals: Sequence[Interval], terms: price_books.Terms) -> dict[str, list[str]]:
+    """Return why intervals cannot be usage, by key; most are sound seconds in UTC, which are looked at here at once."""
+    latest, timed = terms.now + FUTURE_LIMIT, terms.timed & terms.meters.keys()
+    faults = {}
+    for item in intervals:
+        start, end = item.start, item.end
+        plain = start.tzinfo is UTC and end.tzinfo is UTC and item.quantity is None and item.meter in timed
+        if plain and start < end <= latest and end - start <= LONGEST_INTERVAL:
+            continue
+        if (reason := fault_of(item, terms)) is not None:
+            faults[item.key] = [reason]
+    return faults
 
 
 def fault_of(item: Interval, terms: price_books.Terms) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from itertools import groupby
 from uuid import UUID
@@ -31,75 +31,89 @@ def rate(claims: Sequence[KeyClaim], terms: Terms, batch_id: UUID | None = None)
     """
     segments: list[Segment] = []
     places = Places(terms)
-    spans: dict[timedelta, Decimal] = {}
+    last: dict[int, Spot] = {}
     for item in claims:
-        usage = item.interval
-        start, end = usage.start.astimezone(UTC), usage.end.astimezone(UTC)
-        place, until = places.at(item, start)
-        if usage.quantity is None and end > until:
-            parts = split(start, end, terms.starts_within(start, end))
+        start, end = item.start, item.end
+        spot = last.get(id(item.kind))
+        if spot is None or start < spot[1] or start >= spot[2]:
+            spot = last[id(item.kind)] = places.at(item, start)
+        place, _, until = spot
+        quantity = item.interval.quantity
+        if quantity is not None:
+            rated = place.tariff.rated(quantity)
+        elif end <= until:
+            span = end - start
+            rated = place.tariff.of_spans.get(span) or place.tariff.lasting(span)
         else:
-            parts = [(start, end)]
-        for part, (begins, ends) in enumerate(parts):
-            if part:
-                place, _ = places.at(item, begins)
-            measured = usage.quantity
-            if measured is None:
-                span = ends - begins
-                measured = spans.get(span)
-                if measured is None:
-                    measured = spans[span] = seconds_between(begins, ends)
-            segment = Segment(place, item.key_hash, part, begins, ends, measured, batch_id=batch_id)
-            if place.price_id is not None:
-                segment.bill(measured)
-            segments.append(segment)
+            segments += _parts(item, terms, places, batch_id)
+            continue
+        measured, billable, amount, discount = rated
+        segments.append(
+            Segment(place, item.key_hash, 0, start, end, measured, billable, amount, discount, None, batch_id)
+        )
     places.bill_later()
     return segments
 
 
+def _parts(item: KeyClaim, terms: Terms, places: Places, batch_id: UUID | None) -> list[Segment]:
+    """Return the segments of a time that is longer than its first quarter hour or price."""
+    found = []
+    for part, (start, end) in enumerate(split(item.start, item.end, terms.starts_within(item.start, item.end))):
+        place, _, _ = places.at(item, start)
+        rated = place.tariff.lasting(end - start)
+        found.append(Segment(place, item.key_hash, part, start, end, *rated, None, batch_id))
+    return found
+
+
+#: A place, and from when until when segments of the same kind have it.
+Spot = tuple[Place, datetime, datetime]
+
+
 class Places:
-    """Where segments of one batch are summed and at what price, found once for all of a series, quarter hour and price list.
+    """Where segments of one batch are summed and at what price, found once for all of a kind, quarter hour and price list.
 
     The one spot where a group's price is looked up. It is in the contract's currency already.
     """
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
-        self._places: dict[tuple[object, ...], tuple[Place, datetime]] = {}
-        self._tariffs: dict[tuple[bytes, str, int], Tariff] = {}
+        self._spots: dict[tuple[int, int, int], Spot] = {}
+        self._times: dict[tuple[int, int], _Times] = {}
+        self._tariffs: dict[int, Tariff] = {}
 
-    def at(self, item: KeyClaim, start: datetime) -> tuple[Place, datetime]:
+    def at(self, item: KeyClaim, start: datetime) -> Spot:
         """Return the place of a segment that starts then, and until when it may last."""
-        usage = item.interval
         # Started lists: between two starts the same price applies to the same series.
-        started = self._terms.started(start)
-        quarter = (start - EPOCH) // QUARTER
-        # By identity, which is quicker: equal ones only make a second place of the same sum.
-        key = (id(item.series), usage.meter, id(usage.project_id), quarter, started)
-        found = self._places.get(key)
+        quarter, started = (start - EPOCH) // QUARTER, self._terms.started(start)
+        key = (id(item.kind), quarter, started)
+        found = self._spots.get(key)
         if found is None:
-            begins = EPOCH + quarter * QUARTER
-            until = min([begins + QUARTER, *self._terms.starts[started : started + 1]])
-            found = self._places[key] = (self._place(item, start, started), until)
+            times = self._times.get((quarter, started))
+            if times is None:
+                times = self._times[quarter, started] = _times(quarter, started, self._terms)
+            found = self._spots[key] = (self._place(item, start, times), times.since, times.until)
         return found
 
     def bill_later(self) -> None:
         """Give usage of closed months to the first open one."""
-        places = [place for place, _ in self._places.values()]
-        billing = billing_of([place.day for place in places], self._terms.closed)
+        places = [place for place, _, _ in self._spots.values()]
+        billing = billing_of({place.day for place in places}, self._terms.closed)
         for place in places:
             place.period = billing.of(place.day)
 
-    def _place(self, item: KeyClaim, start: datetime, started: int) -> Place:
-        usage, terms = item.interval, self._terms
-        tariff = self._tariff(item, start, started)
-        day = local_day(start, terms.zone)
+    def _place(self, item: KeyClaim, start: datetime, times: _Times) -> Place:
+        usage = item.interval
+        price = self._terms.price(usage.meter, usage.dims, start)
+        tariff = self._tariffs.get(id(price))
+        if tariff is None:
+            found = (price.unit_amount, price.list_amount, price.price_id, price.rate_id) if price else ()
+            tariff = self._tariffs[id(price)] = Tariff(*found)
         return Place(
             series=item.series.hash,
-            hour=hour_of(start),
-            day=day,
-            period=period_of(day),
-            meter_id=terms.meters[usage.meter],
+            hour=times.hour,
+            day=times.day,
+            period=times.month,
+            meter_id=self._terms.meters[usage.meter],
             project_id=usage.project_id,
             price_id=tariff.price_id,
             rate_id=tariff.rate_id,
@@ -107,14 +121,24 @@ class Places:
             counted=usage.quantity is not None,
         )
 
-    def _tariff(self, item: KeyClaim, start: datetime, started: int) -> Tariff:
-        usage = item.interval
-        key = (item.series.hash, usage.meter, started)
-        if key not in self._tariffs:
-            price = self._terms.price(usage.meter, usage.dims, start)
-            found = (price.unit_amount, price.list_amount, price.price_id, price.rate_id) if price else ()
-            self._tariffs[key] = Tariff(*found)
-        return self._tariffs[key]
+
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """A quarter hour, or the part of it in which one price list is in force: its bounds, hour, local day and month."""
+
+    since: datetime
+    until: datetime
+    hour: datetime
+    day: date
+    month: date
+
+
+def _times(quarter: int, started: int, terms: Terms) -> _Times:
+    begins = EPOCH + quarter * QUARTER
+    since = max([begins, *terms.starts[started - 1 : started]]) if started else begins
+    until = min([begins + QUARTER, *terms.starts[started : started + 1]])
+    day = local_day(since, terms.zone)
+    return _Times(since, until, hour_of(begins), day, period_of(day))
 
 
 def most_cost(usage: Interval, terms: Terms) -> Decimal:

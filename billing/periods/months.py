@@ -72,6 +72,24 @@ def lock_for_usage(moments: Collection[datetime], locked: Collection[date] = ())
 
     `locked`: months that are locked already, with the set of budgets; then only others are.
     """
+    months = months_of(moments) - {*locked}
+    if months or not locked:
+        _lock(SHARE_WITH_BUDGETS, sorted(months))
+
+
+def months_of(moments: Collection[datetime]) -> set[date]:
+    """Return the months that these moments may fall in, whatever the zone."""
+    bounds = bounds_of(moments)
+    if bounds is not None:
+        first, last = (moment.date() for moment in bounds)
+        # Most usage lies in the midst of one month.
+        if (
+            period_of(first) == period_of(last)
+            and FIRST_YEAR <= first.year <= LAST_YEAR
+            and first.day >= 2
+            and last.day <= 27
+        ):
+            return {period_of(first)}
     real = [
         moment.astimezone(UTC)
         for moment in moments
@@ -80,9 +98,16 @@ def lock_for_usage(moments: Collection[datetime], locked: Collection[date] = ())
     days = {moment.date() for moment in real}
     if any(day.day < 2 or day.day > 27 for day in days):  # elsewhere no zone is in another month
         days = {(moment + shift).date() for moment in real for shift in (-FARTHEST, FARTHEST)}
-    months = {period_of(day) for day in days} - {*locked}
-    if months or not locked:
-        _lock(SHARE_WITH_BUDGETS, sorted(months))
+    return {period_of(day) for day in days}
+
+
+def bounds_of(moments: Collection[datetime]) -> tuple[datetime, datetime] | None:
+    """Return the first and the last of moments, if these two are in UTC and no moment lacks a zone."""
+    try:
+        first, last = min(moments), max(moments)
+    except (TypeError, ValueError):  # naive beside aware ones, or none at all
+        return None
+    return (first, last) if first.tzinfo is UTC and last.tzinfo is UTC else None
 
 
 def billing_now(days: Collection[date]) -> Billing:

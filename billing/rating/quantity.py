@@ -15,7 +15,12 @@ _EXACT = Context(prec=20, traps=[Inexact, InvalidOperation])
 
 def seconds_between(start: datetime, end: datetime) -> Decimal:
     """Return the seconds of `[start, end)` with six decimals, without using a float."""
-    return Decimal((end - start) // MICROSECOND).scaleb(-6)
+    return seconds_of(end - start)
+
+
+def seconds_of(span: timedelta) -> Decimal:
+    """Return the seconds of a span with six decimals."""
+    return Decimal(span // MICROSECOND).scaleb(-6)
 
 
 def seconds_delta(seconds: Decimal) -> timedelta:

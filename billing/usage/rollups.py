@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from operator import attrgetter
@@ -14,11 +14,14 @@ from uuid import UUID
 from billing.pg_arrays import array, bytea, few, hashes, instants, iso, quoted, uuid
 from billing.rating.calendar import period_bounds, period_of
 from billing.rating.flat import charge
-from billing.rating.quantity import seconds_delta
+from billing.rating.quantity import seconds_delta, seconds_of
 from billing.usage.intervals import Series
 from tenants.isolation.scoping import current_tenant_id
 from tenants.rows import prepared_cursor
 
+#: Measured and billable units, amount and discount.
+Rated = tuple[Decimal, Decimal, Decimal, Decimal]
+NOTHING = Decimal(0)
 #: The second half of a segment has the number of the first and this: an event has fewer parts.
 CUT = 1_000
 
@@ -40,6 +43,8 @@ class Tariff:
         self.unit_amount = unit_amount
         self._list_amount = list_amount
         self._costs: dict[Decimal, tuple[Decimal, Decimal]] = {}
+        #: What was found by `lasting`.
+        self.of_spans: dict[timedelta, Rated] = {}
 
     def cost(self, units: Decimal) -> tuple[Decimal, Decimal]:
         """Return the amount of so many units, and what the list price would add. Both have twelve decimals."""
@@ -48,6 +53,19 @@ class Tariff:
             amount = charge(units, self.unit_amount)
             discount = Decimal(0) if self._list_amount is None else charge(units, self._list_amount) - amount
             found = self._costs[units] = (amount, discount)
+        return found
+
+    def rated(self, units: Decimal) -> Rated:
+        """Return the measures of a segment of so many units; without a price it is measured and free."""
+        if self.price_id is None:
+            return units, NOTHING, NOTHING, NOTHING
+        return units, units, *self.cost(units)
+
+    def lasting(self, span: timedelta) -> Rated:
+        """Return the same of so much time, in seconds."""
+        found = self.of_spans.get(span)
+        if found is None:
+            found = self.of_spans[span] = self.rated(seconds_of(span))
         return found
 
 
@@ -123,7 +141,7 @@ class Segment:
         self.amount, self.discount = self.place.tariff.cost(units)
 
 
-# The time of recording is one for the statement: as the column's default it would be asked for each row. A trigger checks it.
+# In the order of the index, whose pages are then touched one after the other. The time of recording is one for the statement: as the column's default it would be asked for each row. A trigger checks it.
 SEGMENTS = """
 place AS MATERIALIZED (
   SELECT * FROM unnest(
@@ -141,7 +159,7 @@ place AS MATERIALIZED (
     meter_id, project_id, price_id, rate_id, hold_id, measured, billable, amount, discount, batch_id, recorded_at)
   SELECT %(tenant)s, series_hash, started_at, key_hash, part, ended_at, kind, period, day,
     meter_id, project_id, price_id, rate_id, hold_id, measured, billable, amount, discount, batch_id, (SELECT exchequer_now())
-  FROM segment JOIN place USING (place)
+  FROM segment JOIN place USING (place) ORDER BY series_hash, started_at
 )
 """
 WRITE = f"""
@@ -204,10 +222,11 @@ def write(segments: Sequence[Segment], series: Mapping[bytes, Series], *, curren
     """Store segments, add them to their hourly sums, and open the periods and draft invoices that bill them."""
     if not segments:
         return
-    known = [(key, series[key]) for key in sorted({segment.series for segment in segments} & series.keys())]
-    periods = sorted({segment.place.period for segment in segments})
+    places = {id(segment.place): segment.place for segment in segments}
+    known = [(key, series[key]) for key in sorted({place.series for place in places.values()} & series.keys())]
+    periods = sorted({place.period for place in places.values()})
     bounds = [period_bounds(period, zone) for period in periods]
-    arguments = _columns(segments)
+    arguments = _columns(segments, places)
     arguments |= {
         "s_hash": hashes([key for key, _ in known]),
         "s_resource": array([item.resource for _, item in known], quoted),
@@ -228,13 +247,14 @@ def reverse(counter_entries: Sequence[tuple[UUID, Segment]]) -> None:
     segments = [segment for _, segment in counter_entries]
     with prepared_cursor() as cursor:
         rollups = [rollup_id for rollup_id, _ in counter_entries]
-        cursor.execute(REVERSE, {**_columns(segments), "rollups": rollups})
+        places = {id(segment.place): segment.place for segment in segments}
+        cursor.execute(REVERSE, {**_columns(segments, places), "rollups": rollups})
 
 
-def _columns(segments: Sequence[Segment]) -> dict[str, Any]:
-    places = {id(segment.place): segment.place for segment in segments}
-    numbers = {key: number for number, key in enumerate(places, 1)}
+def _columns(segments: Sequence[Segment], places: Mapping[int, Place]) -> dict[str, Any]:
+    numbers = {key: str(number) for number, key in enumerate(places, 1)}
     columns = {name: array([getattr(one, name) for one in places.values()], how) for name, how in OF_PLACES.items()}
     of_segments = zip(*map(attrgetter(*OF_SEGMENTS), segments), strict=True)
     columns |= {name: how(values) for (name, how), values in zip(OF_SEGMENTS.items(), of_segments, strict=True)}
-    return columns | {"place": array([numbers[id(one.place)] for one in segments], str), "tenant": current_tenant_id()}
+    where = ",".join([numbers[id(one.place)] for one in segments])
+    return columns | {"place": f"{{{where}}}", "tenant": current_tenant_id()}

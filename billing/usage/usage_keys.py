@@ -64,7 +64,7 @@ def claim(claims: Sequence[KeyClaim], batch_id: UUID | None = None) -> Claimed:
                 "batch": batch_id,
                 "keys": hashes(list(first)),
                 "payloads": hashes([item.payload_hash for item in fresh]),
-                "times": instants([item.interval.start for item in fresh]),
+                "times": instants([item.start for item in fresh]),
             },
         )
         (inserted,) = cursor.fetchone()

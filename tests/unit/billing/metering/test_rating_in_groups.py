@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from uuid import UUID
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from billing.metering.metering import fault_of, faults_of
 from billing.metering.rate import rate
+from billing.periods.months import FARTHEST, months_of
 from billing.pricing.price_books import Terms, point_in
 from billing.rating.calendar import hour_of, local_day, period_of, split
 from billing.rating.flat import charge
@@ -114,3 +116,15 @@ def test_b5_a_batch_is_rated_as_each_interval_alone_to_the_last_decimal(
             assert (one.key_hash, one.series, one.month) == (item.key_hash, item.series.hash, at.period)
             assert (*where, one.part, one.start, one.end, one.measured, one.billable, one.amount, one.discount) == row
     assert next(rated, None) is None
+    # Most are checked in passing; the outcome is that of each alone.
+    alone_refused = {one.key: [why] for one in batch if (why := fault_of(one, terms))}
+    assert faults_of(batch, terms) == alone_refused
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(st.lists(st.tuples(st.datetimes(), st.sampled_from([None, UTC, NEPAL])), max_size=4))
+def test_usage_locks_every_month_that_it_may_lie_in(found: list[tuple[datetime, tzinfo | None]]) -> None:
+    moments = [moment.replace(tzinfo=zone) for moment, zone in found if 2 < moment.year < 9990]
+    real = [moment.astimezone(UTC) for moment in moments if moment.tzinfo and 1970 <= moment.year <= 9990]
+    days = {(moment + shift).date() for moment in real for shift in (timedelta(), FARTHEST, -FARTHEST)}
+    assert months_of(moments) == {period_of(day) for day in days}
