@@ -20,8 +20,9 @@ from tenants.errors import RateLimited, Unavailable
 THREADS = 4
 #: The most requests that wait here, and of one key.
 MOST, MOST_OF_KEY = 2_048, 512
-#: After a group its callers come back within so many milliseconds; the next group waits for as many as there were.
-RETURN_MS = 8
+#: After a group its callers come back. The next one waits for as many as there were, while they come at most so many
+#: milliseconds apart, and not longer than the second number.
+RETURN_MS, LONGEST_RETURN_MS = 8, 40
 MOST_LANES = 4_096
 
 
@@ -31,12 +32,16 @@ class TooManyWaiting(RateLimited):
 
 @dataclass(eq=False)
 class Lane:
-    """What waits of one key. `usual`: requests in its last group; until `patient_until` the next one waits for as many."""
+    """What waits of one key. `usual`: requests in its last group; until `patient_until` the next one waits for as many.
+
+    Each that comes extends that, until `latest`.
+    """
 
     calls: deque[Call] = field(default_factory=deque)
     busy: bool = False
     usual: int = 0
     patient_until: float = 0
+    latest: float = 0
     timer: asyncio.TimerHandle | None = None
 
     def take(self) -> list[Call]:
@@ -75,6 +80,7 @@ class Lanes:
         if len(lane.calls) >= MOST_OF_KEY:
             raise TooManyWaiting(retry_after=1)
         lane.calls.append(call)
+        lane.patient_until = min(asyncio.get_running_loop().time() + RETURN_MS / 1000, lane.latest)
         self.waiting += 1
         self._consider(lane)
 
@@ -99,7 +105,9 @@ class Lanes:
         self._start()
 
     def _wait_no_longer(self, lane: Lane) -> None:
-        lane.timer, lane.usual = None, 0
+        lane.timer = None
+        if asyncio.get_running_loop().time() >= lane.patient_until:
+            lane.usual = 0
         self._consider(lane)
 
     def _start(self) -> None:
@@ -120,7 +128,9 @@ class Lanes:
         self.waiting -= len(group)
         lane.busy = False
         lane.usual = len(group)
-        lane.patient_until = asyncio.get_running_loop().time() + (RETURN_MS if len(group) > 1 else 0) / 1000
+        now = asyncio.get_running_loop().time()
+        lane.patient_until = now + (RETURN_MS if len(group) > 1 else 0) / 1000
+        lane.latest = now + (LONGEST_RETURN_MS if len(group) > 1 else 0) / 1000
         self._consider(lane)
         self._start()
 

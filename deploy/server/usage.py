@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import socket
-import sys
 from typing import Any
 
 from deploy.server.web import listen
@@ -19,8 +18,6 @@ from deploy.server.web import listen
 GRACE_S = 5
 KEEP_ALIVE_S = 75
 BACKLOG = 1024
-#: A thread that stores and the event loop take turns in the interpreter at most this long, in seconds.
-TURN_S = 0.001
 
 
 def who_asks(environ: dict[str, Any]) -> str | None:
@@ -89,7 +86,6 @@ def serve(listener: socket.socket) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )
-    sys.setswitchinterval(TURN_S)
     listener.listen(BACKLOG)
     uvicorn.Server(config).run(sockets=[listener])
 
