@@ -42,7 +42,7 @@ def purge_expired() -> dict[str, int]:
     statements = {"quotes": QUOTES, "holds": HOLDS, "days of senders": DAYS}
     gone = dict.fromkeys(statements, 0)
     with sweep("expired rows of billing") as each:
-        for tenant_id in Tenant.objects.order_by("id").values_list("id", flat=True):
+        for tenant_id in each.over(Tenant.objects.order_by("id").values_list("id", flat=True)):
             for kind, statement in statements.items():
                 with each(tenant=tenant_id, rows=kind):
                     gone[kind] += _purge(tenant_id, statement)

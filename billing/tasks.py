@@ -76,7 +76,7 @@ def collect() -> int:
 def tend_wallets() -> None:
     """Warn of credit that expires, write off what has, and ask for top-ups that are due. Scheduled every five minutes."""
     with sweep("wallets") as each:
-        for step in (expiring.sweep, topping_up.sweep):
+        for step in each.over((expiring.sweep, topping_up.sweep)):
             with each(step=step.__module__):
                 step()
 

@@ -66,7 +66,7 @@ def purge_expired() -> dict[str, int]:
     removed |= {"invitations": 0, "SCIM tokens": 0, "API keys": 0, "log-ins by providers": 0}
     over = DatabaseNow() - timedelta(days=ATTEMPT_DAYS)
     with sweep("ended credentials") as each:
-        for tenant_id in Tenant.objects.values_list("id", flat=True):
+        for tenant_id in each.over(Tenant.objects.order_by("id").values_list("id", flat=True)):
             # Credentials are visible only in their tenant's scope, even to the control role.
             with each(tenant=tenant_id), tenant_scope(tenant_id):
                 removed["invitations"] += remove_ended(Invitation)

@@ -97,7 +97,7 @@ def refresh_digests() -> None:
 def _each(*steps: Callable[[], object]) -> None:
     """Take all steps: one that fails holds up no other, and the task fails at its end."""
     with sweep("steps of a task") as each:
-        for step in steps:
+        for step in each.over(steps):
             with each(step=f"{step.__module__}.{step.__name__}"):
                 step()
 

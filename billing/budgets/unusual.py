@@ -22,7 +22,7 @@ def notify_all() -> int:
     """
     told = 0
     with alone("billing.unusual") as mine, sweep("unusual spend") as each:
-        for tenant_id in Tenant.objects.order_by("id").values_list("id", flat=True) if mine else ():
+        for tenant_id in each.over(Tenant.objects.order_by("id").values_list("id", flat=True) if mine else ()):
             with each(tenant=tenant_id), tenant_scope(tenant_id):
                 told += _notify()
     return told

@@ -160,8 +160,9 @@ def sweep() -> None:
 
     A failure of one tenant stops no other, and is raised at the end (SweepFailed).
     """
+    active = Tenant.objects.filter(standing="active").order_by("id")
     with sweeps.sweep("top-ups") as each:
-        for tenant_id in Tenant.objects.filter(standing="active").order_by("id").values_list("id", flat=True):
+        for tenant_id in each.over(active.values_list("id", flat=True)):
             with each(tenant=tenant_id):
                 with tenant_scope(tenant_id):
                     low = [row.currency for row in Wallet.objects.exclude(top_up_below=None) if _is_low(row)]

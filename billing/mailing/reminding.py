@@ -38,7 +38,7 @@ def remind_all() -> int:
         steps = dunning_schedule() if mine else []
         tenants = Tenant.objects.order_by("id").values_list("id", flat=True) if steps else []
         with sweep("reminders of unpaid invoices") as each:
-            for tenant_id in list(tenants):
+            for tenant_id in each.over(tenants):
                 with each(tenant=tenant_id):
                     done += _remind(tenant_id, steps)
     return done

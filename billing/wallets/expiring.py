@@ -31,15 +31,14 @@ def sweep() -> None:
 
     A failure of one block stops no other, and is raised at the end (SweepFailed).
     """
+    due: list[tuple[UUID, Callable[..., None], UUID]] = []
     with sweeps.sweep("promotional credit") as each:
-        for tenant_id in Tenant.objects.order_by("id").values_list("id", flat=True):
-            actor = Actor.system(tenant_id, "billing")
-            due: list[tuple[Callable[..., None], UUID]] = []
+        for tenant_id in each.over(Tenant.objects.order_by("id").values_list("id", flat=True)):
             with each(tenant=tenant_id), tenant_scope(tenant_id):
-                due = _due()
-            for act, block_id in due:
-                with each(tenant=tenant_id, block=block_id):
-                    act(actor=actor, block_id=block_id)
+                due += [(tenant_id, *one) for one in _due()]
+        for tenant_id, act, block_id in each.over(due):
+            with each(tenant=tenant_id, block=block_id):
+                act(actor=Actor.system(tenant_id, "billing"), block_id=block_id)
 
 
 def _due() -> list[tuple[Callable[..., None], UUID]]:

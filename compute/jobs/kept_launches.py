@@ -20,7 +20,7 @@ def sweep() -> int:
         kept = Job.objects.filter(state=JobState.QUEUED, approval_id__isnull=False).order_by("approval_id")
         waiting = list(kept.values_list("tenant_id", "approval_id").distinct()[:MOST])
     with sweeps.sweep("kept launches") as each:
-        for tenant_id, approval_id in waiting:
+        for tenant_id, approval_id in each.over(waiting):
             with each(tenant=tenant_id, approval=approval_id), tenant_scope(tenant_id):
                 state = answer_to(approval_id) if approval_id else "open"
                 if approval_id and state != "open":

@@ -178,7 +178,7 @@ def close_forgotten_everywhere() -> int:
     """Close the forgotten slices of every tenant; return how many. Raises SweepFailed."""
     closed = 0
     with sweep("forgotten slices") as each:
-        for tenant_id in Tenant.objects.order_by("id").values_list("id", flat=True):
+        for tenant_id in each.over(Tenant.objects.order_by("id").values_list("id", flat=True)):
             with each(tenant=tenant_id):
                 closed += close_forgotten(tenant_id)
     return closed

@@ -33,7 +33,7 @@ def run() -> int:
     waiting = Tenant.objects.filter(erase_ordered_at__isnull=False, erased_at=None, standing="closed")
     done = 0
     with sweep("tenants to erase") as each:
-        for tenant_id in list(waiting.order_by("erase_ordered_at").values_list("id", flat=True)):
+        for tenant_id in each.over(waiting.order_by("erase_ordered_at").values_list("id", flat=True)):
             if done == AT_ONCE:
                 break
             # The order of one that fails stays: the next run goes on where this one stopped.

@@ -117,7 +117,7 @@ def _give_up() -> None:
         over = list(TenantExport.objects.filter(_silent(), attempts__gte=MOST_TRIES).order_by("started_at")[:500])
     why = f"It could not be built in {MOST_TRIES} tries. Your administrator finds why in the log."
     with sweep("exports to give up") as each:
-        for row in over:
+        for row in each.over(over):
             with each(tenant=row.tenant_id, export=row.id):
                 _fail(row.tenant_id, row.id, why)
 
@@ -194,7 +194,7 @@ def _expire() -> None:
         ready = TenantExport.objects.filter(state="ready", expires_at__lte=DatabaseNow())
         over = list(ready.order_by("expires_at")[:500])
     with sweep("exports to expire") as each:
-        for row in over:
+        for row in each.over(over):
             with each(tenant=row.tenant_id, export=row.id):
                 storage.delete(row.tenant_id, [row.name] if row.name else [])
                 with tenant_scope(row.tenant_id):

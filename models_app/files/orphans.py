@@ -51,7 +51,7 @@ def remove_everywhere() -> int:
     """Remove old unreferenced files of every tenant; return how many. Raises StorageUnavailable, SweepFailed."""
     removed = 0
     with sweep("unreferenced files") as each:
-        for tenant_id in Tenant.objects.order_by("id").values_list("id", flat=True):
+        for tenant_id in each.over(Tenant.objects.order_by("id").values_list("id", flat=True)):
             with each(tenant=tenant_id):
                 removed += remove(tenant_id)
     return removed

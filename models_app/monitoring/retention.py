@@ -35,7 +35,7 @@ def purge_everywhere() -> dict[str, int]:
     """
     gone = {"windows": 0, "feedback": 0, "slices": 0, "alerts": 0, "keys": 0}
     with sweep("old rows of monitoring") as each:
-        for tenant_id in Tenant.objects.order_by("id").values_list("id", flat=True):
+        for tenant_id in each.over(Tenant.objects.order_by("id").values_list("id", flat=True)):
             with each(tenant=tenant_id):
                 for kind, rows in purge_expired(tenant_id).items():
                     gone[kind] += rows

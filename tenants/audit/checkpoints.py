@@ -95,7 +95,7 @@ def sign_due() -> int:
     )
     due = _due()
     with sweep("checkpoints") as each:
-        for head in due:
+        for head in each.over(due):
             with each(chain=head.chain):
                 _sign(key, head)
     return len(due)

@@ -19,13 +19,15 @@ GRANT_EXPIRED = AuditAction("tenants.grant.expired")
 def end_expired() -> int:
     """Remove the expired grants of every tenant (control role); return how many."""
     ended = 0
+    due: list[tuple[UUID, UUID]] = []
     with sweep("grants that expired") as each:
-        for tenant_id in Tenant.objects.values_list("id", flat=True):
-            with tenant_scope(tenant_id):
-                due = list(Grant.objects.filter(expires_at__lte=DatabaseNow()).values_list("id", flat=True))
-            for grant_id in due:
-                with each(tenant=tenant_id, grant=grant_id):
-                    ended += _end(actor=Actor.system(tenant_id, "housekeeping"), grant_id=grant_id)
+        for tenant_id in each.over(Tenant.objects.order_by("id").values_list("id", flat=True)):
+            with each(tenant=tenant_id), tenant_scope(tenant_id):
+                over = Grant.objects.filter(expires_at__lte=DatabaseNow()).order_by("id")
+                due += [(tenant_id, grant_id) for grant_id in over.values_list("id", flat=True)]
+        for tenant_id, grant_id in each.over(due):
+            with each(tenant=tenant_id, grant=grant_id):
+                ended += _end(actor=Actor.system(tenant_id, "housekeeping"), grant_id=grant_id)
     return ended
 
 

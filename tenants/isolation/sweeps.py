@@ -1,47 +1,72 @@
 """Sweeps over many rows or steps: one that fails is logged and holds up no other, and the sweep fails at its end.
 
 with sweep("exports") as each:
-    for row in over:
+    for row in each.over(expired):
         with each(export=row.id):
             expire(row)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 import structlog
 
 MOST_IN_A_ROW = 20
+Row = TypeVar("Row")
 log = structlog.get_logger(__name__)
+#: Where the last sweep of a name ended at once, by its name and the number of its loop. A new process begins in front.
+_ended_at: dict[tuple[str, int], int] = {}
 
 
 class SweepFailed(Exception):
     """Some rows or steps of a sweep failed; the log names each. The others were done."""
 
 
-@contextmanager
-def sweep(what: str) -> Iterator[Callable[..., AbstractContextManager[None]]]:
-    """Give the context for one row or step of a sweep; what it is called with is logged if that fails, such as its id.
+class Each:
+    """The rows of one sweep: `over` yields them, and a call gives the context for one of them."""
 
-    Raises SweepFailed at the end if one failed, so that the task that sweeps has failed too. After `MOST_IN_A_ROW`
-    failures in a row it is no fault of the rows, such as a store that does not answer: the sweep ends at once.
-    """
-    failed = in_a_row = 0
+    def __init__(self, what: str) -> None:
+        self.failed = 0
+        self._what = what
+        self._in_a_row = 0
+        self._loops = 0
+        self._next: tuple[tuple[str, int], int] | None = None
+
+    def over(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Yield all rows, those first that the last sweep did not reach because it ended at once."""
+        loop, self._loops = (self._what, self._loops), self._loops + 1
+        found = list(rows)
+        start = _ended_at.pop(loop, 0) % max(len(found), 1)
+        for place in (*range(start, len(found)), *range(start)):
+            self._next = loop, place + 1
+            yield found[place]
 
     @contextmanager
-    def each(**which: object) -> Iterator[None]:
-        nonlocal failed, in_a_row
+    def __call__(self, **which: object) -> Iterator[None]:
+        """Log a failure with what names the row, such as its id. Raises it after `MOST_IN_A_ROW` failures in a row."""
         try:
             yield
-            in_a_row = 0
+            self._in_a_row = 0
         except Exception:
-            failed, in_a_row = failed + 1, in_a_row + 1
-            log.exception("sweep.failed", sweep=what, **{name: str(value) for name, value in which.items()})
-            if in_a_row == MOST_IN_A_ROW:
+            self.failed, self._in_a_row = self.failed + 1, self._in_a_row + 1
+            log.exception("sweep.failed", sweep=self._what, **{name: str(value) for name, value in which.items()})
+            if self._in_a_row == MOST_IN_A_ROW:
+                _ended_at.update([self._next] if self._next else [])
                 raise
 
+
+@contextmanager
+def sweep(what: str) -> Iterator[Each]:
+    """Give the rows or steps of a sweep, each in a context of its own.
+
+    Raises SweepFailed at the end if one failed, so that the task that sweeps has failed too. After `MOST_IN_A_ROW`
+    failures in a row it may be no fault of the rows, such as a store that does not answer: the sweep ends at once,
+    and the next one begins with the row after, so that bad rows in front hold up the others for a while only.
+    """
+    each = Each(what)
     yield each
-    if failed:
-        raise SweepFailed(f"{what}: {failed} failed; the log names each")
+    if each.failed:
+        raise SweepFailed(f"{what}: {each.failed} failed; the log names each")

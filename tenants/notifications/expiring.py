@@ -23,7 +23,9 @@ def warn() -> int:
     """
     warned = 0
     with sweep("keys that expire") as each:
-        for tenant_id in Tenant.objects.exclude(standing="closed").values_list("id", flat=True):
+        for tenant_id in each.over(
+            Tenant.objects.exclude(standing="closed").order_by("id").values_list("id", flat=True)
+        ):
             with each(tenant=tenant_id), tenant_scope(tenant_id):
                 warned += sum(
                     _warn(kind, row, within) for within in BEFORE for kind, row in provenance.expiring(within)

@@ -148,12 +148,13 @@ def close_due() -> int:
 
     Nobody enters a closed tenant any more, and its open jobs are cancelled. Its rows stay.
     """
-    due = list(Tenant.objects.filter(standing="closing", closes_at__lte=now()).values_list("id", flat=True))
+    due = Tenant.objects.filter(standing="closing", closes_at__lte=now()).order_by("closes_at")
+    ids = list(due.values_list("id", flat=True))
     with sweep("tenants to close") as each:
-        for tenant_id in due:
+        for tenant_id in each.over(ids):
             with each(tenant=tenant_id), suppress(WrongStanding):  # restored meanwhile
                 operation(CLOSED)(_end)(actor=Actor.system(tenant_id, "operator"))
-    return len(due)
+    return len(ids)
 
 
 def _end(*, actor: Actor) -> None:

@@ -89,7 +89,7 @@ def refresh(limit: int = AT_ONCE) -> int:
     stalest = Tenant.objects.annotate(last=Subquery(fresh)).order_by(F("last").asc(nulls_first=True), "id")
     ids = list(stalest.values_list("id", flat=True)[:limit])
     with sweep("metrics of tenants") as each:
-        for tenant_id in ids:
+        for tenant_id in each.over(ids):
             with each(tenant=tenant_id):
                 _refresh_one(tenant_id)
     return len(ids)

@@ -205,3 +205,17 @@ def test_answers_are_made_by_the_serializers_that_describe_them() -> None:
                 if isinstance(answer, ast.Dict) and ".data" not in ast.unparse(answer):
                     found.append(f"{path}:{node.lineno} {ast.unparse(answer)}")
     assert found == []
+
+
+def test_each_loop_of_a_sweep_begins_where_the_last_one_ended() -> None:
+    """So that bad rows in front do not hold up the rest for ever (`tenants/isolation/sweeps.py`)."""
+    loops, faults = 0, []
+    for path, tree in modules("models_app", "compute", "billing", "tenants"):
+        for opened in [node for node in ast.walk(tree) if isinstance(node, ast.With)]:
+            if not any(item.optional_vars and ast.unparse(item.optional_vars) == "each" for item in opened.items):
+                continue
+            for loop in [node for node in opened.body if isinstance(node, ast.For)]:
+                loops += 1
+                faults += [] if ast.unparse(loop.iter).startswith("each.over(") else [f"{path}:{loop.lineno}"]
+    assert loops > 20
+    assert faults == []

@@ -25,7 +25,7 @@ def expire_all() -> int:
         over = cursor.fetchall()
     ended = 0
     with sweep("holds for outside work") as each:
-        for tenant_id, hold_id in over:
+        for tenant_id, hold_id in each.over(over):
             with each(tenant=tenant_id, hold=hold_id), tenant_scope(tenant_id):
                 ended += expire(actor=Actor.system(tenant_id, "billing"), hold_id=hold_id)
     return ended

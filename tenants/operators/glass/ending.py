@@ -53,7 +53,7 @@ def end_over() -> int:
         over = Q(ends_at__lte=moment) | ~Q(operator__in=let_in) | ~Q(operator__in=may_look)
         found = list(_open_ones().filter(over, ends_at__isnull=False).order_by("id")[:AT_ONCE])
     with sweep("looks that are over") as each:
-        for look in found:
+        for look in each.over(found):
             timely = look.ends_at is not None and look.ends_at <= moment
             with each(tenant=look.tenant_id, look=look.id), suppress(NotOpen):
                 close(

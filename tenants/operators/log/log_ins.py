@@ -32,7 +32,7 @@ def enter() -> int:
     """Enter the refused log-ins that were noted (control role), oldest first; return how many entries were made."""
     entered = 0
     with sweep("refused log-ins") as each:
-        for row in RefusedLogIn.objects.order_by("id")[:AT_ONCE]:
+        for row in each.over(RefusedLogIn.objects.order_by("id")[:AT_ONCE]):
             with each(row=row.id):
                 entered += _enter(row)
     return entered

@@ -18,6 +18,6 @@ def register(look: Look) -> None:
 def look() -> None:
     """Look for every registered condition (control role)."""
     with sweep("conditions") as each:
-        for one in _looks:
+        for one in each.over(_looks):
             with each(condition=one.__module__):
                 one()

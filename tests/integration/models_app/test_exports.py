@@ -20,11 +20,12 @@ from django.test import Client
 from models_app.exports import contents, exports
 from models_app.files import orphans
 from models_app.object_store import storage
+from models_app.tasks import build_exports
 from tenants.clock import now
 from tenants.events import outbox
 from tenants.identity import api_keys
 from tenants.isolation.scoping import tenant_scope
-from tenants.isolation.sweeps import SweepFailed
+from tenants.isolation.sweeps import MOST_IN_A_ROW, SweepFailed
 from tenants.models import AuditEntry, Notification, OperatorAct, PlatformEvent, Tenant, TenantExport
 from tests.api.objects import one_of_everything
 from tests.support import factories
@@ -149,6 +150,20 @@ def test_owners_alone_download_it_until_it_expires_and_each_step_is_audited(
         "one bad row holds up no other"
     )
     assert "Expired" in text_of(owner.get("/t/vision/exports/"))
+
+
+def test_bad_rows_in_front_hold_up_the_rest_for_one_run_only(as_control: Role) -> None:
+    tenant, over = factories.make_tenant(), now() - timedelta(days=1)
+    with tenant_scope(tenant.id):
+        for number in range(MOST_IN_A_ROW + 1):
+            name = "t/another/exports/1" if number < MOST_IN_A_ROW else ""
+            at = over + timedelta(minutes=number)
+            last = TenantExport.objects.create(state="ready", name=name, ordered_by="x", expires_at=at)
+    for _ in range(2):
+        with as_control(), pytest.raises(SweepFailed):
+            build_exports()
+    with tenant_scope(tenant.id):
+        assert TenantExport.objects.get(id=last.id).state == "expired"
 
 
 def orphans_of(tenant: Tenant) -> list[str]:
