@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from django.db import connection, models, transaction
+from django.db import models, transaction
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.encoders import JSONEncoder
@@ -95,7 +95,7 @@ def idempotent(post: Callable[..., Response]) -> Callable[..., Response]:
         if not 1 <= len(key) <= 200:
             raise Invalid("Idempotency-Key: use 1 to 200 characters.")
         digest = _request_hash(request)
-        if not connection.in_atomic_block:
+        if _opens_its_own(self):
             return _answer_uploaded(
                 cast("ApiView", self), functools.partial(post, self, request, *args, **kwargs), key, digest
             )
@@ -109,6 +109,12 @@ def idempotent(post: Callable[..., Response]) -> Callable[..., Response]:
             return response
 
     return run
+
+
+def _opens_its_own(view: OnceView) -> bool:
+    """Return whether the POST of a view opens its own transactions."""
+    declared = getattr(view, "own_transaction", False)
+    return declared if isinstance(declared, bool) else "POST" in declared
 
 
 def _answer_uploaded(view: ApiView, post: Callable[[], Response], key: str, digest: bytes) -> Response:
