@@ -1,6 +1,7 @@
 """An OpenID provider of our own: keeps to the rules, or breaks the one that a test names.
 
-It answers requests in this process (`send`), as the fetcher would bring them, and logs a person in as its page would.
+It answers requests in this process (`send`), as the fetcher would bring them, and logs a person in as its page would
+(`log_in`). At a port of its own it answers a browser, too (`page`).
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class OpenIdProvider:
         self.signs_with: Any = None
         self.publishes: dict[str, Any] = {}
         self.asked: list[tuple[str, str]] = []
+        self.person: dict[str, Any] = {}
         self._codes: dict[str, dict[str, Any]] = {}
 
     def send(self, tenant_id: UUID, method: str, url: str, *, headers: Any = None, body: bytes = b"") -> Answer:
@@ -55,6 +57,13 @@ class OpenIdProvider:
         if path == "/token" and method == "POST":
             return self._token(dict(parse_qsl(body.decode())), dict(headers or {}))
         return Answer(404, (), b"")
+
+    def page(self, method: str, path: str, *, headers: Any = None, body: bytes = b"") -> Answer:
+        """Answer a request that arrived at its port: as `send`, and `person` is logged in at once."""
+        if path.startswith("/authorize?"):
+            back = self.log_in(f"{self.issuer}{path}", **self.person)
+            return Answer(302, (("location", back),), b"")
+        return self.send(UUID(int=0), method, f"{self.issuer}{path}", headers=headers, body=body)
 
     def log_in(self, url: str, **person: Any) -> str:
         """Log a person in at the address that the product redirected to; return where the browser goes then."""

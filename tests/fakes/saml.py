@@ -62,8 +62,12 @@ class Asked:
 
 @dataclass
 class SamlProvider:
-    """Answers a request. `change` edits the answer before it is signed, `wrap` afterwards."""
+    """Answers a request. `change` edits the answer before it is signed, `wrapped` afterwards; `sign_in` is its address.
 
+    At a port of its own it answers a browser, too (`page`).
+    """
+
+    sign_in: str = SIGN_IN
     signs: bool = True
     key: str = "one"
     digest: str = "sha256"
@@ -71,13 +75,24 @@ class SamlProvider:
     assertion_id: str = ""
 
     @staticmethod
-    def read(url: str) -> Asked:
+    def read(url: str, sign_in: str = SIGN_IN) -> Asked:
         """Read the request that the browser brings."""
         given = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
-        assert url.startswith(f"{SIGN_IN}?")
+        assert url.startswith(f"{sign_in}?")
         root = etree.fromstring(zlib.decompress(base64.b64decode(given["SAMLRequest"]), wbits=-15))
         issuer = root.findtext("a:Issuer", namespaces=NS)
         return Asked(root.get("ID"), root.get("AssertionConsumerServiceURL"), issuer, given["RelayState"])
+
+    def page(self, path: str, **person: str) -> str:
+        """Answer a request that arrived at its port: its metadata, or the form by which the browser brings a person back."""
+        if path == "/metadata":
+            return metadata(self.sign_in)
+        base, _, rest = self.sign_in.rpartition("/")
+        assert path.startswith(f"/{rest}?")
+        asked = self.read(f"{base}{path}", self.sign_in)
+        fields = {"SAMLResponse": posted(self.answer(asked, **person)), "RelayState": asked.state}
+        inputs = "".join(f'<input type="hidden" name="{name}" value="{value}">' for name, value in fields.items())
+        return f'<form method="post" action="{asked.acs}">{inputs}</form>'
 
     def answer(self, asked: Asked, *, subject: str, **attributes: str) -> etree._Element:
         """Return a response whose assertion is signed."""
@@ -210,15 +225,15 @@ WRAPPINGS = (
 )
 
 
-def metadata() -> str:
-    """Return the provider's metadata."""
+def metadata(sign_in: str = SIGN_IN) -> str:
+    """Return the metadata of a provider with this address."""
     bare = "".join(pair("one")[1].splitlines()[1:-1])
     return (
         f'<md:EntityDescriptor xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata" entityID="{ISSUER}">'
         f'<md:IDPSSODescriptor protocolSupportEnumeration="{SAMLP}"><md:KeyDescriptor use="signing">'
         f'<ds:KeyInfo xmlns:ds="{DS}"><ds:X509Data><ds:X509Certificate>{bare}</ds:X509Certificate></ds:X509Data></ds:KeyInfo>'
         '</md:KeyDescriptor><md:SingleSignOnService Binding="urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect" '
-        f'Location="{SIGN_IN}"/></md:IDPSSODescriptor></md:EntityDescriptor>'
+        f'Location="{sign_in}"/></md:IDPSSODescriptor></md:EntityDescriptor>'
     )
 
 

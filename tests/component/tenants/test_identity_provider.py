@@ -1,14 +1,18 @@
-"""A log-in by an OpenID provider through the real fetcher, over TLS; and TXT records from a name server."""
+"""Log-ins by providers that listen at a port of their own, over TLS, OpenID's through the real fetcher; and a name server."""
 
 from __future__ import annotations
 
+import http.client
+import re
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import dns.message
@@ -22,11 +26,13 @@ from tenants import tasks
 from tenants.identity.providers import required
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Notification
+from tenants.outbound.client import Answer
 from tests.api.tenants.providers import steps
 from tests.fakes.openid import OpenIdProvider
+from tests.fakes.saml import SamlProvider
 from tests.support import factories
 from tests.support.pages import text_of
-from tests.support.servers.fetcher import Received, fetcher, receiver
+from tests.support.servers.fetcher import Received, Receiver, fetcher, receiver
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -37,6 +43,29 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 
+def write(handler: BaseHTTPRequestHandler, answer: Answer) -> None:
+    """Send what a provider answers."""
+    handler.send_response(answer.status)
+    for name, value in (*answer.headers, ("Content-Length", str(len(answer.body)))):
+        handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(answer.body)
+
+
+def opened(server: Receiver, url: str) -> tuple[str, str]:
+    """Open an address of a provider as a browser does; return where it sends the browser, and its page."""
+    to = urlsplit(url)
+    assert to.port == server.port
+    there = http.client.HTTPSConnection(
+        "localhost", to.port, timeout=20, context=ssl.create_default_context(cadata=server.authority.decode())
+    )
+    there.request("GET", f"{to.path}?{to.query}" if to.query else to.path)
+    found = there.getresponse()
+    page = found.read().decode()
+    there.close()
+    return found.headers.get("Location", ""), page
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_provider_is_asked_through_the_fetcher_alone(settings: Settings) -> None:
     with receiver() as server, fetcher(f"localhost:{server.port}", server.authority) as running:
@@ -44,11 +73,7 @@ def test_a_provider_is_asked_through_the_fetcher_alone(settings: Settings) -> No
 
         def answer(handler: BaseHTTPRequestHandler, request: Received) -> None:
             headers = {name.title(): value for name, value in request.headers.items()}
-            found = idp.send(uuid4(), request.method, f"{server.url}{request.path}", headers=headers, body=request.body)
-            handler.send_response(found.status)
-            handler.send_header("Content-Length", str(len(found.body)))
-            handler.end_headers()
-            handler.wfile.write(found.body)
+            write(handler, idp.page(request.method, request.path, headers=headers, body=request.body))
 
         server.answer = answer
         settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"fetcher_socket": running.socket})
@@ -56,10 +81,37 @@ def test_a_provider_is_asked_through_the_fetcher_alone(settings: Settings) -> No
         steps.configure(tenant, idp)
         steps.prove(tenant)
         client = Client()
-        assert steps.log_in(client, "ours", idp, sub="1", email="ada@ours.example")["Location"] == "/t/ours/"
+        idp.person = {"sub": "1", "email": "ada@ours.example"}
+        back, _ = opened(server, client.get("/t/ours/sso/")["Location"])
+        assert steps.come_back(client, back)["Location"] == "/t/ours/"
         assert client.get("/t/ours/").status_code == 200
         asked = [(one.method, one.path) for one in server.received]
+        assert asked.pop(1)[1].startswith("/authorize?"), "by the browser"
         assert asked == [("GET", "/.well-known/openid-configuration"), ("POST", "/token"), ("GET", "/keys")]
+
+
+def test_a_saml_provider_is_asked_by_the_browser_alone() -> None:
+    with receiver() as server:
+        idp = SamlProvider(sign_in=f"{server.url}/sso")
+        person = {"subject": "ada-1", "email": "ada@ours.example", "displayName": "Ada"}
+        server.answer = lambda handler, request: write(
+            handler, Answer(200, (), idp.page(request.path, **person).encode())
+        )
+        tenant, owner = factories.make_tenant("ours", owner="owner@ours.example"), Client()
+        owner.post("/accounts/login/", {"login": "owner@ours.example", "password": factories.PASSWORD})
+        form = {"kind": "saml", "name": "idp", "metadata": opened(server, f"{server.url}/metadata")[1], "enabled": "on"}
+        form |= {"default_role": "viewer", "highest_role": "viewer", "just_in_time": "on"}
+        assert owner.post("/t/ours/identity-provider/save/", form).status_code == 302
+        steps.prove(tenant)
+        client = Client()
+        _, page = opened(server, client.get("/t/ours/sso/")["Location"])
+        fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', page))
+        (to,) = re.findall(r'action="([^"]*)"', page)
+        came = Client().post(urlsplit(to).path, fields)
+        assert came.status_code == 302, "another site's form brings no cookie of ours"
+        assert client.get(came["Location"])["Location"] == "/t/ours/"
+        assert client.get("/api/v1/me/").json()["actor"]["label"] == "ada@ours.example"
+        assert [one.path.partition("?")[0] for one in server.received] == ["/metadata", "/sso"]
 
 
 @pytest.mark.django_db(transaction=True)
