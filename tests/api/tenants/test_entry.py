@@ -13,15 +13,19 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from billing.models import Hold, TopUp
+from compute.models import Job
 from models_app.datasets import operations as datasets
+from models_app.models import Endpoint, ModelVersion
 from tenants.clock import now
 from tenants.grants import grants, groups
 from tenants.identity import api_keys, members
-from tenants.isolation.scoping import tenant_scope
+from tenants.isolation.scoping import TenantModel, tenant_scope
 from tenants.models import IdempotencyKey, Project, Session, Tenant
 from tenants.sharing import shares
 from tenants.web.pagination import encode_cursor
-from tests.api.objects import one_of_everything
+from tests.api.objects import launchable, one_of_everything
+from tests.integration.billing.invoicing.scene import name_the_seller
 from tests.support import factories
 from tests.support.pages import text_of
 
@@ -236,28 +240,38 @@ def test_a_refused_request_may_be_tried_again_with_its_key(client: Client) -> No
 @pytest.mark.django_db(transaction=True)
 def test_twenty_equal_posts_at_once_make_one_object() -> None:
     tenant = factories.make_tenant()
-    key = factories.make_api_key(tenant)
-    answers: list[tuple[int, Any]] = []
-
-    def post() -> None:
-        try:
-            answer = Client().post(
-                "/api/v1/projects/",
-                {"slug": "race", "name": "Race"},
-                content_type="application/json",
-                headers=bearer(key, **{"Idempotency-Key": "race"}),
-            )
-            answers.append((answer.status_code, answer.json()["id"]))
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=post) for _ in range(20)]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
-    assert len(answers) == 20
-    assert len(set(answers)) == 1
+    order, key = launchable(tenant), factories.make_api_key(tenant)
+    name_the_seller()
     with tenant_scope(tenant.id):
-        assert Project.objects.filter(slug="race").count() == 1
+        version = str(ModelVersion.objects.get().id)
+    hold = {"project": "default", "meter": "inference_requests", "quantity": "10", "expires_in_s": 600}
+    made: list[tuple[str, dict[str, Any], type[TenantModel]]] = [
+        ("projects/", {"slug": "race", "name": "Race"}, Project),
+        ("jobs/", order, Job),
+        ("holds/", hold, Hold),
+        ("endpoints/", {"name": "another", "version": version}, Endpoint),
+        ("wallet/top-ups/", {"amount": "10.00"}, TopUp),
+    ]
+    for path, body, model in made:
+        with tenant_scope(tenant.id):
+            before = model.objects.count()
+        answers: list[tuple[int, Any]] = []
+
+        def post(path: str = path, body: dict[str, Any] = body, answers: list[tuple[int, Any]] = answers) -> None:
+            try:
+                headers = bearer(key, **{"Idempotency-Key": path})
+                answer = Client().post(f"/api/v1/{path}", body, content_type="application/json", headers=headers)
+                answers.append((answer.status_code, answer.json()))
+            finally:
+                connection.close()
+
+        threads = [threading.Thread(target=post) for _ in range(20)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        assert answers[0][0] == 201, (path, answers[0])
+        assert answers.count(answers[0]) == 20, (path, answers)
+        with tenant_scope(tenant.id):
+            assert model.objects.count() == before + 1, path
 
 
 @pytest.mark.django_db(transaction=True)

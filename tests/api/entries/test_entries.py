@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import transaction
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from compute.devices.base import Found
 from compute.fleet import nodes
 from models_app.models import DatasetVersion
+from models_app.object_store import storage
 from tenants.clock import now
 from tenants.grants import groups
+from tenants.identity.providers import domains
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import AuditEntry, Tenant
+from tenants.models import AuditEntry, MailDomain, User
 from tenants.sharing import shares
+from tests.api.entries.grounds import GROUNDS, Sent, World, event, undone
 from tests.api.objects import COLUMNS, one_of_everything
 from tests.api.test_fuzz import GOOD
-from tests.api.test_matrix import API, BODIES, call, path_of
+from tests.api.test_matrix import API, BODIES, client_for, path_of
+from tests.fakes.stripe import stripe_server
+from tests.fakes.stripe.server import API_KEY, WEBHOOK_SECRET
 from tests.support import factories
+from tests.support.servers.services import S3
 
 pytestmark = pytest.mark.django_db
 
-#: The entries of each write. None: it changes what is one's own, or orders what is recorded when it is done.
+#: The entries of each write.
 ENTRIES: dict[str, tuple[str, ...]] = {
     "PATCH organisation/": ("tenants.tenant.changed",),
     "POST exports/organisation/": ("tenants.export.ordered",),
@@ -55,6 +63,7 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     "DELETE service-accounts/<uuid:account_id>/": ("tenants.service_account.disabled",),
     "POST grants/": ("tenants.grant.given",),
     "DELETE grants/<uuid:grant_id>/": ("tenants.grant.withdrawn",),
+    "POST access/requests/": ("tenants.approval.requested",),
     "POST webhooks/": ("tenants.webhook.created",),
     "PATCH webhooks/<uuid:webhook_id>/": ("tenants.webhook.changed",),
     "DELETE webhooks/<uuid:webhook_id>/": ("tenants.webhook.deleted",),
@@ -64,23 +73,25 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     "POST webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replay/": ("tenants.webhook.delivery_replayed",),
     "PUT identity-provider/": ("tenants.identity_provider.saved",),
     "DELETE identity-provider/": ("tenants.identity_provider.removed",),
-    "PUT identity-provider/required/": (),
+    "PUT identity-provider/required/": ("tenants.identity_provider.required",),
     "PUT identity-provider/leavers/": ("tenants.identity_provider.leavers_chosen",),
     "POST identity-provider/domains/": ("tenants.mail_domain.added",),
     "DELETE identity-provider/domains/<uuid:domain_id>/": ("tenants.mail_domain.removed",),
-    "POST identity-provider/domains/<uuid:domain_id>/verify/": (),
+    "POST identity-provider/domains/<uuid:domain_id>/verify/": ("tenants.mail_domain.verified",),
     "POST identity-provider/scim-tokens/": ("tenants.scim_token.created",),
     "DELETE identity-provider/scim-tokens/<uuid:token_id>/": ("tenants.scim_token.revoked",),
     "POST identity-provider/groups/": ("tenants.external_group.mapped",),
     "DELETE identity-provider/groups/<uuid:mapping_id>/": ("tenants.external_group.unmapped",),
     "DELETE identity-provider/people/<uuid:identity_id>/": ("tenants.external_identity.unlinked",),
-    "PUT notifications/choices/": (),
     "DELETE sessions/": ("tenants.session.ended",),
     "DELETE sessions/<str:session_id>/": ("tenants.session.ended",),
     "POST events": ("billing.usage.received",),
     "POST events/": ("billing.usage.received",),
     "POST meters/": ("billing.meter.defined",),
     "PATCH meters/<uuid:meter_id>/": ("billing.meter.changed",),
+    "POST usage/batches/<uuid:batch_id>/void/": ("billing.usage.voided",),
+    "POST usage/void/": ("billing.usage.voided",),
+    "POST usage/held/decide/": ("billing.usage.reviewed",),
     "PUT usage/limits/": ("billing.report_limit.changed",),
     "PUT showback/prices/": ("billing.showback.set",),
     "POST budgets/": ("billing.budget.created",),
@@ -91,16 +102,26 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     "POST holds/": ("billing.hold.placed",),
     "POST holds/<uuid:hold_id>/extend/": ("billing.hold.extended",),
     "POST holds/<uuid:hold_id>/release/": ("billing.hold.released",),
+    "POST wallet/top-ups/": ("billing.top_up.asked",),
     "PUT wallet/automatic-top-up/": ("billing.top_up.automatic",),
     "DELETE wallet/automatic-top-up/": ("billing.top_up.automatic",),
-    "DELETE payment-methods/automatic-charges/": (),
+    "POST payment-methods/": ("billing.payment_methods.changed",),
+    "PUT payment-methods/default/": ("billing.payment_methods.changed",),
+    "POST payment-methods/remove/": ("billing.payment_methods.changed",),
+    "PUT payment-methods/automatic-charges/": ("billing.autopay.changed",),
+    "DELETE payment-methods/automatic-charges/": ("billing.autopay.changed",),
+    "POST invoices/<uuid:invoice_id>/dispute/": ("billing.dispute.opened",),
     "POST disputes/<uuid:dispute_id>/messages/": ("billing.dispute.written",),
     "POST disputes/<uuid:dispute_id>/withdraw/": ("billing.dispute.ended",),
     "POST quotes/": ("billing.quote.bound",),
     "POST jobs/": ("compute.job.submitted",),
     "POST jobs/<uuid:job_id>/cancel/": ("compute.job.cancelled",),
     "POST jobs/<uuid:job_id>/pause/": ("compute.job.paused",),
+    "POST jobs/<uuid:job_id>/resume/": ("compute.job.resumed",),
     "POST jobs/<uuid:job_id>/clone/": ("compute.job.submitted",),
+    "POST datasets/": ("models_app.dataset.uploaded",),
+    "DELETE datasets/<uuid:dataset_id>/": ("models_app.dataset.removed",),
+    "DELETE datasets/<uuid:dataset_id>/versions/<uuid:data_version_id>/": ("models_app.dataset_version.removed",),
     "PATCH datasets/<uuid:dataset_id>/": ("models_app.dataset.restricted",),
     "POST datasets/<uuid:dataset_id>/shares/": ("models_app.dataset.shared",),
     "DELETE datasets/<uuid:dataset_id>/shares/<uuid:holder_id>/": ("models_app.dataset.unshared",),
@@ -111,35 +132,23 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     "POST jobs/<uuid:job_id>/shares/": ("compute.job.shared",),
     "DELETE jobs/<uuid:job_id>/shares/<uuid:holder_id>/": ("compute.job.unshared",),
     "PATCH datasets/<uuid:dataset_id>/columns/": ("models_app.dataset_version.columns_chosen",),
+    "POST versions/<uuid:version_id>/promote/": ("models_app.model_version.promoted",),
+    "POST versions/<uuid:version_id>/approve/": ("models_app.model_version.promoted",),
+    "POST versions/<uuid:version_id>/decline/": ("models_app.model_version.declined",),
     "POST endpoints/": ("compute.slot.requested", "models_app.endpoint.deployed"),
     "DELETE endpoints/<uuid:endpoint_id>/": ("compute.slot.released", "models_app.endpoint.undeployed"),
     "POST endpoints/<uuid:endpoint_id>/keys/": ("models_app.endpoint_key.created",),
     "DELETE endpoints/<uuid:endpoint_id>/keys/<uuid:endpoint_key_id>/": ("models_app.endpoint_key.revoked",),
-    "POST endpoints/<uuid:endpoint_id>/feedback/": (),
 }
-#: Refused in this world, with the status: what they need is tested with them.
-REFUSED_HERE: dict[str, int] = {
-    "POST access/requests/": 400,
-    "POST usage/batches/<uuid:batch_id>/void/": 409,
-    "POST usage/void/": 400,
-    "POST usage/held/decide/": 400,
-    "POST price-books/<uuid:book_id>/versions/": 403,
-    "POST wallet/top-ups/": 409,
-    "POST payment-methods/": 409,
-    "PUT payment-methods/default/": 404,
-    "POST payment-methods/remove/": 404,
-    "PUT payment-methods/automatic-charges/": 400,
-    "POST what-if/": 400,
-    "POST invoices/<uuid:invoice_id>/pay/": 409,
-    "POST invoices/<uuid:invoice_id>/dispute/": 400,
-    "POST jobs/<uuid:job_id>/resume/": 409,
-    "POST datasets/": 415,
-    "DELETE datasets/<uuid:dataset_id>/": 409,
-    "DELETE datasets/<uuid:dataset_id>/versions/<uuid:data_version_id>/": 409,
-    "POST versions/<uuid:version_id>/promote/": 409,
-    "POST versions/<uuid:version_id>/approve/": 409,
-    "POST versions/<uuid:version_id>/decline/": 409,
+#: Writes that leave no entry, and why.
+SILENT: dict[str, str] = {
+    "PUT notifications/choices/": "what a person wants to be notified of is their own",
+    "POST endpoints/<uuid:endpoint_id>/feedback/": "labels are data, as the predictions are",
+    "POST what-if/": "nothing is stored",
+    "POST invoices/<uuid:invoice_id>/pay/": "nothing is charged: the answer is the provider's page",
 }
+#: Refused to everybody: operators publish prices, and the answer says so.
+CLOSED = {"POST price-books/<uuid:book_id>/versions/"}
 SHARED = ("dataset", "model", "endpoint", "job")
 #: Bodies that are accepted here; a text that is the name of an id stands for it.
 MORE: dict[str, dict[str, Any]] = {
@@ -148,6 +157,9 @@ MORE: dict[str, dict[str, Any]] = {
     "POST groups/<uuid:group_id>/members/": {"user_id": "newcomer"},
     "PUT identity-provider/": {"kind": "oidc", "name": "idp", "issuer": "https://idp.example", "client_id": "y"},
     "POST identity-provider/groups/": {"group_id": "plain", "claim": "another"},
+    "POST usage/batches/<uuid:batch_id>/void/": ("billing.usage.voided",),
+    "POST usage/void/": ("billing.usage.voided",),
+    "POST usage/held/decide/": ("billing.usage.reviewed",),
     "PUT usage/limits/": {"events": 1000, "amount": "100"},
     "POST budgets/": {"scope": "project", "amount": "10", "at_limit": "notify"},
     "PUT chargeback/shared/rules/": {"rules": [{"source": "organisation", "rule": "even"}]},
@@ -166,49 +178,78 @@ def body_of(asked: str, route: str, ids: dict[str, UUID], more: dict[str, dict[s
     }
 
 
-def world(tenant: Tenant) -> dict[str, UUID]:
-    """Return the ids of one of everything, a device, a person without rights, a group without rights, and shares to end."""
+@pytest.fixture
+def world(s3: S3, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """One of everything, a payment provider, a store, a name server, and whom and what the writes name."""
+    storage.ensure_bucket()
+    tenant = factories.make_tenant("ours")
     found = [Found("cpu-0", "cpu", "cpu", "CPU 0 of host h", 0, 2**32)]
     nodes.register(name="n1", hostname="h", boot=uuid4(), found=found, missing_layers=[])
     ids = one_of_everything(tenant)
     actor = factories.actor_for(tenant)
     with tenant_scope(tenant.id):
         DatasetVersion.objects.update(rows=200, target="t", columns=COLUMNS)
+        records = [domains.row_of(one).record_text for one in MailDomain.objects.all()]
+    monkeypatch.setattr(domains, "txt_records", lambda name: records)
     for kind in SHARED:
         shares.share(actor=actor, kind=kind, object_id=ids[f"{kind}_id"], user_id=ids["holder_id"])
     plain = groups.create_group(actor=actor, name="Plain")
-    return ids | {"newcomer_id": factories.make_member(tenant, "viewer").id, "plain_id": plain.id}
+    ids |= {"newcomer_id": factories.make_member(tenant, "viewer").id, "plain_id": plain.id}
+    client, elsewhere = client_for(tenant, "owner"), Client()
+    elsewhere.force_login(User.objects.get(id=client.session["_auth_user_id"]))
+    elsewhere.get("/api/v1/me/")
+    sessions = client.get("/api/v1/sessions/").json()["results"]
+    ids["session_id"] = next(row["id"] for row in sessions if not row["current"])
+    with stripe_server(now()) as fake:
+        settings.EXCHEQUER = settings.EXCHEQUER.model_copy(
+            update={"stripe_api_key": API_KEY, "stripe_api_base": fake.url, "stripe_webhook_secret": WEBHOOK_SECRET}
+        )
+        yield World(tenant, ids, client, actor.id or uuid4())
 
 
-def test_every_write_leaves_the_entries_that_the_table_lists_and_a_refused_one_leaves_none() -> None:
-    tenant = factories.make_tenant("ours")
-    ids, owner = world(tenant), factories.make_member(tenant, "owner")
-    client, elsewhere = Client(), Client()
-    for browser in (elsewhere, client):
-        browser.force_login(owner)
-        browser.get("/api/v1/me/")
-    event = {"specversion": "1.0", "id": "one", "source": "gateway", "type": "inference.requests", "subject": "a"}
-    event |= {"time": now().isoformat(), "data": {"quantity": 3}}
-    more = MORE | dict.fromkeys(("POST events", "POST events/"), event)
-    ids["session_id"] = next(
-        row["id"] for row in client.get("/api/v1/sessions/").json()["results"] if not row["current"]
-    )
-    with tenant_scope(tenant.id):
-        newest = AuditEntry.objects.order_by("-seq").values_list("seq", flat=True)[0]
-    written, refused = {}, {}
-    for route, methods in API.items():
-        for method in set(methods) - {"GET"}:
-            asked = f"{method} {route}"
-            with transaction.atomic():  # each write finds the same world
-                answer = call(client, method, path_of("/api/v1/", route, ids), body_of(asked, route, ids, more))
-                with tenant_scope(tenant.id):
-                    rows = AuditEntry.objects.filter(seq__gt=newest).order_by("seq")
-                    entries = tuple(rows.values_list("action", flat=True))
-                transaction.set_rollback(True)
-            if answer.status_code < 300:
-                written[asked] = entries
-            else:
-                refused[asked] = answer.status_code
-                assert entries == (), asked
-    assert written == ENTRIES
-    assert refused == REFUSED_HERE
+def test_every_write_leaves_the_entries_that_the_table_lists_and_a_refused_one_leaves_none(world: World) -> None:
+    """A refusal itself is entered. A POST that is repeated with its key has one effect (P16)."""
+    more, viewer = MORE | dict.fromkeys(("POST events", "POST events/"), event()), client_for(world.tenant, "viewer")
+    written, refused, twice = {}, set(), []
+
+    def send(asked: str, sent: Sent, client: Client, **headers: str) -> Any:
+        method, _, route = asked.partition(" ")
+        path = path_of("/api/v1/", route, world.ids | sent.ids)
+        if sent.file:
+            return client.post(
+                path, (sent.body or {}) | {"file": SimpleUploadedFile("n.csv", sent.file)}, headers=headers
+            )
+        body = json.dumps(sent.body or body_of(asked, route, world.ids | sent.ids, more))
+        return client.generic(method, path, body, content_type="application/json", headers=headers)
+
+    def newest() -> int:
+        with tenant_scope(world.tenant.id):
+            return AuditEntry.objects.order_by("-seq").values_list("seq", flat=True)[0]
+
+    def entries_since(seq: int) -> tuple[str, ...]:
+        with tenant_scope(world.tenant.id):
+            return tuple(AuditEntry.objects.filter(seq__gt=seq).order_by("seq").values_list("action", flat=True))
+
+    for asked, roles in [(f"{method} {route}", API[route][method]) for route in API for method in API[route]]:
+        if asked.startswith("GET "):
+            continue
+        with undone():  # each write finds the same world
+            sent, once = GROUNDS.get(asked, lambda _: Sent())(world), {"Idempotency-Key": "once"}
+            before = newest()
+            if "viewer" not in roles:
+                assert send(asked, sent, viewer).status_code == 403, asked
+                assert entries_since(before) in ((), ("tenants.request.refused",)), asked
+            before = newest()
+            answer = send(asked, sent, sent.client or world.client, **once)
+            if answer.status_code >= 400:
+                refused.add(asked)
+                assert asked in CLOSED, (asked, answer.status_code, answer.content[:500])
+                continue
+            written[asked] = entries_since(before)
+            if asked.startswith("POST "):
+                again = send(asked, sent, sent.client or world.client, **once)
+                twice += [] if "Idempotent-Replayed" in again and again.status_code == answer.status_code else [asked]
+                assert entries_since(before) == written[asked], asked
+    assert written == ENTRIES | dict.fromkeys(SILENT, ())
+    assert refused == CLOSED
+    assert twice == []
