@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from decimal import Decimal
@@ -17,6 +18,7 @@ from billing.budgets import budgets
 from billing.models import Hold
 from models_app.endpoints import deployments, endpoint_keys
 from models_app.models import Endpoint, EndpointKey, ServingSlice
+from tenants.events import outbox
 from tenants.identity import members
 from tenants.isolation.scoping import tenant_scope
 from tests.fakes.serving import NUMBERS
@@ -149,6 +151,36 @@ def test_a_revoked_key_and_an_undeployed_endpoint_are_refused_from_the_next_requ
             return not ServingSlice.objects.filter(closed_at=None).exists()
 
     wait_until(given_back, "what was held is given back")
+
+
+def test_the_endpoint_of_a_suspended_organisation_is_refused_until_it_is_resumed(
+    home: ServingCluster, seller: Any, as_control: Callable[[], AbstractContextManager[None]]
+) -> None:
+    console = seller("platform_admin")
+    home.start()
+    _, endpoint = home.deploy("price")
+    home.wait_ready(endpoint)
+    key, answered = home.key(endpoint), Counter[tuple[int, str]]()
+
+    def ask() -> tuple[int, str]:
+        answer = home.post(key, "price")
+        found = answer.status_code, "" if answer.status_code == 200 else str(answer.json()["code"])
+        answered[found] += 1
+        return found
+
+    def act(what: str) -> None:
+        path = f"/tenants/{home.tenant.id}/{what}/"
+        assert console.post(path, {"reason": "Invoice 17 is open"}).status_code == 302
+        with as_control():
+            outbox.drain(home.tenant.id)
+
+    assert ask() == (200, "")
+    act("suspend")
+    wait_until(lambda: ask() == (403, "tenant_suspended"), "the node refuses it")
+    wait_until(lambda: home.billed(endpoint)[0] == answered[200, ""], "no refused request is billed")
+    act("resume")
+    home.wait_ready(endpoint)
+    wait_until(lambda: ask() == (200, ""), "it answers with the same key")
 
 
 def test_a_spent_budget_is_402_and_heals_by_itself(home: ServingCluster) -> None:
