@@ -37,8 +37,8 @@ class Operator:
 
     @property
     def role(self) -> str:
-        """Return the roles as text, or `none`."""
-        return ", ".join(self.roles) or "none"
+        """Return the roles as text; without one nobody logs in."""
+        return ", ".join(self.roles)
 
     def can(self, permission: str) -> bool:
         """Return whether a role includes a permission. One unknown to all roles is a bug and raises KeyError."""

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import Role
 from tests.support import factories
 
 pytestmark = pytest.mark.django_db
@@ -71,6 +73,49 @@ def test_a_role_is_made_granted_in_a_project_and_works_there(world: dict[str, An
     assert send("DELETE", f"groups/{group['id']}/members/{nora}/")[0] == 404
     assert send("DELETE", f"groups/{group['id']}/")[0] == 204
     assert [row["name"] for row in send("GET", "roles/")[1]["results"]][:2] == ["owner", "admin"]
+
+
+def test_a_role_that_is_none_says_what_to_change(send: Callable[..., Any]) -> None:
+    for name, permissions, field, words in (
+        ("a, b", ["jobs.view"], "name", "Leave out commas"),
+        ("Re\u3164ader", ["jobs.view"], "name", "invisible characters"),
+        ("Pilot", ["jobs.view", "jobs.fly"], "permissions", "Unknown: jobs.fly."),
+        ("Nobody", [], "permissions", ""),
+    ):
+        status, refused = send("POST", "roles/", {"name": name, "permissions": permissions})
+        assert (status, list(refused["fields"])) == (400, [field]), name
+        assert words in refused["fields"][field][0], name
+
+
+def test_the_log_says_what_changed_of_a_role_and_who_lost_what_with_a_group(
+    world: dict[str, Any], send: Callable[..., Any]
+) -> None:
+    role = send("POST", "roles/", {"name": "Launcher", "permissions": ["jobs.view"]})[1]
+    group = send("POST", "groups/", {"name": "Vision team"})[1]
+    place = f"groups/{group['id']}/"
+    assert send("POST", f"{place}members/", {"user_id": str(world["nora"].id)})[0] == 204
+    for given in ({"role_id": role["id"], "project_id": str(world["project"].id)}, {"role": "viewer"}):
+        assert send("POST", "grants/", {"group_id": group["id"], **given})[0] == 201
+    assert send("PATCH", f"roles/{role['id']}/", {"name": "Launcher", "description": "Launches"})[0] == 200
+    assert send("PATCH", f"roles/{role['id']}/", {"description": "Launches"})[0] == 200, "as it is"
+    assert send("DELETE", place)[0] == 204
+    entries = {row["action"]: row["changes"] for row in send("GET", "audit/?limit=20")[1]["results"]}
+    assert entries["tenants.role.changed"] == {"description": ["", "Launches"]}
+    assert entries["tenants.group.deleted"] == {
+        "members": [["nora@example.org"], []],
+        "grants": [["Launcher in vision", "viewer"], []],
+    }
+
+
+def test_a_role_with_a_permission_that_is_no_more_is_changed_by_who_has_the_others(world: dict[str, Any]) -> None:
+    with tenant_scope(world["tenant"].id):
+        role = Role.objects.create(name="Old", permissions=["jobs.fly", "jobs.view"])
+    admin = Client()
+    admin.force_login(factories.make_member(world["tenant"], "admin"))
+    path = f"/api/v1/roles/{role.id}/"
+    changed = admin.patch(path, {"description": "Reads"}, content_type="application/json")
+    assert (changed.status_code, changed.json()["description"]) == (200, "Reads")
+    assert admin.delete(path).status_code == 204
 
 
 def test_a_service_account_has_rights_and_ends(send: Callable[..., Any]) -> None:
