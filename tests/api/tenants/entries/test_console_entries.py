@@ -22,10 +22,10 @@ from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, OperatorAct, OperatorHead, Tenant
 from tenants.operators import grants, lifecycle
 from tenants.operators.operator import Operator
-from tests.api.entries.console_grounds import API, BOOK, GROUNDS, LOOK, PAGES, TENANT, Desk
-from tests.api.entries.grounds import Sent, undone
 from tests.api.tenants.console.test_console_matrix import GOOD, MATRIX, REASON
 from tests.api.tenants.console.test_console_pages import PAGES as POSTING
+from tests.api.tenants.entries.console_grounds import API, BOOK, GROUNDS, LOOK, PAGES, TENANT, Desk
+from tests.api.tenants.entries.grounds import Sent, undone
 from tests.fakes.stripe.server import API_KEY, WEBHOOK_SECRET
 from tests.integration.billing.invoicing.scene import IN_MARCH, draft_of, name_the_seller, used
 from tests.support import factories, selling

@@ -21,8 +21,8 @@ from tenants.identity.providers import domains
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, MailDomain, User
 from tenants.sharing import shares
-from tests.api.entries.grounds import GROUNDS, Sent, World, event, undone
 from tests.api.objects import COLUMNS, one_of_everything
+from tests.api.tenants.entries.grounds import GROUNDS, Sent, World, event, undone
 from tests.api.test_fuzz import GOOD
 from tests.api.test_matrix import API, BODIES, client_for, path_of
 from tests.fakes.stripe import stripe_server

@@ -18,8 +18,8 @@ from tenants.approvals import quota_requests
 from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Approval, OperatorHead, PlatformDelivery, Tenant
-from tests.api.entries.grounds import Sent
 from tests.api.tenants.console.test_console_matrix import GOOD, REASON
+from tests.api.tenants.entries.grounds import Sent
 from tests.support import selling
 
 API = "api/operator/v1/"
