@@ -15,6 +15,10 @@ from tenants.isolation.scoping import current_tenant_id
 from tenants.rows import named_rows
 
 NOTHING = Decimal(0)
+RECORDED = (
+    "FROM billing_usageseries s JOIN billing_usagerollup r ON r.tenant_id = s.tenant_id AND r.series_hash = s.hash "
+    "WHERE s.tenant_id = %s"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,38 +40,34 @@ def billed_attempts(attempt_ids: Iterable[UUID]) -> dict[UUID, Billed]:
     return _billed("attempt_id", attempt_ids)
 
 
-def charged(resources: Iterable[str]) -> dict[str, Decimal]:
-    """Return the charges of each of these resources, zero if nothing was recorded.
+def charged_sql(resources: str) -> str:
+    """Return the text of a statement that reads the charges of resources, as rows of id and amount; its one value is the tenant.
 
-    Sums only usage that belongs to no job, which the index on jobs finds.
+    `resources`: SQL of an array of texts. Those of which nothing was recorded are left out. Sums only usage that belongs to
+    no job, which the index on jobs finds.
     """
-    wanted = list(resources)
-    if not wanted:
-        return {}
-    if not sees_money():
-        return dict.fromkeys(wanted, NOTHING)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT s.resource, sum(r.amount) "
-            "FROM billing_usageseries s JOIN billing_usagerollup r ON r.tenant_id = s.tenant_id AND r.series_hash = s.hash "
-            "WHERE s.tenant_id = %s AND s.job_id IS NULL AND s.resource = ANY(%s::text[]) GROUP BY 1",
-            [current_tenant_id(), wanted],
-        )
-        found: dict[str, Decimal] = dict(cursor.fetchall())
-    return {resource: found.get(resource, NOTHING) for resource in wanted}
+    return f"SELECT s.resource AS id, {_amount()} {RECORDED} AND s.job_id IS NULL AND s.resource = ANY({resources}) GROUP BY 1"
+
+
+def billed_sql(one: str, column: Literal["job_id", "attempt_id"] = "job_id") -> str:
+    """Return the text of a statement that reads the charges of one job or attempt: billable, measured and amount, null without any.
+
+    `one`: SQL of its id. The one value of the statement is the tenant.
+    """
+    return f"SELECT sum(r.billable) AS billable, sum(r.measured) AS measured, {_amount()} {RECORDED} AND s.{column} = {one}"
+
+
+def _amount() -> str:
+    return f"{'sum(r.amount)' if sees_money() else '0::numeric'} AS amount"
 
 
 def _billed(column: Literal["job_id", "attempt_id"], ids: Iterable[UUID]) -> dict[UUID, Billed]:
     wanted = list(ids)
     if not wanted:
         return {}
-    amount = "sum(r.amount)" if sees_money() else "0::numeric"
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT s.{column} AS id, sum(r.billable) AS billable, {amount} AS amount, sum(r.measured) AS measured "  # noqa: S608
-            "FROM billing_usageseries s JOIN billing_usagerollup r ON r.tenant_id = s.tenant_id AND r.series_hash = s.hash "
-            f"WHERE s.tenant_id = %s AND s.{column} = ANY(%s::uuid[]) GROUP BY 1",
-            [current_tenant_id(), wanted],
-        )
-        found = {row.id: Billed(row.billable, row.amount, row.measured) for row in named_rows(cursor)}
-    return {wanted_id: found.get(wanted_id, Billed()) for wanted_id in wanted}
+        charge = billed_sql("wanted.id", column)
+        statement = f"SELECT id, charge.* FROM unnest(%s::uuid[]) AS wanted(id), LATERAL ({charge}) charge"  # noqa: S608
+        cursor.execute(statement, [wanted, current_tenant_id()])
+        rows = named_rows(cursor)
+    return {row.id: Billed(row.billable or NOTHING, row.amount or NOTHING, row.measured or NOTHING) for row in rows}

@@ -5,15 +5,16 @@ Only jobs that the reader may see (`jobs/visibility.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, F, Q, QuerySet
 
-from billing.metering.metering import billed, billed_attempts
 from billing.money import Money
+from billing.queries.billed import Billed, billed, billed_attempts, billed_sql
 from compute import kinds
 from compute.jobs import transitions
 from compute.jobs.visibility import visible_jobs, without_amounts
@@ -31,7 +32,7 @@ from compute.queries.rows import (
 from tenants.access.actor import Actor
 from tenants.access.reader import sees_money
 from tenants.errors import Invalid, NotFound
-from tenants.models import Project
+from tenants.isolation.pages import rows_of_page
 from tenants.projects.figures import Figure
 from tenants.projects.sight import in_sight_of
 
@@ -43,10 +44,14 @@ SORTS = {
 MONEY = {"cost"}
 """Sort keys that order by amounts."""
 
-LISTED = (
-    "id", "name", "kind", "project_id", "submitted_by", "submitted_by_label", "device_class", "tier", "tags", "state", "cause",
-    "message", "progress", "submitted_at", "started_at", "ended_at", "currency",
-)  # fmt: skip
+ZERO = Decimal(0)
+LIST = """
+SELECT job.id, job.name, job.kind, job.project_id, job.submitted_by, job.submitted_by_label, job.device_class, job.tier,
+    job.tags, job.state, job.cause, job.message, job.progress, job.submitted_at, job.started_at, job.ended_at, job.currency,
+    project.slug AS project, project.name AS project_name, charge.billable, charge.amount
+FROM page JOIN compute_job job ON job.id = page.id JOIN tenants_project project ON project.id = job.project_id
+CROSS JOIN LATERAL ({charge}) charge ORDER BY page.n
+"""
 """Columns of the list. Those of a job's page, such as its specification, may be large."""
 
 
@@ -63,15 +68,19 @@ def job_list(
     order = [f"-{field}" if down else field, "-id"] if field else ["-id"]
     if before is not None:
         rows = _after(rows, before, field, down=down)
-    # A join with projects makes the planner read every job of the tenant; asked for each job of the page, they cost
-    # nothing beside the index. Tuples: making objects of the page took longer than reading it.
-    own = Project.objects.filter(id=OuterRef("project_id"))
-    rows = rows.annotate(project_slug=Subquery(own.values("slug")), project_name=Subquery(own.values("name")))
-    jobs = list(rows.order_by(*order).values_list(*LISTED, "project_slug", "project_name", named=True)[: limit + 1])
-    charges = billed([job.id for job in jobs])
+    jobs = rows_of_page(rows.order_by(*order)[: limit + 1], LIST.format(charge=billed_sql("job.id")))
     place = waiting.places([job.id for job in jobs if job.state == JobState.QUEUED])
     return [
-        JobRow(**_row(job, job.project_slug, job.project_name, charges), position=place.get(job.id)) for job in jobs
+        JobRow(
+            **_row(
+                job._replace(tags=json.loads(job.tags), progress=json.loads(job.progress)),
+                job.project,
+                job.project_name,
+                Billed(job.billable or ZERO, job.amount or ZERO),
+            ),
+            position=place.get(job.id),
+        )
+        for job in jobs
     ]
 
 
@@ -132,7 +141,7 @@ def job_detail(job_id: UUID) -> JobDetail:
         described = kinds.get(job.kind).describe(transitions.view(job))
     except Invalid:  # a kind no longer installed
         described = {}
-    row = _row(job, job.project.slug, job.project.name, billed([job.id]))
+    row = _row(job, job.project.slug, job.project.name, billed([job.id])[job.id])
     waits = waiting.waiting_for(job, runs)
     return JobDetail(
         **row,
@@ -221,9 +230,8 @@ def _matching(asked: JobFilter, *, states: bool = True) -> QuerySet[Job]:
     return rows.filter(name__icontains=asked.text) if asked.text else rows
 
 
-def _row(job: Any, slug: str, project: str, charges: Mapping[UUID, Any]) -> dict[str, Any]:
-    """Return the columns of a row, of a job or of a tuple with those LISTED."""
-    charge = charges.get(job.id)
+def _row(job: Any, slug: str, project: str, charge: Billed) -> dict[str, Any]:
+    """Return the columns of a row, of a job or of a tuple of the LIST."""
     return {
         "id": job.id,
         "name": job.name,
@@ -243,8 +251,8 @@ def _row(job: Any, slug: str, project: str, charges: Mapping[UUID, Any]) -> dict
         "submitted_at": job.submitted_at,
         "started_at": job.started_at,
         "ended_at": job.ended_at,
-        "billed_seconds": charge.seconds if charge else Decimal(0),
-        "cost": Money(charge.amount if charge else Decimal(0), job.currency),
+        "billed_seconds": charge.seconds,
+        "cost": Money(charge.amount, job.currency),
     }
 
 

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Count, Q, QuerySet
 
 from billing.money import Money
-from billing.queries.billed import charged
+from billing.queries.billed import charged_sql
 from compute.allocations import allocations
 from compute.allocations.allocations import SlotRow
 from models_app.access import visible_endpoints
 from models_app.models import Endpoint, EndpointKey, EndpointState
 from tenants.access.actor import Actor
 from tenants.errors import Invalid, NotFound
+from tenants.isolation.pages import rows_of_page
 from tenants.isolation.scoping import tenant_scope
+
+SLOT = tuple(SlotRow.__dataclass_fields__)
+LIST = f"""
+SELECT e.id, e.name, e.state, e.cause, e.message, v.model_id, model.name AS model, e.version_id, v.number AS version, v.recipe,
+    e.project_id, project.slug AS project, project.name AS project_name, e.slo_ms, e.tags, e.generation, e.created_by_label,
+    e.created_at, e.deployed_at, e.undeployed_at, tenant.currency, charge.amount,
+    {", ".join(f"slot.{name} AS slot_{name}" for name in SLOT)}
+FROM page JOIN models_app_endpoint e ON e.id = page.id
+JOIN models_app_modelversion v ON v.id = e.version_id
+JOIN models_app_model model ON model.id = v.model_id
+JOIN tenants_project project ON project.id = e.project_id
+JOIN tenants_tenant tenant ON tenant.id = e.tenant_id
+LEFT JOIN ({{slots}}) slot ON slot.subject = 'endpoint:' || e.id
+LEFT JOIN ({{charges}}) charge ON charge.id = 'endpoint:' || e.id ORDER BY page.n
+"""  # noqa: S608
+SUBJECTS = "ARRAY(SELECT 'endpoint:' || id FROM page)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,15 +168,14 @@ def endpoint_tags(ids: Collection[UUID]) -> dict[UUID, Mapping[str, str]]:
 
 
 def _rows(endpoints: QuerySet[Endpoint]) -> list[EndpointRow]:
-    rows = list(endpoints.select_related("tenant", "project", "version", "version__model"))
-    slots = allocations.slots([row.subject for row in rows])
-    charges = charged([row.subject for row in rows])
+    rows = rows_of_page(endpoints, LIST.format(slots=allocations.slots_sql(SUBJECTS), charges=charged_sql(SUBJECTS)))
     good = EndpointKey.good() & Q(endpoint__in=[row.id for row in rows])
     keys = dict(EndpointKey.objects.filter(good).values_list("endpoint").annotate(number=Count("id")))
-    return [_row(row, slots.get(row.subject), charges[row.subject], keys.get(row.id, 0)) for row in rows]
+    return [_row(row, keys.get(row.id, 0)) for row in rows]
 
 
-def _row(row: Endpoint, slot: SlotRow | None, charge: Decimal, keys: int) -> EndpointRow:
+def _row(row: Any, keys: int) -> EndpointRow:
+    slot = None if row.slot_id is None else SlotRow(**{name: getattr(row, f"slot_{name}") for name in SLOT})
     live = row.state != EndpointState.UNDEPLOYED
     waits = live and slot is not None and slot.waits
     return EndpointRow(
@@ -167,19 +185,19 @@ def _row(row: Endpoint, slot: SlotRow | None, charge: Decimal, keys: int) -> End
         cause=row.cause,
         message=row.message or (slot.reason if waits and slot is not None else ""),
         answers=row.state == EndpointState.READY and not waits,
-        model_id=row.version.model_id,
-        model=row.version.model.name,
+        model_id=row.model_id,
+        model=row.model,
         version_id=row.version_id,
-        version=row.version.number,
-        recipe=row.version.recipe,
+        version=row.version,
+        recipe=row.recipe,
         project_id=row.project_id,
-        project=row.project.slug,
-        project_name=row.project.name,
+        project=row.project,
+        project_name=row.project_name,
         slo_ms=row.slo_ms,
-        tags=row.tags,
+        tags=json.loads(row.tags),
         generation=row.generation,
         keys=keys,
-        cost=Money(charge, row.tenant.currency),
+        cost=Money(row.amount or Decimal(0), row.currency),
         created_by_label=row.created_by_label,
         created_at=row.created_at,
         deployed_at=row.deployed_at,

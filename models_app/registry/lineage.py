@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -10,14 +11,29 @@ from uuid import UUID
 
 from django.db.models import Count, QuerySet
 
-from billing.metering.metering import billed
 from billing.money import Money
+from billing.queries.billed import billed_sql
 from compute.models import Job
 from models_app.access import visible_versions
 from models_app.models import ModelVersion, Stage
 from models_app.recipes import base
 from tenants.access.actor import Actor
 from tenants.errors import NotFound
+from tenants.isolation.pages import rows_of_page
+
+LIST = """
+SELECT v.id, v.model_id, model.name AS model, v.number, v.stage, v.recipe, v.metrics, v.job_id, data.dataset_id,
+    dataset.name AS dataset, data.number AS dataset_version, v.created_at, v.requested_by_label AS requested_by, v.requested_at,
+    v.approved_by_label AS approved_by, v.approved_at, v.artefact_sha256, v.artefact_size,
+    coalesce(nullif(job.currency, ''), tenant.currency) AS currency, charge.billable, charge.amount
+FROM page JOIN models_app_modelversion v ON v.id = page.id
+JOIN models_app_model model ON model.id = v.model_id
+JOIN models_app_datasetversion data ON data.id = v.dataset_version_id
+JOIN models_app_dataset dataset ON dataset.id = data.dataset_id
+JOIN tenants_tenant tenant ON tenant.id = v.tenant_id
+LEFT JOIN compute_job job ON job.id = v.job_id
+CROSS JOIN LATERAL ({charge}) charge ORDER BY page.n
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,14 +182,14 @@ def deployable(actor: Actor, limit: int = 200) -> list[tuple[UUID, str]]:
 
 def lineage(actor: Actor, version_id: UUID) -> Lineage:
     """Return one version with its lineage. Raises NotFound."""
-    row = _versions(actor).filter(id=version_id).first()
-    if row is None:
+    own = _versions(actor).filter(id=version_id)
+    shown, row = next(iter(_rows(own)), None), own.first()
+    if shown is None or row is None:
         raise NotFound
-    job = Job.objects.filter(id=row.job_id).only("name", "currency", "submitted_by_label").first()
-    base_row = _rows([row])[0]
+    job = Job.objects.filter(id=row.job_id).only("name", "submitted_by_label").first()
     data = row.dataset_version
     return Lineage(
-        **{name: getattr(base_row, name) for name in ModelVersionRow.__dataclass_fields__},
+        **vars(shown),
         dataset_version_id=data.id,
         dataset_state=data.state,
         dataset_sha256=data.sha256,
@@ -195,40 +211,35 @@ def _versions(actor: Actor) -> QuerySet[ModelVersion]:
     return visible_versions(actor).select_related("model", "dataset_version", "dataset_version__dataset")
 
 
-def _rows(versions: QuerySet[ModelVersion] | list[ModelVersion]) -> list[ModelVersionRow]:
-    rows = list(versions)
-    charges = billed([row.job_id for row in rows])
-    currency = dict(Job.objects.filter(id__in=[row.job_id for row in rows]).values_list("id", "currency"))
+def _rows(versions: QuerySet[ModelVersion]) -> list[ModelVersionRow]:
     titles = {recipe.id: recipe.title for recipe in base.recipes()}
     return [
         ModelVersionRow(
             id=row.id,
             model_id=row.model_id,
-            model=row.model.name,
+            model=row.model,
             number=row.number,
             stage=row.stage,
             recipe=row.recipe,
             recipe_title=titles.get(row.recipe, row.recipe),
-            headline=_headline(row.metrics),
-            metrics=row.metrics,
+            headline=_headline(metrics),
+            metrics=metrics,
             job_id=row.job_id,
-            dataset_id=row.dataset_version.dataset_id,
-            dataset=row.dataset_version.dataset.name,
-            dataset_version=row.dataset_version.number,
+            dataset_id=row.dataset_id,
+            dataset=row.dataset,
+            dataset_version=row.dataset_version,
             created_at=row.created_at,
-            requested_by=row.requested_by_label,
+            requested_by=row.requested_by,
             requested_at=row.requested_at,
-            approved_by=row.approved_by_label,
+            approved_by=row.approved_by,
             approved_at=row.approved_at,
-            cost=Money(
-                charges[row.job_id].amount if row.job_id in charges else Decimal(0),
-                currency.get(row.job_id) or row.tenant.currency,
-            ),
-            billed_seconds=charges[row.job_id].seconds if row.job_id in charges else Decimal(0),
+            cost=Money(row.amount or Decimal(0), row.currency),
+            billed_seconds=row.billable or Decimal(0),
             artefact_sha256=row.artefact_sha256,
             artefact_size=row.artefact_size,
         )
-        for row in rows
+        for row in rows_of_page(versions, LIST.format(charge=billed_sql("v.job_id")))
+        for metrics in [json.loads(row.metrics)]
     ]
 
 
