@@ -31,6 +31,7 @@ from tenants.identity import creators, sessions
 from tenants.isolation.scoping import entered_scope, tenant_scope
 from tenants.models import ApiKey, Tenant, User
 from tenants.rights import held
+from tenants.rows import prepared_cursor
 
 KEY_START = "exq_"
 PREFIX_LENGTH = 8
@@ -87,9 +88,10 @@ def entering_by_session(request: HttpRequest, slug: str = "") -> Iterator[Entere
             return None
         user = from_json(User, found[1])
         sessions.hand_over(request, found[0], user)
-        if found[2] is None or request.user.pk != user.pk or is_closed(found[2]):
+        tenant = open_tenant(found[2])
+        if tenant is None or request.user.pk != user.pk:
             return None
-        entered = _member(request, user, found[2], found[3])
+        entered = _member(request, user, tenant, found[3])
         # The statement compares with the row; this compares with the data that Django has checked.
         return entered if sessions.bound_to(request) in (None, entered[1].id) else None
 
@@ -103,14 +105,15 @@ def entering_as_member(request: HttpRequest, user: Any, tenant_id: UUID) -> Iter
 
     def enter() -> Entered | None:
         found = _one(BY_ID, [user.id, tenant_id])
-        return None if found is None or is_closed(found[0]) else _member(request, user, *found)
+        tenant = open_tenant(found[0]) if found else None
+        return None if found is None or tenant is None else _member(request, user, tenant, found[1])
 
     with entered_scope(enter, lambda entered: entered[1].id) as entered:
         yield entered
 
 
-def _member(request: HttpRequest, user: Any, columns: str, grants: str) -> Entered:
-    tenant, rights = from_json(Tenant, columns), rights_from(json.loads(grants))
+def _member(request: HttpRequest, user: Any, tenant: Tenant, grants: str) -> Entered:
+    rights = rights_from(json.loads(grants))
     actor = Actor.person(tenant_id=tenant.id, user_id=user.id, email=user.email, rights=rights)
     session = getattr(request, "session", None)
     told = f"session:{sessions.public_id(session.session_key)}" if session is not None and session.session_key else ""
@@ -149,9 +152,10 @@ def holder_of(key: str, origin: Mapping[str, Any]) -> Entered | None:
     if not key or len(key) > LONGEST_KEY:
         return None
     found = _one(BY_KEY, [key_prefix(key), key_hash(key)])
-    if found is None or is_closed(found[0]):
+    tenant = open_tenant(found[0]) if found else None
+    if found is None or tenant is None:
         return None
-    tenant, (key_id, name, scopes, bounded, grants, project, owner) = from_json(Tenant, found[0]), found[1:]
+    key_id, name, scopes, bounded, grants, project, owner = found[1:]
     rights = _of_key(scopes, rights_from(json.loads(grants)) if bounded else None, project)
     told = {"only_project": project, "owner": owner, **_from_row(tenant), **origin}
     return _key_actor(tenant.id, key_id, name, rights, **told), tenant
@@ -194,7 +198,7 @@ def _key_actor(tenant_id: UUID, key_id: UUID, name: str, rights: Rights, **told:
 
 
 def _one(statement: str, values: list[Any]) -> tuple[Any, ...] | None:
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(statement, values)
         row: tuple[Any, ...] | None = cursor.fetchone()
     return row
@@ -207,9 +211,10 @@ def from_json(model: type[M], columns: str) -> M:
     return model.from_db("default", [one.attname for one in fields], values)
 
 
-def is_closed(columns: str) -> bool:
-    """Return whether a tenant, given as JSON, is closed: nobody enters it any more."""
-    return bool(json.loads(columns)["standing"] == "closed")
+def open_tenant(columns: str | None) -> Tenant | None:
+    """Return a tenant from its row as JSON; None without one, and for a closed one: nobody enters it any more."""
+    tenant = from_json(Tenant, columns) if columns else None
+    return None if tenant is None or tenant.standing == "closed" else tenant
 
 
 _noted: dict[UUID, float] = {}

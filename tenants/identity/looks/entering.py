@@ -24,9 +24,9 @@ from tenants.access.actor import Actor
 from tenants.access.standing import Standing
 from tenants.audit import AuditAction, operation, record
 from tenants.errors import NotFound, PermissionDenied
-from tenants.identity.authentication import Entered, from_json, is_closed, origin_of
+from tenants.identity.authentication import Entered, open_tenant, origin_of
 from tenants.isolation.scoping import entered_scope
-from tenants.models import BreakGlass, Tenant
+from tenants.models import BreakGlass
 
 ENTERED = AuditAction("tenants.break_glass.entered")
 #: In the session's data: the secret of the look, and when it ends.
@@ -82,9 +82,9 @@ def entering(request: HttpRequest, slug: str) -> Iterator[Entered]:
         with connection.cursor() as cursor:
             cursor.execute(ENTER, [_digest(request.session[LOOK]).hex(), slug])
             found = cursor.fetchone()
-        if found is None or is_closed(found[0]):
+        tenant = open_tenant(found[0]) if found else None
+        if tenant is None:
             return None
-        tenant = from_json(Tenant, found[0])
         told: dict[str, Any] = {"standing": cast(Standing, tenant.standing), **origin_of(request)}
         return Actor.looking_inside(tenant.id, **told), tenant
 

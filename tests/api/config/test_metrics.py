@@ -40,7 +40,9 @@ def _no_figures() -> None:
 
 
 def read(**more: Any) -> dict[str, dict[tuple[str, ...], float]]:
-    return {name: found for name, found in all_of(**more).items() if not name.startswith("exchequer_http_")}
+    """Return what is measured of the platform: not requests, nor the usage server, whose tests run in this process."""
+    own = ("exchequer_http_", "exchequer_usage_group_requests", "exchequer_usage_waiting")
+    return {name: found for name, found in all_of(**more).items() if not name.startswith(own)}
 
 
 def all_of(**more: Any) -> dict[str, dict[tuple[str, ...], float]]:
