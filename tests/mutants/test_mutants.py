@@ -136,6 +136,8 @@ def passes(tree: Path, mutant: Mutant) -> bool:
         # A mutant migrates nothing otherwise: all use the data of the first.
         kept[kept_data.AS_OF] = "mutants"
         done = subprocess.run(command, cwd=tree, env=kept, capture_output=True, timeout=A_RUN_S, check=False)
+    except subprocess.TimeoutExpired:
+        return False  # tests that never end do notice it
     finally:
         place.write_text(before)
     took = time.monotonic() - began
