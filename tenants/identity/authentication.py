@@ -1,7 +1,6 @@
 """Authenticate requests by session or API key. Both result in one `Actor`.
 
-Look-ups before a tenant is known go through database functions that return ids only; what is read then is read within
-that tenant (`exchequer_enter_member`, `exchequer_enter_key`).
+What is read once a tenant is known is read within that tenant (`exchequer_enter_member`, `exchequer_enter_key`).
 """
 
 import hashlib
@@ -11,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import structlog
@@ -33,9 +32,7 @@ from tenants.models import ApiKey, Tenant, User
 from tenants.rights import held
 from tenants.rows import prepared_cursor
 
-KEY_START = "exq_"
-PREFIX_LENGTH = 8
-LONGEST_KEY = 200
+KEY_START, PREFIX_LENGTH, LONGEST_KEY = "exq_", 8, 200
 NOTED_S, MOST_NOTED = 60.0, 10_000
 
 
@@ -200,8 +197,7 @@ def _key_actor(tenant_id: UUID, key_id: UUID, name: str, rights: Rights, **told:
 def _one(statement: str, values: list[Any]) -> tuple[Any, ...] | None:
     with prepared_cursor() as cursor:
         cursor.execute(statement, values)
-        row: tuple[Any, ...] | None = cursor.fetchone()
-    return row
+        return cast("tuple[Any, ...] | None", cursor.fetchone())
 
 
 def from_json(model: type[M], columns: str) -> M:
@@ -225,8 +221,7 @@ def note_use(actor: Actor) -> None:
 
     It has a transaction of its own, after the request's: the row of a key must not stay locked while a request runs.
     """
-    at = time.monotonic()
-    key_id = actor.id
+    at, key_id = time.monotonic(), actor.id
     if actor.kind != "api_key" or key_id is None or at - _noted.get(key_id, -NOTED_S) < NOTED_S:
         return
     if len(_noted) > MOST_NOTED:
