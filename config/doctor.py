@@ -209,27 +209,24 @@ def fetcher() -> Iterator[DoctorFinding]:
         yield DoctorFinding("ok", "fetcher", "answers")
 
 
-def usage_server() -> Iterator[DoctorFinding]:
-    """Does the usage server take reported usage?"""
-    url = f"http://127.0.0.1:{settings.EXCHEQUER.ingest_port}"
+def _ready(what: str, port: int, takes: str, otherwise: str) -> DoctorFinding:
+    url = f"http://127.0.0.1:{port}"
     try:
         with urllib.request.urlopen(f"{url}/readyz", timeout=5):  # noqa: S310 (a fixed loopback address)
-            yield DoctorFinding("ok", "usage server", f"{url} takes usage")
+            return DoctorFinding("ok", what, f"{url} takes {takes}")
     except OSError as error:
-        remedy = "senders can use the web server's port meanwhile"
-        yield DoctorFinding("wrong", "usage server", f"{url} does not take usage ({error}); {remedy}")
+        return DoctorFinding("wrong", what, f"{url} does not take {takes} ({error}); {otherwise}")
+
+
+def usage_server() -> Iterator[DoctorFinding]:
+    """Does the usage server take reported usage?"""
+    remedy = "senders can use the web server's port meanwhile"
+    yield _ready("usage server", settings.EXCHEQUER.ingest_port, "usage", remedy)
 
 
 def serving() -> Iterator[DoctorFinding]:
     """Does the serving node take requests, and is everything that it answered accounted for?"""
-    url = f"http://127.0.0.1:{settings.EXCHEQUER.serving_port}"
-    try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=5):  # noqa: S310 (a fixed loopback address)
-            yield DoctorFinding("ok", "serving", f"{url} takes requests")
-    except OSError as error:
-        yield DoctorFinding(
-            "wrong", "serving", f"{url} does not take requests ({error}); deployed endpoints do not answer"
-        )
+    yield _ready("serving", settings.EXCHEQUER.serving_port, "requests", "deployed endpoints do not answer")
     for kept in sorted((Path(settings.EXCHEQUER.home) / "serving").glob("*/spool/*.re[fp]*")):
         remedy = "the log names the cause; fix it, then run `manage.py replay_refused`"
         yield DoctorFinding("wrong", "serving", f"quarantined usage records are in {kept}: {remedy}")

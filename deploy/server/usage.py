@@ -8,16 +8,12 @@ One process, because requests of one key that wait in it are stored together. SI
 
 from __future__ import annotations
 
-import argparse
 import os
-import socket
 from typing import Any
 
-from deploy.server.web import listen
+from deploy.server import asgi
 
 GRACE_S = 5
-KEEP_ALIVE_S = 75
-BACKLOG = 1024
 
 
 def who_asks(environ: dict[str, Any]) -> str | None:
@@ -58,52 +54,11 @@ def application() -> Any:
     return app
 
 
-def serve(listener: socket.socket) -> None:
-    """Serve requests from `listener` in this process until SIGTERM."""
-    import django
-
-    django.setup()
-    from tenants.checks import refuse_unsafe_role, refuse_wrong_master_key
-
-    refuse_unsafe_role(one_tenant=True)
-    refuse_wrong_master_key()
-    import uvicorn
-
-    from deploy.server.connection_limits import TimeoutProtocol
-
-    config = uvicorn.Config(
-        application(),
-        loop="uvloop",
-        http=TimeoutProtocol,
-        ws="none",
-        lifespan="on",
-        interface="asgi3",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        proxy_headers=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACE_S,
-    )
-    listener.listen(BACKLOG)
-    uvicorn.Server(config).run(sockets=[listener])
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and serve."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deploy.server.usage", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8003)
-    parser.add_argument("--fd", type=int, help="a bound socket that was inherited")
-    options = parser.parse_args(arguments)
-    os.environ.setdefault("EXCHEQUER_DB_ROLE", "app")
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    listener = socket.socket(fileno=options.fd) if options.fd is not None else listen(options.host, options.port)
+    listener = asgi.bound("usage", __doc__, 8003, arguments)
     os.environ["EXCHEQUER_BOUND_TO"] = listener.getsockname()[0]
-    serve(listener)
+    asgi.serve(application, listener, grace_s=GRACE_S)
 
 
 if __name__ == "__main__":

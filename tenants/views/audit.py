@@ -1,11 +1,11 @@
 """The audit log: who did what, the changes, and whether the chain verifies."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -59,6 +59,18 @@ class ReviewForm(forms.Form):
         help_text="What you looked at, and what you found. It stays in the log.",
     )
 
+    def record(self, request: HttpRequest, review: Callable[..., object], **who: object) -> bool:
+        """Record the review by its operation, and say so; False if the form says what is wrong."""
+        if not self.is_valid():
+            return False
+        try:
+            review(**who, **self.cleaned_data)
+        except Invalid as refused:
+            explain(self, refused)
+            return False
+        messages.success(request, f"Recorded: you have reviewed the log up to entry {self.cleaned_data['up_to']}.")
+        return True
+
 
 @page("audit.view", own_transaction=True)
 def audit_log(request: TenantRequest) -> HttpResponseBase:
@@ -81,14 +93,8 @@ def audit_log(request: TenantRequest) -> HttpResponseBase:
 def audit_review(request: TenantRequest) -> HttpResponse:
     """Record that the actor has reviewed the log up to an entry."""
     form = ReviewForm(request.POST)
-    if form.is_valid():
-        try:
-            reviews.review(actor=request.actor, **form.cleaned_data)
-        except Invalid as refused:
-            explain(form, refused)
-        else:
-            messages.success(request, f"Recorded: you have reviewed the log up to entry {form.cleaned_data['up_to']}.")
-            return redirect("audit", request.tenant.slug)
+    if form.record(request, reviews.review, actor=request.actor):
+        return redirect("audit", request.tenant.slug)
     shown = AuditFilter({})
     return _shown(request, shown, queries.EntryFilter(**shown.chosen()), form)
 

@@ -3,18 +3,15 @@
 from typing import Any
 from uuid import UUID
 
-from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from tenants.errors import Invalid
 from tenants.operators.log import queries, reviews
 from tenants.operators.pages import OperatorRequest, operator_page
 from tenants.views.audit import ReviewForm
 from tenants.views.console.forms import LogFilter
-from tenants.web.form_posts import explain
 from tenants.web.pagination import before, paged
 
 PAGE = 50
@@ -32,14 +29,8 @@ def log_page(request: OperatorRequest) -> HttpResponse:
 def log_review(request: OperatorRequest) -> HttpResponse:
     """Record that the operator has reviewed the log up to an entry."""
     form = ReviewForm(request.POST)
-    if form.is_valid():
-        try:
-            reviews.review(operator=request.operator, **form.cleaned_data)
-        except Invalid as refused:
-            explain(form, refused)
-        else:
-            messages.success(request, f"Recorded: you have reviewed the log up to entry {form.cleaned_data['up_to']}.")
-            return redirect("operator-acts")
+    if form.record(request, reviews.review, operator=request.operator):
+        return redirect("operator-acts")
     return _listed(request, form, status=422)
 
 
