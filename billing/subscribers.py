@@ -112,7 +112,7 @@ def _threshold(event: BudgetThresholdReached) -> Fact | None:
         return None
     figures = {"percent": event.percent, "spent": str(event.spent), "limit": str(event.limit)}
     data = figures | {"currency": event.currency, "period": event.period}
-    return Fact(type="budget.alert", kind="budget", id=event.budget_id, path="budgets/", data=data)
+    return Fact(type="budget.alert", kind="budget", id=event.budget_id, path=f"budgets/{event.budget_id}/", data=data)
 
 
 register(

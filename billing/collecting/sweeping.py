@@ -87,6 +87,10 @@ def _claimed(statement: str, left: Patience) -> Iterator[tuple[UUID, UUID]]:
 def _conclude(one: UUID, tenant_id: UUID, act: Callable[[UUID, UUID], None]) -> bool:
     try:
         act(one, tenant_id)
+    except (OutcomeUnknown, Later) as error:
+        # No fault: the provider answers later. The claim ends by itself, and the step is due again.
+        log.info("collecting.later", step=str(one), tenant=str(tenant_id), reason=error.code)
+        return False
     except Exception:
         # A fault of ours stops no other step; the claim ends by itself.
         log.exception("collecting.failed", step=str(one), tenant=str(tenant_id))

@@ -21,7 +21,7 @@ from tenants import clock
 
 ISSUER = parties.Party(
     name="Isarwerk Compute GmbH",
-    address="Lände 12\n80331 Munich\nGermany",
+    address="Lände 12\n80331 Munich",
     country="DE",
     tax_number="DE136695976",
     email="billing@isarwerk.example",

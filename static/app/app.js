@@ -88,6 +88,25 @@
     if (form) form.requestSubmit();
   });
 
+  // A list whose rows can be chosen gets a box in its head that chooses them all; without scripts there is none.
+  for (const head of document.querySelectorAll("th[data-choose]")) {
+    const rows = () => [...head.closest("table").querySelectorAll("tbody input[type=checkbox]")];
+    if (rows().length < 2) continue;
+    const all = document.createElement("input");
+    all.type = "checkbox";
+    all.className = "form-check-input";
+    all.setAttribute("aria-label", "Choose all");
+    const follow = () => {
+      const chosen = rows().filter((one) => one.checked).length;
+      all.checked = chosen === rows().length;
+      all.indeterminate = chosen > 0 && !all.checked;
+    };
+    all.addEventListener("change", () => { for (const one of rows()) one.checked = all.checked; });
+    head.closest("table").addEventListener("change", (event) => { if (event.target !== all) follow(); });
+    head.append(all);
+    follow();
+  }
+
   // Accept files dropped on the upload area.
   for (const area of document.querySelectorAll("[data-drop]")) {
     const input = document.getElementById(area.dataset.drop);

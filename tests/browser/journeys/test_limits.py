@@ -96,6 +96,7 @@ def walk_alert(page: Page, lab: Lab, hooks: Receiver) -> None:
     (alert,) = [one for one in hooks.received if one.path == "/pager"]
     body = json.loads(alert.body)
     assert (body["type"], body["data"]["percent"]) == ("budget.alert", 80)
+    assert body["object"]["path"] == f"/t/lab/budgets/{body['object']['id']}/"
     (sent,) = [one for one in mail.outbox if one.to == [FINANCE]]
     assert "80 % spent" in sent.subject
     link = re.search(r"/t/lab/budgets/\S+", str(sent.body))
