@@ -1,4 +1,4 @@
-"""Django's `migrate`, in half of the time."""
+"""Django's `migrate`, in a fifth of the time."""
 
 from __future__ import annotations
 

@@ -30,3 +30,21 @@ def test_a_rendered_model_changes_without_rendering_what_is_related() -> None:
     state.add_constraint("billing", "ship", rule)
     assert state.apps.get_model("billing", "Port") is not related, "Django's own way again"
     assert state.apps.get_model("billing", "Ship")._meta.constraints == [rule]
+
+
+def test_a_new_model_and_a_new_field_are_rendered_alone_and_whole_for_a_function() -> None:
+    state = ProjectState()
+    state.add_model(ModelState("billing", "Ship", [("id", models.AutoField(primary_key=True))]))
+    ship = state.apps.get_model("billing", "Ship")
+    with quick_states():
+        state.add_model(ModelState("billing", "Port", [("id", models.AutoField(primary_key=True))]))
+        port = models.ForeignKey("billing.Ship", models.CASCADE, default=1)
+        state.add_field("billing", "port", "ship", port, preserve_default=False)
+        assert state.apps.get_model("billing", "Ship") is ship
+        field = state.apps.get_model("billing", "Port")._meta.get_field("ship")
+        assert field.related_model is ship
+        assert not field.has_default()
+        # As a function of a migration begins.
+        state.clear_delayed_apps_cache()
+        whole = state.apps.get_model("billing", "Ship")
+        assert [one.name for one in whole._meta.related_objects] == ["port"]
