@@ -84,6 +84,12 @@ class Conflict(ExchequerError):
     status = 409
 
 
+class ChangedAtOnce(Conflict):
+    """Somebody made or changed the same at this very moment. Nothing was changed; reload, and try again."""
+
+    code = "changed_at_once"
+
+
 class RateLimited(ExchequerError):
     """Too many requests. Wait a moment and try again."""
 

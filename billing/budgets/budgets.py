@@ -9,6 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from django.db.models import F, Q, Value
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Greatest
 
 from billing.budgets import counters, opening
@@ -36,6 +37,12 @@ class BudgetExists(Conflict):
     """This scope already has a budget of this length; change that one."""
 
     code = "budget_exists"
+
+
+class NothingToRaise(Conflict):
+    """The budget is that high already. Decline the request."""
+
+    code = "budget_is_higher"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +120,28 @@ def change_budget(
     amount: Decimal | None = None,
     at_limit: str | None = None,
     alerts: Sequence[int] | None = None,
+    raising: bool = False,
 ) -> Budget:
-    """Change a budget from the running period on. Below what is spent and held, it blocks new holds until that shrinks."""
+    """Change a budget from the running period on. Below what is spent and held, it blocks new holds until that shrinks.
+
+    What is omitted stays, a raise of the running period too. `raising`: it is to be raised, so a higher raise stays, and
+    NothingToRaise is raised for an amount that is no more.
+    """
     actor.require_somewhere("budgets.manage")
     counters.lock_budget_set(exclusive=True)
     budget = open_budget(actor, budget_id)
     actor.require("budgets.manage", budget)
     before = _terms(budget)
+    if raising and (amount is None or amount <= budget.amount):
+        raise NothingToRaise
     budget.amount = budget.amount if amount is None else amount
     budget.at_limit = at_limit or budget.at_limit
     budget.alerts = budget.alerts if alerts is None else sorted(set(alerts))
     _check(budget.amount, budget.at_limit, budget.alerts)
     budget.save()
-    period = _limit(budget, budget.amount, budget.at_limit)
+    wanted = Value(budget.amount, output_field=exact())
+    limit = F("limit") if amount is None else Greatest(F("limit"), wanted) if raising else wanted
+    period = _limit(budget, limit, budget.at_limit)
     _publish_passed(budget, period)
     after = _terms(budget)
     changes = {name: [before[name], after[name]] for name in after if before[name] != after[name]}
@@ -140,7 +156,7 @@ def close_budget(*, actor: Actor, budget_id: UUID) -> None:
     counters.lock_budget_set(exclusive=True)
     budget = open_budget(actor, budget_id)
     actor.require("budgets.manage", budget)
-    _limit(budget, budget.amount, NOTIFY)
+    _limit(budget, F("limit"), NOTIFY)
     Budget.objects.filter(pk=budget_id).update(closed_at=clock.DatabaseNow())
     record(BUDGET_CLOSED, actor=actor, target=budget, changes={"closed": [False, True]})
 
@@ -154,16 +170,13 @@ def open_budget(actor: Actor, budget_id: UUID) -> Budget:
     return budget
 
 
-def _limit(budget: Budget, amount: Decimal, at_limit: str) -> date:
+def _limit(budget: Budget, limit: Combinable, at_limit: str) -> date:
     """Set the limit of the counters from the running period on; return that period."""
     zone = Tenant.objects.values_list("timezone", flat=True).get(pk=current_tenant_id())
     current = span_start(local_day(clock.now(), zone), budget.period)
     months = BudgetPeriod.objects.filter(budget=budget).filter(Q(period__gte=current) | Q(held__gt=0))
-    if at_limit == NOTIFY:
-        months.update(limit=amount, at_limit=at_limit, ceiling=None)
-    else:
-        promised = Greatest(Value(amount, output_field=exact()), F("held") + F("spent"), output_field=exact())
-        months.update(limit=amount, at_limit=at_limit, ceiling=promised)
+    promised = Greatest(limit, F("held") + F("spent"), output_field=exact())
+    months.update(limit=limit, at_limit=at_limit, ceiling=None if at_limit == NOTIFY else promised)
     return current
 
 

@@ -9,7 +9,7 @@ from django.db.models import F, Value
 from django.db.models.functions import Greatest
 
 from billing.budgets import counters
-from billing.budgets.budgets import LARGEST, open_budget
+from billing.budgets.budgets import LARGEST, NothingToRaise, open_budget
 from billing.models import BudgetPeriod
 from billing.models.budgets import NOTIFY
 from billing.models.fields import exact
@@ -25,7 +25,7 @@ BUDGET_RAISED = AuditAction("billing.budget.raised")
 
 @operation(BUDGET_RAISED)
 def raise_this_month(*, actor: Actor, budget_id: UUID, amount: Decimal) -> None:
-    """Raise a budget's limit in its running month, quarter or year. Raises NotFound, Invalid unless it is higher."""
+    """Raise a budget's limit in its running month, quarter or year. Raises NotFound, Invalid, NothingToRaise."""
     actor.require_somewhere("budgets.manage")
     counters.lock_budget_set(exclusive=True)
     budget = open_budget(actor, budget_id)
@@ -37,8 +37,10 @@ def raise_this_month(*, actor: Actor, budget_id: UUID, amount: Decimal) -> None:
     counters.lock_scope(work, [month], budget.currency)  # creates the counter of the period where there is none
     period = span_start(month, budget.period)
     counter = BudgetPeriod.objects.get(budget=budget, period=period)
-    if not counter.limit < amount < LARGEST:
-        raise Invalid(fields={"amount": ["Use an amount above the limit of this period."]})
+    if not 0 <= amount < LARGEST:
+        raise Invalid(fields={"amount": ["Use an amount below 10^15."]})
+    if amount <= counter.limit:
+        raise NothingToRaise
     ceiling = Greatest(Value(amount, output_field=exact()), F("held") + F("spent"), output_field=exact())
     changes = {"limit": amount, "ceiling": None if counter.at_limit == NOTIFY else ceiling}
     BudgetPeriod.objects.filter(id=counter.id).update(**changes)

@@ -48,7 +48,7 @@ def _apply(actor: Actor, row: Approval) -> None:
     if row.wanted["this_month"]:
         raises.raise_this_month(actor=actor, budget_id=budget_id, amount=amount)
     else:
-        budgets.change_budget(actor=actor, budget_id=budget_id, amount=amount)
+        budgets.change_budget(actor=actor, budget_id=budget_id, amount=amount, raising=True)
 
 
 def _describe(wanted: Mapping[str, Any], target: str) -> str:

@@ -99,7 +99,11 @@ def budget_change(request: TenantRequest, budget_id: UUID) -> HttpResponse:
     form = BudgetTerms(request.POST or None, status=status, currency=status.currency)
 
     def change() -> None:
-        budgets.change_budget(actor=request.actor, budget_id=budget_id, **_terms(form))
+        terms = _terms(form)
+        # The form shows what holds in the running period: a raise that is left as it is neither ends nor stays permanently.
+        if terms["amount"] == status.limit.amount:
+            terms["amount"] = None
+        budgets.change_budget(actor=request.actor, budget_id=budget_id, **terms)
 
     if request.method == "POST" and _done(form, change):
         _say(request, budget_id, f"Budget changed, starting this {status.length}.")

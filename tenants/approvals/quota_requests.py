@@ -14,7 +14,7 @@ from tenants.errors import Invalid
 from tenants.models import Approval
 from tenants.parsing import parse_moment
 from tenants.quotas import Scope, scopes
-from tenants.quotas.limits import raise_until, set_limit
+from tenants.quotas.limits import raise_limit, raise_until
 
 KIND = "quota"
 
@@ -64,7 +64,7 @@ def _apply(actor: Actor, row: Approval) -> None:
     scope = scopes.parse(wanted["scope"])
     common: dict[str, Any] = {"actor": actor, "resource": wanted["resource"], "limit": wanted["limit"], "scope": scope}
     if wanted["until"] is None:
-        set_limit(**common)
+        raise_limit(**common)
     else:
         raise_until(**common, until=parse_moment(wanted["until"], "until"), reason=row.reason)
 

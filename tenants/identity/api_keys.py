@@ -1,6 +1,6 @@
 """Create, rotate and revoke API keys."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from tenants.identity.creators import Creator, Root, root_of
 from tenants.identity.holders import check_lasting, check_name, check_seeing
 from tenants.models import ApiKey
 from tenants.projects.sight import NO_PROJECT, closed_to, in_sight_of
+from tenants.sharing.shares import reaches_unseen
 
 KEY_CREATED = AuditAction("tenants.api_key.created")
 KEY_REVOKED = AuditAction("tenants.api_key.revoked", while_closing=True)
@@ -36,6 +37,10 @@ NO_ACCOUNT = "There is no such service account, or it is disabled."
 OPENS_MORE = (
     "This key would open a restricted project that you do not see into. You lack a role there, or "
     f"{VIEW_ALL}. Limit the key to a project that you see, or ask somebody who sees them all."
+)
+REACHES_MORE = (
+    "This key opens what is shared with its holder, or what it made, and you do not see. Ask its holder, an owner or an"
+    " admin to replace it."
 )
 
 
@@ -133,8 +138,8 @@ def rotate_api_key(*, actor: Actor, key_id: UUID, overlap_hours: int = 24) -> Ne
 
     The new one takes the old one's place: it descends from the same key, member or service account, and lives as long as
     the old one was made for. What the old one owned, such as its jobs, is the new one's, too; what descends from the old one ends with it. A key replaces itself and those below it: the
-    successor of another would outlive it, and its revocation. Raises NotFound, Invalid, KeyEnded, KeyReplaced,
-    PermissionDenied.
+    successor of another would outlive it, and its revocation. Nobody replaces one that sees more by whose it is. Raises
+    NotFound, Invalid, KeyEnded, KeyReplaced, PermissionDenied.
     """
     actor.require("apikeys.manage")
     if not 0 <= overlap_hours <= MOST_OVERLAP_H:
@@ -154,6 +159,7 @@ def rotate_api_key(*, actor: Actor, key_id: UUID, overlap_hours: int = 24) -> Ne
     lives = row.expires_at - row.created_at if row.expires_at is not None else None
     expires_at = above.expires_at if lives is None else above.until(moment + lives)
     _check_reach(actor, above, row.scopes, row.project_id, expires_at)
+    _check_identity(actor, above, row)
     made = _stored(
         ApiKey(
             name=row.name,
@@ -229,6 +235,15 @@ def _check_reach(
         raise PermissionDenied(OPENS_MORE)
     check_lasting(actor, frozenset(scopes), expires_at)
     check_seeing(actor, opened, expires_at)
+
+
+def _check_identity(actor: Actor, above: Creator, row: ApiKey) -> None:
+    """Raise unless the actor sees what a key sees by whose it is: its successor has its shares, and owns what it made."""
+    if root_of(actor) == Root(above.membership_id, above.service_account_id):
+        return
+    holder = replace(authentication.actor_today(actor.tenant_id, row.id), owner=row.succeeds or row.id)
+    if reaches_unseen(actor, holder):
+        raise PermissionDenied(REACHES_MORE)
 
 
 def _locked(actor: Actor, key_id: UUID) -> ApiKey:

@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 
 from tenants.access.actor import Actor
 from tenants.errors import NotFound
+from tenants.isolation import limits
 from tenants.models import NotificationChoice
 
 
@@ -76,6 +77,7 @@ def choose(actor: Actor, ways: Mapping[str, Ways]) -> None:
     if actor.kind != "user" or actor.id is None:
         raise NotFound
     known = {key: value for key, value in ways.items() if key in _topics}
+    limits.take_turns(NotificationChoice, actor.id)
     _own(actor.id).filter(topic__in=known).delete()
     NotificationChoice.objects.bulk_create(
         NotificationChoice(user_id=actor.id, topic=key, **asdict(value))

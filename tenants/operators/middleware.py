@@ -6,15 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 
 from tenants.access.reader import reading_as
-from tenants.errors import ExchequerError
 from tenants.identity import second_factor
-from tenants.web.middleware import database_unavailable, refused
+from tenants.web.middleware import answer_to
 
 #: What an operator without a second factor may open: the pages that set one up. The API refuses by itself.
 NOT_ASKED = ("/accounts/", "/api/")
@@ -41,11 +39,7 @@ class ConsoleMiddleware:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Respond to an expected error of a page; its writes were rolled back."""
-        if isinstance(error, ExchequerError):
-            return refused(request, error)
-        if isinstance(error, OperationalError | InterfaceError):
-            return database_unavailable(request, error)
-        return None
+        return answer_to(request, error)
 
 
 def second_factor_required() -> bool:

@@ -10,7 +10,7 @@ from tenants.clock import now
 from tenants.errors import Conflict, Invalid
 from tenants.models import Quota
 from tenants.quotas import scopes
-from tenants.quotas.ceilings import ceiling_of, raise_fault
+from tenants.quotas.ceilings import NothingToRaise, ceiling_of, raise_fault
 from tenants.quotas.resources import Resource, resources
 from tenants.quotas.scopes import ORGANISATION, Scope
 from tenants.quotas.usage import QuotaUse, usage_of
@@ -90,29 +90,52 @@ def set_limit(
     return _use(found, scope)
 
 
+@operation(QUOTA_CHANGED)
+def raise_limit(*, actor: Actor, resource: str, limit: int, scope: Scope = ORGANISATION) -> QuotaUse:
+    """Raise a scope's limit permanently, in the resource's shown unit; a raise until a date to more than that stays.
+
+    Raises `Invalid`, `AboveCeiling`, `NothingToRaise`.
+    """
+    found, quota = _to_raise(actor, resource, limit, scope)
+    wanted: dict[str, Any] = {"limit": limit * found.unit}
+    if quota.raised_to is not None and quota.raised_to <= wanted["limit"]:
+        wanted |= {"raised_to": None, "raised_until": None}
+    Quota.objects.filter(id=quota.id).update(**wanted)
+    _record(QUOTA_CHANGED, actor, quota, label(found, scope), {"limit": [_in_unit(found, "limit", quota.limit), limit]})
+    return _use(found, scope)
+
+
 @operation(QUOTA_RAISED)
 def raise_until(
     *, actor: Actor, resource: str, limit: int, until: datetime, scope: Scope = ORGANISATION, reason: str = ""
 ) -> QuotaUse:
-    """Raise a scope's limit until a date, when it falls back by itself. Raises `Invalid`, `AboveCeiling`."""
-    actor.require("quotas.manage", InProject(scope.project_id))
-    found = check_limit(resource, limit, scope=scope)
-    quota = _locked(found, scope)
-    if quota.limit is None:
-        raise Invalid(fields={"limit": ["There is no limit to raise."]})
-    if limit * found.unit <= quota.limit:
-        raise Invalid(fields={"limit": [f"The limit is {found.said(quota.limit)}. Ask for more."]})
+    """Raise a scope's limit until a date, when it falls back by itself. Raises `Invalid`, `AboveCeiling`, `NothingToRaise`."""
+    found, quota = _to_raise(actor, resource, limit, scope)
     if until <= now():
         raise Invalid(fields={"until": ["Use a time in the future."]})
     if fault := raise_fault(found, (quota.raised_to, quota.raised_until), limit * found.unit, until):
         raise Invalid(fields={"limit": [f"{fault} Decline the request."]})
     Quota.objects.filter(id=quota.id).update(raised_to=limit * found.unit, raised_until=until)
     changes: dict[str, list[object]] = {
-        "limit": [found.shown(quota.limit), limit],
+        "limit": [_in_unit(found, "limit", quota.limit), limit],
         "raised_until": [quota.raised_until, until],
     }
     _record(QUOTA_RAISED, actor, quota, label(found, scope), changes, reason)
     return _use(found, scope)
+
+
+def _to_raise(actor: Actor, resource: str, limit: int, scope: Scope) -> tuple[Resource, Quota]:
+    """Return a limit that is lower, locked, with its resource."""
+    actor.require("quotas.manage", InProject(scope.project_id))
+    found = check_limit(resource, limit, scope=scope)
+    quota = _locked(found, scope)
+    if quota.limit is None:
+        raise NothingToRaise("There is no limit to raise: it was lifted. Decline the request.")
+    if limit * found.unit <= quota.limit:
+        raise NothingToRaise(
+            f"The limit is {found.said(quota.limit)}, which this would not raise. Decline the request."
+        )
+    return found, quota
 
 
 def label(found: Resource, scope: Scope, whose: str = "") -> str:

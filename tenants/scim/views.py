@@ -17,14 +17,14 @@ from rest_framework.views import APIView
 
 from tenants.access.actor import Actor, TenantSuspended
 from tenants.access.standing import WORDS
-from tenants.errors import ExchequerError, NotFound
+from tenants.errors import NotFound
 from tenants.identity import authentication
 from tenants.identity.providers import scim_tokens
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import IdentityProvider
 from tenants.parsing import StrictJSONParser
 from tenants.scim import errors
-from tenants.web import rate_limits
+from tenants.web import problems, rate_limits
 from tenants.web.views import Negotiation
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -99,9 +99,10 @@ class ScimView(APIView):
             return Response(
                 errors.body_of(503, "The database is away. Try again."), status=503, headers={"Retry-After": "5"}
             )
-        if not isinstance(exc, ExchequerError):
+        known = problems.expected(exc)
+        if known is None:
             return super().handle_exception(exc)
-        status, body, headers = errors.of(exc)
+        status, body, headers = errors.of(known)
         return Response(body, status=status, headers=headers)
 
     def data(self) -> dict[str, Any]:

@@ -15,13 +15,17 @@ MOST_OFFERED = 500
 
 @dataclass(frozen=True)
 class SharePanel:
-    """The shares of one object, and who else may be chosen: `(value, words)`, up to MOST_OFFERED people."""
+    """The shares of one object, and who else may be chosen: `(value, words)`, up to MOST_OFFERED people.
+
+    Nobody for who may not list the members: guests of a project see no address book of the organisation.
+    """
 
     kind: str
     object_id: UUID
     shares: tuple[ShareRow, ...]
     people: Sequence[tuple[str, str]]
     groups: Sequence[tuple[str, str]]
+    lists_members: bool = True
 
 
 def share_panel(actor: Actor, kind: str, object_id: UUID, target: object = None) -> SharePanel | None:
@@ -29,6 +33,8 @@ def share_panel(actor: Actor, kind: str, object_id: UUID, target: object = None)
     if not actor.can(kind_of(kind).permission, target) or not is_managed(actor, kind, object_id):
         return None
     shares = tuple(shares_of(kind, object_id))
+    if not actor.can("members.view"):
+        return SharePanel(kind, object_id, shares, (), (), lists_members=False)
     known = {one.holder_id for one in shares}
     members = Membership.objects.exclude(user_id__in=known).order_by("user__email")
     people = members.values_list("user_id", "user__name", "user__email")[:MOST_OFFERED]

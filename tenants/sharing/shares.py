@@ -7,7 +7,7 @@ and nothing else: it gives no permission, and what is seen by it alone is used a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from uuid import UUID
 
@@ -21,6 +21,9 @@ from tenants.errors import Invalid, NotFound, PermissionDenied
 from tenants.events.events import MemberRemoved, subscribe
 from tenants.models import ApiKey, Group, GroupMember, Membership
 from tenants.sharing.tables import SharedWithGroup, SharedWithPerson
+
+#: What works with objects of every kind, whether they may be listed or not.
+USES = ("jobs.launch", "endpoints.manage")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +128,20 @@ def opens_unseen(actor: Actor, group_id: UUID) -> bool:
     )
 
 
+def reaches_unseen(actor: Actor, other: Actor) -> bool:
+    """Return whether another actor sees, by a share or as its own, what this one does not see."""
+    # The same rights without the identity: what is left are shares, and what the other one made itself.
+    nobody = replace(other, id=UUID(int=0), owner=None)
+    return any(
+        of.visible(other)
+        .exclude(id__in=of.visible(nobody).values("id"))
+        .exclude(id__in=of.visible(actor).values("id"))
+        .exists()
+        for of in _kinds.values()
+        if any(other.can_somewhere(permission) for permission in (f"{of.name}s.view", *USES))
+    )
+
+
 def shares_of(kind: str, object_id: UUID) -> list[ShareRow]:
     """Return with whom an object is shared: people by address, then groups by name."""
     of = _kinds[kind]
@@ -178,8 +195,10 @@ def forget(kind: str, object_id: UUID) -> None:
 
 
 def _share(*, actor: Actor, of: Kind, object_id: UUID, user_id: UUID | None, group_id: UUID | None) -> ShareRow:
+    # The membership first, as where it ends: what is shared at once with somebody who leaves would be theirs again later.
+    people = Membership.objects.select_for_update(of=("self",), no_key=True).select_related("user")
+    member = people.filter(user_id=user_id).first() if user_id else None
     row = _own(actor, of, object_id)
-    member = Membership.objects.filter(user_id=user_id).select_related("user").first() if user_id else None
     group = Group.objects.filter(id=group_id).first() if group_id else None
     if member is None and group is None:
         raise NotFound

@@ -9,6 +9,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from tenants import quotas
+from tenants.access.actor import Actor, InProject
 from tenants.access.permissions import ROLE_WORDS
 from tenants.approvals import access_requests, elsewhere, queries, quota_requests
 from tenants.approvals.kinds import OPERATORS
@@ -58,7 +59,7 @@ def approval_answer(request: TenantRequest, approval_id: UUID) -> HttpResponse:
 @redirect_get_to("approvals")
 def quota_request(request: TenantRequest) -> HttpResponse:
     """Ask for a higher quota."""
-    form = QuotaRequest(request.POST, quotas=_offered())
+    form = QuotaRequest(request.POST, quotas=_offered(request.actor))
     if not form.is_valid():
         return _render(request, form=form, status=422)
     data = form.cleaned_data
@@ -116,12 +117,21 @@ def _askable() -> dict[str, list[tuple[str, str]]]:
     return {"roles": [*built_in, *own], "projects": [(str(one.id), one.name) for one in all_projects()]}
 
 
-def _offered() -> list[tuple[str, str]]:
-    """Return the limits and ceilings that can be raised, by the text that the form sends."""
+def _offered(actor: Actor) -> list[tuple[str, str]]:
+    """Return the limits and ceilings that an actor may have raised, by the text that the form sends.
+
+    Those of projects in which it may ask, and those of the organisation and its people for who reads them elsewhere, too.
+    """
+    whole = actor.can("approvals.request") and actor.can("quotas.view")
     uses = [
         use
         for use in quotas.everywhere()
-        if use.limit is not None or (use.ceiling is not None and use.scope == quotas.ORGANISATION)
+        if (use.limit is not None or (use.ceiling is not None and use.scope == quotas.ORGANISATION))
+        and (
+            actor.can("approvals.request", InProject(use.scope.project_id))
+            if use.scope.project_id
+            else whole and (not use.scope.person or actor.can("members.view"))
+        )
     ]
     known, names = quotas.resources(), scopes.names({use.scope for use in uses})
     return [
@@ -151,6 +161,6 @@ def _render(
     if actor.kind == "user":
         context.setdefault("access_form", AccessRequest(**_askable()))
     if actor.can_somewhere("approvals.request"):
-        offered = _offered()
+        offered = _offered(actor)
         context["form"] = form or (QuotaRequest(quotas=offered) if offered else None)
     return render(request, "tenants/approvals.html", context, status=status)

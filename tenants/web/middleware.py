@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
@@ -147,16 +147,15 @@ class TenantMiddleware:
                 sessions.note_entry(request, entered.tenant.id)
             authentication.note_use(entered.actor)
             return response
-        except (ExchequerError, OperationalError, InterfaceError) as error:
-            return self.process_exception(request, error)
+        except (ExchequerError, IntegrityError, OperationalError, InterfaceError) as error:
+            response = self.process_exception(request, error)
+            if response is None:
+                raise
+            return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Respond to an expected error of a page; its writes were rolled back with the scope."""
-        if isinstance(error, ExchequerError):
-            return refused(request, error)
-        if isinstance(error, OperationalError | InterfaceError):
-            return database_unavailable(request, error)
-        return None
+        return answer_to(request, error)
 
     @classmethod
     @contextmanager
@@ -267,6 +266,15 @@ def log_in_first(request: HttpRequest) -> HttpResponse:
     ):  # a script's own call, which would mistake the login page for its response
         return HttpResponse(status=401, headers={LOG_IN_HEADER: target})
     return redirect(target)
+
+
+def answer_to(request: HttpRequest, error: Exception) -> HttpResponse | None:
+    """Return the response to an expected error; None for any other."""
+    if (known := problems.expected(error)) is not None:
+        return refused(request, known)
+    if isinstance(error, OperationalError | InterfaceError):
+        return database_unavailable(request, error)
+    return None
 
 
 def refused(request: HttpRequest, error: ExchequerError) -> HttpResponse:

@@ -4,14 +4,16 @@ from typing import Any, TypeGuard
 
 import structlog
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.http import Http404, HttpRequest, JsonResponse
+from psycopg.errors import UniqueViolation
 from rest_framework import exceptions
 from rest_framework.response import Response
 
 from tenants import errors
 from tenants.audit import refusals
 from tenants.errors import (
+    ChangedAtOnce,
     ExchequerError,
     Invalid,
     NotFound,
@@ -51,6 +53,15 @@ def request_id_of(request: Any) -> str:
 def from_error(error: ExchequerError, request: Any) -> dict[str, Any]:
     """Return the body for a domain error."""
     return error.problem(request_id_of(request))
+
+
+def expected(error: BaseException) -> ExchequerError | None:
+    """Return the domain error that an exception is, or stands for: of two that make the same at once, the second gets one."""
+    if isinstance(error, ExchequerError):
+        return error
+    if isinstance(error, IntegrityError) and isinstance(error.__cause__, UniqueViolation):
+        return ChangedAtOnce()
+    return None
 
 
 def note_refusal(request: HttpRequest) -> None:
@@ -126,8 +137,8 @@ def json_problem(request: HttpRequest, *, status: int, code: str, title: str) ->
 
 
 def _as_domain_error(error: Exception) -> ExchequerError | None:
-    if isinstance(error, ExchequerError):
-        return error
+    if (known := expected(error)) is not None:
+        return known
     if isinstance(error, Http404 | exceptions.NotFound):
         return NotFound()
     if isinstance(error, DjangoPermissionDenied):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from tenants.errors import Invalid
+from tenants.isolation import limits
 from tenants.models import OperatorEmailChoice, OperatorGrant
 from tenants.operators.operator import OnlyAPerson, Operator
 from tenants.operators.platform_events import catalogue
@@ -65,6 +66,7 @@ def choose(operator: Operator, wanted: Mapping[str, bool]) -> None:
     known = {one.name: operator.can(one.acts) for one in catalogue.types() if operator.can(one.reads)}
     if unknown := sorted(set(wanted) - set(known)):
         raise Invalid(fields={"type": [f"You get no emails about {unknown[0]}. GET lists the types."]})
+    limits.take_turns(OperatorEmailChoice, operator.id)
     OperatorEmailChoice.objects.filter(user_id=operator.id, type__in=wanted).delete()
     OperatorEmailChoice.objects.bulk_create(
         OperatorEmailChoice(user_id=operator.id, type=name, wanted=value)

@@ -1,4 +1,4 @@
-"""Limits on numbers of rows hold for two requests at once: the second waits for the first, and is counted after it."""
+"""Two requests at once: limits on numbers of rows hold, of two that make the same the second is refused, and nobody gives to a leaver."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ import pytest
 from django.db import connection, transaction
 from django.test import Client
 
-from tenants import quotas
+from models_app.models import Dataset
+from tenants import operations, quotas
 from tenants.access.actor import Actor
 from tenants.approvals import access_requests, approvals
 from tenants.encryption import platform_secrets
-from tenants.identity.providers import domains
+from tenants.identity import members
+from tenants.identity.providers import configuration, domains
 from tenants.isolation.scoping import tenant_scope
+from tenants.models import User
+from tenants.notifications import topics
 from tenants.operators.operator import Operator
 from tenants.operators.platform_events import webhooks as platform_webhooks
+from tenants.sharing import shares
 from tenants.webhooks import webhooks
 from tests.support import factories, selling
 from tests.support.waiting import wait_until
@@ -89,6 +94,75 @@ def test_the_second_of_two_requests_of_a_tenant_is_refused(
             answer = beside(post, superuser, pool)
         refused = answer.result()
     assert (refused.status_code, refused.json()["code"]) == refusal, refused.content
+
+
+@pytest.mark.parametrize("what", ["projects", "provider", "choices"])
+def test_of_two_that_make_the_same_the_second_is_refused(what: str, superuser: psycopg.Connection) -> None:
+    tenant = factories.make_tenant("lab")
+    user = factories.make_member(tenant, "owner")
+    actor = Actor.member(tenant_id=tenant.id, user_id=user.id, email=user.email, role="owner")
+    client = Client()
+    client.force_login(user)
+    client.get("/t/lab/")
+    provider = {"kind": "oidc", "name": "idp", "issuer": "https://idp.example", "client_id": "x"}
+    topic = topics.topics()[0].key
+    first, send, path, body = {
+        "projects": (
+            lambda: operations.create_project(actor=actor, slug="speech", name="Speech"),
+            client.post,
+            "projects/",
+            {"slug": "speech", "name": "Talk"},
+        ),
+        "provider": (
+            lambda: configuration.save(actor=actor, wanted=configuration.Wanted(**provider)),
+            client.put,
+            "identity-provider/",
+            provider | {"client_secret": "s"},
+        ),
+        "choices": (
+            lambda: topics.choose(actor, {topic: topics.Ways(False, True)}),
+            client.put,
+            "notifications/choices/",
+            {"topic": topic, "bell": True, "email": False},
+        ),
+    }[what]
+
+    def post() -> Any:
+        return send(f"/api/v1/{path}", body, content_type="application/json")
+
+    with ThreadPoolExecutor(1) as pool:
+        with tenant_scope(tenant.id):
+            first()
+            answer = beside(post, superuser, pool)
+        told = answer.result()
+    if what == "choices":  # one's own choice, sent twice
+        assert told.status_code == 200, told.content
+        return
+    assert (told.status_code, told.json()["code"]) == (409, "changed_at_once"), told.content
+    again = {"projects": (409, "conflict"), "provider": (200, None)}[what]
+    assert (post().status_code, post().json().get("code")) == again, "the next one is answered as always"
+
+
+def test_nothing_is_shared_with_somebody_who_is_leaving(superuser: psycopg.Connection) -> None:
+    tenant = factories.make_tenant("lab")
+    owner, boss = factories.actor_for(tenant), Client()
+    ann = factories.make_member(tenant, "engineer")
+    with tenant_scope(tenant.id):
+        dataset = Dataset.objects.create(name="numbers", created_by=owner.id, created_by_label=owner.label)
+    boss.force_login(User.objects.get(id=owner.id))
+    boss.get("/t/lab/")
+
+    def share() -> Any:
+        path = f"/api/v1/datasets/{dataset.id}/shares/"
+        return boss.post(path, {"user": str(ann.id)}, content_type="application/json")
+
+    with ThreadPoolExecutor(1) as pool:
+        with tenant_scope(tenant.id):
+            members.remove_member(actor=owner, user_id=ann.id)
+            answer = beside(share, superuser, pool)
+        assert answer.result().status_code == 404
+    with tenant_scope(tenant.id):
+        assert shares.shares_of("dataset", dataset.id) == [], "or it would be theirs again when they come back"
 
 
 def test_the_second_webhook_of_the_platform_is_refused(

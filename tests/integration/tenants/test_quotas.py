@@ -15,6 +15,7 @@ from tenants.errors import Invalid, PermissionDenied
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Quota, QuotaCeiling, Tenant
 from tenants.quotas import ORGANISATION, QuotaExceeded, QuotaUse, Scope, Scopes
+from tenants.quotas.ceilings import NothingToRaise
 from tenants.quotas.limits import AboveCeiling
 from tests.support import factories
 
@@ -119,7 +120,7 @@ def test_a_ceiling_without_a_limit_binds_and_is_listed(as_control: Any) -> None:
 def test_a_raise_ends_by_itself_and_with_a_new_limit(demo_clock: DemoClock) -> None:
     tenant = factories.make_tenant()
     owner = factories.actor_for(tenant)
-    with pytest.raises(Invalid, match="no limit to raise"):
+    with pytest.raises(NothingToRaise, match="no limit to raise"):
         quotas.raise_until(actor=owner, resource=SLOTS, limit=4, until=now() + timedelta(days=1))
     quotas.set_limit(actor=owner, resource=SLOTS, limit=1)
     raised = quotas.raise_until(actor=owner, resource=SLOTS, limit=4, until=now() + timedelta(days=1), reason="a demo")

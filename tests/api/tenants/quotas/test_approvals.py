@@ -219,6 +219,54 @@ def test_what_can_no_longer_be_applied_stays_open_and_says_why(tenant: Tenant, a
     assert page.status_code == 409 and "ask them to raise the ceiling" in text_of(page)
 
 
+def test_an_approval_raises_and_lowers_nothing_that_was_raised_meanwhile(tenant: Tenant) -> None:
+    ann, boss = Person(tenant, "engineer"), Person(tenant, "admin")
+    first, second = (ann.post("quotas/requests/", {**ASKED, "limit": n}).json()["id"] for n in (6, 8))
+    more = ann.post("quotas/requests/", {**ASKED, "limit": 12, "until": (now() + timedelta(days=5)).isoformat()})
+    assert boss.post(f"approvals/{more.json()['id']}/approve/").status_code == 200
+    assert boss.post(f"approvals/{first}/approve/").status_code == 200
+    with tenant_scope(tenant.id):
+        use = quotas.use_of("devices:cpu", quotas.ORGANISATION)
+    assert (use.limit, use.effective) == (6, 12), "the raise until a date stays"
+    put = lambda limit: boss.client.put(  # noqa: E731
+        "/api/v1/quotas/", {"resource": "devices:cpu", "limit": limit}, content_type="application/json"
+    )
+    for higher in (10, None):
+        assert put(higher).status_code == 200
+        refused = boss.post(f"approvals/{second}/approve/")
+        assert (refused.status_code, refused.json()["code"]) == (409, "nothing_to_raise"), refused.content
+        assert limit(tenant) == higher
+    assert boss.post(f"approvals/{second}/decline/").status_code == 200
+
+
+def test_a_budget_is_lowered_by_no_approval_and_a_raise_ends_with_no_other_change(
+    tenant: Tenant, demo_clock: DemoClock
+) -> None:
+    budget = budgets.create_budget(actor=factories.actor_for(tenant), amount=Decimal(1000), at_limit="block_new")
+    ann, finance = Person(tenant, "engineer"), Person(tenant, "finance")
+    ask = lambda **more: ann.post(f"budgets/{budget.id}/requests/", {"reason": "a deadline", **more}).json()["id"]  # noqa: E731
+    approve = lambda asked: finance.post(f"approvals/{asked}/approve/").status_code  # noqa: E731
+
+    def amounts() -> tuple[Any, Any]:
+        with tenant_scope(tenant.id):
+            budget.refresh_from_db()
+            return money.budget(budget.id).limit.amount, budget.amount
+
+    lasting, larger = ask(amount="1200"), ask(amount="1300")
+    assert approve(ask(amount="1500", this_month=True)) == 200 and amounts() == (1500, 1000)
+    path, page = f"/api/v1/budgets/{budget.id}/", f"/t/{tenant.slug}/budgets/{budget.id}/"
+    assert finance.client.patch(path, {"alerts": [70]}, content_type="application/json").status_code == 200
+    form = {"amount": "1500", "at_limit": "stop_running", "alerts": "60"}
+    assert finance.client.post(page, form).status_code == 302
+    assert amounts() == (1500, 1000), "neither ended nor made to last"
+    assert approve(lasting) == 200 and amounts() == (1500, 1200)
+    assert finance.client.patch(path, {"amount": "2000"}, content_type="application/json").status_code == 200
+    refused = finance.post(f"approvals/{larger}/approve/")
+    assert (refused.status_code, refused.json()["code"], amounts()) == (409, "budget_is_higher", (2000, 2000))
+    demo_clock.advance(timedelta(days=32))
+    assert amounts() == (2000, 2000)
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from models_app.models import Dataset
-from tenants import operations
+from tenants import operations, quotas
+from tenants.access.permissions import ROLE_PERMISSIONS
 from tenants.grants import groups
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry, Grant, Membership, Project, Role, Tenant, User
+from tenants.quotas import Scope
 from tenants.sharing import shares
 from tests.api.objects import one_of_everything
-from tests.api.reading import client_of
+from tests.api.reading import body_of, client_of
 from tests.support import factories
 
 pytestmark = pytest.mark.django_db
@@ -79,6 +81,23 @@ def test_any_right_in_a_restricted_project_opens_it_to_who_reads_jobs_everywhere
     reads = ["tenant.view", "jobs.view", "datasets.view"]
     assert lab.jobs(lab.person((reads, None), (["datasets.view"], lab.here))) == [str(lab.ids["job_id"])]
     assert lab.jobs(lab.person((reads, None), (["datasets.view"], lab.there))) == []
+
+
+def test_a_guest_reads_no_addresses_and_no_limits_of_the_organisation(lab: Lab) -> None:
+    owner = factories.actor_for(lab.tenant)
+    zoe = factories.make_member(lab.tenant, "engineer", "zoe@example.org")
+    with tenant_scope(lab.tenant.id):
+        for scope, limit in ((Scope(person=zoe.id), 71), (Scope(), 72), (Scope(project_id=lab.here.id), 73)):
+            quotas.set_limit(actor=owner, resource="devices:cpu", limit=limit, scope=scope)
+    pages = ["approvals/", *(f"{kind}s/{lab.ids[f'{kind}_id']}/" for kind in ("job", "endpoint", "dataset"))]
+
+    def seen(user: User) -> list[str]:
+        texts = [body_of(client_of(user).get(f"/t/lab/{page}")) for page in pages]
+        words = ("zoe@example.org", "A team", "71 now", "72 now", "73 now")
+        return [word for word in words if any(word in text for text in texts)]
+
+    assert seen(lab.person((sorted(ROLE_PERMISSIONS["admin"]), lab.here))) == ["73 now"], "what it may ask for"
+    assert len(seen(lab.person((sorted(ROLE_PERMISSIONS["engineer"]), None)))) == 5
 
 
 def test_sharing_needs_the_permission_in_the_objects_project(lab: Lab) -> None:

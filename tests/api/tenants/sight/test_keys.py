@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from django.test import Client
 
+from models_app.models import Dataset
 from tenants import operations
 from tenants.access.permissions import ROLE_PERMISSIONS
 from tenants.clock import now
@@ -18,6 +19,8 @@ from tenants.identity import api_keys
 from tenants.identity.authentication import actor_today
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import ApiKey, Grant, Membership, Project, Role, ServiceAccount, Tenant, User
+from tenants.sharing import shares
+from tests.api.objects import one_of_everything
 from tests.api.reading import client_of
 from tests.conftest import DemoClock
 from tests.support import factories
@@ -215,3 +218,30 @@ def test_who_replaces_a_members_key_answers_for_it_and_it_ends_with_that_member(
         == 200
     )
     assert not works(made["key"])
+
+
+@pytest.mark.parametrize("how", ["shared", "made"])
+def test_nobody_replaces_a_key_that_sees_more_by_whose_it_is(how: str) -> None:
+    tenant = factories.make_tenant("lab")
+    ids, owner = one_of_everything(tenant), factories.actor_for(tenant)
+    ann, keeper = factories.make_member(tenant, "admin"), factories.make_user()
+    with tenant_scope(tenant.id):
+        role = Role.objects.create(name="Keeper", permissions=KEEPER)
+        Grant.objects.create(membership=Membership.objects.create(user=keeper), role=role)
+        key = api_keys.create_api_key(actor=actor_today(tenant.id, ann.id), name="ann's", scopes=["datasets.view"])
+        Dataset.objects.update(restricted=True, created_by=key.id if how == "made" else None)
+        if how == "shared":
+            shares.share(actor=owner, kind="dataset", object_id=ids["dataset_id"], user_id=ann.id)
+    path, headers = f"/api/v1/datasets/{ids['dataset_id']}/", {"X-Exchequer-Tenant": "lab"}
+    assert with_key(key.secret).get(path).status_code == 200
+    assert client_of(keeper).get(path, headers=headers).status_code == 404
+
+    def rotate(who: User) -> Any:
+        route = f"/api/v1/api-keys/{key.id}/rotate/"
+        return client_of(who).post(route, {}, content_type="application/json", headers=headers)
+
+    refused = rotate(keeper)
+    assert (refused.status_code, "you do not see" in refused.json()["title"]) == (403, True), refused.content
+    answer = rotate(factories.make_member(tenant, "owner"))
+    assert answer.status_code == 201
+    assert with_key(answer.json()["key"]).get(path).status_code == 200, "it still sees it for who sees it, too"
