@@ -15,11 +15,12 @@ from typing import Any
 import structlog
 
 from billing.reported.cloudevents import BATCH, SINGLE
-from billing.usage_server.bodies import Body, Budget, Disconnected
-from billing.usage_server.calls import Answer, Call, Headers, Origin, Receive, Scope, Send, broken, refused
+from billing.reported.ingest import LARGEST_BODY, TooManyEvents
+from billing.usage_server.calls import Answer, Call, Headers, Origin, Scope, Send, broken, refused
 from billing.usage_server.django_route import Application, DjangoRoute, environ_of
 from billing.usage_server.lanes import Lanes
 from billing.usage_server.storing import Storage, groups, waiting
+from tenants.asgi.bodies import Body, ByteBudget, Disconnected, Limits, Receive
 from tenants.errors import ExchequerError, NotFound
 from tenants.identity.authentication import LONGEST_KEY
 from tenants.web import rate_limits
@@ -34,6 +35,12 @@ KINDS = frozenset({SINGLE.encode(), BATCH.encode(), b"application/json"})
 ACCEPTED = frozenset({b"", b"*/*", b"application/json", b"application/*"})
 HEADERS: Headers = ((b"cache-control", b"private, no-store"), (b"x-content-type-options", b"nosniff"))
 MOST_ORIGINS = 4_096
+MIB = 1024 * 1024
+LIMITS = Limits(
+    body=LARGEST_BODY, too_large=TooManyEvents, of_key=16 * MIB, in_all=64 * MIB, discard_s=5, discarded=16 * MIB
+)
+#: A longer body is read only for a key that was looked up.
+SMALL = 64 * 1024
 NUL = b"\0"
 #: Peer, Host and what proxies add.
 Hop = tuple[str, bytes, bytes, bytes]
@@ -76,7 +83,7 @@ class App:
         self.measures = (groups, waiting)
         self._around = around
         self._storage = Storage()
-        self._budget = Budget()
+        self._budget = ByteBudget(LIMITS)
         self._origins: dict[Hop, str | None] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,7 +112,7 @@ class App:
         request_id = request_id_for(fields.get(b"x-request-id", b"").decode("latin-1"))
         key = _key(fields)
         head = self._head(scope, fields, key)
-        body = Body(receive, self._budget, key or _peer(scope))
+        body = Body(receive, self._budget)
         try:
             try:
                 if head is not None:
@@ -113,10 +120,10 @@ class App:
                 else:
                     answer = await self._ask_django(scope, key, body, request_id)
             except ExchequerError as error:
-                await body.drop()
+                await body.discard()
                 answer = refused(error, request_id)
             except Refused as error:
-                await body.drop()
+                await body.discard()
                 answer = error.answer
             except (Disconnected, asyncio.CancelledError):
                 raise
@@ -133,7 +140,7 @@ class App:
 
     async def _store(self, head: Head, body: Body, request_id: str) -> Answer:
         rate_limits.count_events("key", head.key, rate_limits.PER_KEY)
-        sent = await body.read(lambda: self._admit(head.key, head.origin, request_id))
+        sent = await body.read(head.key, lambda: self._admit(head.key, head.origin, request_id), SMALL)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._lanes.offer(Call(head.key, head.origin, request_id, head.content_type, sent, future))
         return await future
@@ -141,7 +148,8 @@ class App:
     async def _ask_django(self, scope: Scope, key: str, body: Body, request_id: str) -> Answer:
         if scope["path"] not in PATHS and scope["path"] not in PROBES:
             raise NotFound(f"There is no such route. POST {ROUTE} takes usage.")
-        sent = await body.read(lambda: self._admit(key, Origin(_peer(scope), ""), request_id))
+        peer = _peer(scope)
+        sent = await body.read(key or peer, lambda: self._admit(key, Origin(peer, ""), request_id), SMALL)
         return await self._django.answer(scope, sent)
 
     async def _admit(self, key: str, origin: Origin, request_id: str) -> None:

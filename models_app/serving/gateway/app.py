@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,11 +17,12 @@ import structlog
 from models_app.endpoints import playground_tokens
 from models_app.serving.engine.batcher import Closed
 from models_app.serving.engine.worker import Worker
-from models_app.serving.gateway.body import MAX_BODY, Body, ByteBudget, ClientDisconnected, Receive
+from models_app.serving.gateway.limits import LIMITS, MAX_BODY, count_answer
 from models_app.serving.node import Node
 from models_app.serving.requests import problems, protocol_v2
 from models_app.serving.requests.access import PLAYGROUND, Key, digest_of
 from models_app.serving.requests.calls import Call, ServedAnswer, problem
+from tenants.asgi.bodies import Body, ByteBudget, Disconnected, Receive
 from tenants.errors import ExchequerError, RateLimited
 
 log = structlog.get_logger(__name__)
@@ -46,7 +48,7 @@ class App:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.budget = ByteBudget()
+        self.budget = ByteBudget(LIMITS)
         self._used = playground_tokens.Used()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,7 +74,7 @@ class App:
             await send({"type": "http.response.body", "body": body, "more_body": True})
             # The server accepts more body before its next wait, so return once the body was read.
             await send({"type": "http.response.body", "body": b""})
-        except ClientDisconnected:
+        except Disconnected:
             return
         finally:
             sent.release()
@@ -80,7 +82,7 @@ class App:
     async def _tried(self, scope: Scope, sent: Body, request_id: str) -> ServedAnswer:
         try:
             return await self._route(scope, sent, request_id)
-        except ClientDisconnected:
+        except Disconnected:
             raise
         except ExchequerError as error:
             self.node.telemetry.refuse(error.code)
@@ -178,7 +180,7 @@ class App:
                 lambda: self._worker(key, name, version),
                 Call(
                     protocol, body, int(header_length) if header_length else None, key, request_id, arrived,
-                    loop := asyncio.get_running_loop(), loop.create_future(), sent.answer,
+                    loop := asyncio.get_running_loop(), loop.create_future(), partial(count_answer, sent),
                 ),
             )  # fmt: skip
         except ExchequerError as error:

@@ -103,13 +103,6 @@ class WrongMedia(ExchequerError):
     status = 415
 
 
-class RequestTimeout(ExchequerError):
-    """The body did not arrive in time."""
-
-    code = "request_timeout"
-    status = 408
-
-
 class Broken(ExchequerError):
     """Something went wrong on our side. It is logged under the request's id and not charged."""
 
@@ -119,7 +112,7 @@ class Broken(ExchequerError):
 
 __all__ = [
     "OF_CAUSES", "BadBody", "BadInstanceProblem", "Broken", "BudgetSpent", "Headers", "MethodNotAllowed", "NoSuchModel",
-    "NotDeployedAgain", "NotJSON", "NotReady", "RateLimited", "RequestTimeout", "Stopped", "Suspended", "TooLarge", "Unauthenticated",
+    "NotDeployedAgain", "NotJSON", "NotReady", "RateLimited", "Stopped", "Suspended", "TooLarge", "Unauthenticated",
     "Unavailable", "UsageNotRecorded", "WrongMedia", "body_of", "headers_of",
 ]  # fmt: skip
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from django.test import Client
 
 from billing.models import UsageBatch
 from billing.reported.sender_limits import set_limits
-from billing.usage_server import bodies, lanes
+from billing.usage_server import lanes
 from tenants.identity import api_keys
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import ApiKey, AuditEntry, Tenant
@@ -255,27 +255,29 @@ def test_slow_and_large_bodies_hold_bounded_memory_for_a_bounded_time(
     server: UsageServer, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, megabyte = factories.make_api_key(tenant), 1024 * 1024
-    monkeypatch.setattr(bodies, "DROP_S", 0.2)
+    budget = server.app._budget
+
+    def limit(**some: float) -> None:
+        monkeypatch.setattr(budget, "limits", replace(budget.limits, **some))
+
+    limit(discard_s=0.2)
     # Nobody's body is read on beyond 64 KB.
     assert status_of(begun(server, megabyte, "exq_abcdefgh_unknown", 100_000)) == 401
     assert status_of(begun(server, megabyte, factories.make_api_key(tenant, ["usage.view"]), 100_000)) == 403
-    assert server.app._budget.held == 0
-    monkeypatch.setattr(bodies, "MOST_BYTES_OF_KEY", 2 * megabyte)
-    monkeypatch.setattr(bodies, "MOST_BYTES", 3 * megabyte)
+    assert budget.held == 0
+    limit(of_key=2 * megabyte, in_all=3 * megabyte)
     open_ones = [begun(server, 2 * megabyte, key, 1_900_000)]
-    wait_until(lambda: server.app._budget.held == 1_900_000, "it is read")
+    wait_until(lambda: budget.held == 1_900_000, "it is read")
     assert status_of(begun(server, megabyte, key, 300_000)) == 429
     other = factories.make_api_key(tenant)
     open_ones.append(begun(server, 2 * megabyte, other, 1_200_000))
-    wait_until(lambda: server.app._budget.held == 3_100_000, "it is read")
+    wait_until(lambda: budget.held == 3_100_000, "it is read")
     assert status_of(begun(server, megabyte, factories.make_api_key(tenant), 60_000)) == 503
     assert server.send(other, [event()]).status == 204  # a small one has room
     for connection in open_ones:
         connection.close()
-    wait_until(lambda: server.app._budget.held == 0, "what they held is free")
-    assert not server.app._budget.of
-    monkeypatch.setattr(bodies, "BODY_S", 0.3)
-    began = time.monotonic()
+    wait_until(lambda: budget.held == 0, "what they held is free")
+    assert not budget.by_key
+    limit(arrive_s=0.3)
     assert status_of(begun(server, 1_000, key, 10)) == 408
-    assert time.monotonic() - began < bodies.BODY_S + 30
     assert server.send(key, [event()]).status == 204

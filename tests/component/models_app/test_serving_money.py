@@ -6,6 +6,7 @@ import errno
 import socket
 import threading
 import time
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from uuid import uuid4
@@ -22,7 +23,7 @@ from models_app.serving.accounting.balance import SliceBalance
 from models_app.serving.accounting.spool import Reader, Spool, segments
 from models_app.serving.backend import BackendUnavailable
 from models_app.serving.database import report_outages
-from models_app.serving.gateway import body
+from models_app.serving.gateway import app as gateway
 from tenants.errors import Invalid
 from tests.component.models_app.test_serving_http import GOOD, post, tensor
 from tests.fakes.serving import NUMBERS, Memory, Server, serving
@@ -379,8 +380,7 @@ def test_a_version_that_is_named_is_not_answered_by_the_next(tmp_path):
 
 
 def test_bytes_count_as_they_arrive_for_their_key_and_for_all(tmp_path, monkeypatch):
-    monkeypatch.setattr(body, "MAX_OF_KEY", 3 << 20)
-    monkeypatch.setattr(body, "MAX_IN_FLIGHT", 5 << 20)
+    monkeypatch.setattr(gateway, "LIMITS", replace(gateway.LIMITS, of_key=3 << 20, in_all=5 << 20))
     backend = Memory(tmp_path / "m")
     backend.deploy("price", NUMBERS, ())
     with serving(backend, tmp_path / "home", "price") as server:

@@ -6,13 +6,14 @@ import json
 import os
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 import requests
 import uvloop
 
 from deploy.server import connection_limits
-from models_app.serving.gateway import app, body
+from models_app.serving.gateway import app, limits
 from tests.component.models_app.test_serving_http import GOOD, post
 from tests.fakes.serving import NUMBERS, Memory, Server, serving
 from tests.support.waiting import wait_until
@@ -62,7 +63,7 @@ def head(key: str, name: str, length: int, more: str = "") -> bytes:
 
 @pytest.mark.parametrize("begun", [b"", b"{"])
 def test_a_body_that_does_not_arrive_times_out(tmp_path, monkeypatch, begun):
-    monkeypatch.setattr(body, "BODY_S", 0.5)
+    monkeypatch.setattr(app, "LIMITS", replace(app.LIMITS, arrive_s=0.5))
     backend = Memory(tmp_path / "m")
     backend.deploy("price", NUMBERS, ())
     with serving(backend, tmp_path / "home", "price") as server, connect(server) as connection:
@@ -123,8 +124,9 @@ def test_an_unread_response_counts_and_ends_with_its_connection(digits, monkeypa
 
 
 def test_an_answer_that_does_not_fit_beside_those_unread_is_refused_and_costs_nothing(digits, monkeypatch):
-    monkeypatch.setattr(body, "MAX_OF_KEY", 15 << 20)
     backend, server = digits
+    budget = server.app.budget
+    monkeypatch.setattr(budget, "limits", replace(budget.limits, of_key=15 << 20))
     keys = [backend.key("digit") for _ in range(2)]
 
     def ask(key: str) -> requests.Response:
@@ -136,11 +138,11 @@ def test_an_answer_that_does_not_fit_beside_those_unread_is_refused_and_costs_no
         answer = ask(keys[0])
         assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (429, "rate_limited", "1")
         assert ask(keys[1]).status_code == 200
-        monkeypatch.setattr(body, "MAX_IN_FLIGHT", 15 << 20)
+        monkeypatch.setattr(budget, "limits", replace(budget.limits, in_all=15 << 20))
         assert ask(keys[1]).json()["code"] == "unavailable"
     wait_until(lambda: not server.app.budget.held and not server.app.budget.by_key, "who hangs up holds nothing")
     assert ask(keys[0]).status_code == 200
-    monkeypatch.setattr(body, "MAX_ANSWER", 1 << 20)
+    monkeypatch.setattr(limits, "MAX_ANSWER", 1 << 20)
     answer = ask(keys[0])
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     wait_until(lambda: backend.requests() == 3, "what was answered is charged")

@@ -1,0 +1,1 @@
+"""What the servers share that take requests without Django: the serving node and the usage server."""
