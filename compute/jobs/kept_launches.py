@@ -8,8 +8,6 @@ from tenants.approvals.queries import answer_to
 from tenants.isolation import sweeps
 from tenants.isolation.scoping import all_tenants, tenant_scope
 
-MOST = 1_000
-
 
 def sweep() -> int:
     """Start or cancel the launches whose requests are no longer open; return how many requests are waited for.
@@ -18,7 +16,7 @@ def sweep() -> int:
     """
     with all_tenants("requests expire in every tenant"):
         kept = Job.objects.filter(state=JobState.QUEUED, approval_id__isnull=False).order_by("approval_id")
-        waiting = list(kept.values_list("tenant_id", "approval_id").distinct()[:MOST])
+        waiting = list(kept.values_list("tenant_id", "approval_id").distinct())
     with sweeps.sweep("kept launches") as each:
         for tenant_id, approval_id in each.over(waiting):
             with each(tenant=tenant_id, approval=approval_id), tenant_scope(tenant_id):

@@ -114,7 +114,7 @@ def _silent() -> Q:
 
 def _give_up() -> None:
     with all_tenants("orders of every tenant wait here"):
-        over = list(TenantExport.objects.filter(_silent(), attempts__gte=MOST_TRIES).order_by("started_at")[:500])
+        over = list(TenantExport.objects.filter(_silent(), attempts__gte=MOST_TRIES).order_by("started_at"))
     why = f"It could not be built in {MOST_TRIES} tries. Your administrator finds why in the log."
     with sweep("exports to give up") as each:
         for row in each.over(over):
@@ -191,8 +191,7 @@ class Beat:
 
 def _expire() -> None:
     with all_tenants("exports of every tenant expire"):
-        ready = TenantExport.objects.filter(state="ready", expires_at__lte=DatabaseNow())
-        over = list(ready.order_by("expires_at")[:500])
+        over = list(TenantExport.objects.filter(state="ready", expires_at__lte=DatabaseNow()).order_by("expires_at"))
     with sweep("exports to expire") as each:
         for row in each.over(over):
             with each(tenant=row.tenant_id, export=row.id):

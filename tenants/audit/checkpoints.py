@@ -34,7 +34,7 @@ SELECT h.tenant_id, h.seq, h.hash FROM tenants_audithead h LEFT JOIN LATERAL (
   SELECT c.seq, c.at FROM tenants_auditcheckpoint c WHERE c.tenant_id = h.tenant_id ORDER BY c.seq DESC LIMIT 1) last ON true
 WHERE h.seq > coalesce(last.seq, 0)
   AND (last.seq IS NULL OR h.seq - last.seq >= %s OR last.at <= exchequer_now() - make_interval(secs => %s))
-ORDER BY last.at NULLS FIRST, h.tenant_id LIMIT %s
+ORDER BY last.at NULLS FIRST, h.tenant_id
 """
 
 Keep = Callable[[str, bytes], None]
@@ -82,7 +82,7 @@ class PublicKey:
 
 
 def sign_due() -> int:
-    """Sign the head of every chain that is due (control role, no transaction open); return how many.
+    """Sign the heads of up to `AT_ONCE` chains that are due (control role, no transaction open); return how many.
 
     Nothing without the signing key. A chain is due with its first entry, then after 10 minutes or 1,000 entries.
     Raises SweepFailed if some could not be signed.
@@ -93,12 +93,13 @@ def sign_due() -> int:
     AuditPublicKey.objects.get_or_create(
         id=key_id(key.public_key()), defaults={"public": key.public_key().public_bytes_raw()}
     )
-    due = _due()
+    signed = 0
     with sweep("checkpoints") as each:
-        for head in each.over(due):
+        for head in each.over(_due(), AT_ONCE):
             with each(chain=head.chain):
                 _sign(key, head)
-    return len(due)
+                signed += 1
+    return signed
 
 
 def signing_key() -> Ed25519PrivateKey:
@@ -163,7 +164,7 @@ def signature_fault(said: Mapping[str, Any], keys: Mapping[str, bytes]) -> str:
 
 def _due() -> list[Head]:
     with connection.cursor() as cursor:
-        cursor.execute(DUE, [EVERY_ENTRIES, EVERY_S, AT_ONCE])
+        cursor.execute(DUE, [EVERY_ENTRIES, EVERY_S])
         due = [Head(tenant_id, seq, bytes(head)) for tenant_id, seq, head in cursor.fetchall()]
     head = OperatorHead.objects.get()
     last = PlatformCheckpoint.objects.order_by("-seq").first()

@@ -35,14 +35,21 @@ class Each:
         self._loops = 0
         self._next: tuple[tuple[str, int], int] | None = None
 
-    def over(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Yield all rows, those first that the last sweep did not reach because it ended at once."""
+    def over(self, rows: Iterable[Row], most: int | None = None) -> Iterator[Row]:
+        """Yield all rows, those first that the last sweep did not reach because it ended at once.
+
+        With `most`, it ends once so many were done. Those that fail do not count, so that bad rows in front never fill a
+        sweep: give it all rows, as ids, and no query with a limit.
+        """
         loop, self._loops = (self._what, self._loops), self._loops + 1
         found = list(rows)
-        start = _ended_at.pop(loop, 0) % max(len(found), 1)
+        start, left = _ended_at.pop(loop, 0) % max(len(found), 1), len(found) if most is None else most
         for place in (*range(start, len(found)), *range(start)):
-            self._next = loop, place + 1
+            if left == 0:
+                return
+            self._next, failed = (loop, place + 1), self.failed
             yield found[place]
+            left -= self.failed == failed
 
     @contextmanager
     def __call__(self, **which: object) -> Iterator[None]:

@@ -87,12 +87,13 @@ def refresh(limit: int = AT_ONCE) -> int:
     """
     fresh = TenantDigest.objects.filter(tenant_id=OuterRef("id")).values("refreshed_at")
     stalest = Tenant.objects.annotate(last=Subquery(fresh)).order_by(F("last").asc(nulls_first=True), "id")
-    ids = list(stalest.values_list("id", flat=True)[:limit])
+    refreshed = 0
     with sweep("metrics of tenants") as each:
-        for tenant_id in each.over(ids):
+        for tenant_id in each.over(stalest.values_list("id", flat=True), limit):
             with each(tenant=tenant_id):
                 _refresh_one(tenant_id)
-    return len(ids)
+                refreshed += 1
+    return refreshed
 
 
 def digests(*, text: str = "", after: str = "", limit: int = 50) -> list[DigestRow]:

@@ -23,7 +23,6 @@ from tenants.operators.operator_log import record_act
 
 MAY_LOOK = [role for role, allowed in OPERATOR_ROLES.items() if LOOKS in allowed]
 BY_TIME, BY_ACCESS = "its time was over", "its operator was let in no more"
-AT_ONCE = 200
 
 
 def end_all(*, operator_id: UUID, by: Operator, reason: str) -> int:
@@ -51,7 +50,7 @@ def end_over() -> int:
         let_in = OperatorSession.objects.filter(user_id__isnull=False).values("user_id")
         may_look = OperatorGrant.objects.filter(role__in=MAY_LOOK, user__is_active=True).values("user_id")
         over = Q(ends_at__lte=moment) | ~Q(operator__in=let_in) | ~Q(operator__in=may_look)
-        found = list(_open_ones().filter(over, ends_at__isnull=False).order_by("id")[:AT_ONCE])
+        found = list(_open_ones().filter(over, ends_at__isnull=False).order_by("id"))
     with sweep("looks that are over") as each:
         for look in each.over(found):
             timely = look.ends_at is not None and look.ends_at <= moment

@@ -29,21 +29,24 @@ METHODS = {PASSWORD: "by password", SECOND_FACTOR: "by a second factor", PROVIDE
 
 
 def enter() -> int:
-    """Enter the refused log-ins that were noted (control role), oldest first; return how many entries were made."""
+    """Enter up to `AT_ONCE` refused log-ins that were noted (control role), oldest first; return how many entries were made."""
     entered = 0
     with sweep("refused log-ins") as each:
-        for row in each.over(RefusedLogIn.objects.order_by("id")[:AT_ONCE]):
-            with each(row=row.id):
-                entered += _enter(row)
+        for row_id in each.over(RefusedLogIn.objects.order_by("id").values_list("id", flat=True), AT_ONCE):
+            with each(row=row_id):
+                entered += _enter(row_id)
     return entered
 
 
-def _enter(row: RefusedLogIn) -> bool:
+def _enter(row_id: UUID) -> bool:
     """Remove a row and make its entry, each in its own transaction, which holds the head of the log only for a moment."""
+    row = RefusedLogIn.objects.filter(id=row_id).first()
+    if row is None:
+        return False
     account = "operator" if row.side == RefusedLogIn.CONSOLE else "account"
     kind, target = (account, str(row.account)) if row.account else ("client", row.origin)
     with transaction.atomic():
-        if not RefusedLogIn.objects.filter(id=row.id).delete()[0]:
+        if not RefusedLogIn.objects.filter(id=row_id).delete()[0]:
             return False
         if not cache.add(f"log_in_refused:{row.side}:{kind}:{target}", 1, ONCE_IN_S):
             return False

@@ -21,6 +21,7 @@ from billing.ledger.reconcile import ledger_faults, reconcile_faults
 from billing.models import BudgetPeriod, Hold, UsageEvent
 from billing.reported.holds import asking, expiry
 from tenants.isolation.scoping import tenant_scope
+from tenants.isolation.sweeps import SweepFailed
 from tenants.models import ApiKey, AuditEntry, Membership, Project, Tenant
 from tests.api.test_matrix import client_for
 from tests.support import factories, selling
@@ -250,6 +251,25 @@ def test_a_hold_ends_by_itself_and_its_money_returns_once(
     assert counted(tenant)["month"] == ("1.00", "0.00", "0.50")
     assert [row["id"] for row in gateway("GET", "holds/?state=expired")["results"]] == [made["id"]]
     assert [entries(tenant, what) for what in ("released", "expired")] == [0, 1]
+
+
+def test_holds_that_cannot_end_hold_up_no_other(
+    tenant: Tenant, gateway: Gateway, demo_clock: DemoClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = gateway.ask(expires_in_s=60), gateway.ask(expires_in_s=120)
+    real = expiry.expire
+
+    def failing(**of: Any) -> bool:
+        assert str(of["hold_id"]) != bad["id"]
+        return real(**of)
+
+    monkeypatch.setattr(expiry, "expire", failing)
+    monkeypatch.setattr(expiry, "MOST", 1)
+    demo_clock.move_to(NOW + timedelta(minutes=11))
+    with pytest.raises(SweepFailed):
+        swept()
+    with tenant_scope(tenant.id):
+        assert [str(row.id) for row in Hold.objects.filter(released_at__isnull=False)] == [good["id"]]
 
 
 def test_release_settlement_and_expiry_race_and_no_cent_is_lost(

@@ -23,7 +23,8 @@ from tenants import operations
 from tenants.clock import now
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.events import outbox
-from tenants.isolation.scoping import tenant_scope
+from tenants.isolation.scoping import current_tenant_id, tenant_scope
+from tenants.isolation.sweeps import SweepFailed
 from tenants.models import (
     AuditEntry,
     OperatorAct,
@@ -99,6 +100,22 @@ def test_the_stalest_tenants_come_first(as_control: Role, as_operator: Role) -> 
     with as_operator():
         assert {row.tenant_id for row in tenant_metrics.digests()} == {tenant.id for tenant in made}
         assert [row.slug for row in tenant_metrics.digests(after="tenant-0", limit=1)] == ["tenant-1", "tenant-2"]
+
+
+def test_a_tenant_whose_metrics_fail_holds_up_no_other(
+    as_control: Role, as_operator: Role, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = (factories.make_tenant(slug).id for slug in ("first", "second"))
+
+    def source() -> dict[str, int]:
+        assert current_tenant_id() != bad
+        return {}
+
+    monkeypatch.setattr(tenant_metrics, "_sources", {source: frozenset()})
+    with as_control(), pytest.raises(SweepFailed):
+        tenant_metrics.refresh(limit=1)
+    with as_operator():
+        assert [row.tenant_id for row in tenant_metrics.digests()] == [good]
 
 
 def test_each_side_has_accounts_of_its_own_with_one_address(operator: Operator, as_operator: Role) -> None:

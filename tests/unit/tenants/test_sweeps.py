@@ -9,12 +9,12 @@ from tenants.isolation.sweeps import MOST_IN_A_ROW, SweepFailed, sweep
 NAMES = (f"test {number}" for number in count())
 
 
-def swept(rows: list[bool], name: str = "") -> tuple[list[int], type[Exception] | None]:
+def swept(rows: list[bool], name: str = "", most: int | None = None) -> tuple[list[int], type[Exception] | None]:
     """Sweep over rows of which some are bad; return the places of those tried, and what was raised."""
     tried = []
     try:
         with sweep(name or next(NAMES)) as each:
-            for place in each.over(range(len(rows))):
+            for place in each.over(range(len(rows)), most):
                 with each(row=place):
                     tried.append(place)
                     if not rows[place]:
@@ -45,3 +45,8 @@ def test_a_sweep_begins_with_the_rows_that_the_last_one_did_not_reach() -> None:
     assert first + second == list(range(2 * MOST_IN_A_ROW))
     assert third == [2 * MOST_IN_A_ROW, 2 * MOST_IN_A_ROW + 1, *range(MOST_IN_A_ROW)]
     assert swept([False] * 3, name) == ([2, 0, 1], SweepFailed), "fewer rows than there were"
+
+
+def test_bad_rows_in_front_do_not_fill_a_sweep_with_a_limit() -> None:
+    assert swept([True] * 5, most=3) == ([0, 1, 2], None)
+    assert swept([False, False, False, True, True, True], most=2) == ([0, 1, 2, 3, 4], SweepFailed)
