@@ -69,6 +69,7 @@ class UsageSeries(TenantModel):
         indexes: ClassVar = [
             models.Index(fields=["tenant", "job_id"], name="series_job"),
             models.Index(fields=["tenant", "attempt_id"], name="series_attempt"),
+            models.Index(fields=["tenant", "resource"], name="series_resource", condition=Q(job_id=None)),
         ]
 
 

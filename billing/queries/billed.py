@@ -44,7 +44,7 @@ def charged_sql(resources: str) -> str:
     """Return the text of a statement that reads the charges of resources, as rows of id and amount; its one value is the tenant.
 
     `resources`: SQL of an array of texts. Those of which nothing was recorded are left out. Sums only usage that belongs to
-    no job, which the index on jobs finds.
+    no job, which an index finds by the resource.
     """
     return f"SELECT s.resource AS id, {_amount()} {RECORDED} AND s.job_id IS NULL AND s.resource = ANY({resources}) GROUP BY 1"
 

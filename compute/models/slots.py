@@ -81,6 +81,7 @@ class Allocation(TenantModel):
         indexes: ClassVar = [
             models.Index(fields=["node"], condition=Q(state="live"), name="compute_allocation_of_node"),
             models.Index(fields=["requested_at"], condition=Q(state="waiting"), name="compute_allocation_waiting"),
+            models.Index(fields=["tenant", "subject", "-id"], name="compute_allocation_last"),
         ]
 
     def __str__(self) -> str:
