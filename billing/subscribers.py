@@ -116,11 +116,13 @@ def _threshold(event: BudgetThresholdReached) -> Fact | None:
 
 
 register(
-    BudgetThresholdReached, EventType("budget.alert", "A budget crossed one of its thresholds"), describe=_threshold
+    BudgetThresholdReached,
+    EventType("budget.alert", "A budget crossed one of its thresholds", "budgets.view"),
+    describe=_threshold,
 )
 register(
     UsageWaived,
-    EventType("usage.waived", "Usage was waived because the platform failed"),
+    EventType("usage.waived", "Usage was waived because the platform failed", "spend.view"),
     describe=lambda event: Fact(
         type="usage.waived",
         kind="attempt",
@@ -164,7 +166,7 @@ def _pass_on(event_class: type[InvoiceEvent], name: str, title: str, fields: Seq
     def describe(event: InvoiceEvent) -> Fact:
         return invoice_fact(name, event.invoice_id, **{field: getattr(event, field) for field in fields})
 
-    register(event_class, EventType(name, title), describe=describe)
+    register(event_class, EventType(name, title, "invoices.view"), describe=describe)
 
 
 for each, described in INVOICE_EVENTS.items():

@@ -132,6 +132,7 @@ class Deliveries(ApiView):
         """List the deliveries of the last 30 days, newest first, with their attempts."""
         state = parse_choice(request.query_params.get("state", ""), "state", DeliveryState.values)
         OWN.webhook(webhook_id)
+        webhooks.check_reading(self.actor, webhook_id)
         rows = OWN.deliveries(webhook_id, state=state, before=self.before(UUID), limit=self.page_size())
         return self.paginated(rows, DeliverySerializer, lambda row: [row.id])
 

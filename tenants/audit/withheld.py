@@ -82,7 +82,7 @@ def _naming(actor: Actor, texts: set[str]) -> set[str]:
     hidden = unnamed_projects(actor)
     rows = [] if hidden is None else hidden.values_list("id", "slug", "name")
     words = {str(word) for row in rows for word in row}
-    return {text for text in texts if text in words or text.partition(" in ")[2] in words}
+    return {text for text in texts if text in words or any(text.endswith(f" in {word}") for word in words)}
 
 
 def _texts(value: Any) -> set[str]:

@@ -6,7 +6,7 @@ restricted dataset; who may see the object reads it by its path.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
@@ -18,10 +18,14 @@ TEST = "webhook.test"
 
 @dataclass(frozen=True)
 class EventType:
-    """A type that webhooks choose; `title` is a sentence for people, without names."""
+    """A type that webhooks choose; `title` is a sentence for people, without names.
+
+    `reads`: the permission that reads its figures elsewhere; empty where it holds only ids and states.
+    """
 
     name: str
     title: str
+    reads: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,3 +82,8 @@ def types() -> list[EventType]:
 def title_of(name: str) -> str:
     """Return the sentence of a type."""
     return _types[name].title if name in _types else "Test event"
+
+
+def reads(names: Iterable[str]) -> set[str]:
+    """Return the permissions that read the figures of these types elsewhere."""
+    return {_types[name].reads for name in names if name in _types} - {""}

@@ -70,8 +70,12 @@ class NewWebhook:
 def create_webhook(
     *, actor: Actor, name: str, url: str, types: Sequence[str], format: str = WebhookFormat.EXCHEQUER
 ) -> NewWebhook:
-    """Create a webhook for events of these types, with a new secret. Raises Invalid, WebhookNameTaken, TooManyWebhooks."""
+    """Create a webhook for events of these types, with a new secret.
+
+    Raises Invalid, WebhookNameTaken, TooManyWebhooks, and PermissionDenied for figures that the actor may not read.
+    """
     actor.require("webhooks.manage")
+    _require_reading(actor, types)
     if limits.is_full(Webhook.objects.all(), MOST_WEBHOOKS):
         raise TooManyWebhooks
     secret = signing.new_secret()
@@ -88,10 +92,11 @@ def create_webhook(
 def change_webhook(*, actor: Actor, webhook_id: UUID, **wanted: Any) -> Webhook:
     """Change name, url, types, format or enabled; what is not named stays. An enabled webhook begins without failures.
 
-    Raises NotFound, Invalid, WebhookNameTaken.
+    Raises NotFound, Invalid, WebhookNameTaken, PermissionDenied.
     """
     actor.require("webhooks.manage")
     webhook = _locked(webhook_id)
+    _require_reading(actor, [*webhook.types, *wanted.get("types", ())])
     enabled = bool(wanted.pop("enabled", webhook.enabled))
     given = _checked(webhook.tenant_id, wanted) | {"enabled": enabled}
     shown = ("name", "host", "types", "format", "enabled")
@@ -128,6 +133,7 @@ def rotate_secret(*, actor: Actor, webhook_id: UUID) -> NewWebhook:
     """Give a webhook a new secret; the previous one signs beside it for 24 hours. Raises NotFound."""
     actor.require("webhooks.manage")
     webhook = _locked(webhook_id)
+    _require_reading(actor, webhook.types)
     secret = signing.new_secret()
     webhook.previous_secret, webhook.previous_until = webhook.secret, now() + OVERLAP
     webhook.secret = tenant_secrets.seal(webhook.tenant_id, SECRET_USE, secret)
@@ -143,6 +149,7 @@ def reveal_address(*, actor: Actor, webhook_id: UUID) -> str:
     webhook = Webhook.objects.filter(id=webhook_id).first()
     if webhook is None:
         raise NotFound
+    _require_reading(actor, webhook.types)
     record(ADDRESS_REVEALED, actor=actor, target=_target(webhook))
     return url_of(webhook)
 
@@ -167,7 +174,7 @@ def send_test(*, actor: Actor, webhook_id: UUID) -> WebhookDelivery:
 def replay(*, actor: Actor, webhook_id: UUID, delivery_id: UUID) -> WebhookDelivery:
     """Send an ended delivery again, at once, with the same event id; then it is retried as a new one.
 
-    Raises NotFound, DeliveryWaits.
+    Raises NotFound, DeliveryWaits, PermissionDenied.
     """
     actor.require("webhooks.manage")
     webhook = _locked(webhook_id)
@@ -175,6 +182,7 @@ def replay(*, actor: Actor, webhook_id: UUID, delivery_id: UUID) -> WebhookDeliv
     delivery = rows.filter(id=delivery_id, webhook=webhook).first()
     if delivery is None:
         raise NotFound
+    _require_reading(actor, [delivery.type])
     if delivery.state == DeliveryState.PENDING:
         raise DeliveryWaits
     delivery.state, delivery.since, delivery.ended_at = DeliveryState.PENDING, now(), None
@@ -184,6 +192,19 @@ def replay(*, actor: Actor, webhook_id: UUID, delivery_id: UUID) -> WebhookDeliv
     target = ("webhook_delivery", delivery.id, f"{delivery.type} to {webhook.name}")
     record(DELIVERY_REPLAYED, actor=actor, target=target)
     return delivery
+
+
+def check_reading(actor: Actor, webhook_id: UUID) -> None:
+    """Raise PermissionDenied unless the actor may read what a webhook receives and was sent."""
+    own = Webhook.objects.filter(id=webhook_id).values_list("types", flat=True).first()
+    sent = WebhookDelivery.objects.filter(webhook_id=webhook_id).order_by().values_list("type", flat=True).distinct()
+    _require_reading(actor, [*(own or ()), *sent])
+
+
+def _require_reading(actor: Actor, types: Sequence[str]) -> None:
+    """Raise PermissionDenied unless the actor may read the figures of these types: a webhook takes them elsewhere."""
+    for permission in sorted(catalogue.reads(types)):
+        actor.require(permission)
 
 
 def _checked(tenant_id: UUID, wanted: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
@@ -53,14 +54,14 @@ def webhook_create(request: TenantRequest) -> HttpResponse:
     if not made:
         messages.warning(request, "This webhook already exists. Its secret was shown once; rotate it for another one.")
         return redirect(place)
-    return showing.webhook_page(request, _side(request), made[0].webhook.id, secret=made[0].secret)
+    return _shown(request, made[0].webhook.id, secret=made[0].secret)
 
 
 @require_safe
 @page(MANAGE)
 def webhook(request: TenantRequest, webhook_id: UUID) -> HttpResponse:
     """Show a webhook and its deliveries, newest first."""
-    return showing.webhook_page(request, _side(request), webhook_id)
+    return _shown(request, webhook_id)
 
 
 @require_POST
@@ -78,7 +79,7 @@ def webhook_change(request: TenantRequest, webhook_id: UUID) -> HttpResponse:
         else:
             messages.success(request, f"Webhook {row.name} saved.")
             return redirect("webhook", request.tenant.slug, webhook_id)
-    return showing.webhook_page(request, _side(request), webhook_id, form=form, status=422)
+    return _shown(request, webhook_id, form=form, status=422)
 
 
 @require_POST
@@ -86,7 +87,7 @@ def webhook_change(request: TenantRequest, webhook_id: UUID) -> HttpResponse:
 def webhook_rotate(request: TenantRequest, webhook_id: UUID) -> HttpResponse:
     """Replace the secret and show the new one, once."""
     made = webhooks.rotate_secret(actor=request.actor, webhook_id=webhook_id)
-    return showing.webhook_page(request, _side(request), webhook_id, secret=made.secret)
+    return _shown(request, webhook_id, secret=made.secret)
 
 
 @require_POST
@@ -94,7 +95,7 @@ def webhook_rotate(request: TenantRequest, webhook_id: UUID) -> HttpResponse:
 def webhook_reveal(request: TenantRequest, webhook_id: UUID) -> HttpResponse:
     """Show the whole address, on this response."""
     address = webhooks.reveal_address(actor=request.actor, webhook_id=webhook_id)
-    return showing.webhook_page(request, _side(request), webhook_id, address=address)
+    return _shown(request, webhook_id, address=address)
 
 
 @require_POST
@@ -131,6 +132,12 @@ def webhook_delete(request: TenantRequest, webhook_id: UUID) -> HttpResponse:
     webhooks.delete_webhook(actor=request.actor, webhook_id=webhook_id)
     messages.success(request, f"Webhook {name} deleted.")
     return redirect("webhooks", request.tenant.slug)
+
+
+def _shown(request: TenantRequest, webhook_id: UUID, **more: Any) -> HttpResponse:
+    """Show a webhook to somebody who may read what it is sent. Raises PermissionDenied, NotFound."""
+    webhooks.check_reading(request.actor, OWN.webhook(webhook_id).id)
+    return showing.webhook_page(request, _side(request), webhook_id, **more)
 
 
 def _side(request: TenantRequest) -> Side:

@@ -20,7 +20,7 @@ from tenants.access.actor import Actor
 from tenants.access.permissions import ROLE_PERMISSIONS
 from tenants.approvals import access_requests, quota_requests
 from tenants.clock import now
-from tenants.grants import grants, groups
+from tenants.grants import grants, groups, roles
 from tenants.grants.grants import Holder
 from tenants.identity import api_keys
 from tenants.identity.authentication import actor_today
@@ -206,6 +206,10 @@ def test_the_name_of_a_project_out_of_sight_stands_in_no_list_and_no_entry(lab: 
     inside = factories.make_member(lab.tenant, "viewer")
     for holder in (Holder(group_id=group.id), Holder(user_id=inside.id)):
         grants.give(actor=lab.owner, holder=holder, role="viewer", project_id=lab.project.id)
+    groups.delete_group(actor=lab.owner, group_id=group.id)
+    group = groups.create_group(actor=lab.owner, name="Chiefs")
+    chief = roles.create_role(actor=lab.owner, name="Chief in charge", permissions=["jobs.view"])
+    grants.give(actor=lab.owner, holder=Holder(group_id=group.id), role=chief.id, project_id=lab.project.id)
     groups.delete_group(actor=lab.owner, group_id=group.id)
     key = api_keys.create_api_key(actor=lab.owner, name="robot", scopes=["jobs.view"], project_id=lab.project.id)
     with tenant_scope(lab.tenant.id):

@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import AuditEntry, Tenant, Webhook, WebhookDelivery
+from tenants.models import AuditEntry, Grant, Membership, Role, Tenant, Webhook, WebhookDelivery
 from tests.support import factories
 from tests.support.pages import text_of
 
@@ -170,3 +170,48 @@ def test_an_address_within_a_private_network_is_refused_even_while_the_fetcher_i
     assert (
         key.post("/api/v1/webhooks/", body | {"url": "https://93.184.216.34/x"}, "application/json").status_code == 201
     )
+
+
+def test_nobody_has_figures_sent_that_they_may_not_read(tenant: Tenant, api: Any) -> None:
+    narrow = factories.make_api_key(tenant, ["webhooks.manage"])
+
+    def ask(method: str, path: str, body: Any = None) -> Any:
+        return Client().generic(
+            method, f"/api/v1/webhooks/{path}", "" if body is None else json.dumps(body), "application/json",
+            headers={"Authorization": f"Bearer {narrow}"},
+        )  # fmt: skip
+
+    _, theirs = api("POST", "", GIVEN)
+    place = f"{theirs['id']}/"
+    _, waiting = api("POST", f"{place}test/")
+    refused = {
+        "invoices": ask("POST", "", {**GIVEN, "types": ["invoice.finalised"]}),
+        "budgets": ask("POST", "", GIVEN),
+        "elsewhere": ask("PATCH", place, {"url": "https://elsewhere.example/"}),
+        "secret": ask("POST", f"{place}secret/"),
+        "address": ask("POST", f"{place}address/"),
+        "sent": ask("GET", f"{place}deliveries/"),
+    }
+    assert {name: answer.status_code for name, answer in refused.items()} == dict.fromkeys(refused, 403)
+    assert refused["invoices"].json()["permission"] == "invoices.view"
+    assert ask("POST", f"{place}deliveries/{waiting['id']}/replay/").status_code == 409, "a test holds no figures"
+    own = ask("POST", "", {**GIVEN, "name": "own", "types": ["job.failed"]})
+    assert own.status_code == 201, own.content
+    assert ask("GET", f"{own.json()['id']}/deliveries/").status_code == 200
+    assert ask("PATCH", f"{own.json()['id']}/", {"types": ["budget.alert"]}).status_code == 403
+    with tenant_scope(tenant.id):
+        assert {row.name: row.host for row in Webhook.objects.all()} == {
+            "pager": "hooks.example",
+            "own": "hooks.example",
+        }
+    person = Client()
+    user = factories.make_user()
+    with tenant_scope(tenant.id):
+        role = Role.objects.create(name="Hooks", permissions=["tenant.view", "webhooks.manage"])
+        Grant.objects.create(membership=Membership.objects.create(user=user), role=role)
+    person.force_login(user)
+    assert person.get(f"/t/acme/webhooks/{place}").status_code == 403
+    for act, form in (("change", {**GIVEN, "enabled": "on"}), ("secret", {}), ("address", {})):
+        answer = person.post(f"/t/acme/webhooks/{place}{act}/", form)
+        assert answer.status_code == 403 and "whsec_" not in text_of(answer), act
+    assert person.get(f"/t/acme/webhooks/{own.json()['id']}/").status_code == 200
