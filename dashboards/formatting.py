@@ -64,7 +64,7 @@ STATES = {
 
 MOST_PERCENT = 999
 UNITS = {"second": "s", "millisecond": "ms"}
-NAMES = {"auc": "AUC", "cpu": "CPU", "gpu": "GPU", "mae": "MAE", "r2": "R²", "rmse": "RMSE", "roc": "ROC"}
+NAMES = {"api": "API", "auc": "AUC", "cpu": "CPU", "gpu": "GPU", "mae": "MAE", "r2": "R²", "rmse": "RMSE", "roc": "ROC"}
 #: Audit log names of tables.
 NAMES |= {
     "allocation": "serving slot",

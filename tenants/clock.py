@@ -30,5 +30,8 @@ def now() -> datetime:
 
 @cache
 def timezones() -> frozenset[str]:
-    """Return the names of the tz database. Python reads its folders at each question, for 20 ms."""
-    return frozenset(zoneinfo.available_timezones())
+    """Return the names of the tz database. Python reads its folders at each question, for 20 ms.
+
+    Without `localtime`, which is another zone on another machine, and `Factory`, which is none.
+    """
+    return frozenset(zoneinfo.available_timezones()) - {"Factory", "localtime"}

@@ -8,10 +8,12 @@ from typing import Any
 
 from django import forms
 
+from billing.forms.fields import FractionField
 from billing.forms.terms.form import TermsForm
 from billing.pricing.contracts import MOST_DAYS, MOST_GRACE, ContractTerms
 from billing.queries.books import BookRow
 from billing.queries.prices import ContractView
+from tenants.fields.codes import CapitalField
 
 #: What a contract states beside its book and the terms of its bills.
 FACTS = [name for name in ContractTerms.__dataclass_fields__ if name != "terms"]
@@ -21,7 +23,7 @@ class NewBook(forms.Form):
     """A price book to create."""
 
     name = forms.CharField(label="Name", max_length=120)
-    currency = forms.CharField(label="Currency", max_length=3, initial="EUR", help_text="ISO 4217; it stays.")
+    currency = CapitalField(label="Currency", max_length=3, initial="EUR", help_text="ISO 4217; it stays.")
     copy_of = forms.TypedChoiceField(label="Prices", required=False, empty_value=None)
     reason = forms.CharField(label="Reason", max_length=400)
 
@@ -43,10 +45,10 @@ class NextContract(TermsForm):
     )
     billing_email = forms.EmailField(label="Email for invoices", required=False)
     tax_number = forms.CharField(label="Tax number", required=False, max_length=40)
-    tax_rate = forms.DecimalField(
+    tax_rate = FractionField(
         label="Tax in per cent", required=False, min_value=0, max_value=100, max_digits=5, decimal_places=2
     )
-    country = forms.CharField(label="Country", required=False, max_length=2, help_text="Two capital letters, as DE.")
+    country = CapitalField(label="Country", required=False, max_length=2, help_text="Two capital letters, as DE.")
     grace_days = forms.IntegerField(
         label="Days of grace",
         min_value=0,

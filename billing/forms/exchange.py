@@ -7,14 +7,16 @@ from datetime import UTC
 from django import forms
 
 from billing.exchange.table import NewExchangeRate
+from billing.forms.fields import FractionField
+from tenants.fields.codes import CapitalField
 
 
 class ExchangeRateForm(forms.Form):
     """A rate to enter; times are UTC."""
 
-    source = forms.CharField(label="One unit of", max_length=3, help_text="The currency of a price book, such as USD.")
-    rate = forms.DecimalField(label="Is worth", max_digits=38, decimal_places=12)
-    target = forms.CharField(label="In", max_length=3, help_text="The currency of contracts, such as EUR.")
+    source = CapitalField(label="One unit of", max_length=3, help_text="The currency of a price book, such as USD.")
+    rate = FractionField(label="Is worth", max_digits=38, decimal_places=12)
+    target = CapitalField(label="In", max_length=3, help_text="The currency of contracts, such as EUR.")
     valid_from = forms.DateTimeField(
         label="From, in UTC",
         required=False,
@@ -30,8 +32,8 @@ class ExchangeRateForm(forms.Form):
         data = self.cleaned_data
         start = data["valid_from"]
         return NewExchangeRate(
-            source=data["source"].upper(),
-            target=data["target"].upper(),
+            source=data["source"],
+            target=data["target"],
             rate=data["rate"],
             origin=data["origin"],
             valid_from=start.replace(tzinfo=UTC) if start else None,

@@ -83,6 +83,21 @@ class AmountField(forms.DecimalField):
             raise forms.ValidationError(str(error), code="invalid") from None
 
 
+class FractionField(forms.DecimalField):
+    """A field for a percentage or a rate: it has no thousands, so a comma starts its decimals as a point does."""
+
+    def __init__(self, **more: Any) -> None:
+        widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
+        super().__init__(**{"widget": widget, **more})
+
+    def to_python(self, value: Any) -> Any:
+        """Return the number; a per cent sign may follow it."""
+        if isinstance(value, str):
+            value = value.strip().removesuffix("%").rstrip()
+            value = value.replace(",", ".") if value.count(",") == 1 and "." not in value else value
+        return super().to_python(value)
+
+
 class PriceField(AmountField):
     """A field for a unit price; for seconds also per hour, as 1.80/h."""
 

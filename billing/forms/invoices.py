@@ -9,15 +9,17 @@ from typing import Any, cast
 from django import forms
 
 from billing import second_person as rule
+from billing.forms.fields import AmountField, typed
 from billing.invoices.crediting import PaidBack, Part
 from billing.invoices.parties import LONGEST, Party
 from billing.invoices.paying import LONGEST_REFERENCE, Received
 from billing.invoices.reminders import HELP, Step, from_text
-from billing.money import fineness_fault
+from billing.money import fineness_fault, minor_decimals
 from billing.queries.invoices import InvoiceView
 from billing.queries.issued import InvoiceFilter
 from billing.queries.lines import InvoiceLine
 from tenants.errors import Invalid
+from tenants.fields.codes import CapitalField
 from tenants.fields.days import DayField, MonthField
 
 STATUSES = [
@@ -52,7 +54,7 @@ class SellerForm(forms.Form):
 
     name = forms.CharField(label="Name", max_length=LONGEST["name"])
     address = forms.CharField(label="Address", max_length=LONGEST["address"], widget=forms.Textarea({"rows": 3}))
-    country = forms.CharField(
+    country = CapitalField(
         label="Country", required=False, max_length=LONGEST["country"], help_text="Two capital letters, such as DE."
     )
     tax_number = forms.CharField(label="Tax number", required=False, max_length=LONGEST["tax_number"])
@@ -139,9 +141,13 @@ class Settling(forms.Form):
 class PaymentForm(Settling):
     """A payment that arrived."""
 
-    amount = forms.DecimalField(label="Amount", max_digits=38, decimal_places=12)
+    amount = AmountField(label="Amount", max_digits=38, decimal_places=12)
     received_on = DayField(label="Received on")
     reference = forms.CharField(label="Reference", required=False, max_length=LONGEST_REFERENCE)
+
+    def __init__(self, data: Any = None, *, invoice: InvoiceView, **given: Any) -> None:
+        super().__init__(data, invoice=invoice, **given)
+        cast(AmountField, self.fields["amount"]).decimals = minor_decimals(invoice.currency)
 
     @property
     def received(self) -> Received:
@@ -166,11 +172,16 @@ class CreditForm(Settling):
         lines: Sequence[InvoiceLine],
         given: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(data, invoice=invoice, **(given or {}))
+        first = {name: typed(it) if isinstance(it, Decimal) else it for name, it in (given or {}).items()}
+        super().__init__(data, invoice=invoice, **first)
         self._lines = {f"line_{line.n}": line for line in lines}
         for name, line in self._lines.items():
-            self.fields[name] = forms.DecimalField(
-                label=f"Credit of line {line.n}", required=False, max_digits=38, decimal_places=12
+            self.fields[name] = AmountField(
+                label=f"Credit of line {line.n}",
+                required=False,
+                max_digits=38,
+                decimal_places=12,
+                decimals=minor_decimals(invoice.currency),
             )
 
     def clean(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 
 from billing.allocation.sharing import BY_QUOTA, BY_USE, EVEN, FIXED, ORGANISATION, PROJECT, TAG, Rule
+from billing.forms.fields import FractionField
 
 HOW = {
     EVEN: "the same for each project",
@@ -46,13 +47,12 @@ class RuleForm(forms.Form):
         self.fields["resource"].choices = [("", "–"), *((one, it) for one, it in known.items() if one)]  # type: ignore[attr-defined]
         self._shares = {f"share_{one}": one for one in projects}
         for name, one in self._shares.items():
-            self.fields[name] = forms.DecimalField(
+            self.fields[name] = FractionField(
                 label=f"Per cent for {projects[one]}",
                 required=False,
                 max_digits=7,
                 decimal_places=4,
                 min_value=0,
-                widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
             )
         self._names = projects
 

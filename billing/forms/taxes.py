@@ -7,16 +7,18 @@ from typing import Any
 
 from django import forms
 
+from billing.forms.fields import FractionField
 from billing.taxes.table import NewRate
+from tenants.fields.codes import CapitalField
 from tenants.fields.days import DayField
 
 
 class TaxRateForm(forms.Form):
     """A rate to enter."""
 
-    country = forms.CharField(label="Country", max_length=2, help_text="Two capital letters, such as DE.")
+    country = CapitalField(label="Country", max_length=2, help_text="Two capital letters, such as DE.")
     name = forms.CharField(label="Name", max_length=60, initial="VAT", help_text="It stands on invoices.")
-    percent = forms.DecimalField(label="Rate in per cent", min_value=0, max_value=100, max_digits=6, decimal_places=3)
+    percent = FractionField(label="Rate in per cent", min_value=0, max_value=100, max_digits=6, decimal_places=3)
     product = forms.ChoiceField(label="For", required=False, help_text="A meter may have a rate of its own.")
     starts_on = DayField(label="From")
     ends_on = DayField(label="Until before", required=False, help_text="Leave it empty if it is open.")

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from django import forms
 
-from billing.forms.fields import AmountField
+from billing.forms.fields import AmountField, FractionField
 from billing.forms.terms.form import TermsForm
 from billing.money import fineness_fault, minor_decimals
 from billing.pricing.what_if import SIMPLE_TERMS, Assumed
@@ -23,7 +23,7 @@ class WhatIfForm(TermsForm):
 
     month = MonthField(label="Month", required=False, help_text="Empty: the last one.")
     book = forms.ChoiceField(label="Price book", required=False)
-    tax_rate = forms.DecimalField(
+    tax_rate = FractionField(
         label="Tax in per cent", required=False, min_value=0, max_value=100, max_digits=5, decimal_places=2,
         help_text="Empty: as it is.",
     )  # fmt: skip
@@ -59,7 +59,7 @@ class OwnWhatIfForm(forms.Form):
     month = MonthField(label="Month", required=False, help_text="Empty: the last one.")
     commitment = AmountField(label="Commitment a month", required=False, min_value=0)
     minimum = AmountField(label="Minimum a month", required=False, min_value=0)
-    discount = forms.DecimalField(
+    discount = FractionField(
         label="Discount in per cent", required=False, min_value=0, max_value=100, max_digits=9, decimal_places=6
     )
 

@@ -30,6 +30,8 @@ from tenants.models import Tenant
 #: The platform's meters. A price may name others by key: those that tenants define.
 PLATFORM = [MeterView(UUID(int=0), spec.key, spec.title, spec.unit, spec.event_type) for spec in METERS]
 NAMES = {meter.key: (meter.title, meter.unit) for meter in PLATFORM}
+#: Meters of organisations that a page of a book offers.
+MOST_METERS = 500
 #: Months of usage on the page of a tenant's contract.
 MONTHS = 6
 SUMS = "SELECT tenant_id, meter, dims, quantity, amount FROM billing_sums_of_month(%s, %s, %s)"
@@ -103,7 +105,17 @@ def book(book_id: UUID) -> PriceBookView:
     row = PriceBook.objects.filter(pk=book_id).first()
     if row is None:
         raise NotFound
-    return book_view(row, clock.now(), NAMES)
+    names = {meter.key: (meter.title, meter.unit) for meter in meters_under(book_id)}
+    return book_view(row, clock.now(), names)
+
+
+def meters_under(book_id: UUID) -> list[MeterView]:
+    """Return the platform's meters, then those that organisations under a book define: each key once, by key."""
+    with all_tenants("the console prices the meters of all organisations under a book"):
+        under = Contract.objects.filter(Q(ends_on=None) | Q(ends_on__gt=clock.now().date()), book_id=book_id)
+        own = Meter.objects.filter(tenant_id__in=under.values("tenant_id")).exclude(key__in=NAMES)
+        rows = own.order_by("key", "created_at").distinct("key").values_list("id", "key", "title", "unit", "event_type")
+        return [*PLATFORM, *(MeterView(*row) for row in rows[:MOST_METERS])]
 
 
 def contract_rows(*, book_id: UUID | None = None, after: str = "", limit: int = 50) -> list[ContractRow]:
@@ -148,8 +160,10 @@ def months_of(tenant: Tenant, number: int = MONTHS) -> list[MonthRow]:
         )
         rows = cursor.fetchall()
     found = []
+    with tenant_scope(tenant.pk):
+        names = {key: (title, unit) for key, title, unit in Meter.objects.values_list("key", "title", "unit")}
     for month, meter, quantity, amount in rows:
-        title, unit = NAMES.get(meter, (meter, "unit"))
+        title, unit = names.get(meter) or NAMES.get(meter, (meter, "unit"))
         found.append(MonthRow(month, title, unit, quantity, Money(amount, tenant.currency)))
     return found
 

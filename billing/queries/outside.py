@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -117,6 +117,11 @@ class HeldRow:
     received_at: datetime
     decided_at: datetime | None
     decided_by: str
+
+    @property
+    def seconds(self) -> Decimal:
+        """How long its interval lasts."""
+        return Decimal((self.ends_at - self.starts_at) // timedelta(microseconds=1)) / 1_000_000
 
 
 def usage_batches(*, before: UUID | None = None, limit: int = 50) -> list[BatchRow]:

@@ -40,6 +40,7 @@ def reported(request: TenantRequest) -> HttpResponse:
     batches = queries.usage_batches(before=before(request, UUID), limit=ROWS)
     shown, links = paged(request, batches, ROWS, lambda row: (row.id,))
     waiting = queries.held_events(limit=ROWS)
+    meters = queries.meters()
     first = {"events": limits.events, "amount": typed(limits.amount.rounded().amount)}
     context = {
         "waiting": waiting[:ROWS],
@@ -52,7 +53,8 @@ def reported(request: TenantRequest) -> HttpResponse:
         "decision": Decision(auto_id="decision_%s"),
         "can_decide": request.actor.can("invoices.manage"),
         "can_limit": request.actor.can("budgets.manage"),
-        "meters": [one for one in queries.meters() if one.key not in PLATFORM],
+        "titles": {one.key: one.title for one in meters},
+        "meters": [one for one in meters if one.key not in PLATFORM],
         "meter_counts": LABELS,
         "meter_form": NewMeter(auto_id="meter_%s"),
         "can_define": request.actor.can("meters.manage"),

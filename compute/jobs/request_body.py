@@ -37,7 +37,7 @@ def submission(body: dict[str, Any]) -> Submission:
             request[name] = None
             continue
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**31:
-            faults[name] = ["Give a whole number."]
+            faults[name] = ["Give a whole number from 1 to 2147483647."]
         request[name] = number
     try:
         request["max_cost"] = amount(body.get("max_cost"))

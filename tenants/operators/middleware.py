@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from tenants.access.reader import reading_as
 from tenants.identity import second_factor
+from tenants.web.error_pages import explained
 from tenants.web.middleware import answer_to
 
 #: What an operator without a second factor may open: the pages that set one up. The API refuses by itself.
@@ -27,7 +28,7 @@ class ConsoleMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Pass the request on, without reader and in UTC."""
         with reading_as(None), timezone.override(None):
-            return self.get_response(request)
+            return explained(request, self.get_response(request))
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
         """Redirect a session without a second factor to where it shows one, or sets one up."""

@@ -130,6 +130,21 @@ def without_database(request: HttpRequest, refusal: int | ExchequerError) -> Htt
     return answer
 
 
+def explained(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Return a page in place of a bare 405: an address that takes forms alone is opened by a reload, or from the history."""
+    bare = response.status_code == 405 and not response.streaming and not response.content
+    if (
+        not bare
+        or request.method not in ("GET", "HEAD")
+        or request.path_info.startswith(("/api/", "/scim/", "/webhooks/"))
+    ):
+        return response
+    words = status_text(405)
+    context = {**context_of(request, 405, words.title, words.advice), "heading": HEADINGS[405]}
+    page = render_to_string("error.html", context, request)
+    return HttpResponse(page, status=405, headers={"Allow": response["Allow"]})
+
+
 def plain_page(request: HttpRequest, status: int, *, title: str, advice: str) -> HttpResponse:
     """Return an error page that reads neither session nor database."""
     nonce = {"csp_nonce": getattr(request, "csp_nonce", "")}

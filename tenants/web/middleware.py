@@ -24,7 +24,7 @@ from tenants.identity.providers import required
 from tenants.models import Tenant
 from tenants.parsing import NUL
 from tenants.web import problems, rate_limits
-from tenants.web.error_pages import HEADINGS, REFUSED, log_in_url, page_behind, without_database
+from tenants.web.error_pages import HEADINGS, REFUSED, explained, log_in_url, page_behind, without_database
 from tenants.web.requests import TenantRequest, admit, is_admitted, request_id_for
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -102,7 +102,7 @@ class TenantMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Pass the request on, without reader and in UTC; the work is done in `process_view`."""
         with reading_as(None), timezone.override(None):
-            response = self.get_response(request)
+            response = explained(request, self.get_response(request))
         problems.note_refusal(request)
         return response
 

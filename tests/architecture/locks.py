@@ -216,6 +216,8 @@ OWN: dict[str, set[Policy]] = {
     },
     # The console lists the contracts of all tenants.
     "billing_contract": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
+    # And the meters that they define, which price books name.
+    "billing_meter": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
     # And their invoices.
     "billing_invoice": {("tenant_rows", "*", (*BOTH, OPERATOR), SAME, SAME), OPERATOR_READS},
     # And their disputes.

@@ -8,7 +8,7 @@ from typing import Any
 
 from django import forms
 
-from billing.forms.fields import AmountField
+from billing.forms.fields import AmountField, FractionField
 from billing.forms.terms import price_models, rows
 from billing.money import minor_decimals
 from billing.pricing.contracts import bill_faults
@@ -33,7 +33,7 @@ class TermsForm(forms.Form):
     commitment = AmountField(
         label="Commitment a month", required=False, help_text="What is missing to it is billed, before discounts."
     )
-    discount = forms.DecimalField(label="Discount in per cent", required=False, help_text="Off all usage.")
+    discount = FractionField(label="Discount in per cent", required=False, help_text="Off all usage.")
     minimum = AmountField(
         label="Minimum a month",
         required=False,

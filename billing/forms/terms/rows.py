@@ -14,7 +14,7 @@ from typing import Any
 from django import forms
 from django.forms import BoundField
 
-from billing.forms.fields import AmountField, typed
+from billing.forms.fields import AmountField, FractionField, typed
 from billing.money import minor_decimals
 from billing.rating.billed.reading import read_terms
 
@@ -64,11 +64,7 @@ def add_fields(form: forms.Form, number: int, meters: Sequence[tuple[str, str]],
             f"term_{n}_amount": AmountField(
                 label=f"Amount of term {n + 1}", required=False, decimals=minor_decimals(currency)
             ),
-            f"term_{n}_percent": forms.DecimalField(
-                label=f"Per cent of term {n + 1}",
-                required=False,
-                widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
-            ),
+            f"term_{n}_percent": FractionField(label=f"Per cent of term {n + 1}", required=False),
             f"term_{n}_meters": forms.MultipleChoiceField(
                 label=f"Usage of term {n + 1}",
                 required=False,

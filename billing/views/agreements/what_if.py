@@ -65,7 +65,8 @@ def words(change: Change, found: Compared, names: dict[UUID, str]) -> str:
     if not line.term:
         return ", ".join(parts)
     kind = line.kind.value.replace("_", " ").capitalize()
-    return f"{kind}: {line.term}" + (f" ({', '.join(parts)})" if parts else "")
+    named = kind if line.term in line.kind.value else f"{kind}: {line.term}"  # a simple term has no other name
+    return named + (f" ({', '.join(parts)})" if parts else "")
 
 
 def _names(found: Compared) -> dict[UUID, str]:

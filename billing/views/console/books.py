@@ -81,8 +81,9 @@ def publish_page(request: OperatorRequest, book_id: UUID) -> HttpResponse:
     wanted = request.POST.get("base", "")
     newest = max(book.versions, key=lambda one: one.number)
     base = next((one for one in book.versions if str(one.number) == wanted), newest)
-    form = PriceListForm(request.POST or None, prices=base.prices, meters=books.PLATFORM, zone=ZONE)
-    titles = {meter.key: meter.title for meter in books.PLATFORM}
+    meters = books.meters_under(book_id)
+    form = PriceListForm(request.POST or None, prices=base.prices, meters=meters, zone=ZONE)
+    titles = {meter.key: meter.title for meter in meters}
     context: dict[str, Any] = {"form": form, "book": book, "base": base, "titles": titles, "zone_name": ZONE}
     if request.method != "POST" or not form.is_valid():
         return _shown(request, context)

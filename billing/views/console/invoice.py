@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from billing.approving import acts
 from billing.collecting import retrying
+from billing.forms.fields import typed
 from billing.forms.invoices import CreditForm, DeferForm, PaymentForm, VoidForm
 from billing.invoices import crediting, disputes, finalising, parties, paying
 from billing.invoices.commenting import INVOICE_COMMENTED
@@ -245,7 +246,7 @@ def shown(request: OperatorRequest, invoice_id: UUID, **given: Any) -> HttpRespo
             "deferrals": deferrals.of_invoice(invoice_id),
         }
         grace_ends = finalising.grace_end(view.ends_at, contract_in(view.period))
-    now = clock.now()
+    now, acted = clock.now(), _acts(invoice_id)
     stands = request.operator.can("invoices.manage") and view.state == FINALISED
     context = {
         "organisation": Tenant.objects.get(pk=tenant_id),
@@ -253,7 +254,8 @@ def shown(request: OperatorRequest, invoice_id: UUID, **given: Any) -> HttpRespo
         "projects": by_project(lines, named=False),
         "plans": plans_of(lines),
         "line_numbers": {line.id: f"Line {line.n}" for line in lines},
-        "acts": _acts(invoice_id),
+        "acts": acted,
+        "sent_after": None if view.sent_at is None else sum(act.at <= view.sent_at for act in acted),
         "may_manage": request.operator.can("invoices.manage"),
         "month_over": view.ends_at <= now,
         "in_grace": view.is_draft and view.ends_at <= now < grace_ends,
@@ -280,4 +282,4 @@ def _acts(invoice_id: UUID) -> list[operator_log.ActRow]:
 
 
 def _payment_form(view: InvoiceView) -> Form:
-    return PaymentForm(invoice=view, amount=view.due.rounded().amount, received_on=clock.now().date())
+    return PaymentForm(invoice=view, amount=typed(view.due.rounded().amount), received_on=clock.now().date())

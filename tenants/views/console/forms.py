@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -10,7 +9,9 @@ from uuid import UUID
 from django import forms
 
 from tenants import quotas
+from tenants.clock import timezones
 from tenants.errors import Invalid
+from tenants.fields.codes import CapitalField
 from tenants.operations import check_slug
 from tenants.operators import first_contract
 from tenants.operators.glass import looks
@@ -18,7 +19,7 @@ from tenants.views.forms import AuditFilter
 
 
 def _zones() -> list[tuple[str, str]]:
-    return [(name, name) for name in sorted(zoneinfo.available_timezones())]
+    return [(name, name) for name in sorted(timezones())]
 
 
 class NewKey(forms.Form):
@@ -114,7 +115,7 @@ class NewTenant(forms.Form):
         help_text="Part of its addresses: small letters, digits and dashes. It stays.",
     )
     owner_email = forms.EmailField(label="Owner", max_length=254, help_text="Gets an invitation by mail.")
-    currency = forms.CharField(label="Currency", max_length=3, initial="EUR", help_text="ISO 4217; it stays.")
+    currency = CapitalField(label="Currency", max_length=3, initial="EUR", help_text="ISO 4217; it stays.")
     book = forms.TypedChoiceField(
         label="Price book",
         required=False,

@@ -415,6 +415,7 @@ def test_the_members_page_shows_several_roles_and_links_to_their_grants(tenant: 
     assert 'href="/t/lab/access/?holder=nora%40example.org"' in shown
     assert "Auditor: read access to everything that is recorded" in shown, "the form invites auditors"
     asked = text_of(client.get(f"/t/lab/members/?change={nora.id}&role=auditor"))
+    assert 'href="?export=csv"' in asked, "the file of all members, whoever the page shows"
     assert "<del>Engineer, viewer</del> → <ins>Auditor</ins>" in asked
     assert "those of groups and in projects stay" in asked
 

@@ -430,6 +430,16 @@ def test_a_key_ends_with_its_creators_membership_and_shrinks_with_their_role(cli
     assert client.get("/api/v1/members/", headers=bearer(key)).status_code == 401
 
 
+def test_a_reload_of_an_address_that_takes_forms_alone_shows_a_page_and_not_nothing() -> None:
+    tenant = factories.make_tenant("acme")
+    owner = Client()
+    owner.force_login(factories.make_member(tenant, "owner"))
+    answer = owner.get("/t/acme/reported/meters/")
+    assert (answer.status_code, answer["Allow"]) == (405, "POST")
+    assert "<h1>Not possible here</h1>" in text_of(answer)
+    assert "Go to Overview" in text_of(answer)
+
+
 @pytest.mark.parametrize(
     ("form", "page"),
     [

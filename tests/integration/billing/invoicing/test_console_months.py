@@ -39,7 +39,9 @@ def test_a_month_is_run_from_its_page_and_what_stands_out_comes_first(demo_clock
     demo_clock.move_to(IN_MARCH + timedelta(days=13))
     assert "No run of this month was ordered yet." in words(finance.get(PAGE))
     assert finance.post(PAGE).status_code == 302
-    assert "A run is ordered" in words(finance.get(PAGE))
+    waiting = finance.get(PAGE)
+    assert "A run is ordered" in words(waiting)
+    assert 'hx-trigger="every 3s"' in waiting.content.decode(), "its figures appear by themselves"
     with selling.role("exchequer_control"):
         running.carry_out()
     text = words(finance.get(PAGE))
@@ -48,6 +50,7 @@ def test_a_month_is_run_from_its_page_and_what_stands_out_comes_first(demo_clock
     assert text.index(odd.slug) < text.index(plain.slug), "usage without a price stands out"
     assert f"Batch prediction time of Project {str(extra.id)[-8:]}: usage without a price" in text
     answer = finance.get(PAGE).content.decode()
+    assert "hx-trigger" not in answer
     assert f"/invoices/{draft_of(plain)}/" in answer
     assert "/invoices/months/2027-02/" in answer
 

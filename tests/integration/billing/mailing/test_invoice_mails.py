@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -98,7 +99,10 @@ def test_the_console_sends_one_or_many_again(demo_clock: DemoClock, server: Mail
     deliver(tenant, other)
     assert len(server.taken) == 5
     assert len({email["Message-ID"] for email in server.taken}) == 5
+    demo_clock.advance(timedelta(minutes=5))
     void(tenant, invoice)
+    happened = console.get(f"/invoices/{invoice}/").content.decode().partition("What happened")[2]
+    assert happened.index("Invoice sent") < happened.index("Invoice voided"), "in the order of time"
     refused = console.post(f"/api/operator/v1/invoices/{invoice}/send/")
     assert (refused.status_code, refused.json()["code"]) == (409, "invoice_not_sendable")
 

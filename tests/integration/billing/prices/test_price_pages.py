@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing import defaults, queries
+from billing.models import Meter
 from billing.rating.price_diff import changes, mark
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
@@ -106,6 +107,27 @@ def test_a_version_is_previewed_and_then_published_once(tenant: Tenant, seller: 
         assert "In force" in text_of(page)
 
 
+def test_a_meter_that_an_organisation_defines_is_priced_by_its_name(tenant: Tenant, seller: Seller) -> None:
+    """Usage of it waits for review, and no hold is placed for it, until then."""
+    stranger = factories.make_tenant(currency="USD")
+    for of, key, title in ((tenant, "tokens", "Tokens of the gateway"), (stranger, "beds", "Beds")):
+        with tenant_scope(of.id):
+            Meter.objects.create(key=key, title=title, unit="token", event_type=f"llm.{key}")
+    client, address = seller("platform_finance"), form_of(tenant)
+    page = text_of(client.get(address))
+    assert "Tokens of the gateway (a token)" in page
+    assert "Beds" not in page, "that organisation is under another book"
+    data = filled(client, tenant, meter_0="tokens", amount_0="0,00001")
+    assert client.post(address, filled(client, tenant, meter_0="beds", amount_0="1")).status_code == 422
+    data["previewed"] = hidden(text_of(client.post(address, data)), "previewed")
+    assert client.post(address, {**data, "step": "publish"}).status_code == 302
+    newest = versions(tenant)[0]
+    assert [price.unit_amount for price in newest.prices if price.meter == "tokens"] == [Decimal("0.00001")]
+    book = text_of(client.get(address.removesuffix("versions/new/")))
+    assert "Tokens of the gateway" in book
+    assert ">token<" in book
+
+
 def test_an_invalid_price_list_is_refused_and_stores_nothing(tenant: Tenant, seller: Seller) -> None:
     client, address = seller("platform_finance"), form_of(tenant)
     wrong: list[dict[str, Any]] = [
@@ -142,7 +164,7 @@ def test_a_removed_price_is_shown_with_its_fallback(tenant: Tenant, seller: Sell
     assert "device_seconds" not in page.partition("What changes")[2].partition("</section>")[0]
     assert "Removed; then All else: 0.0007" in text_of(client.post(address, {**data, "price_1": ""}))
     page = text_of(client.post(address, {**data, "price_1": "", "price_2": "", "price_3": ""}))
-    assert page.count("Removed; then no price: this usage is free") == 4
+    assert page.count("Removed; then no price: what runs here is free, reported usage waits") == 4
     page = text_of(client.post(address, data))
     data["previewed"] = hidden(page, "previewed")
     assert client.post(address, {**data, "step": "publish"}).status_code == 302

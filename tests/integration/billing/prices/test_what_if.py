@@ -119,9 +119,9 @@ def test_the_page_compares_what_its_form_says(demo_clock: DemoClock, finance: An
     assert "What if" in words(finance.get(f"/contracts/{tenant.id}/"))
     assert "As it would be" not in words(finance.get(page))
     book = book_of(({}, "0.0001"))
-    text = words(finance.get(f"{page}?month=&book={book.pk}&discount=10&tax_rate=19"))
+    text = words(finance.get(f"{page}?month=&book={book.pk}&discount=10,0&tax_rate=19%25"))
     assert "March 2027" in text
-    assert "Discount: discount (Device time, Project" in text
+    assert "Discount (Device time, Project" in text
     assert "Total €2.00 €4.28 €2.28" in text
     refused = finance.get(f"{page}?discount=101")
     assert (refused.status_code, "Give a percentage" in words(refused)) == (422, True)
@@ -160,8 +160,8 @@ def test_the_page_of_an_organisation_compares_its_own_month(demo_clock: DemoCloc
     start = member.get(page)
     assert 'value="5"' in start.content.decode() and "As it would be" not in words(start)
     text = words(member.get(page, {"month": "2027-03", "commitment": "1", "minimum": "", "discount": "50"}))
-    assert "March 2027" in text and "Commitment shortfall: commitment" in text
-    assert "Discount: discount (Device time, A project" in text
+    assert "March 2027" in text and "Commitment shortfall €3.00 –" in text
+    assert "Discount (Device time, A project" in text
     assert "Total €5.00 €1.00 −€4.00" in text
     without = words(member.get(page, {"commitment": ""}))
     assert "Total €5.00 €2.00 −€3.00" in without
