@@ -25,6 +25,7 @@ from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Conflict, NotFound
 from tenants.events.events import publish
+from tenants.identity import creators
 from tenants.ids import uuid7
 from tenants.quotas import QuotaExceeded
 from tenants.sharing import shares
@@ -72,10 +73,12 @@ def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) 
     A limit of devices at once refuses nothing here: the job waits for it.
 
     With `asked.more`, a launch that a budget or a quota of the month refuses is kept: it waits for the answer to a request
-    for more. Raises Invalid, QuotaExceeded (409), BudgetExceeded or LaunchesStopped (402) or QueueFull (429).
+    for more. Raises Invalid, QuotaExceeded (409), BudgetExceeded or LaunchesStopped (402), QueueFull (429), or AccessEnded (403)
+    for somebody who is removed at the same moment.
     """
     actor.require_somewhere("jobs.launch")
     backlog.admit(early=True)  # here, so that a flood costs nothing more
+    creators.lock_creator(actor)  # whose removal waits, and then finds this job among those that it settles
     order = check(actor=actor, asked=asked)
     actor.require("jobs.launch", order)
     require_launches()

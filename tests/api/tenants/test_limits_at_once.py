@@ -12,6 +12,7 @@ import pytest
 from django.db import connection, transaction
 from django.test import Client
 
+from compute.models import Job
 from models_app.models import Dataset
 from tenants import operations, quotas
 from tenants.access.actor import Actor
@@ -26,6 +27,7 @@ from tenants.operators.operator import Operator
 from tenants.operators.platform_events import webhooks as platform_webhooks
 from tenants.sharing import shares
 from tenants.webhooks import webhooks
+from tests.api.objects import launchable
 from tests.support import factories, selling
 from tests.support.waiting import wait_until
 
@@ -141,6 +143,27 @@ def test_of_two_that_make_the_same_the_second_is_refused(what: str, superuser: p
     assert (told.status_code, told.json()["code"]) == (409, "changed_at_once"), told.content
     again = {"projects": (409, "conflict"), "provider": (200, None)}[what]
     assert (post().status_code, post().json().get("code")) == again, "the next one is answered as always"
+
+
+def test_nothing_is_launched_by_somebody_who_is_leaving(superuser: psycopg.Connection) -> None:
+    tenant = factories.make_tenant("lab")
+    body = launchable(tenant)
+    owner, ann = factories.actor_for(tenant), factories.make_member(tenant, "engineer")
+    client = Client()
+    client.force_login(ann)
+    client.get("/t/lab/")
+
+    def launch() -> Any:
+        return client.post("/api/v1/jobs/", body, content_type="application/json")
+
+    with ThreadPoolExecutor(1) as pool:
+        with tenant_scope(tenant.id):
+            members.remove_member(actor=owner, user_id=ann.id, jobs="cancel")
+            answer = beside(launch, superuser, pool)
+        refused = answer.result()
+    assert (refused.status_code, refused.json()["code"]) == (403, "access_ended"), refused.content
+    with tenant_scope(tenant.id):
+        assert not Job.objects.filter(submitted_by=ann.id).exists(), "or nobody would have decided about it"
 
 
 def test_nothing_is_shared_with_somebody_who_is_leaving(superuser: psycopg.Connection) -> None:
