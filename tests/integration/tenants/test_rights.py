@@ -200,6 +200,8 @@ def test_who_manages_no_members_makes_no_role_and_no_group_and_moves_nobody() ->
     groups.add_member(actor=owner, group_id=group, user_id=other)
     with pytest.raises(PermissionDenied):
         groups.remove_member(actor=viewer, group_id=group, user_id=other)
+    with pytest.raises(PermissionDenied):
+        groups.delete_group(actor=viewer, group_id=group)
 
 
 def test_nobody_changes_their_own_rights_by_any_way() -> None:
