@@ -17,6 +17,7 @@ class BillingConfig(AppConfig):
         from billing.queries import project_figures
         from billing.queries.books import choices
         from billing.queries.digest import digest
+        from billing.reconciling.queries import differing
         from tenants.audit import erasure, withheld, words
         from tenants.notifications import topics
         from tenants.operators import attention, first_contract, tenant_metrics
@@ -54,6 +55,7 @@ class BillingConfig(AppConfig):
         topics.register("disputes", "Answers to disputes of invoices", "dispute")
         topics.register("reported usage", "Reported usage that waits for a decision", "usage")
         attention.register("invoices.view", waiting)
+        attention.register("invoices.view", differing)
         tenant_metrics.register(digest, "month_spend", "budget_limit", "budget_spent", "budget_period")
         figures.register(project_figures.of_project, order=10)
         withheld.register_of_project("budget", Budget)

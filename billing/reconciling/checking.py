@@ -45,7 +45,7 @@ def raise_difference(tenant_id: UUID, check: str) -> None:
     raise_event(
         DIFFERENCE,
         of=("organisation", tenant_id),
-        path=f"tenants/{tenant_id}/",
+        path="invoices/reconciliation/",
         once=f"{tenant_id} {check} {now():%Y-%m-%d}",
         about=tenant_id,
         data={"check": check},

@@ -11,12 +11,13 @@ from uuid import UUID
 from django.db import connection
 
 from billing.pg_arrays import parsed_list
+from tenants.operators.attention import MOST, Matter
 from tenants.rows import named_rows
 
 ROWS = """
 SELECT t.id, t.slug, t.name, r.checked_at, r.faults
 FROM tenants_tenant t LEFT JOIN billing_reconciliation r ON r.tenant_id = t.id
-WHERE %(after)s::text IS NULL OR t.slug > %(after)s ORDER BY t.slug LIMIT %(limit)s
+WHERE (NOT %(differing)s OR r.faults <> '[]') AND (%(after)s::text IS NULL OR t.slug > %(after)s) ORDER BY t.slug LIMIT %(limit)s
 """
 
 
@@ -32,11 +33,21 @@ class ReconciledTenant:
     faults: Sequence[str]
 
 
-def reconciled(*, after: str | None = None, limit: int = 50) -> list[ReconciledTenant]:
-    """Return all tenants by slug with their last reconciliation; `after` is the slug of the previous page's last."""
+def reconciled(*, after: str | None = None, limit: int = 50, differing: bool = False) -> list[ReconciledTenant]:
+    """Return tenants by slug with their last reconciliation, all or those whose figures differ.
+
+    `after` is the slug of the previous page's last.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(ROWS, {"after": after, "limit": limit})
+        cursor.execute(ROWS, {"after": after, "limit": limit, "differing": differing})
         return [_row(row) for row in named_rows(cursor)]
+
+
+def differing() -> list[Matter]:
+    """Return the number of tenants whose figures differ, for the console's home."""
+    number = len(reconciled(limit=MOST, differing=True))
+    text = "Organisations whose figures differ: nothing of them is finalised"
+    return [Matter(text=text, number=number, page="operator-reconciliation", level="bad")]
 
 
 def _row(row: Any) -> ReconciledTenant:

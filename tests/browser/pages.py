@@ -139,6 +139,7 @@ CONSOLE_PAGES = (
     PageSpec("console-month", "/invoices/months/2026-11/", "Run the month"),
     PageSpec("console-tax-rates", "/invoices/tax-rates/", "Enter rate"),
     PageSpec("console-statement", "/invoices/statements/{vision}/", "Closing balance", fill="vision"),
+    PageSpec("console-reconciliation", "/invoices/reconciliation/", "All figures agree"),
     PageSpec("console-overdue", "/invoices/overdue/", "Nothing is overdue"),
     PageSpec("console-disputes", "/disputes/", "No dispute"),
     PageSpec("console-seller", "/invoices/seller/", "Save seller"),

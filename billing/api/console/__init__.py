@@ -35,6 +35,11 @@ urlpatterns: list[URLPattern] = [
     path("invoices/<uuid:invoice_id>/void/", invoices.Voided.as_view(), name="operator-api-invoice-void"),
     path("invoices/<uuid:invoice_id>/collect/", invoices.Collected.as_view(), name="operator-api-invoice-collect"),
     path("invoices/<uuid:invoice_id>/credit-notes/", invoices.CreditNotes.as_view(), name="operator-api-credit-notes"),
+    path(
+        "invoices/<uuid:invoice_id>/credit-notes/<uuid:note_id>/pdf/",
+        documents.CreditNotePdf.as_view(),
+        name="operator-api-credit-note-pdf",
+    ),
     path("invoices/<uuid:invoice_id>/send/", invoices.Sent.as_view(), name="operator-api-invoice-send"),
     path("invoices/<uuid:invoice_id>/deferrals/", Deferrals.as_view(), name="operator-api-invoice-deferrals"),
     path("invoices/<uuid:invoice_id>/mark-paid/", Paid.as_view(), name="operator-api-invoice-paid"),

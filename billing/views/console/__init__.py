@@ -20,6 +20,7 @@ from billing.views.console.invoice import (
 from billing.views.console.invoices import invoices_page, overdue_page, seller_page
 from billing.views.console.months import month_page
 from billing.views.console.payments import payment_reverse
+from billing.views.console.reconciliation import reconciliation_page
 from billing.views.console.statements import statement_page, statement_pdf
 from billing.views.console.taxes import tax_rate_end, tax_rates_page
 from billing.views.console.wallets import credit_withdraw, wallet_page
@@ -41,6 +42,7 @@ urlpatterns: list[URLPattern] = [
     path("invoices/statements/<uuid:tenant_id>/", statement_page, name="operator-statement"),
     path("invoices/statements/<uuid:tenant_id>/statement.pdf", statement_pdf, name="operator-statement-pdf"),
     path("invoices/overdue/", overdue_page, name="operator-overdue"),
+    path("invoices/reconciliation/", reconciliation_page, name="operator-reconciliation"),
     path("invoices/seller/", seller_page, name="operator-seller"),
     path("disputes/", disputes_page, name="operator-disputes"),
     path("disputes/<uuid:dispute_id>/", dispute_page, name="operator-dispute"),

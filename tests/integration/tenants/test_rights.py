@@ -191,8 +191,13 @@ def test_who_manages_no_members_makes_no_role_and_no_group_and_moves_nobody() ->
     viewer = rights_in(tenant, factories.make_member(tenant, "viewer"))
     owner, other = factories.actor_for(tenant), factories.make_member(tenant, "viewer").id
     group = groups.create_group(actor=owner, name="Team").id
+    role = roles.create_role(actor=owner, name="Watcher", permissions=["jobs.view"]).id
     with pytest.raises(PermissionDenied):
         roles.create_role(actor=viewer, name="Reader", permissions=["jobs.view"])
+    with pytest.raises(PermissionDenied):
+        roles.change_role(actor=viewer, role_id=role, name="Reader")
+    with pytest.raises(PermissionDenied):
+        roles.delete_role(actor=viewer, role_id=role)
     with pytest.raises(PermissionDenied):
         groups.create_group(actor=viewer, name="Others")
     with pytest.raises(PermissionDenied):

@@ -40,6 +40,7 @@ PAGES: dict[str, tuple[set[str], set[str]]] = {
     "invoices/statements/<uuid:tenant_id>/": (ALL, NONE),
     "invoices/statements/<uuid:tenant_id>/statement.pdf": (ALL, NONE),
     "invoices/overdue/": (ALL, NONE),
+    "invoices/reconciliation/": (ALL, {FINANCE}),
     "invoices/seller/": (ALL, {FINANCE}),
     "invoices/tax-rates/": (ALL, {FINANCE}),
     "invoices/tax-rates/<uuid:rate_id>/end/": (NONE, {FINANCE}),

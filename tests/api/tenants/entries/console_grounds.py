@@ -322,6 +322,7 @@ PAGES: dict[str, Page] = {
     "invoices/tax-rates/<uuid:rate_id>/end/": Page(
         "POST tax-rates/<uuid:rate_id>/end/", says(**GOOD["tax-rates/<uuid:rate_id>/end/"])
     ),
+    "invoices/reconciliation/": Page("POST reconciliation/"),
     "invoices/months/<str:month>/": Page("POST periods/<str:period>/run/"),
     f"{BILL}comments/": Page(f"POST {BILL}comments/", says(text="asked for the logs")),
     f"{BILL}review/": Page(f"POST {BILL}review/", says(in_review="1")),

@@ -13,6 +13,7 @@ import pytest
 
 from billing.invoices import parties
 from billing.models import CreditNote, Invoice, Payment, Reconciliation
+from billing.reconciling import orders
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import OperatorAct, Tenant
 from tests.api.test_matrix import client_for
@@ -142,6 +143,14 @@ def test_many_drafts_are_finalised_each_by_itself(demo_clock: DemoClock, finance
     assert "checked" in text_of(answer)
     states = [stored(tenant, invoice).state for tenant, invoice in zip(tenants, ids, strict=True)]
     assert states == ["finalised", "draft", "finalised"]
+    assert "Organisations whose figures differ: nothing of them is finalised 1" in words(finance.get("/"))
+    differ = words(finance.get("/invoices/reconciliation/"))
+    assert f"{tenants[1].name} {tenants[1].slug} line 1 states 2.00, usage 3.00" in differ
+    assert tenants[0].name not in differ
+    assert finance.post("/invoices/reconciliation/").status_code == 302
+    with selling.role("exchequer_control"):
+        orders.carry_out()
+    assert "All figures agree" in words(finance.get("/invoices/reconciliation/"))
     again = finance.post("/invoices/", {"invoice": str(ids[0])})
     assert again.status_code == 302
     nothing = finance.post("/invoices/")
@@ -228,6 +237,9 @@ def test_lines_are_credited_by_amount_and_the_rest_as_a_whole(demo_clock: DemoCl
     assert "CN-000001 a node failed" in text and "Line 2: €0.50" in text and "Credited €0.60" in text
     theirs = words(client_for(tenant, "finance").get(f"/t/{tenant.slug}/invoices/{invoice}/"))
     assert "Line 2: €0.50" in theirs and "Line 2 ·" in theirs, "which line that is stands beside it"
+    (note,) = re.findall(r'href="(\S+/pdf/)" download>CN-000001', text_of(finance.get(page)))
+    assert finance.get(note).content.startswith(b"%PDF")
+    assert "CN-000001.pdf" in words(finance.get("/log/"))
     form = finance.get(path)
     assert re.findall(r"€\S+", words(form).partition("Left to credit")[2])[:4] == ["€3.00", "€3.00", "€1.50", "€1.00"]
     rest = {"whole": "1", "paid_back": "refund", "reason": "goodwill", "shown": shown(finance, path)}
