@@ -41,7 +41,7 @@ class ComputeConfig(AppConfig):
         resource_names.register(queries.job_names, page="job")
         owners.register("person", resource_names.JOB, people_of)
         resource_names.withhold(resource_names.JOB, visibility.hidden_jobs)
-        differences.register(queries.job_names)
+        differences.register(visibility.names)
         withheld.register("job", visibility.seen_jobs)
         withheld.register("attempt", visibility.seen_attempts)
         reserved_sources.reserve(source="compute", prefixes=("job", "attempt"))

@@ -7,15 +7,15 @@ share of the object itself is left out: this it uses and does not manage (`manag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, Subquery, TextField, Value
+from django.db.models import F, Q, Subquery, TextField, Value
 from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Cast, Coalesce
+from django.db.models.functions import Cast, Coalesce, Concat
 from django.db.models.lookups import In
 
 from compute.jobs.visibility import visible_jobs
@@ -33,6 +33,7 @@ from tenants.access.reader import reader
 from tenants.access.rights import VIEW_ALL
 from tenants.audit import differences, withheld
 from tenants.errors import Conflict, Invalid
+from tenants.isolation.pages import Texts, as_texts
 from tenants.isolation.scoping import TenantQuerySet
 from tenants.models import Project
 from tenants.projects.sight import in_sight, sees_everywhere
@@ -201,18 +202,17 @@ def admit_version(actor: Actor, model: Model, job_id: UUID, dataset_version_id: 
         raise ModelNameTaken
 
 
-def hidden_version_names(actor: Actor, texts: set[str]) -> set[str]:
-    """Return which of these texts are names of versions, such as `risk v2`, that the actor may not see."""
+def hidden_version_names(actor: Actor, texts: set[str], what: str) -> list[Texts]:
+    """Return the read of the names in these texts, such as `risk v2`, of versions that the actor may not see."""
     if sees_everything(actor):
-        return set()
-    named = {text: text.rpartition(" v") for text in texts}
-    found = ModelVersion.objects.filter(model__name__in={name for name, _, _ in named.values() if name})
-    hidden = found.exclude(id__in=visible_versions(actor).values("id")).values_list("model__name", "number")
-    return {f"{name} v{number}" for name, number in hidden} & texts
+        return []
+    found = ModelVersion.objects.filter(model__name__in={text.rpartition(" v")[0] for text in texts} - {""})
+    hidden = found.exclude(id__in=visible_versions(actor).values("id"))
+    return [as_texts(what, hidden, _version_name("model"))]
 
 
-def names_of(ids: set[UUID]) -> dict[UUID, str]:
-    """Return the display names of those of these dataset versions, model versions and endpoints that the reader may see."""
+def names_of(ids: set[UUID]) -> list[Texts]:
+    """Return the reads of the names of those of these dataset versions, model versions and endpoints that the reader may see."""
     who = reader()
     data = DatasetVersion.objects.filter(id__in=ids)
     made = ModelVersion.objects.filter(id__in=ids)
@@ -221,20 +221,26 @@ def names_of(ids: set[UUID]) -> dict[UUID, str]:
         data = data.filter(dataset__in=visible_datasets(who))
         made = made.filter(id__in=visible_versions(who).values("id"))
         served = served.filter(id__in=visible_endpoints(who).values("id"))
-    found = [*data.values_list("id", "dataset__name", "number"), *made.values_list("id", "model__name", "number")]
-    return {one: f"{name} v{number}" for one, name, number in found} | dict(served.values_list("id", "name"))
+    return [
+        as_texts(differences.NAME, data, "id", _version_name("dataset")),
+        as_texts(differences.NAME, made, "id", _version_name("model")),
+        as_texts(differences.NAME, served, "id", "name"),
+    ]
+
+
+def _version_name(of: str) -> Concat:
+    return Concat(F(f"{of}__name"), Value(" v"), Cast("number", TextField()), output_field=TextField())
 
 
 def register_audited() -> None:
     """Register with the audit log: names of versions, and which entries about data, models and endpoints to redact."""
     differences.register(names_of)
 
-    def of(model: type[Any], path: str, seen: Callable[[Actor], Any]) -> Callable[[Actor, set[UUID]], Iterable[UUID]]:
-        def named(actor: Actor, ids: set[UUID]) -> Iterable[UUID]:
+    def of(model: type[Any], path: str, seen: Callable[[Actor], Any]) -> withheld.Objects:
+        def named(actor: Actor, ids: set[UUID]) -> Any:
             if sees_everything(actor):
-                return ids  # deleted ones too
-            rows = model.objects.filter(id__in=ids).filter(**{f"{path}__in": seen(actor).values("id")})
-            return rows.values_list("id", flat=True)  # type: ignore[no-any-return]
+                return None  # deleted ones too
+            return model.objects.filter(id__in=ids).filter(**{f"{path}__in": seen(actor).values("id")})
 
         return named
 

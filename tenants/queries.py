@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import BooleanField, Count, Exists, ExpressionWrapper, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 
 from tenants.access.actor import Actor, InProject
 from tenants.access.rights import NO_RIGHTS, Rights
+from tenants.audit.differences import NAME
 from tenants.errors import NotFound
 from tenants.identity import authentication
+from tenants.isolation.pages import Texts, as_texts
 from tenants.isolation.scoping import current_tenant_id
-from tenants.models import ApiKey, Membership, Project, Tenant
-from tenants.projects.sight import named, open_projects, unnamed_ids
+from tenants.models import ApiKey, Membership, Project, ServiceAccount, Tenant
+from tenants.projects.sight import named, open_projects, unnamed
 from tenants.rights import held
 
 if TYPE_CHECKING:
@@ -59,7 +63,9 @@ class ProjectRow:
 class ApiKeyRow:
     """An API key without its secret. `created_by_id` answers for it: of a member's key that member.
 
-    `access` is why it may do what it may, once asked for (`grants/key_reasons`).
+    `works`: it is neither revoked nor expired. `holder`, by address or name, has its rights: the member of `user_id`, in
+    `groups`, or the service account; empty once that has ended. `access` is why it may do what it may, once asked for
+    (`grants/key_reasons`).
     """
 
     id: UUID
@@ -77,8 +83,12 @@ class ApiKeyRow:
     membership_id: UUID | None
     created_by_id: UUID | None
     replaced_by: UUID | None
+    project_withheld: bool
+    works: bool
+    holder: str
+    user_id: UUID | None
+    groups: list[UUID]
     access: KeyReasons | None = None
-    project_withheld: bool = False
 
 
 PROJECT = tuple(ProjectRow.__dataclass_fields__)
@@ -118,20 +128,28 @@ def all_tenant_ids(slug: str | None = None) -> list[UUID]:
 
 def members() -> list[MemberRow]:
     """Return the tenant's members by address."""
-    rights = held.rights_of_members()
-    rows = Membership.objects.order_by("user__email").values_list(
-        "id", "user_id", "user__email", "user__name", "created_at"
-    )
+    names = ("id", held.groups_of(), "user_id", "user__email", "user__name", "created_at")
+    rows = list(Membership.objects.order_by("user__email").values_list(*names))
+    rights = held.rights_in({member: groups for member, groups, *_ in rows})
     return [
-        MemberRow(user_id, email, name, own.role, since, own)
-        for own, user_id, email, name, since in ((rights.get(row[0], NO_RIGHTS), *row[1:]) for row in rows)
+        MemberRow(user_id, email, name, rights[member].role, since, rights[member])
+        for member, _, user_id, email, name, since in rows
     ]
 
 
 def approves_alone() -> bool:
     """Return whether the only member of the open tenant may approve their own requests."""
-    allowed = Tenant.objects.filter(id=current_tenant_id(), self_approval=True).exists()
-    return allowed and Membership.objects.count() == 1
+    return _of_one_person().exists()
+
+
+def approving_alone() -> Exists:
+    """Return `approves_alone` as an expression."""
+    return Exists(_of_one_person())
+
+
+def _of_one_person() -> QuerySet[Tenant]:
+    members = Membership.objects.order_by().values("tenant").annotate(number=Count("pk")).values("number")
+    return Tenant.objects.alias(members=Subquery(members)).filter(id=current_tenant_id(), self_approval=True, members=1)
 
 
 def projects() -> list[ProjectRow]:
@@ -165,13 +183,21 @@ def project(project_id: UUID) -> ProjectRow:
 
 def api_keys() -> list[ApiKeyRow]:
     """Return the tenant's API keys, newest first, without the projects that the reader may not name."""
-    names = [name for name in ApiKeyRow.__dataclass_fields__ if name not in ("access", "project_withheld")]
-    rows = [ApiKeyRow(*row) for row in ApiKey.objects.order_by("-created_at", "-id").values_list(*names)]
-    hidden = unnamed_ids() if any(row.project_id for row in rows) else set()
-    return [replace(row, project_id=None, project_withheld=True) if row.project_id in hidden else row for row in rows]
+    member = Membership.objects.filter(id=OuterRef("membership_id"))
+    account = ServiceAccount.objects.filter(id=OuterRef("service_account_id"), disabled_at=None)
+    rows = ApiKey.objects.annotate(
+        project_withheld=unnamed(),
+        works=ExpressionWrapper(held.LIVE & Q(revoked_at=None), BooleanField()),
+        holder=Coalesce(Subquery(member.values("user__email")), Subquery(account.values("name")), Value("")),
+        user_id=Subquery(member.values("user_id")),
+        groups=held.groups_of("membership_id"),
+    )
+    names = [name for name in ApiKeyRow.__dataclass_fields__ if name != "access"]
+    found = rows.order_by("-created_at", "-id").values(*names)
+    return [ApiKeyRow(**row | ({"project_id": None} if row["project_withheld"] else {})) for row in found]
 
 
-def people_and_projects(ids: set[UUID]) -> dict[UUID, str]:
-    """Return the names of those of these ids that are members or projects of the open scope."""
-    people = Membership.objects.filter(user_id__in=ids).values_list("user_id", "user__email")
-    return dict(people) | dict(Project.objects.filter(named("id"), id__in=ids).values_list("id", "name"))
+def people_and_projects(ids: set[UUID]) -> list[Texts]:
+    """Return the reads of the names of those of these ids that are members or projects of the open scope."""
+    people, projects = Membership.objects.filter(user_id__in=ids), Project.objects.filter(named("id"), id__in=ids)
+    return [as_texts(NAME, people, "user_id", "user__email"), as_texts(NAME, projects, "id", "name")]

@@ -15,6 +15,7 @@ from billing.api.outlook_serializers import BudgetDetailSerializer, JobCostSeria
 from billing.budgets import budgets, requests
 from billing.budgets.outlook import costliest, outlook
 from billing.money import fineness_fault
+from billing.queries.budgets import must_be_open
 from billing.rating.tags import PREFIX, parse_tags
 from tenants.approvals.shapes import ApprovalSerializer, answer
 from tenants.errors import Invalid
@@ -115,7 +116,7 @@ class BudgetAlerts(ApiView):
     @extend_schema(operation_id="budgets_alerts_list", parameters=PAGE, responses=page_of(forms.BudgetAlertSerializer))
     def get(self, request: Request, budget_id: UUID) -> Response:
         """List crossed thresholds, newest first."""
-        queries.budget(budget_id)
+        must_be_open(budget_id)
         rows = queries.alerts(budget_id=budget_id, before=self.before(UUID), limit=self.page_size())
         return self.paginated(rows, forms.BudgetAlertSerializer, lambda row: (row.id,))
 

@@ -17,7 +17,7 @@ from billing.exchange.queries import rate_in_force
 from billing.models import Contract, Meter, PriceBook
 from billing.money import EXACT, Money
 from billing.pg_arrays import parsed
-from billing.queries.prices import FACTS, ContractView, MeterView, PriceBookView, book_view, contracts
+from billing.queries.prices import FACTS, ContractView, MeterView, PriceBookView, contracts, views
 from billing.rating.calendar import local_day, period_of
 from billing.rating.flat import charge
 from billing.rating.new_price import NewPrice
@@ -102,11 +102,10 @@ def choices() -> list[tuple[str, str]]:
 
 def book(book_id: UUID) -> PriceBookView:
     """Return a book with its versions. Raises NotFound."""
-    row = PriceBook.objects.filter(pk=book_id).first()
-    if row is None:
-        raise NotFound
     names = {meter.key: (meter.title, meter.unit) for meter in meters_under(book_id)}
-    return book_view(row, clock.now(), names)
+    for found in views(PriceBook.objects.filter(pk=book_id), names):
+        return found
+    raise NotFound
 
 
 def meters_under(book_id: UUID) -> list[MeterView]:

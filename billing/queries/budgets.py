@@ -29,8 +29,10 @@ WHOLE = "tenant"
 STATUS = """
 SELECT b.id, b.project_id, coalesce(p.name, '') AS project_name, coalesce(p.slug, '') AS project_slug, b.tag_key, b.tag_value,
   b.person, coalesce(u.email, '') AS address, b.period AS length, m.period, b.currency, b.alerts, b.at_limit,
-  coalesce(c."limit", b.amount) AS "limit", coalesce(c.held, 0) AS held, coalesce(c.spent, 0) + coalesce(c.unheld, 0) AS spent
-FROM billing_budget b CROSS JOIN LATERAL (SELECT date_trunc(b.period, %(month)s::date::timestamp)::date AS period) m
+  coalesce(c."limit", b.amount) AS "limit", coalesce(c.held, 0) AS held, coalesce(c.spent, 0) + coalesce(c.unheld, 0) AS spent, t.day
+FROM billing_budget b
+CROSS JOIN (SELECT (exchequer_now() AT TIME ZONE timezone)::date AS day FROM tenants_tenant WHERE id = %(tenant)s) t
+CROSS JOIN LATERAL (SELECT date_trunc(b.period, coalesce(%(month)s::date, t.day)::timestamp)::date AS period) m
 LEFT JOIN billing_budgetperiod c ON c.tenant_id = b.tenant_id AND c.budget_id = b.id AND c.period = m.period
 LEFT JOIN tenants_project p ON p.tenant_id = b.tenant_id AND p.id = b.project_id
 LEFT JOIN tenants_user u ON u.id = b.person
@@ -150,9 +152,12 @@ def budgets(
     With `project_id`, only those that apply to its work with these tags by this person. `period`: the month in which they
     are shown, or whose quarter and year; default: the running one.
     """
-    at = tenant_today()
-    month = period or at.period
-    arguments: dict[str, Any] = {"tenant": current_tenant_id(), "month": month, "project": project_id, "person": person}
+    arguments: dict[str, Any] = {
+        "tenant": current_tenant_id(),
+        "month": period,
+        "project": project_id,
+        "person": person,
+    }
     with connection.cursor() as cursor:
         cursor.execute(STATUS, arguments | {"tags": marks(tags or {})})
         rows = named_rows(cursor)
@@ -173,7 +178,7 @@ def budgets(
             limit=Money(row.limit, row.currency),
             held=Money(row.held, row.currency),
             spent=Money(row.spent, row.currency),
-            forecast=at_end(Money(row.spent, row.currency), row.period, row.length, at.day),
+            forecast=at_end(Money(row.spent, row.currency), row.period, row.length, row.day),
         )
         for row in rows
         if row.project_id not in unnamed
@@ -193,6 +198,12 @@ def budget(budget_id: UUID) -> BudgetStatus:
         if status.id == budget_id:
             return status
     raise NotFound
+
+
+def must_be_open(budget_id: UUID) -> None:
+    """Raise NotFound unless `budget` finds it."""
+    if not Budget.objects.filter(named(), id=budget_id, closed_at=None).exists():
+        raise NotFound
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from django.db import connection
+from django.db.models import DateField
+from django.db.models.expressions import RawSQL
 
 from billing.rating.calendar import local_day, period_of
 from tenants.isolation.scoping import current_tenant_id
@@ -31,6 +33,12 @@ def tenant_today() -> Today:
         zone, currency, now = cursor.fetchone()
     day = local_day(now, zone)
     return Today(zone, currency, now, day, period_of(day))
+
+
+def day_in() -> RawSQL:
+    """Return, as an expression, the local day of the open scope's tenant."""
+    day = "SELECT (exchequer_now() AT TIME ZONE timezone)::date FROM tenants_tenant WHERE id = %s"
+    return RawSQL(day, [current_tenant_id()], DateField())  # noqa: S611 (a constant)
 
 
 # The name that pages use.

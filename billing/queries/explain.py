@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import connection
 
 from billing.money import Money
-from billing.queries.invoices import InvoiceView, invoice, invoice_line
+from billing.queries.invoices import InvoiceView, line_of, with_lines
 from billing.queries.lines import CORRECTION, USAGE, InvoiceLine
 from billing.rating.calendar import next_period
 from billing.resource_names import resource_names
@@ -182,7 +182,8 @@ def explain(
     Raises NotFound for a foreign or missing invoice or line.
     """
     place = page.after
-    view, line = invoice(invoice_id), invoice_line(invoice_id, n)
+    view, lines = with_lines(invoice_id)
+    line = line_of(lines, n)
     if line.kind not in (USAGE, CORRECTION):
         return Explanation(view, line, [], [])  # an adjustment counts other lines
     month = line.origin or view.period

@@ -150,7 +150,12 @@ def with_lines(invoice_id: UUID) -> tuple[InvoiceView, list[InvoiceLine]]:
 
 def invoice_line(invoice_id: UUID, n: int) -> InvoiceLine:
     """Return line `n` of an invoice. Raises NotFound."""
-    for line in invoice_lines(invoice_id):
+    return line_of(invoice_lines(invoice_id), n)
+
+
+def line_of(lines: Sequence[InvoiceLine], n: int) -> InvoiceLine:
+    """Return line `n` of these. Raises NotFound."""
+    for line in lines:
         if line.n == n:
             return line
     raise NotFound

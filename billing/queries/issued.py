@@ -203,10 +203,10 @@ def for_seller(invoice_id: UUID) -> tuple[UUID, InvoiceView, list[InvoiceLine]]:
 
 def credit_notes(invoice_id: UUID) -> list[CreditNoteView]:
     """Return the credit notes of an invoice of the open scope, the newest first. Raises NotFound."""
-    currency = _currency(invoice_id)
-    notes = list(CreditNote.objects.filter(invoice_id=invoice_id).order_by("-number"))
+    notes = list(CreditNote.objects.filter(invoice_id=invoice_id).select_related("invoice").order_by("-number"))
+    currency = notes[0].invoice.currency if notes else _currency(invoice_id)
     lines: dict[UUID, list[CreditedLine]] = {note.pk: [] for note in notes}
-    for part in CreditNoteLine.objects.filter(note__in=notes).order_by("id"):
+    for part in CreditNoteLine.objects.filter(note__in=[note.pk for note in notes]).order_by("id"):
         lines[part.note_id].append(CreditedLine(part.line_id, Money(part.amount, currency), Money(part.tax, currency)))
     return [_note(note, currency, lines[note.pk]) for note in notes]
 

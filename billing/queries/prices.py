@@ -10,19 +10,33 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, F, Q, Window
+from django.db import connection
+from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet, Window
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import RowNumber
 
 from billing.defaults import DEVICE_TIME, SECOND, UNOFFERED_TIERS
 from billing.models import Contract, Meter, Price, PriceBook, PriceVersion
-from billing.queries.calendar import tenant_today
+from billing.pg_arrays import parsed
+from billing.queries.calendar import day_in, tenant_today
 from billing.rating.aggregation import SUM
 from billing.rating.term_words import term_words
-from tenants.isolation.scoping import current_tenant_id
+from tenants.clock import DatabaseNow
+from tenants.isolation.scoping import current_tenant_id, scope_open
+from tenants.rows import named_rows
 
 SECONDS_IN_HOUR = 3600
 MOST_SHOWN = 500
 """Maximum prices of one meter on a page, the same as in a version."""
+PRICES = """
+SELECT p.*, m.title, m.unit FROM (
+  SELECT id, version_id, meter, dims, unit_amount, list_amount, count(*) OVER (PARTITION BY version_id) AS in_all,
+    row_number() OVER (PARTITION BY version_id ORDER BY meter, unit_amount, id) AS place
+  FROM billing_price WHERE version_id = ANY(%(versions)s::uuid[])) p
+LEFT JOIN billing_meter m ON m.tenant_id = %(tenant)s AND m.key = p.meter
+WHERE p.place <= %(most)s ORDER BY p.meter, p.unit_amount, p.id
+"""
+VERSION = ("id", "number", "effective_at", "published_at", "published_by", "note")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +168,7 @@ def price_books(begun: int = 12) -> list[PriceBookView]:
 
     Without a contract there is none. `begun` limits the started versions; the latest start comes first.
     """
-    at = tenant_today()
-    names = {meter.key: (meter.title, meter.unit) for meter in meters()}
-    rows = PriceBook.objects.filter(_running(at.day))
-    return [book_view(row, at.now, names, begun) for row in rows]
+    return views(PriceBook.objects.filter(_running(day_in())), begun=begun)
 
 
 def prices_in_force(meter: str) -> list[PriceView]:
@@ -170,24 +181,36 @@ def prices_in_force(meter: str) -> list[PriceView]:
         return []
     rows = Price.objects.filter(version=current, meter=meter).order_by("unit_amount", "id")
     names = {one.key: (one.title, one.unit) for one in meters()}
-    prices = [_price(row, book.currency, names) for row in rows[:MOST_SHOWN]]
+    prices = [_price(row, book.currency, *names.get(meter, (meter, "unit"))) for row in rows[:MOST_SHOWN]]
     return sorted(prices, key=lambda price: (price.unit_amount, sorted(price.dims.items())))
 
 
-def book_view(book: PriceBook, now: datetime, names: Mapping[str, tuple[str, str]], begun: int = 12) -> PriceBookView:
-    """Return a book with its versions as of `now`. `names`: title and unit of each meter, by key."""
-    versions = PriceVersion.objects.filter(book=book).order_by("-effective_at")
-    coming = list(versions.filter(effective_at__gt=now))
-    shown, ahead = [*coming, *versions.filter(effective_at__lte=now)[:begun]], len(coming)
-    prices = _prices([version.pk for version in shown])
-    views = []
-    for at, one in enumerate(shown):
-        state = "coming" if at < ahead else "in_force" if at == ahead else "past"
-        views.append(_version(one, state, book.currency, prices, names))
-    return PriceBookView(book.pk, book.name, book.currency, tuple(views))
+def views(
+    books: QuerySet[PriceBook], names: Mapping[str, tuple[str, str]] | None = None, *, begun: int = 12
+) -> list[PriceBookView]:
+    """Return price books with their versions, in two statements.
+
+    `names`: title and unit of a meter, by key, where the open scope has none of this key.
+    """
+    coming = ExpressionWrapper(Q(versions__effective_at__gt=DatabaseNow()), BooleanField())
+    place = Window(RowNumber(), partition_by=[F("pk"), F("coming")], order_by=F("versions__effective_at").desc())
+    rows = books.annotate(coming=coming, place=place).filter(Q(coming=True) | Q(place__lte=begun))
+    columns = ("id", "name", "currency", "coming", "place", *(f"versions__{name}" for name in VERSION))
+    found: dict[UUID, tuple[str, str, list[Any]]] = {}
+    for row in rows.order_by("name", "id", "-versions__effective_at").values_list(*columns, named=True):
+        versions = found.setdefault(row.id, (row.name, row.currency, []))[2]
+        if row.versions__id is not None:
+            versions.append(row)
+    prices = _prices([row.versions__id for _, _, versions in found.values() for row in versions])
+    return [
+        PriceBookView(
+            book_id, name, currency, tuple(_version(row, prices[row.versions__id], names or {}) for row in versions)
+        )
+        for book_id, (name, currency, versions) in found.items()
+    ]
 
 
-def _running(day: date) -> Q:
+def _running(day: date | RawSQL) -> Q:
     """Return the condition of a book that the tenant's contract names on a local day."""
     ends = Q(contracts__ends_on=None) | Q(contracts__ends_on__gt=day)
     return Q(contracts__tenant_id=current_tenant_id(), contracts__starts_on__lte=day) & ends
@@ -199,40 +222,30 @@ def _state(row: ContractView, day: date) -> str:
     return "in_force" if row.ends_on is None or day < row.ends_on else "past"
 
 
-def _prices(version_ids: Sequence[UUID]) -> Mapping[UUID, list[Price]]:
+def _prices(version_ids: Sequence[UUID]) -> Mapping[UUID, list[Any]]:
     """Return the first prices of each version, in one query; versions older than the limit may hold many more."""
-    found: dict[UUID, list[Price]] = defaultdict(list)
-    each, order = [F("version_id")], ["meter", "unit_amount", "id"]
-    rows = Price.objects.filter(version__in=version_ids)
-    rows = rows.annotate(
-        place=Window(RowNumber(), partition_by=each, order_by=order), in_all=Window(Count("id"), partition_by=each)
-    )
-    for row in rows.filter(place__lte=MOST_SHOWN).order_by(*order):
-        found[row.version_id].append(row)
+    found: dict[UUID, list[Any]] = defaultdict(list)
+    if version_ids:
+        tenant_id = current_tenant_id() if scope_open() else None
+        with connection.cursor() as cursor:
+            cursor.execute(PRICES, {"versions": list(version_ids), "tenant": tenant_id, "most": MOST_SHOWN})
+            for row in named_rows(cursor):
+                found[row.version_id].append(row)
     return found
 
 
-def _version(
-    version: PriceVersion,
-    state: str,
-    currency: str,
-    prices: Mapping[UUID, Sequence[Price]],
-    names: Mapping[str, tuple[str, str]],
-) -> VersionView:
-    rows = prices.get(version.pk, ())
+def _version(row: Any, prices: Sequence[Any], names: Mapping[str, tuple[str, str]]) -> VersionView:
+    found = []
+    for one in prices:
+        title, unit = (one.title, one.unit) if one.title else names.get(one.meter, (one.meter, "unit"))
+        found.append(_price(one, row.currency, title, unit))
     return VersionView(
-        id=version.pk,
-        number=version.number,
-        effective_at=version.effective_at,
-        published_at=version.published_at,
-        published_by=version.published_by,
-        note=version.note,
-        state=state,
-        prices=tuple(_price(row, currency, names) for row in rows),
-        unshown=rows[0].in_all - len(rows) if rows else 0,  # type: ignore[attr-defined]
+        **{name: getattr(row, f"versions__{name}") for name in VERSION},
+        state="coming" if row.coming else "in_force" if row.place == 1 else "past",
+        prices=tuple(found),
+        unshown=prices[0].in_all - len(prices) if prices else 0,
     )
 
 
-def _price(row: Price, currency: str, names: Mapping[str, tuple[str, str]]) -> PriceView:
-    title, unit = names.get(row.meter, (row.meter, "unit"))
-    return PriceView(row.pk, row.meter, title, unit, row.dims, row.unit_amount, currency, row.list_amount)
+def _price(row: Any, currency: str, title: str, unit: str) -> PriceView:
+    return PriceView(row.id, row.meter, title, unit, parsed(row.dims), row.unit_amount, currency, row.list_amount)

@@ -17,22 +17,23 @@ from billing.pg_arrays import parsed
 from billing.queries.books import by_meter_of, named_values
 from billing.queries.calendar import tenant_today
 from billing.queries.prices import PriceView, meters
-from billing.rating.calendar import next_period
 from billing.rating.flat import charge
 from billing.rating.new_price import NewPrice
 from tenants.isolation.scoping import current_tenant_id
 
 # Of each series only the dimensions whose values the book names: all others change no price.
 SUMS = """
-SELECT u.project_id, p.name, u.meter, d.dims::text, sum(u.billable), sum(u.amount)
-FROM (SELECT r.tenant_id, r.project_id, r.series_hash, m.key AS meter, sum(CASE WHEN r.price_id IS NULL THEN r.measured ELSE r.billable END) AS billable, sum(r.amount) AS amount
+SELECT t.currency, u.project_id, p.name, u.meter, d.dims::text, sum(u.billable), sum(u.amount)
+FROM tenants_tenant t
+CROSS JOIN LATERAL (SELECT coalesce(%(month)s::date, date_trunc('month', exchequer_now() AT TIME ZONE t.timezone)::date) AS first) span
+CROSS JOIN LATERAL (SELECT r.tenant_id, r.project_id, r.series_hash, m.key AS meter, sum(CASE WHEN r.price_id IS NULL THEN r.measured ELSE r.billable END) AS billable, sum(r.amount) AS amount
       FROM billing_usagerollup r JOIN billing_meter m ON m.tenant_id = r.tenant_id AND m.id = r.meter_id
-      WHERE r.tenant_id = %(tenant)s AND r.day >= %(first)s AND r.day < %(end)s GROUP BY 1, 2, 3, 4) u
+      WHERE r.tenant_id = %(tenant)s AND r.day >= span.first AND r.day < span.first + interval '1 month' GROUP BY 1, 2, 3, 4) u
 JOIN tenants_project p ON p.tenant_id = u.tenant_id AND p.id = u.project_id
 JOIN billing_usageseries s ON s.tenant_id = u.tenant_id AND s.hash = u.series_hash
 CROSS JOIN LATERAL (SELECT coalesce(jsonb_object_agg(n.key, s.dims ->> n.key), '{}') AS dims
   FROM jsonb_each(%(named)s::jsonb) n WHERE n.value ? (s.dims ->> n.key)) d
-GROUP BY 1, 2, 3, 4
+WHERE t.id = %(tenant)s GROUP BY 1, 2, 3, 4, 5
 """
 
 
@@ -67,20 +68,18 @@ def showback(month: date | None = None, prices: Sequence[NewPrice] | None = None
 
     By the prices of the book, or by these. Usage that they do not price is shown at its cost.
     """
-    at = tenant_today()
-    first = month or at.period
     if prices is None:
         prices = [NewPrice(row.meter, row.dims, row.unit_amount) for row in ShowbackPrice.objects.all()]
     by_meter = by_meter_of(prices)
-    cost: dict[tuple[UUID, str], Decimal] = {}
-    shown: dict[tuple[UUID, str], Decimal] = {}
+    cost: dict[tuple[UUID, str, str], Decimal] = {}
+    shown: dict[tuple[UUID, str, str], Decimal] = {}
     with connection.cursor() as cursor:
         named = json.dumps(named_values(prices))
-        cursor.execute(SUMS, {"tenant": current_tenant_id(), "first": first, "end": next_period(first), "named": named})
-        for project_id, project, meter, dims, quantity, amount in cursor.fetchall():
+        cursor.execute(SUMS, {"tenant": current_tenant_id(), "month": month, "named": named})
+        for currency, project_id, project, meter, dims, quantity, amount in cursor.fetchall():
             entry = by_meter[meter].find(parsed(dims)) if meter in by_meter else None
-            key = (project_id, project)
+            key = (project_id, project, currency)
             cost[key] = cost.get(key, Decimal(0)) + amount
             shown[key] = shown.get(key, Decimal(0)) + (charge(quantity, entry.unit_amount) if entry else amount)
-    rows = [ShowbackRow(key[0], key[1], Money(cost[key], at.currency), Money(shown[key], at.currency)) for key in cost]
+    rows = [ShowbackRow(key[0], key[1], Money(cost[key], key[2]), Money(shown[key], key[2])) for key in cost]
     return sorted(rows, key=lambda row: (-row.shown.amount, row.project))

@@ -177,8 +177,8 @@ def spend(
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {', '.join(selected)}, {ONE_UNIT} AS unit, "  # noqa: S608
-            "sum(r.billable) AS billable, sum(r.measured) AS measured, sum(r.amount) AS amount "
-            "FROM billing_usagerollup r "
+            "sum(r.billable) AS billable, sum(r.measured) AS measured, sum(r.amount) AS amount, "
+            "(SELECT currency FROM tenants_tenant WHERE id = %(tenant)s) AS currency FROM billing_usagerollup r "
             "JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash "
             "JOIN billing_meter m ON m.tenant_id = r.tenant_id AND m.id = r.meter_id "
             "JOIN tenants_project p ON p.tenant_id = r.tenant_id AND p.id = r.project_id "
@@ -192,7 +192,6 @@ def spend(
             arguments,
         )
         rows = named_rows(cursor)
-    currency = tenant_today().currency
     return [
         SpendRow(
             keys={name: getattr(row, key) for name, key in zip(group_by, keys, strict=True)},
@@ -201,7 +200,7 @@ def spend(
             unit=row.unit,
             quantity=row.billable if row.unit else None,
             measured=row.measured if row.unit else None,
-            cost=Money(row.amount, currency),
+            cost=Money(row.amount, row.currency),
         )
         for row in rows
     ]

@@ -5,7 +5,6 @@ Every read of a job starts here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import Decimal
 from uuid import UUID
 
@@ -16,6 +15,8 @@ from compute.models import Attempt, Job, JobGroupPermission, JobUserPermission
 from tenants.access.actor import Actor
 from tenants.access.reader import may_see_money, reader
 from tenants.audit import AuditAction
+from tenants.audit.differences import NAME
+from tenants.isolation.pages import Texts, as_texts
 from tenants.isolation.scoping import TenantQuerySet
 from tenants.projects.sight import in_sight
 from tenants.sharing import shares
@@ -78,14 +79,19 @@ def hidden_jobs() -> list[str]:
     return [str(one) for one in rows.values_list("id", flat=True)]
 
 
-def seen_jobs(actor: Actor, ids: set[UUID]) -> Iterable[UUID]:
+def seen_jobs(actor: Actor, ids: set[UUID]) -> TenantQuerySet[Job]:
     """Return those of these jobs that the actor may see."""
-    return visible_jobs(actor).filter(id__in=ids).values_list("id", flat=True)
+    return visible_jobs(actor).filter(id__in=ids)
 
 
-def seen_attempts(actor: Actor, ids: set[UUID]) -> Iterable[UUID]:
+def seen_attempts(actor: Actor, ids: set[UUID]) -> TenantQuerySet[Attempt]:
     """Return those of these attempts whose job the actor may see."""
-    return Attempt.objects.filter(id__in=ids, job__in=visible_jobs(actor)).values_list("id", flat=True)
+    return Attempt.objects.get_queryset().filter(id__in=ids, job__in=visible_jobs(actor).values("id"))
+
+
+def names(ids: set[UUID]) -> list[Texts]:
+    """Return the read of the names of those of these jobs that the reader may see."""
+    return [as_texts(NAME, visible_jobs().filter(id__in=ids), "id", "name")]
 
 
 SHARED = shares.Kind(

@@ -14,12 +14,12 @@ from django.db.models import Count, Q, Sum
 from models_app.access import visible_endpoints, visible_versions
 from models_app.measures import bins, drift, latency, rules
 from models_app.measures.time_ranges import TimeRange, span
-from models_app.models import Endpoint, EndpointState, HealthAlert, HealthWindow
+from models_app.models import EndpointState, HealthAlert, HealthWindow
 from models_app.monitoring import recent_windows, timeseries
 from models_app.monitoring.alerts import labels as label_sums
 from models_app.monitoring.timeseries import Step
 from tenants.access.actor import Actor
-from tenants.clock import now
+from tenants.clock import DatabaseNow, now
 from tenants.errors import NotFound
 
 MOST_ALERTS = 50
@@ -121,8 +121,7 @@ class HealthSummary:
 
 def traffic(actor: Actor, endpoint_id: UUID, key: str) -> Traffic:
     """Return the traffic of one of the `time_ranges.CHOICES`. Raises NotFound, KeyError."""
-    _endpoint(actor, endpoint_id)
-    over = span(key, now())
+    over = span(key, _endpoint(actor, endpoint_id).present)
     found = timeseries.steps(endpoint_id, over)
     errors = timeseries.together(step.errors for step in found)
     waits = [0] * latency.BUCKETS
@@ -208,8 +207,9 @@ def served(actor: Actor, limit: int = 200) -> list[tuple[UUID, str]]:
     return [*live, *((one, f"{name} (undeployed)") for one, name in gone[: max(0, min(20, limit - len(live)))])]
 
 
-def _endpoint(actor: Actor, endpoint_id: UUID) -> Endpoint:
-    rows = visible_endpoints(actor)
+def _endpoint(actor: Actor, endpoint_id: UUID) -> Any:
+    """Return an endpoint with its version and the present time."""
+    rows = visible_endpoints(actor).annotate(present=DatabaseNow())
     endpoint = rows.select_related("version").filter(id=endpoint_id).first()
     if endpoint is None:
         raise NotFound

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
 
 from models_app.access import visible_versions
-from models_app.models import ModelVersion, Stage
+from models_app.models import Stage
 from models_app.registry import registry
-from tenants import queries
 from tenants.access.actor import Actor, InProject
 from tenants.approvals import elsewhere
-from tenants.approvals.queries import ApprovalRow
-from tenants.identity import creators
+from tenants.approvals.queries import ApprovalRow, barred, own_request
 from tenants.models import ApprovalState
 
 KIND, APPROVE = "promotion", "models.approve"
@@ -30,18 +29,16 @@ def rows(actor: Actor, state: str, only: UUID | None, before: UUID | None, limit
     wanted = {"": Q(), ApprovalState.OPEN: waiting, ApprovalState.APPROVED: granted}.get(state)
     if wanted is None:
         return []
-    person = creators.person_of(actor)
     found = visible_versions(actor, shared=False).filter(wanted, requested_at__isnull=False)
     if not actor.can(APPROVE):
         here = [one for one in actor.in_projects if actor.can(APPROVE, InProject(one))]
-        own = Q(requested_by=person) if person is not None else Q(pk__in=())
-        found = found.filter(own | Q(project_id__in=here))
+        found = found.filter(own_request(actor, "requested_by") | Q(project_id__in=here))
     if only is not None:
         found = found.filter(id=only)
     if before is not None:
         found = found.filter(id__lt=before)
-    others = None if queries.approves_alone() else person
-    return [_row(one, actor, others) for one in found.order_by("-id")[: limit + 1]]
+    newest = found.annotate(barred=barred(actor, "requested_by")).order_by("-id")
+    return [_row(one, actor) for one in newest[: limit + 1]]
 
 
 def answer(actor: Actor, granted: bool, version_id: UUID, reason: str) -> None:
@@ -52,13 +49,10 @@ def answer(actor: Actor, granted: bool, version_id: UUID, reason: str) -> None:
         registry.decline(actor=actor, version_id=version_id, reason=reason)
 
 
-def _row(version: ModelVersion, actor: Actor, person: UUID | None) -> ApprovalRow:
-    """Return a row for a reader; `person` may not answer their own, None may answer all."""
+def _row(version: Any, actor: Actor) -> ApprovalRow:
+    """Return a version that somebody asked production for, for a reader who may be `barred` from answering."""
     waits = registry.waits(version)
     may = waits and actor.can("approvals.answer", version) and actor.can(APPROVE, version)
-    asked_at = version.requested_at
-    if asked_at is None:
-        raise ValueError("only versions that somebody asked for are listed")
     return ApprovalRow(
         id=version.id,
         kind=KIND,
@@ -70,11 +64,11 @@ def _row(version: ModelVersion, actor: Actor, person: UUID | None) -> ApprovalRo
         wanted={"version": str(version.id), "stage": str(Stage.PRODUCTION)},
         reason="",
         state=str(ApprovalState.OPEN if waits else ApprovalState.APPROVED),
-        created_at=asked_at,
+        created_at=version.requested_at,
         expires_at=None,
         answered_by_label=version.approved_by_label,
         answered_at=version.approved_at,
         answer_reason="",
-        may_answer=may and version.requested_by is not None and version.requested_by != person,
+        may_answer=may and version.requested_by is not None and not version.barred,
         page=f"models/versions/{version.id}/",
     )

@@ -182,15 +182,14 @@ class Mappings(ApiView):
     @extend_schema(responses=page_of(MappingSerializer))
     def get(self, request: Request) -> Response:
         """List them, by name."""
-        found = queries.provider()
-        return self.whole(group_claims.mapped_groups(found) if found else [], MappingSerializer)
+        return self.whole(group_claims.mapped_groups(), MappingSerializer)
 
     @extend_schema(request=NewMappingSerializer, responses={201: MappingSerializer})
     def post(self, request: Request) -> Response:
         """Let the provider fill a group. It must have no more than the provider's highest role."""
         data = checked(NewMappingSerializer(data=request.data))
         row = group_claims.map_group(actor=self.actor, **data)
-        found = next(one for one in group_claims.mapped_groups(row.provider) if one.id == row.id)
+        found = next(one for one in group_claims.mapped_groups() if one.id == row.id)
         return Response(MappingSerializer(found).data, status=201)
 
 

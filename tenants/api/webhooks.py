@@ -131,7 +131,6 @@ class Deliveries(ApiView):
     def get(self, request: Request, webhook_id: UUID) -> Response:
         """List the deliveries of the last 30 days, newest first, with their attempts."""
         state = parse_choice(request.query_params.get("state", ""), "state", DeliveryState.values)
-        OWN.webhook(webhook_id)
         webhooks.check_reading(self.actor, webhook_id)
         rows = OWN.deliveries(webhook_id, state=state, before=self.before(UUID), limit=self.page_size())
         return self.paginated(rows, DeliverySerializer, lambda row: [row.id])

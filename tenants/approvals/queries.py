@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import BooleanField, ExpressionWrapper, Q
 
 from tenants import queries
 from tenants.access.actor import Actor
 from tenants.approvals import kinds
-from tenants.clock import now
+from tenants.clock import DatabaseNow, now
 from tenants.errors import Invalid
 from tenants.identity import creators
 from tenants.models import Approval, ApprovalState
@@ -69,9 +69,17 @@ def visible(actor: Actor) -> Q:
         names = [kind.name for kind in kinds.all_kinds() if actor.can(kind.permission, here)]
         if names and actor.can("approvals.answer", here):
             seen |= Q(kind__in=names, project_id=project_id)
-    person = creators.person_of(actor)
-    own = Q(requester=person) if person is not None else Q(pk__in=())
-    return (seen | own) & named(actor=actor)
+    return (seen | own_request(actor)) & named(actor=actor)
+
+
+def own_request(actor: Actor, field: str = "requester") -> Q:
+    """Return the condition of rows whose `field` is the person responsible for an actor."""
+    return Q(pk__in=()) if actor.id is None else Q(**{field: creators.person_in(actor)})
+
+
+def barred(actor: Actor, field: str = "requester") -> ExpressionWrapper[Q]:
+    """Return, as an expression, whether an actor may not answer a row: its own, unless it `approves_alone`."""
+    return ExpressionWrapper(own_request(actor, field) & ~Q(queries.approving_alone()), BooleanField())
 
 
 def approvals(
@@ -81,22 +89,21 @@ def approvals(
 
     Raises Invalid for an unknown state.
     """
-    moment = now()
     rows = Approval.objects.filter(visible(actor)).order_by("-id")
     if state:
-        rows = rows.filter(in_state(state, moment))
+        rows = rows.filter(in_state(state, DatabaseNow()))
     if only is not None:
         rows = rows.filter(id=only)
     if before is not None:
         rows = rows.filter(id__lt=before)
-    person = None if queries.approves_alone() else creators.person_of(actor)
-    found = [_row(one, actor, person, moment) for one in rows[: limit + 1]]
+    over = ExpressionWrapper(Q(expires_at__lte=DatabaseNow()), BooleanField())
+    found = [_row(one, actor) for one in rows.annotate(over=over, barred=barred(actor))[: limit + 1]]
     for more in more_rows:
         found += more(actor, state, only, before, limit)
     return sorted(found, key=lambda row: row.id, reverse=True)[: limit + 1]
 
 
-def in_state(state: str, moment: datetime) -> Q:
+def in_state(state: str, moment: datetime | DatabaseNow) -> Q:
     """Return the condition that a request is in a state at a moment. Raises Invalid for an unknown one."""
     if state not in STATES:
         raise Invalid(fields={"state": [f"Use one of {', '.join(STATES)}."]})
@@ -105,10 +112,10 @@ def in_state(state: str, moment: datetime) -> Q:
     return Q(state=ApprovalState.OPEN, expires_at__gt=moment) if state == ApprovalState.OPEN else Q(state=state)
 
 
-def _row(row: Approval, actor: Actor, person: UUID | None, moment: datetime) -> ApprovalRow:
-    """Return a row for a reader; `person` may not answer their own, None may answer all."""
+def _row(row: Any, actor: Actor) -> ApprovalRow:
+    """Return an approval for a reader, with whether it is `over`, and the reader `barred`."""
     kind = kinds.find(row.kind)
-    state = EXPIRED if row.state == ApprovalState.OPEN and row.expires_at <= moment else row.state
+    state = EXPIRED if row.state == ApprovalState.OPEN and row.over else row.state
     may = (
         kind is not None
         and kind.side == kinds.TENANT
@@ -131,7 +138,7 @@ def _row(row: Approval, actor: Actor, person: UUID | None, moment: datetime) -> 
         answered_by_label=row.answered_by_label,
         answered_at=row.answered_at,
         answer_reason=row.answer_reason,
-        may_answer=may and state == ApprovalState.OPEN and row.requester is not None and row.requester != person,
+        may_answer=may and state == ApprovalState.OPEN and row.requester is not None and not row.barred,
     )
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from tenants.audit.words import field_words
 from tenants.currencies import exact_text
+from tenants.isolation.pages import Texts
 
-Namer = Callable[[set[UUID]], Mapping[UUID, str]]
+Namer = Callable[[set[UUID]], Iterable[Texts]]
+NAME = "name"
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SUBJECT = re.compile(rf"(?:\b[a-z]+:)?(?P<id>{_UUID.pattern})")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?(?:Z|\+00:00)")
@@ -22,18 +24,15 @@ _namers: list[Namer] = []
 
 
 def register(namer: Namer) -> None:
-    """Register an app's names for ids of the open scope that the reader may see; each is called once per page."""
+    """Register an app's names for ids of the open scope that the reader may see: reads of id and name, as `NAME`."""
     _namers.append(namer)
 
 
-def names_in(texts: Iterable[Any]) -> dict[str, str]:
-    """Return the names of the ids in these changes and labels, by the text of the id."""
+def names_of(texts: Iterable[Any]) -> Iterator[Texts]:
+    """Yield the reads of names of the ids in these changes and labels, to be read together."""
     wanted = {UUID(found) for text in texts for found in _UUID.findall(str(text))}
-    known: dict[str, str] = {}
     for namer in _namers if wanted else ():
-        known |= {str(one): name for one, name in namer(wanted).items()}
-        wanted -= {UUID(one) for one in known}
-    return known
+        yield from namer(wanted)
 
 
 def named(text: str, names: Mapping[str, str]) -> str:

@@ -15,11 +15,12 @@ from tenants.access.actor import Actor
 from tenants.access.reader import reader
 from tenants.audit.chain import FIELDS, plain
 from tenants.audit.checkpoints import exported
-from tenants.audit.differences import named, names_in, sentences
+from tenants.audit.differences import NAME, named, names_of, sentences
 from tenants.audit.pseudonyms import PERSON, labelled, origin_of, pseudonym, pseudonyms_in, with_people
 from tenants.audit.subjects import subjects_by_id, subjects_named
-from tenants.audit.withheld import withhold
+from tenants.audit.withheld import Redaction, withhold
 from tenants.audit.words import act_words, operation_of
+from tenants.isolation.pages import read_together
 from tenants.isolation.scoping import current_tenant_id, scoped_pages
 from tenants.models import ApiKey, AuditCheckpoint, AuditEntry
 
@@ -121,7 +122,10 @@ STORED = tuple(name for name in AuditRow.__dataclass_fields__ if name not in ("t
 
 
 def entries(only: EntryFilter = EVERY_ENTRY, *, before_seq: int | None = None, limit: int = 50) -> list[AuditRow]:
-    """Return up to `limit` + 1 entries, newest first, before a sequence number."""
+    """Return up to `limit` + 1 entries, newest first, before a sequence number.
+
+    In three statements: entries, the people in them, and in the texts with people's labels all else that they name.
+    """
     rows: QuerySet[AuditEntry] = AuditEntry.objects.order_by("-seq")
     if before_seq is not None:
         rows = rows.filter(seq__lt=before_seq)
@@ -143,8 +147,10 @@ def entries(only: EntryFilter = EVERY_ENTRY, *, before_seq: int | None = None, l
         rows = rows.filter(occurred_at__gte=only.since)
     if only.until:
         rows = rows.filter(occurred_at__lt=only.until)
-    found = withhold(reader(), with_people(list(rows.values(*STORED, "subject", "sealed")[: limit + 1])))
-    names = names_in((row["target_label"], row["changes"]) for row in found)
+    found = with_people(list(rows.values(*STORED, "subject", "sealed")[: limit + 1]))
+    redaction = Redaction(reader(), found)
+    read = read_together([*redaction.reads, *names_of((row["target_label"], row["changes"]) for row in found)])
+    found, names = redaction.of(found, read), dict(reversed(read.get(NAME, [])))
     return [
         AuditRow(
             **{name: row[name] for name in STORED} | {"hash": bytes(row["hash"]).hex()},

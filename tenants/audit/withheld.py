@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
+
 from tenants.access.actor import Actor
+from tenants.isolation.pages import Texts, as_texts, read_together
 from tenants.models import Approval, Project, Quota
 from tenants.parsing import uuid_in
 from tenants.projects.sight import unnamed_projects
@@ -18,34 +21,34 @@ from tenants.projects.sight import unnamed_projects
 LABEL = "(not shared with you)"
 #: Objects of the whole tenant whose entries may name a project: of a grant, or of a limited key.
 MENTION = ("member", "group", "service_account", "apikey")
-Seen = Callable[[Actor, set[UUID]], Iterable[UUID]]
-Hidden = Callable[[Actor, set[str]], Iterable[str]]
-_seen: dict[str, Seen] = {}
-_hidden: dict[str, Hidden] = {}
+Objects = Callable[[Actor, set[UUID]], QuerySet[Any] | None]
+Words = Callable[[Actor, set[str], str], Iterable[Texts]]
+#: By the type of object, with whether these are the hidden ones.
+_objects: dict[str, tuple[Objects, bool]] = {}
+#: By the type of object, with what the reads are called.
+_words: dict[str, tuple[Words, str]] = {}
 
 
-def register(target_type: str, seen: Seen, hidden: Hidden | None = None) -> None:
-    """Redact entries about this type of object unless `seen(actor, ids)` contains them; one statement per call.
+def register(target_type: str, seen: Objects, words: Words | None = None) -> None:
+    """Redact entries about this type of object unless `seen(actor, ids)` has them; None has all.
 
-    For a visible object, an entry's changes are redacted if `hidden(actor, texts)` contains one of their texts: they
-    mention something else that the actor may not see.
+    For a visible object, an entry's changes are redacted if they name something else that the actor may not see: one of the
+    texts in `words(actor, texts, what)`, reads as `what`.
     """
-    _seen[target_type] = seen
-    if hidden is not None:
-        _hidden[target_type] = hidden
+    _objects[target_type] = seen, False
+    if words is not None:
+        _words[target_type] = words, f"words of {target_type}"
 
 
 def register_of_project(target_type: str, model: type[Any], path: str = "project_id") -> None:
     """Redact entries about rows of a table whose project, by its path, a reader may not name."""
 
-    def seen(actor: Actor, ids: set[UUID]) -> Iterable[UUID]:
+    def closed(actor: Actor, ids: set[UUID]) -> QuerySet[Any] | None:
         hidden = unnamed_projects(actor)
-        if hidden is None:
-            return ids
-        rows = model.objects.filter(id__in=ids).filter(**{f"{path}__in": hidden.values("id")})
-        return ids - set(rows.values_list("id", flat=True))
+        found = model.objects.filter(id__in=ids)
+        return None if hidden is None else found.filter(**{f"{path}__in": hidden.values("id")})
 
-    register(target_type, seen)
+    _objects[target_type] = closed, True
 
 
 def register_own() -> None:
@@ -54,35 +57,71 @@ def register_own() -> None:
     register_of_project("quota", Quota)
     register_of_project("approval", Approval)
     for target_type in MENTION:
-        register(target_type, lambda actor, ids: ids, _naming)
+        _words[target_type] = _naming, "words of project"
+
+
+class Redaction:
+    """What a reader may not see of some entries. Its `reads` find it out, together with other reads."""
+
+    def __init__(self, actor: Actor | None, rows: Iterable[Mapping[str, Any]]) -> None:
+        self.reads: list[Texts] = []
+        self._asked: dict[str, set[UUID]] = {}
+        if actor is None or actor.kind == "system":
+            return
+        objects: dict[str, set[UUID]] = {}
+        texts: dict[tuple[Words, str], set[str]] = {}
+        for row in rows:
+            kind = row["target_type"]
+            if kind in _objects and (found := uuid_in(row["target_id"])) is not None:
+                objects.setdefault(kind, set()).add(found)
+            if kind in _words:
+                texts.setdefault(_words[kind], set()).update(_texts(row["changes"]))
+        for kind, ids in objects.items():
+            if (found_rows := _objects[kind][0](actor, ids)) is not None:
+                self._asked[kind] = ids
+                self.reads.append(as_texts(kind, found_rows, "pk"))
+        for (words, what), said in texts.items():
+            self.reads += words(actor, said, what)
+
+    def of(self, rows: list[dict[str, Any]], found: Mapping[str, list[tuple[str, str]]]) -> list[dict[str, Any]]:
+        """Return the entries with hidden objects removed, by what the reads found.
+
+        Entries about hidden objects lose label, changes and reason; those that mention hidden ones lose the latter two.
+        """
+        hidden: set[tuple[str, str]] = set()
+        for kind, ids in self._asked.items():
+            named, asked = {one for one, _ in found.get(kind, ())}, set(map(str, ids))
+            hidden |= {(kind, one) for one in (named if _objects[kind][1] else asked - named)}
+        words = {
+            kind: {word for row in found.get(what, ()) for word in row if word} for kind, (_, what) in _words.items()
+        }
+        shown = [_without_words(row) if (row["target_type"], row["target_id"]) in hidden else row for row in rows]
+        return [
+            {**row, "changes": {}, "reason": ""} if _mentions(row, words.get(row["target_type"])) else row
+            for row in shown
+        ]
 
 
 def withhold(actor: Actor | None, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the entries with hidden objects removed.
-
-    Entries about hidden objects lose label, changes and reason; those that mention hidden ones lose the latter two.
-    """
-    if actor is None or actor.kind == "system":
-        return rows
-    named: dict[str, set[UUID]] = {}
-    for row in rows:
-        if row["target_type"] in _seen and (found := uuid_in(row["target_id"])) is not None:
-            named.setdefault(row["target_type"], set()).add(found)
-    hidden = {(kind, str(one)) for kind, ids in named.items() for one in ids - set(_seen[kind](actor, ids))}
-    shown = [_without_words(row) if (row["target_type"], row["target_id"]) in hidden else row for row in rows]
-    for kind, find in _hidden.items():
-        said = {id(row): _texts(row["changes"]) for row in shown if row["target_type"] == kind}
-        names = set(find(actor, set().union(*said.values()))) if said else set()
-        shown = [{**row, "changes": {}, "reason": ""} if names & said.get(id(row), set()) else row for row in shown]
-    return shown
+    """Return the entries as `Redaction` does, in one statement."""
+    redaction = Redaction(actor, rows)
+    return redaction.of(rows, read_together(redaction.reads))
 
 
-def _naming(actor: Actor, texts: set[str]) -> set[str]:
-    """Return which of these texts name a project, by its id, name or short name, that an actor may not."""
+def _naming(actor: Actor, texts: set[str], what: str) -> Iterable[Texts]:
+    """Return the reads of the ids, short names and names of projects that an actor may not name."""
     hidden = unnamed_projects(actor)
-    rows = [] if hidden is None else hidden.values_list("id", "slug", "name")
-    words = {str(word) for row in rows for word in row}
-    return {text for text in texts if text in words or any(text.endswith(f" in {word}") for word in words)}
+    if hidden is None or not texts:
+        return []
+    return [as_texts(what, hidden, "id", "slug"), as_texts(what, hidden, "name")]
+
+
+def _mentions(row: Mapping[str, Any], words: set[str] | None) -> bool:
+    """Return whether an entry's changes name one of these, also at the end of a text: `engineer in NAME`."""
+    if not words:
+        return False
+    texts = _texts(row["changes"])
+    return any(text in words or any(text.endswith(f" in {word}") for word in words) for text in texts)
 
 
 def _texts(value: Any) -> set[str]:

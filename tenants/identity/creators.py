@@ -13,7 +13,8 @@ from typing import Any, cast
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Q, UUIDField, Value
+from django.db.models.expressions import BaseExpression, RawSQL
 
 from tenants.access.actor import Actor
 from tenants.access.permissions import PERMISSIONS
@@ -26,6 +27,14 @@ from tenants.rights import held
 
 #: Maximum depth of keys that create keys.
 DEEPEST = 10
+PERSON = """
+WITH RECURSIVE key AS (
+  SELECT id, created_by_id, parent_key_id FROM tenants_apikey WHERE tenant_id = %s AND id = %s
+  UNION ALL SELECT k.id, k.created_by_id, k.parent_key_id FROM key JOIN tenants_apikey k ON k.id = key.parent_key_id
+  WHERE key.created_by_id IS NULL
+)
+SELECT coalesce(created_by_id, id) FROM key WHERE created_by_id IS NOT NULL OR parent_key_id IS NULL
+"""
 
 
 class AccessEnded(PermissionDenied):
@@ -179,13 +188,19 @@ def person_of(actor: Actor) -> UUID | None:
 
     For a key that is its creator, or that of the first key above it with a known person.
     """
-    row_id = actor.id
-    while actor.kind == "api_key" and row_id is not None:
-        person, parent = ApiKey.objects.values_list("created_by_id", "parent_key_id").get(id=row_id)
-        if person is not None or parent is None:
-            return person or row_id
-        row_id = parent
-    return row_id
+    if actor.kind != "api_key":
+        return actor.id
+    with connection.cursor() as cursor:
+        cursor.execute(PERSON, [current_tenant_id(), actor.id])
+        (person,) = cursor.fetchone()
+    return cast(UUID, person)
+
+
+def person_in(actor: Actor) -> BaseExpression:
+    """Return `person_of` as an expression."""
+    if actor.kind != "api_key":
+        return Value(actor.id, UUIDField())
+    return RawSQL(PERSON, [current_tenant_id(), actor.id], UUIDField())  # noqa: S611 (a constant)
 
 
 def one_person(actor: Actor) -> UUID | None:

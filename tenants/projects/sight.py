@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import TypeVar
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Value
+from django.db.models.expressions import BaseExpression
 
 from tenants.access.actor import Actor
 from tenants.access.reader import reader
@@ -107,6 +108,12 @@ def unnamed_ids(actor: Actor | None = None) -> set[UUID]:
     """Return the ids of `unnamed_projects`."""
     hidden = unnamed_projects(actor)
     return set() if hidden is None else set(hidden.values_list("id", flat=True))
+
+
+def unnamed(path: str = "project_id") -> BaseExpression:
+    """Return, as an expression, whether the reader may not name a row's project."""
+    hidden = unnamed_projects()
+    return Value(False) if hidden is None else Exists(hidden.filter(id=OuterRef(path)))
 
 
 def closed_ids(permission: str) -> set[UUID]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
@@ -52,21 +53,34 @@ def rights_until(
     return rights_from(_as_grant(*row[2:]) for row in rows)
 
 
+def groups_of(membership: str = "pk") -> ArraySubquery:
+    """Return, as an expression, the ids of a membership's groups, by name. `membership`: the path to it."""
+    places = GroupMember.objects.filter(membership=OuterRef(membership)).order_by("group__name")
+    return ArraySubquery(places.values("group_id"))
+
+
 def rights_of_members(only: Sequence[UUID] | None = None) -> dict[UUID, Rights]:
-    """Return the rights of every member, or of these, by membership; in three statements."""
+    """Return the rights of every member, or of these, by membership; in two statements."""
     members = Membership.objects.all() if only is None else Membership.objects.filter(id__in=only)
-    found: dict[UUID, list[dict[str, Any]]] = {member: [] for member in members.values_list("id", flat=True)}
-    places = GroupMember.objects.filter(membership__in=list(found)) if only is not None else GroupMember.objects.all()
-    groups: dict[UUID, list[UUID]] = {}
-    for member, group in places.values_list("membership_id", "group_id"):
-        groups.setdefault(group, []).append(member)
-    grants = Grant.objects.filter(LIVE, service_account=None)
-    if only is not None:
-        grants = grants.filter(Q(membership__in=only) | Q(group__in=list(groups)))
-    for member, group, built_in, role, permissions, project in grants.values_list(*GRANT):
-        grant = _as_grant(built_in, role, permissions, project)
-        for holder in [member] if member else groups.get(group, ()):
-            found[holder].append(grant)
+    groups: dict[UUID, list[UUID]] = dict(members.values_list("id", groups_of()))
+    if only is None:
+        return rights_in(groups)
+    theirs = {group for own in groups.values() for group in own}
+    return rights_in(groups, Grant.objects.filter(Q(membership__in=only) | Q(group__in=theirs)))
+
+
+def rights_in(groups: Mapping[UUID, Sequence[UUID]], grants: QuerySet[Grant] | None = None) -> dict[UUID, Rights]:
+    """Return the rights of memberships, given with their groups, by these grants or all; in one statement."""
+    found: dict[UUID, list[dict[str, Any]]] = {member: [] for member in groups}
+    members: dict[UUID, list[UUID]] = {}
+    for member, own in groups.items():
+        for group in own:
+            members.setdefault(group, []).append(member)
+    rows = Grant.objects.all() if grants is None else grants
+    for member, group, *given in rows.filter(LIVE, service_account=None).values_list(*GRANT):
+        for holder in [member] if member else members.get(group, ()):
+            if holder in found:
+                found[holder].append(_as_grant(*given))
     return {member: rights_from(given) for member, given in found.items()}
 
 

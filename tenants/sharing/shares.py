@@ -12,13 +12,14 @@ from typing import Any, cast
 from uuid import UUID
 
 from django.contrib.auth.models import Permission
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
 from tenants.access.actor import Actor
 from tenants.access.standing import TakesAway
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Invalid, NotFound, PermissionDenied
 from tenants.events.events import MemberRemoved, subscribe
+from tenants.isolation.pages import as_texts, read_together
 from tenants.models import ApiKey, Group, GroupMember, Membership
 from tenants.sharing.tables import SharedWithGroup, SharedWithPerson
 
@@ -145,16 +146,20 @@ def reaches_unseen(actor: Actor, other: Actor) -> bool:
 def shares_of(kind: str, object_id: UUID) -> list[ShareRow]:
     """Return with whom an object is shared: people by address, then groups by name."""
     of = _kinds[kind]
-    people = of.people.objects.filter(content_object_id=object_id).order_by("user__email")
-    groups = of.groups.objects.filter(content_object_id=object_id).order_by("group__name")
-    return [ShareRow(user, None, email) for user, email in people.values_list("user_id", "user__email")] + [
-        ShareRow(None, group, name) for group, name in groups.values_list("group_id", "group__name")
+    people = as_texts("user_id", of.people.objects.filter(content_object_id=object_id), "user_id", "user__email")
+    groups = as_texts("group_id", of.groups.objects.filter(content_object_id=object_id), "group_id", "group__name")
+    found = read_together([people, groups])
+    return [
+        ShareRow(**{"user_id": None, "group_id": None, column: UUID(row_id)}, name=name)
+        for column in ("user_id", "group_id")
+        for row_id, name in sorted(found.get(column, ()), key=lambda row: row[1])
     ]
 
 
 def shares_seen(actor: Actor, kind: str, object_id: UUID) -> list[ShareRow]:
     """Return `shares_of` an object for somebody who may share it. Raises NotFound, PermissionDenied."""
-    _may_share(actor, _kinds[kind], _kinds[kind].visible(actor).filter(id=object_id).first())
+    of = _kinds[kind]
+    _may_share(actor, of, of.visible(actor).filter(id=object_id))
     return shares_of(kind, object_id)
 
 
@@ -227,12 +232,14 @@ def _unshare(*, actor: Actor, of: Kind, object_id: UUID, holder_id: UUID) -> Non
 
 def _own(actor: Actor, of: Kind, object_id: UUID, permission: str = "") -> Model:
     rows = of.visible(actor).select_for_update(of=("self",), no_key=True)
-    return _may_share(actor, of, rows.filter(id=object_id).first(), permission)
+    return _may_share(actor, of, rows.filter(id=object_id), permission)
 
 
-def _may_share(actor: Actor, of: Kind, row: Model | None, permission: str = "") -> Model:
+def _may_share(actor: Actor, of: Kind, rows: QuerySet[Any], permission: str = "") -> Model:
+    row: Any = rows.annotate(managed=Exists(of.managed(actor).filter(id=OuterRef("pk")))).first()
     if row is None:
         raise NotFound
     actor.require(permission or of.permission, row)
-    check_managed(actor, of.name, row.pk)
-    return row
+    if not row.managed:
+        raise SharedOnly
+    return cast(Model, row)

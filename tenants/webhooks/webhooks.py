@@ -8,7 +8,9 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db import IntegrityError, transaction
+from django.db.models import OuterRef
 
 from tenants.access.actor import Actor
 from tenants.access.standing import TakesAway
@@ -195,10 +197,13 @@ def replay(*, actor: Actor, webhook_id: UUID, delivery_id: UUID) -> WebhookDeliv
 
 
 def check_reading(actor: Actor, webhook_id: UUID) -> None:
-    """Raise PermissionDenied unless the actor may read what a webhook receives and was sent."""
-    own = Webhook.objects.filter(id=webhook_id).values_list("types", flat=True).first()
-    sent = WebhookDelivery.objects.filter(webhook_id=webhook_id).order_by().values_list("type", flat=True).distinct()
-    _require_reading(actor, [*(own or ()), *sent])
+    """Raise PermissionDenied unless the actor may read what a webhook receives and was sent. Raises NotFound."""
+    sent = WebhookDelivery.objects.filter(webhook=OuterRef("pk")).order_by().values("type").distinct()
+    found = Webhook.objects.filter(id=webhook_id).values_list("types", ArraySubquery(sent)).first()
+    if found is None:
+        raise NotFound
+    own, of_deliveries = found
+    _require_reading(actor, [*own, *of_deliveries])
 
 
 def _require_reading(actor: Actor, types: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.db.models import F, QuerySet
@@ -14,7 +15,7 @@ from billing.models import Hold
 from billing.models.holds import OPEN
 from billing.money import Money
 from billing.queries.budgets import tightest
-from tenants import clock
+from tenants.clock import DatabaseNow
 from tenants.errors import NotFound
 from tenants.projects.sight import named
 
@@ -52,11 +53,11 @@ def hold(hold_id: UUID) -> HoldRow:
 
 def holds(*, state: str = "", before: UUID | None = None, limit: int = 50) -> list[HoldRow]:
     """Return up to `limit` + 1 holds, newest first; with `state` only those."""
-    rows, present = Hold.objects.all(), clock.now()
+    rows = Hold.objects.all()
     if state == OPEN:
-        rows = rows.filter(state=OPEN, expires_at__gt=present)
+        rows = rows.filter(state=OPEN, expires_at__gt=DatabaseNow())
     elif state:
-        over = rows.exclude(state=OPEN, expires_at__gt=present)
+        over = rows.exclude(state=OPEN, expires_at__gt=DatabaseNow())
         expired = over.filter(released_at=None) | over.filter(released_at__gte=F("expires_at"))
         rows = expired if state == EXPIRED else over.filter(released_at__lt=F("expires_at"))
     if before is not None:
@@ -72,14 +73,13 @@ def budget_left(row: HoldRow) -> Money | None:
 
 
 def _rows(rows: QuerySet[Hold], most: int) -> list[HoldRow]:
-    present = clock.now()
-    found = rows.filter(named(), expires_at__isnull=False).select_related("project").order_by("-pk")[:most]
-    return [_row(one, present) for one in found]
+    found = rows.filter(named(), expires_at__isnull=False).select_related("project").annotate(present=DatabaseNow())
+    return [_row(one) for one in found.order_by("-pk")[:most]]
 
 
-def _row(one: Hold, present: datetime) -> HoldRow:
-    expires_at = one.expires_at or one.placed_at
-    ended = one.released_at or (expires_at if expires_at <= present else None)
+def _row(one: Any) -> HoldRow:
+    expires_at = one.expires_at
+    ended = one.released_at or (expires_at if expires_at <= one.present else None)
     state = OPEN if ended is None else EXPIRED if ended >= expires_at else RELEASED
     left = one.amount - one.settled if state == OPEN else Decimal(0)
     return HoldRow(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 
 from tenants.access.actor import Actor
 from tenants.access.permissions import ROLE_PERMISSIONS
@@ -55,14 +57,13 @@ class MappedGroup:
     is_within: bool
 
 
-def mapped_groups(provider: IdentityProvider) -> list[MappedGroup]:
-    """Return the groups that a provider fills, by name."""
-    rows = list(ExternalGroup.objects.filter(provider=provider).select_related("group").order_by("group__name"))
-    ids = [row.group_id for row in rows]
-    above = beyond(provider, ids)
-    numbers: dict[UUID, int] = dict.fromkeys(ids, 0)
-    for group_id in GroupMember.objects.filter(group_id__in=ids).values_list("group_id", flat=True):
-        numbers[group_id] += 1
+def mapped_groups() -> list[MappedGroup]:
+    """Return the groups that the open tenant's provider fills, by name."""
+    places = GroupMember.objects.filter(group=OuterRef("group")).order_by().values("group")
+    members = Coalesce(Subquery(places.annotate(number=Count("pk")).values("number")), 0)
+    found = ExternalGroup.objects.select_related("group", "provider").annotate(members=members)
+    rows: list[Any] = list(found.order_by("group__name"))
+    above = beyond(rows[0].provider, [row.group_id for row in rows]) if rows else set()
     return [
         MappedGroup(
             id=row.id,
@@ -70,7 +71,7 @@ def mapped_groups(provider: IdentityProvider) -> list[MappedGroup]:
             group=row.group.name,
             claim=row.claim,
             external_id=row.external_id,
-            members=numbers[row.group_id],
+            members=row.members,
             is_within=row.group_id not in above,
         )
         for row in rows

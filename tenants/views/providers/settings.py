@@ -265,14 +265,13 @@ def _render(request: TenantRequest, *, status: int = 200, **given: Any) -> HttpR
     manages = actor.can("identity.manage")
     linked = queries.identities(before=before(request, UUID), limit=PAGE)
     shown, links = paged(request, linked, PAGE, lambda one: (one.id,))
-    known = queries.provider()
     test_id = uuid_in(request.GET.get("test"))
     context: dict[str, Any] = {
         "provider": row,
         "ours": queries.addresses(request.tenant.slug),
         "domains": domains.domains(),
         "tokens": queries.scim_tokens(),
-        "mapped": group_claims.mapped_groups(known) if known else [],
+        "mapped": group_claims.mapped_groups(),
         "linked": shown,
         "manages": manages,
         "way_in": configuration.has_way_in() if manages else False,

@@ -136,7 +136,7 @@ def webhook_delete(request: TenantRequest, webhook_id: UUID) -> HttpResponse:
 
 def _shown(request: TenantRequest, webhook_id: UUID, **more: Any) -> HttpResponse:
     """Show a webhook to somebody who may read what it is sent. Raises PermissionDenied, NotFound."""
-    webhooks.check_reading(request.actor, OWN.webhook(webhook_id).id)
+    webhooks.check_reading(request.actor, webhook_id)
     return showing.webhook_page(request, _side(request), webhook_id, **more)
 
 

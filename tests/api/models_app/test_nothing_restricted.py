@@ -18,6 +18,7 @@ from models_app.registry import registry
 from tenants.clock import now
 from tenants.grants import grants, roles
 from tenants.identity.authentication import actor_today
+from tenants.isolation.pages import read_together
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Grant, Notification, Project, Tenant
 from tests.api.models_app.test_model_versions import another_version
@@ -111,8 +112,8 @@ def test_outside_requests_all_is_seen() -> None:
         assert ids["job_id"] in visible_jobs().values_list("id", flat=True)
         assert hidden_jobs() == []
         table = DatasetVersion.objects.get(dataset_id=ids["dataset_id"]).id
-        named = names_of({table, ids["version_id"], ids["endpoint_id"]})
-    assert sorted(named.values()) == ["a model v1", "an-endpoint", "numbers v1"]
+        named = read_together(names_of({table, ids["version_id"], ids["endpoint_id"]}))["name"]
+    assert sorted(name for _, name in named) == ["a model v1", "an-endpoint", "numbers v1"]
 
 
 def test_an_approver_without_sight_of_restricted_data_is_notified_until_the_data_are_restricted() -> None:

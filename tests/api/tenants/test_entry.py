@@ -85,8 +85,7 @@ LISTS = {
 
 
 @pytest.mark.parametrize("noun", LISTS)
-def test_a_list_takes_two_statements_after_the_one_that_enters(noun: str) -> None:
-    """One decides who sees a row; the other reads what stands beside those of the page: places in the queue, versions, keys."""
+def test_a_list_shows_what_is_shared_and_keeps_it_when_it_is_filtered(noun: str) -> None:
     tenant = factories.make_tenant()
     ids = one_of_everything(tenant)
     client = logged_in(tenant, "viewer")
@@ -94,13 +93,6 @@ def test_a_list_takes_two_statements_after_the_one_that_enters(noun: str) -> Non
     actor = factories.actor_for(tenant)
     datasets.restrict(actor=actor, dataset_id=ids["dataset_id"], restricted=True)
     shares.share(actor=actor, kind="dataset", object_id=ids["dataset_id"], user_id=person)
-    client.get(f"/t/{tenant.slug}/")  # the session says that it is in this tenant
-    for asked in (client, Client(headers=bearer(factories.make_api_key(tenant, [f"{noun}.view"])))):
-        asked.get("/api/v1/me/")  # the use of a key is noted once a minute
-        found = [
-            one for one in statements(asked, f"/api/v1/{noun}/") if "set_config('app.tenant', '', true)" not in one
-        ]
-        assert len(found) <= 3, found
     listed = client.get(f"/api/v1/{noun}/").json()["results"]
     assert listed, "a share opens what is restricted"
     filtered = LISTS[noun].format(project_id=factories.default_project_id(tenant))
