@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
@@ -46,8 +48,11 @@ if TYPE_CHECKING:
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 
-LONGEST_FIRST = ("scenarios", "browser", "faults", "component", "integration", "api", "architecture", "unit")
-"""In this order the workers end together: what takes long begins early, and what takes a moment fills the end."""
+LONGEST_FIRST = (("scenarios",), ("browser", "faults", "component"), ("integration", "api"), ("architecture", "unit"))
+"""In this order the workers end together: what takes long begins early, and what takes a moment fills the end.
+
+Folders of one line are mixed: tests of faults wait for leases and processes while those of the browser need the processor.
+"""
 
 
 BEYOND_THE_DATABASE = frozenset(
@@ -64,19 +69,27 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the folders by how long their tests take, groups before single tests; within that the order stays random."""
-    items.sort(key=lambda item: (_place(item), next(item.iter_markers("xdist_group"), None) is None))
+    """Order the folders by how long their tests take, and mix those of one line; within a folder the order stays random."""
+    folders: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        folders.setdefault(item.path.relative_to(Path(__file__).parent).parts[0], []).append(item)
+    places = {
+        item: (_place(folder), at / len(together))
+        for folder, together in folders.items()
+        for at, item in enumerate(together)
+    }
+    items.sort(key=places.__getitem__)
 
 
 def pytest_collection_finish() -> None:
     """Leave what is loaded by now to stay: looking through it for garbage again and again is a part of every test."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 10, 10)  # Python looks after each 700 new objects, and one page makes many more
 
 
-def _place(item: pytest.Item) -> int:
-    folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else 0
+def _place(folder: str) -> int:
+    return next((at for at, folders in enumerate(LONGEST_FIRST) if folder in folders), 0)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -148,16 +161,26 @@ def once_made(
 ) -> Callable[[str, Callable[[], Any]], Any]:
     """`once_made("world", make)`: the rows and the result of `make`.
 
-    They are made once in this worker and restored for each test. Restoring replaces every row of the database and runs
-    no trigger. Objects in the store are not part of it.
+    They are made by one worker of the session, copied by the others, and restored for each test. Restoring replaces
+    every row of the database and runs no trigger. Objects in the store are not part of it: what needs some belongs to
+    an `xdist_group`, so that one worker has both.
     """
+    from tests.support.servers.database import copy_kept
+
+    database = connection.settings_dict["NAME"]
 
     def get(label: str, make: Callable[[], Any]) -> Any:
-        if label in kept:
-            superuser.execute("SELECT testkit.lay(%s)", [label])
-        else:
-            kept[label] = make()
+        def made() -> list[str]:
+            result = make()
             superuser.execute("SELECT testkit.keep(%s)", [label])
+            return [database, b64encode(pickle.dumps(result)).decode()]
+
+        if label not in kept:
+            maker, result = SESSION.once(f"made-{label}", made)
+            if maker != database:
+                copy_kept(SESSION.cluster, label, maker, database)
+            kept[label] = pickle.loads(b64decode(result))  # noqa: S301 (a worker of this session wrote it)
+        superuser.execute("SELECT testkit.lay(%s)", [label])
         return deepcopy(kept[label])
 
     return get

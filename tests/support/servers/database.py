@@ -127,6 +127,31 @@ def copy_database(connection: psycopg.Connection, name: str, template: str) -> N
     connection.execute(statement)
 
 
+def copy_kept(cluster: Cluster, label: str, source: str, target: str) -> None:
+    """Copy what one worker has kept under a label into the database of another, and move its sequences as far."""
+    with cluster.superuser(source) as giver, cluster.superuser(target) as taker, taker.transaction():
+        taker.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(label)))
+        kept = "SELECT name, columns FROM testkit.tables() WHERE to_regclass(format('%%I.%%I', %s::text, name)) IS NOT NULL"
+        for name, columns in giver.execute(kept, [label]).fetchall():
+            place = sql.Identifier(label, name)
+            taker.execute(
+                sql.SQL("CREATE TABLE {} AS SELECT {} FROM {} WITH NO DATA").format(
+                    place, sql.SQL(columns), sql.Identifier("public", name)
+                )
+            )
+            with (
+                giver.cursor().copy(sql.SQL("COPY {} TO STDOUT").format(place)) as rows,
+                taker.cursor().copy(sql.SQL("COPY {} FROM STDIN").format(place)) as into,
+            ):
+                for piece in rows:
+                    into.write(piece)
+        reached = "SELECT format('%I.%I', schemaname, sequencename), last_value FROM pg_sequences WHERE last_value IS NOT NULL"
+        for sequence, value in giver.execute(reached).fetchall():
+            taker.execute(
+                "SELECT setval(%s::regclass, greatest(%s, nextval(%s::regclass)))", [sequence, value, sequence]
+            )
+
+
 def point_django(cluster: Cluster, database: str, role: str) -> None:
     """Make every later connection of Django log in to `database` as `role`."""
     connections["default"].close()

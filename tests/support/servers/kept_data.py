@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from django.apps import apps
@@ -98,7 +99,12 @@ def _with_imports(first: Iterable[Path]) -> set[Path]:
     return found
 
 
-def _imported(path: Path) -> Iterator[Path]:
+@cache  # parsing is nearly all the work, and each start of a server or a stack asks again
+def _imported(path: Path) -> tuple[Path, ...]:
+    return tuple(_files_of_imports(path))
+
+
+def _files_of_imports(path: Path) -> Iterator[Path]:
     for node in ast.walk(ast.parse(path.read_text())):
         names: list[str] = []
         if isinstance(node, ast.Import):
