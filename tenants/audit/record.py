@@ -5,24 +5,32 @@ holding the head, so two operations of a tenant never deadlock.
 """
 
 import functools
+import json
 import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
-from django.db import connection
 from django.db.models import Model
 
 from tenants.access.actor import Actor
 from tenants.audit.chain import VERSION, link, plain
 from tenants.audit.pseudonyms import without_people
+from tenants.ids import uuid7
 from tenants.isolation.scoping import Deferred, before_commit, current_tenant_id, tenant_scope
-from tenants.models import ApiKey, AuditEntry
+from tenants.rows import prepared_cursor
 
+CREATORS = """
+SELECT id, coalesce(service_account_id, created_by_id) FROM tenants_apikey WHERE tenant_id = %s AND id = ANY(%s::uuid[])
+"""
 HEAD = "SELECT seq, hash, exchequer_now() FROM tenants_audithead WHERE tenant_id = %s FOR NO KEY UPDATE"
 FIRST_HEAD = """
 INSERT INTO tenants_audithead (id, tenant_id, seq, hash) VALUES (gen_random_uuid(), %s, 0, %s) ON CONFLICT (tenant_id) DO NOTHING
+"""
+APPEND = """
+WITH moved AS (UPDATE tenants_audithead SET seq = %(seq)s, hash = %(hash)s WHERE tenant_id = %(tenant)s)
+INSERT INTO tenants_auditentry SELECT * FROM json_populate_recordset(NULL::tenants_auditentry, %(entries)s::json)
 """
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -151,7 +159,7 @@ def write(entries: list[dict[str, Any]]) -> None:
     """Append entries to the tenant's chain: the head's row lock, taken last, keeps the sequence gapless."""
     tenant_id = current_tenant_id()
     entries = without_people(_with_creators(entries))
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(HEAD, [tenant_id])
         found = cursor.fetchone()
         if found is None:  # the tenant's first entry
@@ -163,20 +171,17 @@ def write(entries: list[dict[str, Any]]) -> None:
         rows = []
         for entry in entries:
             seq += 1
-            row = {
-                **entry,
-                "tenant_id": tenant_id,
-                "seq": seq,
-                "occurred_at": occurred_at,
-            }
+            row = {**entry, "tenant_id": tenant_id, "seq": seq, "occurred_at": occurred_at}
             digest = link(head, row)
-            rows.append(AuditEntry(**row, prev_hash=head, hash=digest))
+            rows.append({**row, "id": uuid7(), "prev_hash": head, "hash": digest})
             head = digest
-        AuditEntry.objects.bulk_create(rows)
-        cursor.execute(
-            "UPDATE tenants_audithead SET seq = %s, hash = %s WHERE tenant_id = %s",
-            [seq, head, tenant_id],
-        )
+        written = json.dumps(rows, default=_written)
+        cursor.execute(APPEND, {"tenant": tenant_id, "seq": seq, "hash": head, "entries": written})
+
+
+def _written(value: Any) -> str:
+    """Return ids, times and bytes as PostgreSQL reads them."""
+    return f"\\x{value.hex()}" if isinstance(value, bytes) else str(value)
 
 
 def _with_creators(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -184,8 +189,9 @@ def _with_creators(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ids = {entry["actor_id"] for entry in entries if entry["actor_type"] == "api_key"}
     if not ids:
         return entries
-    rows = ApiKey.objects.filter(id__in=ids).values_list("id", "service_account_id", "created_by_id")
-    creators = {key_id: account_id or person_id for key_id, account_id, person_id in rows}
+    with prepared_cursor() as cursor:
+        cursor.execute(CREATORS, [current_tenant_id(), list(ids)])
+        creators = dict(cursor.fetchall())
     return [{**entry, "on_behalf_of": creators.get(entry["actor_id"])} for entry in entries]
 
 

@@ -23,12 +23,22 @@ from tenants.encryption.keys import unwrapped
 from tenants.encryption.subject_keys import fresh, has_master_key, seal, unseal, unwrap
 from tenants.ids import uuid7, uuid8
 from tenants.isolation.scoping import current_tenant_id
-from tenants.models import AuditSubject
+from tenants.models import AuditSubject, TenantKey
+from tenants.rows import prepared_cursor
 
 ERASED, UNKNOWN = "erased person", "unknown person"
 LABEL = "label"
 MOST_LABELS = 20_000
 COMMITTED = 8
+BY_DIGEST = """
+SELECT s.id, s.reference, s.data_key_id, s.wrapped, s.label, s.erased_at{} FROM tenants_auditsubject s{}
+WHERE s.tenant_id = %s AND s.reference = ANY(%s::bytea[])
+"""
+BARE = BY_DIGEST.format("", "")
+WITH_KEYS = BY_DIGEST.format(
+    ", k.version, k.wrapped, k.master_id",
+    " LEFT JOIN tenants_datakey k ON k.tenant_id = s.tenant_id AND k.id = s.data_key_id",
+)
 
 
 @dataclass(frozen=True)
@@ -107,7 +117,20 @@ def _rows() -> QuerySet[AuditSubject]:
 
 
 def _by_digest(digests: Iterable[bytes]) -> dict[bytes, AuditSubject]:
-    return {bytes(row.reference or b""): row for row in _rows().filter(reference__in=list(digests))}
+    tenant_id, found = current_tenant_id(), {}
+    with prepared_cursor() as cursor:  # before each entry of the log
+        cursor.execute(WITH_KEYS if has_master_key() else BARE, [tenant_id, list(digests)])
+        for id, reference, key_id, wrapped, label, erased_at, *key in cursor.fetchall():
+            row = AuditSubject(
+                id=id, tenant_id=tenant_id, reference=reference, wrapped=wrapped, label=label, erased_at=erased_at
+            )
+            if key and key_id is not None:
+                version, of_key, master_id = key
+                row.data_key = TenantKey(
+                    id=key_id, tenant_id=tenant_id, version=version, wrapped=of_key, master_id=master_id
+                )
+            found[bytes(reference)] = row
+    return found
 
 
 def _digest(reference: str) -> bytes:
