@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,12 @@ class Outcome:
         """Return the outcome of so many events from the first on, by their own index."""
         inside = range(first, first + events)
         return Outcome(
-            {number - first for number in self.counted if number in inside},
-            {number - first: why for number, why in self.refused.items() if number in inside},
-            {number - first: why for number, why in self.conflicts.items() if number in inside},
-            {number - first: why for number, why in self.held.items() if number in inside},
+            {number - first for number in inside if number in self.counted},
+            _of(self.refused, inside),
+            _of(self.conflicts, inside),
+            _of(self.held, inside),
         )
+
+
+def _of(reasons: Mapping[int, T], inside: range) -> dict[int, T]:
+    return {number - inside.start: reasons[number] for number in inside if number in reasons}
