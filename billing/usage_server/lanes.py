@@ -20,8 +20,8 @@ from tenants.errors import RateLimited, Unavailable
 THREADS = 4
 #: The most requests that wait here, and of one key.
 MOST, MOST_OF_KEY = 2_048, 512
-#: After a group its callers come back. The next one waits for as many as there were, while they come at most so many
-#: milliseconds apart, and not longer than the second number.
+#: After a group its callers come back. The next one waits for as many as were on their way, those that wait already
+#: among them, while they come at most so many milliseconds apart, and not longer than the second number.
 RETURN_MS, LONGEST_RETURN_MS = 8, 40
 MOST_LANES = 4_096
 
@@ -32,14 +32,15 @@ class TooManyWaiting(RateLimited):
 
 @dataclass(eq=False)
 class Lane:
-    """What waits of one key. `usual`: requests in its last group; until `patient_until` the next one waits for as many.
+    """What waits of one key. `usual`: requests on their way at the end of its last group; until `patient_until` the next one waits for as many.
 
-    Each that comes extends that, until `latest`.
+    Each that comes extends that, until `latest`. `is_full`: the last group left some behind, so that the next one need not wait for more.
     """
 
     calls: deque[Call] = field(default_factory=deque)
     busy: bool = False
     usual: int = 0
+    is_full: bool = False
     patient_until: float = 0
     latest: float = 0
     timer: asyncio.TimerHandle | None = None
@@ -54,7 +55,7 @@ class Lane:
                 room -= len(call.body)
             else:
                 left.append(call)
-        self.calls = left
+        self.calls, self.is_full = left, bool(left)
         return group
 
 
@@ -127,10 +128,10 @@ class Lanes:
         self._free += 1
         self.waiting -= len(group)
         lane.busy = False
-        lane.usual = len(group)
-        now = asyncio.get_running_loop().time()
-        lane.patient_until = now + (RETURN_MS if len(group) > 1 else 0) / 1000
-        lane.latest = now + (LONGEST_RETURN_MS if len(group) > 1 else 0) / 1000
+        lane.usual = len(group) if lane.is_full else len(group) + len(lane.calls)
+        now, together = asyncio.get_running_loop().time(), lane.usual > 1
+        lane.patient_until = now + (RETURN_MS if together else 0) / 1000
+        lane.latest = now + (LONGEST_RETURN_MS if together else 0) / 1000
         self._consider(lane)
         self._start()
 
