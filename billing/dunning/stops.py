@@ -12,10 +12,10 @@ from tenants.errors import ExchequerError
 from tenants.isolation.scoping import current_tenant_id
 from tenants.rows import named_rows
 
-# The reminder shows that the tenant was notified, the schedule as it stands now how long the seller waits.
+# A top-up that is not paid is no debt: nothing was used. The reminder shows that the tenant was notified, the schedule as it stands now how long the seller waits.
 STOPPING = """
 SELECT i.id, i.label, i.due_on FROM billing_reminder r
-JOIN billing_invoice i ON i.tenant_id = r.tenant_id AND i.id = r.invoice_id AND i.state = 'finalised'
+JOIN billing_invoice i ON i.tenant_id = r.tenant_id AND i.id = r.invoice_id AND i.state = 'finalised' AND i.kind = 'period'
 JOIN tenants_tenant t ON t.id = r.tenant_id
 CROSS JOIN LATERAL (SELECT (exchequer_now() AT TIME ZONE t.timezone)::date AS today) n
 LEFT JOIN LATERAL (

@@ -187,7 +187,9 @@ def _reverse(*, actor: Actor, invoice_id: UUID, payment_id: UUID, reason: str, b
         raise NotReversible
     if Payment.objects.filter(method=REVERSAL, external_id=str(payment_id)).exists():
         raise AlreadyReversed
-    amount, left = Money(payment.amount, payment.currency), refundable(invoice)
+    amount = Money(payment.amount, payment.currency)
+    # A credit note into the wallet took a part of what was paid, and is no refund.
+    left = min(refundable(invoice), Money(invoice.paid - invoice.returned, invoice.currency))
     if amount > left:
         raise NotReversible(
             f"Money of this invoice went back to the payer or into the wallet: {left.plain()} of its payments are left, and this "

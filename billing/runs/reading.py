@@ -98,6 +98,12 @@ def accounts(tenants: Sequence[UUID], last: date, period: date) -> Generator[Acc
             account.sums = account.frozen = ()
 
 
+def contracts_of(tenants: Sequence[UUID], period: date) -> list[Contract]:
+    """Return the contracts of these tenants that begin by a month."""
+    with all_tenants(REASON):
+        return list(Contract.objects.raw(CONTRACTS, [array(tenants, uuid), period]))
+
+
 def _arrays(pairs: Sequence[tuple[UUID, Any]], write: Callable[[Any], str]) -> list[str]:
     """Return tenants and what is asked of them as two arrays."""
     return [array((tenant for tenant, _ in pairs), uuid), array((what for _, what in pairs), write)]

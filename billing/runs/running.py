@@ -12,6 +12,7 @@ from django.db.models import F
 
 from billing.models import PeriodRun
 from billing.rating.calendar import local_day
+from billing.runs.opening import open_owed
 from billing.runs.preparing import prepare
 from tenants import clock
 from tenants.audit import AuditAction
@@ -68,6 +69,7 @@ def _carry_out(run: PeriodRun) -> int:
         if not chunk:
             this.update(finished_at=clock.DatabaseNow(), tenants=F("done"))
             return done
+        open_owed(chunk, run.period)
         _prepare(run, chunk)
         done, last = done + len(chunk), chunk[-1]
 

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from billing.models import TaxRate
 from billing.rating.billed.faults import number_faults, percent_faults
-from billing.rating.billed.tax import MOST_RATES
+from billing.rating.billed.tax import MOST_RATES, STANDARD
 from billing.rating.calendar import local_day, period_of
 from billing.taxes.countries import COUNTRIES, UNKNOWN
 from tenants import clock
@@ -114,6 +114,8 @@ def _faults(rate: NewRate) -> dict[str, list[str]]:
         faults["name"] = ["Give the name that stands on invoices, such as VAT, at most 60 characters."]
     if len(rate.product) > 60:
         faults["product"] = ["Give the key of a meter, at most 60 characters."]
+    elif rate.product == STANDARD:
+        faults["product"] = ["Leave the meter empty for the rate of all that has none of its own."]
     wrong = [*percent_faults("percent", rate.percent, zero=True), *number_faults("percent", rate.percent, decimals=3)]
     if wrong:
         faults["percent"] = [wrong[0].message]

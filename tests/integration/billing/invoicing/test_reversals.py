@@ -109,3 +109,22 @@ def test_b80_the_api_reverses_a_payment(demo_clock: DemoClock, seller: Any) -> N
     assert finance.post(url, body, content_type="application/json").json()["code"] == "payment_reversed"
     listed = finance.get(f"{api}mark-paid/").json()["results"]
     assert {(one["kind"], one["reversed"]) for one in listed} == {("payment", True), ("reversal", False)}
+
+
+def test_b80_what_a_credit_note_put_into_the_wallet_is_not_reversed(demo_clock: DemoClock, seller: Any) -> None:
+    tenant, invoice = issued(demo_clock, 60_000)
+    finance, api = seller("platform_finance"), f"/api/operator/v1/invoices/{invoice}/"
+    for amount in ("0.25", "2.75"):
+        body = {"amount": amount, "received_on": "2027-04-02"}
+        assert finance.post(f"{api}mark-paid/", body, content_type="application/json").status_code == 200
+    credit(tenant, invoice, Part(lines_of(tenant, invoice)[0], Decimal("2.50")), paid_back="wallet")
+    with tenant_scope(tenant.id):
+        small, large = Payment.objects.filter(kind="payment").order_by("amount").values_list("pk", flat=True)
+    answers = [
+        finance.post(f"{api}payments/{one}/reverse/", {"reason": "a wrong invoice"}, content_type="application/json")
+        for one in (large, small)
+    ]
+    assert (answers[0].status_code, answers[0].json()["code"]) == (409, "payment_not_reversible")
+    assert "€0.50 of its payments are left" in answers[0].json()["title"]
+    assert (answers[1].status_code, answers[1].json()["due"]["amount"]) == (200, "0.250000")
+    assert seen(tenant, invoice).state == "finalised"

@@ -14,7 +14,8 @@ from django.db import ProgrammingError, connection, transaction
 
 from billing import tasks
 from billing.metering.metering import record_usage
-from billing.models import PeriodRun, PreparedDraft
+from billing.models import Invoice, PeriodRun, PreparedDraft
+from billing.periods import months
 from billing.runs import preparing, storing
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Project
@@ -25,6 +26,7 @@ from tests.integration.billing.invoicing.test_terms import TERMS
 from tests.integration.billing.wallets.scene import grant
 from tests.support import selling
 from tests.support.billing.runs import check_that_runs_agree
+from tests.support.factories import make_tenant
 from tests.support.usage import interval
 
 if TYPE_CHECKING:
@@ -101,3 +103,47 @@ def test_other_roles_see_nothing_of_what_a_run_reads(demo_clock: DemoClock, as_c
         for role in ("exchequer_app", "exchequer_operator"):
             with selling.role(role), tenant_scope(mine.id), refused(), connection.cursor() as cursor:
                 cursor.execute(f"SELECT tenant_id FROM {call}", asked)
+
+
+def test_b41_a_run_opens_what_a_contract_owes_without_usage(
+    demo_clock: DemoClock, seller: Any, as_control: Role
+) -> None:
+    name_the_seller()
+    owing = {
+        "commitments": [{"key": "base", "amount": "100"}],
+        "minimums": [{"key": "least", "amount": "70"}],
+        "savings_plans": [{"key": "plan", "per": "hour", "amount": "1", "percent": "20"}],
+    }
+    demo_clock.move_to(IN_MARCH - timedelta(days=40))
+    tenants = []
+    for each in ({}, {"discounts": [{"key": "d", "percent": "5"}]}, *({name: term} for name, term in owing.items())):
+        tenants.append(make_tenant(contract=False))
+        selling.open_contract(tenants[-1], terms=each)
+    demo_clock.move_to(IN_APRIL)
+    finance = seller("platform_finance")
+    for _ in range(2):
+        assert finance.post("/api/operator/v1/periods/2027-03/run/").status_code == 202
+        with as_control():
+            assert tasks.run_periods() == 5
+    listed = finance.get("/api/operator/v1/invoices/?period=2027-03").json()["results"]
+    assert {one["tenant"]["id"] if isinstance(one["tenant"], dict) else one["tenant"] for one in listed} == {
+        str(one.id) for one in tenants[2:]
+    }
+    with as_control():
+        totals = []
+        for tenant in tenants[2:]:
+            with tenant_scope(tenant.id):
+                totals.append(PreparedDraft.objects.get().total)
+    assert totals == [100, 70, 744]  # March has 744 hours in UTC
+    # It is finalised as any other, closes its month, and a void one is not opened again.
+    finalise(tenants[2])
+    with tenant_scope(tenants[2].id):
+        invoice = Invoice.objects.get()
+    void = f"/api/operator/v1/invoices/{invoice.pk}/void/"
+    assert finance.post(void, {"reason": "agreed otherwise"}, content_type="application/json").status_code == 200
+    finance.post("/api/operator/v1/periods/2027-03/run/")
+    with as_control():
+        tasks.run_periods()
+    with tenant_scope(tenants[2].id):
+        assert Invoice.objects.get().state == "void"
+        assert months.last_closed() == date(2027, 3, 1)

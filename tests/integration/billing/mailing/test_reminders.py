@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.dunning.stops import stop_in_force
+from billing.invoices import topping_up
 from billing.invoices.reminders import Step, as_text, checked, from_text, reached
 from billing.mailing.reminding import remind_all
-from billing.models import Reminder
+from billing.models import Reminder, TopUp
+from tenants.access.actor import Actor
 from tenants.errors import Invalid
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Notification, Tenant
@@ -107,6 +110,22 @@ def test_after_a_stop_of_the_worker_only_the_last_step_is_sent(
     assert page.count("(passed over)") == 2
     shown = client_for(tenant, "finance").get(f"/t/{tenant.slug}/invoices/{invoice}/").content.decode()
     assert "This invoice was due on 2 May 2027" in shown
+
+
+def test_a_top_up_that_is_not_paid_stops_no_launches(demo_clock: DemoClock, server: MailServer, seller: Any) -> None:
+    tenant, invoice = unpaid(demo_clock, seller("platform_finance"), "3 remind, 30 stop")
+    pay_by_hand(tenant, invoice, "3.00")
+    asked = {"amount": "20.00"}
+    member = client_for(tenant, "finance")
+    assert member.post("/api/v1/wallet/top-ups/", asked, content_type="application/json").status_code == 201
+    with tenant_scope(tenant.id):
+        wish = TopUp.objects.get().pk
+    with selling.role("exchequer_control"):
+        topping_up.issue(actor=Actor.system(tenant.id, "billing"), top_up_id=wish)
+    day(demo_clock, tenant, 60)
+    with tenant_scope(tenant.id):
+        assert list(Reminder.objects.values_list("step", flat=True)) == ["remind"]
+        assert stop_in_force() is None
 
 
 def test_without_a_schedule_nobody_is_reminded(demo_clock: DemoClock, server: MailServer, seller: Any) -> None:

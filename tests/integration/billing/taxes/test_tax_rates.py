@@ -124,3 +124,9 @@ def test_who_writes_no_prices_enters_no_rate(demo_clock: DemoClock) -> None:
     rate = table.NewRate(country="DE", name="VAT", percent=Decimal(19), starts_on=date(2007, 1, 1))
     with selling.role("exchequer_operator"), pytest.raises(PermissionDenied):
         table.enter(operator=support, rate=rate, reason="the law")
+
+
+def test_no_meter_takes_the_place_of_the_standard_rate(finance: Any) -> None:
+    refused = finance.post(API, GIVEN | {"product": "standard"}, content_type="application/json")
+    assert (refused.status_code, refused.json()["fields"].keys()) == (400, {"product"})
+    assert not TaxRate.objects.exists()
