@@ -112,6 +112,13 @@ class Charge:
         return ":".join([*parts, self.line_id, *([self.kind] if self.kind in APART else [])])
 
     @property
+    def pricing_category(self) -> str | None:
+        """How the price came about: spot capacity is priced apart. Tax, credits and adjustments have no price."""
+        if self.category not in (Category.USAGE, Category.PURCHASE):
+            return None
+        return "Dynamic" if self.sku and self.sku.details.get("x_tier") == "spot" else "Standard"
+
+    @property
     def priced(self) -> Priced | None:
         """The price in the price book's currency, if that is another than the document's."""
         return self.sku.priced if self.sku else None

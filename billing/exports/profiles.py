@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from billing.exports.charge import Category, Charge
+from billing.exports.charge import Charge
 
 Read = Callable[[Charge], Any]
 SERVICE = "Exchequer"
@@ -119,7 +119,7 @@ def focus(*, provider: str, publisher: str) -> list[Column]:
         _text("InvoiceIssuerName", lambda c: c.heading.issuer),
         _number("ListCost", lambda c: c.listed),
         _price("ListUnitPrice", _of_quantity("list_price")),
-        _text("PricingCategory", lambda c: "Standard" if c.category in (Category.USAGE, Category.PURCHASE) else None),
+        _text("PricingCategory", lambda c: c.pricing_category),
         _text("PricingCurrency", lambda c: c.priced.currency if c.priced else c.heading.currency),
         _price("PricingCurrencyContractedUnitPrice", _priced("unit_price")),
         _number("PricingCurrencyEffectiveCost", lambda c: c.priced_effective),

@@ -55,6 +55,7 @@ def month(demo_clock: DemoClock, *, name: str = "Vision") -> Tenant:
         selling.publish(
             prices=[
                 selling.NewPrice("device_seconds", {"device_class": "cpu"}, Decimal("0.00005"), Decimal("0.00008")),
+                selling.NewPrice("device_seconds", {"device_class": "cpu", "tier": "spot"}, Decimal("0.00002")),
                 selling.NewPrice("batch_seconds", {}, Decimal("0.0003")),
             ],
             effective_at=now() + timedelta(minutes=10),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import tracemalloc
@@ -38,6 +39,19 @@ def test_b60_every_row_holds_the_rules_of_focus(demo_clock: DemoClock) -> None:
     assert focus_rules.faults(text) == []
     rows = rows_of(take(tenant, "period=2027-03"))
     assert {row["ChargeCategory"] for row in rows} == {"Usage", "Purchase", "Tax", "Adjustment"}
+    with tenant_scope(tenant.id):
+        dims = {"device_class": "cpu", "tier": "spot"}
+        record_usage(
+            [interval(factories.default_project_id(tenant), scene.IN_APRIL - timedelta(hours=1), 60, dims=dims)]
+        )
+    draft = text_of(take(tenant, "period=2027-04"))
+    assert focus_rules.faults(draft) == []
+    charged = [row for row in [*rows, *csv.DictReader(io.StringIO(draft))] if row["ChargeCategory"] == "Usage"]
+    tiers = {
+        (json.loads(row["SkuPriceDetails"] or "{}").get("x_tier") == "spot", row["PricingCategory"]) for row in charged
+    }
+    assert tiers == {(True, "Dynamic"), (False, "Standard")}
+    assert {row["PricingCategory"] for row in rows if row["ChargeCategory"] in ("Tax", "Adjustment")} == {""}
     # The check itself finds what is wrong.
     assert focus_rules.faults(text.replace(",Usage,", ",Used,", 1)) != []
     assert focus_rules.faults(text.replace("2027-03-31T22:00:00Z", "2027-03-31T22:00:00", 1)) != []
