@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from billing import retention
-from billing.budgets import unusual
+from billing.budgets import restating, unusual
 from billing.collecting import sweeping
 from billing.invoices import topping_up
 from billing.mailing import reminding
@@ -79,6 +79,12 @@ def tend_wallets() -> None:
         for step in each.over((expiring.sweep, topping_up.sweep)):
             with each(step=step.__module__):
                 step()
+
+
+@shared_task(name="billing.change_currencies")
+def change_currencies() -> int:
+    """Restate the budgets of tenants whose contract has begun in another currency. Scheduled every minute."""
+    return restating.change_all()
 
 
 @shared_task(name="billing.remind")

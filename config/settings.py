@@ -250,14 +250,13 @@ SPECTACULAR_SETTINGS = {
 
 CELERY_BROKER_URL = env.broker_url
 CELERY_TASK_IGNORE_RESULT = CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_TASK_DEFAULT_QUEUE = "ops"
+CELERY_TASK_DEFAULT_QUEUE, CELERY_TIMEZONE = "ops", "UTC"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_PROC_ALIVE_TIMEOUT = 30.0
 CELERY_TASK_ACKS_LATE = CELERY_WORKER_HIJACK_ROOT_LOGGER = CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 10, "socket_keepalive": True}
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1}
-CELERY_TIMEZONE = "UTC"
 # Fired by the leading controller, once each interval; there is no beat process. Seconds.
 CELERY_BEAT_SCHEDULE = {
     "unread uploads": {"task": "models_app.requeue_stale", "schedule": 30},
@@ -266,6 +265,7 @@ CELERY_BEAT_SCHEDULE = {
     "figures of all tenants": {"task": "billing.reconcile_all", "schedule": 86_400},
     "invoices to collect": {"task": "billing.collect", "schedule": 5},
     "credit that expires, and wallets that run low": {"task": "billing.tend_wallets", "schedule": 300},
+    "changes of currency": {"task": "billing.change_currencies", "schedule": 60},
     "reminders of invoices": {"task": "billing.remind", "schedule": 600},
     "runs of months": {"task": "billing.run_periods", "schedule": 10},
     "holds that are over": {"task": "billing.expire_holds", "schedule": 10},

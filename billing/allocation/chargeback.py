@@ -20,7 +20,7 @@ from billing.defaults import INFERENCE_REQUESTS
 from billing.models import Invoice
 from billing.models.invoicing import PERIOD, VOID
 from billing.money import Money
-from billing.queries.calendar import tenant_today
+from billing.queries.calendar import tenant_currencies
 from billing.queries.invoices import InvoiceView, with_lines
 from billing.queries.lines import CORRECTION, USAGE, InvoiceLine
 from billing.rating.calendar import next_period
@@ -113,7 +113,7 @@ def chargeback(period: date, by: Sequence[str]) -> Chargeback:
     check(by)
     invoice_id = _invoice_of(period)
     if invoice_id is None:
-        return Chargeback(period, by, (), Money.zero(tenant_today().currency))
+        return Chargeback(period, by, (), Money.zero(tenant_currencies().of(period)))
     view, lines = with_lines(invoice_id)
     names = _names(lines)
     used = list(_used(view, lines, by, names))
@@ -134,7 +134,7 @@ def cells_of(
     """
     invoice_id = _invoice_of(period)
     if invoice_id is None:
-        return {}, {}, Money.zero(tenant_today().currency), None
+        return {}, {}, Money.zero(tenant_currencies().of(period)), None
     view, lines = with_lines(invoice_id)
     names = _names(lines)
     return (
@@ -146,7 +146,8 @@ def cells_of(
 
 
 def _invoice_of(period: date) -> UUID | None:
-    currency = tenant_today().currency
+    # What a month corrects of months in another currency is on an invoice of its own.
+    currency = tenant_currencies().of(period)
     found = Invoice.objects.exclude(state=VOID).filter(period=period, kind=PERIOD, currency=currency)
     return found.values_list("id", flat=True).first()
 

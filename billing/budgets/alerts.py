@@ -10,7 +10,7 @@ from billing import events
 from billing.models import Budget, BudgetAlert
 from billing.models.budgets import BLOCK_NEW, NOTIFY, STOP_RUNNING
 from billing.money import Money
-from billing.queries.budgets import named_scope
+from billing.queries.budgets import currency_of_span, named_scope
 from billing.rating.calendar import span_name
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -65,7 +65,8 @@ def raise_alert(
         return
     address = User.objects.filter(id=budget.person).values_list("email", flat=True).first() if budget.person else None
     scope = named_scope(budget, {budget.person: address} if budget.person and address else {}) or "the organisation"
-    used = f"{Money(spent, budget.currency).plain()} of {Money(limit, budget.currency).plain()}"
+    currency = currency_of_span(period, budget.period)
+    used = f"{Money(spent, currency).plain()} of {Money(limit, currency).plain()}"
     notify(
         permission="budgets.manage",
         kind="budget",

@@ -13,18 +13,19 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Greatest
 
 from billing.budgets import counters, opening
+from billing.budgets.restating import restate
 from billing.models import Budget, BudgetPeriod
 from billing.models.budgets import AT_LIMIT, NOTIFY
 from billing.models.fields import exact
 from billing.money import Money, computed
-from billing.rating.calendar import MONTHS, local_day, span_start
+from billing.queries.calendar import Today, tenant_today
+from billing.rating.calendar import MONTHS, span_start
 from billing.rating.tags import tag_fault
 from tenants import clock
 from tenants.access.actor import Actor, InProject
 from tenants.audit import AuditAction, operation, record
 from tenants.errors import Conflict, Invalid, NotFound
-from tenants.isolation.scoping import current_tenant_id
-from tenants.models import Membership, Project, Tenant
+from tenants.models import Membership, Project
 from tenants.projects.sight import named
 
 BUDGET_CREATED = AuditAction("billing.budget.created")
@@ -78,14 +79,14 @@ def create_budget(
     if project_id is not None and not Project.objects.filter(named(actor=actor, path="pk"), pk=project_id).exists():
         raise NotFound
     counters.lock_budget_set(exclusive=True)
-    zone, currency = Tenant.objects.values_list("timezone", "currency").get(pk=actor.tenant_id)
+    at = tenant_today()
+    _check_ahead(kind, at)
     if Budget.objects.filter(
         Q(project_id=project_id) if project_id else Q(project__isnull=True),
         tag_key=key,
         tag_value=value,
         person=kind.person,
         period=kind.length,
-        currency=currency,
         closed_at__isnull=True,
     ).exists():
         raise BudgetExists
@@ -96,11 +97,11 @@ def create_budget(
         person=kind.person,
         period=kind.length,
         amount=amount,
-        currency=currency,
+        currency=at.currency,
         at_limit=at_limit,
         alerts=sorted(set(alerts)),
     )
-    period = span_start(local_day(clock.now(), zone), kind.length)
+    period = span_start(at.day, kind.length)
     opening.start(budget, period)
     _publish_passed(budget, period)
     record(
@@ -162,19 +163,22 @@ def close_budget(*, actor: Actor, budget_id: UUID) -> None:
 
 
 def open_budget(actor: Actor, budget_id: UUID) -> Budget:
-    """Return an open budget, locked, whose project the actor may name. Raises NotFound."""
+    """Return an open budget, locked and in today's currency, whose project the actor may name. Raises NotFound."""
     rows = Budget.objects.select_for_update(no_key=True, of=("self",)).filter(named(actor=actor), closed_at=None)
     budget = rows.filter(pk=budget_id).first()
     if budget is None:
         raise NotFound
+    if restate(budget, tenant_today()):
+        budget.save(update_fields=["amount", "currency"])
     return budget
 
 
 def _limit(budget: Budget, limit: Combinable, at_limit: str) -> date:
     """Set the limit of the counters from the running period on; return that period."""
-    zone = Tenant.objects.values_list("timezone", flat=True).get(pk=current_tenant_id())
-    current = span_start(local_day(clock.now(), zone), budget.period)
-    months = BudgetPeriod.objects.filter(budget=budget).filter(Q(period__gte=current) | Q(held__gt=0))
+    current = span_start(tenant_today().day, budget.period)
+    months = BudgetPeriod.objects.filter(budget=budget, currency=budget.currency).filter(
+        Q(period__gte=current) | Q(held__gt=0)
+    )
     promised = Greatest(limit, F("held") + F("spent"), output_field=exact())
     months.update(limit=limit, at_limit=at_limit, ceiling=None if at_limit == NOTIFY else promised)
     return current
@@ -209,6 +213,14 @@ def _check(amount: Decimal, at_limit: str, alerts: Sequence[int]) -> None:
         faults["alerts"] = ["Alerts are whole percentages from 1 to 100."]
     if faults:
         raise Invalid(fields=faults)
+
+
+def _check_ahead(kind: BudgetKind, at: Today) -> None:
+    """Refuse a budget whose running or a later period would have two currencies."""
+    for change in at.currencies.changes:
+        if change.on > at.day and span_start(change.on, kind.length) != change.on:
+            fault = f"The organisation pays in {change.after} from {change.on:%-d %B %Y}. Choose months, or wait until then."
+            raise Invalid(fields={"period": [fault]})
 
 
 def _check_kind(kind: BudgetKind, project_id: UUID | None) -> None:

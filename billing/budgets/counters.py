@@ -15,7 +15,7 @@ from billing.events import BudgetThresholdReached
 from billing.ledger.ledger import LedgerAccount
 from billing.models.budgets import NOTIFY, STOP_RUNNING
 from billing.money import Money
-from billing.rating.calendar import span_start, span_starts
+from billing.rating.calendar import LAST_DAY, span_start, span_starts
 from tenants.errors import ExchequerError
 from tenants.events.events import publish
 from tenants.isolation.scoping import current_tenant_id
@@ -47,6 +47,7 @@ class Counter:
     held: Decimal
     spent: Decimal
     unheld: Decimal
+    currency: str
 
     @property
     def enforced(self) -> bool:
@@ -100,21 +101,27 @@ class Dated:
     opened_with_usage: bool
 
 
-COLUMNS = 'c.id, c.budget_id, b.project_id, b.tag_key, b.tag_value, b.person, b.period AS length, c.period, c."limit", c.at_limit, b.alerts, c.held, c.spent, c.unheld'
+COLUMNS = 'c.id, c.budget_id, b.project_id, b.tag_key, b.tag_value, b.person, b.period AS length, c.period, c."limit", c.at_limit, b.alerts, c.held, c.spent, c.unheld, c.currency'
 FROM = "FROM billing_budgetperiod c JOIN billing_budget b ON b.tenant_id = c.tenant_id AND b.id = c.budget_id"
 STARTS = "CASE b.period WHEN 'month' THEN %(month)s::date[] WHEN 'quarter' THEN %(quarter)s::date[] ELSE %(year)s::date[] END"
 IN_SCOPE = (
-    "b.tenant_id = %(tenant)s AND b.closed_at IS NULL AND b.currency = %(currency)s "
+    "b.tenant_id = %(tenant)s AND b.closed_at IS NULL "
     "AND (b.project_id IS NULL OR b.project_id = ANY(%(projects)s::uuid[])) "
     "AND (b.tag_key = '' OR b.tag_key || '=' || b.tag_value = ANY(%(tags)s::text[])) "
     "AND (b.person IS NULL OR b.person = ANY(%(people)s::uuid[]))"
 )
+# A budget limits a period in the currency of its last day: what it is stated in, or restated by the contract that changed that.
 ENSURE = f"""
-INSERT INTO billing_budgetperiod (id, tenant_id, budget_id, period, "limit", at_limit, ceiling, held, spent, unheld)
-SELECT gen_random_uuid(), b.tenant_id, b.id, m.period, b.amount, b.at_limit,
-  CASE WHEN b.at_limit <> '{NOTIFY}' THEN b.amount END, 0, 0, 0
-FROM billing_budget b CROSS JOIN LATERAL unnest({STARTS}) AS m(period) WHERE {IN_SCOPE}
-AND NOT EXISTS (SELECT FROM billing_budgetperiod c WHERE c.tenant_id = b.tenant_id AND c.budget_id = b.id AND c.period = m.period)
+WITH missing AS MATERIALIZED (
+  SELECT b.*, m.period AS start, {LAST_DAY} AS last FROM billing_budget b CROSS JOIN LATERAL unnest({STARTS}) AS m(period) WHERE {IN_SCOPE}
+  AND NOT EXISTS (SELECT FROM billing_budgetperiod c WHERE c.tenant_id = b.tenant_id AND c.budget_id = b.id AND c.period = m.period)
+), stated AS (
+  SELECT m.*, c.paid_in, billing_restated(m.tenant_id, m.amount, m.currency, c.paid_in) AS "limit"
+  FROM missing m CROSS JOIN LATERAL (SELECT billing_currency(m.tenant_id, m.last) AS paid_in OFFSET 0) c
+)
+INSERT INTO billing_budgetperiod (id, tenant_id, budget_id, period, currency, "limit", at_limit, ceiling, held, spent, unheld)
+SELECT gen_random_uuid(), tenant_id, id, start, paid_in, "limit", at_limit, CASE WHEN at_limit <> '{NOTIFY}' THEN "limit" END, 0, 0, 0
+FROM stated WHERE "limit" IS NOT NULL
 ON CONFLICT (tenant_id, budget_id, period) DO NOTHING
 """  # noqa: S608
 LOCK_SCOPE = (
@@ -129,7 +136,7 @@ LOCK_MONTHS = f"""
 SELECT {COLUMNS}, b.created_at, b.closed_at, EXISTS (
   SELECT FROM billing_ledgerposting p JOIN billing_ledgertransaction t ON t.tenant_id = p.tenant_id AND t.id = p.transaction_id
   WHERE p.tenant_id = c.tenant_id AND p.pot = c.id AND p.account = 'spent' AND t.kind = 'open')
-{FROM} WHERE c.tenant_id = %(tenant)s AND b.currency = %(currency)s AND c.period = ANY({STARTS}) ORDER BY c.id FOR NO KEY UPDATE OF c
+{FROM} WHERE c.tenant_id = %(tenant)s AND c.period = ANY({STARTS}) ORDER BY c.id FOR NO KEY UPDATE OF c
 """  # noqa: S608
 # The ceiling falls with what is held and spent, down to the limit; it rises only when the limit is changed.
 MOVE = """
@@ -161,33 +168,31 @@ class Work:
         """Return both together."""
         return Work({*self.projects, *other.projects}, {*self.tags, *other.tags}, {*self.people, *other.people})
 
-    def arguments(self, months: Iterable[date], currency: str) -> dict[str, Any]:
+    def arguments(self, months: Iterable[date]) -> dict[str, Any]:
         """Return the arguments of the statements above."""
         return {
             "tenant": current_tenant_id(),
             "projects": list(self.projects),
             "tags": list(self.tags),
             "people": list(self.people),
-            "currency": currency,
             **span_starts(months),
         }
 
 
-def lock_scope(work: Work, months: Collection[date], currency: str, before: Collection[date] = ()) -> list[Counter]:
+def lock_scope(work: Work, months: Collection[date], before: Collection[date] = ()) -> list[Counter]:
     """Lock the counters of the budgets that apply, of the periods of these months, in order of id.
 
-    Missing counters are created. Of the months `before`, those that there are.
+    Missing counters are created, each in the currency of its period. Of the months `before`, those that there are.
     """
     with prepared_cursor() as cursor:
-        cursor.execute(ENSURE, work.arguments(months, currency))
-        cursor.execute(LOCK_SCOPE, work.arguments([*months, *before], currency))
+        cursor.execute(ENSURE, work.arguments(months))
+        cursor.execute(LOCK_SCOPE, work.arguments([*months, *before]))
         return rows_as(Counter, cursor)
 
 
 def lock_for_holds(
     holds: Collection[UUID],
     work: Work,
-    currency: str,
     onward: Collection[date] = (),
     before: Collection[date] = (),
 ) -> list[Counter]:
@@ -198,8 +203,8 @@ def lock_for_holds(
     """
     with connection.cursor() as cursor:
         if onward:
-            cursor.execute(ENSURE, work.arguments(onward, currency))
-        arguments = work.arguments([*onward, *before], currency)
+            cursor.execute(ENSURE, work.arguments(onward))
+        arguments = work.arguments([*onward, *before])
         cursor.execute(LOCK_HOLDS, arguments | {"holds": list(holds)})
         return rows_as(Counter, cursor)
 
@@ -268,10 +273,10 @@ def _publish(counter: Counter, before: Decimal, after: Decimal, currency: str) -
         )
 
 
-def lock_months(months: Collection[date], currency: str) -> list[Dated]:
+def lock_months(months: Collection[date]) -> list[Dated]:
     """Lock the counters of these months' periods, those of closed budgets included, in order of id."""
     with connection.cursor() as cursor:
-        cursor.execute(LOCK_MONTHS, Work(()).arguments(months, currency))
+        cursor.execute(LOCK_MONTHS, Work(()).arguments(months))
         return [
             Dated(Counter(*counter), created, closed, opened_with_usage)
             for *counter, created, closed, opened_with_usage in cursor.fetchall()

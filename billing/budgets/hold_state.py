@@ -13,12 +13,9 @@ from billing.budgets.counters import Counter, Work
 from billing.ledger.ledger import LedgerAccount
 from billing.models import Hold, HoldShare
 from billing.models.holds import OPEN
-from billing.rating.calendar import local_day, period_of
+from billing.queries.calendar import tenant_today
 from billing.rating.tags import marks
-from tenants import clock
 from tenants.errors import NotFound
-from tenants.isolation.scoping import current_tenant_id
-from tenants.models import Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +78,8 @@ class HoldState:
         return self.of(self.period)
 
     def of(self, period: date) -> tuple[Counter, ...]:
-        """The counters whose periods cover a month."""
-        return tuple(counter for counter in self.counters if counter.covers(period))
+        """The counters in the hold's currency whose periods cover a month."""
+        return tuple(one for one in self.counters if one.covers(period) and one.currency == self.currency)
 
     @property
     def ledger_accounts(self) -> list[LedgerAccount]:
@@ -118,8 +115,8 @@ def lock_several(
         earlier |= {month for month in others if month < row.period}
         work = work.joined(work_of(row.project_id, row.tags, row.person))
     ids = [row.pk for row in rows]
-    locked = counters.lock_for_holds(ids, work, rows[0].currency, sorted(later), sorted(earlier - later))
-    wallet = prepaid.running_headroom(rows[0].currency)
+    locked = counters.lock_for_holds(ids, work, sorted(later), sorted(earlier - later))
+    wallets = {currency: prepaid.running_headroom(currency) for currency in sorted({row.currency for row in rows})}
     one = len(rows) == 1 and beside is None
     lies_on = set[tuple[UUID, UUID]]()
     if not one:
@@ -142,7 +139,7 @@ def lock_several(
             ),
             row.tags,
             row.person,
-            prepaid=wallet,
+            prepaid=wallets[row.currency],
         )
         for row in rows
     }
@@ -163,6 +160,6 @@ def lock_now(hold_id: UUID, months: Iterable[date] = ()) -> HoldState:
 
 
 def running_month() -> tuple[date, str]:
-    """Return the tenant-local month and the tenant's currency."""
-    zone, currency = Tenant.objects.values_list("timezone", "currency").get(pk=current_tenant_id())
-    return period_of(local_day(clock.now(), zone)), currency
+    """Return the tenant-local month and its currency."""
+    at = tenant_today()
+    return at.period, at.currency

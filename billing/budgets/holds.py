@@ -29,7 +29,7 @@ from tenants.isolation.scoping import current_tenant_id
 
 __all__ = [
     "OPEN", "BudgetExceeded", "HoldExists", "HoldState", "cover", "extend", "hold", "lock", "lock_now", "lock_several",
-    "release", "roll_over", "settle",
+    "release", "roll_over", "settle", "succeed",
 ]  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def hold(
 
     `months`: the months of past usage that it also pays for in this transaction; their counters are locked with its own.
     Raises BudgetExceeded (402) if one has no headroom, HoldExists if the subject already holds money, CurrencyMismatch
-    for another currency than the tenant's. `actor` is stored, so that an explained line can name it.
+    for another currency than that of the running month. `actor` is stored, so that an explained line can name it.
     """
     if amount.amount < 0:
         raise ValueError("hold an amount, or nothing for free work")
@@ -63,8 +63,8 @@ def hold(
         if currency != amount.currency:
             raise CurrencyMismatch(f"{amount.currency} cannot be held in {currency}")
         over = sorted(month for month in set(months) if month < period)
-        within = counters.lock_scope(work_of(project_id, tags or {}, person), [period], currency, over)
-        locked = [counter for counter in within if counter.covers(period)]
+        within = counters.lock_scope(work_of(project_id, tags or {}, person), [period], over)
+        locked = [counter for counter in within if counter.covers(period) and counter.currency == currency]
         counters.require_headroom(locked, amount)
         prepaid.require(amount)
         counters.apply_delta(locked, currency, held=amount.amount)
@@ -118,6 +118,24 @@ def release(*, hold_id: UUID) -> Money:
             ledger.post(LedgerEntry("release", state.period, legs, hold_id=hold_id))
             Hold.objects.filter(pk=hold_id).update(state=RELEASED, released_at=clock.DatabaseNow())
         return Money(left, state.currency)
+
+
+def succeed(*, hold_id: UUID, amount: Money) -> UUID:
+    """Release an open hold and place one like it in the currency of the running month; return its id.
+
+    Lock it with that month before (`lock_now`), and settle what it still pays. Raises BudgetExceeded after the release.
+    """
+    before = Hold.objects.get(pk=hold_id)
+    release(hold_id=hold_id)
+    placed_by = replace(Actor.system(current_tenant_id(), "billing"), id=before.placed_by_id, label=before.placed_by)
+    return hold(
+        project_id=before.project_id,
+        subject=before.subject,
+        amount=amount,
+        actor=placed_by,
+        tags=before.tags,
+        person=before.person,
+    )
 
 
 def roll_over(state: HoldState, period: date) -> HoldState:

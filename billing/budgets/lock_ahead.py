@@ -18,9 +18,7 @@ ORDER BY c.id FOR NO KEY UPDATE OF c
 """  # noqa: S608
 
 
-def lock_ahead(
-    work: Work, months: Collection[date], before: Collection[date], holds: Collection[UUID], currency: str
-) -> None:
+def lock_ahead(work: Work, months: Collection[date], before: Collection[date], holds: Collection[UUID]) -> None:
     """Lock holds in order of id, then every counter of these months, of the months `before`, and of the holds.
 
     Of `months` the counters that the budgets of `work` lack are created.
@@ -28,5 +26,5 @@ def lock_ahead(
     if holds:
         list(Hold.objects.select_for_update(no_key=True).filter(pk__in=holds).order_by("pk").values_list("pk"))
     with connection.cursor() as cursor:
-        cursor.execute(ENSURE, work.arguments(months, currency))
-        cursor.execute(LOCK, {**work.arguments({*months, *before}, currency), "holds": list(holds)})
+        cursor.execute(ENSURE, work.arguments(months))
+        cursor.execute(LOCK, {**work.arguments({*months, *before}), "holds": list(holds)})

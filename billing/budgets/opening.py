@@ -7,13 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 from django.db import connection
-from django.db.models import Q, Sum
+from django.db.models import Sum
 
 from billing.ledger import ledger
 from billing.ledger.ledger import AVAILABLE, HELD, SPENT, LedgerAccount, LedgerEntry
 from billing.models import Budget, BudgetPeriod, Hold, HoldShare, UsageRollup, UsageSeries
 from billing.models.budgets import NOTIFY
 from billing.models.holds import OPEN
+from billing.queries.calendar import tenant_today
 from billing.rating.calendar import span_end
 from billing.rating.tags import as_dims
 from tenants.isolation.scoping import current_tenant_id
@@ -41,6 +42,7 @@ def start(budget: Budget, period: date) -> None:
     counter = BudgetPeriod.objects.create(
         budget=budget,
         period=period,
+        currency=budget.currency,
         limit=budget.amount,
         at_limit=budget.at_limit,
         ceiling=None if budget.at_limit == NOTIFY else max(budget.amount, held + spent),
@@ -69,10 +71,10 @@ def _spent(budget: Budget, period: date, end: date) -> Decimal:
         with connection.cursor() as cursor:
             cursor.execute(OF_PERSON, [current_tenant_id(), period, end, budget.currency, budget.person])
             return Decimal(cursor.fetchone()[0])
-    # A year may hold usage of a contract in another currency; a month cannot.
-    same = Q(rate__isnull=True, price__version__book__currency=budget.currency) | Q(rate__target=budget.currency)
-    same |= Q(price__isnull=True)
-    used = UsageRollup.objects.filter(same, day__gte=period, day__lt=end)
+    # A running quarter or year may begin in another currency; a month cannot.
+    at = tenant_today()
+    first = max(period, at.currencies.since(at.day))
+    used = UsageRollup.objects.filter(day__gte=first, day__lt=end)
     if budget.project_id:
         used = used.filter(project_id=budget.project_id)
     if budget.tag_key:

@@ -112,7 +112,8 @@ def _costs(status: BudgetStatus, at: Today) -> dict[date, Decimal]:
     """Return the cost of each day with usage, far enough back for the first day shown."""
     if status.person:
         return {}
-    first = at.day - HISTORY - timedelta(days=SHOWN)
+    # Days in another currency teach nothing about this one.
+    first = max(at.day - HISTORY - timedelta(days=SHOWN), at.currencies.since(at.day))
     with connection.cursor() as cursor:
         cursor.execute(DAYS, _arguments(status, first, at.day + timedelta(days=1)))
         return dict(cursor.fetchall())

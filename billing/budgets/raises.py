@@ -34,7 +34,7 @@ def raise_this_month(*, actor: Actor, budget_id: UUID, amount: Decimal) -> None:
     projects = [budget.project_id] if budget.project_id else []
     tags = [f"{budget.tag_key}={budget.tag_value}"] if budget.tag_key else []
     work = counters.Work(projects, tags, [budget.person] if budget.person else [])
-    counters.lock_scope(work, [month], budget.currency)  # creates the counter of the period where there is none
+    counters.lock_scope(work, [month])  # creates the counter of the period where there is none
     period = span_start(month, budget.period)
     counter = BudgetPeriod.objects.get(budget=budget, period=period)
     if not 0 <= amount < LARGEST:
@@ -44,5 +44,5 @@ def raise_this_month(*, actor: Actor, budget_id: UUID, amount: Decimal) -> None:
     ceiling = Greatest(Value(amount, output_field=exact()), F("held") + F("spent"), output_field=exact())
     changes = {"limit": amount, "ceiling": None if counter.at_limit == NOTIFY else ceiling}
     BudgetPeriod.objects.filter(id=counter.id).update(**changes)
-    before, after = (Money(one, budget.currency).json() for one in (counter.limit, amount))
+    before, after = (Money(one, counter.currency).json() for one in (counter.limit, amount))
     record(BUDGET_RAISED, actor=actor, target=budget, changes={"amount": [before, after], "month": [None, str(period)]})

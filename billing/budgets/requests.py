@@ -11,10 +11,11 @@ from billing import queries
 from billing.budgets import budgets, raises
 from billing.models import Budget
 from billing.money import Money
+from billing.queries.calendar import tenant_today
 from tenants.access.actor import Actor, InProject
 from tenants.approvals import approvals, kinds
 from tenants.currencies import exact_text
-from tenants.errors import Invalid, NotFound
+from tenants.errors import Conflict, Invalid, NotFound
 from tenants.models import Approval
 from tenants.projects.sight import named
 
@@ -28,13 +29,15 @@ def request(*, actor: Actor, budget_id: UUID, amount: Decimal, reason: str, this
     if budget is None:
         raise NotFound
     actor.require("approvals.request", InProject(budget.project_id))
-    now = queries.budget(budget_id).limit if this_month else Money(budget.amount, budget.currency)
+    at = tenant_today()
+    stated = at.currencies.restated(budget.amount, budget.currency, at.currency)
+    now = queries.budget(budget_id).limit if this_month else Money(stated, at.currency)
     if not amount.is_finite() or not now.amount < amount < budgets.LARGEST:
         limit = exact_text(now.amount, now.currency)
         raise Invalid(fields={"amount": [f"The budget is {limit}. Ask for more."]})
     wanted = {
         "budget": str(budget.id),
-        "amount": Money(amount, budget.currency).json(),
+        "amount": Money(amount, now.currency).json(),
         "from": now.json(),
         "this_month": this_month,
     }
@@ -45,6 +48,10 @@ def request(*, actor: Actor, budget_id: UUID, amount: Decimal, reason: str, this
 
 def _apply(actor: Actor, row: Approval) -> None:
     budget_id, amount = UUID(row.wanted["budget"]), Decimal(row.wanted["amount"]["amount"])
+    if (currency := row.wanted["amount"]["currency"]) != tenant_today().currency:
+        raise Conflict(
+            f"This asks for an amount in {currency}, which the organisation no longer pays in. Decline it, and ask again."
+        )
     if row.wanted["this_month"]:
         raises.raise_this_month(actor=actor, budget_id=budget_id, amount=amount)
     else:

@@ -24,7 +24,6 @@ NOBODY: People = {}
 def count_unreserved(
     segments: Sequence[Segment],
     series: Mapping[bytes, Series],
-    currency: str,
     people: People = NOBODY,
     *,
     budgeted: bool = True,
@@ -38,8 +37,8 @@ def count_unreserved(
         locked: Sequence[Counter] = ()
         if budgeted:
             months = {period_of(day) for day in {segment.place.day for segment in charged}}
-            locked = counters.lock_scope(work_of(charged, series, people), months, currency)
-        count_in(locked, charged, series, currency, people)
+            locked = counters.lock_scope(work_of(charged, series, people), months)
+        count_in(locked, charged, series, people)
 
 
 def work_of(segments: Sequence[Segment], series: Mapping[bytes, Series], people: People) -> Work:
@@ -55,7 +54,6 @@ def count_in(
     locked: Sequence[Counter],
     charged: Sequence[Segment],
     series: Mapping[bytes, Series],
-    currency: str,
     people: People,
 ) -> None:
     """Count charged segments in locked counters.
@@ -70,7 +68,7 @@ def count_in(
         if before is None:
             firsts[where] = segment
         sums[where] = segment.amount if before is None else before + segment.amount
-    charges: dict[tuple[date, UUID | None, UUID, tuple[LedgerAccount, ...]], dict[UUID | None, Decimal]] = {}
+    charges: dict[tuple[date, str, UUID | None, UUID, tuple[LedgerAccount, ...]], dict[UUID | None, Decimal]] = {}
     growth: dict[UUID, Decimal] = {}
     months = {day: period_of(day) for day in {segment.place.day for segment in firsts.values()}}
     for where, segment in firsts.items():
@@ -78,25 +76,26 @@ def count_in(
         month, budgets = months[place.day], tuple[LedgerAccount, ...]()
         if locked:
             whose = (place.project_id, tags_in(of.carried), people.get(segment.batch_id))
-            concerned = [counter for counter in locked if counter.covers(month) and counter.concerns(*whose)]
+            covering = [one for one in locked if one.covers(month) and one.currency == place.currency]
+            concerned = [counter for counter in covering if counter.concerns(*whose)]
             budgets = tuple(counter.ledger_account for counter in concerned)
             for counter in concerned:
                 growth[counter.id] = growth.get(counter.id, NOTHING) + amount
-        mark = (month, segment.batch_id, place.project_id, budgets)
+        mark = (month, place.currency, segment.batch_id, place.project_id, budgets)
         amounts = charges.get(mark)
         if amounts is None:
             amounts = charges[mark] = {}
         amounts[of.attempt_id] = amounts.get(of.attempt_id, NOTHING) + amount
     entries = []
-    for (period, batch_id, project_id, budgets), amounts in charges.items():
+    for (period, currency, batch_id, project_id, budgets), amounts in charges.items():
         accounts = (LedgerAccount("project", project_id), *budgets)
         for attempt_id, shares, amount in ledger.charges(amounts):
             legs = ledger.move(AVAILABLE, UNHELD, accounts, amount, currency)
             entries.append(LedgerEntry("unheld", period, legs, attempt_id=attempt_id, batch_id=batch_id, shares=shares))
     # Each counter moves once by the batch's total, so that it sees every threshold crossed.
-    alike: dict[Decimal, list[Counter]] = {}
+    alike: dict[tuple[Decimal, str], list[Counter]] = {}
     for counter in locked:
-        alike.setdefault(growth.get(counter.id, NOTHING), []).append(counter)
-    for amount, those in alike.items():
+        alike.setdefault((growth.get(counter.id, NOTHING), counter.currency), []).append(counter)
+    for (amount, currency), those in alike.items():
         counters.apply_delta(those, currency, unheld=amount)
     ledger.post(*entries)

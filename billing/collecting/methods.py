@@ -17,6 +17,7 @@ from billing.money import Money
 from billing.payments.chosen import payment_gateway
 from billing.payments.gateway import PaymentGateway
 from billing.payments.requests import CheckoutRequest, Timing
+from billing.queries.calendar import tenant_today
 from tenants import clock
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -24,7 +25,6 @@ from tenants.clock import DatabaseNow
 from tenants.errors import Invalid, NotFound
 from tenants.ids import uuid7
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Tenant
 
 METHODS_CHANGED = AuditAction("billing.payment_methods.changed")
 AUTOPAY_CHANGED = AuditAction("billing.autopay.changed")
@@ -41,7 +41,7 @@ def page_to_add(*, actor: Actor, back: str) -> str:
         raise NoProvider
     with tenant_scope(actor.tenant_id):
         account = account_of()
-        currency = Tenant.objects.values_list("currency", flat=True).get(pk=actor.tenant_id)
+        currency = tenant_today().currency
     ensure_customer(gateway, account)
     _changed(actor=actor, what="added")
     now = clock.now()

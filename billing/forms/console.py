@@ -13,10 +13,11 @@ from billing.forms.terms.form import TermsForm
 from billing.pricing.contracts import MOST_DAYS, MOST_GRACE, ContractTerms
 from billing.queries.books import BookRow
 from billing.queries.prices import ContractView
+from tenants.currencies import currency_fault
 from tenants.fields.codes import CapitalField
 
 #: What a contract states beside its book and the terms of its bills.
-FACTS = [name for name in ContractTerms.__dataclass_fields__ if name != "terms"]
+FACTS = [name for name in ContractTerms.__dataclass_fields__ if name not in ("terms", "currency")]
 
 
 class NewBook(forms.Form):
@@ -33,9 +34,23 @@ class NewBook(forms.Form):
         self.fields["copy_of"].choices = [("", "the defaults"), *copies]  # type: ignore[attr-defined]
 
 
+class OtherCurrency(forms.Form):
+    """The currency to agree on a contract in, which shows what would change."""
+
+    currency = forms.CharField(label="Currency", max_length=3, help_text="Three capital letters, as EUR.")
+
+    def clean_currency(self) -> str:
+        """Refuse what is no currency."""
+        code = str(self.cleaned_data["currency"])
+        if fault := currency_fault(code):
+            raise forms.ValidationError(fault)
+        return code
+
+
 class NextContract(TermsForm):
     """The next contract of a tenant."""
 
+    currency = forms.CharField(widget=forms.HiddenInput, required=False, max_length=3)
     book = forms.ChoiceField(label="Price book")
     starts_on = forms.TypedChoiceField(label="From", coerce=date.fromisoformat)
     payment_days = forms.IntegerField(label="Days to pay", min_value=0, max_value=MOST_DAYS, initial=30)
@@ -69,8 +84,12 @@ class NextContract(TermsForm):
         last: ContractView | None,
     ) -> None:
         given = {name: getattr(last, name) for name in FACTS} if last else {}
-        initial = {**given, "book": str(last.book_id)} if last else None
-        super().__init__(data, currency=currency, agreed=last.terms if last else {}, meters=meters, initial=initial)
+        initial = {**given, "book": str(last.book_id)} if last else {}
+        # Amounts of another currency are no terms of this one.
+        agreed = last.terms if last and last.currency == currency else {}
+        super().__init__(
+            data, currency=currency, agreed=agreed, meters=meters, initial={**initial, "currency": currency}
+        )
         self.fields["book"].choices = [(str(book.id), _label(book, currency)) for book in books]  # type: ignore[attr-defined]
         self.fields["starts_on"].choices = [(one.isoformat(), f"{one:%B %Y}") for one in months]  # type: ignore[attr-defined]
 
@@ -79,7 +98,7 @@ class NextContract(TermsForm):
         """Return the arguments of `contracts.agree` of a valid form."""
         data = self.cleaned_data
         facts = {name: data[name] for name in FACTS} | {"grace_days": data["grace_days"] or 0}
-        terms = ContractTerms(**facts, terms=self.bill_terms)
+        terms = ContractTerms(**facts, currency=data["currency"], terms=self.bill_terms)
         return {"book_id": data["book"], "starts_on": data["starts_on"], "terms": terms, "reason": data["reason"]}
 
 

@@ -187,6 +187,8 @@ def _is_low(wallet: Wallet) -> bool:
     if TopUp.objects.filter(currency=wallet.currency, closed_at=None).exists():
         return False
     at = tenant_today()
+    if wallet.currency != at.currency:  # a contract has changed it since the rule was set
+        return False
     since, _ = period_bounds(at.period, at.zone)
     mine = TopUp.objects.filter(currency=wallet.currency, automatic=True, asked_at__gte=since)
     asked = mine.exclude(invoice__state="void").aggregate(sum=Sum("amount"))["sum"] or Decimal(0)

@@ -90,8 +90,8 @@ def record_usage(intervals: Sequence[Interval], *, hold_id: UUID | None = None, 
     elif held_only:
         settled = replace(settled, excluded=zero_rate(segments))
     else:
-        count_unreserved(segments, series, terms.currency)
-    rollups.write(segments, series, currency=terms.currency, zone=terms.zone)
+        count_unreserved(segments, series)
+    rollups.write(segments, series, zone=terms.zone)
     usage_keys.report(claimed.clashes)
     return Recorded(
         accepted=len(claimed.fresh),

@@ -119,6 +119,7 @@ class Places:
             rate_id=tariff.rate_id,
             tariff=tariff,
             counted=usage.quantity is not None,
+            currency=self._terms.currency_of(times.day),
         )
 
 
@@ -171,7 +172,7 @@ def settle_from_hold(hold_id: UUID, segments: list[Segment], series: Mapping[byt
     """Settle segments from a hold, earliest first; what it does not cover stays measured and is rated 0.
 
     At the start of a month the rest of the hold moves to that month's budgets; usage of the previous month still counts
-    as spent there. Raises NotFound for an unknown hold, Invalid for usage of another project than the hold's.
+    as spent there. It pays no usage of months in another currency. Raises NotFound for an unknown hold, Invalid for usage of another project than the hold's.
     """
     # All counters in one statement: one locked later could precede a locked one and cause a deadlock.
     state = holds.lock(hold_id, {segment.month for segment in segments})
@@ -193,15 +194,16 @@ def settle_segments(
     """
     segments.sort(key=lambda segment: (segment.start, segment.key_hash))
     excluded, refused_by, short = NOTHING, "", False
-    for period, group in groupby(segments, key=lambda segment: segment.month):
-        state = holds.roll_over(state, period)
-        left, charges = state.headroom_in(period), dict[UUID | None, Decimal]()
+    for (period, currency), group in groupby(segments, key=lambda segment: (segment.month, segment.currency)):
+        pays = currency == state.currency
+        state = holds.roll_over(state, period) if pays else state
+        left, charges = state.headroom_in(period) if pays else NOTHING, dict[UUID | None, Decimal]()
         for segment in group:
             if segment.project_id != state.project_id:
                 raise Invalid("The hold belongs to another project than the usage.")
             segment.hold_id = state.id
             quantum = ONE if segment.place.counted else QUANTITY_QUANTUM  # nobody is charged for half a request
-            is_open = state.state == holds.OPEN
+            is_open = pays and state.state == holds.OPEN
             fits = affordable(left, segment.place.tariff.unit_amount, segment.billable, quantum) if is_open else NOTHING
             if fits < segment.billable:
                 # A past month without headroom does not limit the next second.

@@ -15,6 +15,7 @@ from billing.events import UsageWaived
 from billing.ledger import ledger
 from billing.ledger.ledger import AVAILABLE, HELD, SPENT, UNHELD, LedgerAccount, LedgerEntry
 from billing.models import Hold
+from billing.queries.calendar import tenant_today
 from billing.usage.corrections import take_back
 from billing.usage.intervals import digest
 from billing.usage.rollups import Place, Segment
@@ -22,7 +23,6 @@ from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.events.events import publish
 from tenants.isolation.scoping import current_tenant_id
-from tenants.models import Tenant
 from tenants.rows import named_rows
 
 USAGE_WAIVED = AuditAction("billing.usage.waived")
@@ -84,7 +84,7 @@ ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('billing.waive' |
 
 
 def waive_usage(*attempts: UUID, reason: str) -> Decimal:
-    """Take the charges off attempts that the platform failed; return the amount. Idempotent.
+    """Take the charges off attempts that the platform failed; return the amount, in today's currency. Idempotent.
 
     Measurements stay. The money goes back to open holds, else to the budgets.
     """
@@ -121,18 +121,20 @@ def _waive(*, actor: Actor, attempts: list[UUID], reason: str) -> Decimal:
             "SELECT %s, k, k, exchequer_now() FROM unnest(%s::bytea[]) AS k",
             [tenant_id, keys],
         )
-    zone, currency = Tenant.objects.values_list("timezone", "currency").get(pk=tenant_id)
-    take_back([(rollup_id, segment) for _, rollup_id, segment in segments], currency=currency, zone=zone)
+    at = tenant_today()
+    for _, _, segment in segments:
+        segment.place.currency = at.currencies.of(segment.day)
+    take_back([(rollup_id, segment) for _, rollup_id, segment in segments], zone=at.zone)
     _return(settled, states, locked, reason)
-    amounts: dict[UUID, Decimal] = defaultdict(Decimal)
+    amounts: dict[tuple[UUID, str], Decimal] = defaultdict(Decimal)
     for attempt_id, _, segment in segments:
-        amounts[attempt_id] -= segment.amount
-    _record_waived(actor, amounts, currency, reason)
-    return sum(amounts.values(), Decimal(0))
+        amounts[attempt_id, segment.currency] -= segment.amount
+    _record_waived(actor, amounts, reason)
+    return -at.currencies.worth((segment for _, _, segment in segments), at.currency)
 
 
-def _record_waived(actor: Actor, amounts: dict[UUID, Decimal], currency: str, reason: str) -> None:
-    for attempt, amount in sorted(amounts.items()):
+def _record_waived(actor: Actor, amounts: dict[tuple[UUID, str], Decimal], reason: str) -> None:
+    for (attempt, currency), amount in sorted(amounts.items()):
         record(
             USAGE_WAIVED,
             actor=actor,

@@ -62,7 +62,7 @@ class Budget(TenantModel):
 
 
 class BudgetPeriod(TenantModel):
-    """The counters of one budget in one of its periods, named by its first day.
+    """The counters of one budget in one of its periods, named by its first day, in the currency of that period.
 
     `held` is reserved for running work, `spent` settled from holds, `unheld` measured without one. `ceiling` is empty
     if the budget only notifies; otherwise held + spent never pass it. It equals the limit, except after the limit was
@@ -71,6 +71,7 @@ class BudgetPeriod(TenantModel):
 
     budget = TenantForeignKey(Budget, on_delete=models.PROTECT, related_name="periods")
     period = models.DateField()
+    currency = models.CharField(max_length=3)
     limit = exact()
     at_limit = models.CharField(max_length=12)
     ceiling = exact(null=True)

@@ -98,6 +98,7 @@ class ReportLimit(TenantModel):
 
     events = models.PositiveIntegerField()
     amount = exact()
+    currency = models.CharField(max_length=3)
 
     class Meta(TenantModel.Meta):
         constraints = [

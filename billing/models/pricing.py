@@ -90,6 +90,7 @@ class ShowbackPrice(TenantModel):
     meter = models.CharField(max_length=60)
     dims = models.JSONField(default=dict)
     unit_amount = exact()
+    currency = models.CharField(max_length=3)
 
     class Meta(TenantModel.Meta):
         constraints = [
@@ -106,7 +107,8 @@ class ShowbackPrice(TenantModel):
 class Contract(TenantModel):
     """The book that a tenant's usage is rated by, and its terms, from the local day `starts_on` until before `ends_on`.
 
-    `currency` is the tenant's; prices of a book in another one are converted by the seller's exchange rates. `terms` adjust
+    `currency` is what the tenant pays in; prices of a book in another one are converted by the seller's exchange rates.
+    One that changes it names the one before, and the rate at which budgets are restated, to so many decimals. `terms` adjust
     the bill of a period: price models, discounts, commitments and the like, as `billing.rating.billed.reading` writes them. For `grace_days` after a month's end late usage is awaited before it is finalised. Triggers keep what was in force: a contract that has begun takes an end in the future, and nothing else.
     """
 
@@ -123,11 +125,21 @@ class Contract(TenantModel):
     country = models.CharField(max_length=2, blank=True, default="", db_default="")
     grace_days = models.PositiveSmallIntegerField(default=0, db_default=0)
     terms = models.JSONField(default=dict, db_default={})
+    currency_before = models.CharField(max_length=3, blank=True, default="", db_default="")
+    restating_rate = exact(null=True)
+    restating_decimals = models.PositiveSmallIntegerField(null=True)
     agreed_by = models.CharField(max_length=254)
     agreed_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
     class Meta(TenantModel.Meta):
         constraints = [
+            models.CheckConstraint(
+                condition=Q(currency_before="", restating_rate=None, restating_decimals=None)
+                | ~Q(currency_before="")
+                & ~Q(currency_before=F("currency"))
+                & Q(restating_rate__gt=0, restating_decimals__lte=12),
+                name="contract_restates_what_it_changes",
+            ),
             models.CheckConstraint(
                 condition=Q(starts_on__day=1) & (Q(ends_on=None) | (Q(ends_on__day=1) & Q(ends_on__gt=F("starts_on")))),
                 name="contract_runs_from_month_to_month",

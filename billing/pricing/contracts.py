@@ -15,7 +15,8 @@ from django.db import connection, transaction
 
 from billing.exchange.queries import rate_in_force
 from billing.models import Contract, PriceBook
-from billing.pricing import prepaid
+from billing.pricing import currency_changes, prepaid
+from billing.pricing.currency_changes import CurrencyChange
 from billing.pricing.publishing import standard_book
 from billing.rating.billed.faults import Fault, terms_faults
 from billing.rating.billed.reading import read_terms
@@ -26,6 +27,7 @@ from billing.taxes.tax_ids import tax_id_fault
 from tenants import clock
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
+from tenants.currencies import currency_fault
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.models import Tenant
 from tenants.operators.first_contract import FirstContract
@@ -41,7 +43,10 @@ MOST_GRACE = 31
 
 @dataclass(frozen=True, kw_only=True)
 class ContractTerms:
-    """Terms of a contract beside its book. `tax_rate` is in percent; None: not agreed yet. `terms`: what adjusts a period's bill."""
+    """Terms of a contract beside its book. `tax_rate` is in percent; None: not agreed yet. `terms`: what adjusts a period's bill.
+
+    `currency`: that of a contract that changes it; empty: that of the one before.
+    """
 
     payment_days: int = 30
     billing_name: str = ""
@@ -52,6 +57,7 @@ class ContractTerms:
     country: str = ""
     grace_days: int = 0
     terms: Mapping[str, Any] = field(default_factory=dict)
+    currency: str = ""
 
 
 @operation(CONTRACT_OPENED)
@@ -67,7 +73,7 @@ def open_first(*, actor: Actor, book_id: UUID | None = None, terms: ContractTerm
     tenant = Tenant.objects.get(pk=actor.tenant_id)
     terms = terms or ContractTerms(billing_name=tenant.name)
     _check(terms, tenant.currency)
-    book = standard_book(tenant.currency) if book_id is None else _book(book_id, tenant, clock.now())
+    book = standard_book(tenant.currency) if book_id is None else _book(book_id, tenant.currency, clock.now())
     starts_on = period_of(local_day(clock.now(), tenant.timezone))
     made = _create(actor.label, (book, tenant.currency), starts_on, terms)
     prepaid.count_if_prepaid(made)
@@ -79,9 +85,10 @@ def agree(
 ) -> Contract:
     """Agree on a tenant's next contract, which begins with a coming month and ends the one before it.
 
-    It is in the tenant's currency; the seller's exchange rates convert the prices of a book in another one. One that has not
-    begun is replaced. Raises NotFound for an unknown tenant or book, Invalid for a start that is no month ahead, for
-    impossible terms, and for a book in another currency without an exchange rate that is in force at the start.
+    It is in the currency of the one before unless the terms name another; the seller's exchange rates convert the prices of
+    a book in another one. One that has not begun is replaced. Raises NotFound for an unknown tenant or book, Invalid for a
+    start that is no month ahead, for impossible terms, for a book in another currency without an exchange rate that is in
+    force at the start, and for a change of currency that something stands in the way of.
     """
     operator.require("prices.manage")
     reason = check_reason(reason)
@@ -145,16 +152,26 @@ def _agree(
     *, actor: Actor, tenant: Tenant, book_id: UUID, starts_on: date, terms: ContractTerms, reason: str
 ) -> Contract:
     _lock(tenant.id)
-    _check(terms, tenant.currency)
+    Contract.objects.filter(starts_on__gte=months_ahead(tenant, 1)[0]).delete()
+    paid_in = currency_changes.currency_before(tenant, starts_on)
+    currency = terms.currency or paid_in
+    if currency != paid_in and (fault := currency_fault(currency)):
+        raise Invalid(fields={"currency": [fault]})
+    _check(terms, currency)
     starts = period_bounds(starts_on, tenant.timezone)[0] if starts_on.day == 1 else None
-    book = _book(book_id, tenant, starts or clock.now())
+    book = _book(book_id, currency, starts or clock.now())
     if starts is None or starts < clock.now() + FUTURE_LIMIT:
         raise Invalid(fields={"starts_on": ["A contract begins with a coming month."]})
-    Contract.objects.filter(starts_on__gte=months_ahead(tenant, 1)[0]).delete()
+    change = None
+    if currency != paid_in:
+        currency_changes.lock_budgets(tenant.id)
+        change = currency_changes.plan(tenant, paid_in, currency, starts_on, terms.terms)
+        if change.obstacles:
+            raise Invalid(fields={"currency": list(change.obstacles)})
     before = Contract.objects.order_by("-starts_on").first()
     if before is not None and (before.ends_on is None or before.ends_on >= months_ahead(tenant, 1)[0]):
         Contract.objects.filter(pk=before.pk).update(ends_on=starts_on)
-    made = _create(actor.label, (book, tenant.currency), starts_on, terms)
+    made = _create(actor.label, (book, currency), starts_on, terms, change)
     prepaid.count_if_prepaid(made)
     record(CONTRACT_AGREED, actor=actor, target=made, changes=_changes(made, before), reason=reason)
     return made
@@ -172,7 +189,9 @@ def _withdraw(*, actor: Actor, tenant: Tenant, reason: str) -> None:
     record(CONTRACT_WITHDRAWN, actor=actor, target=("contract", coming.pk, str(coming)), changes=changes, reason=reason)
 
 
-def _create(by: str, prices: tuple[PriceBook, str], starts_on: date, terms: ContractTerms) -> Contract:
+def _create(
+    by: str, prices: tuple[PriceBook, str], starts_on: date, terms: ContractTerms, change: CurrencyChange | None = None
+) -> Contract:
     book, currency = prices
     return Contract.objects.create(
         book=book,
@@ -188,12 +207,14 @@ def _create(by: str, prices: tuple[PriceBook, str], starts_on: date, terms: Cont
         grace_days=terms.grace_days,
         terms=dict(terms.terms),
         agreed_by=by[:254],
+        **currency_changes.stored(change),
     )
 
 
 def _changes(made: Contract, before: Contract | None) -> dict[str, list[object]]:
     names = (
         "starts_on",
+        "currency",
         "payment_days",
         "billing_name",
         "billing_email",
@@ -208,12 +229,12 @@ def _changes(made: Contract, before: Contract | None) -> dict[str, list[object]]
     return {name: pair for name, pair in changed.items() if pair[0] != pair[1]}
 
 
-def _book(book_id: UUID, tenant: Tenant, starts: datetime) -> PriceBook:
+def _book(book_id: UUID, currency: str, starts: datetime) -> PriceBook:
     book = PriceBook.objects.filter(pk=book_id).first()
     if book is None:
         raise NotFound
-    pair = book.currency, tenant.currency
-    if book.currency != tenant.currency and rate_in_force(*pair, starts) is None:
+    pair = book.currency, currency
+    if book.currency != currency and rate_in_force(*pair, starts) is None:
         fault = (
             f"This book is in {pair[0]}, the organisation pays in {pair[1]}, and no exchange rate is in force when the contract "
             f"begins. Enter a rate from {pair[0]} to {pair[1]} first, or choose another book."

@@ -12,6 +12,8 @@ from uuid import UUID
 from billing.defaults import SECOND
 from billing.money import EXACT
 from billing.pricing.price_tables import tables_of
+from billing.rating.calendar import local_day
+from billing.rating.currencies import UNKNOWN, Currencies, changes
 from billing.rating.exchange import Rate, converted
 from billing.rating.selection import PriceList, in_force
 from tenants import clock
@@ -56,7 +58,8 @@ class Terms:
     """Inputs of rating for the open scope's tenant: its zone, the time, meters by key, price lists.
 
     `timed`: the meters whose unit is the second; all others count. A list is in force from the start of its version or
-    of its contract, whichever is later. `closed`: the last month that is closed for usage.
+    of its contract, whichever is later. `closed`: the last month that is closed for usage. `currency`: at the start of what
+    they were asked for.
     """
 
     zone: str
@@ -68,6 +71,7 @@ class Terms:
     closed: date | None = None
     #: When another list comes into force, each moment once, in order.
     starts: Sequence[datetime] = ()
+    currencies: Currencies = UNKNOWN
     _points: dict[tuple[object, ...], PricePoint | None] = field(default_factory=dict, repr=False, compare=False)
 
     def started(self, at: datetime) -> int:
@@ -78,6 +82,10 @@ class Terms:
         """Return the moments strictly inside `(start, end)` at which another list comes into force."""
         return self.starts[self.started(start) : bisect_left(self.starts, end)]
 
+    def currency_of(self, day: date) -> str:
+        """Return the currency of a local day."""
+        return self.currencies.of(day) if self.currencies.changes else self.currency
+
     def price(self, meter: str, dims: Mapping[str, str], at: datetime) -> PricePoint | None:
         """Return the price that applies at `at`, looked up once for equal usage between two starts; None without one."""
         key = (meter, self.started(at), *dims.items())
@@ -86,8 +94,8 @@ class Terms:
         return self._points[key]
 
 
-# A contract runs from local midnight to local midnight.
-TERMS = """
+# A contract runs from local midnight to local midnight. Its currency is that of the usage on its days.
+TERMS = f"""
 WITH t AS (SELECT id, timezone, currency FROM tenants_tenant WHERE id = %(tenant)s),
 c AS (
   SELECT c.book_id, c.currency, c.starts, c.ends FROM (
@@ -96,23 +104,24 @@ c AS (
     FROM billing_contract k JOIN t ON t.id = k.tenant_id) c
   WHERE c.starts <= %(until)s AND (c.ends IS NULL OR c.ends > %(since)s)
 ), lists AS (
-  SELECT v.id, greatest(v.effective_at, c.starts) AS effective_at, b.currency
+  SELECT v.id, greatest(v.effective_at, c.starts) AS effective_at, b.currency, c.currency AS target
   FROM c JOIN billing_pricebook b ON b.id = c.book_id JOIN billing_priceversion v ON v.book_id = c.book_id
   WHERE v.effective_at <= %(until)s AND (c.ends IS NULL OR v.effective_at < c.ends)
     AND v.effective_at >= coalesce((SELECT max(w.effective_at) FROM billing_priceversion w
       WHERE w.book_id = c.book_id AND w.effective_at <= greatest(c.starts, %(since)s)), '-infinity')
-  UNION ALL SELECT NULL, c.ends, c.currency FROM c WHERE c.ends <= %(until)s
+  UNION ALL SELECT NULL, c.ends, c.currency, c.currency FROM c WHERE c.ends <= %(until)s
 )
 SELECT t.timezone, t.currency, exchequer_now(),
   (SELECT coalesce(json_agg(json_build_array(m.key, m.id, m.unit)), '[]') FROM billing_meter m WHERE m.tenant_id = t.id),
-  (SELECT coalesce(json_agg(json_build_array(l.id, l.effective_at, l.currency)), '[]') FROM lists l),
+  (SELECT coalesce(json_agg(json_build_array(l.id, l.effective_at, l.currency, l.target)), '[]') FROM lists l),
   (SELECT max(p.period) FROM billing_billingperiod p WHERE p.tenant_id = t.id AND p.state = 'closed'),
-  (SELECT coalesce(json_agg(json_build_array(x.id, x.source, x.rate::text, x.valid_from)), '[]') FROM billing_exchangerate x
-   WHERE x.target = t.currency AND x.source IN (SELECT l.currency FROM lists l) AND x.valid_from <= %(until)s
+  (SELECT coalesce(json_agg(json_build_array(x.id, x.source, x.rate::text, x.valid_from, x.target)), '[]') FROM billing_exchangerate x
+   WHERE (x.source, x.target) IN (SELECT l.currency, l.target FROM lists l) AND x.valid_from <= %(until)s
      AND x.valid_from >= coalesce((SELECT max(y.valid_from) FROM billing_exchangerate y
-       WHERE y.source = x.source AND y.target = x.target AND y.valid_from <= %(since)s), '-infinity'))
+       WHERE y.source = x.source AND y.target = x.target AND y.valid_from <= %(since)s), '-infinity')),
+  {changes("t.id")}
 FROM t
-"""
+"""  # noqa: S608 (constants)
 
 
 def terms(
@@ -126,30 +135,36 @@ def terms(
     with prepared_cursor() as cursor:
         at = since or until or clock.now()
         cursor.execute(TERMS, {"tenant": current_tenant_id(), "since": at, "until": until or at})
-        zone, currency, now, known, lists, closed, rates = cursor.fetchone()
+        zone, currency, now, known, lists, closed, rates, changed = cursor.fetchone()
+    paid_in = Currencies.read(currency, changed)
     priced = [key for key, _, _ in known if meters is None or key in meters]
-    tables = tables_of([UUID(version) for version, _, _ in lists if version], priced)
+    tables = tables_of([UUID(version) for version, *_ in lists if version], priced)
     listed = [
         PriceList(
             UUID(version) if version else NO_PRICES,
             datetime.fromisoformat(effective_at),
             book_currency,
             tables=tables[UUID(version)] if version else {},
+            target=target,
         )
-        for version, effective_at, book_currency in lists
+        for version, effective_at, book_currency, target in lists
     ]
-    changes = [Rate(UUID(id), source, Decimal(rate), datetime.fromisoformat(at)) for id, source, rate, at in rates]
-    in_order = converted(listed, changes, currency)
+    in_order = converted(listed, [_rate(*one) for one in rates], currency)
     return Terms(
         zone=zone,
-        currency=currency,
+        currency=paid_in.of(local_day(at, zone)),
         now=now,
         meters={key: UUID(meter_id) for key, meter_id, _ in known},
         timed=frozenset(key for key, _, unit in known if unit == SECOND),
         lists=in_order,
         closed=closed,
         starts=sorted({one.effective_at for one in in_order}),
+        currencies=paid_in,
     )
+
+
+def _rate(id: str, source: str, value: str, valid_from: str, target: str) -> Rate:
+    return Rate(UUID(id), source, Decimal(value), datetime.fromisoformat(valid_from), target)
 
 
 def price_at(meter: str, dims: Mapping[str, str], at: datetime | None = None) -> PricePoint:

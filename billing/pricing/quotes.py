@@ -15,6 +15,7 @@ from billing.models import Quote
 from billing.money import Money
 from billing.pricing import price_books
 from billing.queries.budgets import BudgetStatus, tightest
+from billing.queries.calendar import tenant_today
 from billing.rating.flat import affordable, charge
 from tenants import clock
 from tenants.access.actor import Actor, InProject
@@ -186,7 +187,7 @@ def take(quote_id: UUID, body: Mapping[str, Any]) -> Quote:
     if quote.taken_at is not None:
         raise QuoteTaken
     now = clock.now()
-    if quote.expires_at <= now:
+    if quote.expires_at <= now or quote.currency != tenant_today().currency:
         raise QuoteExpired
     if bytes(quote.body_hash) != fingerprint(body):
         raise QuoteMismatch

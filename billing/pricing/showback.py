@@ -10,6 +10,7 @@ from django.db import connection
 from billing.models import Meter, ShowbackPrice
 from billing.money import EXACT
 from billing.pricing import publishing
+from billing.queries.calendar import tenant_today
 from billing.rating.new_price import NewPrice
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -35,14 +36,16 @@ def set_prices(*, actor: Actor, prices: Sequence[NewPrice]) -> None:
         cursor.execute(
             "SELECT pg_advisory_xact_lock(hashtextextended('billing.showback' || %s, 0))", [str(actor.tenant_id)]
         )
-    before = {_mark(row.meter, row.dims): row.unit_amount for row in ShowbackPrice.objects.all()}
+    currency, rows = tenant_today().currency, list(ShowbackPrice.objects.all())
+    before = {_mark(row.meter, row.dims): row.unit_amount for row in rows}
     after = {_mark(one.meter, one.dims): EXACT.plus(one.unit_amount) for one in prices}
-    if before == after:
+    if before == after and all(row.currency == currency for row in rows):
         unchanged("the book has these prices already")
         return
     ShowbackPrice.objects.all().delete()
     ShowbackPrice.objects.bulk_create(
-        ShowbackPrice(meter=one.meter, dims=dict(one.dims), unit_amount=EXACT.plus(one.unit_amount)) for one in prices
+        ShowbackPrice(meter=one.meter, dims=dict(one.dims), unit_amount=EXACT.plus(one.unit_amount), currency=currency)
+        for one in prices
     )
     changed = {mark for mark in before.keys() | after.keys() if before.get(mark) != after.get(mark)}
     record(

@@ -17,6 +17,7 @@ from billing.exchange.queries import rate_in_force
 from billing.models import Contract, Meter, PriceBook
 from billing.money import EXACT, Money
 from billing.pg_arrays import parsed
+from billing.queries.calendar import tenant_currencies
 from billing.queries.prices import FACTS, ContractView, MeterView, PriceBookView, contracts, views
 from billing.rating.calendar import local_day, period_of
 from billing.rating.flat import charge
@@ -161,9 +162,10 @@ def months_of(tenant: Tenant, number: int = MONTHS) -> list[MonthRow]:
     found = []
     with tenant_scope(tenant.pk):
         names = {key: (title, unit) for key, title, unit in Meter.objects.values_list("key", "title", "unit")}
+        currencies = tenant_currencies()
     for month, meter, quantity, amount in rows:
         title, unit = names.get(meter) or NAMES.get(meter, (meter, "unit"))
-        found.append(MonthRow(month, title, unit, quantity, Money(amount, tenant.currency)))
+        found.append(MonthRow(month, title, unit, quantity, Money(amount, currencies.of(month))))
     return found
 
 

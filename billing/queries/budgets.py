@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -16,8 +16,9 @@ from billing.forecast import at_end
 from billing.models import Budget, BudgetAlert
 from billing.models.budgets import NOTIFY
 from billing.money import Money
-from billing.queries.calendar import tenant_today
-from billing.rating.calendar import span_name
+from billing.queries.calendar import tenant_currencies, tenant_today
+from billing.rating.calendar import LAST_DAY, span_end, span_name
+from billing.rating.currencies import UNKNOWN
 from billing.rating.tags import marks
 from tenants.errors import NotFound
 from tenants.isolation.scoping import current_tenant_id
@@ -26,21 +27,23 @@ from tenants.projects.sight import named, unnamed_ids
 from tenants.rows import named_rows
 
 WHOLE = "tenant"
-STATUS = """
+STATUS = f"""
 SELECT b.id, b.project_id, coalesce(p.name, '') AS project_name, coalesce(p.slug, '') AS project_slug, b.tag_key, b.tag_value,
-  b.person, coalesce(u.email, '') AS address, b.period AS length, m.period, b.currency, b.alerts, b.at_limit,
-  coalesce(c."limit", b.amount) AS "limit", coalesce(c.held, 0) AS held, coalesce(c.spent, 0) + coalesce(c.unheld, 0) AS spent, t.day
+  b.person, coalesce(u.email, '') AS address, b.period AS length, m.period, n.currency, b.alerts, b.at_limit,
+  coalesce(c."limit", billing_restated(b.tenant_id, b.amount, b.currency, n.currency), 0) AS "limit",
+  coalesce(c.held, 0) AS held, coalesce(c.spent, 0) + coalesce(c.unheld, 0) AS spent, t.day
 FROM billing_budget b
 CROSS JOIN (SELECT (exchequer_now() AT TIME ZONE timezone)::date AS day FROM tenants_tenant WHERE id = %(tenant)s) t
 CROSS JOIN LATERAL (SELECT date_trunc(b.period, coalesce(%(month)s::date, t.day)::timestamp)::date AS period) m
 LEFT JOIN billing_budgetperiod c ON c.tenant_id = b.tenant_id AND c.budget_id = b.id AND c.period = m.period
+CROSS JOIN LATERAL (SELECT coalesce(c.currency, billing_currency(b.tenant_id, {LAST_DAY})) AS currency) n
 LEFT JOIN tenants_project p ON p.tenant_id = b.tenant_id AND p.id = b.project_id
 LEFT JOIN tenants_user u ON u.id = b.person
 WHERE b.tenant_id = %(tenant)s AND b.closed_at IS NULL AND (%(project)s::uuid IS NULL OR (
   (b.project_id IS NULL OR b.project_id = %(project)s)
   AND (b.tag_key = '' OR b.tag_key || '=' || b.tag_value = ANY(%(tags)s::text[])) AND (b.person IS NULL OR b.person = %(person)s)))
 ORDER BY b.project_id IS NOT NULL, b.tag_key <> '', b.person IS NOT NULL, b.tag_key, b.tag_value, p.name, u.email, b.period, b.id
-"""
+"""  # noqa: S608 (constants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +237,7 @@ def alerts(*, budget_id: UUID | None = None, before: UUID | None = None, limit: 
     if before is not None:
         rows = rows.filter(id__lt=before)
     found = list(rows[: limit + 1])
+    currencies = tenant_currencies() if found else UNKNOWN
     people = [row.budget.person for row in found if row.budget.person]
     addresses = dict(User.objects.filter(id__in=people).values_list("id", "email")) if people else {}
     return [
@@ -244,12 +248,18 @@ def alerts(*, budget_id: UUID | None = None, before: UUID | None = None, limit: 
             period=row.period,
             length=row.budget.period,
             percent=row.percent,
-            spent=Money(row.spent, row.budget.currency),
-            limit=Money(row.limit, row.budget.currency),
+            spent=Money(row.spent, currency),
+            limit=Money(row.limit, currency),
             raised_at=row.raised_at,
         )
         for row in found
+        for currency in [currencies.of(span_end(row.period, row.budget.period) - timedelta(days=1))]
     ]
+
+
+def currency_of_span(period: date, length: str) -> str:
+    """Return the currency of a budget's period, which is that of its last day."""
+    return tenant_currencies().of(span_end(period, length) - timedelta(days=1))
 
 
 def headroom(project_id: UUID, tags: Mapping[str, str] | None = None, person: UUID | None = None) -> Decimal | None:

@@ -44,7 +44,7 @@ FROM billing_sums_of_lines(%(periods)s::date[], %(own)s::text[]) r
 JOIN billing_meter m ON m.tenant_id = %(tenant)s AND m.id = r.meter_id
 LEFT JOIN tenants_project j ON j.tenant_id = %(tenant)s AND j.id = r.project_id
 {PRICES}
-WHERE coalesce(x.target, b.currency, %(currency)s) = %(currency)s
+WHERE coalesce(x.target, b.currency, billing_currency(%(tenant)s, coalesce(r.origin, r.period))) = %(currency)s
 ORDER BY r.period, r.origin NULLS FIRST, r.first_hour, r.project_id, m.key, r.price_id, r.rate_id, r.outside
 """  # noqa: S608 (constants)
 FROZEN = """

@@ -15,6 +15,8 @@ from billing.models import HeldEvent, UsageBatch
 from billing.models.outside import WAITING
 from billing.money import Money
 from billing.pg_arrays import parsed
+from billing.queries.calendar import tenant_today
+from billing.rating.calendar import local_day
 from billing.usage.intervals import void_key
 from billing.usage.reserved_sources import own_sources
 from tenants.errors import NotFound
@@ -157,7 +159,7 @@ def batch_events(batch: BatchRow, *, after: bytes | None = None, limit: int = 50
             [current_tenant_id(), list(marks)],
         )
         voided = {marks[bytes(key)] for (key,) in cursor.fetchall()}
-    currency = batch.amount.currency
+    at = tenant_today()
     return [
         ReportedEvent(
             key=bytes(row.key_hash),
@@ -171,7 +173,7 @@ def batch_events(batch: BatchRow, *, after: bytes | None = None, limit: int = 50
             starts_at=row.starts_at,
             ends_at=row.ends_at,
             measured=row.measured,
-            cost=Money(row.amount, currency),
+            cost=Money(row.amount, at.currencies.of(local_day(row.starts_at, at.zone))),
             voided=row.voided or bytes(row.key_hash) in voided,
         )
         for row in rows

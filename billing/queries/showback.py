@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from uuid import UUID
@@ -21,9 +21,11 @@ from billing.rating.flat import charge
 from billing.rating.new_price import NewPrice
 from tenants.isolation.scoping import current_tenant_id
 
+#: Stated in the currency of today.
+TODAYS = ""
 # Of each series only the dimensions whose values the book names: all others change no price.
 SUMS = """
-SELECT t.currency, u.project_id, p.name, u.meter, d.dims::text, sum(u.billable), sum(u.amount)
+SELECT billing_currency(t.id, span.first), u.project_id, p.name, u.meter, d.dims::text, sum(u.billable), sum(u.amount)
 FROM tenants_tenant t
 CROSS JOIN LATERAL (SELECT coalesce(%(month)s::date, date_trunc('month', exchequer_now() AT TIME ZONE t.timezone)::date) AS first) span
 CROSS JOIN LATERAL (SELECT r.tenant_id, r.project_id, r.series_hash, m.key AS meter, sum(CASE WHEN r.price_id IS NULL THEN r.measured ELSE r.billable END) AS billable, sum(r.amount) AS amount
@@ -53,33 +55,48 @@ class ShowbackRow:
 
 
 def showback_prices() -> list[PriceView]:
-    """Return the prices of the showback book, by meter and amount."""
-    currency = tenant_today().currency
+    """Return the prices of the showback book in today's currency, by meter and amount."""
+    at = tenant_today()
     names = {meter.key: (meter.title, meter.unit) for meter in meters()}
     rows = ShowbackPrice.objects.order_by("meter", "unit_amount", "id")
     return [
-        PriceView(row.id, row.meter, *names.get(row.meter, (row.meter, "unit")), row.dims, row.unit_amount, currency)
+        PriceView(row.id, row.meter, *names.get(row.meter, (row.meter, "unit")), row.dims, amount, at.currency)
         for row in rows
+        for amount in [at.currencies.restated(row.unit_amount, row.currency, at.currency)]
     ]
 
 
 def showback(month: date | None = None, prices: Sequence[NewPrice] | None = None) -> list[ShowbackRow]:
     """Return each project with usage in a month (its first day; default: the running one), the dearest first.
 
-    By the prices of the book, or by these. Usage that they do not price is shown at its cost.
+    By the prices of the book, or by these, in the month's currency. Usage that they do not price is shown at its cost.
     """
     if prices is None:
-        prices = [NewPrice(row.meter, row.dims, row.unit_amount) for row in ShowbackPrice.objects.all()]
-    by_meter = by_meter_of(prices)
-    cost: dict[tuple[UUID, str, str], Decimal] = {}
-    shown: dict[tuple[UUID, str, str], Decimal] = {}
+        book = [(NewPrice(row.meter, row.dims, row.unit_amount), row.currency) for row in ShowbackPrice.objects.all()]
+    else:
+        book = [(one, TODAYS) for one in prices]
     with connection.cursor() as cursor:
-        named = json.dumps(named_values(prices))
+        named = json.dumps(named_values([price for price, _ in book]))
         cursor.execute(SUMS, {"tenant": current_tenant_id(), "month": month, "named": named})
-        for currency, project_id, project, meter, dims, quantity, amount in cursor.fetchall():
-            entry = by_meter[meter].find(parsed(dims)) if meter in by_meter else None
-            key = (project_id, project, currency)
-            cost[key] = cost.get(key, Decimal(0)) + amount
-            shown[key] = shown.get(key, Decimal(0)) + (charge(quantity, entry.unit_amount) if entry else amount)
-    rows = [ShowbackRow(key[0], key[1], Money(cost[key], key[2]), Money(shown[key], key[2])) for key in cost]
-    return sorted(rows, key=lambda row: (-row.shown.amount, row.project))
+        rows = cursor.fetchall()
+    if not rows:
+        return []
+    currency = rows[0][0]
+    by_meter = by_meter_of([_restated(price, stated, currency) for price, stated in book])
+    cost: dict[tuple[UUID, str], Decimal] = {}
+    shown: dict[tuple[UUID, str], Decimal] = {}
+    for _, project_id, project, meter, dims, quantity, amount in rows:
+        entry = by_meter[meter].find(parsed(dims)) if meter in by_meter else None
+        key = (project_id, project)
+        cost[key] = cost.get(key, Decimal(0)) + amount
+        shown[key] = shown.get(key, Decimal(0)) + (charge(quantity, entry.unit_amount) if entry else amount)
+    found = [ShowbackRow(*key, Money(cost[key], currency), Money(shown[key], currency)) for key in cost]
+    return sorted(found, key=lambda row: (-row.shown.amount, row.project))
+
+
+def _restated(price: NewPrice, stated: str, wanted: str) -> NewPrice:
+    """Return a price in the currency of a month; most tenants never change theirs, and need no look."""
+    if stated == wanted:
+        return price
+    at = tenant_today()
+    return replace(price, unit_amount=at.currencies.restated(price.unit_amount, stated or at.currency, wanted))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,8 +16,9 @@ from billing import resource_names
 from billing.defaults import DEVICE_TIME
 from billing.forecast import at_end
 from billing.money import Money
-from billing.queries.calendar import Today, tenant_today
+from billing.queries.calendar import Today, tenant_currencies, tenant_today
 from billing.rating.calendar import hour_of, local_day, next_period, period_of
+from billing.rating.currencies import column
 from tenants.errors import Invalid
 from tenants.isolation.scoping import current_tenant_id
 from tenants.parsing import EARLIEST, LATEST
@@ -38,8 +39,8 @@ MOST_GROUPS = 8
 MOST_TAGS_OFFERED = 30
 # One statement, which finds the tenant's day, too. The day decides what is read, so it comes first.
 TO_DATE = """
-SELECT t.currency, t.day, s.* FROM (
-  SELECT currency, (exchequer_now() AT TIME ZONE timezone)::date AS day FROM tenants_tenant WHERE id = %(tenant)s::uuid OFFSET 0
+SELECT billing_currency(t.id, t.day) AS currency, billing_currency(t.id, p.first - 1) AS currency_before, t.day, s.* FROM (
+  SELECT id, (exchequer_now() AT TIME ZONE timezone)::date AS day FROM tenants_tenant WHERE id = %(tenant)s::uuid OFFSET 0
 ) t CROSS JOIN LATERAL (SELECT date_trunc('month', t.day)::date AS first OFFSET 0) p
 CROSS JOIN LATERAL (
   SELECT coalesce(sum(r.amount) FILTER (WHERE r.day >= p.first), 0) AS cost,
@@ -67,9 +68,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class SpendRow:
-    """A sum.
-
-    `keys` holds the value of each group; `starts` is an hour, a local day, a month or None for the whole range.
+    """A sum. `keys` holds the value of each group; `starts` is an hour, a local day, a month or None for the whole range.
 
     `quantity` is what is charged, in `unit`; `measured` what ran. Seconds and requests do not add up: if a sum covers
     meters of several units, both are None and the unit is empty.
@@ -86,18 +85,19 @@ class SpendRow:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Filters on usage; None keeps all."""
+    """Filters on usage; None keeps all. `currency`: only usage of days in it."""
 
     project_id: UUID | None = None
     job_id: UUID | None = None
     meter: str | None = None
+    currency: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class MonthToDate:
     """Cost of the running local month, compared with the whole previous month; `forecast` is at the current pace.
 
-    Quantities are seconds of devices; other usage has only its cost here.
+    Quantities are seconds of devices; other usage has only its cost here. The month before may be in another currency.
     """
 
     period: date
@@ -145,34 +145,30 @@ def spend(
 
     Groups: project, meter, resource, job, attempt, tag:NAME, dim:NAME. Values of a dimension hidden from the reader, and
     tags of jobs hidden from the reader, are merged as `resource_names.WITHHELD`. With `apart`, all other values of the
-    first group are summed as one, with key None. Raises Invalid for another group or granularity.
+    first group are summed as one, with key None. Where the range has days in several currencies, there is a row for each.
+    Raises Invalid for another group or granularity.
     """
-    filters = filters or Filters()
     arguments: dict[str, Any] = {
         "tenant": current_tenant_id(),
-        "first": over.first,
-        "end": over.end,
-        "since": over.since,
-        "until": over.until,
-        "project": filters.project_id,
-        "job": filters.job_id,
-        "meter": filters.meter,
-        "limit": MOST_ROWS + 1 if costliest is None else costliest,
+        **asdict(over),
+        **asdict(filters or Filters()),
+        "limit": costliest or MOST_ROWS + 1,
         "apart": list(apart or ()),
     }
     if len(group_by) > MOST_GROUPS:
         raise Invalid(fields={"group_by": [f"Name at most {MOST_GROUPS} groups."]})
+    paid_in = column(tenant_currencies().within(over.first, over.end), "r.day", arguments)
     arguments |= {"unnamed": sorted(unnamed_ids()), "withheld": resource_names.WITHHELD}
     columns = [_group(name, number, arguments) for number, name in enumerate(group_by)]
     if apart is not None and columns:
         columns[0] = f"CASE WHEN {columns[0]} = ANY(%(apart)s) THEN {columns[0]} END"
     if granularity not in GRANULARITIES:
         raise Invalid(fields={"granularity": ["Choose hour, day or month."]})
-    starts = GRANULARITIES[granularity]
-    keys = [f"key_{number}" for number in range(len(columns))]
+    starts, keys = GRANULARITIES[granularity], [f"key_{number}" for number in range(len(columns))]
     named = f"max({_masked('p.name', arguments)})" if "project" in group_by else "''"
-    selected = [f"{starts} AS starts", *map("{} AS {}".format, columns, keys), f"{named} AS project_name"]
-    grouped = ", ".join(str(number + 1) for number in range(len(columns) + 1))
+    selected = [f"{starts} AS starts", *map("{} AS {}".format, columns, keys), f"{paid_in} AS currency"]
+    grouped = ", ".join(map(str, range(1, len(selected) + 1)))
+    selected += [f"{named} AS project_name"]
     order = f"{len(selected) + 4} DESC, {grouped}" if costliest is not None else grouped
     with connection.cursor() as cursor:
         cursor.execute(
@@ -183,10 +179,11 @@ def spend(
             "JOIN billing_meter m ON m.tenant_id = r.tenant_id AND m.id = r.meter_id "
             "JOIN tenants_project p ON p.tenant_id = r.tenant_id AND p.id = r.project_id "
             "WHERE r.tenant_id = %(tenant)s AND r.day >= %(first)s AND r.day < %(end)s "
+            f"AND (%(currency)s::text = '' OR {paid_in} = %(currency)s) "
             "AND (%(since)s::timestamptz IS NULL OR r.hour >= %(since)s) AND (%(until)s::timestamptz IS NULL OR r.hour < %(until)s) "
             # What a filter picks out is usage that the reader may see by itself.
-            "AND (%(project)s::uuid IS NULL AND %(job)s::uuid IS NULL OR r.project_id <> ALL(%(unnamed)s::uuid[])) "
-            "AND (%(project)s::uuid IS NULL OR r.project_id = %(project)s) AND (%(job)s::uuid IS NULL OR s.job_id = %(job)s) "
+            "AND (%(project_id)s::uuid IS NULL AND %(job_id)s::uuid IS NULL OR r.project_id <> ALL(%(unnamed)s::uuid[])) "
+            "AND (%(project_id)s::uuid IS NULL OR r.project_id = %(project_id)s) AND (%(job_id)s::uuid IS NULL OR s.job_id = %(job_id)s) "
             "AND (%(meter)s::text IS NULL OR m.key = %(meter)s) "
             f"GROUP BY {grouped} ORDER BY {order} LIMIT %(limit)s",
             arguments,
@@ -229,19 +226,25 @@ def tag_names(over: Span) -> list[str]:
         return [name for (name,) in cursor.fetchall()]
 
 
+def currency_of(over: Span, at: Today) -> Filters:
+    """Return the filter of the currency that a page shows a range in: that of its last day, or of today."""
+    return Filters(currency=at.currencies.of(min(over.end - timedelta(days=1), at.day)))
+
+
 def cost_by_day_and_project(over: Span) -> list[SpendRow]:
-    """Return the cost of each project on each local day, for the stacked chart."""
-    return spend(over, group_by=["project"], granularity="day")
+    """Return the cost of each project on each local day, for the stacked chart, in the currency of its last day."""
+    return cost_by_day(over, "project", None)
 
 
-def cost_by_day(over: Span, group: str, apart: Sequence[str]) -> list[SpendRow]:
+def cost_by_day(over: Span, group: str, apart: Sequence[str] | None) -> list[SpendRow]:
     """Return the daily cost of these values of a group, and of all others together (key None)."""
-    return spend(over, group_by=[group], granularity="day", apart=apart)
+    shown = currency_of(over, tenant_today())
+    return spend(over, group_by=[group], granularity="day", apart=apart, filters=shown)
 
 
 def costliest_jobs(over: Span, limit: int = 20) -> list[SpendRow]:
     """Return the costliest jobs in a range, with their project."""
-    return spend(over, group_by=["job", "project"], costliest=limit)
+    return spend(over, group_by=["job", "project"], costliest=limit, filters=currency_of(over, tenant_today()))
 
 
 def month_to_date() -> MonthToDate:
@@ -256,7 +259,7 @@ def month_to_date() -> MonthToDate:
         period=period,
         cost=cost,
         quantity=row.quantity,
-        previous=Money(row.previous, row.currency),
+        previous=Money(row.previous, row.currency_before),
         previous_quantity=row.previous_quantity,
         forecast=at_end(cost, period, "month", row.day),
         elapsed_percent=elapsed * 100 // length,

@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo
 QUARTER = timedelta(minutes=15)
 MONTHS = {"month": 1, "quarter": 3, "year": 12}
 """How many calendar months the periods of budgets last."""
+#: The last day of a budget's period, in SQL: `b.period` names its length, `m.period` is its first day.
+LAST_DAY = "(m.period + CASE b.period WHEN 'month' THEN interval '1 month' WHEN 'quarter' THEN interval '3 months' ELSE interval '1 year' END - interval '1 day')::date"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

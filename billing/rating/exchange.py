@@ -17,12 +17,13 @@ from billing.rating.selection import PriceList
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How much of the contract's currency one unit of `source` buys, from `valid_from` until the next rate."""
+    """How much of the contract's currency, `target`, one unit of `source` buys, from `valid_from` until the next rate."""
 
     id: UUID
     source: str
     value: Decimal
     valid_from: datetime
+    target: str = ""
 
 
 def rate_at(rates: Iterable[Rate], source: str, at: datetime) -> Rate | None:
@@ -34,23 +35,26 @@ def rate_at(rates: Iterable[Rate], source: str, at: datetime) -> Rate | None:
 def converted(lists: Sequence[PriceList], rates: Sequence[Rate], currency: str) -> list[PriceList]:
     """Return the lists with one more for each change of a rate, so that each has a single one.
 
-    A list in another currency without a rate in force has no prices: it `lacks` one.
+    A list in another currency without a rate in force has no prices: it `lacks` one. `currency`: of lists and rates that
+    name no target.
     """
     ordered = sorted(lists, key=lambda item: (item.effective_at, item.version_id))
     found: list[PriceList] = []
     for number, item in enumerate(ordered):
-        if item.currency == currency:
+        target = item.target or currency
+        if item.currency == target:
             found.append(item)
             continue
+        those = [rate for rate in rates if rate.target in ("", target)]
         ends = ordered[number + 1].effective_at if number + 1 < len(ordered) else None
         changes = [
             rate.valid_from
-            for rate in rates
+            for rate in those
             if rate.source == item.currency
             and item.effective_at < rate.valid_from
             and (ends is None or rate.valid_from < ends)
         ]
-        found += [_from(item, at, rate_at(rates, item.currency, at), currency) for at in (item.effective_at, *changes)]
+        found += [_from(item, at, rate_at(those, item.currency, at), target) for at in (item.effective_at, *changes)]
     return found
 
 

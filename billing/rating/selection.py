@@ -68,7 +68,7 @@ class PriceTable:
 class PriceList:
     """A published version of a price book, in force from `effective_at` until the next one; `tables` by meter.
 
-    `rate` converts its prices to `currency`; None: they are in it. `lacks`: the currency of a list that has no prices,
+    Its contract is in `target`; empty: in the tenant's. `rate` converts its prices to `currency`; None: they are in it. `lacks`: the currency of a list that has no prices,
     because no exchange rate from it is in force.
     """
 
@@ -80,6 +80,7 @@ class PriceList:
     rate: Decimal | None = None
     rate_id: UUID | None = None
     lacks: str = ""
+    target: str = ""
 
 
 def in_force(lists: Sequence[PriceList], at: datetime) -> PriceList | None:

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db import connection
 
 from billing.pg_arrays import array, bytea, iso, parsed
+from billing.queries.calendar import tenant_currencies, tenant_today
 from billing.rating.calendar import hour_of
 from billing.rating.tags import tags_in
 from billing.reported.returns import Taken, return_money
@@ -20,7 +21,6 @@ from billing.usage.intervals import void_key
 from billing.usage.reserved_sources import own_sources
 from billing.usage.rollups import Place, Segment
 from tenants.isolation.scoping import current_tenant_id
-from tenants.models import Tenant
 from tenants.rows import named_rows
 
 SEGMENTS = """
@@ -108,12 +108,14 @@ def _segments(which: str, arguments: dict[str, Any]) -> list[Taken]:
     with connection.cursor() as cursor:
         cursor.execute(which, {"tenant": current_tenant_id(), **arguments})
         rows = named_rows(cursor)
+    currencies = tenant_currencies()
     return [
         Taken(
             Segment(
                 Place(
                     series=bytes(row.series),
                     hour=hour_of(row.start),
+                    currency=currencies.of(row.day),
                     **{name: getattr(row, name) for name in OF_PLACE},
                 ),
                 key_hash=bytes(row.key_hash),
@@ -149,5 +151,4 @@ def _return_usage(taken: Sequence[Taken]) -> None:
             kind="void",
         )
         entries.append((sums[place], counter_entry))
-    zone, currency = Tenant.objects.values_list("timezone", "currency").get(pk=current_tenant_id())
-    take_back(entries, currency=currency, zone=zone)
+    take_back(entries, zone=tenant_today().zone)

@@ -13,19 +13,20 @@ from billing.defaults import SECOND
 from billing.metering import meters
 from billing.periods.months import lock_for_recent_usage
 from billing.rating.aggregation import SUM
+from billing.rating.currencies import Currencies, changes
 from billing.reported.sender_limits import Limits, limits_of
 from tenants.isolation.scoping import current_tenant_id
 from tenants.rows import prepared_cursor
 
-READ = """
-SELECT t.currency,
+READ = f"""
+SELECT t.currency, {changes("t.id")}, (exchequer_now() AT TIME ZONE t.timezone)::date,
   (SELECT json_agg(json_build_array(m.event_type, m.key, m.unit, m.aggregation)) FROM billing_meter m WHERE m.tenant_id = t.id),
   (SELECT json_agg(json_build_array(p.id, p.slug)) FROM tenants_project p
    WHERE p.tenant_id = t.id AND (p.slug = ANY(%(names)s::text[]) OR p.id::text = ANY(%(names)s::text[]))),
-  (SELECT json_build_array(l.events, l.amount::text) FROM billing_reportlimit l WHERE l.tenant_id = t.id),
+  (SELECT json_build_array(l.events, l.amount::text, l.currency) FROM billing_reportlimit l WHERE l.tenant_id = t.id),
   EXISTS (SELECT FROM billing_budget b WHERE b.tenant_id = t.id AND b.closed_at IS NULL)
 FROM tenants_tenant t WHERE t.id = %(tenant)s
-"""
+"""  # noqa: S608 (constants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,11 @@ def lock_ground(projects: Collection[str]) -> Ground:
     ends: what changes meters, limits or budgets locks the set of budgets exclusively.
     """
     opened = lock_for_recent_usage()
-    currency, known, named, own, budgeted = _read(projects)
+    currency, changed, today, known, named, own, budgeted = _read(projects)
     if known is None:
         meters.provide()
-        currency, known, named, own, budgeted = _read(projects)
+        currency, changed, today, known, named, own, budgeted = _read(projects)
+    currencies = Currencies.read(currency, changed)
     found = {name: UUID(project) for project, slug in named or () for name in (slug, project)}
     return Ground(
         now=opened.now,
@@ -65,7 +67,7 @@ def lock_ground(projects: Collection[str]) -> Ground:
         timed=frozenset(key for _, key, unit, _ in known or () if unit == SECOND),
         kinds={event_type: kind for event_type, _, _, kind in known or () if kind != SUM},
         projects=found,
-        limits=limits_of((own[0], Decimal(own[1])) if own else None, currency),
+        limits=limits_of((own[0], Decimal(own[1]), own[2]) if own else None, currencies, currencies.of(today)),
         budgeted=budgeted,
     )
 

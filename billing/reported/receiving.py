@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import Decimal
 
 from billing.budgets.unreserved import People
 from billing.metering.rate import rate
@@ -77,12 +76,12 @@ def receive(
         rated = [segment for segment in rated if segment.key_hash in new]
     batch, series = new_batch(actor, batch_id, terms.currency), series_of(counted)
     people: People = {batch_id: batch.person}
-    segments = settle_reported(rated, counted, series, terms.currency, people, budgeted=ground.budgeted)
+    segments = settle_reported(rated, counted, series, people, budgeted=ground.budgeted)
     if claimed.fresh:
-        amount = sum((segment.amount for segment in segments), Decimal(0))
+        amount = terms.currencies.worth(segments, terms.currency)
         batch.accepted, batch.held, batch.amount = len(counted), len(waiting), amount
         store_batch(batch, today)
-        rollups.write(segments, series, currency=terms.currency, zone=terms.zone)
+        rollups.write(segments, series, zone=terms.zone)
         close_batch(actor, batch, [waits(batch, item, why[id(item.interval)]) for item in waiting], amount)
     else:
         unchanged("every event was known")

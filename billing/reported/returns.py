@@ -18,7 +18,6 @@ from billing.ledger.ledger import AVAILABLE, SPENT, UNHELD, LedgerAccount, Ledge
 from billing.models import Hold
 from billing.usage.rollups import Segment
 from tenants.isolation.scoping import current_tenant_id
-from tenants.models import Tenant
 
 SETTLED = """
 SELECT DISTINCT t.batch_id, t.hold_id, t.period, p.pot FROM billing_ledgertransaction t
@@ -53,12 +52,12 @@ def return_money(taken: Sequence[Taken], reason: str) -> None:
     charged = [item for item in taken if item.segment.amount]
     if not charged:
         return
-    currency = Tenant.objects.values_list("currency", flat=True).get(pk=current_tenant_id())
     named = {item.segment.hold_id for item in charged if item.segment.hold_id}
     kept = Hold.objects.select_for_update(no_key=True).filter(pk__in=named).order_by("pk")
     paid_by = {hold.pk: hold for hold in kept}
-    dated = counters.lock_months({item.segment.month for item in charged}, currency)
+    dated = counters.lock_months({item.segment.month for item in charged})
     settled = _settled({item.segment.batch_id for item in charged if item.segment.hold_id})
+    paid_in = {item.segment.month: item.segment.currency for item in charged}
     moves: dict[Place, dict[tuple[LedgerAccount, str], Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     back: dict[tuple[UUID, str], Decimal] = defaultdict(Decimal)
     of_holds: dict[UUID, Decimal] = defaultdict(Decimal)
@@ -80,13 +79,13 @@ def return_money(taken: Sequence[Taken], reason: str) -> None:
         holds.give_back(hold_id, of_holds[hold_id], shrink=paid_by[hold_id].state == holds.OPEN)
     for one in dated:
         spent, unheld = back[one.counter.id, SPENT], back[one.counter.id, UNHELD]
-        counters.apply_delta([one.counter], currency, spent=-spent, unheld=-unheld)
+        counters.apply_delta([one.counter], one.counter.currency, spent=-spent, unheld=-unheld)
     entries = []
     for (batch_id, payer, period), legs in moves.items():
         postings = [
             posting
             for (owner, account), amount in legs.items()
-            for posting in ledger.move(account, AVAILABLE, [owner], amount, currency)
+            for posting in ledger.move(account, AVAILABLE, [owner], amount, paid_in[period])
         ]
         entries.append(LedgerEntry("void", period, postings, hold_id=payer, batch_id=batch_id, reason=reason))
     ledger.post(*entries)
@@ -111,7 +110,11 @@ def _counted_as(one: Dated, item: Taken, person: UUID | None, settled: Collectio
     counter, segment = one.counter, item.segment
     if segment.hold_id is not None and counter.id in settled:
         return SPENT
-    if not counter.covers(segment.month) or not counter.concerns(segment.project_id, item.tags, person):
+    if (
+        counter.currency != segment.currency
+        or not counter.covers(segment.month)
+        or not counter.concerns(segment.project_id, item.tags, person)
+    ):
         return ""
     if one.created_at > item.recorded_at:
         return SPENT if one.opened_with_usage else ""

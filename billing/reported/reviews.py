@@ -105,15 +105,15 @@ def _counted(rows: Sequence[HeldEvent]) -> tuple[dict[UUID, Decimal], str]:
     amounts: dict[UUID, Decimal] = defaultdict(Decimal)
     for segment in segments:
         if segment.batch_id is not None:
-            amounts[segment.batch_id] += segment.amount
+            amounts[segment.batch_id] += terms.currencies.worth([segment], terms.currency)
     series = series_of(listed)
     if readings:
         accepted = [(row, item) for row, item in zip(rows, listed, strict=True) if row.meter in readings]
         amounts |= accept_readings(accepted, readings, terms, Beside(segments, series))
         return amounts, terms.currency
     people: People = dict(UsageBatch.objects.filter(pk__in=amounts).values_list("pk", "person"))
-    count_unreserved(segments, series, terms.currency, people)
-    rollups.write(segments, series, currency=terms.currency, zone=terms.zone)
+    count_unreserved(segments, series, people)
+    rollups.write(segments, series, zone=terms.zone)
     return amounts, terms.currency
 
 

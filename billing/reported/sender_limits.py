@@ -14,6 +14,7 @@ from billing.budgets import counters
 from billing.models import ReportLimit
 from billing.money import Money, fineness_fault, minor_decimals
 from billing.queries.calendar import tenant_today
+from billing.rating.currencies import Currencies
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
 from tenants.errors import Invalid, RateLimited
@@ -94,14 +95,14 @@ class SenderToday:
 
 def limits() -> Limits:
     """Return the daily limits of each sender of the open scope's tenant."""
-    row = ReportLimit.objects.first()
-    return limits_of((row.events, row.amount) if row else None, tenant_today().currency)
+    row, at = ReportLimit.objects.first(), tenant_today()
+    return limits_of((row.events, row.amount, row.currency) if row else None, at.currencies, at.currency)
 
 
-def limits_of(own: tuple[int, Decimal] | None, currency: str) -> Limits:
-    """Return the limits that an organisation set for itself, else those of all."""
+def limits_of(own: tuple[int, Decimal, str] | None, currencies: Currencies, currency: str) -> Limits:
+    """Return the limits that an organisation set for itself, else those of all; amounts in `currency`, restated if need be."""
     if own is not None:
-        return Limits(own[0], Money(own[1], currency), own=True)
+        return Limits(own[0], Money(currencies.restated(own[1], own[2], currency), currency).rounded(), own=True)
     # Roughly equal value for currencies whose unit is worth a hundredth of others': those without minor units.
     scale = 2 - min(minor_decimals(currency), 2)
     return Limits(EVENTS_A_DAY, Money(COST_A_DAY.scaleb(scale), currency), own=False)
@@ -133,7 +134,7 @@ def set_limits(*, actor: Actor, events: int, amount: Decimal) -> Limits:
     counters.lock_budget_set(exclusive=True)
     before = limits()
     row = ReportLimit.objects.first() or ReportLimit()
-    row.events, row.amount = events, amount
+    row.events, row.amount, row.currency = events, amount, before.amount.currency
     row.save()
     after = limits()
     changes = {"events": [before.events, after.events], "amount": [before.amount.json(), after.amount.json()]}

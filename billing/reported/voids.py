@@ -13,6 +13,7 @@ from django.db.models import F
 from billing.budgets import counters
 from billing.models import HeldEvent, MeterReading, UsageBatch, UsageKey
 from billing.models.outside import REJECTED, WAITING
+from billing.queries.calendar import tenant_today
 from billing.rating.calendar import quarter_of
 from billing.reported.counter_entries import BEFORE_SENDERS, OF_BATCHES, claim_voids, of_events, reverse
 from billing.reported.readings.deciding import void_readings
@@ -23,8 +24,6 @@ from tenants import clock
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
 from tenants.errors import Conflict, Invalid, NotFound
-from tenants.isolation.scoping import current_tenant_id
-from tenants.models import Tenant
 from tenants.operations import check_text
 
 USAGE_VOIDED = AuditAction("billing.usage.voided")
@@ -114,7 +113,7 @@ def _given_a_batch(early: Sequence[Taken]) -> list[Taken]:
         held=0,
         voided=events,
         amount=sum((item.segment.amount for item in early), Decimal(0)),
-        currency=Tenant.objects.values_list("currency", flat=True).get(pk=current_tenant_id()),
+        currency=early[0].segment.currency,
     )
     return [replace(item, segment=replace(item.segment, batch_id=batch.pk)) for item in early]
 
@@ -133,7 +132,8 @@ def _void(taken: Sequence[Taken], readings: Set[bytes], reason: str) -> tuple[se
             f"The times of these events span more than {MOST_QUARTERS:,} quarter hours. Name fewer events at once: those of "
             "one request can be voided in several parts, too."
         )
-    amount = sum((item.segment.amount for item in taken), Decimal(0))
+    at = tenant_today()
+    amount = at.currencies.worth((item.segment for item in taken), at.currency)
     if readings:
         done, less = void_readings(readings, taken, reason)
         return voided | done, amount + less

@@ -67,7 +67,7 @@ def _prepared(account: Account, last: date, period: date, taxes: TaxTable) -> It
     bills = _bills(account, taxes)
     for currency in sorted({currency for _, currency in bills}):
         bill, before = bills.get((period, currency)), bills.get((last, currency))
-        if bill is None and (before is None or not before.total):
+        if bill is None and (before is None or not before.total or currency == account.left(period)):
             continue
         now, was = bill or NO_BILL, before or NO_BILL
         last_total = before.total if before else None
@@ -118,7 +118,7 @@ def _drafts(account: Account, taxes: TaxTable) -> dict[UUID, Draft]:
             credits = account.credits.get(currency, ())
             before = {row.id: row.period for row in account.before if credits and row.currency == currency}
             months = {*asked.values(), *before.values()}
-            sums = [row for row in account.sums if row.period in months and row.currency in (currency, None)]
+            sums = [row for row in account.sums if row.period in months and account.paid_in(row) in (currency, "")]
             lines = lines_from(sums, months, currency)
             found |= drafts_from(Sources(currency, account.contracts, credits, lines, taxes), asked, before)
     return found

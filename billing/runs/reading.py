@@ -63,6 +63,22 @@ class Account:
     sums: Sequence[Any] = ()
     frozen: Sequence[Any] = ()
 
+    def paid_in(self, row: Any) -> str:
+        """Return the currency of a sum: free usage has that of the month in which it was used."""
+        month: date = row.origin or row.period
+        begun = [one for one in self.contracts if one.starts_on <= month]
+        return row.currency or (max(begun, key=lambda one: one.starts_on).currency if begun else self.first)
+
+    @property
+    def first(self) -> str:
+        """The currency before the first contract."""
+        found = min(self.contracts, key=lambda one: one.starts_on, default=None)
+        return "" if found is None else found.currency_before or found.currency
+
+    def left(self, period: date) -> str:
+        """Return the currency that a contract changed with this month; empty for none."""
+        return next((one.currency_before for one in self.contracts if one.starts_on == period), "")
+
     def drafts(self) -> list[Any]:
         """Return the invoices that do not stand."""
         return [row for row in self.invoices if row.state not in STANDING]

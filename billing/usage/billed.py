@@ -12,5 +12,5 @@ LEFT JOIN billing_price p ON p.id = r.price_id
 LEFT JOIN billing_priceversion v ON v.id = p.version_id
 LEFT JOIN billing_pricebook b ON b.id = v.book_id
 LEFT JOIN billing_exchangerate x ON x.id = r.rate_id
-WHERE coalesce(x.target, b.currency, %(currency)s) = %(currency)s
+WHERE coalesce(x.target, b.currency, billing_currency(r.tenant_id, r.day)) = %(currency)s
 """

@@ -10,7 +10,7 @@ from billing.usage import rollups
 from billing.usage.rollups import Segment
 
 
-def take_back(counter_entries: Sequence[tuple[UUID, Segment]], *, currency: str, zone: str) -> None:
+def take_back(counter_entries: Sequence[tuple[UUID, Segment]], *, zone: str) -> None:
     """Store counter-entries, each with the locked hourly sum that counted its usage first."""
     billing = billing_now([segment.day for _, segment in counter_entries])
     within, late = [], []
@@ -22,4 +22,4 @@ def take_back(counter_entries: Sequence[tuple[UUID, Segment]], *, currency: str,
             late.append(segment)
     if within:
         rollups.reverse(within)
-    rollups.write(late, {}, currency=currency, zone=zone)
+    rollups.write(late, {}, zone=zone)

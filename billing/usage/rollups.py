@@ -74,6 +74,7 @@ class Place:
     """What the segments of a series have in common that one hourly sum counts at one price; found once for all of them.
 
     `price_id` is None without a price, `rate_id` if no exchange rate converted it. `counted`: units are counts, which are not cut in time.
+    `currency` is that of its day.
     """
 
     series: bytes
@@ -86,6 +87,7 @@ class Place:
     rate_id: UUID | None = None
     tariff: Tariff = field(default_factory=Tariff)
     counted: bool = False
+    currency: str = ""
 
 
 @dataclass(slots=True)
@@ -124,6 +126,11 @@ class Segment:
     def project_id(self) -> UUID:
         """Its project."""
         return self.place.project_id
+
+    @property
+    def currency(self) -> str:
+        """The currency of its amount, which is that of its day."""
+        return self.place.currency
 
     @property
     def day(self) -> date:
@@ -170,8 +177,8 @@ WITH {SEGMENTS}, series AS (
   ) AS s(hash, resource, job_id, attempt_id, source, dims) ORDER BY s.hash ON CONFLICT DO NOTHING
 ), bill AS (
   INSERT INTO billing_invoice (id, tenant_id, period, starts_at, ends_at, currency)
-  SELECT gen_random_uuid(), %(tenant)s, i.*, %(currency)s
-  FROM unnest(%(i_period)s::date[], %(i_start)s::timestamptz[], %(i_end)s::timestamptz[]) AS i ORDER BY 2, 3
+  SELECT gen_random_uuid(), %(tenant)s, i.*
+  FROM unnest(%(i_period)s::date[], %(i_start)s::timestamptz[], %(i_end)s::timestamptz[], %(i_currency)s::text[]) AS i ORDER BY 2, 3, 6
   ON CONFLICT DO NOTHING
 ), month AS (
   INSERT INTO billing_billingperiod (id, tenant_id, period, starts_at, ends_at)
@@ -218,14 +225,17 @@ OF_SEGMENTS: dict[str, Callable[[Sequence[Any]], Any]] = {
 }
 
 
-def write(segments: Sequence[Segment], series: Mapping[bytes, Series], *, currency: str, zone: str) -> None:
-    """Store segments, add them to their hourly sums, and open the periods and draft invoices that bill them."""
+def write(segments: Sequence[Segment], series: Mapping[bytes, Series], *, zone: str) -> None:
+    """Store segments, add them to their hourly sums, and open the periods and draft invoices that bill them.
+
+    A correction is billed in the currency of its own day, on an invoice of its own if the month has another.
+    """
     if not segments:
         return
     places = {id(segment.place): segment.place for segment in segments}
     known = [(key, series[key]) for key in sorted({place.series for place in places.values()} & series.keys())]
-    periods = sorted({place.period for place in places.values()})
-    bounds = [period_bounds(period, zone) for period in periods]
+    bills = sorted({(place.period, place.currency) for place in places.values()})
+    bounds = [period_bounds(period, zone) for period, _ in bills]
     arguments = _columns(segments, places)
     arguments |= {
         "s_hash": hashes([key for key, _ in known]),
@@ -234,12 +244,13 @@ def write(segments: Sequence[Segment], series: Mapping[bytes, Series], *, curren
         "s_attempt": array([item.attempt_id for _, item in known], uuid),
         "s_source": array([item.source for _, item in known], quoted),
         "s_dims": array([item.dims for _, item in known], quoted),
-        "i_period": periods,
+        "i_period": [period for period, _ in bills],
+        "i_currency": [currency for _, currency in bills],
         "i_start": [start for start, _ in bounds],
         "i_end": [end for _, end in bounds],
     }
     with prepared_cursor() as cursor:
-        cursor.execute(WRITE, {**arguments, "currency": currency})
+        cursor.execute(WRITE, arguments)
 
 
 def reverse(counter_entries: Sequence[tuple[UUID, Segment]]) -> None:

@@ -132,7 +132,7 @@ def reported_batch(request: TenantRequest, batch_id: UUID) -> HttpResponse:
 @page("invoices.manage")
 def reported_void(request: TenantRequest, batch_id: UUID) -> HttpResponse:
     """Void the chosen events of a request, or all of it."""
-    batch = queries.usage_batch(batch_id)
+    queries.usage_batch(batch_id)
     reason = request.POST.get("reason", "")
     keys = [bytes.fromhex(text) for text in request.POST.getlist("event") if _is_key(text)]
 
@@ -141,7 +141,7 @@ def reported_void(request: TenantRequest, batch_id: UUID) -> HttpResponse:
             amount = voids.void_events(actor=request.actor, keys=keys, reason=reason)
         else:
             amount = voids.void_batch(actor=request.actor, batch_id=batch_id, reason=reason)
-        return f"Voided: {Money(amount, batch.amount.currency).plain()} reversed."
+        return f"Voided: {Money(amount, queries.tenant_today().currency).plain()} reversed."
 
     return _done(request, act, "reported-batch", batch_id)
 

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Sum
 
 from billing.credit.queries import outlook
 from billing.models import CreditBlock, TopUp, Wallet
@@ -94,7 +95,8 @@ class Automatic:
 class WalletView:
     """What a wallet has (`balance`: paid credit), and what of it usage may still take (`available`).
 
-    `unbilled` is usage of months whose invoice is a draft, without tax.
+    `unbilled` is usage of months whose invoice is a draft, without tax. `others`: credit in other currencies, which pays only
+    invoices in them.
     """
 
     currency: str
@@ -107,6 +109,7 @@ class WalletView:
     blocks: Sequence[BlockView]
     top_ups: Sequence[TopUpView]
     automatic: Automatic | None
+    others: Sequence[Money] = ()
 
     @property
     def expiring(self) -> list[BlockView]:
@@ -139,6 +142,8 @@ def wallet() -> WalletView:
         sums = (row.top_up_below, row.top_up_amount, row.top_up_most)
         automatic = Automatic(*(Money(amount, at.currency) for amount in sums))
     zero = Money.zero(at.currency)
+    elsewhere = CreditBlock.objects.exclude(currency=at.currency).filter(remaining__gt=0).order_by("currency")
+    others = elsewhere.values_list("currency").annotate(left=Sum("remaining"))
     return WalletView(
         currency=at.currency,
         prepaid=stands.prepaid,
@@ -150,6 +155,7 @@ def wallet() -> WalletView:
         blocks=blocks[:MOST_BLOCKS],
         top_ups=top_ups()[:MOST_TOP_UPS],
         automatic=automatic,
+        others=[Money(left, currency) for currency, left in others],
     )
 
 

@@ -28,7 +28,8 @@ from billing.metering.metering import Interval, record_usage, terms_of
 from billing.metering.rate import most_cost
 from billing.money import Money
 from billing.pricing import price_books
-from billing.rating.calendar import local_day, period_of, quarter_of
+from billing.queries.calendar import tenant_today
+from billing.rating.calendar import day_start, local_day, period_of, quarter_of
 from billing.rating.flat import charge
 from billing.rating.tags import tags_in
 from compute.models import Allocation, SlotState
@@ -79,8 +80,7 @@ def settle(row: Allocation, *, ended_at: datetime | None = None) -> bool:
         paid = _provide(row, start, following + SLACK, by_month)
     # One month after the other: each pays for its own usage, even if it is over and this is late.
     for month, used in by_month.items():
-        if goes_on and hold_id is not None:
-            _catch_up(hold_id, month, used)
+        _prepare(row, month, used, goes_on=goes_on)
         recorded = record_usage(used, hold_id=row.hold_id, held_only=True)
         if goes_on and row.hold_id is not None and recorded.exhausted and recorded.refused_by == "budget":
             paid = False
@@ -90,7 +90,7 @@ def settle(row: Allocation, *, ended_at: datetime | None = None) -> bool:
             row.settle_at = present
     # Only after past usage is recorded, in its month and at the price of its time, may the hold move, grow or be
     # released.
-    if goes_on and hold_id is not None and paid:
+    if goes_on and row.hold_id is not None and paid:
         paid = _provide(row, row.billed_until or start, following + SLACK)
     _keep(row)
     return paid
@@ -114,11 +114,36 @@ def _by_month(intervals: Sequence[Interval]) -> dict[date, list[Interval]]:
 
 def _catch_up(hold_id: UUID, month: date, used: Sequence[Interval]) -> None:
     """Let the hold cover past usage not provided for: settled late, or at a higher price."""
-    terms = terms_of(used)
-    cost = Money(sum((most_cost(one, terms) for one in used), NOTHING), terms.currency)
+    cost = _most(used)
     if cost.amount > 0:
         with suppress(BudgetExceeded):  # usage that the hold does not cover is free
             holds.cover(hold_id=hold_id, amount=cost, period=month)
+
+
+def _most(used: Sequence[Interval]) -> Money:
+    """Return the maximum cost of usage within one month."""
+    terms = terms_of(used)
+    return Money(sum((most_cost(one, terms) for one in used), NOTHING), terms.currency)
+
+
+def _prepare(row: Allocation, month: date, used: Sequence[Interval], *, goes_on: bool) -> None:
+    """Let the hold cover the usage of a month, or replace it where the tenant's currency has changed with that month."""
+    if row.hold_id is None:
+        return
+    at, paid_in = tenant_today(), holds.lock(row.hold_id).currency
+    if at.currencies.of(month) == paid_in:
+        if goes_on:
+            _catch_up(row.hold_id, month, used)
+    elif at.currencies.of(month) == at.currency:
+        row.hold_id = _replaced(row.hold_id, _most(used))
+
+
+def _replaced(hold_id: UUID, amount: Money) -> UUID | None:
+    """Replace a hold by one in today's currency; return None without headroom: what it would pay is free."""
+    try:
+        return holds.succeed(hold_id=hold_id, amount=amount)
+    except BudgetExceeded:
+        return None
 
 
 def _provide(row: Allocation, start: datetime, until: datetime, months: Iterable[date] = ()) -> bool:
@@ -133,6 +158,12 @@ def _provide(row: Allocation, start: datetime, until: datetime, months: Iterable
             row.hold_id = None
         return True
     needed = Money(charge(_seconds(until - start), unit.unit_amount), unit.currency)
+    if row.hold_id is not None and holds.lock(row.hold_id).currency != unit.currency:
+        at = tenant_today()
+        if start < day_start(at.currencies.since(at.day), at.zone):  # it still pays for usage before
+            return True
+        row.hold_id = _replaced(row.hold_id, needed)
+        return row.hold_id is not None
     if row.hold_id is None:
         try:
             row.hold_id = _hold(row, unit, _payer(row), least=needed, months=tuple(months))

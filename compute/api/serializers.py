@@ -110,6 +110,9 @@ class JobSerializer(serializers.Serializer[Any]):
     ended_at = serializers.DateTimeField(allow_null=True)
     billed_seconds = serializers.CharField()
     cost = MoneySerializer()
+    earlier_costs = MoneySerializer(
+        many=True, help_text="what is billed besides in a currency that a contract has changed; empty without one"
+    )
 
 
 class JobDetailSerializer(JobSerializer):

@@ -18,7 +18,7 @@ from billing.pricing import quotes
 from compute.events import JobSubmitted
 from compute.jobs import alternatives, backlog, job_quotas, kept, transitions
 from compute.jobs.job_request import TIERS, JobRequest, Submission, check, estimate
-from compute.jobs.repricing import worst_rest
+from compute.jobs.repricing import restate, worst_rest
 from compute.jobs.visibility import visible_jobs
 from compute.models import FINAL_STATES, Attempt, AttemptState, Cause, Job, JobState, Outcome
 from tenants.access.actor import Actor
@@ -229,6 +229,7 @@ def resume(*, actor: Actor, job_id: UUID) -> Job:
         raise JobNotPaused(state=job.state)
     require_launches()
     fields: dict[str, Any] = {"message": "", "not_before": None, "approval_id": None}
+    restate(job)
     if job.hold_id is None:
         fields["hold_id"] = hold_for(job, actor)
     job_quotas.reserve_time(job)

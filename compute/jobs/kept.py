@@ -18,14 +18,13 @@ from billing.budgets import holds, requests
 from billing.budgets.counters import BudgetExceeded
 from billing.dunning.stops import LaunchesStopped, require_launches
 from billing.money import Money, minor_decimals
-from billing.pricing.price_books import PriceMissing, price_at
+from billing.pricing.price_books import PriceMissing
 from billing.queries import budget
 from billing.queries.calendar import tenant_today
 from billing.rating.calendar import period_bounds
-from compute import kinds
 from compute.events import JobSubmitted
 from compute.jobs import job_quotas, transitions
-from compute.jobs.repricing import worst_rest
+from compute.jobs.repricing import price_of, restate, worst_rest
 from compute.models import Cause, Job, JobState
 from tenants import quotas
 from tenants.access.actor import Actor
@@ -156,8 +155,9 @@ def _kept(job_id: UUID) -> Job | None:
 
 
 def _hold(job: Job, submitter: Actor) -> None:
+    restate(job)
     with suppress(PriceMissing):  # the list in force no longer names it: the price of the launch stays
-        price = price_at(kinds.meter_of(job.kind), {"device_class": job.device_class, "tier": job.tier})
+        price = price_of(job)
         job.unit_amount, job.price_version = price.unit_amount, price.version_id
     amount = Money(worst_rest(job), job.currency)
     if amount.amount > 0:

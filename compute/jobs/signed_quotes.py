@@ -15,6 +15,7 @@ from django.core import signing
 from billing.money import Money
 from billing.pricing import quotes
 from billing.pricing.quotes import Estimate
+from billing.queries.calendar import tenant_today
 from compute.jobs.job_request import JobRequest, estimate
 from tenants import clock
 from tenants.access.actor import Actor
@@ -54,6 +55,8 @@ def bind(actor: Actor, order: JobRequest, text: str) -> tuple[UUID | None, str]:
         return None, "The price in the form was not valid"
     expires = datetime.fromisoformat(content["at"]) + quotes.QUOTE_LIFE
     if content["tenant"] == str(actor.tenant_id) and content["body"] == quotes.fingerprint(order.body()).hex():
+        if content["currency"] != tenant_today().currency:
+            return None, f"The quoted price was in {content['currency']}, which the organisation no longer pays in"
         if clock.now() < expires:
             shown = _estimate(content, Decimal(order.max_seconds))
             quote = quotes.bind(

@@ -16,13 +16,13 @@ from uuid import UUID
 from django.conf import settings
 
 from billing.budgets import counters
-from billing.metering.metering import Interval, record_usage
+from billing.metering.metering import Interval
 from billing.rating.tags import as_dims
 from compute import kinds, limits
 from compute.devices.base import DeviceKind
 from compute.jobs import transitions
-from compute.jobs.repricing import follow_price
 from compute.leases import samples
+from compute.leases.charging import charge
 from compute.leases.messages import Claim, Fenced, Heartbeat, HeartbeatReply, Sample
 from compute.models import (
     Attempt,
@@ -217,13 +217,12 @@ def _meter(job: Job, attempt: Attempt, beat: Heartbeat) -> str:
         attempt_id=attempt.id,
         source="compute",
     )
-    held = follow_price(job)
-    recorded = record_usage([interval], hold_id=job.hold_id, held_only=True)
+    recorded, held = charge(job, interval)
     seconds = Decimal((end - start) // timedelta(microseconds=1)) / 1_000_000
     attempt.seq += 1
     attempt.measured_until, attempt.measured_s = end, attempt.measured_s + seconds
     Attempt.objects.filter(id=attempt.id).update(seq=attempt.seq, measured_until=end, measured_s=attempt.measured_s)
-    transitions.grow(job, measured_s=seconds, spent=recorded.amount)
+    transitions.grow(job, measured_s=seconds)
     if recorded.exhausted:
         return recorded.refused_by
     return "" if held else "budget"

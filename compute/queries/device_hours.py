@@ -18,12 +18,12 @@ from django.db import connection
 from django.db.models import Count
 
 from billing.money import Money
+from billing.queries.calendar import tenant_today
 from billing.resource_names import WITHHELD
 from compute.models import Device, DeviceState
 from compute.queries.capacity import device_classes
 from tenants.errors import Invalid
 from tenants.isolation.scoping import current_tenant_id
-from tenants.models import Tenant
 from tenants.projects.sight import unnamed_projects
 
 GROUPS = ("hour", "device_class", "device", "project")
@@ -35,14 +35,14 @@ _ALLOCATED = """
 WITH span AS (SELECT hour, hour + interval '1 hour' AS until FROM generate_series(date_trunc('hour', %(start)s), %(end)s, '1 hour') AS hour
               WHERE hour < %(end)s),
 runs AS (
-    SELECT a.id, a.device_class, a.device_name, p.slug AS project, j.unit_amount, a.assigned_at,
+    SELECT a.id, a.device_class, a.device_name, p.slug AS project, j.unit_amount, j.currency, a.assigned_at,
            coalesce(a.ended_at, exchequer_now()) AS ended_at, a.started_at, coalesce(a.measured_until, a.started_at) AS measured_until
     FROM compute_attempt a JOIN compute_job j ON j.tenant_id = a.tenant_id AND j.id = a.job_id
     JOIN tenants_project p ON p.tenant_id = j.tenant_id AND p.id = j.project_id
     WHERE a.tenant_id = %(tenant)s AND a.assigned_at < %(end)s AND coalesce(a.ended_at, 'infinity') > date_trunc('hour', %(start)s)
 ),
 cut AS (
-    SELECT r.id, r.device_class, r.device_name, r.project, r.unit_amount, s.hour,
+    SELECT r.id, r.device_class, r.device_name, r.project, r.unit_amount, r.currency, s.hour,
            greatest(0, extract(epoch FROM least(r.ended_at, s.until) - greatest(r.assigned_at, s.hour))) AS taken,
            greatest(0, coalesce(extract(epoch FROM least(r.measured_until, s.until) - greatest(r.started_at, s.hour)), 0)) AS allocated
     FROM runs r JOIN span s ON r.assigned_at < s.until AND r.ended_at > s.hour
@@ -51,7 +51,7 @@ busy AS (
     SELECT attempt_id, hour, used_s AS used FROM compute_devicehour
     WHERE tenant_id = %(tenant)s AND hour >= date_trunc('hour', %(start)s) AND hour < %(end)s
 )
-SELECT c.hour, c.device_class, c.device_name, c.project, c.unit_amount, c.allocated, greatest(c.taken - c.allocated, 0),
+SELECT c.hour, c.device_class, c.device_name, c.project, c.unit_amount, c.currency, c.allocated, greatest(c.taken - c.allocated, 0),
        least(coalesce(b.used, 0), c.allocated)
 FROM cut c LEFT JOIN busy b ON b.attempt_id = c.id AND b.hour = c.hour
 """
@@ -80,7 +80,7 @@ class DeviceSeconds:
 
 @dataclass(frozen=True, kw_only=True)
 class Utilisation(DeviceSeconds):
-    """The same, and the cost of the allocated, used and idle part at the jobs' own prices."""
+    """The same, and the cost of the allocated, used and idle part at the jobs' own prices, restated in today's currency."""
 
     allocated_cost: Money
     used_cost: Money
@@ -108,22 +108,23 @@ def utilisation(
     )
     unnamed = unnamed_projects() if "project" in group_by else None
     hidden = set() if unnamed is None else set(unnamed.values_list("slug", flat=True))
-    for hour, device_class, device, project, price, allocated, held, used in rows:
+    at = tenant_today()
+    for hour, device_class, device, project, price, paid_in, allocated, held, used in rows:
         words = {"hour": hour.isoformat(), "device_class": device_class, "device": device}
         words["project"] = WITHHELD if project in hidden else project
         total = sums[tuple(words[name] for name in group_by)]
         total["allocated"] += float(allocated)
         total["held"] += float(held)
         total["used"] += float(used)
-        total["cost"] += price * Decimal(str(allocated))
-        total["busy_cost"] += price * Decimal(str(used))
+        second = at.currencies.restated(price, paid_in, at.currency)
+        total["cost"] += second * Decimal(str(allocated))
+        total["busy_cost"] += second * Decimal(str(used))
     if set(group_by) <= {"hour", "device_class"}:
         for name, most in _offered().items():
             for hour in _span(start, end):
                 words = {"hour": hour.isoformat(), "device_class": name}
                 sums[tuple(words[group] for group in group_by)]["capacity"] += most * 3600.0
-    currency = Tenant.objects.values_list("currency", flat=True).get(id=current_tenant_id())
-    return [_row(dict(zip(group_by, key, strict=True)), sums[key], currency) for key in sorted(sums)]
+    return [_row(dict(zip(group_by, key, strict=True)), sums[key], at.currency) for key in sorted(sums)]
 
 
 def across_tenants(

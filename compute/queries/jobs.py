@@ -44,11 +44,10 @@ SORTS = {
 MONEY = {"cost"}
 """Sort keys that order by amounts."""
 
-ZERO = Decimal(0)
 LIST = """
 SELECT job.id, job.name, job.kind, job.project_id, job.submitted_by, job.submitted_by_label, job.device_class, job.tier,
     job.tags, job.state, job.cause, job.message, job.progress, job.submitted_at, job.started_at, job.ended_at, job.currency,
-    project.slug AS project, project.name AS project_name, charge.billable, charge.amount
+    project.slug AS project, project.name AS project_name, charge.billable, charge.amounts
 FROM page JOIN compute_job job ON job.id = page.id JOIN tenants_project project ON project.id = job.project_id
 CROSS JOIN LATERAL ({charge}) charge ORDER BY page.n
 """
@@ -76,7 +75,7 @@ def job_list(
                 job._replace(tags=json.loads(job.tags), progress=json.loads(job.progress)),
                 job.project,
                 job.project_name,
-                Billed(job.billable or ZERO, job.amount or ZERO),
+                Billed.of(job.billable, job.amounts),
             ),
             position=place.get(job.id),
         )
@@ -141,12 +140,13 @@ def job_detail(job_id: UUID) -> JobDetail:
         described = kinds.get(job.kind).describe(transitions.view(job))
     except Invalid:  # a kind no longer installed
         described = {}
-    row = _row(job, job.project.slug, job.project.name, billed([job.id])[job.id])
+    charge = billed([job.id])[job.id]
+    row = _row(job, job.project.slug, job.project.name, charge)
     waits = waiting.waiting_for(job, runs)
     return JobDetail(
         **row,
         position=(waits or {}).get("position"),
-        quoted=_quoted(job, row["cost"]),
+        quoted=_quoted(job, charge.worth(job.currency)),
         spec=job.spec,
         max_seconds=job.max_seconds,
         max_cost=None if job.max_cost is None else Money(job.max_cost, job.currency),
@@ -182,7 +182,7 @@ def attempts(job_id: UUID) -> list[AttemptRow]:
             started_at=row.started_at,
             ended_at=row.ended_at,
             billed_seconds=charges[row.id].seconds if row.id in charges else Decimal(0),
-            cost=Money(charges[row.id].amount if row.id in charges else Decimal(0), row.currency),
+            cost=charges.get(row.id, Billed()).cost(row.currency),
             missing_layers=tuple(row.missing_layers),
             startup_s=row.startup_s,
         )
@@ -252,7 +252,8 @@ def _row(job: Any, slug: str, project: str, charge: Billed) -> dict[str, Any]:
         "started_at": job.started_at,
         "ended_at": job.ended_at,
         "billed_seconds": charge.seconds,
-        "cost": Money(charge.amount, job.currency),
+        "cost": charge.cost(job.currency),
+        "earlier_costs": tuple(charge.besides(job.currency)),
     }
 
 

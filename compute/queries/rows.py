@@ -33,7 +33,7 @@ class JobRow:
     """One line of a list of jobs.
 
     `position`: its place among the tenant's own jobs waiting for the class. `running_s`: wall time on devices so far;
-    `cost`: what is billed for it.
+    `cost`: what is billed for it, in its currency; `earlier_costs`: in those before a contract changed that.
     """
 
     id: UUID
@@ -57,6 +57,7 @@ class JobRow:
     billed_seconds: Decimal
     cost: Money
     position: int | None = None
+    earlier_costs: tuple[Money, ...] = ()
 
     @property
     def final(self) -> bool:

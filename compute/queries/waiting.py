@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID
 
 from django.db import connection
 
-from billing.money import Money
 from billing.queries.budgets import tightest
 from compute.jobs import job_quotas
-from compute.jobs.repricing import worst_rest
+from compute.jobs.repricing import needed_now
 from compute.jobs.visibility import visible_jobs
 from compute.models import AttemptState, Cause, Job, JobState
 from compute.queries.capacity import class_title, device_classes
@@ -123,7 +121,7 @@ def _device_reason(kind: str, ahead: int, total: int, free: int, mine: int) -> s
 def _for_money(job: Job) -> dict[str, Any]:
     if not sees_money():
         return {"kind": "budget", "reason": "It waits for headroom in a budget, and then for somebody who resumes it."}
-    rest = Money(max(Decimal(0), worst_rest(job)), job.currency)
+    rest = needed_now(job)
     budget = tightest(job.project_id, job.tags, job.person)
     left = budget.left if budget is not None else None
     whose, length = "", "month"

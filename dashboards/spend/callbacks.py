@@ -138,8 +138,11 @@ def tiles(page: datasets.SpendPage) -> list[Any]:
         if page.budgets
         else "No budget: spend is not limited."
     )
+    earlier = "".join(
+        f"{money_text(amount, paid_in)} before the change of currency. " for paid_in, amount in totals.others
+    )
     return [
-        tile("Spend", money_text(totals.amount, totals.currency), budget),
+        tile("Spend", money_text(totals.amount, totals.currency), earlier + budget),
         tile("Billable device time", duration_text(totals.billable_s), "Basis of the invoice"),
         tile("Measured device time", duration_text(totals.measured_s), "All device time held"),
         tile(

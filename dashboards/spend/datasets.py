@@ -11,7 +11,17 @@ from zoneinfo import ZoneInfo
 from billing.queries import DEVICE_TIME, WITHHELD, meters, resource_names
 from billing.queries.budgets import WHOLE, BudgetStatus, budgets
 from billing.queries.calendar import today
-from billing.queries.spend import MOST_ROWS, Span, SpendRow, cost_by_day, costliest_jobs, span, spend, tag_names
+from billing.queries.spend import (
+    MOST_ROWS,
+    Span,
+    SpendRow,
+    cost_by_day,
+    costliest_jobs,
+    currency_of,
+    span,
+    spend,
+    tag_names,
+)
 from compute.queries import counts_by_state, job_names, utilisation
 from dashboards.ranges import Range, parse
 from dashboards.spend.groupings import GROUPS, group_title, value_title
@@ -25,7 +35,10 @@ OTHER = "other"
 
 @dataclass(frozen=True)
 class Totals:
-    """Totals of the range. Seconds are device seconds: measured = billable + excluded; `amount` is everything."""
+    """Totals of the range. Seconds are device seconds: measured = billable + excluded; `amount` is everything.
+
+    `others`: what was spent in currencies before a contract changed them, which charts and tables leave out.
+    """
 
     amount: Decimal = ZERO
     currency: str = "EUR"
@@ -34,6 +47,7 @@ class Totals:
     excluded_s: Decimal = ZERO
     budget: Decimal | None = None
     budget_spent: Decimal = ZERO
+    others: Sequence[tuple[str, Decimal]] = ()
 
 
 @dataclass(frozen=True)
@@ -91,8 +105,9 @@ def spend_page(values: Mapping[str, str], most: int = MOST_GROUPS, *, with_budge
     at = today()
     chosen = parse(values, at.day)
     over = span(chosen.first, chosen.end, at)
-    group = values.get("group", "project")
-    by_group = spend(over, group_by=[group] if group != "job" else ["job", "project"], costliest=most)
+    group, shown = values.get("group", "project"), currency_of(over, at)
+    grouped = [group] if group != "job" else ["job", "project"]
+    by_group = spend(over, group_by=grouped, costliest=most, filters=shown)
     dearest = costliest_jobs(over, MOST_JOBS)
     names = _names(by_group, group)
     jobs_named = _names(dearest, "job")
@@ -103,7 +118,7 @@ def spend_page(values: Mapping[str, str], most: int = MOST_GROUPS, *, with_budge
     return SpendPage(
         range=chosen,
         group=group,
-        totals=_totals(spend(over, group_by=["meter"]), at.currency, budget),
+        totals=_totals(spend(over, group_by=["meter"]), shown.currency, budget),
         daily=daily_of(_by_day(over, group, by_group, names), chosen, budget),
         groups=ordered([_cost(row, group, names) for row in by_group], values.get("sort", "")),
         jobs=ordered([_cost(row, "job", jobs_named) for row in dearest if row.keys.get("job")], values.get("sort", "")),
@@ -156,12 +171,18 @@ def ordered(rows: list[CostRow], sort: str) -> list[CostRow]:
 
 
 def _totals(rows: Sequence[SpendRow], currency: str, budget: BudgetStatus | None) -> Totals:
+    """Return totals in one currency, with the seconds of all days; what is spent in others stands beside."""
     timed = [row for row in rows if row.keys["meter"] in DEVICE_TIME]
+    others: dict[str, Decimal] = {}
+    for row in rows:
+        if row.cost.currency != currency and row.cost:
+            others[row.cost.currency] = others.get(row.cost.currency, ZERO) + row.cost.amount
     billable = sum((row.quantity or ZERO for row in timed), ZERO)
     measured = sum((row.measured or ZERO for row in timed), ZERO)
     return Totals(
-        amount=sum((row.cost.amount for row in rows), ZERO),
+        amount=sum((row.cost.amount for row in rows if row.cost.currency == currency), ZERO),
         currency=currency,
+        others=sorted(others.items()),
         billable_s=billable,
         measured_s=measured,
         excluded_s=measured - billable,

@@ -154,7 +154,7 @@ def result(actor: Actor, job_id: UUID) -> BatchResult:
 def cost_per_1000(job_id: UUID, rows: int) -> Money:
     """Return the cost per thousand rows of a job as billed now, later refunds included."""
     currency = Job.objects.values_list("currency", flat=True).get(id=job_id)
-    return Money(billed([job_id])[job_id].amount, currency) * (Decimal(1000) / rows)
+    return billed([job_id])[job_id].worth(currency) * (Decimal(1000) / rows)
 
 
 def kept_keys(jobs: set[UUID]) -> set[str]:

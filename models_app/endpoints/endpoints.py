@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db.models import Count, Q, QuerySet
 
 from billing.money import Money
-from billing.queries.billed import charged_sql
+from billing.queries.billed import CURRENCY, charged_sql
 from compute.allocations import allocations
 from compute.allocations.allocations import SlotRow
 from models_app.access import visible_endpoints
@@ -27,13 +27,12 @@ SLOT = tuple(SlotRow.__dataclass_fields__)
 LIST = f"""
 SELECT e.id, e.name, e.state, e.cause, e.message, v.model_id, model.name AS model, e.version_id, v.number AS version, v.recipe,
     e.project_id, project.slug AS project, project.name AS project_name, e.slo_ms, e.tags, e.generation, e.created_by_label,
-    e.created_at, e.deployed_at, e.undeployed_at, tenant.currency, charge.amount,
+    e.created_at, e.deployed_at, e.undeployed_at, ({{currency}}) AS currency, charge.amount,
     {", ".join(f"slot.{name} AS slot_{name}" for name in SLOT)}
 FROM page JOIN models_app_endpoint e ON e.id = page.id
 JOIN models_app_modelversion v ON v.id = e.version_id
 JOIN models_app_model model ON model.id = v.model_id
 JOIN tenants_project project ON project.id = e.project_id
-JOIN tenants_tenant tenant ON tenant.id = e.tenant_id
 LEFT JOIN ({{slots}}) slot ON slot.subject = 'endpoint:' || e.id
 LEFT JOIN ({{charges}}) charge ON charge.id = 'endpoint:' || e.id ORDER BY page.n
 """  # noqa: S608
@@ -168,7 +167,8 @@ def endpoint_tags(ids: Collection[UUID]) -> dict[UUID, Mapping[str, str]]:
 
 
 def _rows(endpoints: QuerySet[Endpoint]) -> list[EndpointRow]:
-    rows = rows_of_page(endpoints, LIST.format(slots=allocations.slots_sql(SUBJECTS), charges=charged_sql(SUBJECTS)))
+    parts = {"slots": allocations.slots_sql(SUBJECTS), "charges": charged_sql(SUBJECTS), "currency": CURRENCY}
+    rows = rows_of_page(endpoints, LIST.format(**parts))
     good = EndpointKey.good() & Q(endpoint__in=[row.id for row in rows])
     keys = dict(EndpointKey.objects.filter(good).values_list("endpoint").annotate(number=Count("id")))
     return [_row(row, keys.get(row.id, 0)) for row in rows]

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db.models import Count, QuerySet
 
 from billing.money import Money
-from billing.queries.billed import billed_sql
+from billing.queries.billed import CURRENCY, Billed, billed_sql
 from compute.models import Job
 from models_app.access import visible_versions
 from models_app.models import ModelVersion, Stage
@@ -25,12 +25,11 @@ LIST = """
 SELECT v.id, v.model_id, model.name AS model, v.number, v.stage, v.recipe, v.metrics, v.job_id, data.dataset_id,
     dataset.name AS dataset, data.number AS dataset_version, v.created_at, v.requested_by_label AS requested_by, v.requested_at,
     v.approved_by_label AS approved_by, v.approved_at, v.artefact_sha256, v.artefact_size,
-    coalesce(nullif(job.currency, ''), tenant.currency) AS currency, charge.billable, charge.amount
+    coalesce(nullif(job.currency, ''), ({currency})) AS currency, charge.billable, charge.amounts
 FROM page JOIN models_app_modelversion v ON v.id = page.id
 JOIN models_app_model model ON model.id = v.model_id
 JOIN models_app_datasetversion data ON data.id = v.dataset_version_id
 JOIN models_app_dataset dataset ON dataset.id = data.dataset_id
-JOIN tenants_tenant tenant ON tenant.id = v.tenant_id
 LEFT JOIN compute_job job ON job.id = v.job_id
 CROSS JOIN LATERAL ({charge}) charge ORDER BY page.n
 """
@@ -233,13 +232,13 @@ def _rows(versions: QuerySet[ModelVersion]) -> list[ModelVersionRow]:
             requested_at=row.requested_at,
             approved_by=row.approved_by,
             approved_at=row.approved_at,
-            cost=Money(row.amount or Decimal(0), row.currency),
-            billed_seconds=row.billable or Decimal(0),
+            cost=charge.worth(row.currency),
+            billed_seconds=charge.seconds,
             artefact_sha256=row.artefact_sha256,
             artefact_size=row.artefact_size,
         )
-        for row in rows_of_page(versions, LIST.format(charge=billed_sql("v.job_id")))
-        for metrics in [json.loads(row.metrics)]
+        for row in rows_of_page(versions, LIST.format(charge=billed_sql("v.job_id"), currency=CURRENCY))
+        for metrics, charge in [(json.loads(row.metrics), Billed.of(row.billable, row.amounts))]
     ]
 
 

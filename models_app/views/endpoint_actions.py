@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
+from billing.queries.calendar import tenant_today
 from models_app.endpoints import endpoint_keys, endpoints, playground
 from models_app.forms.endpoints import KeyForm, TryForm
 from models_app.views.endpoints import endpoint_page
@@ -89,12 +90,13 @@ def endpoint_try(request: TenantRequest, endpoint_id: UUID) -> HttpResponse:
     elif form.is_valid():
         with tenant_scope(actor.tenant_id):
             notes = playground.notes(actor, endpoint_id, form.row())
+            currency = tenant_today().currency
         tried = playground.predict(
             actor,
             endpoint_id=endpoint_id,
             name=row.name,
             row=form.row(),
-            currency=request.tenant.currency,
+            currency=currency,
             request_id=request.request_id,
         )
     status = 422 if tried is None or tried.fault else 200

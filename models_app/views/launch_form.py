@@ -14,6 +14,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from billing.forms.fields import typed
+from billing.queries.calendar import tenant_today
 from compute import queries as work
 from compute.jobs import jobs, signed_quotes
 from compute.jobs.job_request import TIERS
@@ -56,7 +57,7 @@ class Ordering(ABC):
     def __init__(self, request: TenantRequest) -> None:
         self.request = request
         self.actor = request.actor
-        self.currency = request.tenant.currency
+        self.currency = tenant_today().currency
         self.devices = offered_devices(self.currency, self.meter)
         self.projects = [(str(project.id), project.name) for project in tenancy.projects_for(self.actor, "jobs.launch")]
 

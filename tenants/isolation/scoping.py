@@ -20,6 +20,7 @@ _tenant: ContextVar[UUID | None] = ContextVar("tenant", default=None)
 _all_tenants: ContextVar[str] = ContextVar("all_tenants", default="")
 
 _put_off: ContextVar[list[Deferred]] = ContextVar("put_off")
+_kept: ContextVar[dict[str, Any]] = ContextVar("kept")
 
 M = TypeVar("M", bound="TenantModel")
 T = TypeVar("T")
@@ -44,6 +45,12 @@ def current_tenant_id() -> UUID:
 def scope_open() -> bool:
     """Return whether a tenant scope is open in this thread."""
     return _tenant.get() is not None
+
+
+def kept_in_scope() -> dict[str, Any]:
+    """Return what is read once in a scope, by name; it ends with the outermost open one. Only for what changes with no clock."""
+    current_tenant_id()
+    return _kept.get()
 
 
 @contextmanager
@@ -117,7 +124,7 @@ def _opened(tenant_id: UUID, *, nested: bool) -> Iterator[None]:
 
     `nested`: the transaction goes on afterwards, and the setting with it.
     """
-    token, put_off = _tenant.set(tenant_id), _put_off.set([])
+    token, put_off, kept = _tenant.set(tenant_id), _put_off.set([]), _kept.set({})
     try:
         yield
         if not connection.needs_rollback:  # a rollback discards the work itself
@@ -127,6 +134,7 @@ def _opened(tenant_id: UUID, *, nested: bool) -> Iterator[None]:
     finally:
         _tenant.reset(token)
         _put_off.reset(put_off)
+        _kept.reset(kept)
 
 
 def before_commit(work: Callable[[list[T]], None], item: T) -> Deferred:

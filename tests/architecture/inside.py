@@ -55,6 +55,22 @@ INSIDE = frozenset(
 )
 #: Never read there, in tables that are read by column: amounts, hashes of passwords and keys, predictions and ground truth.
 NOT_INSIDE = {
+    "billing_contract": {
+        "agreed_at",
+        "agreed_by",
+        "billing_address",
+        "billing_email",
+        "billing_name",
+        "book_id",
+        "country",
+        "ends_on",
+        "grace_days",
+        "id",
+        "payment_days",
+        "tax_number",
+        "tax_rate",
+        "terms",
+    },
     "billing_usagerollup": {"amount", "discount", "price_id", "rate_id"},
     "compute_job": {"max_cost", "price_version", "quoted_least", "quoted_most", "spent", "unit_amount"},
     "models_app_endpointkey": {"key_hash", "membership_id", "parent_key_id", "service_account_id"},

@@ -183,6 +183,7 @@ CONSOLE_COLUMNS = {
 #: and what the drafts of the tenants are made of that a run of a month names.
 LOOKED_UP = frozenset(
     {
+        "billing_budget",
         "billing_contract",
         "billing_creditblock",
         "billing_hold",
@@ -378,6 +379,8 @@ DEFINERS = frozenset(
         "exchequer_glass_tenant()",
         "exchequer_destroy_data_keys(uuid)",
         "exchequer_break_glass(bytea,bytea)",
+        "billing_budgets_across(date)",
+        "billing_changes_of_currency()",
         "billing_prepaid_use(text)",
         "billing_run_contracts(uuid[],date)",
         "billing_run_credits(uuid[])",

@@ -4,7 +4,7 @@ from django.urls import URLPattern, path
 
 from billing.api.console import documents, invoices
 from billing.api.console.books import Books, OneBook, Preview, Versions
-from billing.api.console.contracts import Contracts, ContractWithdrawn, TenantContracts
+from billing.api.console.contracts import Contracts, ContractWithdrawn, CurrencyPreview, TenantContracts
 from billing.api.console.deferrals import Deferrals
 from billing.api.console.disputes import Comments, DisputeAnswer, DisputeMessages, Disputes, OneDispute
 from billing.api.console.exchange import ExchangeRates
@@ -69,5 +69,6 @@ urlpatterns: list[URLPattern] = [
     path("what-if/", WhatIf.as_view(), name="operator-api-what-if"),
     path("contracts/", Contracts.as_view(), name="operator-api-contracts"),
     path("tenants/<uuid:tenant_id>/contracts/", TenantContracts.as_view(), name="operator-api-tenant-contracts"),
+    path("tenants/<uuid:tenant_id>/contracts/currency/", CurrencyPreview.as_view(), name="operator-api-currency"),
     path("tenants/<uuid:tenant_id>/contracts/withdraw/", ContractWithdrawn.as_view(), name="operator-api-withdraw"),
 ]

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, ClassVar
 from uuid import UUID
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.api.fields import MoneySerializer
 from billing.api.serializers import ContractSerializer
 from billing.pricing import contracts
+from billing.pricing.currency_changes import preview
 from billing.queries import books
 from tenants.errors import Invalid
 from tenants.fields.days import Day
 from tenants.operators.api.base import OperatorView
 from tenants.operators.api.shapes import ReasonSerializer
+from tenants.parsing import parse_day
 from tenants.web.body_fields import Whole, checked
 from tenants.web.openapi import page_of
 
@@ -69,7 +73,33 @@ class NewContractSerializer(serializers.Serializer[Any]):
         default=dict,
         help_text="What adjusts a period's bill: models, savings_plans, commitments, discounts, minimums, paid_first, prepaid",
     )
+    currency = serializers.CharField(
+        required=False,
+        default="",
+        allow_blank=True,
+        max_length=3,
+        help_text="What the organisation pays in from then on; default: as before. GET …/contracts/currency/ shows what changes",
+    )
     reason = serializers.CharField(max_length=400, help_text="The organisation reads it in its audit log")
+
+
+class CurrencyChangeSerializer(serializers.Serializer[Any]):
+    """What a contract in another currency changes."""
+
+    before = serializers.CharField()
+    after = serializers.CharField()
+    starts_on = serializers.DateField()
+    rate = serializers.DecimalField(
+        max_digits=38,
+        decimal_places=12,
+        allow_null=True,
+        help_text="the worth of one unit of the currency before, by which budgets are restated; null: no rate is in force then",
+    )
+    credit = MoneySerializer(help_text="what is left in the wallet: it pays invoices in the currency before alone")
+    effects = serializers.ListField(child=serializers.CharField())
+    obstacles = serializers.ListField(
+        child=serializers.CharField(), help_text="why it would be refused; empty if it would not"
+    )
 
 
 class Contracts(OperatorView):
@@ -113,6 +143,31 @@ class TenantContracts(OperatorView):
             raise Invalid(fields=fields) from None
         found = next(one for one in books.contracts_of(tenant_id)[1] if one.id == made.pk)
         return Response(ContractSerializer(found).data, status=201)
+
+
+class CurrencyPreview(OperatorView):
+    """What a contract in another currency would change."""
+
+    permissions: ClassVar = {"GET": "prices.view"}
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("currency", str, required=True),
+            OpenApiParameter(
+                "starts_on", date, description="the first day of a coming month; default: of the next one"
+            ),
+        ],
+        responses=CurrencyChangeSerializer,
+    )
+    def get(self, request: Request, tenant_id: UUID) -> Response:
+        """Return what changes if the next contract is in another currency, and what stands in the way. Nothing is stored."""
+        tenant, _ = books.contracts_of(tenant_id)
+        query, months = request.query_params, contracts.months_ahead(tenant)
+        starts_on = parse_day(query.get("starts_on", ""), "starts_on") or months[0]
+        if starts_on not in months:
+            raise Invalid(fields={"starts_on": ["Give the first day of one of the next twelve months."]})
+        change = preview(tenant, query.get("currency", ""), starts_on)
+        return Response(CurrencyChangeSerializer(change).data)
 
 
 class ContractWithdrawn(OperatorView):

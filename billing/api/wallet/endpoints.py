@@ -75,6 +75,11 @@ class WalletSerializer(serializers.Serializer[Any]):
     blocks = BlockSerializer(many=True)
     top_ups = TopUpSerializer(many=True)
     automatic_top_up = RuleSerializer(source="automatic", allow_null=True)
+    other_currencies = MoneySerializer(
+        source="others",
+        many=True,
+        help_text="credit in currencies before the contract changed them: it pays invoices in them alone",
+    )
 
 
 class MovementSerializer(serializers.Serializer[Any]):

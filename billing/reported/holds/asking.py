@@ -125,6 +125,10 @@ def extend(*, actor: Actor, hold_id: UUID, quantity: Decimal = NOTHING, expires_
     changes: dict[str, Any] = {"expires_at": [row.expires_at, until]} if until != row.expires_at else {}
     if quantity:
         more = _price(row.meter, row.dims, quantity, (today.now, max(until, row.expires_at)))
+        if more.currency != row.currency:
+            raise HoldEnded(
+                f"This hold is in {row.currency}, and the organisation now pays in {more.currency}. Place a new one."
+            )
         _check_size(Money(row.amount - row.settled, row.currency) + more, today.limits.amount)
         if more.amount:
             holds.extend(hold_id=hold_id, amount=more)
@@ -199,14 +203,18 @@ def _expiry_fault(seconds: int) -> dict[str, list[str]]:
 
 
 def _price(meter: str, dims: Mapping[str, str], quantity: Decimal, between: tuple[datetime, datetime]) -> Money:
-    """Return the cost of a quantity at the highest price between two moments. Raises PriceMissing."""
+    """Return the cost of a quantity at the highest price between two moments, in the currency of the first.
+
+    A hold pays no usage in another. Raises PriceMissing.
+    """
     since, until = between
     terms = price_books.terms(since, until, meters=[meter])
     if point_in(terms.lists, meter, dims, since) is None:
         raise PriceMissing(meter=meter, dims=dict(dims))
     moments = [since, *starts_within(terms.lists, since, until)]
     points = [point_in(terms.lists, meter, dims, at) for at in moments]
-    return Money(max(charge(quantity, point.unit_amount) if point else NOTHING for point in points), terms.currency)
+    costs = [charge(quantity, one.unit_amount) for one in points if one and one.currency == terms.currency]
+    return Money(max(costs, default=NOTHING), terms.currency)
 
 
 def _check_size(amount: Money, most: Money) -> None:

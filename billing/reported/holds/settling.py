@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from uuid import UUID
 
 from billing.budgets import holds
@@ -25,7 +26,6 @@ def settle_reported(
     segments: Sequence[Segment],
     claimed: Sequence[KeyClaim],
     series: Mapping[bytes, Series],
-    currency: str,
     people: People,
     *,
     budgeted: bool = True,
@@ -37,7 +37,7 @@ def settle_reported(
     """
     named = {item.key_hash: item.interval.hold_id for item in claimed if item.interval.hold_id}
     if not named:
-        count_unreserved(segments, series, currency, people, budgeted=budgeted)
+        count_unreserved(segments, series, people, budgeted=budgeted)
         return list(segments)
     paid: dict[UUID, list[Segment]] = defaultdict(list)
     result, rest = [], []
@@ -52,21 +52,25 @@ def settle_reported(
     states, locked = holds.lock_several(paid.keys(), months, beside=work_of(segments, series, people))
     board = {counter.id: counter for counter in locked}
     over = set(Hold.objects.filter(pk__in=paid, expires_at__lte=clock.now()).values_list("pk", flat=True))
-    wallet = min(state.prepaid for state in states.values())
+    wallets: dict[str, Decimal] = {}
+    for state in states.values():
+        wallets[state.currency] = min(state.prepaid, wallets.get(state.currency, state.prepaid))
     for hold_id in sorted(paid):
         state = states[hold_id]
         # As the holds before left counters and wallet.
-        state = replace(state, counters=tuple(board[counter.id] for counter in state.counters), prepaid=wallet)
+        state = replace(
+            state, counters=tuple(board[counter.id] for counter in state.counters), prepaid=wallets[state.currency]
+        )
         if hold_id in over:  # the sweep returns its money
             state = replace(state, state=RELEASED)
         mine, uncovered = paid[hold_id], list[Segment]()
         state, _ = settle_segments(state, mine, series, uncovered, mine[0].batch_id)
         board |= {counter.id: counter for counter in state.counters}
-        wallet = state.prepaid
+        wallets[state.currency] = state.prepaid
         result += mine
         result += [segment for segment in uncovered if segment.part >= CUT]  # the others are among `mine`
         rest += uncovered
     charged = [segment for segment in rest if segment.amount]
     if charged:
-        count_in(list(board.values()), charged, series, currency, people)
+        count_in(list(board.values()), charged, series, people)
     return result

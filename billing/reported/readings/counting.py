@@ -187,35 +187,34 @@ def _apply(
         return Counted({}, ZERO, terms.currency)
     holds = {item.interval.hold_id for item in claimed} | {one.segment.hold_id for one in [*taken, *beside.taken]}
     work = work_of([*segments, *beside.segments], {**series, **beside.series}, people)
-    lock_ahead(work, months, before, [hold for hold in holds if hold], terms.currency)
+    lock_ahead(work, months, before, [hold for hold in holds if hold])
     if gone:
         claim_voids(one.key_hash for one in gone)
     reverse([*beside.taken, *taken], reason)
     _store(gone, claimed, missing)
-    segments = _charge(segments, claimed, series, terms.currency, people, beside)
-    rollups.write([*beside.segments, *segments], {**beside.series, **series}, currency=terms.currency, zone=terms.zone)
+    segments = _charge(segments, claimed, series, people, beside)
+    rollups.write([*beside.segments, *segments], {**beside.series, **series}, zone=terms.zone)
     added: dict[UUID | None, Decimal] = defaultdict(Decimal)
     for segment in [*beside.segments, *segments]:
-        added[segment.batch_id] += segment.amount
-    return Counted(added, sum((one.segment.amount for one in taken), ZERO), terms.currency)
+        added[segment.batch_id] += terms.currencies.worth([segment], terms.currency)
+    return Counted(added, terms.currencies.worth((one.segment for one in taken), terms.currency), terms.currency)
 
 
 def _charge(
     segments: Sequence[Segment],
     claimed: Sequence[KeyClaim],
     series: Mapping[bytes, Series],
-    currency: str,
     people: People,
     beside: Beside,
 ) -> list[Segment]:
     """Charge segments to the holds that their readings name, request by request, else to the budgets."""
     held = {item.key_hash for item in claimed if item.interval.hold_id}
     result = [segment for segment in segments if segment.key_hash not in held]
-    count_unreserved([*beside.segments, *result], {**beside.series, **series}, currency, people)
+    count_unreserved([*beside.segments, *result], {**beside.series, **series}, people)
     for batch_id in sorted({segment.batch_id for segment in segments if segment.key_hash in held}, key=str):
         mine = [one for one in segments if one.key_hash in held and one.batch_id == batch_id]
         keys = {segment.key_hash for segment in mine}
-        result += settle_reported(mine, [item for item in claimed if item.key_hash in keys], series, currency, people)
+        result += settle_reported(mine, [item for item in claimed if item.key_hash in keys], series, people)
     return result
 
 

@@ -11,8 +11,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from billing.exchange.queries import convertible_to
-from billing.forms.console import NextContract
+from billing.forms.console import NextContract, OtherCurrency
 from billing.pricing import contracts
+from billing.pricing.currency_changes import preview
 from billing.queries import books
 from tenants.errors import ExchequerError, NotFound, PermissionDenied
 from tenants.operators.pages import OperatorRequest, operator_page
@@ -58,14 +59,19 @@ def _render(
     request: OperatorRequest, tenant_id: UUID, *, bound: bool = False, status: int = 200, **given: Any
 ) -> HttpResponse:
     tenant, found = books.contracts_of(tenant_id)
-    payable = {tenant.currency, *convertible_to(tenant.currency)}
+    months, last = contracts.months_ahead(tenant), found[0] if found else None
+    begun = [one for one in found if one.state != "coming"]
+    paid_in = begun[0].currency if begun else tenant.currency
+    asked = request.POST.get("currency") if bound else request.GET.get("currency")
+    other = OtherCurrency({"currency": asked}) if asked and asked != paid_in else OtherCurrency()
+    currency = str(other.cleaned_data["currency"]) if other.is_bound and other.is_valid() else paid_in
+    payable = {currency, *convertible_to(currency)}
     options = [book for book in books.books() if book.currency in payable]
-    last = found[0] if found else None
     form = NextContract(
         request.POST if bound else None,
-        currency=tenant.currency,
+        currency=currency,
         books=options,
-        months=contracts.months_ahead(tenant),
+        months=months,
         meters=books.meters_of(tenant_id),
         last=last,
     )
@@ -76,6 +82,8 @@ def _render(
             raise
         except ExchequerError as refused:
             explain(form, refused)
+            for text in form.errors.pop("currency", ()):  # its field is hidden
+                form.add_error(None, text)
         else:
             messages.success(request, "The contract is agreed. The one before it ends when it begins.")
             return redirect("operator-contract", tenant_id)
@@ -84,6 +92,9 @@ def _render(
         "contracts": found,
         "months": books.months_of(tenant),
         "form": form,
+        "other": other,
+        "paid_in": paid_in,
+        "change": preview(tenant, currency, months[0]) if currency != paid_in else None,
         "advanced": bool(form.initial.get("terms") or request.POST.get("terms")),
         "may_manage": request.operator.can("prices.manage"),
         "coming": any(one.state == "coming" for one in found),

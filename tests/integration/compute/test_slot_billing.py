@@ -21,7 +21,8 @@ from billing.budgets.counters import BudgetExceeded
 from billing.ledger.reconcile import ledger_faults, reconcile_faults
 from billing.models import BudgetPeriod, Hold, Meter
 from billing.money import Money
-from billing.rating.calendar import quarter_of
+from billing.pricing import contracts, publishing
+from billing.rating.calendar import day_start, quarter_of
 from compute.allocations import allocations
 from compute.fleet import nodes
 from compute.scheduling import slots
@@ -400,3 +401,59 @@ def test_a_slot_priced_from_a_months_start_locks_the_budgets_of_both_months_at_o
     )
     with tenant_scope(billed.tenant.id):
         assert not [*ledger_faults(), *reconcile_faults()]
+
+
+@pytest.mark.parametrize("crowded", [False, True])
+def test_a_slot_over_a_change_of_currency_is_paid_in_each_and_is_free_where_no_budget_pays(
+    billed: Place, demo_clock: DemoClock, crowded: bool
+) -> None:
+    actor, version = factories.actor_for(billed.tenant), make_version(billed.tenant)
+    budgets.create_budget(actor=actor, amount=Decimal(12), at_limit="block_new")
+    book = book_in("USD", UNIT * 2)
+    selling.enter_rate("2", pair="EUR USD")
+    tenant = billed.tenant
+    month = contracts.months_ahead(tenant, 1)[0]
+    with selling.role("exchequer_operator"), selling._outside_any_scope():
+        terms = contracts.ContractTerms(currency="USD")
+        contracts.agree(
+            operator=selling.SELLER,
+            tenant_id=tenant.pk,
+            book_id=book,
+            starts_on=month,
+            terms=terms,
+            reason="they moved",
+        )
+    turn = day_start(month, tenant.timezone)
+    demo_clock.move_to(turn - timedelta(minutes=29))
+    endpoint = deployments.deploy(actor=actor, name="churn", version_id=version.id)
+    me = billed.node("s1", 1)
+    billed.assign()
+    quarters_pass(billed, me, demo_clock, 1)
+    demo_clock.move_to(turn + timedelta(minutes=16))
+    if crowded:  # the new month has no headroom
+        with tenant_scope(billed.tenant.id):
+            project = factories.default_project_id(billed.tenant)
+            holds.hold(project_id=project, subject="job:1", amount=Money(Decimal(24), "USD"))
+    with billed.control():
+        nodes.alive(me)
+    for _, allocation_id in allocations.mine(me.node_id):
+        billed.renew(allocation_id, me)
+    settle(billed)
+    with tenant_scope(billed.tenant.id):
+        paid = {currency: sum(spent) for currency, *spent in BudgetPeriod.objects.values_list("currency", "spent")}
+        cost = {True: Decimal(0), False: Decimal(0)}
+        for _, end, _, amount in seconds(billed):
+            cost[end <= turn] += amount
+        assert paid == {"EUR": cost[True], "USD": cost[False]}
+        assert cost[True] > 0 and cost[False] == (0 if crowded else 900 * UNIT * 2)
+        assert endpoints.endpoint_detail(actor, endpoint.id).cost == Money(cost[False], "USD")
+        assert not [*ledger_faults(), *reconcile_faults()]
+
+
+def book_in(currency: str, unit: Decimal) -> uuid.UUID:
+    """Return a book in another currency, whose slots cost so much a second."""
+    with selling.role("exchequer_operator"), selling._outside_any_scope():
+        book = publishing.create_book(operator=selling.SELLER, name="Elsewhere", currency=currency, reason="they moved")
+        price = selling.NewPrice("serving.slot_seconds", {}, unit)
+        publishing.publish(operator=selling.SELLER, book_id=book.pk, prices=[price], effective_at=None, reason="theirs")
+    return book.pk

@@ -11,7 +11,7 @@ from typing import Any
 
 Q = Fraction
 Cell = tuple[str, str]
-SCALE = {"JPY": 1, "EUR": 100, "KWD": 1000}
+SCALE = {"JPY": 1, "EUR": 100, "USD": 100, "KWD": 1000}
 _EU = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK"
 EU = set(_EU.split())
 

@@ -82,6 +82,7 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("what-if/", "post"): set(),
     ("tenants/<uuid:tenant_id>/contracts/", "get"): ALL,
     ("tenants/<uuid:tenant_id>/contracts/", "post"): set(),
+    ("tenants/<uuid:tenant_id>/contracts/currency/", "get"): ALL,
     ("tenants/<uuid:tenant_id>/contracts/withdraw/", "post"): set(),
     ("exports/focus/", "get"): ALL,
     ("tenants/<uuid:tenant_id>/credits/", "get"): ALL,

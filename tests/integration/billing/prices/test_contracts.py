@@ -140,7 +140,7 @@ def test_b36_contracts_of_a_tenant_never_overlap_and_begin_ahead(tenant: Tenant)
         ({"starts_on": date(2026, 12, 1)}, "contract_one_at_a_time"),
         ({"starts_on": date(2026, 9, 1), "ends_on": date(2026, 10, 1)}, "never start in the past"),
         ({"starts_on": date(2026, 12, 2)}, "contract_runs_from_month_to_month"),
-        ({"starts_on": date(2026, 12, 1), "currency": "USD"}, "currency of its tenant"),
+        ({"starts_on": date(2026, 12, 1), "currency": "USD"}, "currency of the day before"),
     ):
         with (
             tenant_scope(tenant.id),
