@@ -10,15 +10,15 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import OuterRef, Subquery
 
 from billing.credit.queries import standing
 from billing.forecast import at_end
-from billing.models import Budget, BudgetAlert
+from billing.models import Budget, BudgetAlert, BudgetPeriod
 from billing.models.budgets import NOTIFY
 from billing.money import Money
 from billing.queries.calendar import tenant_currencies, tenant_today
 from billing.rating.calendar import LAST_DAY, span_end, span_name
-from billing.rating.currencies import UNKNOWN
 from billing.rating.tags import marks
 from tenants.errors import NotFound
 from tenants.isolation.scoping import current_tenant_id
@@ -231,13 +231,14 @@ class AlertRow:
 
 def alerts(*, budget_id: UUID | None = None, before: UUID | None = None, limit: int = 50) -> list[AlertRow]:
     """Return up to `limit` + 1 crossed thresholds, newest first, including those of closed budgets."""
+    counted = BudgetPeriod.objects.filter(budget=OuterRef("budget"), period=OuterRef("period")).values("currency")
     rows = BudgetAlert.objects.select_related("budget__project").filter(named("budget__project_id")).order_by("-id")
+    rows = rows.annotate(paid_in=Subquery(counted))
     if budget_id is not None:
         rows = rows.filter(budget_id=budget_id)
     if before is not None:
         rows = rows.filter(id__lt=before)
     found = list(rows[: limit + 1])
-    currencies = tenant_currencies() if found else UNKNOWN
     people = [row.budget.person for row in found if row.budget.person]
     addresses = dict(User.objects.filter(id__in=people).values_list("id", "email")) if people else {}
     return [
@@ -253,7 +254,7 @@ def alerts(*, budget_id: UUID | None = None, before: UUID | None = None, limit: 
             raised_at=row.raised_at,
         )
         for row in found
-        for currency in [currencies.of(span_end(row.period, row.budget.period) - timedelta(days=1))]
+        for currency in [row.paid_in or row.budget.currency]
     ]
 
 

@@ -15,15 +15,15 @@ from billing.models import HeldEvent, UsageBatch
 from billing.models.outside import WAITING
 from billing.money import Money
 from billing.pg_arrays import parsed
-from billing.queries.calendar import tenant_today
-from billing.rating.calendar import local_day
+from billing.rating.currencies import paid_in
 from billing.usage.intervals import void_key
 from billing.usage.reserved_sources import own_sources
 from tenants.errors import NotFound
 from tenants.isolation.scoping import current_tenant_id
 from tenants.rows import named_rows
 
-EVENTS = """
+EVENTS = f"""
+SELECT x.*, {paid_in("(x.starts_at AT TIME ZONE t.timezone)::date", "%(tenant)s")} AS currency FROM (
 SELECT e.key_hash, s.source, s.resource, s.dims, m.key AS meter, m.title AS meter_title, m.unit, p.name AS project_name,
   min(e.started_at) AS starts_at, max(e.ended_at) AS ends_at, sum(e.measured) AS measured, sum(e.amount) AS amount,
   false AS voided
@@ -44,7 +44,8 @@ CROSS JOIN LATERAL (
   WHERE q.tenant_id = r.tenant_id AND q.reading_key = r.key_hash AND q.voided_at IS NULL AND e.kind = 'usage') now
 WHERE r.tenant_id = %(tenant)s AND r.batch_id = %(batch)s AND (%(after)s::bytea IS NULL OR r.key_hash > %(after)s::bytea)
 ORDER BY key_hash LIMIT %(limit)s
-"""
+) x JOIN tenants_tenant t ON t.id = %(tenant)s ORDER BY x.key_hash
+"""  # noqa: S608
 
 # By the first use of each reported series: scanning every event would grow with the bill.
 BEFORE_SENDERS = """
@@ -159,7 +160,6 @@ def batch_events(batch: BatchRow, *, after: bytes | None = None, limit: int = 50
             [current_tenant_id(), list(marks)],
         )
         voided = {marks[bytes(key)] for (key,) in cursor.fetchall()}
-    at = tenant_today()
     return [
         ReportedEvent(
             key=bytes(row.key_hash),
@@ -173,7 +173,7 @@ def batch_events(batch: BatchRow, *, after: bytes | None = None, limit: int = 50
             starts_at=row.starts_at,
             ends_at=row.ends_at,
             measured=row.measured,
-            cost=Money(row.amount, at.currencies.of(local_day(row.starts_at, at.zone))),
+            cost=Money(row.amount, row.currency),
             voided=row.voided or bytes(row.key_hash) in voided,
         )
         for row in rows

@@ -25,9 +25,10 @@ from tenants.isolation.scoping import current_tenant_id
 TODAYS = ""
 # Of each series only the dimensions whose values the book names: all others change no price.
 SUMS = """
-SELECT billing_currency(t.id, span.first), u.project_id, p.name, u.meter, d.dims::text, sum(u.billable), sum(u.amount)
+SELECT span.currency, u.project_id, p.name, u.meter, d.dims::text, sum(u.billable), sum(u.amount)
 FROM tenants_tenant t
-CROSS JOIN LATERAL (SELECT coalesce(%(month)s::date, date_trunc('month', exchequer_now() AT TIME ZONE t.timezone)::date) AS first) span
+CROSS JOIN LATERAL (SELECT coalesce(%(month)s::date, date_trunc('month', exchequer_now() AT TIME ZONE t.timezone)::date) AS first OFFSET 0) m
+CROSS JOIN LATERAL (SELECT m.first, billing_currency(t.id, m.first) AS currency OFFSET 0) span
 CROSS JOIN LATERAL (SELECT r.tenant_id, r.project_id, r.series_hash, m.key AS meter, sum(CASE WHEN r.price_id IS NULL THEN r.measured ELSE r.billable END) AS billable, sum(r.amount) AS amount
       FROM billing_usagerollup r JOIN billing_meter m ON m.tenant_id = r.tenant_id AND m.id = r.meter_id
       WHERE r.tenant_id = %(tenant)s AND r.day >= span.first AND r.day < span.first + interval '1 month' GROUP BY 1, 2, 3, 4) u

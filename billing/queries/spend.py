@@ -173,8 +173,8 @@ def spend(
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {', '.join(selected)}, {ONE_UNIT} AS unit, "  # noqa: S608
-            "sum(r.billable) AS billable, sum(r.measured) AS measured, sum(r.amount) AS amount, "
-            "(SELECT currency FROM tenants_tenant WHERE id = %(tenant)s) AS currency FROM billing_usagerollup r "
+            "sum(r.billable) AS billable, sum(r.measured) AS measured, sum(r.amount) AS amount "
+            "FROM billing_usagerollup r "
             "JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash "
             "JOIN billing_meter m ON m.tenant_id = r.tenant_id AND m.id = r.meter_id "
             "JOIN tenants_project p ON p.tenant_id = r.tenant_id AND p.id = r.project_id "

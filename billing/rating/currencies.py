@@ -27,16 +27,16 @@ def column(parts: Sequence[tuple[date, date, str]], day: str, arguments: dict[st
     return f"CASE {' '.join(whens)} END" if len(parts) > 1 else "%(paid0)s::text"
 
 
-def paid_in(day: str) -> str:
-    """Return the SQL of the currency of a column of days, in a statement that reads the changes, too. Each `%s` is the tenant.
+def paid_in(day: str, tenant: str = "%s") -> str:
+    """Return the SQL of the currency of a column of days, in a statement that reads the changes, too; `tenant`: its value.
 
     What is read of contracts is read once for the statement, not for each row.
     """
     before, last, starts = (
-        f"SELECT {name} FROM billing_contract WHERE tenant_id = %s AND currency_before <> '' ORDER BY starts_on"  # noqa: S608
+        f"SELECT {name} FROM billing_contract WHERE tenant_id = {tenant} AND currency_before <> '' ORDER BY starts_on"  # noqa: S608
         for name in ("currency_before", "currency", "starts_on")
     )
-    own = "SELECT currency FROM tenants_tenant WHERE id = %s"
+    own = f"SELECT currency FROM tenants_tenant WHERE id = {tenant}"  # noqa: S608
     known = f"SELECT ARRAY({before}) || coalesce(({last} DESC LIMIT 1), ({own}))"
     return f"(({known}))[1 + width_bucket({day}, ARRAY({starts}))]"
 
