@@ -51,6 +51,12 @@ def typed(amount: Decimal) -> str:
     return f"{text}0" if len(part) == 3 and whole != "0" else text
 
 
+def filled(amount: Decimal, decimals: int) -> str:
+    """Format an amount for a field of a currency: with its decimals, unless three could be read two ways."""
+    exact = f"{amount:.{decimals}f}"
+    return exact if decimals != 3 and Decimal(exact) == amount else typed(amount)
+
+
 def _single(plain: str, mark: str, decimals: int) -> str:
     """Return the separator if it starts the decimals; empty if it groups thousands."""
     whole, _, part = plain.partition(mark)

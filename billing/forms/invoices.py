@@ -9,7 +9,7 @@ from typing import Any, cast
 from django import forms
 
 from billing import second_person as rule
-from billing.forms.fields import AmountField, typed
+from billing.forms.fields import AmountField, filled
 from billing.invoices.crediting import PaidBack, Part
 from billing.invoices.parties import LONGEST, Party
 from billing.invoices.paying import LONGEST_REFERENCE, Received
@@ -146,8 +146,11 @@ class PaymentForm(Settling):
     reference = forms.CharField(label="Reference", required=False, max_length=LONGEST_REFERENCE)
 
     def __init__(self, data: Any = None, *, invoice: InvoiceView, **given: Any) -> None:
+        decimals = minor_decimals(invoice.currency)
+        if "amount" in given:
+            given["amount"] = filled(given["amount"], decimals)
         super().__init__(data, invoice=invoice, **given)
-        cast(AmountField, self.fields["amount"]).decimals = minor_decimals(invoice.currency)
+        cast(AmountField, self.fields["amount"]).decimals = decimals
 
     @property
     def received(self) -> Received:
@@ -172,7 +175,8 @@ class CreditForm(Settling):
         lines: Sequence[InvoiceLine],
         given: Mapping[str, Any] | None = None,
     ) -> None:
-        first = {name: typed(it) if isinstance(it, Decimal) else it for name, it in (given or {}).items()}
+        decimals = minor_decimals(invoice.currency)
+        first = {name: filled(it, decimals) if isinstance(it, Decimal) else it for name, it in (given or {}).items()}
         super().__init__(data, invoice=invoice, **first)
         self._lines = {f"line_{line.n}": line for line in lines}
         for name, line in self._lines.items():
@@ -181,7 +185,7 @@ class CreditForm(Settling):
                 required=False,
                 max_digits=38,
                 decimal_places=12,
-                decimals=minor_decimals(invoice.currency),
+                decimals=decimals,
             )
 
     def clean(self) -> dict[str, Any]:

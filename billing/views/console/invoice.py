@@ -13,7 +13,6 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from billing.approving import acts
 from billing.collecting import retrying
-from billing.forms.fields import typed
 from billing.forms.invoices import CreditForm, DeferForm, PaymentForm, VoidForm
 from billing.invoices import crediting, disputes, finalising, parties, paying
 from billing.invoices.commenting import INVOICE_COMMENTED
@@ -282,4 +281,4 @@ def _acts(invoice_id: UUID) -> list[operator_log.ActRow]:
 
 
 def _payment_form(view: InvoiceView) -> Form:
-    return PaymentForm(invoice=view, amount=typed(view.due.rounded().amount), received_on=clock.now().date())
+    return PaymentForm(invoice=view, amount=view.due.rounded().amount, received_on=clock.now().date())

@@ -187,6 +187,7 @@ def test_a_draft_is_reviewed_and_finalised(demo_clock: DemoClock, finance: Any) 
 def test_a_payment_is_recorded_and_a_second_click_is_refused(demo_clock: DemoClock, finance: Any) -> None:
     tenant, invoice = issued(demo_clock, 60_000)
     page, path = f"/invoices/{invoice}/", f"/invoices/{invoice}/payments/"
+    assert 'value="3.00"' in text_of(finance.get(page)), "what is due, as money is written"
     body = {"amount": "1.00", "received_on": "2027-04-02", "reference": "wire 17", "shown": shown(finance, page)}
     for wrong, message in (
         ({"amount": "3.01"}, "€3.00 is due: record no more than that."),
