@@ -115,7 +115,9 @@ class NewTenant(forms.Form):
         help_text="Part of its addresses: small letters, digits and dashes. It stays.",
     )
     owner_email = forms.EmailField(label="Owner", max_length=254, help_text="Gets an invitation by mail.")
-    currency = CapitalField(label="Currency", max_length=3, initial="EUR", help_text="ISO 4217; it stays.")
+    currency = CapitalField(
+        label="Currency", max_length=3, initial="EUR", help_text="ISO 4217; a contract may change it later."
+    )
     book = forms.TypedChoiceField(
         label="Price book",
         required=False,
