@@ -27,7 +27,8 @@ from tenants.models import Tenant
 
 #: Terms that may come to an amount without usage.
 OWING = ("commitments", "minimums", "models", "savings_plans")
-WITH_INVOICE = "SELECT DISTINCT tenant_id FROM billing_run_invoices(%s::uuid[], %s::date, %s::date) WHERE period = %s"
+# What a month corrects of months in another currency is on an invoice of its own.
+WITH_INVOICE = "SELECT tenant_id, currency FROM billing_run_invoices(%s::uuid[], %s::date, %s::date) WHERE period = %s"
 OPEN = """
 WITH month AS (
   INSERT INTO billing_billingperiod (id, tenant_id, period, starts_at, ends_at) VALUES (gen_random_uuid(), %(tenant)s,
@@ -51,21 +52,21 @@ def open_owed(tenants: Sequence[UUID], period: date) -> None:
         return
     with connection.cursor() as cursor:
         cursor.execute(WITH_INVOICE, [named, period, period, period])
-        done = {tenant_id for (tenant_id,) in cursor.fetchall()}
+        done = set(cursor.fetchall())
     entered = set(
         Tenant.objects.exclude(standing="closed")
         .filter(pk__in=[one.tenant_id for one in contracts])
         .values_list("pk", flat=True)
     )
     for contract in contracts:
-        if contract.tenant_id in entered - done:
+        if contract.tenant_id in entered and (contract.tenant_id, contract.currency) not in done:
             _open_one(contract, period)
 
 
 def _open_one(contract: Contract, period: date) -> None:
     try:
         with tenant_scope(contract.tenant_id):
-            if Invoice.objects.filter(period=period, kind=PERIOD).exists():
+            if Invoice.objects.filter(period=period, kind=PERIOD, currency=contract.currency).exists():
                 return
             if not billed([], contract, period, contract.currency).subtotal:
                 return

@@ -255,3 +255,20 @@ def test_what_waits_over_a_change_is_restated_or_refused_with_what_to_do(sides: 
     changed = sides.ask("PATCH", f"budgets/{budget}/", {"alerts": [50]})
     assert money(changed["amount"]) == (Decimal(80), "EUR")
     assert sides.faults() == []
+
+
+def test_a_contract_in_another_currency_is_billed_what_it_owes_beside_a_late_correction(sides: Changing) -> None:
+    sides.rate()
+    sides.agree(terms={"minimums": [{"key": "least", "amount": "70"}]})
+    sides.at(CHANGE - timedelta(days=10))
+    sides.use("2", CHANGE - timedelta(days=10, hours=1))
+    sides.at(CHANGE + timedelta(days=1))
+    sides.sell(f"invoices/{sides.bills('2027-03')['USD']['id']}/finalise/")
+    sides.use("0.5", CHANGE - timedelta(days=2))
+    assert set(sides.bills("2027-04")) == {"USD"}
+    sides.at(datetime(2027, 5, 2, tzinfo=UTC))
+    sides.sell("periods/2027-04/run/", 202)
+    with selling.as_control():
+        tasks.run_periods()
+    totals = {currency: money(bill["subtotal"])[0] for currency, bill in sides.bills("2027-04").items()}
+    assert totals == {"USD": Decimal("0.5"), "EUR": Decimal(70)}
