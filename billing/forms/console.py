@@ -37,7 +37,7 @@ class NewBook(forms.Form):
 class OtherCurrency(forms.Form):
     """The currency to agree on a contract in, which shows what would change."""
 
-    currency = forms.CharField(label="Currency", max_length=3, help_text="Three capital letters, as EUR.")
+    currency = CapitalField(label="Currency", max_length=3, help_text="Three letters, as EUR.")
 
     def clean_currency(self) -> str:
         """Refuse what is no currency."""

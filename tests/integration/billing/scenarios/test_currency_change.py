@@ -217,7 +217,7 @@ def test_a_change_of_currency_is_refused_with_what_to_do(sides: Changing) -> Non
     quarter = {"scope": "tenant", "amount": "9", "period": "year", "at_limit": "notify"}
     answer = sides.ask("POST", "budgets/", quarter, 400)
     assert "pays in EUR from 1 April 2027" in str(answer["fields"])
-    page = sides.console.get(f"/contracts/{sides.tenant.id}/?currency=EUR")
+    page = sides.console.get(f"/contracts/{sides.tenant.id}/?currency=eur")
     assert page.status_code == 200 and "Budgets are restated at 0.8 EUR for one USD." in page.content.decode()
     assert sides.console.get(f"/contracts/{sides.tenant.id}/?currency=EUX").status_code == 200
     assert Client().get(f"/api/operator/v1/tenants/{sides.tenant.id}/contracts/currency/").status_code in (
