@@ -113,6 +113,9 @@ def test_a_share_with_a_group_is_listed_and_its_end_is_one_entry(lab: Lab) -> No
     shared = owner.post(path, {"group": group}, content_type="application/json", headers=head)
     assert (shared.status_code, shared.json()["group"]) == (201, group)
     assert [one["group"] for one in owner.get(path, headers=head).json()["results"]] == [group]
+    with tenant_scope(lab.tenant.id):
+        begun = AuditEntry.objects.filter(action="models_app.dataset.shared")
+        assert [one.changes for one in begun] == [{"shared_with": [None, group]}]
     page = owner.get(f"/t/lab/datasets/{lab.ids['dataset_id']}/").content.decode()
     assert f"/{group}/end/" in page
     for _ in range(2):

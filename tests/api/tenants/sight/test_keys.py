@@ -13,6 +13,7 @@ from models_app.models import Dataset
 from tenants import operations
 from tenants.access.permissions import ROLE_PERMISSIONS
 from tenants.clock import now
+from tenants.errors import PermissionDenied
 from tenants.grants import grants, service_accounts
 from tenants.grants.grants import Holder
 from tenants.identity import api_keys
@@ -236,8 +237,8 @@ def test_nobody_replaces_a_key_that_sees_more_by_whose_it_is(how: str) -> None:
     assert with_key(key.secret).get(path).status_code == 200
     assert client_of(keeper).get(path, headers=headers).status_code == 404
 
-    def rotate(who: User) -> Any:
-        route = f"/api/v1/api-keys/{key.id}/rotate/"
+    def rotate(who: User, key_id: Any = key.id) -> Any:
+        route = f"/api/v1/api-keys/{key_id}/rotate/"
         return client_of(who).post(route, {}, content_type="application/json", headers=headers)
 
     refused = rotate(keeper)
@@ -245,3 +246,19 @@ def test_nobody_replaces_a_key_that_sees_more_by_whose_it_is(how: str) -> None:
     answer = rotate(factories.make_member(tenant, "owner"))
     assert answer.status_code == 201
     assert with_key(answer.json()["key"]).get(path).status_code == 200, "it still sees it for who sees it, too"
+    assert rotate(keeper, answer.json()["id"]).status_code == 403, "nor its successor, which owns what it made"
+
+
+def test_a_revoked_key_is_not_replaced(desk: Desk) -> None:
+    key = api_keys.create_api_key(actor=desk.owner, name="lost", scopes=["jobs.view"])
+    owner, headers = client_of(factories.make_member(desk.tenant, "owner")), {"X-Exchequer-Tenant": "lab"}
+    path = f"/api/v1/api-keys/{key.id}/"
+    assert owner.delete(path, headers=headers).status_code == 204
+    answer = owner.post(f"{path}rotate/", {}, content_type="application/json", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (409, "key_ended")
+
+
+def test_who_manages_no_keys_is_refused_whatever_they_ask_for(desk: Desk) -> None:
+    viewer = desk.actor(factories.make_member(desk.tenant, "viewer"))
+    with pytest.raises(PermissionDenied):
+        api_keys.create_api_key(actor=viewer, name="", scopes=[])
