@@ -65,7 +65,8 @@ def by_noun() -> list[NounPermissions]:
 
 
 def _title(noun: str) -> str:
-    words = WORDS.get(f"{noun}.view", "organisation").removeprefix("the ")
+    words = WORDS.get(f"{noun}.view") or WORDS.get(f"{noun}.manage") or "organisation"
+    words = words.removeprefix("the ")
     return words[:1].upper() + words[1:]
 
 

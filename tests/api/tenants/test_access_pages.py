@@ -279,7 +279,10 @@ def test_a_role_with_bad_input_is_refused_on_the_form(tenant: Tenant, form: dict
 
 def test_the_form_of_a_role_has_a_box_with_its_own_words_for_every_permission(tenant: Tenant) -> None:
     client, _ = logged_in(tenant)
-    found = re.findall(r'name="permissions" value="([^"]+)".*?form-check-label">([^<]+)', page(client, "roles/new/"))
+    form = page(client, "roles/new/")
+    found = re.findall(r'name="permissions" value="([^"]+)".*?form-check-label">([^<]+)', form)
+    titles = re.findall(r'<legend class="form-label">([^<]+)', form)
+    assert len(set(titles)) == len(titles) and {"Meters", "Webhooks", "Organisation"} < set(titles)
     assert {permission for permission, _ in found} == PERMISSIONS
     assert len({words for _, words in found}) == len(PERMISSIONS)
 
