@@ -8,7 +8,7 @@ from typing import Any
 
 from django import forms
 
-from billing.forms.fields import FractionField
+from billing.forms.fields import FractionField, book_label
 from billing.forms.terms.form import TermsForm
 from billing.pricing.contracts import MOST_DAYS, MOST_GRACE, ContractTerms
 from billing.queries.books import BookRow
@@ -90,7 +90,7 @@ class NextContract(TermsForm):
         super().__init__(
             data, currency=currency, agreed=agreed, meters=meters, initial={**initial, "currency": currency}
         )
-        self.fields["book"].choices = [(str(book.id), _label(book, currency)) for book in books]  # type: ignore[attr-defined]
+        self.fields["book"].choices = [(str(book.id), book_label(book, currency)) for book in books]  # type: ignore[attr-defined]
         self.fields["starts_on"].choices = [(one.isoformat(), f"{one:%B %Y}") for one in months]  # type: ignore[attr-defined]
 
     @property
@@ -100,8 +100,3 @@ class NextContract(TermsForm):
         facts = {name: data[name] for name in FACTS} | {"grace_days": data["grace_days"] or 0}
         terms = ContractTerms(**facts, currency=data["currency"], terms=self.bill_terms)
         return {"book_id": data["book"], "starts_on": data["starts_on"], "terms": terms, "reason": data["reason"]}
-
-
-def _label(book: BookRow, currency: str) -> str:
-    """Return a book's name, with its currency if its prices are converted."""
-    return book.name if book.currency == currency else f"{book.name} ({book.currency}, converted)"

@@ -10,6 +10,7 @@ from typing import Any
 from django import forms
 
 from billing.money import COMPUTING_DECIMALS, computed
+from billing.queries.books import BookRow
 from billing.rating.tags import read_tags, tag_fault, tags_text
 
 SPACES = re.compile(r"[\s'’_]")
@@ -140,3 +141,8 @@ class TagsField(forms.CharField):
     def prepare_value(self, value: Any) -> Any:
         """Return the tags as typed."""
         return tags_text(value) if isinstance(value, dict) else value
+
+
+def book_label(book: BookRow, currency: str) -> str:
+    """Return a price book's name where one is chosen, with its currency if its prices are converted."""
+    return book.name if book.currency == currency else f"{book.name} ({book.currency}, converted)"

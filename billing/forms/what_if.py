@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from django import forms
 
-from billing.forms.fields import AmountField, FractionField
+from billing.forms.fields import AmountField, FractionField, book_label
 from billing.forms.terms.form import TermsForm
 from billing.money import fineness_fault, minor_decimals
 from billing.pricing.what_if import SIMPLE_TERMS, Assumed
@@ -39,7 +39,7 @@ class WhatIfForm(TermsForm):
     ) -> None:
         self._agreed: Mapping[str, Any] = contract.terms if contract else {}
         super().__init__(data, currency=currency, agreed=self._agreed, meters=meters)
-        choices = [("", "as it is"), *((str(book.id), book.name) for book in books)]
+        choices = [("", "as it is"), *((str(book.id), book_label(book, currency)) for book in books)]
         self.fields["book"].choices = choices  # type: ignore[attr-defined]
 
     @property

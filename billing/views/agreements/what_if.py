@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from uuid import UUID
 
@@ -27,7 +28,7 @@ from tenants.web.views import page
 @page("invoices.view")
 def own_what_if_page(request: TenantRequest) -> HttpResponse:
     """Show the form, and with a query what it comes to; nothing is written."""
-    agreed = contract_in(_month(request) or last_period())
+    agreed = contract_in(month_in(request.GET) or last_period())
     asked = request.GET if request.GET else None
     currency = agreed.currency if agreed else tenant_today().currency
     form = OwnWhatIfForm(asked, currency=currency, agreed=agreed.terms if agreed else {})
@@ -48,10 +49,10 @@ def own_what_if_page(request: TenantRequest) -> HttpResponse:
     return render(request, "billing/what_if.html", context, status=422 if form.errors else 200)
 
 
-def _month(request: TenantRequest) -> date | None:
+def month_in(asked: Mapping[str, str]) -> date | None:
     """Return the month that is asked for; the form marks a text that is none."""
     try:
-        return parse_month(request.GET.get("month", ""))
+        return parse_month(asked.get("month", ""))
     except Invalid:
         return None
 

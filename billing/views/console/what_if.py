@@ -8,12 +8,14 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from billing.exchange.queries import convertible_to
 from billing.forms.what_if import WhatIfForm
-from billing.pricing.what_if import Compared, what_if
+from billing.pricing.what_if import Compared, last_period, what_if
 from billing.queries import books
-from billing.views.agreements.what_if import words
+from billing.views.agreements.what_if import month_in, words
 from billing.views.invoices import short_name
 from tenants.errors import ExchequerError, NotFound, PermissionDenied
+from tenants.isolation.scoping import tenant_scope
 from tenants.operators.pages import OperatorRequest, operator_page
 from tenants.web.form_posts import explain
 
@@ -23,10 +25,15 @@ from tenants.web.form_posts import explain
 def what_if_page(request: OperatorRequest, tenant_id: UUID) -> HttpResponse:
     """Show the form, and with a query what it comes to; nothing is written."""
     tenant, contracts = books.contracts_of(tenant_id)
-    options = [book for book in books.books() if book.currency == tenant.currency]
-    now = next((one for one in contracts if one.state == "in_force"), None)
+    with tenant_scope(tenant_id):
+        month = month_in(request.GET) or last_period()
+    # The contract of the month that is compared; its bill is in its currency, and prices in others are converted to that.
+    agreed = next((one for one in contracts if one.starts_on <= month), None)
+    currency = agreed.currency if agreed else tenant.currency
+    payable = {currency, *convertible_to(currency)}
+    options = [book for book in books.books() if book.currency in payable]
     asked = request.GET if request.GET else None
-    form = WhatIfForm(asked, currency=tenant.currency, books=options, meters=books.meters_of(tenant_id), contract=now)
+    form = WhatIfForm(asked, currency=currency, books=options, meters=books.meters_of(tenant_id), contract=agreed)
     found: Compared | None = None
     if asked is not None and form.is_valid():
         try:

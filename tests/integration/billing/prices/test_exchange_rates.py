@@ -102,6 +102,7 @@ def test_a_book_in_another_currency_is_agreed_on_previewed_and_asked_about_once_
     (compared,) = answer.json()["results"]
     assert compared["after"]["subtotal"] == {"amount": "32.400000", "currency": "EUR"}
     assert "Dollars (USD, converted)" in words(finance.get(address))
+    assert "Dollars (USD, converted)" in words(finance.get(f"{address}what-if/"))
     form = {"book": str(book.pk), "starts_on": "2027-05-01", "payment_days": "30", "reason": "as agreed"}
     assert finance.post(address, form).status_code == 302
     with tenant_scope(tenant.id):

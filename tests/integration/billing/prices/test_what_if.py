@@ -119,6 +119,9 @@ def test_the_page_compares_what_its_form_says(demo_clock: DemoClock, finance: An
     assert "What if" in words(finance.get(f"/contracts/{tenant.id}/"))
     assert "As it would be" not in words(finance.get(page))
     book = book_of(({}, "0.0001"))
+    # The contract of the month decides what can be compared, whatever the organisation began with.
+    with selling.role("exchequer_control"), tenant_scope(tenant.id):
+        Tenant.objects.filter(pk=tenant.pk).update(currency="USD")
     text = words(finance.get(f"{page}?month=&book={book.pk}&discount=10,0&tax_rate=19%25"))
     assert "March 2027" in text
     assert "Discount (Device time, Project" in text
