@@ -32,6 +32,7 @@ class ComputeConfig(AppConfig):
         erasure.keep("compute_joblog", "compute_jobmetric")
         leavers.register(departures.Jobs())
         attention.register("fleet.view", silence.silent)
+        attention.register_tile("fleet.view", silence.utilised)
         conditions.register(fleet_silence.look)
         tenant_metrics.register(queries.digest, "running_jobs", "queued_jobs")
         figures.register(queries.project_figures, order=20)

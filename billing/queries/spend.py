@@ -46,6 +46,7 @@ CROSS JOIN LATERAL (
   SELECT coalesce(sum(r.amount) FILTER (WHERE r.day >= p.first), 0) AS cost,
     coalesce(sum(r.billable) FILTER (WHERE r.day >= p.first AND r.meter_id = ANY (timed.ids)), 0) AS quantity,
     coalesce(sum(r.amount) FILTER (WHERE r.day < p.first), 0) AS previous,
+    coalesce(sum(r.amount) FILTER (WHERE r.day < p.first AND r.day <= (t.day - interval '1 month')::date), 0) AS previous_to_date,
     coalesce(sum(r.billable) FILTER (WHERE r.day < p.first AND r.meter_id = ANY (timed.ids)), 0) AS previous_quantity,
     coalesce(sum(r.amount) FILTER (WHERE r.day = t.day), 0) AS of_today
   FROM (SELECT ARRAY(SELECT id FROM billing_meter WHERE tenant_id = %(tenant)s::uuid AND key = ANY (%(timed)s::text[])) AS ids OFFSET 0) timed
@@ -97,13 +98,15 @@ class Filters:
 class MonthToDate:
     """Cost of the running local month, compared with the whole previous month; `forecast` is at the current pace.
 
-    Quantities are seconds of devices; other usage has only its cost here. The month before may be in another currency.
+    Quantities are seconds of devices; other usage has only its cost here. The month before may be in another currency;
+    `previous_to_date` is its cost up to the same day, or up to its end if it is shorter.
     """
 
     period: date
     cost: Money
     quantity: Decimal
     previous: Money
+    previous_to_date: Money
     previous_quantity: Decimal
     forecast: Money
     elapsed_percent: int
@@ -260,6 +263,7 @@ def month_to_date() -> MonthToDate:
         cost=cost,
         quantity=row.quantity,
         previous=Money(row.previous, row.currency_before),
+        previous_to_date=Money(row.previous_to_date, row.currency_before),
         previous_quantity=row.previous_quantity,
         forecast=at_end(cost, period, "month", row.day),
         elapsed_percent=elapsed * 100 // length,

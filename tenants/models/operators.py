@@ -20,6 +20,7 @@ from tenants.models.sessions import StoredSession
 class TenantDigest(models.Model):
     """Metrics of a tenant for operators, refreshed by a task of the control role; never its rows.
 
+    `spend_before` is the cost of the month before up to the same day, in `currency_before`; none until it is refreshed.
     The budget is that of the whole tenant, the shortest if there are several; without one there is no limit.
     """
 
@@ -34,6 +35,8 @@ class TenantDigest(models.Model):
     running_jobs = models.PositiveIntegerField(default=0)
     queued_jobs = models.PositiveIntegerField(default=0)
     month_spend = models.DecimalField(max_digits=38, decimal_places=12, default=0)
+    spend_before = models.DecimalField(max_digits=38, decimal_places=12, null=True)
+    currency_before = models.CharField(max_length=3, blank=True, default="", db_default="")
     budget_limit = models.DecimalField(max_digits=38, decimal_places=12, null=True)
     budget_spent = models.DecimalField(max_digits=38, decimal_places=12, default=0, db_default=0)
     budget_period = models.CharField(max_length=7, blank=True, default="", db_default="")

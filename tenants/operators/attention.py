@@ -29,13 +29,35 @@ class Matter:
     level: Literal["bad", "wait", "idle"] = "wait"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """A figure of the whole platform for the home page, with its note and the route of the page that has it in full."""
+
+    title: str
+    value: str
+    note: str
+    icon: str
+    page: str
+
+
 Source = Callable[[], list[Matter]]
 _sources: list[tuple[str, Source]] = []
+_tiles: list[tuple[str, Callable[[], Tile]]] = []
 
 
 def register(permission: str, source: Source) -> None:
     """Add an app's matters, for operators with a permission; each source is one bounded statement."""
     _sources.append((permission, source))
+
+
+def register_tile(permission: str, source: Callable[[], Tile]) -> None:
+    """Add an app's figure, for operators with a permission; each source is a few bounded statements."""
+    _tiles.append((permission, source))
+
+
+def tiles(operator: Operator) -> list[Tile]:
+    """Return the figures of other apps that an operator may see."""
+    return [source() for permission, source in _tiles if operator.can(permission)]
 
 
 def matters(operator: Operator) -> list[Matter]:

@@ -21,7 +21,7 @@ from tenants.models import Membership, Tenant, TenantDigest
 
 #: Tenants per run: a run every half minute then refreshes some thousands without delaying email.
 AT_ONCE = 500
-OWN = frozenset({"tenant", "slug", "name", "currency", "created_at", "members", "refreshed_at"})
+OWN = frozenset({"tenant", "slug", "name", "created_at", "members", "refreshed_at"})
 Source = Callable[[], Mapping[str, Any]]
 
 _sources: dict[Source, frozenset[str]] = {}
@@ -29,7 +29,7 @@ _sources: dict[Source, frozenset[str]] = {}
 
 @dataclass(frozen=True)
 class DigestRow:
-    """One tenant's metrics. `month_spend` is the total of its drafts of the current month.
+    """One tenant's metrics. `month_spend` is what its current month has cost so far, in the `currency` of its contract.
 
     `budget_limit` and `budget_spent` are of the whole tenant's budget of a `budget_period` (month, quarter, year), if there
     is one; `open_alerts` is how many thresholds its endpoints have crossed.
@@ -70,6 +70,15 @@ class TotalRow:
     tenants: int
     running_jobs: int
     month_spend: Decimal
+
+
+@dataclass(frozen=True)
+class MonthRow:
+    """What a currency's tenants have cost in this month so far, and by the same day of the month before; None: no figure yet."""
+
+    currency: str
+    cost: Decimal
+    before: Decimal | None
 
 
 def register(source: Source, *figures: str) -> None:
@@ -113,6 +122,17 @@ def totals(text: str = "") -> list[TotalRow]:
     rows = _matching(text).order_by("currency").values_list("currency")
     sums = rows.annotate(number=Count("tenant_id"), running=Sum("running_jobs"), spend=Sum("month_spend"))
     return [TotalRow(*row) for row in sums]
+
+
+def months() -> list[MonthRow]:
+    """Return this month and the one before it, a row for each currency of either: two statements."""
+    now = dict(TenantDigest.objects.order_by("currency").values_list("currency").annotate(spend=Sum("month_spend")))
+    known = TenantDigest.objects.exclude(spend_before=None).order_by("currency_before")
+    before = dict(known.values_list("currency_before").annotate(spend=Sum("spend_before")))
+    return [
+        MonthRow(currency, now.get(currency, Decimal(0)), before.get(currency, Decimal(0) if before else None))
+        for currency in sorted({*now, *before})
+    ]
 
 
 def _matching(text: str) -> QuerySet[TenantDigest]:

@@ -1,6 +1,7 @@
 """The console's pages about the platform itself: operators, their keys, and the emails of a machine without a mail server."""
 
-from datetime import timedelta
+from datetime import date, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -32,12 +33,33 @@ def home_page(request: OperatorRequest) -> HttpResponse:
     sums = tenant_metrics.totals()
     context = {
         "matters": attention.matters(request.operator),
+        "tiles": attention.tiles(request.operator),
+        "months": [_compared(row) for row in tenant_metrics.months()]
+        if request.operator.can("invoices.view")
+        else None,
+        "same_day": _month_before(now().date()),
         "tenants": sum(row.tenants for row in sums),
         "running": sum(row.running_jobs for row in sums),
-        "spend": [{"amount": row.month_spend, "currency": row.currency} for row in sums],
         "acts": queries.acts(limit=NEWEST, without=(accounts.LOGGED_IN, log_ins.REFUSED))[:NEWEST],
     }
     return render(request, "console/home.html", context)
+
+
+def _compared(row: tenant_metrics.MonthRow) -> dict[str, Any]:
+    """Return a currency's months as amounts; `change`: how much more or less this one is, of one; None without both."""
+    change = row.cost / row.before - 1 if row.before else None
+    return {
+        "cost": {"amount": row.cost, "currency": row.currency},
+        "before": None if row.before is None else {"amount": row.before, "currency": row.currency},
+        "change": None if change is None else abs(change),
+        "more": change is not None and change >= 0,
+    }
+
+
+def _month_before(today: date) -> date:
+    """Return the same day of the month before, or its last day if it is shorter."""
+    last = today.replace(day=1) - timedelta(days=1)
+    return last.replace(day=min(today.day, last.day))
 
 
 @require_safe

@@ -202,7 +202,7 @@ def _render(request: OperatorRequest, tenant_id: UUID, *, status: int = 200, **g
         "found": found,
         "owner_form": Owner() if manages and not found.people and works else None,
         "organisation": found.tenant,
-        "spent": _money(found.figures.month_spend, found.tenant.currency) if found.figures else None,
+        "spent": _money(found.figures.month_spend, found.figures.currency) if found.figures else None,
         "acts_possible": possible if manages else [],
         "may_look": request.operator.can("tenants.look_inside") and found.tenant.standing != "closed",
         "may_see_prices": request.operator.can("prices.view"),

@@ -88,6 +88,9 @@ def test_figures_of_tenants_are_the_consoles_alone(as_control: Role, as_operator
         assert rows["ours"].month_spend > 0
         assert (rows["theirs"].month_spend, rows["ours"].members, rows["ours"].running_jobs) == (Decimal(0), 1, 0)
         assert [row.tenants for row in tenant_metrics.totals()] == [2]
+        assert [(row.currency, row.cost > 0, row.before) for row in tenant_metrics.months()] == [
+            ("EUR", True, Decimal(0))
+        ]
         with pytest.raises(DatabaseError), transaction.atomic():
             TenantDigest.objects.update(name="forged")
 
