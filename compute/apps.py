@@ -9,8 +9,7 @@ class ComputeConfig(AppConfig):
     def ready(self) -> None:
         """Register jobs with the lower apps: names for billing and the audit log, figures, quotas, departures and navigation."""
         from billing import resource_names
-        from billing.allocation import owners
-        from billing.usage import reserved_sources
+        from billing.usage import owners, reserved_sources
         from compute import queries, subscribers
         from compute.allocations import slot_billing
         from compute.fleet import silence as fleet_silence

@@ -13,8 +13,8 @@ from dashboards import bridge, palette, registry
 from dashboards.health.datasets import DEFAULT_SPAN, export, health_page
 from dashboards.overview import overview as numbers
 from dashboards.ranges import CHOICES, fault_of
-from dashboards.spend import datasets
-from dashboards.spend.groupings import GROUPS, ORDERS, group_title
+from dashboards.spend import exports
+from dashboards.spend.groupings import GROUPS, ORDERS, group_title, narrowed
 from models_app.queries import HEALTH_SPANS
 from tenants.errors import Invalid
 from tenants.web.pagination import csv_response, refuse_unknown
@@ -22,7 +22,7 @@ from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 #: Query string keys of the page `Spend and utilisation`.
-SPEND_ASKED = ("range", "group", "sort", "from", "to")
+SPEND_ASKED = ("range", "group", "second", "sort", "from", "to", "only")
 # Plotly writes style attributes; scripts stay as strict as everywhere.
 DASH_POLICY = {"style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "data:", "blob:"]}
 
@@ -67,11 +67,14 @@ def dash_page(request: TenantRequest, slug: str, path: str = "") -> HttpResponse
 def spend_export(request: TenantRequest, table: str) -> HttpResponse:
     """Return one table of the page `Spend and utilisation` as CSV, for the same query string."""
     refuse_unknown(request, *SPEND_ASKED)
-    asked = request.GET.get("group", "")
-    offered(request, range=CHOICES, sort=ORDERS, group=(*GROUPS, "resource", *([asked] if group_title(asked) else [])))
+    tags = [asked for name in ("group", "second") if group_title(asked := request.GET.get(name, ""))]
+    groups = (*GROUPS, "resource", *tags)
+    offered(request, range=CHOICES, sort=ORDERS, group=groups, second=("", *groups))
+    if narrowed(request.GET.dict()) is None:
+        raise Invalid('only: give the value of each group that narrows, such as {"project": ID}.')
     if fault := fault_of(request.GET.dict()):
         raise Invalid(fault)
-    exported = datasets.export(table, request.GET.dict())
+    exported = exports.export(table, request.GET.dict())
     if exported is None:
         raise Http404
     return csv_response(request, f"spend-{table}", *exported)

@@ -13,8 +13,8 @@ class ModelsAppConfig(AppConfig):
     def ready(self) -> None:
         """Register the job kinds, credentials, subscribers, names of endpoints, words of the audit log and navigation."""
         from billing import resource_names
-        from billing.allocation import owners as cost_owners
         from billing.allocation import required_tags
+        from billing.usage import owners as cost_owners
         from billing.usage import reserved_sources
         from compute import kinds
         from models_app import access, sharing, subscribers, webhook_events  # noqa: F401

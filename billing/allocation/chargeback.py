@@ -13,8 +13,6 @@ from uuid import UUID
 from django.db import connection
 
 from billing import resource_names
-from billing.allocation import owners
-from billing.allocation.owners import Owner
 from billing.allocation.spread import WHOLE_ORGANISATION, Cell, Keys, Used, spread
 from billing.defaults import INFERENCE_REQUESTS
 from billing.models import Invoice
@@ -25,27 +23,20 @@ from billing.queries.invoices import InvoiceView, with_lines
 from billing.queries.lines import CORRECTION, USAGE, InvoiceLine
 from billing.rating.calendar import next_period
 from billing.resource_names import WITHHELD
+from billing.usage import owners
 from billing.usage.billed import FROM_BILLED
+from billing.usage.groups import DIMS, UNTAGGED, WITHOUT, Grouping
 from billing.usage.reserved_sources import own_sources
 from tenants.errors import Invalid
 from tenants.isolation.scoping import current_tenant_id
-from tenants.projects.sight import closed_ids
 from tenants.rows import named_rows
 
 MOST_BY = 2
-DIMS = {"tier": "tier", "device_class": "device_class", "endpoint": "endpoint"}
-NOTHING = {
-    "project": "Whole organisation",
-    "meter": "Without a meter",
-    "job": "Without a job",
-    "tier": "Without a tier",
-    "device_class": "Without a device class",
-    "endpoint": "Without an endpoint",
-    "person": "Nobody",
-    "model": "Without a model",
-}
 LABEL = re.compile(r"tag:[A-Za-z0-9_.-]{1,60}")
 MOST_ROWS = 10_000
+#: What both parts of what is billed select.
+USED = """r.tenant_id = %(tenant)s AND r.period = %(period)s
+AND (r.day >= %(first)s AND r.day < %(end)s OR r.day < r.period AND %(corrections)s)"""
 SUMS = f"""
 SELECT {{keys}}, r.project_id, r.meter_id, r.price_id, r.rate_id, s.source <> ALL (%(own)s) AS outside,
   CASE WHEN r.day < r.period THEN date_trunc('month', r.day)::date END AS origin,
@@ -176,9 +167,9 @@ def _row(keys: Keys, cell: Cell, by: Sequence[str], names: Mapping[str, Mapping[
 def _name(dimension: str, key: str | None, names: Mapping[str, Mapping[str, str]]) -> str:
     """Return what a person reads for a value; work without one has a name too."""
     if key is None:
-        return NOTHING.get(dimension, "Untagged")
+        return WITHOUT.get(dimension, UNTAGGED)
     if key == WHOLE_ORGANISATION:
-        return NOTHING["project"]
+        return WITHOUT["project"]
     return names.get(dimension, {}).get(key) or key
 
 
@@ -191,50 +182,15 @@ def _used(
     whole: bool = False,
 ) -> Iterator[Used]:
     own = {(line.key, line.origin): line for line in lines if line.kind in (USAGE, CORRECTION)}
-    rows = _sums(view, by, whole=whole)
-    hidden = {UUID(str(job)) for job in resource_names.withheld(resource_names.JOB)}
-    looked_up: dict[str, dict[tuple[UUID | None, str], Owner]] = {
-        name: owners.owners_of(name, {(row.job_id, row.resource) for row in rows})
-        for name in by
-        if name in owners.dimensions()
-    }
-    if "job" in by:
-        names["job"] = {str(job): name for job, name in resource_names.job_names(row.job_id for row in rows).items()}
-    reading = _Reading(looked_up, hidden, names)
-    for row in rows:
+    for row in _sums(view, by, names, whole=whole):
         line = own[(row.project_id, row.meter_id, row.price_id, row.rate_id, row.outside), row.origin]
-        keys = tuple(line.meter if name == "meter" else _key(name, n, row, reading) for n, name in enumerate(by))
+        keys = tuple(line.meter if name == "meter" else getattr(row, f"key_{n}") for n, name in enumerate(by))
         predictions = row.measured if line.meter == INFERENCE_REQUESTS else Decimal(0)
         yield Used(line.id, keys, row.amount, row.billable, predictions)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """What the values of a row are read with; `names` collects those of owners."""
-
-    looked_up: Mapping[str, Mapping[tuple[UUID | None, str], Owner]]
-    hidden: set[UUID]
-    names: dict[str, dict[str, str]]
-
-
-def _key(name: str, n: int, row: Any, reading: _Reading) -> str | None:
-    if name == "project":
-        return str(row.project_id)
-    if name not in ("job", *reading.looked_up):
-        value: str | None = getattr(row, f"key_{n}")
-        return value
-    if row.job_id in reading.hidden:
-        return WITHHELD
-    if name == "job":
-        return str(row.job_id) if row.job_id else None
-    owner = reading.looked_up[name].get((row.job_id, row.resource))
-    if owner is None:
-        return None
-    reading.names.setdefault(name, {})[owner.key] = owner.name
-    return owner.key
-
-
-def _sums(view: InvoiceView, by: Sequence[str], *, whole: bool = False) -> list[Any]:
+def _sums(view: InvoiceView, by: Sequence[str], names: dict[str, dict[str, str]], *, whole: bool) -> list[Any]:
+    """Return the sums of what an invoice bills by its lines and dimensions, and add the names of jobs and owners to `names`."""
     asked: dict[str, Any] = {
         "tenant": current_tenant_id(),
         "first": view.period,
@@ -243,35 +199,16 @@ def _sums(view: InvoiceView, by: Sequence[str], *, whole: bool = False) -> list[
         "corrections": True,
         "currency": view.currency,
         "own": own_sources(),
-        "hidden_jobs": [] if whole else resource_names.withheld(resource_names.JOB),
-        "closed": [] if whole else sorted(closed_ids("jobs.view")),
-        "withheld": WITHHELD,
     }
-    keys = []
-    for n, name in enumerate(by):
-        if name in ("job", *owners.dimensions()):
-            continue
-        if label := DIMS.get(name, name if name.startswith("tag:") else ""):
-            keys.append(f"{_value(label, n, asked)} AS key_{n}")
-    looks_up = any(name in ("job", *owners.dimensions()) for name in by)
-    keys += ["s.job_id", "CASE WHEN s.job_id IS NULL THEN s.resource ELSE '' END AS resource"] if looks_up else []
-    keys = keys or ["1 AS one"]
+    groups = Grouping(asked, USED, billed=True, whole=whole)
+    # The line of a row names its meter.
+    keys = [f"{groups.expression(name)} AS key_{n}" for n, name in enumerate(by) if name != "meter"] or ["1 AS one"]
     grouped = ", ".join(str(n + 1) for n in range(len(keys) + 6))
     with connection.cursor() as cursor:
         cursor.execute(SUMS.format(keys=", ".join(keys), grouped=grouped), asked)
-        return named_rows(cursor)
-
-
-def _value(label: str, n: int, asked: dict[str, Any]) -> str:
-    """Return the expression of a dimension's value; what is hidden from the reader is one value."""
-    asked[f"label{n}"] = label
-    value = f"(s.dims ->> %(label{n})s::text)"
-    if label.startswith("tag:"):
-        if not asked["hidden_jobs"] and not asked["closed"]:
-            return value
-        unseen = "s.job_id = ANY(%(hidden_jobs)s::uuid[]) OR r.project_id = ANY(%(closed)s::uuid[])"
-        return f"CASE WHEN {unseen} THEN %(withheld)s::text ELSE {value} END"
-    if hidden := resource_names.withheld(label):
-        asked[f"hidden{n}"] = hidden
-        return f"CASE WHEN {value} = ANY(%(hidden{n})s::text[]) THEN %(withheld)s::text ELSE {value} END"
-    return value
+        rows = named_rows(cursor)
+    names |= groups.names
+    if "job" in by:
+        jobs = {getattr(row, f"key_{by.index('job')}") for row in rows} - {None, WITHHELD}
+        names["job"] = {str(job): name for job, name in resource_names.job_names(map(UUID, jobs)).items()}
+    return rows

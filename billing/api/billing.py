@@ -24,7 +24,9 @@ RANGE = [
     OpenApiParameter("from", str, description="RFC 3339 time or local day; default: the running month"),
     OpenApiParameter("to", str, description="end, not included"),
     OpenApiParameter(
-        "group_by", str, description="project, meter, resource, job, attempt, tag:NAME, dim:NAME; by comma"
+        "group_by",
+        str,
+        description="project, meter, resource, job, attempt, person, model, tag:NAME, dim:NAME; by comma",
     ),
     OpenApiParameter("granularity", str, enum=["hour", "day", "month"]),
     OpenApiParameter("project", UUID),

@@ -106,6 +106,7 @@ class SumSerializer(serializers.Serializer[Any]):
     def to_representation(self, instance: SpendRow) -> dict[str, Any]:
         """Answer a sum."""
         named = {"project_name": instance.project_name} if "project" in instance.keys else {}
+        named |= {f"{group}_name": name for group, name in instance.names.items()}
         return {**instance.keys, **named, **super().to_representation(instance)}
 
 

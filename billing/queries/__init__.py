@@ -42,22 +42,28 @@ from billing.queries.prices import (
 from billing.queries.showback import ShowbackRow, showback, showback_prices
 from billing.queries.spend import (
     MOST_ROWS,
+    OTHERS,
     Filters,
     MonthToDate,
     Span,
     SpendRow,
     cost_by_day_and_project,
-    costliest_jobs,
     month_to_date,
     span,
     spend,
 )
-from billing.resource_names import WITHHELD, resource_names
+from billing.resource_names import WITHHELD, page_of, resource_names
+from billing.usage.groups import DIMS, TITLES, UNTAGGED, WITHOUT
 
 __all__ = [
     "DEVICE_TIME",
+    "DIMS",
     "MOST_ROWS",
+    "OTHERS",
+    "TITLES",
+    "UNTAGGED",
     "WITHHELD",
+    "WITHOUT",
     "AlertRow",
     "BatchRow",
     "Billed",
@@ -92,7 +98,6 @@ __all__ = [
     "contract",
     "contracts",
     "cost_by_day_and_project",
-    "costliest_jobs",
     "draft_invoice",
     "explain",
     "headroom",
@@ -104,6 +109,7 @@ __all__ = [
     "is_offered",
     "meters",
     "month_to_date",
+    "page_of",
     "price_books",
     "prices_in_force",
     "reported_before_senders",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,26 +13,25 @@ from uuid import UUID
 from django.db import connection
 
 from billing import resource_names
-from billing.defaults import DEVICE_TIME
+from billing.defaults import DEVICE_TIME, INFERENCE_REQUESTS
 from billing.forecast import at_end
 from billing.money import Money
 from billing.queries.calendar import Today, tenant_currencies, tenant_today
 from billing.rating.calendar import hour_of, local_day, next_period, period_of
 from billing.rating.currencies import column
+from billing.usage import owners
+from billing.usage.groups import GROUPS, Grouping
 from tenants.errors import Invalid
 from tenants.isolation.scoping import current_tenant_id
 from tenants.parsing import EARLIEST, LATEST
 from tenants.projects.sight import closed_ids, unnamed_ids
 from tenants.rows import named_rows, prepared_cursor
 
-GROUPS = {
-    "project": "r.project_id::text",
-    "meter": "m.key",
-    "resource": "s.resource",
-    "job": "s.job_id::text",
-    "attempt": "s.attempt_id::text",
-}
-LABEL = re.compile(r"(tag|dim):([A-Za-z0-9_.-]{1,60})")
+#: What a statement sums: its days, and its hours if the range was given as instants.
+USED = """r.tenant_id = %(tenant)s AND r.day >= %(first)s AND r.day < %(end)s
+AND (%(since)s::timestamptz IS NULL OR r.hour >= %(since)s) AND (%(until)s::timestamptz IS NULL OR r.hour < %(until)s)"""
+#: The key of what is summed together beside the values that are kept apart.
+OTHERS = "(all others)"
 GRANULARITIES = {"hour": "r.hour", "day": "r.day", "month": "date_trunc('month', r.day)::date", "": "NULL::date"}
 MOST_ROWS = 10_000
 MOST_GROUPS = 8
@@ -82,16 +81,25 @@ class SpendRow:
     cost: Money
     project_name: str = ""
     unit: str = ""
+    predictions: Decimal = Decimal(0)
+    #: The names of owners, such as a person, by group.
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def per_1000(self) -> Money | None:
+        """The cost of a thousand predictions; None without any."""
+        return self.cost * (Decimal(1000) / self.predictions) if self.predictions else None
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Filters on usage; None keeps all. `currency`: only usage of days in it."""
+    """Filters on usage; None keeps all. `currency`: only usage of days in it. `only`: one value of each of these groups."""
 
     project_id: UUID | None = None
     job_id: UUID | None = None
     meter: str | None = None
     currency: str = ""
+    only: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,33 +150,46 @@ def spend(
     granularity: str = "",
     filters: Filters | None = None,
     costliest: int | None = None,
-    apart: Sequence[str] | None = None,
+    apart: Sequence[Sequence[str | None]] | None = None,
 ) -> list[SpendRow]:
     """Return sums over a range, oldest first, `MOST_ROWS` + 1 at most; or only the `costliest` so many, they first.
 
-    Groups: project, meter, resource, job, attempt, tag:NAME, dim:NAME. Values of a dimension hidden from the reader, and
-    tags of jobs hidden from the reader, are merged as `resource_names.WITHHELD`. With `apart`, all other values of the
-    first group are summed as one, with key None. Where the range has days in several currencies, there is a row for each.
-    Raises Invalid for another group or granularity.
+    Groups: project, meter, resource, job, attempt, person, model, tag:NAME, dim:NAME. Values hidden from the reader are merged
+    as `resource_names.WITHHELD`. With `apart`, all but these combinations of values are summed as one, with every key `OTHERS`.
+    Where the range has days in several currencies, there is a row for each. Raises Invalid for another group or granularity.
     """
+    filters = filters or Filters()
     arguments: dict[str, Any] = {
         "tenant": current_tenant_id(),
-        **asdict(over),
-        **asdict(filters or Filters()),
+        "first": over.first,
+        "end": over.end,
+        "since": over.since,
+        "until": over.until,
+        "project_id": filters.project_id,
+        "job_id": filters.job_id,
+        "meter": filters.meter,
+        "currency": filters.currency,
         "limit": costliest or MOST_ROWS + 1,
-        "apart": list(apart or ()),
+        "apart": [json.dumps(keys) for keys in apart or ()],
+        "others": OTHERS,
+        "predicted": INFERENCE_REQUESTS,
     }
     if len(group_by) > MOST_GROUPS:
         raise Invalid(fields={"group_by": [f"Name at most {MOST_GROUPS} groups."]})
     paid_in = column(tenant_currencies().within(over.first, over.end), "r.day", arguments)
-    arguments |= {"unnamed": sorted(unnamed_ids()), "withheld": resource_names.WITHHELD}
-    columns = [_group(name, number, arguments) for number, name in enumerate(group_by)]
+    groups = Grouping(arguments, USED)
+    columns = [_group(groups, name) for name in group_by]
+    only = "".join(
+        f"AND {_group(groups, name)} IS NOT DISTINCT FROM {groups.argument(value)}::text "
+        for name, value in filters.only.items()
+    )
     if apart is not None and columns:
-        columns[0] = f"CASE WHEN {columns[0]} = ANY(%(apart)s) THEN {columns[0]} END"
+        kept = f"jsonb_build_array({', '.join(columns)}) = ANY(%(apart)s::jsonb[])"
+        columns = [f"CASE WHEN {kept} THEN {one} ELSE %(others)s::text END" for one in columns]
     if granularity not in GRANULARITIES:
         raise Invalid(fields={"granularity": ["Choose hour, day or month."]})
     starts, keys = GRANULARITIES[granularity], [f"key_{number}" for number in range(len(columns))]
-    named = f"max({_masked('p.name', arguments)})" if "project" in group_by else "''"
+    named = f"max({groups.masked('p.name')})" if "project" in group_by else "''"
     selected = [f"{starts} AS starts", *map("{} AS {}".format, columns, keys), f"{paid_in} AS currency"]
     grouped = ", ".join(map(str, range(1, len(selected) + 1)))
     selected += [f"{named} AS project_name"]
@@ -176,14 +197,14 @@ def spend(
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {', '.join(selected)}, {ONE_UNIT} AS unit, "  # noqa: S608
-            "sum(r.billable) AS billable, sum(r.measured) AS measured, sum(r.amount) AS amount "
+            "sum(r.billable) AS billable, sum(r.measured) AS measured, sum(r.amount) AS amount, "
+            "coalesce(sum(r.measured) FILTER (WHERE m.key = %(predicted)s), 0) AS predictions "
             "FROM billing_usagerollup r "
             "JOIN billing_usageseries s ON s.tenant_id = r.tenant_id AND s.hash = r.series_hash "
             "JOIN billing_meter m ON m.tenant_id = r.tenant_id AND m.id = r.meter_id "
             "JOIN tenants_project p ON p.tenant_id = r.tenant_id AND p.id = r.project_id "
-            "WHERE r.tenant_id = %(tenant)s AND r.day >= %(first)s AND r.day < %(end)s "
+            f"WHERE {USED} {only}"
             f"AND (%(currency)s::text = '' OR {paid_in} = %(currency)s) "
-            "AND (%(since)s::timestamptz IS NULL OR r.hour >= %(since)s) AND (%(until)s::timestamptz IS NULL OR r.hour < %(until)s) "
             # What a filter picks out is usage that the reader may see by itself.
             "AND (%(project_id)s::uuid IS NULL AND %(job_id)s::uuid IS NULL OR r.project_id <> ALL(%(unnamed)s::uuid[])) "
             "AND (%(project_id)s::uuid IS NULL OR r.project_id = %(project_id)s) AND (%(job_id)s::uuid IS NULL OR s.job_id = %(job_id)s) "
@@ -201,9 +222,22 @@ def spend(
             quantity=row.billable if row.unit else None,
             measured=row.measured if row.unit else None,
             cost=Money(row.amount, row.currency),
+            predictions=row.predictions,
+            names={
+                name: owned[key]
+                for name, owned in groups.names.items()
+                if name in group_by and (key := getattr(row, f"key_{group_by.index(name)}")) in owned
+            },
         )
         for row in rows
     ]
+
+
+def _group(groups: Grouping, name: str) -> str:
+    if (expression := groups.expression(name)) is None:
+        known = ", ".join([*GROUPS, *owners.dimensions()])
+        raise Invalid(fields={"group_by": [f"{name[:60]} is none of {known}, tag:NAME, dim:NAME."]})
+    return expression
 
 
 def tag_names(over: Span) -> list[str]:
@@ -236,18 +270,7 @@ def currency_of(over: Span, at: Today) -> Filters:
 
 def cost_by_day_and_project(over: Span) -> list[SpendRow]:
     """Return the cost of each project on each local day, for the stacked chart, in the currency of its last day."""
-    return cost_by_day(over, "project", None)
-
-
-def cost_by_day(over: Span, group: str, apart: Sequence[str] | None) -> list[SpendRow]:
-    """Return the daily cost of these values of a group, and of all others together (key None)."""
-    shown = currency_of(over, tenant_today())
-    return spend(over, group_by=[group], granularity="day", apart=apart, filters=shown)
-
-
-def costliest_jobs(over: Span, limit: int = 20) -> list[SpendRow]:
-    """Return the costliest jobs in a range, with their project."""
-    return spend(over, group_by=["job", "project"], costliest=limit, filters=currency_of(over, tenant_today()))
+    return spend(over, group_by=["project"], granularity="day", filters=currency_of(over, tenant_today()))
 
 
 def month_to_date() -> MonthToDate:
@@ -269,33 +292,3 @@ def month_to_date() -> MonthToDate:
         elapsed_percent=elapsed * 100 // length,
         today=Money(row.of_today, row.currency),
     )
-
-
-def _group(name: str, number: int, arguments: dict[str, Any]) -> str:
-    if name in GROUPS:
-        return GROUPS[name] if name == "meter" else _masked(GROUPS[name], arguments)
-    label = LABEL.fullmatch(name)
-    if label is None:
-        raise Invalid(fields={"group_by": [f"{name} is none of {', '.join(GROUPS)}, tag:NAME, dim:NAME."]})
-    kind, key = label.groups()
-    arguments[f"label{number}"] = f"tag:{key}" if kind == "tag" else key
-    value = f"(s.dims ->> %(label{number})s::text)"
-    if kind == "tag":
-        arguments |= {
-            "hidden_jobs": resource_names.withheld(resource_names.JOB),
-            "closed": sorted(closed_ids("jobs.view")),
-        }
-        if arguments["hidden_jobs"] or arguments["closed"]:
-            unseen = "s.job_id = ANY(%(hidden_jobs)s::uuid[]) OR r.project_id = ANY(%(closed)s::uuid[])"
-            value = f"CASE WHEN {unseen} THEN %(withheld)s::text ELSE {value} END"
-    if kind == "dim" and (hidden := resource_names.withheld(key)):
-        arguments |= {f"hidden{number}": hidden}
-        value = f"CASE WHEN {value} = ANY(%(hidden{number})s::text[]) THEN %(withheld)s::text ELSE {value} END"
-    return _masked(value, arguments)
-
-
-def _masked(value: str, arguments: Mapping[str, Any]) -> str:
-    """Return an expression that replaces a value in projects whose sums the reader does not see one by one."""
-    if not arguments["unnamed"]:
-        return value
-    return f"CASE WHEN r.project_id = ANY(%(unnamed)s::uuid[]) THEN %(withheld)s::text ELSE {value} END"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, cast
+from urllib.parse import urlencode
 
 from django import forms
 from django.http import HttpResponse
@@ -15,10 +17,13 @@ from django.views.decorators.http import require_safe
 
 from billing.allocation.chargeback import ChargebackRow, chargeback, dimensions
 from billing.allocation.shared_costs import shared_costs, shared_month
+from billing.allocation.spread import WHOLE_ORGANISATION
 from billing.money import EXACT
 from billing.queries.calendar import tenant_today
 from billing.queries.spend import Span, tag_names
 from billing.rating.calendar import next_period
+from billing.resource_names import WITHHELD
+from billing.usage.groups import DIMS, TITLES
 from tenants.errors import Invalid
 from tenants.fields.days import MonthField
 from tenants.parsing import parse_month
@@ -27,16 +32,6 @@ from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 MOST_SHOWN = 200
-TITLES = {
-    "project": "Project",
-    "person": "Person",
-    "model": "Model",
-    "endpoint": "Endpoint",
-    "meter": "Meter",
-    "tier": "Tier",
-    "device_class": "Device class",
-    "job": "Job",
-}
 
 
 class ChargebackForm(forms.Form):
@@ -55,11 +50,12 @@ class ChargebackForm(forms.Form):
 
 @dataclass(frozen=True, slots=True)
 class ShownRow:
-    """A row of the page: its names in order, and its share of the total."""
+    """A row of the page: its names in order, its share of the total, and the query of Spend that shows its jobs."""
 
     row: ChargebackRow
     names: list[str]
     share: Decimal
+    query: str
 
 
 @require_safe
@@ -85,7 +81,8 @@ def chargeback_page(request: TenantRequest) -> HttpResponse:
         "found": found,
         "month": month,
         "titles": titles,
-        "rows": [_shown(row, by, found.total.amount) for row in found.rows[:MOST_SHOWN]],
+        "may_follow": request.actor.can("spend.view"),
+        "rows": [_shown(row, month, by, found.total.amount) for row in found.rows[:MOST_SHOWN]],
         "left_out": max(len(found.rows) - MOST_SHOWN, 0),
         "can_manage": request.actor.can("invoices.manage"),
         "shared": shared_month(month) if by == ["project"] and shared_costs() else None,
@@ -113,9 +110,19 @@ def title_of(name: str) -> str:
     return TITLES[name]
 
 
-def _shown(row: ChargebackRow, by: Sequence[str], total: Decimal) -> ShownRow:
+def _shown(row: ChargebackRow, month: date, by: Sequence[str], total: Decimal) -> ShownRow:
     share = EXACT.divide(row.cost.amount, total) if total else Decimal(0)
-    return ShownRow(row, [row.names[name] for name in by], share)
+    return ShownRow(row, [row.names[name] for name in by], share, _query(row, month))
+
+
+def _query(row: ChargebackRow, month: date) -> str:
+    """Return the query of Spend for the jobs of a row; empty for what no work that the reader sees caused."""
+    if {WITHHELD, WHOLE_ORGANISATION} & set(row.keys.values()):
+        return ""
+    only = {f"dim:{name}" if name in DIMS else name: value for name, value in row.keys.items()}
+    last = next_period(month) - timedelta(days=1)
+    group = "resource" if "job" in only else "job"
+    return urlencode({"range": "custom", "from": month, "to": last, "group": group, "only": json.dumps(only)})
 
 
 def _header(by: Sequence[str]) -> list[str]:

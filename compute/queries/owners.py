@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from uuid import UUID
 
-from billing.allocation.owners import Owner
+from billing.usage.owners import Owner
 from compute.models import Job
 
 

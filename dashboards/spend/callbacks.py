@@ -1,7 +1,7 @@
 """Callbacks of the Dash pages. The actor comes from the request; input is validated again."""
 
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 from dash import Input, Output, ctx, html, no_update
 from django.http import HttpRequest
@@ -9,16 +9,13 @@ from django.urls import reverse
 
 from dashboards.bridge import BridgedDash, current_request
 from dashboards.formatting import duration_text
-from dashboards.ranges import CHOICES
 from dashboards.spend import charts, datasets, tables
-from dashboards.spend.groupings import ORDERS, group_title
+from dashboards.spend.groupings import group_title
+from dashboards.spend.links import CONTROLS, chosen, in_address, is_custom, job_url, link_of, narrowed_to
 from tenants.currencies import money_text
 from tenants.web.requests import TenantRequest
 
 PERMISSION = "spend.view"
-DAYS = ("from", "to")
-CONTROLS = ("range", "group", "sort", *DAYS)
-LONGEST = 64
 
 
 def permitted() -> TenantRequest:
@@ -34,26 +31,6 @@ def theme_of(request: HttpRequest) -> str:
     return request.COOKIES.get("scheme", "light") if theme == "auto" else theme
 
 
-def chosen(search: Any) -> dict[str, str]:
-    """Return the known keys of the query string; the browser may send anything."""
-    values: dict[str, str] = {}
-    for name, texts in parse_qs(str(search or "").removeprefix("?")).items():
-        if name in CONTROLS:
-            values[name] = texts[-1][:LONGEST]
-    if group_title(values.get("group", "")) is None:
-        values["group"] = "project"
-    if values.get("sort") not in ORDERS:
-        values["sort"] = "cost"
-    if values.get("range") not in CHOICES:
-        values["range"] = "month"
-    return values
-
-
-def is_custom(values: dict[str, str]) -> bool:
-    """Return whether the range has custom days."""
-    return values["range"] == "custom"
-
-
 def register(app: BridgedDash) -> None:
     """Add the callbacks of the page `Spend and utilisation`."""
 
@@ -62,6 +39,7 @@ def register(app: BridgedDash) -> None:
         *(Output(name, "value") for name in CONTROLS),
         Output("custom-days", "hidden"),
         Output("group", "options"),
+        Output("second", "options"),
         Output("filters", "disabled"),
         Input("url", "search"),
         *(Input(name, "value") for name in CONTROLS),
@@ -70,15 +48,14 @@ def register(app: BridgedDash) -> None:
         """Keep the choices and the query string in step, whichever changed."""
         if ctx.triggered_id in CONTROLS:
             typed = dict(zip(CONTROLS, (str(value or "") for value in values), strict=True))
-            wanted = chosen("?" + urlencode(typed))
-            kept = {
-                name: wanted[name] for name in CONTROLS if name in wanted and (name not in DAYS or is_custom(wanted))
-            }
-            return "?" + urlencode(kept), *(no_update for _ in CONTROLS), not is_custom(wanted), no_update, False
+            wanted = chosen("?" + urlencode({**typed, "only": chosen(search).get("only", "")}))
+            unchanged = (no_update for _ in CONTROLS)
+            return "?" + urlencode(in_address(wanted)), *unchanged, not is_custom(wanted), no_update, no_update, False
         known = chosen(search)
         permitted()
         offered = datasets.groupings(known)
-        return no_update, *(known.get(name, "") for name in CONTROLS), not is_custom(known), offered, False
+        beside = [{"value": "", "label": "Nothing else"}, *offered]
+        return no_update, *(known.get(name, "") for name in CONTROLS), not is_custom(known), offered, beside, False
 
     @app.callback(
         Output("tiles", "children"),
@@ -88,6 +65,7 @@ def register(app: BridgedDash) -> None:
         Output("daily-note", "children"),
         Output("daily-chart", "figure"),
         Output("daily-table", "children"),
+        Output("narrowed", "children"),
         Output("groups-table", "children"),
         Output("jobs-table", "children"),
         Output("jobs-card", "hidden"),
@@ -104,7 +82,7 @@ def register(app: BridgedDash) -> None:
         theme, slug = theme_of(request), request.tenant.slug
         values = chosen(search)
         page = datasets.spend_page(values, with_budgets=request.actor.can("budgets.view"))
-        in_file = {name: value for name, value in values.items() if name not in DAYS or is_custom(values)}
+        in_file = in_address(values)
         return (
             tiles(page),
             budgets(page),
@@ -113,9 +91,10 @@ def register(app: BridgedDash) -> None:
             daily_note(page),
             daily_figure(page, theme),
             tables.daily(page.daily, page.totals.currency) if page.daily.series else "",
-            costs(page, slug),
+            narrowed_to(page, values),
+            costs(page, slug, values),
             jobs(page, slug),
-            page.group == "job",  # the table above is the same then
+            "job" in page.by,  # the table above is the same then
             utilisation_figure(page, theme),
             tables.utilisation(page.utilisation) if any(page.utilisation.allocated) else "",
             *(
@@ -188,8 +167,8 @@ def month_of(page: datasets.SpendPage) -> str:
 
 def daily_note(page: datasets.SpendPage) -> str:
     """Return what the chart stacks, and what its line is or why it has none."""
-    grouped = str(group_title(page.group))
-    told = f"Cost of each day by {grouped[:1].lower()}{grouped[1:]}, stacked."
+    titles = [str(group_title(name)) for name in page.by]
+    told = f"Cost of each day by {' and '.join(title[:1].lower() + title[1:] for title in titles)}, stacked."
     allowed = page.daily.budget_per_day
     if allowed is None:
         return told
@@ -217,8 +196,8 @@ def utilisation_figure(page: datasets.SpendPage, theme: str) -> charts.Figure:
     return charts.utilisation(data.hours, data.allocated, data.used, theme=theme)
 
 
-def costs(page: datasets.SpendPage, slug: str) -> Any:
-    """Return costs by the chosen group."""
+def costs(page: datasets.SpendPage, slug: str, values: dict[str, str]) -> Any:
+    """Return costs by the chosen groups; a row leads to what it sums."""
     if not page.groups:
         return tables.nothing(
             "No usage in this range",
@@ -226,12 +205,11 @@ def costs(page: datasets.SpendPage, slug: str) -> Any:
             ("New job", reverse("job-launch", args=(slug,))),
         )
     return tables.costs(
-        page.groups,
+        [(row, link_of(page, row, slug, values)) for row in page.groups],
         total=page.totals.amount,
         currency=page.totals.currency,
         label="Cost by group",
-        heading=str(group_title(page.group)),
-        job_url=reverse("jobs", args=(slug,)),
+        headings=[str(group_title(name)) for name in page.by],
     )
 
 
@@ -240,10 +218,9 @@ def jobs(page: datasets.SpendPage, slug: str) -> Any:
     if not page.jobs:
         return tables.nothing("No job cost anything in this range", "Jobs are listed here with what each cost.")
     return tables.costs(
-        page.jobs,
+        [(row, job_url(row, slug)) for row in page.jobs],
         total=page.totals.amount,
         currency=page.totals.currency,
         label="Cost by project and job",
-        heading="Job",
-        job_url=reverse("jobs", args=(slug,)),
+        headings=["Job"],
     )

@@ -2,21 +2,18 @@
 
 from calendar import monthrange
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from billing.queries import DEVICE_TIME, WITHHELD, meters, resource_names
+from billing.queries import DEVICE_TIME, OTHERS, WITHHELD, meters, resource_names
 from billing.queries.budgets import WHOLE, BudgetStatus, budgets
 from billing.queries.calendar import today
 from billing.queries.spend import (
-    MOST_ROWS,
-    Span,
+    Filters,
     SpendRow,
-    cost_by_day,
-    costliest_jobs,
     currency_of,
     span,
     spend,
@@ -24,13 +21,14 @@ from billing.queries.spend import (
 )
 from compute.queries import counts_by_state, job_names, utilisation
 from dashboards.ranges import Range, parse
-from dashboards.spend.groupings import GROUPS, group_title, value_title
+from dashboards.spend.groupings import GROUPS, cuts, group_title, narrowed, value_title
 
 ZERO = Decimal(0)
 SERIES = 6
 MOST_GROUPS = 100
 MOST_JOBS = 50
 OTHER = "other"
+Names = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -61,14 +59,29 @@ class Daily:
 
 @dataclass(frozen=True)
 class CostRow:
-    """Cost of one group. `job_id` is set if the group is a job."""
+    """Cost of one combination of values, whose `labels` and `keys` are in the order of the groups.
 
-    label: str
+    `project` is named for jobs that are not cut by it. `per_1000` is of predictions, None without any.
+    """
+
+    labels: Sequence[str]
+    keys: Mapping[str, str | None]
     project: str
     quantity: Decimal | None  # None for a sum over several units
     unit: str
     amount: Decimal
-    job_id: str = ""
+    per_1000: Decimal | None = None
+
+    @property
+    def label(self) -> str:
+        """The row's name."""
+        return " \u00b7 ".join(dict.fromkeys(self.labels))
+
+    @property
+    def job_id(self) -> str:
+        """The id of the row's job; empty without one, or if the reader may not see it."""
+        key = self.keys.get("job") or ""
+        return "" if key == WITHHELD else key
 
 
 @dataclass(frozen=True)
@@ -82,10 +95,12 @@ class Utilisation:
 
 @dataclass(frozen=True)
 class SpendPage:
-    """The page's content for one range and one grouping."""
+    """The page's content for one range and one or two groups, narrowed to the values of `only`, which have `only_labels`."""
 
     range: Range
-    group: str
+    by: Sequence[str]
+    only: Mapping[str, str | None]
+    only_labels: Mapping[str, str]
     totals: Totals
     daily: Daily
     groups: Sequence[CostRow]
@@ -105,23 +120,30 @@ def spend_page(values: Mapping[str, str], most: int = MOST_GROUPS, *, with_budge
     at = today()
     chosen = parse(values, at.day)
     over = span(chosen.first, chosen.end, at)
-    group, shown = values.get("group", "project"), currency_of(over, at)
-    grouped = [group] if group != "job" else ["job", "project"]
-    by_group = spend(over, group_by=grouped, costliest=most, filters=shown)
-    dearest = costliest_jobs(over, MOST_JOBS)
-    names = _names(by_group, group)
-    jobs_named = _names(dearest, "job")
+    by, only = cuts(values), narrowed(values) or {}
+    shown = replace(currency_of(over, at), only=only)
+    # Jobs are listed with their project.
+    rows = spend(over, group_by=[*by, "project"] if by == ["job"] else by, costliest=most, filters=shown)
+    jobs = [] if "job" in by else spend(over, group_by=["job", "project"], costliest=MOST_JOBS, filters=shown)
+    meters_of = spend(over, group_by=list(dict.fromkeys(("meter", *only))), filters=Filters(only=only))
+    names = _names([*rows, *jobs, *meters_of])
+    kept = rows[: SERIES - (len(rows) > SERIES)]
+    days = spend(
+        over, group_by=by, granularity="day", apart=[[row.keys[name] for name in by] for row in kept], filters=shown
+    )
     # A range over several months is compared with the budgets of its last one.
     month = (chosen.end - timedelta(days=1)).replace(day=1)
     known = budgets(period=month) if with_budgets else None
-    budget = next((one for one in known or () if one.scope == WHOLE and one.length == "month"), None)
+    whole = None if only else next((one for one in known or () if one.scope == WHOLE and one.length == "month"), None)
     return SpendPage(
         range=chosen,
-        group=group,
-        totals=_totals(spend(over, group_by=["meter"]), shown.currency, budget),
-        daily=daily_of(_by_day(over, group, by_group, names), chosen, budget),
-        groups=ordered([_cost(row, group, names) for row in by_group], values.get("sort", "")),
-        jobs=ordered([_cost(row, "job", jobs_named) for row in dearest if row.keys.get("job")], values.get("sort", "")),
+        by=by,
+        only=only,
+        only_labels={group: _label(key, group, names) for group, key in only.items()},
+        totals=_totals(meters_of, shown.currency, whole),
+        daily=daily_of(_by_day(days, by, [_cost(row, by, names) for row in kept], names), chosen, whole),
+        groups=ordered([_cost(row, by, names) for row in rows], values.get("sort", "")),
+        jobs=ordered([_cost(row, ["job"], names) for row in jobs if row.keys["job"]], values.get("sort", "")),
         utilisation=_utilisation(chosen, at.zone),
         budgets=known,
         running=counts_by_state()["running"],
@@ -135,28 +157,21 @@ def groupings(values: Mapping[str, str]) -> list[dict[str, str]]:
     at = today()
     chosen = parse(values, at.day)
     tags = {f"tag:{name}": "" for name in tag_names(span(chosen.first, chosen.end, at))}
-    asked = values.get("group", "")  # a link may name a tag without usage on these days
-    return [{"value": key, "label": str(group_title(key))} for key in dict.fromkeys((*GROUPS, *tags, asked)) if key]
+    asked = cuts(values)  # a link may name a tag without usage on these days
+    return [{"value": key, "label": str(group_title(key))} for key in dict.fromkeys((*GROUPS, *tags, *asked))]
 
 
 def _by_day(
-    over: Span, group: str, rows: Sequence[SpendRow], names: Mapping[str, str]
+    days: Sequence[SpendRow], by: Sequence[str], kept: Sequence[CostRow], names: Names
 ) -> list[tuple[date, str, Decimal]]:
-    """Return the daily cost of the most expensive groups, all others as one."""
-    series: dict[str, str] = {}
-    for row in rows:
-        key = row.keys.get(group)
-        if key and key not in series and len(series) < SERIES - (len(rows) > SERIES):
-            series[key] = row.project_name if group == "project" else _label(key, group, names)
-    taken: dict[str, str] = {}
-    for key, label in series.items():  # two jobs of one name are two series
-        taken[key] = label if label not in taken.values() else f"{label} ({key[-8:]})"
-    # If no group is left over, the rest is what has no value, and is named as in the table.
-    left_over = any(key not in series for row in rows if (key := row.keys.get(group)))
-    rest = OTHER if left_over else value_title(group, None)
+    """Return the daily cost of the most expensive rows, all others as one."""
+    taken: dict[tuple[str | None, ...], str] = {}
+    for row in kept:  # two jobs of one name are two series
+        keys = tuple(row.keys[name] for name in by)
+        taken[keys] = row.label if row.label not in taken.values() else f"{row.label} ({(keys[0] or '')[-8:]})"
     return [
-        (row.starts, taken.get(row.keys[group] or "", rest), row.cost.amount)
-        for row in cost_by_day(over, group, list(taken))
+        (row.starts, taken.get(tuple(row.keys[name] for name in by), OTHER), row.cost.amount)
+        for row in days
         if isinstance(row.starts, date)
     ]
 
@@ -215,39 +230,41 @@ def by_project(rows: Sequence[SpendRow]) -> list[tuple[date, str, Decimal]]:
     return [(row.starts, row.project_name, row.cost.amount) for row in rows if isinstance(row.starts, date)]
 
 
-def _cost(row: SpendRow, group: str, names: Mapping[str, str]) -> CostRow:
-    key = row.keys.get(group)
-    job = (
-        ""
-        if key == WITHHELD
-        else key
-        if group == "job"
-        else key.removeprefix("job:")
-        if key and key.startswith("job:")
-        else ""
-    )
+def _cost(row: SpendRow, by: Sequence[str], names: Names) -> CostRow:
     return CostRow(
-        label=row.project_name if group == "project" else _label(key, group, names),
-        project=row.project_name if group == "job" else "",
+        labels=[_label(row.keys[name], name, names) for name in by],
+        keys={name: row.keys[name] for name in by},
+        project=row.project_name if "job" in by and "project" not in by else "",
         quantity=row.quantity,
         unit=row.unit,
         amount=row.cost.amount,
-        job_id=job or "",
+        per_1000=row.per_1000.amount if row.per_1000 else None,
     )
 
 
-def _label(key: str | None, group: str, names: Mapping[str, str]) -> str:
-    return names.get(key or "") or value_title(group, key)
+def _label(key: str | None, group: str, names: Names) -> str:
+    return names.get(group, {}).get(key or "") or value_title(group, key)
 
 
-def _names(rows: Sequence[SpendRow], group: str) -> Mapping[str, str]:
-    """Return the display names of a grouping's keys, looked up once."""
-    keys = [key for row in rows if (key := row.keys.get(group))]
-    if group == "meter":
-        return {meter.key: meter.title for meter in meters()}
-    if group == "job":
-        return {str(found): name for found, name in job_names(map(UUID, {*keys} - {WITHHELD})).items()}
-    return resource_names(keys) if group == "resource" else {}
+def _names(rows: Sequence[SpendRow]) -> Names:
+    """Return the display names of the keys of rows, by group; those of each kind are looked up once."""
+    keys: dict[str, set[str]] = {}
+    names: dict[str, dict[str, str]] = {}
+    for row in rows:
+        for group, key in row.keys.items():
+            if key and key not in (WITHHELD, OTHERS):
+                keys.setdefault(group, set()).add(key)
+            if key and group in row.names:
+                names.setdefault(group, {})[key] = row.names[group]
+            if key and group == "project":
+                names.setdefault(group, {})[key] = row.project_name
+    if "meter" in keys:
+        names["meter"] = {meter.key: meter.title for meter in meters()}
+    if "job" in keys:
+        names["job"] = {str(found): name for found, name in job_names(map(UUID, keys["job"])).items()}
+    if "resource" in keys:
+        names["resource"] = dict(resource_names(keys["resource"]))
+    return names
 
 
 def _utilisation(chosen: Range, zone: str) -> Utilisation:
@@ -262,25 +279,3 @@ def _utilisation(chosen: Range, zone: str) -> Utilisation:
         return Utilisation()
     hours, allocated, used = zip(*rows[leased[0] : leased[-1] + 1], strict=True)
     return Utilisation(list(hours), list(allocated), list(used))
-
-
-def export(table: str, values: Mapping[str, str]) -> tuple[Sequence[str], list[Sequence[object]]] | None:
-    """Return header and rows of one of the page's tables; None for an unknown one."""
-    page = spend_page(values, MOST_ROWS)  # an export is not cut as a page is
-    if table == "daily":
-        names = list(page.daily.series)
-        return ["day", *names], [
-            [day, *(page.daily.series[name][n] for name in names)] for n, day in enumerate(page.daily.days)
-        ]
-    if table in ("groups", "jobs"):
-        rows = page.groups if table == "groups" else page.jobs
-        return ["name", "project", "quantity", "unit", "amount", "currency", "job"], [
-            [row.label, row.project, row.quantity, row.unit, row.amount, page.totals.currency, row.job_id]
-            for row in rows
-        ]
-    if table == "utilisation":
-        data = page.utilisation
-        return ["hour", "allocated_s", "busy_s"], [
-            list(row) for row in zip(data.hours, data.allocated, data.used, strict=True)
-        ]
-    return None

@@ -31,7 +31,8 @@ def spend() -> Any:
                     html.Div(
                         [day_field("from", "First day"), day_field("to", "Last day")], id="custom-days", hidden=True
                     ),
-                    select("group", "Group by", GROUPS, "project"),
+                    select("group", "By", GROUPS, "project"),
+                    select("second", "And by", {"": "Nothing else", **GROUPS}, ""),
                     select("sort", "Sort tables by", ORDERS, "cost"),
                     html.P(id="range-note", className="x-range-note"),
                 ],
@@ -40,6 +41,7 @@ def spend() -> Any:
                 disabled=True,  # until the address has set them: an earlier choice would be overwritten
                 **aria(label="Filters"),
             ),
+            html.Div(id="narrowed", className="x-actions", **aria(live="polite")),
             html.Div(id="tiles", className="x-tiles", **aria(live="polite")),
             html.P(ROUNDED, className="x-range-note"),
             table_card(
@@ -56,7 +58,7 @@ def spend() -> Any:
             table_card(
                 "groups",
                 "Cost by group",
-                "All usage in this range, highest cost first unless sorted otherwise.",
+                "All usage in this range, highest cost first unless sorted otherwise. A row leads to its jobs or endpoints.",
             ),
             table_card(
                 "jobs",

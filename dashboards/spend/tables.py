@@ -53,26 +53,29 @@ def nothing(title: str, text: str, link: tuple[str, str] | None = None) -> Any:
 
 
 def costs(
-    rows: Sequence[CostRow], *, total: Decimal, currency: str, label: str, heading: str, job_url: str = ""
+    linked: Sequence[tuple[CostRow, str]], *, total: Decimal, currency: str, label: str, headings: Sequence[str]
 ) -> Any:
-    """Return the cost of each group, with its share of the range's `total`."""
+    """Return the cost of each combination of groups, with its share of the range's `total` and a link to what it sums."""
+    rows = [row for row, _ in linked]
     with_project = any(row.project for row in rows)
-    header: list[tuple[str, bool]] = [(heading, False)]
-    if with_project:
-        header.append(("Project", False))
-    header += [("Quantity", True), ("Cost", True), ("Share", True)]
+    predicts = any(row.per_1000 is not None for row in rows)
+    header: list[tuple[str, bool]] = [(heading, False) for heading in headings]
+    header += [("Project", False)] if with_project else []
+    header += [
+        ("Quantity", True),
+        ("Cost", True),
+        *([("Per 1,000 predictions", True)] if predicts else []),
+        ("Share", True),
+    ]
     body = []
     amounts = [row.amount for row in rows]
-    for row, percent, cost in zip(rows, shares(amounts, total), money_column(amounts, currency), strict=True):
-        name = html.A(row.label, href=f"{job_url}{row.job_id}/") if row.job_id and job_url else row.label
-        cells: list[Any] = [name]
-        if with_project:
-            cells.append(row.project)
-        cells += [
-            quantity(row.quantity, row.unit),
-            cost,
-            share_bar(percent, row.label, some=row.amount > 0),
-        ]
+    for (row, url), percent, cost in zip(linked, shares(amounts, total), money_column(amounts, currency), strict=True):
+        cells: list[Any] = [html.A(row.labels[0], href=url) if url else row.labels[0], *row.labels[1:]]
+        cells += [row.project] if with_project else []
+        cells += [quantity(row.quantity, row.unit), cost]
+        if predicts:
+            cells.append("\u2013" if row.per_1000 is None else money_text(row.per_1000, currency))
+        cells.append(share_bar(percent, row.label, some=row.amount > 0))
         body.append(cells)
     return table(header, body, label)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from uuid import UUID
 
-from billing.allocation.owners import Owner
 from billing.resource_names import WITHHELD
+from billing.usage.owners import Owner
 from compute.models import Job
 from models_app.access import visible_models
 from models_app.models import Endpoint, Model, ModelVersion

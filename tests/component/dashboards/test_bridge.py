@@ -85,23 +85,26 @@ class TestPage:
 
     def body(self) -> dict[str, object]:
         return {
-            "output": "..url.search...range.value...group.value...sort.value...from.value...to.value"
-            "...custom-days.hidden...group.options...filters.disabled..",
+            "output": "..url.search...range.value...group.value...second.value...sort.value...from.value...to.value"
+            "...custom-days.hidden...group.options...second.options...filters.disabled..",
             "outputs": [
                 {"id": "url", "property": "search"},
                 {"id": "range", "property": "value"},
                 {"id": "group", "property": "value"},
+                {"id": "second", "property": "value"},
                 {"id": "sort", "property": "value"},
                 {"id": "from", "property": "value"},
                 {"id": "to", "property": "value"},
                 {"id": "custom-days", "property": "hidden"},
                 {"id": "group", "property": "options"},
+                {"id": "second", "property": "options"},
                 {"id": "filters", "property": "disabled"},
             ],
             "inputs": [
                 {"id": "url", "property": "search", "value": "?range=7d"},
                 {"id": "range", "property": "value", "value": "month"},
                 {"id": "group", "property": "value", "value": "project"},
+                {"id": "second", "property": "value", "value": ""},
                 {"id": "sort", "property": "value", "value": "cost"},
                 {"id": "from", "property": "value", "value": None},
                 {"id": "to", "property": "value", "value": None},

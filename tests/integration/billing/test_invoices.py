@@ -194,7 +194,10 @@ def test_spend_is_cut_by_day_project_job_and_tag(demo_clock: DemoClock) -> None:
                 key=lambda row: row[1],
             ),
         ]
-        assert [row.keys["job"] for row in queries.costliest_jobs(over)] == [str(job), None]
+        assert [row.keys["job"] for row in queries.spend(over, group_by=["job", "project"], costliest=20)] == [
+            str(job),
+            None,
+        ]
         teams = {row.keys["tag:team"]: row.quantity for row in queries.spend(over, group_by=["tag:team"])}
         assert teams == {"vision": 3600, None: 100}
         hours = queries.spend(

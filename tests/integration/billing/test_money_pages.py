@@ -125,7 +125,7 @@ def test_spend_is_grouped_by_tag_and_exported_for_the_same_days(
             dims = {**DIMS, "tag:team": team} if team else DIMS
             record_usage([interval(project, now() - timedelta(seconds=90), number, resource=resource, dims=dims)])
         shown = datasets.spend_page({"group": "tag:team", "range": "7d", "sort": "name"})
-    assert {"audio", "vision", "Without this tag"} == {row.label for row in shown.groups}
+    assert {"audio", "vision", "Untagged"} == {row.label for row in shown.groups}
     assert [row.label for row in shown.groups] == sorted((row.label for row in shown.groups), key=str.casefold)
     client, path = client_for(tenant, "finance"), f"/t/{tenant.slug}/spend/export"
     file = client.get(f"{path}/groups.csv?group=tag:team&range=7d&sort=quantity").content.decode()

@@ -26,7 +26,7 @@ from compute.jobs import jobs
 from compute.leases import leases
 from compute.leases.messages import Claim, Heartbeat
 from compute.models import Attempt, Job, Outcome
-from dashboards.spend import callbacks, datasets
+from dashboards.spend import datasets, links
 from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
 from tests.api.test_matrix import client_for
@@ -208,14 +208,14 @@ def test_the_spend_page_offers_the_tags_that_usage_carries_and_groups_by_what_us
         assert "tag:Team" not in [one["value"] for one in datasets.groupings({"range": "last-month"})]
         daily = datasets.spend_page({"group": "tag:Team"}).daily
     assert offered["tag:Team"] == "Tag Team" and {"dim:tier", "dim:device_class", "dim:endpoint"} < set(offered)
-    assert set(daily.series) == {"a", "Without this tag"}
+    assert set(daily.series) == {"a", "Untagged"}
     page = f"/t/{world.tenant.slug}/spend/export/groups.csv?group="
     names = {
         group: {row["name"] for row in csv.DictReader(StringIO(finance.get(page + group).content.decode()))}
         for group in ("tag:Team", "dim:tier", "dim:device_class", "dim:endpoint")
     }
     assert names == {
-        "tag:Team": {"a", "Without this tag"},
+        "tag:Team": {"a", "Untagged"},
         "dim:tier": {"On demand"},
         "dim:device_class": {"CPU"},
         "dim:endpoint": {"Without an endpoint"},
@@ -223,9 +223,45 @@ def test_the_spend_page_offers_the_tags_that_usage_carries_and_groups_by_what_us
     assert finance.get(page + "tag:no%20name").status_code == 400
     longest = "tag:" + "x" * 60  # reported usage may name it so
     assert finance.get(page + longest).status_code == 200
-    assert callbacks.chosen(f"?group={longest}")["group"] == longest
+    assert links.chosen(f"?group={longest}")["group"] == longest
     with tenant_scope(world.tenant.id):
         assert {"value": longest, "label": "Tag " + "x" * 60} in datasets.groupings({"group": longest})
+
+
+def test_spend_is_cut_by_two_and_a_row_leads_to_its_jobs(world: World, finance: Client) -> None:
+    for tags in ({"Team": "a"}, {"Team": "a"}, {}):
+        mine = world.running(tags=tags)
+        run(world, mine, 2.0)
+        leases.finish(mine, Outcome.SUCCEEDED, Heartbeat(elapsed=2.0))
+    page = f"/t/{world.tenant.slug}/spend/export"
+
+    def rows(table: str, **query: str) -> list[dict[str, str]]:
+        return list(csv.DictReader(StringIO(finance.get(f"{page}/{table}.csv", query).content.decode())))
+
+    found = rows("groups", group="person", second="tag:Team")
+    (person,) = {row["name"] for row in found}
+    assert "@" in person and [row["second"] for row in found] == ["a", "Untagged"]
+    amounts = {row["second"]: Decimal(row["amount"]) for row in found}
+    (day,) = [row for row in rows("daily", group="person", second="tag:Team") if Decimal(row[f"{person} \u00b7 a"])]
+    assert Decimal(day[f"{person} \u00b7 Untagged"]) == amounts["Untagged"]
+    with tenant_scope(world.tenant.id):
+        values = {"group": "person", "second": "tag:Team", "range": "7d"}
+        shown = datasets.spend_page(values)
+        (url,) = [links.link_of(shown, row, world.tenant.slug, values) for row in shown.groups if row.labels[1] == "a"]
+        narrowed = links.chosen(url)
+        inside = datasets.spend_page(narrowed)
+        assert dict(inside.only_labels) == {"person": person, "tag:Team": "a"}
+        assert (len(inside.groups), inside.totals.amount) == (2, amounts["a"])
+        (row, _) = inside.groups
+        assert links.link_of(inside, row, world.tenant.slug, narrowed) == f"/t/{world.tenant.slug}/jobs/{row.job_id}/"
+    untagged = rows("groups", group="job", only='{"tag:Team": null}')
+    assert [Decimal(row["amount"]) for row in untagged] == [amounts["Untagged"]]
+    for wrong in ("{", "[]", '{"colour": "x"}', '{"project": 1}'):
+        assert finance.get(f"{page}/groups.csv", {"only": wrong}).status_code == 400, wrong
+        assert links.chosen(f"?only={wrong}").get("only") is None
+    assert finance.get(f"{page}/groups.csv", {"second": "colour"}).status_code == 400
+    (answer,) = finance.get("/api/v1/spend/", {"group_by": "person"}).json()["results"]
+    assert answer["person_name"] == person and Decimal(answer["cost"]["amount"]) == sum(amounts.values())
 
 
 def test_the_tags_to_group_by_are_found_without_what_was_used_before_those_days(

@@ -15,6 +15,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from billing import queries
 from billing.allocation.chargeback import chargeback
 from billing.metering.metering import record_usage
 from billing.money import Money
@@ -76,7 +77,7 @@ def test_work_without_a_tag_has_a_row_and_discounts_follow_the_work(demo_clock: 
 
 
 def test_a_month_costs_as_many_statements_with_more_work(demo_clock: DemoClock) -> None:
-    counts = []
+    counts, spent = [], []
     for jobs in (3, 60):
         tenant = scene.used(demo_clock, 60)
         project = factories.default_project_id(tenant)
@@ -87,9 +88,12 @@ def test_a_month_costs_as_many_statements_with_more_work(demo_clock: DemoClock) 
             )
             with CaptureQueriesContext(connection) as caught:
                 rows = chargeback(scene.APRIL, ("job", "person")).rows
+            with CaptureQueriesContext(connection) as cut:
+                queries.spend(queries.span(), group_by=["person", "model"], granularity="day")
         counts.append(len(caught))
+        spent.append(len(cut))
         assert len(rows) == jobs
-    assert counts[0] == counts[1]
+    assert counts[0] == counts[1] and spent[0] == spent[1]
 
 
 def test_predictions_cost_so_much_a_thousand(demo_clock: DemoClock) -> None:
@@ -122,6 +126,10 @@ def test_the_page_shows_the_month_and_its_file_has_all_of_it(demo_clock: DemoClo
     text = text_of(finance.get(page, {"period": "2027-03", "first": "tag:team", "second": "project"}))
     for words in ("March 2027", "INV-000001", "Tag team", "Untagged", "vision", "A project"):
         assert words in text
+    assert (
+        "/dash/spend/?range=custom&amp;from=2027-03-01&amp;to=2027-03-31&amp;group=job&amp;only=%7B%22tag%3Ateam%22"
+        in text
+    )
     answer = finance.get(page, {"period": "2027-03", "first": "person", "export": "csv"})
     rows = list(csv.DictReader(io.StringIO(answer.content.decode())))
     assert sum(Decimal(row["cost"]) for row in rows) == view(tenant, invoice).subtotal.amount
