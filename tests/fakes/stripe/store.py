@@ -41,6 +41,10 @@ class Clock:
         """Move the time on."""
         self._offset += by.total_seconds()
 
+    def run_from(self, at: datetime) -> None:
+        """Set the time, which then goes on with the host's, as the database's does."""
+        self._at, self._offset = None, at.timestamp() - time.time()
+
     def move_to(self, at: datetime) -> None:
         """Set the time, which then stands still."""
         self._at, self._offset = at.timestamp(), 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from stripe import RequestsClient, StripeClient
 from tests.fakes.stripe import StripeServer
 from tests.fakes.stripe.faults import APPLIED_500, DROP, LIMITED, LOCKED, LOST_500, SAVED_500, STALL
 from tests.fakes.stripe.server import API_KEY
+from tests.fakes.stripe.store import Clock
 from tests.support.waiting import wait_until
 
 
@@ -219,3 +220,13 @@ def test_another_process_controls_it_over_http(client: StripeClient, fake: Strip
     create(client)
     assert control("webhooks") == {"accepted": 0, "pending": 1}
     assert control("state")["faults"] == {"lost_500": 1}
+
+
+def test_a_clock_that_runs_goes_on_with_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a database whose time goes on, one that stands still signs events that are too old after five minutes."""
+    now, clock, start = 1_000.0, Clock(), datetime(2027, 4, 2, tzinfo=UTC)
+    monkeypatch.setattr("tests.fakes.stripe.store.time.time", lambda: now)
+    clock.run_from(start)
+    now += 301
+    clock.advance(timedelta(hours=1))
+    assert clock.now() == start.timestamp() + 301 + 3600
