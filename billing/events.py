@@ -83,7 +83,9 @@ class InvoicePaid(InvoiceEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class PaymentReversed(InvoiceEvent):
-    """A payment that was wrongly recorded by hand is reversed; `due` is what is to be paid again."""
+    """A payment that was wrongly recorded by hand is reversed, or the payer's bank took one back permanently; `due` is what is to
+    be paid again.
+    """
 
     number: str
     amount: Decimal

@@ -5,6 +5,7 @@ from tenants.operators.platform_events.catalogue import PlatformEventType, regis
 DIFFERENCE = "reconciliation.difference"
 NEEDS_PERSON = "payment.needs_person"
 DISPUTED = "payment.disputed"
+LOST = "payment.dispute_lost"
 MAIL_REFUSED = "invoice.mail_refused"
 LINE_DISPUTED = "invoice.disputed"
 APPROVAL_WAITS = "invoice.approval_waits"
@@ -31,6 +32,12 @@ register(
     PlatformEventType(
         name=DISPUTED,
         title="A payment of an invoice is disputed",
+        reads="invoices.view",
+        acts="invoices.manage",
+    ),
+    PlatformEventType(
+        name=LOST,
+        title="A dispute is lost: the payer's bank keeps the payment of an invoice",
         reads="invoices.view",
         acts="invoices.manage",
     ),

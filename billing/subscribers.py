@@ -156,7 +156,7 @@ INVOICE_EVENTS: dict[type[InvoiceEvent], tuple[str, str, Sequence[str]]] = {
     InvoicePaid: ("invoice.paid", "A payment arrived for an invoice", ("number", "amount", "due", "currency")),
     PaymentReversed: (
         "invoice.payment_reversed",
-        "A payment that was wrongly recorded is reversed",
+        "A payment that was wrongly recorded is reversed, or the payer's bank took one back",
         ("number", "amount", "due", "currency"),
     ),
 }

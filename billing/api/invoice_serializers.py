@@ -156,7 +156,9 @@ class PaymentSerializer(serializers.Serializer[Any]):
     """Money that arrived for an invoice, or went back."""
 
     id = serializers.UUIDField()
-    kind = serializers.CharField(help_text="payment, refund, or reversal of a payment that was recorded wrongly")
+    kind = serializers.CharField(
+        help_text="payment, refund, or reversal of a payment that was recorded wrongly, or that a bank took back"
+    )
     method = serializers.CharField()
     amount = MoneySerializer()
     reference = serializers.CharField()

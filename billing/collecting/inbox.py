@@ -14,28 +14,21 @@ import structlog
 from django.db import transaction
 from django.db.models import Q
 
-from billing.collecting.finishing import NOTICE, needs_person
-from billing.invoices.finalising import locked
+from billing.collecting import disputes
+from billing.collecting.finishing import needs_person
 from billing.models import Collection, GatewayEvent, Payment, PaymentAccount
-from billing.models.collecting import FAILED, GIVE_BACK, PUSH
-from billing.models.invoicing import TOP_UP
-from billing.money import Money
+from billing.models.collecting import DISPUTE_KINDS, FAILED, GIVE_BACK, PUSH
 from billing.payments.chosen import payment_gateway
 from billing.payments.events import EventKind, PaymentEvent
-from billing.platform_events import DISPUTED
-from billing.wallets.unused import put_back_won, take_disputed
 from tenants import clock
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import all_tenants, tenant_scope
-from tenants.notifications.notifications import notify
-from tenants.operators.platform_events.raising import raise_event
 from tenants.parsing import uuid_in
 
 BATCH = 500
-#: How long an event waits for the payment that it names: it may arrive before the payment is read back.
+#: How long an event of a dispute waits for the payment that it names: it carries no id of ours, and may arrive before
+#: the payment is read back.
 UNKNOWN_FOR = timedelta(hours=1)
-#: Kinds that follow a payment, and carry no id of ours.
-OF_PAYMENTS = (EventKind.DISPUTED, EventKind.DISPUTE_WON)
 REFUND_FAILED = "refund_failed"
 log = structlog.get_logger(__name__)
 
@@ -50,6 +43,8 @@ def store(event: PaymentEvent) -> None:
         external_id=event.external_id[:255],
         payment=event.payment[:255],
         customer=event.customer[:255],
+        amount=event.amount.amount if event.amount and event.kind in DISPUTE_KINDS else None,
+        currency=event.amount.currency if event.amount and event.kind in DISPUTE_KINDS else "",
         occurred_at=event.occurred_at,
     )
     GatewayEvent.objects.bulk_create([row], ignore_conflicts=True)
@@ -73,7 +68,7 @@ def _handled(event_id: str) -> bool:
             if tenant_id is not None:
                 with tenant_scope(tenant_id):
                     _apply(event)
-            elif event.kind in OF_PAYMENTS and event.received_at > clock.now() - UNKNOWN_FOR:
+            elif event.kind in DISPUTE_KINDS and event.received_at > clock.now() - UNKNOWN_FOR:
                 return False
             GatewayEvent.objects.filter(id=event_id).update(handled_at=DatabaseNow(), about=tenant_id)
     except Exception:
@@ -95,10 +90,8 @@ def _tenant_of(event: GatewayEvent) -> UUID | None:
 
 
 def _apply(event: GatewayEvent) -> None:
-    if event.kind == EventKind.DISPUTED:
-        _disputed(event)
-    elif event.kind == EventKind.DISPUTE_WON:
-        _won(event)
+    if event.kind in DISPUTE_KINDS:
+        disputes.apply(event)
     elif event.kind == EventKind.REFUND_FAILED:
         _refund_failed(event)
     elif event.kind == EventKind.METHOD_SAVED:
@@ -110,57 +103,6 @@ def _apply(event: GatewayEvent) -> None:
 
 def _look_at(pushes: Iterable[UUID]) -> None:
     Collection.objects.filter(id__in=list(pushes)).update(look_at=DatabaseNow())
-
-
-def _disputed(event: GatewayEvent) -> None:
-    paid = _paid_by(event)
-    if paid is None or _ended(event):
-        return
-    invoice = locked(paid.invoice_id)
-    pushes = Collection.objects.filter(invoice=invoice, step=PUSH, disputed_at=None)
-    if pushes.update(disputed_at=DatabaseNow()) and invoice.kind == TOP_UP:
-        # The bank has the money: what is left of it pays no work. What was used stays for the seller to ask for.
-        take_disputed(invoice, Money(paid.amount, paid.currency))
-    label = invoice.label
-    path = f"invoices/{paid.invoice_id}/"
-    notify(
-        permission="invoices.manage",
-        kind=NOTICE,
-        title=f"A payment of {label} is disputed",
-        body="The bank of the payer took a payment back for now. The seller answers it at the payment provider.",
-        path=path,
-    )
-    raise_event(
-        DISPUTED, of=("invoice", paid.invoice_id), path=path, once=event.external_id, about=paid.tenant_id,
-    )  # fmt: skip
-
-
-def _won(event: GatewayEvent) -> None:
-    """Give back what the dispute took. One that was won before its beginning was known took nothing."""
-    paid = _paid_by(event)
-    if paid is None or not Collection.objects.filter(invoice=paid.invoice_id, step=PUSH).exclude(disputed_at=None):
-        return
-    invoice = locked(paid.invoice_id)
-    Collection.objects.filter(invoice=invoice, step=PUSH).update(disputed_at=None)
-    back = put_back_won(invoice) if invoice.kind == TOP_UP else Money.zero(invoice.currency)
-    words = f" {back.plain()} of credit is in the wallet again." if back else ""
-    notify(
-        permission="invoices.manage",
-        kind=NOTICE,
-        title=f"A payment of {invoice.label} is not disputed any more",
-        body=f"The bank of the payer decided for the seller, who keeps the payment.{words}",
-        path=f"invoices/{paid.invoice_id}/",
-    )
-
-
-def _paid_by(event: GatewayEvent) -> Payment | None:
-    return Payment.objects.filter(method=payment_gateway().name, external_id=event.payment).first()
-
-
-def _ended(event: GatewayEvent) -> bool:
-    """Whether the dispute of an event is over already: events arrive in any order."""
-    won = GatewayEvent.objects.filter(kind=EventKind.DISPUTE_WON, external_id=event.external_id)
-    return won.exclude(handled_at=None).exists()
 
 
 def _refund_failed(event: GatewayEvent) -> None:

@@ -26,7 +26,7 @@ class PageNotReady(Conflict):
 
 
 class PaidThere(Conflict):
-    """The payment provider counts a payment that was reversed. Pay as the invoice states; the seller then records the payment."""
+    """The payment provider counts a payment that was reversed, or that a bank took back. Pay as the invoice states; the seller then records the payment."""
 
     code = "paid_at_provider"
 

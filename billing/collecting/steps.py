@@ -11,7 +11,7 @@ from billing.invoices.refunds import allotted
 from billing.models import Collection, CreditNote, Invoice, Payment
 from billing.models.collecting import CHARGE, CREDIT, GIVE_BACK, PAID_OUTSIDE, PUSH, VOIDING
 from billing.models.invoicing import FINALISED, VOID
-from billing.models.settling import PAYMENT, REVERSAL
+from billing.models.settling import DISPUTE, PAYMENT, REVERSAL
 from billing.payments.chosen import payment_gateway
 
 
@@ -55,7 +55,7 @@ def _store(invoice: Invoice, steps: list[tuple[UUID, str, str]], *, placed: int)
 def _follow(invoice: Invoice, method: str) -> Iterator[tuple[datetime, UUID, str, str]]:
     """Yield what followed an invoice and concerns the provider, with its time."""
     reversed_ids = set(Payment.objects.filter(invoice=invoice, method=REVERSAL).values_list("external_id", flat=True))
-    for payment in Payment.objects.filter(invoice=invoice, kind=PAYMENT).exclude(method=method):
+    for payment in Payment.objects.filter(invoice=invoice, kind=PAYMENT).exclude(method__in=[method, DISPUTE]):
         if str(payment.pk) not in reversed_ids:
             yield payment.recorded_at, payment.pk, PAID_OUTSIDE, ""
     for note in CreditNote.objects.filter(invoice=invoice, off_due__gt=0):

@@ -16,7 +16,7 @@ from billing.invoices.refunds import MANUAL
 from billing.invoices.topping_up import fill
 from billing.models import Invoice, Payment
 from billing.models.invoicing import FINALISED, PAID, TOP_UP, VOID
-from billing.models.settling import PAYMENT, REFUND, REVERSAL
+from billing.models.settling import DISPUTE, PAYMENT, REFUND, REVERSAL
 from billing.money import Money, fineness_fault
 from billing.rating.calendar import local_day
 from billing.wallets.applying import refundable
@@ -55,13 +55,25 @@ class AlreadyReversed(Conflict):
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """Money that arrived; `external_id` is the gateway's, and counts once."""
+    """Money that arrived; `external_id` is the gateway's, and counts once. What is too much goes back by `back_by`, else `method`."""
 
     amount: Decimal
     received_on: date
     reference: str = ""
     method: str = MANUAL
     external_id: str = ""
+    back_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """How much of a payment is taken back, by which method, known as what."""
+
+    amount: Money
+    method: str
+    external_id: str
+    reference: str
+    by: str
 
 
 def mark_paid(*, operator: Operator, tenant_id: UUID, invoice_id: UUID, received: Received) -> None:
@@ -129,7 +141,7 @@ def book(*, actor: Actor, invoice: Invoice, received: Received, by: str) -> None
             Payment.objects.create(
                 invoice=invoice,
                 kind=kind,
-                method=received.method,
+                method=received.method if kind == PAYMENT else received.back_by or received.method,
                 amount=money.amount,
                 currency=invoice.currency,
                 reference=note,
@@ -195,17 +207,37 @@ def _reverse(*, actor: Actor, invoice_id: UUID, payment_id: UUID, reason: str, b
             f"Money of this invoice went back to the payer or into the wallet: {left.plain()} of its payments are left, and this "
             f"one is {amount.plain()}."
         )
-    due = due_of(invoice)
+    _take_back(actor, payment, invoice, Taken(amount, REVERSAL, str(payment_id), reason, by))
+    return invoice.label
+
+
+@operation(PAYMENT_REVERSED)
+def take_back_lost(*, actor: Actor, payment: Payment, amount: Money, dispute: str, by: str) -> Money:
+    """Take back what the payer's bank took of a payment permanently, once for each dispute; return how much is due again.
+
+    What a refund or a credit note returned before is not.
+    """
+    invoice = locked(payment.invoice_id)
+    left = min(amount, Money(invoice.paid - invoice.returned, invoice.currency))
+    if not left or Payment.objects.filter(method=DISPUTE, external_id=dispute).exists():
+        unchanged("the money went back before, or the dispute is known")
+        return Money.zero(invoice.currency)
+    _take_back(actor, payment, invoice, Taken(left, DISPUTE, dispute, payment.external_id, by))
+    return left
+
+
+def _take_back(actor: Actor, payment: Payment, invoice: Invoice, taken: Taken) -> None:
+    amount, due = taken.amount, due_of(invoice)
     Payment.objects.create(
         invoice=invoice,
         kind=REFUND,
-        method=REVERSAL,
-        amount=payment.amount,
+        method=taken.method,
+        amount=amount.amount,
         currency=payment.currency,
-        reference=reason,
-        external_id=str(payment_id),
+        reference=taken.reference,
+        external_id=taken.external_id,
         received_on=local_day(clock.now(), "UTC"),
-        recorded_by=by[:254],
+        recorded_by=taken.by[:254],
     )
     post_payment(invoice, -amount, kind="reversed")
     settle_state(invoice, returned=amount)
@@ -213,8 +245,8 @@ def _reverse(*, actor: Actor, invoice_id: UUID, payment_id: UUID, reason: str, b
         PAYMENT_REVERSED,
         actor=actor,
         target=("invoice", invoice.pk, invoice.label),
-        changes={"payment": [str(payment_id), None], "due": [due.json(), due_of(invoice).json()]},
-        reason=reason,
+        changes={"payment": [str(payment.pk), None], "due": [due.json(), due_of(invoice).json()]},
+        reason=taken.reference,
     )
     publish(
         PaymentReversed(
@@ -226,7 +258,6 @@ def _reverse(*, actor: Actor, invoice_id: UUID, payment_id: UUID, reason: str, b
             currency=invoice.currency,
         )
     )
-    return invoice.label
 
 
 def _faults(received: Received, due: Money, *, issued: datetime | None) -> dict[str, list[str]]:

@@ -18,6 +18,8 @@ STEPS = [PUSH, CHARGE, PAID_OUTSIDE, CREDIT, GIVE_BACK, VOIDING]
 #: `failed` needs a person, and holds up the later steps of its invoice; `declined` needs the payer.
 WAITING, DONE, FAILED, DECLINED = "waiting", "done", "failed", "declined"
 STEP_STATES = [WAITING, DONE, FAILED, DECLINED]
+#: Kinds of events about a dispute of the payer's bank.
+DISPUTE_KINDS = ["disputed", "dispute_won", "dispute_lost"]
 
 
 class PaymentAccount(TenantModel):
@@ -93,7 +95,7 @@ class GatewayEvent(models.Model):
     """An event of the payment provider, verified and stored once; the ops worker handles it in order of arrival.
 
     `tenant_given` and `our_id` are what we put on its object. `about` is the tenant that it concerns, once handled; none
-    for an object that is not ours.
+    for an object that is not ours. `amount` is that of a dispute, which nothing else has: a bank may take back a part.
     """
 
     id = models.CharField(primary_key=True, max_length=255)
@@ -103,6 +105,8 @@ class GatewayEvent(models.Model):
     external_id = models.CharField(max_length=255, blank=True, default="")
     payment = models.CharField(max_length=255, blank=True, default="")
     customer = models.CharField(max_length=255, blank=True, default="")
+    amount = exact(null=True)
+    currency = models.CharField(max_length=3, blank=True, default="", db_default="")
     occurred_at = models.DateTimeField()
     received_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
     handled_at = models.DateTimeField(null=True)
@@ -110,7 +114,8 @@ class GatewayEvent(models.Model):
 
     class Meta:
         indexes: ClassVar = [
-            models.Index(fields=["received_at"], condition=Q(handled_at=None), name="gateway_event_waits")
+            models.Index(fields=["received_at"], condition=Q(handled_at=None), name="gateway_event_waits"),
+            models.Index(fields=["payment"], condition=Q(kind__in=DISPUTE_KINDS), name="gateway_event_of_dispute"),
         ]
 
     def __str__(self) -> str:

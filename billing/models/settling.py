@@ -17,6 +17,9 @@ DUE, REFUND, WALLET = "due", "refund", "wallet"
 PAYMENT = "payment"
 #: Method of the refund that takes a wrongly recorded payment back; its external id is the id of the payment.
 REVERSAL = "reversal"
+#: Method of the refund by which the payer's bank took a payment back permanently; its external id is that of the dispute, and
+#: its reference that of the payment. A payment of this method gives it back: the dispute was won after all.
+DISPUTE = "dispute"
 #: What is sent of an unpaid invoice.
 REMIND, FINAL_NOTICE = "remind", "final"
 #: The last step: new launches and deploys wait for the payment.

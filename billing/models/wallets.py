@@ -102,7 +102,8 @@ class CreditBlock(TenantModel):
 class CreditMovement(TenantModel):
     """How much of a block an invoice used or got back, was written off, or went back to the payer. Append-only.
 
-    `before_tax`: as a line that lowers the taxable amount; else as a payment.
+    `before_tax`: as a line that lowers the taxable amount; else as a payment. `dispute` is the provider's id of the dispute
+    that took it or gave it back; movements of before 0046 name none.
     """
 
     block = TenantForeignKey(CreditBlock, on_delete=models.PROTECT, related_name="movements", db_index=False)
@@ -110,6 +111,7 @@ class CreditMovement(TenantModel):
     invoice = TenantForeignKey(Invoice, on_delete=models.PROTECT, related_name="+", null=True, db_index=False)
     amount = exact()
     before_tax = models.BooleanField(default=False, db_default=False)
+    dispute = models.CharField(max_length=255, blank=True, default="", db_default="")
     moved_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
     class Meta(TenantModel.Meta):

@@ -33,6 +33,7 @@ class EventKind(StrEnum):
     CREDIT_VOIDED = "credit_voided"
     DISPUTED = "disputed"
     DISPUTE_WON = "dispute_won"
+    DISPUTE_LOST = "dispute_lost"
     OTHER = "other"
 
 
@@ -96,15 +97,15 @@ def payment_state(events: Iterable[PaymentEvent]) -> PaymentState:
     return PaymentState(
         state=state,
         failed=rank < 4 and any(event.kind in FAILURES for event in known),
-        disputed=bool(_ids(known, EventKind.DISPUTED) - _ids(known, EventKind.DISPUTE_WON)),
+        disputed=bool(_ids(known, EventKind.DISPUTED) - _ids(known, EventKind.DISPUTE_WON, EventKind.DISPUTE_LOST)),
         paid=_sum(paid.values()),
         refunded=_standing(known, EventKind.REFUNDED, EventKind.REFUND_FAILED),
         credited=_standing(known, EventKind.CREDITED, EventKind.CREDIT_VOIDED),
     )
 
 
-def _ids(events: Iterable[PaymentEvent], kind: EventKind) -> set[str]:
-    return {event.external_id for event in events if event.kind == kind}
+def _ids(events: Iterable[PaymentEvent], *kinds: EventKind) -> set[str]:
+    return {event.external_id for event in events if event.kind in kinds}
 
 
 def _standing(events: Iterable[PaymentEvent], done: EventKind, undone: EventKind) -> Money | None:

@@ -43,8 +43,12 @@ REFUND_KINDS = {
     "failed": EventKind.REFUND_FAILED,
     "canceled": EventKind.REFUND_FAILED,
 }
-#: How a dispute ends that leaves the seller the money; `warning_closed`: the bank asked, and took nothing back.
-WON = {"won", "warning_closed"}
+#: How a dispute ends; `warning_closed`: the bank asked, and took nothing back.
+DISPUTE_ENDS = {
+    "won": EventKind.DISPUTE_WON,
+    "warning_closed": EventKind.DISPUTE_WON,
+    "lost": EventKind.DISPUTE_LOST,
+}
 #: The field of an object that holds its amount; others have `amount`.
 AMOUNTS = {"invoice": "total", "checkout.session": "amount_total", "credit_note": "total"}
 #: A credit note may have lowered what was paid.
@@ -99,7 +103,7 @@ def _kind(name: str, one: dict[str, Any]) -> EventKind:
     if name in ("refund.created", "refund.updated"):
         return REFUND_KINDS.get(str(one.get("status")), EventKind.REFUND_PENDING)
     if name == "charge.dispute.closed":
-        return EventKind.DISPUTE_WON if one.get("status") in WON else EventKind.OTHER
+        return DISPUTE_ENDS.get(str(one.get("status")), EventKind.OTHER)
     return KINDS.get(name, EventKind.OTHER)
 
 

@@ -14,11 +14,12 @@ from django.db.models import Sum
 
 from billing.models import CreditNote, CreditNoteLine, Invoice, Payment
 from billing.models.invoicing import DRAFT, FINALISED, IN_REVIEW, PAID, STANDING
-from billing.models.settling import PAYMENT, REVERSAL
+from billing.models.settling import DISPUTE, PAYMENT, REFUND, REVERSAL
 from billing.money import Money
 from billing.queries.drafts import drafts
 from billing.queries.invoices import InvoiceView, with_lines
 from billing.queries.lines import InvoiceLine
+from billing.queries.owed.collecting import kept_by_banks
 from tenants.errors import NotFound
 from tenants.isolation.scoping import all_tenants, tenant_scope
 from tenants.rows import named_rows
@@ -118,7 +119,7 @@ class CreditNoteView:
 
 @dataclass(frozen=True, slots=True)
 class PaymentView:
-    """Money that arrived for an invoice, or went back; a reversal takes a payment back that was recorded wrongly."""
+    """Money that arrived for an invoice, or went back; a reversal takes a payment back: it was recorded wrongly, or a bank took it."""
 
     id: UUID
     kind: str
@@ -231,17 +232,18 @@ def payments(invoice_id: UUID) -> list[PaymentView]:
     _currency(invoice_id)
     rows = list(Payment.objects.filter(invoice_id=invoice_id).order_by("-received_on", "-id"))
     taken_back = {row.external_id for row in rows if row.method == REVERSAL}
+    kept = kept_by_banks(invoice_id)
     return [
         PaymentView(
             row.pk,
-            REVERSAL if row.method == REVERSAL else row.kind,
+            REVERSAL if row.kind == REFUND and row.method in (REVERSAL, DISPUTE) else row.kind,
             row.method,
             Money(row.amount, row.currency),
             row.reference,
             row.received_on,
             row.recorded_at,
             row.recorded_by,
-            str(row.pk) in taken_back,
+            str(row.pk) in taken_back or (row.kind == PAYMENT and row.external_id in kept),
         )
         for row in rows
     ]

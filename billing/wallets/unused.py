@@ -16,6 +16,9 @@ from billing.wallets import blocks
 from billing.wallets.applying import refundable
 from tenants.errors import Conflict
 
+#: What a movement names that is older than the names.
+UNNAMED = ""
+
 
 class TopUpUsed(Conflict):
     """Only what is left of a top-up goes back to the payer."""
@@ -53,7 +56,7 @@ def refund(invoice: Invoice, amount: Money) -> None:
     take_out(invoice, amount, REFUNDED)
 
 
-def take_out(invoice: Invoice, amount: Money, kind: str) -> None:
+def take_out(invoice: Invoice, amount: Money, kind: str, *, dispute: str = "") -> None:
     """Take an amount out of what a top-up's locked invoice put into the wallet, the newest block first.
 
     The wallet is locked, and has as much.
@@ -62,28 +65,30 @@ def take_out(invoice: Invoice, amount: Money, kind: str) -> None:
     for block in rows:
         part = min(Money(block.remaining, block.currency), amount)
         if part:
-            blocks.take(block, part, kind)
+            blocks.take(block, part, kind, dispute=dispute)
             amount -= part
 
 
-def take_disputed(invoice: Invoice, amount: Money) -> Money:
-    """Take away what is left of an amount that a bank took back; return how much that was. The invoice is locked."""
+def take_disputed(invoice: Invoice, amount: Money, dispute: str) -> Money:
+    """Take away what is left of an amount that a bank took back by a dispute; return how much that was. The invoice is locked."""
     blocks.lock_wallet(invoice.currency)
     taken = min(_in_blocks(invoice), amount)
-    take_out(invoice, taken, DISPUTED)
+    take_out(invoice, taken, DISPUTED, dispute=dispute)
     return taken
 
 
-def put_back_won(invoice: Invoice) -> Money:
-    """Return to the wallet what a dispute took of a top-up; return how much that was. The invoice is locked."""
+def put_back_won(invoice: Invoice, dispute: str) -> Money:
+    """Return to the wallet what one dispute took of a top-up; return how much that was. The invoice is locked."""
     blocks.lock_wallet(invoice.currency)
     signed = Case(When(kind=DISPUTED, then=F("amount")), default=-F("amount"))
-    rows = CreditMovement.objects.filter(block__invoice=invoice, kind__in=[DISPUTED, WON_BACK])
+    moved = CreditMovement.objects.filter(block__invoice=invoice, kind__in=[DISPUTED, WON_BACK])
+    name = dispute if moved.filter(dispute=dispute).exists() else UNNAMED
+    rows = moved.filter(dispute=name)
     taken = rows.values("block").annotate(taken=Sum(signed)).values_list("block", "taken")
     back = Money.zero(invoice.currency)
     for block_id, amount in taken.filter(taken__gt=0):
         part = Money(amount, invoice.currency)
-        blocks.put_back(CreditBlock.objects.get(pk=block_id), part, WON_BACK)
+        blocks.put_back(CreditBlock.objects.get(pk=block_id), part, WON_BACK, dispute=name)
         back += part
     return back
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
+
+from django.db.models import Case, F, Sum, When
 
 from billing.models import Collection, Payment, PaymentCircuit
 from billing.models.collecting import CHARGE, DECLINED, FAILED, PAID_OUTSIDE, PUSH, WAITING
-from billing.models.settling import REVERSAL
+from billing.models.settling import DISPUTE, REFUND, REVERSAL
 from tenants.clock import DatabaseNow
 
 WORDS = {
@@ -69,8 +72,20 @@ def collecting(invoice_id: UUID) -> CollectingView:
     )
 
 
+def kept_by_banks(invoice_id: UUID) -> dict[str, Decimal]:
+    """Return what banks keep of the provider's payments of an invoice, by lost disputes, by the payment's external id."""
+    signed = Case(When(kind=REFUND, then=F("amount")), default=-F("amount"))
+    rows = Payment.objects.filter(invoice_id=invoice_id, method=DISPUTE).values("reference").annotate(kept=Sum(signed))
+    return dict(rows.filter(kept__gt=0).values_list("reference", "kept"))
+
+
 def is_paid_there(invoice_id: UUID) -> bool:
-    """Return whether the payment provider counts a payment by hand that was reversed since: less is due there than here."""
+    """Return whether the payment provider counts what was taken back since: less is due there than here.
+
+    That is a payment by hand that was reversed, or one that a bank keeps.
+    """
+    if kept_by_banks(invoice_id):
+        return True
     taken_back = Payment.objects.filter(invoice_id=invoice_id, method=REVERSAL).values_list("external_id", flat=True)
     return Collection.objects.filter(invoice_id=invoice_id, step=PAID_OUTSIDE, object_id__in=list(taken_back)).exists()
 

@@ -136,6 +136,7 @@ def test_a_repeated_request_shows_no_secret_and_faults_are_named(admin: Console)
         "organisation.erased",
         "organisation.exported",
         "organisation.standing_changed",
+        "payment.dispute_lost",
         "payment.disputed",
         "payment.needs_person",
         "reconciliation.difference",

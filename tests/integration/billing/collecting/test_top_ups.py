@@ -22,8 +22,11 @@ pytestmark = pytest.mark.django_db
 API = "/api/operator/v1/invoices/"
 
 
-def topped_up(till: Till, amount: str = "20.00", **terms: Any) -> tuple[Tenant, UUID, Any]:
-    """Return a tenant with 3.00 of usage in March, the invoice of its paid top-up, and who manages its invoices."""
+def topped_up(till: Till, amount: str = "20.00", *, later: int = 0, **terms: Any) -> tuple[Tenant, UUID, Any]:
+    """Return a tenant with 3.00 of usage in March, the invoice of its paid top-up, and who manages its invoices.
+
+    `later`: how many units of it came by a second payment.
+    """
     name_the_seller()
     tenant = used(till.demo_clock, 60_000, **terms)
     member = client_for(tenant, "finance")
@@ -34,8 +37,10 @@ def topped_up(till: Till, amount: str = "20.00", **terms: Any) -> tuple[Tenant, 
         invoice = TopUp.objects.get().invoice_id
     assert invoice is not None
     assert till.pay_at(till.url(tenant, invoice)) == 303
+    if later:
+        till.split(invoice, later)
     till.settle(tenant, sweeps=2)
-    assert left(tenant) == [euro(amount)]
+    assert sum(one.amount for one in left(tenant)) == Decimal(amount)
     return tenant, invoice, member
 
 

@@ -43,6 +43,8 @@ class Till:
         self.fake, self.demo_clock = fake, demo_clock
         given = {"stripe_api_key": API_KEY, "stripe_api_base": fake.url, "stripe_webhook_secret": WEBHOOK_SECRET}
         settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update=given)
+        # A long run would else sign its events with a time that is too old for the database.
+        fake.clock.run_from(IN_APRIL)
         fake.add_endpoint(f"http://testserver{EVENTS}")
         self.browser = Client()
 
@@ -100,6 +102,15 @@ class Till:
         status = asked.getresponse().status
         asked.close()
         return status
+
+    def split(self, invoice: UUID, units: int) -> list[str]:
+        """Let what was paid at the provider have come in two payments, the later of so many units; return their ids."""
+        store = self.fake.store
+        (first,) = store.all("invoice_payment", invoice=self.at_provider(invoice)["id"], status="paid")
+        later = {"type": "payment_intent", "payment_intent": store.new_id("payment_intent")}
+        store.add({**first, "id": store.new_id("invoice_payment"), "amount_paid": units, "payment": later})
+        first["amount_paid"] -= units
+        return [first["payment"]["payment_intent"], later["payment_intent"]]
 
     def at_provider(self, invoice: UUID) -> dict[str, Any]:
         """Return the one invoice at the provider with our id."""
