@@ -68,7 +68,7 @@ class PlacedHoldSerializer(HoldSerializer):
 class Holds(ApiView):
     """Holds for outside work."""
 
-    permissions = {"GET": "usage.ingest", "POST": "usage.ingest"}
+    permissions = {"GET": "usage.ingest", "POST": asking.HOLDS}
 
     @extend_schema(
         operation_id="holds_list",
@@ -85,7 +85,10 @@ class Holds(ApiView):
 
     @extend_schema(request=HoldAskSerializer, responses={201: PlacedHoldSerializer})
     def post(self, request: Request) -> Response:
-        """Hold money for work outside, before it starts. 402 `budget_exceeded` with what is left if there is no room."""
+        """Hold money for work outside, before it starts. 402 `budget_exceeded` with what is left if there is no room.
+
+        403 `tenant_suspended` while the organisation is suspended. Usage of holds that were placed before is still taken.
+        """
         data = checked(HoldAskSerializer(data=request.data))
         project = find_project(data["project"])
         if project is None:
@@ -114,7 +117,7 @@ class Hold(ApiView):
 class HoldExtend(ApiView):
     """Extend one hold."""
 
-    permissions = {"POST": "usage.ingest"}
+    permissions = {"POST": asking.HOLDS}
 
     @extend_schema(request=HoldExtendSerializer, responses=PlacedHoldSerializer)
     def post(self, request: Request, hold_id: UUID) -> Response:

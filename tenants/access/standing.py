@@ -1,7 +1,7 @@
 """A tenant's standing: what its people and keys may still do while it is suspended, closing or closed.
 
-A suspended tenant can read and pay, and manage its people; it starts nothing that costs. One that closes can read and
-export until its date, and take rights away; then nobody enters it.
+A suspended tenant can read and pay, manage its people, and report usage that has happened; it starts nothing that costs.
+One that closes can read and export until its date, and take rights away; then nobody enters it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,16 @@ class TakesAway(str):
     __slots__ = ()
 
 
+class Begins(str):
+    """A permission asked for what begins work, where others of its acts do not: only an active tenant has it."""
+
+    __slots__ = ()
+
+
 STANDINGS: tuple[Standing, ...] = ("active", "suspended", "closing", "closed")
 
 #: What begins work or cost.
-STARTS = frozenset({"jobs.launch", "endpoints.manage", "usage.ingest", "datasets.create", "models.manage"})
+STARTS = frozenset({"jobs.launch", "endpoints.manage", "datasets.create", "models.manage"})
 #: What changes anything beside one's own account.
 CHANGES = STARTS | {
     "apikeys.manage",
@@ -38,6 +44,7 @@ CHANGES = STARTS | {
     "projects.manage",
     "quotas.manage",
     "tenant.manage",
+    "usage.ingest",
     "webhooks.manage",
 }
 WITHHELD: dict[Standing, frozenset[str]] = {
@@ -53,6 +60,8 @@ CHANGE_NOTHING: frozenset[Standing] = frozenset({"closing", "closed"})
 
 def withholds(standing: Standing, permission: str) -> bool:
     """Return whether a standing withholds a permission from everybody but the system."""
+    if isinstance(permission, Begins):
+        return standing != "active"
     return permission in WITHHELD[standing] and not isinstance(permission, TakesAway)
 
 

@@ -28,6 +28,7 @@ from billing.reported.cloudevents import EventRefused, dimensions
 from billing.reported.sender_limits import limits, lock_today
 from tenants import clock
 from tenants.access.actor import Actor
+from tenants.access.standing import Begins
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Conflict, Invalid, NotFound, RateLimited
 from tenants.ids import uuid7
@@ -39,6 +40,8 @@ HOLD_PLACED = AuditAction("billing.hold.placed")
 HOLD_EXTENDED = AuditAction("billing.hold.extended")
 HOLD_RELEASED = AuditAction("billing.hold.released", while_closing=True)
 HOLD_EXPIRED = AuditAction("billing.hold.expired", while_closing=True)
+#: What one needs to place or extend a hold: work begins with it. Reporting what it used needs `usage.ingest` alone.
+HOLDS = Begins("usage.ingest")
 MOST_OPEN = 1_000
 """How many holds of one sender may be open."""
 LONGEST_S = 86_400
@@ -74,7 +77,7 @@ def place(*, actor: Actor, asked: Asked) -> UUID:
 
     Raises Invalid, NotFound for a project out of sight, PriceMissing, TooManyHolds, BudgetExceeded or LaunchesStopped (402).
     """
-    actor.require("usage.ingest")
+    actor.require(HOLDS)
     counters.lock_budget_set()
     if not _sees(actor, asked.project_id):
         raise NotFound
@@ -108,7 +111,7 @@ def extend(*, actor: Actor, hold_id: UUID, quantity: Decimal = NOTHING, expires_
 
     Raises Invalid, NotFound, HoldEnded, PriceMissing, BudgetExceeded (402).
     """
-    actor.require("usage.ingest")
+    actor.require(HOLDS)
     faults = {} if expires_in_s is None else _expiry_fault(expires_in_s)
     if quantity and (reason := count_refusal(quantity, timed=False)):
         faults["quantity"] = [reason]

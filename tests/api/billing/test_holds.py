@@ -253,6 +253,23 @@ def test_a_hold_ends_by_itself_and_its_money_returns_once(
     assert [entries(tenant, what) for what in ("released", "expired")] == [0, 1]
 
 
+def test_a_suspended_organisation_reports_what_it_used_and_holds_nothing_new(tenant: Tenant, gateway: Gateway) -> None:
+    limited(tenant, "3")
+    made = gateway.ask()
+    with selling.as_control():
+        Tenant.objects.filter(id=tenant.id).update(standing="suspended")
+    bare = used(made, EURO // 4)
+    del bare["data"]["hold"]
+    gateway.report(used(made, EURO // 2), bare)
+    assert counted(tenant) == {"month": ("0.50", "0.50", "0.25")}
+    assert gateway.ask(status=403)["code"] == "tenant_suspended"
+    for more in ({"quantity": "1"}, {"expires_in_s": 60}):
+        assert gateway("POST", f"holds/{made['id']}/extend/", more, 403)["code"] == "tenant_suspended"
+    assert gateway("GET", "holds/?state=open")["results"][0]["left"]["amount"] == "0.500000"
+    gateway("POST", f"holds/{made['id']}/release/")
+    assert counted(tenant) == {"month": ("0.00", "0.50", "0.25")}
+
+
 def test_holds_that_cannot_end_hold_up_no_other(
     tenant: Tenant, gateway: Gateway, demo_clock: DemoClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

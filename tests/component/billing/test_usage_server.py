@@ -212,7 +212,7 @@ def test_a_request_over_the_limit_spoils_no_other_and_a_full_lane_says_when_to_c
     assert counted(tenant) == 15
 
 
-def test_a_revoked_key_and_a_suspended_organisation_are_refused_with_the_next_group(
+def test_a_revoked_key_and_a_closing_organisation_are_refused_with_the_next_group(
     server: UsageServer, tenant: Tenant, superuser: psycopg.Connection
 ) -> None:
     key, kept = factories.make_api_key(tenant), factories.make_api_key(tenant)
@@ -224,14 +224,16 @@ def test_a_revoked_key_and_a_suspended_organisation_are_refused_with_the_next_gr
         api_keys.revoke_api_key(actor=factories.actor_for(tenant), key_id=row.id)
     assert (first.result().status, second.result().status, server.send(key, [event()]).status) == (204, 401, 401)
     assert second.result().headers["www-authenticate"] == 'Bearer realm="exchequer"'
+    superuser.execute("UPDATE tenants_tenant SET standing = 'suspended' WHERE id = %s", [tenant.id])
+    assert server.send(kept, [event()]).status == 204, "what was used is taken"
     with held_up(superuser, NOW.date()):
         calls = [server.begin(kept, [event()]) for _ in range(2)]
-        superuser.execute("UPDATE tenants_tenant SET standing = 'suspended' WHERE id = %s", [tenant.id])
+        superuser.execute("UPDATE tenants_tenant SET standing = 'closing' WHERE id = %s", [tenant.id])
     assert calls[0].result().status == 204
-    # The lock and the suspension ended together.
+    # The lock and the standing ended together.
     refused = server.send(kept, [event()])
     assert (calls[1].result().status, refused.status, refused.body["code"]) == (403, 403, "tenant_suspended")
-    assert counted(tenant) == 12
+    assert counted(tenant) == 15
 
 
 def head(length: int, key: str) -> bytes:
