@@ -16,7 +16,6 @@ from tenants.audit import AuditAction, record
 from tenants.isolation.scoping import current_tenant_id
 from tenants.notifications.notifications import notify
 from tenants.quotas import person_of
-from tenants.rows import prepared_cursor
 
 USAGE_RECEIVED = AuditAction("billing.usage.received")
 WHY = {
@@ -27,10 +26,6 @@ WHY = {
 
 
 STORE = """
-WITH day AS (
-  UPDATE billing_senderday SET events = events + %(events)s, amount = amount + %(amount)s
-  WHERE tenant_id = %(tenant)s AND sender_id = %(of)s AND day = %(day)s
-)
 INSERT INTO billing_usagebatch (id, tenant_id, sender_kind, sender_id, sender, person, accepted, held, voided, amount, currency)
 VALUES (%(id)s, %(tenant)s, %(sender_kind)s, %(sender_id)s, %(sender)s, %(person)s, %(accepted)s, %(held)s, 0, %(amount)s, %(currency)s)
 """
@@ -52,14 +47,10 @@ def new_batch(actor: Actor, batch_id: UUID, currency: str) -> UsageBatch:
 
 
 def store_batch(batch: UsageBatch, today: SenderToday) -> None:
-    """Store a batch, and add what it brought to its sender's day. Raises ReportLimitReached."""
-    events = batch.accepted + batch.held
-    today.require(events, batch.amount)
+    """Store a batch, and add what it brought to its sender's day, which stays locked. Raises ReportLimitReached."""
     columns = ("id", "sender_kind", "sender_id", "sender", "person", "accepted", "held", "amount", "currency")
     values = {name: getattr(batch, name) for name in columns}
-    own: dict[str, Any] = {"tenant": current_tenant_id(), "events": events, "of": today.sender_id, "day": today.day}
-    with prepared_cursor() as cursor:
-        cursor.execute(STORE, {**values, **own})
+    today.count(batch.accepted + batch.held, batch.amount, STORE, {**values, "tenant": current_tenant_id()})
 
 
 def close_batch(actor: Actor, batch: UsageBatch, waiting: Sequence[HeldEvent], amount: Decimal) -> None:

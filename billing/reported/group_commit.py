@@ -1,8 +1,8 @@
 """Group commit: requests of one sender that come at the same time share a transaction.
 
-A sender's requests wait for each other in any case, on the row of its day. Instead of one after the other, those that
-wait are taken together by the first of them, and all are answered once that transaction is durable. Each gets its own
-answer. If they fail together, each is tried apart, so that one never spoils another.
+Requests that come while one of their sender is stored wait, and the first of them takes them together: they share the
+statements and the commit, and all are answered once that transaction is durable. Each gets its own answer. If they fail
+together, each is tried apart, so that one never spoils another.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def ingest_together(actor: Actor, requests: Sequence[Sequence[Any]]) -> list[Tak
     if len(events) > MOST_EVENTS:
         raise TooManyEvents
     with tenant_scope(actor.tenant_id):
-        ground = lock_ground(projects_named(events))
+        ground = lock_ground(actor, projects_named(events))
         alone, readings = split(events, ground.kinds)
         if readings and not alone:
             outcome = take_readings(actor=actor, sent=readings, ground=ground)
@@ -90,7 +90,7 @@ def _take_beside(actor: Actor, events: Sequence[Any], first: Set[int]) -> Outcom
     """Take the readings of a batch after its usage, in a transaction of their own: they lock series before budgets."""
     try:
         with tenant_scope(actor.tenant_id):
-            ground = lock_ground(projects_named(events))
+            ground = lock_ground(actor, projects_named(events))
             _, readings = split(events, ground.kinds)
             changed = dict.fromkeys(first - readings.keys(), "type: its meter has just changed; send the event again")
             still = {number: readings[number] for number in readings.keys() & first}
@@ -140,7 +140,7 @@ def _take(actor: Actor, events: Mapping[int, Any], ground: Ground) -> Outcome:
     reasons: dict[int, str] = {}
     dear: dict[int, str] = {}
     for number, usage in good.items():
-        why, fault = verdict(usage, terms, ground.limits)
+        why, fault = verdict(usage, terms, ground.today.limits)
         if why:
             reasons[number] = why
         elif fault:

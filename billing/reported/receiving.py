@@ -13,7 +13,6 @@ from billing.pricing.price_books import Terms
 from billing.reported.batches import USAGE_RECEIVED, close_batch, new_batch, store_batch, undecided, waits
 from billing.reported.ground import Ground
 from billing.reported.holds.settling import settle_reported
-from billing.reported.sender_limits import lock_today
 from billing.usage import rollups, usage_keys
 from billing.usage.intervals import Interval, KeyClaim, claims, series_of
 from tenants.access.actor import Actor
@@ -62,12 +61,11 @@ def receive(
     batch_id = uuid7()
     listed = claims(intervals)
     why = {id(item.interval): reasons[number] for number, item in enumerate(listed) if number in reasons}
-    # Rated before the sender's day is locked, on which its other requests wait; most are new.
+    # Rated before the keys are locked, on which others may wait; most are new.
     first: dict[bytes, KeyClaim] = {}
     for item in listed:
         first.setdefault(item.key_hash, item)
     rated = rate([item for item in first.values() if id(item.interval) not in why], terms, batch_id)
-    today = lock_today(actor, ground.now, ground.limits)
     claimed = usage_keys.claim(listed, batch_id)
     counted = [item for item in claimed.fresh if id(item.interval) not in why]
     waiting = [item for item in claimed.fresh if id(item.interval) in why]
@@ -80,8 +78,9 @@ def receive(
     if claimed.fresh:
         amount = terms.currencies.worth(segments, terms.currency)
         batch.accepted, batch.held, batch.amount = len(counted), len(waiting), amount
-        store_batch(batch, today)
+        ground.today.require(batch.accepted + batch.held, amount)  # before the largest part is written in vain
         rollups.write(segments, series, zone=terms.zone)
+        store_batch(batch, ground.today)
         close_batch(actor, batch, [waits(batch, item, why[id(item.interval)]) for item in waiting], amount)
     else:
         unchanged("every event was known")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
-
-from django.db import connection
 
 from billing.budgets import counters
 from billing.models import ReportLimit
@@ -26,13 +25,14 @@ EVENTS_A_DAY = 1_000_000
 MOST_EVENTS_A_DAY = 1_000_000_000
 COST_A_DAY = Decimal(10_000)
 LARGEST_COST = Decimal(10) ** 15
-DAY = """
-INSERT INTO billing_senderday AS d (id, tenant_id, sender_id, day, events, amount)
-VALUES (gen_random_uuid(), %(tenant)s, %(sender)s, %(day)s, 0, 0)
-ON CONFLICT (tenant_id, sender_id, day) DO UPDATE SET events = d.events RETURNING events, amount
-"""
+NONE: Mapping[str, Any] = {}
+#: A reading may cost less than the one that it replaces; a sender's day does not fall below nothing.
 COUNT = """
-UPDATE billing_senderday SET events = events + %s, amount = amount + %s WHERE tenant_id = %s AND sender_id = %s AND day = %s
+INSERT INTO billing_senderday AS d (id, tenant_id, sender_id, day, events, amount)
+VALUES (gen_random_uuid(), %(tenant)s, %(day_of)s, %(day)s, %(day_events)s, greatest(%(day_amount)s::numeric, 0))
+ON CONFLICT (tenant_id, sender_id, day) DO UPDATE
+SET events = d.events + excluded.events, amount = greatest(d.amount + %(day_amount)s::numeric, 0)
+RETURNING events, amount
 """
 
 
@@ -53,7 +53,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class SenderToday:
-    """What a sender has reported today, read under its row lock."""
+    """What a sender has reported today, as far as it is committed; requests that are being stored add to it."""
 
     sender_id: UUID
     now: datetime
@@ -78,11 +78,21 @@ class SenderToday:
                 f"This sender may report use for {most.amount.plain()} a day, has reported {text} today and asks for {asked} more."
             )
 
-    def count(self, events: int, amount: Decimal) -> None:
-        """Add one request's events. Raises ReportLimitReached, as `require` does."""
-        self.require(events, amount)
-        with connection.cursor() as cursor:
-            cursor.execute(COUNT, [events, amount, current_tenant_id(), self.sender_id, self.day])
+    def count(self, events: int, amount: Decimal, beside: str = "", values: Mapping[str, Any] = NONE) -> None:
+        """Add one request's events, and run a statement `beside` it with these values. Raises ReportLimitReached.
+
+        Call it last: the sender's row stays locked until the transaction ends, and its other requests wait for it here.
+        """
+        self.require(events, amount)  # without waiting, where what is committed suffices
+        own = {"tenant": current_tenant_id(), "day_of": self.sender_id, "day": self.day}
+        more = f", beside AS ({beside})" if beside else ""
+        with prepared_cursor() as cursor:
+            cursor.execute(
+                f"WITH day AS ({COUNT}){more} SELECT events, amount FROM day",  # noqa: S608 (constants)
+                {**values, **own, "day_events": events, "day_amount": amount},
+            )
+            counted, worth = cursor.fetchone()
+        replace(self, events=counted - events, amount=worth - amount).require(events, amount)
 
     def _refuse(self, why: str) -> None:
         tomorrow = datetime.combine(self.day + timedelta(days=1), time.min, UTC)
@@ -108,14 +118,9 @@ def limits_of(own: tuple[int, Decimal, str] | None, currencies: Currencies, curr
     return Limits(EVENTS_A_DAY, Money(COST_A_DAY.scaleb(scale), currency), own=False)
 
 
-def lock_today(actor: Actor, now: datetime, within: Limits) -> SenderToday:
-    """Lock a sender's row of the day of `now`, after the set of budgets and before the usage keys, to serialise its requests."""
-    sender = actor.owner_id or UUID(int=0)
-    arguments: dict[str, Any] = {"tenant": current_tenant_id(), "sender": sender, "day": now.astimezone(UTC).date()}
-    with prepared_cursor() as cursor:
-        cursor.execute(DAY, arguments)
-        events, amount = cursor.fetchone()
-    return SenderToday(sender, now, events, amount, within)
+def sender_of(actor: Actor) -> UUID:
+    """Return whose day an actor's reports count in."""
+    return actor.owner_id or UUID(int=0)
 
 
 @operation(LIMIT_CHANGED)

@@ -167,8 +167,11 @@ place AS MATERIALIZED (
   SELECT %(tenant)s, series_hash, started_at, key_hash, part, ended_at, kind, period, day,
     meter_id, project_id, price_id, rate_id, hold_id, measured, billable, amount, discount, batch_id, (SELECT exchequer_now())
   FROM segment JOIN place USING (place) ORDER BY series_hash, started_at
+  RETURNING 1
 )
 """
+#: Stores the segments before the first hourly sum is locked: until the commit, requests that add to the same sums wait for it.
+STORED = "(SELECT count(*) FROM event) >= 0"
 WRITE = f"""
 WITH {SEGMENTS}, series AS (
   INSERT INTO billing_usageseries (tenant_id, hash, resource, job_id, attempt_id, source, dims)
@@ -194,6 +197,7 @@ FROM place JOIN (
   SELECT place, count(*) AS events, sum(measured) AS measured, sum(billable) AS billable, sum(amount) AS amount, sum(discount) AS discount
   FROM segment GROUP BY place
 ) AS s USING (place)
+WHERE {STORED}
 GROUP BY period, day, hour, price_id, rate_id, meter_id, project_id, series_hash
 ORDER BY series_hash, hour, day, period, project_id, meter_id, price_id, rate_id
 ON CONFLICT (tenant_id, series_hash, hour, day, period, project_id, meter_id, price_id, rate_id) DO UPDATE SET
@@ -209,7 +213,7 @@ FROM (
   FROM unnest(%(rollups)s::uuid[], %(measured)s::numeric[], %(billable)s::numeric[], %(amount)s::numeric[], %(discount)s::numeric[])
     AS t(id, measured, billable, amount, discount) GROUP BY id
 ) w
-WHERE r.tenant_id = %(tenant)s AND r.id = w.id
+WHERE r.tenant_id = %(tenant)s AND r.id = w.id AND {STORED}
 """  # noqa: S608
 OF_PLACES: dict[str, Callable[[Any], str]] = {
     "series": bytea,

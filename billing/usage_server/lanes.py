@@ -1,7 +1,7 @@
 """Requests that wait to be stored: a lane for each key, from which a thread takes what may be stored together.
 
-One thread at a time works for a key, since requests of one sender wait for each other in any case. So a key never holds
-more than one connection, and all of its requests that come meanwhile make one group.
+One thread at a time works for a key. So a key never holds more than one connection, and all of its requests that come
+meanwhile make one group.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Place, extend and release holds for outside work, and end those that expired. Each is audited.
 
-Locks: set of budgets, the sender's day, hold, counters, ledger, audit chain.
+Locks: set of budgets, the sender's turn to place one, hold, counters, ledger, audit chain.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from billing.rating.quantity import count_refusal
 from billing.rating.selection import starts_within
 from billing.rating.tags import tags_in
 from billing.reported.cloudevents import EventRefused, dimensions
-from billing.reported.sender_limits import limits, lock_today
+from billing.reported.sender_limits import limits, sender_of
 from tenants import clock
 from tenants.access.actor import Actor
 from tenants.access.standing import Begins
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Conflict, Invalid, NotFound, RateLimited
 from tenants.ids import uuid7
+from tenants.isolation.limits import is_full
 from tenants.models import Project
 from tenants.projects.sight import in_sight
 from tenants.quotas import person_of
@@ -83,14 +84,14 @@ def place(*, actor: Actor, asked: Asked) -> UUID:
         raise NotFound
     dims = _checked(asked)
     require_launches()
-    today = lock_today(actor, clock.now(), limits())
     mine = Hold.objects.filter(placed_by_id__in=actor.own_ids, state=OPEN, expires_at__isnull=False)
-    if mine.count() >= MOST_OPEN:
+    if is_full(mine, MOST_OPEN, sender_of(actor)):
         text = f"{MOST_OPEN:,} holds of this sender are open. Release some, or wait until they expire."
         raise TooManyHolds(text, retry_after=60)
-    until = today.now + timedelta(seconds=asked.expires_in_s)
-    amount = _price(asked.meter, dims, asked.quantity, (today.now, until))
-    _check_size(amount, today.limits.amount)
+    now = clock.now()
+    until = now + timedelta(seconds=asked.expires_in_s)
+    amount = _price(asked.meter, dims, asked.quantity, (now, until))
+    _check_size(amount, limits().amount)
     hold_id = holds.hold(
         project_id=asked.project_id,
         subject=f"outside:{uuid7()}",
@@ -120,19 +121,18 @@ def extend(*, actor: Actor, hold_id: UUID, quantity: Decimal = NOTHING, expires_
     if faults:
         raise Invalid(fields=faults)
     counters.lock_budget_set()
-    today = lock_today(actor, clock.now(), limits())
-    row = _locked(actor, hold_id)
-    if row.state != OPEN or row.expires_at is None or row.expires_at <= today.now:
+    row, now = _locked(actor, hold_id), clock.now()
+    if row.state != OPEN or row.expires_at is None or row.expires_at <= now:
         raise HoldEnded
-    until = row.expires_at if expires_in_s is None else today.now + timedelta(seconds=expires_in_s)
+    until = row.expires_at if expires_in_s is None else now + timedelta(seconds=expires_in_s)
     changes: dict[str, Any] = {"expires_at": [row.expires_at, until]} if until != row.expires_at else {}
     if quantity:
-        more = _price(row.meter, row.dims, quantity, (today.now, max(until, row.expires_at)))
+        more = _price(row.meter, row.dims, quantity, (now, max(until, row.expires_at)))
         if more.currency != row.currency:
             raise HoldEnded(
                 f"This hold is in {row.currency}, and the organisation now pays in {more.currency}. Place a new one."
             )
-        _check_size(Money(row.amount - row.settled, row.currency) + more, today.limits.amount)
+        _check_size(Money(row.amount - row.settled, row.currency) + more, limits().amount)
         if more.amount:
             holds.extend(hold_id=hold_id, amount=more)
         changes["amount"] = [

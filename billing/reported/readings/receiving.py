@@ -41,8 +41,7 @@ def receive(
 ) -> Receipt:
     """Store validated readings under their sender; those with a reason wait for review, and count nothing until then.
 
-    `reasons` is by index in `readings`. Part of one transaction with the locks of the set of budgets and of the sender's
-    day. Raises ReportLimitReached, TooManyPieces.
+    `reasons` is by index in `readings`. Part of one transaction with the lock of the set of budgets. Raises ReportLimitReached, TooManyPieces.
     """
     actor.require("usage.ingest")
     batch_id = uuid7()
@@ -81,8 +80,7 @@ def _count(new: Sequence[Stored], batch: UsageBatch, today: SenderToday, events:
         stored.store(new)
         counted = counting.count(new)
         amount, net = counted.added.get(batch.pk, Decimal(0)), counted.net
-    # A reading may cost less than the one that it replaces; a sender's day does not fall below nothing.
-    today.count(events, max(net, -today.amount))
+    today.count(events, net)
     if amount:
         UsageBatch.objects.filter(pk=batch.pk).update(amount=amount)
     return amount

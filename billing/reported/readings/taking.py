@@ -22,7 +22,7 @@ from billing.reported.placing import Places, placed, places_of, refuse_reserved
 from billing.reported.readings.arriving import Arrival, arrival
 from billing.reported.readings.receiving import Receipt, receive
 from billing.reported.receiving import OLDEST, review_reason
-from billing.reported.sender_limits import Limits, lock_today
+from billing.reported.sender_limits import Limits
 from billing.usage.intervals import Interval
 from tenants.access.actor import Actor
 
@@ -50,7 +50,6 @@ def take_readings(*, actor: Actor, sent: Mapping[int, tuple[Any, str]], ground: 
             refused[number] = str(error)
     lock_for_usage([usage.start for usage in good.values()], ground.months)
     terms = _terms(good, ground.now)
-    today = lock_today(actor, ground.now, ground.limits)
     reasons: dict[int, str] = {}
     dear: dict[int, str] = {}
     for number, usage in list(good.items()):
@@ -60,14 +59,14 @@ def take_readings(*, actor: Actor, sent: Mapping[int, tuple[Any, str]], ground: 
             del good[number]
         elif why := review_reason(usage, terms):
             reasons[number] = why
-        elif fault := _too_dear(usage, arrived[number], terms, today.limits):
+        elif fault := _too_dear(usage, arrived[number], terms, ground.today.limits):
             dear[number] = fault
     for number in unknown(good, dear):
         refused[number] = dear[number]
         del good[number]
     readings = [(arrived[number], usage) for number, usage in good.items()]
     places = {place: reasons[number] for place, number in enumerate(good) if number in reasons}
-    receipt: Receipt = receive(actor=actor, readings=readings, reasons=places, terms=terms, today=today)
+    receipt: Receipt = receive(actor=actor, readings=readings, reasons=places, terms=terms, today=ground.today)
     numbers = list(good)
     return Outcome(
         {numbers[place] for place in receipt.counted},

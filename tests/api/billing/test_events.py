@@ -44,7 +44,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 SINGLE, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 NOW = datetime(2026, 10, 5, 12, tzinfo=UTC)
 #: Statements of a request, with the beginning and the end of its transaction, and the one that finds the key.
-ONE_REQUEST, KNOWN_AGAIN = 17, 12
+ONE_REQUEST, KNOWN_AGAIN = 16, 11
 
 
 @pytest.fixture

@@ -10,14 +10,16 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from django.db import connection
+from django.test import Client
 
 from billing import queries
 from billing.budgets import budgets
 from billing.ledger.reconcile import ledger_faults, reconcile_faults
 from billing.metering.metering import record_usage
-from billing.models import UsageEvent, UsageKey
+from billing.models import SenderDay, UsageEvent, UsageKey
 from billing.reported import reviews, voids
 from billing.usage.intervals import void_key
 from tenants.isolation.scoping import tenant_scope
@@ -27,6 +29,7 @@ from tests.api.test_matrix import client_for
 from tests.support import factories, selling
 from tests.support.pages import text_of
 from tests.support.usage import interval, priced_tenant
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.conftest import DemoClock
@@ -115,6 +118,41 @@ def test_no_sender_exceeds_its_daily_cost_limit(
     demo_clock.move_to(NOW + timedelta(days=1))
     send([event(), event()])
     assert len(entries(tenant, "billing.report_limit.changed")) == 1
+
+
+def test_a_sender_counts_once_and_within_its_limit_whatever_overlaps(
+    tenant: Tenant, send: Sender, finance: Finance, superuser: psycopg.Connection
+) -> None:
+    def post(body: Any, program: str) -> int:
+        headers = {"Authorization": f"Bearer {send.key}", "User-Agent": program}  # equal ones would share a transaction
+        try:
+            return (
+                Client().post("/api/v1/events", body, "application/cloudevents-batch+json", headers=headers).status_code
+            )
+        finally:
+            connection.close()
+
+    def overlapping(*bodies: Any) -> list[int]:
+        asked = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE datname = %s AND NOT granted"
+        name = connection.settings_dict["NAME"]
+        with ThreadPoolExecutor(len(bodies)) as pool:
+            with tenant_scope(tenant.id):
+                SenderDay.objects.select_for_update(no_key=True).get()
+                calls = [pool.submit(post, json.dumps(body), f"program {at}") for at, body in enumerate(bodies)]
+                wait_until(
+                    lambda: superuser.execute(asked, [name]).fetchone() == (len(bodies),), "all are stored but counted"
+                )
+            return sorted(call.result() for call in calls)
+
+    finance("PUT", "usage/limits/", {"events": 8, "amount": "20000"})
+    send(event())
+    twice = [event(), event()]
+    assert overlapping(twice, twice, [event(subject="b"), event(subject="b")]) == [204, 204, 204]
+    # Each alone has room for its two: the second is refused where it is counted.
+    assert overlapping([event(), event()], [event(subject="b"), event(subject="b")]) == [204, 429]
+    assert figures(tenant)[1] == 7 * event()["data"]["quantity"]
+    with tenant_scope(tenant.id):
+        assert UsageKey.objects.count() == UsageEvent.objects.count() == SenderDay.objects.get().events == 7
 
 
 @pytest.mark.parametrize(
