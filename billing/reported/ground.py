@@ -57,7 +57,7 @@ def lock_ground(actor: Actor, projects: Collection[str]) -> Ground:
     reported changes until the transaction ends: what changes meters, limits or budgets locks the set of budgets exclusively.
     """
     opened = lock_for_recent_usage()
-    asked = {
+    asked: dict[str, Any] = {
         "tenant": current_tenant_id(),
         "names": sorted(projects),
         "sender": sender_of(actor),

@@ -84,7 +84,7 @@ class SenderToday:
         Call it last: the sender's row stays locked until the transaction ends, and its other requests wait for it here.
         """
         self.require(events, amount)  # without waiting, where what is committed suffices
-        own = {"tenant": current_tenant_id(), "day_of": self.sender_id, "day": self.day}
+        own: dict[str, Any] = {"tenant": current_tenant_id(), "day_of": self.sender_id, "day": self.day}
         more = f", beside AS ({beside})" if beside else ""
         with prepared_cursor() as cursor:
             cursor.execute(
