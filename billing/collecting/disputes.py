@@ -21,7 +21,7 @@ from billing.payments.chosen import payment_gateway
 from billing.payments.events import EventKind
 from billing.platform_events import DISPUTED, LOST
 from billing.rating.calendar import local_day
-from billing.wallets.unused import put_back_won, take_disputed
+from billing.wallets.unused import put_back_won, take_disputed, taken_by
 from tenants import clock
 from tenants.access.actor import Actor
 from tenants.audit import operation, unchanged
@@ -50,7 +50,7 @@ def apply(event: GatewayEvent) -> None:
 def _begin(event: GatewayEvent, paid: Payment, invoice: Invoice) -> None:
     Collection.objects.filter(invoice=invoice, step=PUSH, disputed_at=None).update(disputed_at=DatabaseNow())
     if invoice.kind == TOP_UP:
-        # The bank has the money: what is left of it pays no work. What was used stays for the seller to ask for.
+        # The bank has the money: what is left of it pays no work. What was used is due again if the dispute is lost.
         take_disputed(invoice, _amount(event, paid), event.external_id)
     _notify(
         invoice,
@@ -61,16 +61,15 @@ def _begin(event: GatewayEvent, paid: Payment, invoice: Invoice) -> None:
 
 
 def _lose(event: GatewayEvent, paid: Payment, invoice: Invoice, *, begun: bool) -> None:
-    """Let what the bank keeps be due again. A top-up loses what is left of it in the wallet, and is not due again."""
-    words = "What is left of it is not in the wallet any more."
-    if invoice.kind != TOP_UP:
-        actor = Actor.system(invoice.tenant_id, GATEWAY)
-        lost = take_back_lost(
-            actor=actor, payment=paid, amount=_amount(event, paid), dispute=event.external_id, by=GATEWAY
-        )
-        words = f"{lost.plain()} of {invoice.label} is due again." if lost else "It had gone back before."
-    elif not begun:
-        take_disputed(invoice, _amount(event, paid), event.external_id)
+    """Let what the bank keeps be due again. Of a top-up that is what was used; the rest leaves the wallet."""
+    amount = _amount(event, paid)
+    if invoice.kind == TOP_UP:
+        if begun:
+            amount -= min(amount, taken_by(invoice, event.external_id))
+        amount -= take_disputed(invoice, amount, event.external_id)
+    actor = Actor.system(invoice.tenant_id, GATEWAY)
+    lost = take_back_lost(actor=actor, payment=paid, amount=amount, dispute=event.external_id, by=GATEWAY)
+    words = f"{lost.plain()} of {invoice.label} is due again." if lost else "Nothing of it is due again."
     _show_open(invoice, but=event)
     _notify(
         invoice,
@@ -82,11 +81,8 @@ def _lose(event: GatewayEvent, paid: Payment, invoice: Invoice, *, begun: bool) 
 
 def _win(event: GatewayEvent, paid: Payment, invoice: Invoice) -> None:
     """Give back what the dispute took. One that was won before its beginning was known took nothing."""
-    back = Money.zero(invoice.currency)
-    if invoice.kind == TOP_UP:
-        back = put_back_won(invoice, event.external_id)
-    else:
-        receive_won(actor=Actor.system(invoice.tenant_id, GATEWAY), payment=paid, dispute=event.external_id)
+    back = put_back_won(invoice, event.external_id) if invoice.kind == TOP_UP else Money.zero(invoice.currency)
+    receive_won(actor=Actor.system(invoice.tenant_id, GATEWAY), payment=paid, dispute=event.external_id)
     _show_open(invoice, but=event)
     words = f" {back.plain()} of credit is in the wallet again." if back else ""
     _notify(

@@ -19,9 +19,9 @@ from billing.invoices.freezing import issue as freeze
 from billing.invoices.freezing import store_lines
 from billing.invoices.parties import seller
 from billing.invoices.posting import post_owed
-from billing.models import Invoice, TopUp, Wallet
+from billing.models import CreditBlock, CreditMovement, Invoice, TopUp, Wallet
 from billing.models.invoicing import FINALISED, TOP_UP
-from billing.models.wallets import TOPPED_UP
+from billing.models.wallets import REFUNDED, TOPPED_UP
 from billing.money import Money, fineness_fault
 from billing.queries.calendar import tenant_today
 from billing.queries.drafts import Draft, contract_in, line_of
@@ -146,13 +146,25 @@ def issue(*, actor: Actor, top_up_id: UUID) -> None:
 
 
 def fill(invoice: Invoice, amount: Money, *, by: str) -> None:
-    """Put a payment of a top-up's locked invoice into the wallet; the top-up ends once nothing of it is due."""
+    """Put a payment of a top-up's locked invoice into the wallet; the top-up ends once nothing of it is due.
+
+    What pays for credit that was used before a bank took its payment back is in the wallet already.
+    """
     if invoice.kind != TOP_UP:
         return
-    terms = blocks.Terms(starts_on=tenant_today().day, reason=invoice.label)
-    blocks.add(source=TOPPED_UP, amount=amount, by=by, terms=terms, invoice=invoice)
+    amount = min(amount, _unfilled(invoice))
+    if amount > Money.zero(invoice.currency):
+        terms = blocks.Terms(starts_on=tenant_today().day, reason=invoice.label)
+        blocks.add(source=TOPPED_UP, amount=amount, by=by, terms=terms, invoice=invoice)
     if invoice.state != FINALISED:
         TopUp.objects.filter(invoice=invoice).update(closed_at=DatabaseNow())
+
+
+def _unfilled(invoice: Invoice) -> Money:
+    """Return what a top-up has been paid, less what it has put into the wallet; a refund takes as much out of either."""
+    filled = CreditBlock.objects.filter(invoice=invoice, source=TOPPED_UP).aggregate(sum=Sum("amount"))["sum"]
+    moved = CreditMovement.objects.filter(block__invoice=invoice, kind=REFUNDED).aggregate(sum=Sum("amount"))["sum"]
+    return Money(invoice.paid - invoice.returned + (moved or 0) - (filled or 0), invoice.currency)
 
 
 def sweep() -> None:

@@ -80,17 +80,27 @@ def take_disputed(invoice: Invoice, amount: Money, dispute: str) -> Money:
 def put_back_won(invoice: Invoice, dispute: str) -> Money:
     """Return to the wallet what one dispute took of a top-up; return how much that was. The invoice is locked."""
     blocks.lock_wallet(invoice.currency)
-    signed = Case(When(kind=DISPUTED, then=F("amount")), default=-F("amount"))
-    moved = CreditMovement.objects.filter(block__invoice=invoice, kind__in=[DISPUTED, WON_BACK])
-    name = dispute if moved.filter(dispute=dispute).exists() else UNNAMED
-    rows = moved.filter(dispute=name)
-    taken = rows.values("block").annotate(taken=Sum(signed)).values_list("block", "taken")
     back = Money.zero(invoice.currency)
-    for block_id, amount in taken.filter(taken__gt=0):
-        part = Money(amount, invoice.currency)
+    name, taken = _taken(invoice, dispute)
+    for block_id, part in taken:
         blocks.put_back(CreditBlock.objects.get(pk=block_id), part, WON_BACK, dispute=name)
         back += part
     return back
+
+
+def taken_by(invoice: Invoice, dispute: str) -> Money:
+    """Return what a dispute that began has taken out of the wallet. The invoice is locked."""
+    _, taken = _taken(invoice, dispute)
+    return sum((part for _, part in taken), Money.zero(invoice.currency))
+
+
+def _taken(invoice: Invoice, dispute: str) -> tuple[str, list[tuple[UUID, Money]]]:
+    """Return what a dispute took of the blocks of a top-up and has not given back, and how its movements name it."""
+    moved = CreditMovement.objects.filter(block__invoice=invoice, kind__in=[DISPUTED, WON_BACK])
+    name = dispute if moved.filter(dispute=dispute).exists() else UNNAMED
+    signed = Case(When(kind=DISPUTED, then=F("amount")), default=-F("amount"))
+    sums = moved.filter(dispute=name).values("block").annotate(taken=Sum(signed)).filter(taken__gt=0)
+    return name, [(block, Money(one, invoice.currency)) for block, one in sums.values_list("block", "taken")]
 
 
 def _in_blocks(invoice: Invoice) -> Money:

@@ -12,7 +12,7 @@ from billing.models import TopUp
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
 from tests.api.test_matrix import client_for
-from tests.integration.billing.collecting.till import Till
+from tests.integration.billing.collecting.till import Till, pay_by_hand
 from tests.integration.billing.exports.scene import rows_of, take, total
 from tests.integration.billing.invoicing.scene import draft_of, finalise, name_the_seller, used
 from tests.integration.billing.invoicing.test_console_pages import words
@@ -102,12 +102,21 @@ def test_a_dispute_takes_what_is_left_of_the_top_up_out_of_the_wallet_until_it_i
     assert [(one["kind"], one["amount"]["amount"]) for one in moves][:2] == [
         ("disputed", "-17.000000"), ("used", "-3.000000"),
     ]  # fmt: skip
-    # One that is lost changes nothing more; one that is won brings back what was taken, once.
-    for status, before in (("lost", "0.00"), ("won", "0.00"), ("won", "17.00")):
-        assert left(tenant) == [euro(before)]
+    # Lost, what was used is due again, and paid once more it fills nothing. Won after all, what was taken comes back, once,
+    # and what was paid twice returns to the payer.
+    for status, state, due, refunds in (
+        ("lost", "finalised", "3.00", 0),
+        ("won", "paid", "0.00", 1),
+        ("won", "paid", "0.00", 1),
+    ):
         ended = dispute | {"payment_intent": payment["id"], "status": status}
         till.fake.events.add("charge.dispute.closed", ended)
         till.settle(tenant, sweeps=2)
+        view = seen(tenant, invoice)
+        assert (view.state, view.due, len(till.fake.store.all("refund"))) == (state, euro(due), refunds)
+        if status == "lost":
+            pay_by_hand(tenant, invoice, "3.00")
+            assert (seen(tenant, invoice).state, left(tenant)) == ("paid", [euro("0.00")])
     assert left(tenant) == [euro("17.00")]
     assert accounts(tenant)["wallet"] == Decimal(-17)
     moves = member.get("/api/v1/wallet/movements/").json()["results"]
