@@ -93,8 +93,9 @@ def _group(name: str, sums: Sequence[_Sum], rows: Sequence[Row], currency: str) 
 
 def _usage(one: _Sum) -> Row:
     first, unit = one.first, one.same("unit")
-    used = wording.quantity(sum((line.quantity for line in one.lines), Decimal(0)), unit) if unit else [""]
+    used = wording.quantity(sum((line.used for line in one.lines), Decimal(0)), unit) if unit else [""]
     price = [wording.price(first.unit_price)] if len(one.lines) == 1 and first.price_id else [""]
+    price = ["no price"] if one.same("unpriced") else price
     title = plain(one.same("meter_title") or one.same("meter") or _kind(first.kind))
     return Row(title=title, detail=_detail(one), cells=[used, price, [_amount(one)]])
 

@@ -16,7 +16,7 @@ from django.forms import BoundField
 from billing.defaults import SECOND
 from billing.forms.fields import HOURLY, PriceField, typed
 from billing.pricing.publishing import start_fault
-from billing.queries import MeterView, PriceView, is_offered
+from billing.queries import MeterView, PriceView, is_offered, one_of
 from billing.rating.new_price import NewPrice
 from billing.rating.tags import DIMENSION, PREFIX
 
@@ -59,7 +59,7 @@ class PricesForm(forms.Form):
             self.fields[f"price_{number}"] = _amount(
                 initial=typed(price.unit_amount), label=label, timed=price.unit == SECOND
             )
-        options = [("", "None"), *((meter.key, f"{meter.title} (a {meter.unit})") for meter in meters)]
+        options = [("", "None"), *((meter.key, f"{meter.title} ({one_of(meter.unit)})") for meter in meters)]
         for number in range(MORE):
             self.fields[f"meter_{number}"] = forms.ChoiceField(label="Meter", required=False, choices=options)
             self.fields[f"dims_{number}"] = Dimensions(label="Only for", required=False)

@@ -36,6 +36,7 @@ from billing.queries.prices import (
     contracts,
     is_offered,
     meters,
+    one_of,
     price_books,
     prices_in_force,
 )
@@ -109,6 +110,7 @@ __all__ = [
     "is_offered",
     "meters",
     "month_to_date",
+    "one_of",
     "page_of",
     "price_books",
     "prices_in_force",

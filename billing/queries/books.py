@@ -109,10 +109,11 @@ def book(book_id: UUID) -> PriceBookView:
     raise NotFound
 
 
-def meters_under(book_id: UUID) -> list[MeterView]:
-    """Return the platform's meters, then those that organisations under a book define: each key once, by key."""
-    with all_tenants("the console prices the meters of all organisations under a book"):
-        under = Contract.objects.filter(Q(ends_on=None) | Q(ends_on__gt=clock.now().date()), book_id=book_id)
+def meters_under(book_id: UUID | None = None) -> list[MeterView]:
+    """Return the platform's meters, then those that organisations under a book, by default any, define: each key once, by key."""
+    with all_tenants("the console prices and taxes the meters of all organisations under a book"):
+        under = Contract.objects.filter(Q(ends_on=None) | Q(ends_on__gt=clock.now().date()))
+        under = under.filter(book_id=book_id) if book_id else under
         own = Meter.objects.filter(tenant_id__in=under.values("tenant_id")).exclude(key__in=NAMES)
         rows = own.order_by("key", "created_at").distinct("key").values_list("id", "key", "title", "unit", "event_type")
         return [*PLATFORM, *(MeterView(*row) for row in rows[:MOST_METERS])]

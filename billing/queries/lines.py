@@ -22,6 +22,8 @@ from tenants.isolation.scoping import current_tenant_id
 from tenants.rows import named_rows, prepared_cursor
 
 USAGE, CORRECTION = "usage", "correction"
+#: What a line keeps in its details where no price was in force for its usage.
+NO_PRICE = {"price": "none"}
 #: Project, meter, price, exchange rate, and whether it was reported from outside.
 LineKey = tuple[UUID | None, UUID | None, UUID | None, UUID | None, bool]
 #: What a line's price and rate are, wherever its sums `r` come from.
@@ -56,6 +58,11 @@ FROM billing_invoiceline l LEFT JOIN billing_priceversion v ON v.id = l.version_
 LEFT JOIN billing_meter m ON m.tenant_id = l.tenant_id AND m.id = l.meter_id
 WHERE l.tenant_id = %s AND l.invoice_id = ANY(%s::uuid[]) ORDER BY l.invoice_id, l.n
 """
+#: What rows of both kinds name as lines do.
+SHARED = (
+    "project_id", "project_name", "project_slug", "meter_id", "meter", "meter_title", "unit", "price_id", "unit_amount", "version_id",
+    "version_number", "measured", "outside", "origin", "aggregation",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +135,16 @@ class InvoiceLine:
     def how(self) -> str:
         """How the quantity is made of readings; nothing for a sum."""
         return HOW.get(self.aggregation, "")
+
+    @property
+    def unpriced(self) -> bool:
+        """Whether no price was in force for its usage, which is measured and free; older invoices do not state it."""
+        return self.details.get("price") == NO_PRICE["price"]
+
+    @property
+    def used(self) -> Decimal:
+        """The quantity as documents show it: what is charged, or what was measured where no price was in force."""
+        return self.measured if self.unpriced else self.quantity
 
     @property
     def term(self) -> str:
@@ -234,31 +251,20 @@ def _computed(n: int, row: Any, currency: str) -> InvoiceLine:
         id=UUID(int=n),
         n=n,
         kind=CORRECTION if row.origin else USAGE,
-        project_id=row.project_id,
-        project_name=row.project_name,
-        project_slug=row.project_slug,
-        meter_id=row.meter_id,
-        meter=row.meter,
-        meter_title=row.meter_title,
-        unit=row.unit,
-        price_id=row.price_id,
-        unit_amount=row.unit_amount,
-        dims=parsed(row.dims),
-        version_id=row.version_id,
-        version_number=row.version_number,
-        price_effective_at=row.effective_at,
-        price_published_by=row.published_by or "",
-        measured=row.measured,
         quantity=row.billable,
         intervals=int(row.events),
         exact=exact,
         amount=exact.rounded(),
         list_exact=Money(row.amount + row.discount, currency),
-        outside=row.outside,
-        origin=row.origin,
-        details=LineRate(row.rate_id, row.rate_source, row.rate, row.rate_from).kept() if row.rate_id else {},
-        aggregation=row.aggregation,
+        details=_details(row),
+        **_shared(row),
     )
+
+
+def _details(row: Any) -> Mapping[str, Any]:
+    if row.price_id is None:
+        return NO_PRICE
+    return LineRate(row.rate_id, row.rate_source, row.rate, row.rate_from).kept() if row.rate_id else {}
 
 
 def _frozen(row: Any, currency: str) -> InvoiceLine:
@@ -266,30 +272,22 @@ def _frozen(row: Any, currency: str) -> InvoiceLine:
         id=row.id,
         n=row.n,
         kind=row.kind,
-        project_id=row.project_id,
-        project_name=row.project_name,
-        project_slug=row.project_slug,
-        meter_id=row.meter_id,
-        meter=row.meter,
-        meter_title=row.meter_title,
-        unit=row.unit,
-        price_id=row.price_id,
-        unit_amount=row.unit_amount,
-        dims=parsed(row.dims),
-        version_id=row.version_id,
-        version_number=row.version_number,
-        price_effective_at=row.effective_at,
-        price_published_by=row.published_by or "",
-        measured=row.measured,
         quantity=row.quantity,
         intervals=int(row.intervals),
         exact=Money(row.exact_amount, currency),
         amount=Money(row.amount, currency),
         list_exact=Money(row.list_amount, currency),
-        outside=row.outside,
-        origin=row.origin,
         tax_rate=row.tax_rate,
         tax=Money(row.tax, currency),
         details=parsed(row.details),
-        aggregation=row.aggregation,
+        **_shared(row),
     )
+
+
+def _shared(row: Any) -> dict[str, Any]:
+    """Return what a computed and a stored line have in common."""
+    return {name: getattr(row, name) for name in SHARED} | {
+        "dims": parsed(row.dims),
+        "price_effective_at": row.effective_at,
+        "price_published_by": row.published_by or "",
+    }

@@ -145,6 +145,11 @@ def is_offered(meter: str, dims: Mapping[str, str]) -> bool:
     return meter not in DEVICE_TIME or dims.get("tier") not in UNOFFERED_TIERS
 
 
+def one_of(unit: str) -> str:
+    """Return one unit in words: a second, an hour."""
+    return f"{'an' if unit.lower().startswith(('a', 'e', 'i', 'o', 'up', 'hour')) else 'a'} {unit}"
+
+
 def meters() -> list[MeterView]:
     """Return the tenant's meters by key."""
     rows = Meter.objects.order_by("key").values_list("id", "key", "title", "unit", "event_type", "aggregation")

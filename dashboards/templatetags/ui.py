@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from billing.queries import one_of
 from dashboards.formatting import (
     NOT_SHOWN,
     STATES,
@@ -158,12 +159,10 @@ def said(sentence: Any) -> SafeString:
     return format_html(str(sentence.text), *parts)
 
 
-register.filter("words", worded)
-register.filter("number", number)
-register.filter("figure", figure)
-register.filter("quantity", quantity_text)
-register.filter("unit", unit_text)
-register.filter("took", took_text)
+for _shown in (number, figure, one_of):
+    register.filter(_shown.__name__, _shown)
+for _name, _shown in (("words", worded), ("quantity", quantity_text), ("unit", unit_text), ("took", took_text)):
+    register.filter(_name, _shown)
 register.filter("milliseconds", milliseconds_text)
 
 

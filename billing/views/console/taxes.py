@@ -10,15 +10,13 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from billing.defaults import METERS
 from billing.forms.taxes import EndRateForm, TaxRateForm
 from billing.invoices import parties
+from billing.queries.books import meters_under
 from billing.taxes import queries, table
 from tenants.errors import ExchequerError, NotFound, PermissionDenied
 from tenants.operators.pages import OperatorRequest, operator_page
 from tenants.web.form_posts import explain
-
-TITLES = {one.key: one.title for one in METERS}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -28,7 +26,7 @@ def tax_rates_page(request: OperatorRequest) -> HttpResponse:
     bound = request.method == "POST"
     if bound:
         request.operator.require("prices.manage")
-    form = TaxRateForm(request.POST if bound else None, meters=list(TITLES.items()))
+    form = TaxRateForm(request.POST if bound else None, meters=_meters())
     if bound and form.is_valid():
         try:
             table.enter(operator=request.operator, rate=form.rate, reason=form.cleaned_data["reason"])
@@ -64,12 +62,18 @@ def _render(
     request: OperatorRequest, *, form: TaxRateForm | None = None, end_form: EndRateForm | None = None, **given: Any
 ) -> HttpResponse:
     refused = bool(end_form or (form and form.errors))
+    titles = dict(_meters())
     context = {
-        "rows": [(row, TITLES.get(row.product, row.product)) for row in queries.tax_rates()],
-        "form": form or TaxRateForm(meters=list(TITLES.items())),
+        "rows": [(row, titles.get(row.product, row.product)) for row in queries.tax_rates()],
+        "form": form or TaxRateForm(meters=list(titles.items())),
         "end_form": end_form or EndRateForm(),
         "seller": parties.current_seller(),
         "may_manage": request.operator.can("prices.manage"),
         **given,
     }
     return render(request, "console/tax_rates.html", context, status=422 if refused else 200)
+
+
+def _meters() -> list[tuple[str, str]]:
+    """Return key and title of each meter that may have a rate: the platform's, then those of organisations."""
+    return [(one.key, one.title) for one in meters_under()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
@@ -16,8 +16,18 @@ from billing.invoices.crediting import Part
 from billing.metering.metering import record_usage
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry
+from tests.api.billing.documents import listed, pages, take
 from tests.api.test_matrix import client_for
-from tests.integration.billing.invoicing.scene import APRIL, IN_APRIL, IN_MARCH, draft_of, finalise, issued
+from tests.integration.billing.invoicing.scene import (
+    APRIL,
+    IN_APRIL,
+    IN_MARCH,
+    draft_of,
+    finalise,
+    issued,
+    name_the_seller,
+    used,
+)  # fmt: skip
 from tests.integration.billing.invoicing.test_console_pages import words
 from tests.support import factories, selling
 from tests.support.pages import text_of
@@ -116,3 +126,31 @@ def test_the_page_links_the_pdf_of_the_invoice_and_of_its_credit_note(demo_clock
         assert [entry.target_label for entry in taken] == ["INV-000001.pdf", "CN-000001.pdf"]
     other = client_for(factories.make_tenant("theirs"), "finance")
     assert other.get(f"/t/theirs/invoices/{invoice}/invoice.pdf").status_code == 404
+
+
+def test_usage_without_a_price_shows_what_was_measured_and_that_it_is_free(demo_clock: DemoClock, seller: Any) -> None:
+    name_the_seller()
+    tenant = used(demo_clock, 60_000)
+    demo_clock.move_to(IN_MARCH)
+    with tenant_scope(tenant.id):
+        record_usage(
+            [interval(factories.make_project(tenant).id, IN_MARCH - timedelta(hours=2), 4_321, meter="batch_seconds")]
+        )
+    demo_clock.move_to(IN_APRIL)
+    invoice = draft_of(tenant)
+    for state in ("draft", "finalised"):
+        for page in (page_of(tenant, invoice), words(seller("platform_finance").get(f"/invoices/{invoice}/"))):
+            assert re.search(r"Batch prediction time.*no price was in force 4,321 s no price €0\.00", page), (
+                state,
+                page,
+            )
+            assert "60,000 s €0.00005 a second €3.00" in page, (state, page)
+        line = words(client_for(tenant, "finance").get(f"/t/{tenant.slug}/invoices/{invoice}/lines/2/"))
+        assert "4,321 s measured, and free" in line
+        (pdf,) = pages(take(tenant, f"{invoice}/pdf/"))
+        assert "no price" in pdf and "4,321" in pdf
+        row = listed(take(tenant, f"{invoice}/csv/"))[1]
+        assert [Decimal(row[name]) for name in ("measured", "quantity")] == [4_321, 0]
+        assert (row["unit_amount"], row["details"]) == ("", "price=none")
+        if state == "draft":
+            finalise(tenant)

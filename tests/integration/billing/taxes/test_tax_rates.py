@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -9,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from billing.models import TaxRate
+from billing.models import Meter, TaxRate
 from billing.taxes import table
 from billing.taxes.queries import tax_rates
 from tenants.errors import Invalid, PermissionDenied
+from tenants.isolation.scoping import tenant_scope
 from tenants.models import OperatorAct
 from tenants.operators.operator import Operator
 from tests.integration.billing.invoicing.scene import IN_APRIL
 from tests.integration.billing.invoicing.test_console_pages import words
 from tests.integration.billing.taxes.scene import enter
-from tests.support import selling
+from tests.support import factories, selling
 
 if TYPE_CHECKING:
     from tests.conftest import DemoClock
@@ -60,6 +62,15 @@ def test_a_rate_is_entered_and_ended_on_its_page_and_the_next_one_follows(financ
     assert "20" in words(support.get(PAGE))
     assert "Enter a rate" not in words(support.get(PAGE))
     assert support.post(PAGE, GIVEN).status_code == 403
+
+
+def test_a_meter_of_an_organisation_may_have_a_rate_of_its_own(finance: Any) -> None:
+    tenant = factories.make_tenant()
+    with tenant_scope(tenant.id):
+        Meter.objects.create(key="scans", title="Scans read", unit="scan", event_type="scan.read")
+    assert '<option value="scans">Scans read</option>' in finance.get(PAGE).content.decode()
+    assert finance.post(PAGE, GIVEN | {"product": "scans", "percent": "7"}).status_code == 302
+    assert re.search(r"Scans read .*7", words(finance.get(PAGE)))
 
 
 def test_the_api_lists_enters_and_ends_rates(finance: Any) -> None:
