@@ -56,7 +56,8 @@ class Wallet(TenantModel):
 class CreditBlock(TenantModel):
     """Credit that was given or bought in one piece. `remaining` moves only with a `CreditMovement`.
 
-    It can be used on bills of months whose last day lies from `starts_on` to the day before `expires_on`. Empty
+    It can be used on bills of months whose last day lies from `starts_on` to the day before `expires_on`, and for usage of
+    those days where it ends within a month. Empty
     `meters` and `projects` leave no usage out.
     """
 

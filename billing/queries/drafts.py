@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -17,9 +18,9 @@ from billing.models import Contract, Invoice
 from billing.models.invoicing import DRAFT, IN_REVIEW, PERIOD
 from billing.money import Money
 from billing.queries.calendar import tenant_today
-from billing.queries.lines import InvoiceLine, computed_lines, of_invoice, with_hours
+from billing.queries.lines import InvoiceLine, computed_lines, of_invoice, used_by_day, with_hours
 from billing.rating.billed.bills import Bill, bill
-from billing.rating.billed.credits import Credit
+from billing.rating.billed.credits import Credit, limited
 from billing.rating.billed.lines import Kind, Line
 from billing.rating.billed.reading import read_terms
 from billing.rating.billed.savings import PlanFigures
@@ -123,7 +124,8 @@ def drafts_from(of: Sources, asked: Mapping[UUID, date], before: Mapping[UUID, d
     """Return the drafts of the invoices that are asked for, given with their months.
 
     Credit is used by the earliest month first: what a draft would use, no later one shows. So if there is any, `before`
-    are the drafts of earlier months. Pure, unless a contract `plans_by_hour`: that usage is read in the open scope.
+    are the drafts of earlier months. Pure, unless a contract `plans_by_hour` or a credit `ends_within` a month: that usage
+    is read in the open scope.
     """
     credits, found = list(of.credits), dict[UUID, Draft]()
     for invoice_id, period in sorted({**before, **asked}.items(), key=lambda one: (one[1], one[0])):
@@ -131,10 +133,11 @@ def drafts_from(of: Sources, asked: Mapping[UUID, date], before: Mapping[UUID, d
         usage = of_invoice(invoice_id, of.lines[period])
         tax, agreed = of.taxes.terms(contract, period), _agreed(usage, contract, period, of.currency)
         untaxed, at = "", tax_day(period)
+        usable = limited(credits, period, at, partial(used_by_day, usage, period))
         try:
-            made = bill(*agreed, credits=credits, tax=tax, at=at)
+            made = bill(*agreed, credits=usable, tax=tax, at=at)
         except MissingRate as missing:
-            made, untaxed = bill(*agreed, credits=credits, at=at), str(missing)
+            made, untaxed = bill(*agreed, credits=usable, at=at), str(missing)
         left, given = {use.key: use.left for use in made.credits}, {one.key: one.title for one in credits}
         credits = [replace(one, left=left.get(one.key, one.left)) for one in credits]
         if invoice_id in asked:

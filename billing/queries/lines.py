@@ -13,8 +13,10 @@ from django.db import connection
 
 from billing.money import Money
 from billing.pg_arrays import parsed
+from billing.queries.calendar import tenant_today
 from billing.rating.aggregation import COUNTS, HOW, SUM
-from billing.rating.calendar import period_bounds
+from billing.rating.billed.usage import Cell
+from billing.rating.calendar import local_day, period_bounds
 from billing.rating.hours import bucket_of
 from billing.usage.month import usage_of_month
 from billing.usage.reserved_sources import own_sources
@@ -214,6 +216,16 @@ def with_hours(lines: Sequence[InvoiceLine], period: date, zone: str) -> list[In
     ]
 
 
+def used_by_day(lines: Sequence[InvoiceLine], period: date) -> dict[tuple[Cell, date], Decimal]:
+    """Return the amounts of a month's own usage by project and meter, and by the local day in which their hour of UTC starts."""
+    zone, found = tenant_today().zone, dict[tuple[Cell, date], Decimal]()
+    for line in with_hours(lines, period, zone):
+        for hour, amount in () if line.origin else line.hours:
+            at = (line.project_id, line.meter), local_day(hour, zone)
+            found[at] = found.get(at, Decimal(0)) + amount
+    return found
+
+
 def of_invoice(invoice_id: UUID, lines: Iterable[InvoiceLine]) -> list[InvoiceLine]:
     """Return a draft's lines with the ids that they have on its invoice."""
     return [replace(line, id=uuid5(invoice_id, _mark(line))) for line in lines]
@@ -247,6 +259,7 @@ def _mark(line: InvoiceLine) -> str:
 
 def _computed(n: int, row: Any, currency: str) -> InvoiceLine:
     exact = Money(row.amount, currency)
+    rate = LineRate(row.rate_id, row.rate_source, row.rate, row.rate_from).kept() if row.rate_id else {}
     return InvoiceLine(
         id=UUID(int=n),
         n=n,
@@ -256,15 +269,9 @@ def _computed(n: int, row: Any, currency: str) -> InvoiceLine:
         exact=exact,
         amount=exact.rounded(),
         list_exact=Money(row.amount + row.discount, currency),
-        details=_details(row),
+        details=rate if row.price_id else NO_PRICE,
         **_shared(row),
     )
-
-
-def _details(row: Any) -> Mapping[str, Any]:
-    if row.price_id is None:
-        return NO_PRICE
-    return LineRate(row.rate_id, row.rate_source, row.rate, row.rate_from).kept() if row.rate_id else {}
 
 
 def _frozen(row: Any, currency: str) -> InvoiceLine:

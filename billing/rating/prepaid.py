@@ -1,7 +1,7 @@
 """What prepaid credit still pays for, in usage before tax. Pure.
 
 A promotional credit pays for usage of a month whose last day it can be used on. One that ends earlier still pays for
-the month before while its invoice is a draft. Credit with a scope is left out: it may pay for nothing that is asked for.
+the month before while its invoice is a draft; what it pays of the month in which it ends, only that month's bill knows. Credit with a scope is left out: it may pay for nothing that is asked for.
 Paid credit pays tax too, and so does promotional credit where the contract says `paid_first`. Shortfalls of commitments
 and minimums, which only the bill of a whole month knows, are left out; what they add is due like any invoice.
 """

@@ -15,11 +15,12 @@ import structlog
 from billing.models.invoicing import STANDING
 from billing.queries.drafts import Draft, Sources, drafts_from, plans_by_hour
 from billing.queries.lines import CORRECTION, USAGE, lines_from
+from billing.rating.billed.credits import ends_within
 from billing.rating.calendar import period_of
 from billing.rating.flags import Item, flags, severity
 from billing.runs.reading import Account, accounts
 from billing.runs.storing import Prepared, store
-from billing.taxes.queries import TaxTable, tax_table
+from billing.taxes.queries import TaxTable, tax_day, tax_table
 from tenants.isolation.scoping import tenant_scope
 
 ZERO = Decimal(0)
@@ -111,7 +112,7 @@ def _drafts(account: Account, taxes: TaxTable) -> dict[UUID, Draft]:
     """Return a tenant's drafts, as its pages compute them."""
     drafts, found = account.drafts(), dict[UUID, Draft]()
     # Usage by the hour is read of one tenant at a time: it is much.
-    apart = drafts and any(plans_by_hour(contract) for contract in account.contracts)
+    apart = drafts and (any(plans_by_hour(contract) for contract in account.contracts) or _ends_within(account))
     with tenant_scope(account.tenant_id) if apart else nullcontext():
         for currency in {row.currency for row in drafts}:
             asked = {row.id: row.period for row in drafts if row.currency == currency}
@@ -122,6 +123,13 @@ def _drafts(account: Account, taxes: TaxTable) -> dict[UUID, Draft]:
             lines = lines_from(sums, months, currency)
             found |= drafts_from(Sources(currency, account.contracts, credits, lines, taxes), asked, before)
     return found
+
+
+def _ends_within(account: Account) -> bool:
+    """Return whether credit ends within a month that is billed: it pays for the usage of its days."""
+    months = account.months()
+    credits = [credit for found in account.credits.values() for credit in found]
+    return any(ends_within(credit, month, tax_day(month)) for credit in credits for month in months)
 
 
 def _item(line: Any, amount: Decimal) -> Item:

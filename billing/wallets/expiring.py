@@ -76,13 +76,13 @@ def warn(*, actor: Actor, block_id: UUID) -> None:
         permission="invoices.view",
         kind="credit",
         title=f"{Money(block.remaining, block.currency).plain()} of credit expires on {block.expires_on:%d %B %Y}",
-        body="It pays bills of months that end before that day. What is left of it then is written off.",
+        body="It pays for usage until the day before. What is left of it after those bills is written off.",
         path="wallet/",
     )
 
 
 def _may_still_pay(block: CreditBlock, expires_on: date) -> bool:
-    """Return whether the draft of a month whose last day lies in the block's time is open."""
+    """Return whether the draft of a month is open that has a day in the block's time."""
     drafts = Invoice.objects.filter(kind=PERIOD, state__in=[DRAFT, IN_REVIEW], currency=block.currency)
-    lasts = (next_period(period) - timedelta(days=1) for period in drafts.values_list("period", flat=True))
-    return any(block.starts_on <= last < expires_on for last in lasts)
+    periods = drafts.values_list("period", flat=True)
+    return any(block.starts_on < next_period(period) and period < expires_on for period in periods)

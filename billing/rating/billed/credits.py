@@ -8,14 +8,19 @@ Paid credits are money received in advance, so they pay what is due including ta
 promotional credits are used first. Where a contract says `paid_first`, paid credits are used first, and promotional
 ones after them pay what is still due; then no credit reduces the taxable amount.
 
+A promotional credit that ends within the month pays for the usage of its days alone, from the one on which it starts until
+the day before it expires: that it has expired when the month is billed does not matter. Any other pays what is left of the
+bill of a month if it can be used on its last day. No usage of a day is paid for twice.
+
 Rounding: none. A credit gives whole minor units, at most what is due; a finer remainder stays in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
+from decimal import Decimal
 from enum import StrEnum
 
 from billing.money import Money
@@ -35,7 +40,10 @@ class CreditKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """What is left of a credit. It can be used from `starts_on` until the day before `expires_on`; `title` is for people."""
+    """What is left of a credit. It can be used from `starts_on` until the day before `expires_on`; `title` is for people.
+
+    `most`: it ends within the month that is billed, and pays no more of it; see `limited`.
+    """
 
     key: str
     kind: CreditKind
@@ -45,6 +53,12 @@ class Credit:
     priority: int = 50
     scope: Scope = ALL_USAGE
     title: str = ""
+    most: Money | None = None
+
+    @property
+    def units(self) -> int:
+        """How many whole minor units it may pay."""
+        return whole_units(self.left if self.most is None or self.left < self.most else self.most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +81,45 @@ def usable(credits: Sequence[Credit], at: date) -> list[Credit]:
         raise ValueError("the key of a credit occurs once in a bill")
     if any(credit.left.amount < 0 for credit in credits):
         raise ValueError("a credit is not negative")
-    found = [one for one in credits if one.starts_on <= at and (one.expires_on is None or at < one.expires_on)]
-    return sorted(found, key=lambda one: (one.priority, one.expires_on or date.max, one.starts_on, one.key))
+    found = [one for one in credits if one.starts_on <= at and (one.most is not None or _lasts(one, at))]
+    return sorted(found, key=_order)
+
+
+def ends_within(credit: Credit, first: date, last: date) -> bool:
+    """Return whether a promotional credit can be used on days of a month, but not after its last."""
+    promotional = credit.kind is CreditKind.PROMOTIONAL and bool(credit.left)
+    return promotional and credit.starts_on <= last and _lasts(credit, first) and not _lasts(credit, last)
+
+
+def limited(
+    credits: Sequence[Credit], first: date, last: date, used: Callable[[], Mapping[tuple[Cell, date], Decimal]]
+) -> list[Credit]:
+    """Return the credits for the bill of a month: those that end within it pay at most for the usage of their days.
+
+    `used` returns the month's usage by cell and local day; it is called only if a credit asks for it.
+    """
+    ending = sorted((one for one in credits if ends_within(one, first, last)), key=_order)
+    if not ending:
+        return list(credits)
+    days, found = dict(used()), {one.key: one for one in credits}
+    ordered = sorted(days, key=lambda one: (one[1], cell_order(one[0])))
+    for credit in ending:
+        most = Decimal(0)
+        for cell, day in ordered:
+            if credit.starts_on <= day and _lasts(credit, day) and credit.scope.covers(cell):
+                part = max(min(days[cell, day], credit.left.amount - most), Decimal(0))
+                days[cell, day] -= part
+                most += part
+        found[credit.key] = replace(credit, most=Money(most, credit.left.currency).rounded())
+    return list(found.values())
+
+
+def _lasts(credit: Credit, day: date) -> bool:
+    return credit.expires_on is None or day < credit.expires_on
+
+
+def _order(credit: Credit) -> tuple[int, date, date, str]:
+    return credit.priority, credit.expires_on or date.max, credit.starts_on, credit.key
 
 
 def credit_faults(credit: Credit) -> Iterator[Fault]:
@@ -86,7 +137,7 @@ def use_before_tax(bill: RunningBill, credits: Sequence[Credit]) -> list[CreditU
     for credit in credits:
         _ = credit.left + Money.zero(bill.currency)
         cells = bill.in_scope(credit.scope)
-        units = min(whole_units(credit.left), sum(cells.values()), bill.total().minor)
+        units = min(credit.units, sum(cells.values()), bill.total().minor)
         if units > 0:
             taken = bill.money(units)
             bill.take_off(Kind.CREDIT, credit.key, taken, cells)
@@ -104,7 +155,7 @@ def use_after_tax(lines: Sequence[Line], total: Money, credits: Sequence[Credit]
         _ = credit.left + Money.zero(total.currency)
         cells = {cell: units for cell, units in gross.items() if credit.scope.covers(cell) and units > 0}
         in_scope = sum(units for cell, units in gross.items() if credit.scope.covers(cell))
-        units = min(whole_units(credit.left), in_scope, due)
+        units = min(credit.units, in_scope, due)
         if units > 0:
             ordered = sorted(cells, key=cell_order)
             taken = money_of(units, total.currency)

@@ -117,7 +117,7 @@ class Dice(random.Random):
             "key": key, "kind": self.choice(["promotional", "paid"]), "left": self.decimal(4, 300),
             "starts_on": self.choice(["2026-01-01", "2026-05-01", "2026-05-01", "2026-12-01"]),
             "expires_on": self.choice([None, None, "2026-11-01", "2026-11-02", "2027-01-01"]),
-            "priority": self.choice([10, 50]), **self.scope(),
+            "priority": self.choice([10, 50]), **self.scope(), "most": self.choice([None, None, self.decimal(2, 100)]),
         }  # fmt: skip
 
     def tax(self) -> dict[str, Any]:
@@ -173,6 +173,7 @@ def credit(one: dict[str, Any], currency: str) -> Credit:
     return Credit(
         one["key"], CreditKind(one["kind"]), Money(Decimal(one["left"]), currency),
         date.fromisoformat(one["starts_on"]), day(one["expires_on"]), one["priority"], scope,
+        most=Money(Decimal(one["most"]), currency) if one.get("most") else None,
     )  # fmt: skip
 
 

@@ -75,7 +75,7 @@ class Rerated:
         self.discounts()
         self.shortfalls("minimums")
         credits = [one for one in case["credits"] if one["starts_on"] <= case["at"]]
-        credits = [one for one in credits if not one["expires_on"] or case["at"] < one["expires_on"]]
+        credits = [one for one in credits if not one["expires_on"] or case["at"] < one["expires_on"] or one.get("most")]
         credits.sort(key=lambda one: (one["priority"], one["expires_on"] or "9999-12-31", one["starts_on"], one["key"]))
         given = [one for one in credits if one["kind"] == "promotional"]
         paid = [one for one in credits if one["kind"] == "paid"]
@@ -164,10 +164,13 @@ class Rerated:
     def before_tax(self, credits: list[dict[str, Any]]) -> None:
         for credit in credits:
             cells = {cell: net for cell, net in self.nets().items() if covers(credit, cell)}
-            units = min(int(Q(credit["left"]) * self.scale), sum(cells.values()), sum(self.nets().values()))
+            units = min(self.worth(credit), sum(cells.values()), sum(self.nets().values()))
             if units > 0:
                 self.lines += shared(-units, cells)
                 self.used[credit["key"]] = units
+
+    def worth(self, credit: dict[str, Any]) -> int:
+        return int(min(Q(credit[name]) for name in ("left", "most") if credit.get(name)) * self.scale)
 
     def percent(self, meter: str) -> Q:
         tax, at = self.case["tax"], self.case["at"]
@@ -202,7 +205,7 @@ class Rerated:
         due = max(sum(gross.values()), 0)
         for credit in credits:
             cells = {cell: units for cell, units in gross.items() if covers(credit, cell)}
-            units = min(int(Q(credit["left"]) * self.scale), sum(cells.values()), due)
+            units = min(self.worth(credit), sum(cells.values()), due)
             if units > 0:
                 for cell, part in shared(units, cells):
                     gross[cell] -= part

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connection
 
 from billing import queries
 from billing.budgets import holds
@@ -15,6 +16,7 @@ from billing.budgets.counters import BudgetExceeded
 from billing.credit.queries import standing
 from billing.metering.metering import record_usage
 from billing.models import CreditBlock
+from billing.money import Money
 from billing.wallets import blocks
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
@@ -95,7 +97,7 @@ def test_spot_commitment_credit_and_tax_on_one_invoice_are_what_another_program_
     projects = [factories.make_project(tenant).id for _ in range(2)]
     grant(tenant, "3.33", priority=60)
     grant(tenant, "2.00", expires_on=date(2027, 4, 15))
-    grant(tenant, "9.99", expires_on=date(2027, 3, 20))
+    short = grant(tenant, "9.99", expires_on=date(2027, 3, 12))
     with tenant_scope(tenant.id), selling.role("exchequer_operator"):
         # Money that lay in the wallet.
         carried = blocks.Terms(starts_on=date(2027, 3, 1))
@@ -110,6 +112,7 @@ def test_spot_commitment_credit_and_tax_on_one_invoice_are_what_another_program_
     invoice = draft_of(tenant)
     draft = seen(tenant, invoice)
     other = rerated(tenant, invoice, terms)
+    ended = Money(Decimal(other.used[str(short)]).scaleb(-2), "EUR")
     assert (other.subtotal, other.total, other.due) == (draft.subtotal.minor, draft.total.minor, draft.due.minor)
     finalise(tenant, invoice)
     view = seen(tenant, invoice)
@@ -117,14 +120,28 @@ def test_spot_commitment_credit_and_tax_on_one_invoice_are_what_another_program_
         draft.subtotal, draft.total, draft.due, draft.credits,
     )  # fmt: skip
     assert {str(one.block_id): one.amount.minor for one in view.credits} == other.used
-    assert len(other.used) == 3
-    assert left(tenant) == [euro("0.00"), euro("0.00"), euro("9.99"), euro("0.00")]
+    assert len(other.used) == 4
+    assert left(tenant) == [euro("0.00"), euro("0.00"), euro("9.99") - ended, euro("0.00")]
+    assert euro("0.00") < ended < euro("9.99"), "it pays for the usage of eleven days"
     with tenant_scope(tenant.id):
         lines = queries.invoice_lines(invoice)
     kinds = {line.kind for line in lines}
     assert kinds == {"usage", "commitment_shortfall", "discount", "promotional_credit"}
     spot = [line for line in lines if line.dims.get("tier") == "spot"]
     assert spot and all(line.list_exact.amount == line.exact.amount * Decimal("2.5") for line in spot)
+
+
+def most(block: CreditBlock) -> str | None:
+    """Return what a block that ends in March may pay of it, from the stored segments."""
+    if block.expires_on is None or block.expires_on > date(2027, 3, 31):
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT round(sum(amount), 2) FROM billing_usageevent WHERE (started_at AT TIME ZONE 'UTC')::date >= %s"
+            " AND (started_at AT TIME ZONE 'UTC')::date < %s",
+            [block.starts_on, block.expires_on],
+        )
+        return str(cursor.fetchone()[0])
 
 
 def rerated(tenant: Tenant, invoice: UUID, terms: dict[str, Any]) -> Rerated:
@@ -142,7 +159,7 @@ def rerated(tenant: Tenant, invoice: UUID, terms: dict[str, Any]) -> Rerated:
             {
                 "key": str(row.pk), "kind": row.kind, "left": str(row.remaining), "priority": row.priority,
                 "starts_on": str(row.starts_on) if row.kind == "promotional" else "0001-01-01",
-                "expires_on": row.expires_on and str(row.expires_on), "meters": [], "projects": [],
+                "expires_on": row.expires_on and str(row.expires_on), "meters": [], "projects": [], "most": most(row),
             }
             for row in CreditBlock.objects.all()
         ]  # fmt: skip

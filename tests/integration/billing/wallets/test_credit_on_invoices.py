@@ -34,6 +34,7 @@ from tests.integration.billing.invoicing.scene import (
 from tests.integration.billing.invoicing.test_console_pages import words
 from tests.integration.billing.wallets.scene import accounts, euro, grant, left, seen, withdraw
 from tests.support import factories, selling
+from tests.support.billing.runs import check_that_runs_agree
 from tests.support.usage import interval
 
 if TYPE_CHECKING:
@@ -240,6 +241,35 @@ def test_credit_that_expires_is_announced_once_and_written_off_after_the_last_bi
     assert left(tenant) == [euro("0.00")]
     assert accounts(tenant) == {"revenue": Decimal(-3), "write_off": Decimal(3)}
     seen(tenant, draft_of(tenant))
+
+
+def test_credit_that_ends_within_the_month_pays_for_the_usage_of_its_days(demo_clock: DemoClock) -> None:
+    name_the_seller()
+    tenant = used(demo_clock, THREE)
+    project = factories.default_project_id(tenant)
+    demo_clock.move_to(datetime(2027, 3, 20, 13, tzinfo=UTC))
+    for amount, expires_on in (("1.50", date(2027, 3, 23)), ("9.00", date(2027, 3, 25)), ("7.00", date(2027, 3, 21))):
+        grant(tenant, amount, expires_on=expires_on)
+    # 1.00 on 21 and 23 March each, and as much on the day on which the last of them is over.
+    for day in (21, 23, 25):
+        demo_clock.move_to(datetime(2027, 3, day, 13, tzinfo=UTC))
+        with tenant_scope(tenant.id):
+            record_usage([interval(project, datetime(2027, 3, day, 0, 30, tzinfo=UTC), 20_000)])
+    demo_clock.move_to(IN_APRIL)
+    with selling.as_control():
+        expiring.sweep()
+    assert left(tenant) == [euro("1.50"), euro("9.00"), euro("7.00")], "a draft may still use them"
+    invoice = draft_of(tenant)
+    # 0.84 on 19 March and 2.16 on 20 March; no credit was valid on 19 and 25 March.
+    assert seen(tenant, invoice).subtotal == euro("1.84")
+    check_that_runs_agree()
+    finalise(tenant)
+    assert seen(tenant, invoice).subtotal == euro("1.84")
+    assert left(tenant) == [euro("0.50"), euro("8.00"), euro("4.84")]
+    with selling.as_control():
+        expiring.sweep()
+    assert left(tenant) == [euro("0.00")] * 3
+    seen(tenant, invoice)
 
 
 def test_an_organisation_that_fails_holds_up_no_wallet_of_another(demo_clock: DemoClock) -> None:
