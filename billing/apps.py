@@ -65,6 +65,7 @@ class BillingConfig(AppConfig):
             {
                 "billing.collecting.retried": "Step at the payment provider repeated",
                 "billing.contract.agreed": "Contract agreed",
+                "billing.contract.details_changed": "Billing details changed",
                 "billing.contract.opened": "First contract opened",
                 "billing.contract.withdrawn": "Contract withdrawn before its start",
                 "billing.autopay.changed": "Automatic charges changed",

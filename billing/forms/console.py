@@ -47,6 +47,24 @@ class OtherCurrency(forms.Form):
         return code
 
 
+class BillingDetailsForm(forms.Form):
+    """To whom a tenant's invoices go. Its page has another form with the same fields, so its ids differ."""
+
+    def __init__(self, data: Any = None, *, initial: Any = None) -> None:
+        super().__init__(data, initial=initial, auto_id="details_%s")
+
+    billing_name = forms.CharField(label="Bill to", required=False, max_length=200)
+    billing_address = forms.CharField(
+        label="Address", required=False, max_length=1000, widget=forms.Textarea({"rows": 3})
+    )
+    country = CapitalField(
+        label="Country", required=False, max_length=2, help_text="Two capital letters, as DE. It decides the tax."
+    )
+    tax_number = forms.CharField(label="Tax number", required=False, max_length=40)
+    billing_email = forms.EmailField(label="Email for invoices", required=False)
+    reason = forms.CharField(label="Reason", max_length=400, help_text="The organisation reads it in its audit log.")
+
+
 class NextContract(TermsForm):
     """The next contract of a tenant."""
 

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
-from django.db import connection, transaction
+from django.db import transaction
 
 from billing.exchange.queries import rate_in_force
 from billing.models import Contract, PriceBook
 from billing.pricing import currency_changes, prepaid
+from billing.pricing.billing_details import BillingDetails, details_faults, lock_contracts
 from billing.pricing.currency_changes import CurrencyChange
 from billing.pricing.publishing import standard_book
 from billing.rating.billed.faults import Fault, terms_faults
 from billing.rating.billed.reading import read_terms
 from billing.rating.calendar import local_day, next_period, period_bounds, period_of
 from billing.rating.quantity import FUTURE_LIMIT
-from billing.taxes.countries import COUNTRIES, UNKNOWN
-from billing.taxes.tax_ids import tax_id_fault
 from tenants import clock
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -66,7 +63,7 @@ def open_first(*, actor: Actor, book_id: UUID | None = None, terms: ContractTerm
 
     Idempotent, safe in a race; for the roles that write contracts. Raises Invalid for a book whose prices cannot be converted.
     """
-    _lock(actor.tenant_id)
+    lock_contracts(actor.tenant_id)
     if Contract.objects.exists():
         unchanged("the tenant has a contract")
         return
@@ -151,7 +148,7 @@ def bill_faults(given: object, currency: str) -> list[Fault]:
 def _agree(
     *, actor: Actor, tenant: Tenant, book_id: UUID, starts_on: date, terms: ContractTerms, reason: str
 ) -> Contract:
-    _lock(tenant.id)
+    lock_contracts(tenant.id)
     Contract.objects.filter(starts_on__gte=months_ahead(tenant, 1)[0]).delete()
     paid_in = currency_changes.currency_before(tenant, starts_on)
     currency = terms.currency or paid_in
@@ -179,7 +176,7 @@ def _agree(
 
 @operation(CONTRACT_WITHDRAWN)
 def _withdraw(*, actor: Actor, tenant: Tenant, reason: str) -> None:
-    _lock(tenant.id)
+    lock_contracts(tenant.id)
     coming = Contract.objects.filter(starts_on__gte=months_ahead(tenant, 1)[0]).select_related("book").first()
     if coming is None:
         raise Conflict("No contract of this organisation is still to begin. Reload the page.")
@@ -251,24 +248,8 @@ def _check(terms: ContractTerms, currency: str) -> None:
         faults["grace_days"] = [f"Give 0 to {MOST_GRACE} days."]
     if terms.tax_rate is not None and not (terms.tax_rate.is_finite() and 0 <= terms.tax_rate <= 100):
         faults["tax_rate"] = ["Give a rate from 0 to 100 per cent."]
-    if terms.billing_email:
-        try:
-            validate_email(terms.billing_email)
-        except ValidationError:
-            faults["billing_email"] = ["Give an address such as bills@example.org."]
-    for name, limit in (("billing_name", 200), ("billing_address", 1_000), ("tax_number", 40)):
-        if len(getattr(terms, name)) > limit:
-            faults[name] = [f"Give at most {limit} characters."]
-    if fault := tax_id_fault(terms.tax_number):
-        faults.setdefault("tax_number", [fault])
-    if terms.country and terms.country not in COUNTRIES:
-        faults["country"] = [UNKNOWN]
+    faults |= details_faults(BillingDetails(**{one.name: getattr(terms, one.name) for one in fields(BillingDetails)}))
     if wrong := bill_faults(terms.terms, currency):
         faults["terms"] = [f"{fault.where}: {fault.message}" if fault.where else fault.message for fault in wrong]
     if faults:
         raise Invalid(fields=faults)
-
-
-def _lock(tenant_id: UUID) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('billing.contract' || %s, 0))", [str(tenant_id)])

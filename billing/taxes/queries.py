@@ -43,12 +43,15 @@ class TaxTable:
     rates: Sequence[TaxRate] = ()
 
     def terms(self, contract: Contract | None, period: date) -> TaxTerms | None:
-        """Return how a month under a contract is taxed; None without tax. What the contract states comes first."""
+        """Return how a month under a contract is taxed; None without tax. What the contract states comes first.
+
+        With rates, both countries must be known: nothing is untaxed because somebody forgot to enter one.
+        """
         if contract is None:
             return None
         if contract.tax_rate is not None:
             return TaxTerms(AGREED, AGREED, (TaxRate(AGREED, contract.tax_rate, period),))
-        if not self.rates or not self.seller_country or not contract.country:
+        if not self.rates:
             return None
         # Where the seller's registration has ended, a country's rates are none.
         day = tax_day(period)

@@ -4,7 +4,13 @@ from django.urls import URLPattern, path
 
 from billing.api.console import documents, invoices
 from billing.api.console.books import Books, OneBook, Preview, Versions
-from billing.api.console.contracts import Contracts, ContractWithdrawn, CurrencyPreview, TenantContracts
+from billing.api.console.contracts import (
+    BillingDetailsChanged,
+    Contracts,
+    ContractWithdrawn,
+    CurrencyPreview,
+    TenantContracts,
+)
 from billing.api.console.deferrals import Deferrals
 from billing.api.console.disputes import Comments, DisputeAnswer, DisputeMessages, Disputes, OneDispute
 from billing.api.console.exchange import ExchangeRates
@@ -70,5 +76,10 @@ urlpatterns: list[URLPattern] = [
     path("contracts/", Contracts.as_view(), name="operator-api-contracts"),
     path("tenants/<uuid:tenant_id>/contracts/", TenantContracts.as_view(), name="operator-api-tenant-contracts"),
     path("tenants/<uuid:tenant_id>/contracts/currency/", CurrencyPreview.as_view(), name="operator-api-currency"),
+    path(
+        "tenants/<uuid:tenant_id>/billing-details/",
+        BillingDetailsChanged.as_view(),
+        name="operator-api-billing-details",
+    ),
     path("tenants/<uuid:tenant_id>/contracts/withdraw/", ContractWithdrawn.as_view(), name="operator-api-withdraw"),
 ]

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from billing.api.fields import MoneySerializer
 from billing.api.serializers import ContractSerializer
 from billing.pricing import contracts
+from billing.pricing.billing_details import BillingDetails, change_details
 from billing.pricing.currency_changes import preview
 from billing.queries import books
 from tenants.errors import Invalid
@@ -81,6 +82,16 @@ class NewContractSerializer(serializers.Serializer[Any]):
         help_text="What the organisation pays in from then on; default: as before. GET …/contracts/currency/ shows what changes",
     )
     reason = serializers.CharField(max_length=400, help_text="The organisation reads it in its audit log")
+
+
+class BillingDetailsSerializer(ReasonSerializer):
+    """To whom an organisation's invoices go, all of it; country and tax number decide the tax."""
+
+    billing_name = serializers.CharField(required=False, default="", allow_blank=True, max_length=200)
+    billing_address = serializers.CharField(required=False, default="", allow_blank=True, max_length=1000)
+    billing_email = serializers.EmailField(required=False, default="", allow_blank=True)
+    tax_number = serializers.CharField(required=False, default="", allow_blank=True, max_length=40)
+    country = serializers.CharField(required=False, default="", allow_blank=True, max_length=2)
 
 
 class CurrencyChangeSerializer(serializers.Serializer[Any]):
@@ -180,4 +191,19 @@ class ContractWithdrawn(OperatorView):
         """Withdraw the contract that has not begun; the one before it goes on. No key does this."""
         data = checked(ReasonSerializer(data=request.data))
         contracts.withdraw(operator=self.operator, tenant_id=tenant_id, reason=data["reason"])
+        return Response(status=204)
+
+
+class BillingDetailsChanged(OperatorView):
+    """To whom an organisation's invoices go."""
+
+    permissions: ClassVar = {"PUT": "prices.manage"}
+
+    @extend_schema(request=BillingDetailsSerializer, responses={204: None})
+    def put(self, request: Request, tenant_id: UUID) -> Response:
+        """Change to whom an organisation's invoices go: drafts follow, finalised invoices stay. No key does this."""
+        data = checked(BillingDetailsSerializer(data=request.data))
+        reason = data.pop("reason")
+        details = BillingDetails(**data)
+        change_details(operator=self.operator, tenant_id=tenant_id, details=details, reason=reason)
         return Response(status=204)

@@ -55,7 +55,7 @@ STALE = "The gateway computed the tax for other amounts. Have it computed again.
 
 
 class MissingRate(ValueError):
-    """No tax rate is in force for the country and product: add one to the table of rates."""
+    """The tax cannot be known: a country is missing, or no rate is in force for it and the product."""
 
 
 class StaleTax(ValueError):
@@ -173,6 +173,7 @@ def taxed(lines: Sequence[Line], terms: TaxTerms, currency: str, at: date) -> tu
 
     Raises MissingRate, or StaleTax if a gateway's tax is for other amounts.
     """
+    _check_countries(terms)
     groups: dict[object, list[int]] = {}
     how = treatment(terms)
     percents: dict[str, Decimal] = {}
@@ -200,6 +201,15 @@ def taxed(lines: Sequence[Line], terms: TaxTerms, currency: str, at: date) -> tu
     if any(one.tax or one.taxable for product, one in fixed.items() if product not in groups):
         raise StaleTax(STALE)
     return result, sorted(rows, key=lambda row: (-row.percent, row.taxable.amount))
+
+
+def _check_countries(terms: TaxTerms) -> None:
+    if terms.exempt or terms.fixed is not None:
+        return
+    if not terms.seller_country:
+        raise MissingRate("The seller has tax rates, but no country. Enter it under Invoices, Seller.")
+    if not terms.buyer_country:
+        raise MissingRate("The contract has no country, which decides the tax. Enter the customer's.")
 
 
 def _fixed_row(terms: TaxTerms, found: FixedTax | None, taxable: Money) -> TaxRow:

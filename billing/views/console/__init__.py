@@ -3,7 +3,7 @@
 from django.urls import URLPattern, path
 
 from billing.views.console.books import book_page, books_page, new_book, publish_page
-from billing.views.console.contracts import contract_page, contract_withdraw, contracts_page
+from billing.views.console.contracts import billing_details, contract_page, contract_withdraw, contracts_page
 from billing.views.console.deferrals import invoice_defer
 from billing.views.console.disputes import dispute_page, disputes_page, invoice_comment
 from billing.views.console.exchange import exchange_rates_page
@@ -34,6 +34,7 @@ urlpatterns: list[URLPattern] = [
     path("price-books/exchange-rates/", exchange_rates_page, name="operator-exchange-rates"),
     path("contracts/", contracts_page, name="operator-contracts"),
     path("contracts/<uuid:tenant_id>/", contract_page, name="operator-contract"),
+    path("contracts/<uuid:tenant_id>/billing-details/", billing_details, name="operator-billing-details"),
     path("contracts/<uuid:tenant_id>/withdraw/", contract_withdraw, name="operator-contract-withdraw"),
     path("wallets/<uuid:tenant_id>/", wallet_page, name="operator-wallet"),
     path("wallets/<uuid:tenant_id>/<uuid:block_id>/withdraw/", credit_withdraw, name="operator-credit-withdraw"),

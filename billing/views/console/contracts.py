@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +12,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from billing.exchange.queries import convertible_to
-from billing.forms.console import NextContract, OtherCurrency
+from billing.forms.console import BillingDetailsForm, NextContract, OtherCurrency
 from billing.pricing import contracts
+from billing.pricing.billing_details import BillingDetails, change_details
 from billing.pricing.currency_changes import preview
 from billing.queries import books
 from tenants.errors import ExchequerError, NotFound, PermissionDenied
@@ -55,6 +57,28 @@ def contract_withdraw(request: OperatorRequest, tenant_id: UUID) -> HttpResponse
     return redirect("operator-contract", tenant_id)
 
 
+@require_POST
+@operator_page("prices.manage")
+def billing_details(request: OperatorRequest, tenant_id: UUID) -> HttpResponse:
+    """Change to whom a tenant's invoices go."""
+    form = BillingDetailsForm(request.POST)
+    if form.is_valid():
+        data = dict(form.cleaned_data)
+        reason = data.pop("reason")
+        try:
+            change_details(
+                operator=request.operator, tenant_id=tenant_id, details=BillingDetails(**data), reason=reason
+            )
+        except (NotFound, PermissionDenied):
+            raise
+        except ExchequerError as refused:
+            explain(form, refused)
+        else:
+            messages.success(request, "The billing details are changed. Drafts follow; finalised invoices stay.")
+            return redirect("operator-contract", tenant_id)
+    return _render(request, tenant_id, details=form, status=422)
+
+
 def _render(
     request: OperatorRequest, tenant_id: UUID, *, bound: bool = False, status: int = 200, **given: Any
 ) -> HttpResponse:
@@ -92,6 +116,7 @@ def _render(
         "contracts": found,
         "months": books.months_of(tenant),
         "form": form,
+        "details": BillingDetailsForm(initial=asdict(last)) if last else None,
         "other": other,
         "paid_in": paid_in,
         "change": preview(tenant, currency, months[0]) if currency != paid_in else None,

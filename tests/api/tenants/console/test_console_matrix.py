@@ -84,6 +84,7 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("tenants/<uuid:tenant_id>/contracts/", "post"): set(),
     ("tenants/<uuid:tenant_id>/contracts/currency/", "get"): ALL,
     ("tenants/<uuid:tenant_id>/contracts/withdraw/", "post"): set(),
+    ("tenants/<uuid:tenant_id>/billing-details/", "put"): set(),
     ("exports/focus/", "get"): ALL,
     ("tenants/<uuid:tenant_id>/credits/", "get"): ALL,
     ("tenants/<uuid:tenant_id>/credits/", "post"): {FINANCE},
@@ -142,6 +143,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "starts_on": "2030-01-01",
         "reason": "As agreed",
     },
+    "tenants/<uuid:tenant_id>/billing-details/": {"billing_name": "Vision SA", "country": "FR", "reason": "They moved"},
     "what-if/": {"tenants": ["01a22ed1-e7f5-7277-ad78-9a115314de02"], "tax_rate": "19"},
     "exchange-rates/": {
         "from_currency": "USD",

@@ -33,6 +33,7 @@ PAGES: dict[str, tuple[set[str], set[str]]] = {
     "contracts/": (ALL, NONE),
     "contracts/<uuid:tenant_id>/": (ALL, {FINANCE}),
     "contracts/<uuid:tenant_id>/withdraw/": (NONE, {FINANCE}),
+    "contracts/<uuid:tenant_id>/billing-details/": (NONE, {FINANCE}),
     "contracts/<uuid:tenant_id>/what-if/": ({FINANCE}, NONE),
     "wallets/<uuid:tenant_id>/": (ALL, {FINANCE}),
     "wallets/<uuid:tenant_id>/<uuid:block_id>/withdraw/": (NONE, {FINANCE}),

@@ -313,6 +313,9 @@ PAGES: dict[str, Page] = {
     f"{BOOK}versions/new/": Page(f"POST {BOOK}versions/", price_list),
     "price-books/exchange-rates/": Page("POST exchange-rates/", says(**RATE)),
     "contracts/<uuid:tenant_id>/": Page(f"POST {TENANT}contracts/", contract),
+    "contracts/<uuid:tenant_id>/billing-details/": Page(
+        f"PUT {TENANT}billing-details/", says(**GOOD[f"{TENANT}billing-details/"])
+    ),
     "contracts/<uuid:tenant_id>/withdraw/": Page(f"POST {TENANT}contracts/withdraw/"),
     "wallets/<uuid:tenant_id>/": Page(f"POST {TENANT}credits/", says(amount="10", priority="50", reason="As agreed")),
     "wallets/<uuid:tenant_id>/<uuid:block_id>/withdraw/": Page(f"POST {TENANT}credits/<uuid:block_id>/withdraw/"),

@@ -104,6 +104,7 @@ ENTRIES: dict[str, Entries] = {
     ),
     "POST webhooks/<uuid:webhook_id>/secret/": ours("tenants.platform_webhook.secret_rotated"),
     "POST webhooks/<uuid:webhook_id>/test/": ours("tenants.platform_webhook.tested"),
+    "PUT tenants/<uuid:tenant_id>/billing-details/": both("billing.contract.details_changed"),
     "PUT seller/": ours("billing.seller.changed"),
     "PUT tenants/<uuid:tenant_id>/quotas/": both("tenants.quota_ceiling.changed"),
 }

@@ -81,8 +81,6 @@ def test_what_a_contract_states_comes_first_and_without_a_table_nothing_is_taxed
     enter()
     stated = used(demo_clock, 20_000, country="DE", tax_rate=Decimal("7.7"))
     assert [(row.rate, row.name) for row in view_of(stated).taxes] == [(Decimal("7.7"), "")]
-    nowhere = used(demo_clock, 20_000)
-    assert list(view_of(nowhere).taxes) == []
 
 
 def test_b51_a_product_may_have_a_rate_of_its_own_and_a_re_rater_agrees(demo_clock: DemoClock) -> None:
@@ -150,6 +148,25 @@ def test_where_the_rate_is_missing_the_draft_says_so_and_is_not_finalised(demo_c
     enter("FR", "21", date(2027, 3, 31))
     finalise(tenant)
     assert [row.rate for row in view_of(tenant).taxes] == [21]
+
+
+def test_b51_a_missing_country_is_no_freedom_from_tax(demo_clock: DemoClock, seller: Any) -> None:
+    enter()
+    name_the_seller()
+    tenant = used(demo_clock, 20_000)
+    finance, page = seller("platform_finance"), f"/invoices/{draft_of(tenant)}/"
+    assert "The contract has no country, which decides the tax." in words(finance.get(page))
+    refused = finance.post(f"/api/operator/v1{page}finalise/", {}, content_type="application/json")
+    assert (refused.status_code, refused.json()["code"]) == (409, "tax_unknown")
+    details = {"billing_name": "Vision GmbH", "country": "XX", "reason": "They forgot it"}
+    form = f"/contracts/{tenant.id}/billing-details/"
+    assert finance.post(form, details).status_code == 422
+    assert finance.post(form, details | {"country": "DE"}).status_code == 302
+    finalise(tenant)
+    assert [row.rate for row in view_of(tenant).taxes] == [19]
+    assert finance.post(form, details | {"country": "FR"}).status_code == 302
+    frozen = view_of(tenant)
+    assert ([row.rate for row in frozen.taxes], frozen.customer["country"]) == ([19], "DE")
 
 
 def test_a_reverse_charge_says_its_sentence_on_pages_and_on_the_document(demo_clock: DemoClock, seller: Any) -> None:
