@@ -10,8 +10,8 @@ from enum import StrEnum
 
 from billing.money import EXACT, computed
 
-ROUNDING, TAX = "rounding", "tax"
-APART = (ROUNDING, TAX)
+ROUNDING, TAX, UNUSED = "rounding", "tax", "unused"
+APART = (ROUNDING, TAX, UNUSED)
 """Kinds of charges of a line that are not of its category."""
 
 
@@ -74,6 +74,20 @@ class Priced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """The savings plan or commitment that a charge belongs to, as FOCUS describes commitment discounts.
+
+    `quantity`: what a purchase commits, in the currency of the document. `status`: Used, Unused, or empty for what is neither.
+    """
+
+    id: str
+    name: str
+    kind: str
+    quantity: Decimal | None = None
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
     """An amount with what it is for. `billed` adds up to the document's total, `effective` to the same.
 
@@ -102,10 +116,14 @@ class Charge:
     tags: Mapping[str, str] = field(default_factory=dict)
     job_id: str = ""
     line_id: str = ""
+    committed: Committed | None = None
 
     @property
     def detail_id(self) -> str:
-        """The line of the document that this is a part of: a line has its usage, its rounding and its tax apart. None of a draft has one."""
+        """The line of the document that this is a part of: a line has its usage, its rounding, its tax and what of it is unused apart.
+
+        None of a draft has one.
+        """
         if not self.heading.number:
             return ""
         parts = [self.heading.number] if self.heading.credits else []

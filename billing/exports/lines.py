@@ -4,7 +4,8 @@ Usage is exported with twelve decimals and an invoice rounds each line once, so 
 amount has one charge of its own for the difference. With it, the charges of a document add up to its total exactly.
 
 A savings plan's fee is a purchase: what it pays for carries its cost, so its effective cost is 0, and that of its coverage
-is what the fee takes the place of. Both add up to what is billed.
+is what the used part of the fee takes the place of. What no usage used is a charge of its own, which is billed as part of
+the fee. Together they add up to what is billed.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from billing.exports.charge import ROUNDING, TAX, Category, Charge, Heading, Priced, Sku
-from billing.money import EXACT, computed
+from billing.exports.charge import ROUNDING, TAX, UNUSED, Category, Charge, Committed, Heading, Priced, Sku
+from billing.money import EXACT, Money, computed
 from billing.queries.issued import CreditNoteView
 from billing.queries.lines import CORRECTION, USAGE, InvoiceLine
 from billing.rating.aggregation import SUM
@@ -41,6 +42,14 @@ TITLES = {
     Kind.DISCOUNT.value: "Discount",
     Kind.MINIMUM.value: "Shortfall of a minimum",
     Kind.CREDIT.value: "Promotional credit",
+}
+
+
+#: Which lines belong to a savings plan or commitment: its type, and whether they use it.
+COMMITTED = {
+    Kind.PLAN_FEE.value: ("Savings plan", ""),
+    Kind.COVERED.value: ("Savings plan", "Used"),
+    Kind.COMMITMENT.value: ("Commitment", "Unused"),
 }
 
 
@@ -109,13 +118,13 @@ def after_usage(
     heading: Heading, lines: Sequence[InvoiceLine], written: Mapping[UUID, Decimal], zone: str
 ) -> Generator[Charge, None, None]:
     """Return all other charges of a document; `written` is what the usage of each line came to."""
-    paid_for = _amortised(lines)
-    carried = {line.details.get("term") for line in lines if line.id in paid_for}
+    paid_for, unused = _amortised(lines)
     for line in lines:
         usage = line.kind in (USAGE, CORRECTION)
         common: dict[str, Any] = {
             "heading": heading,
             "correction": line.origin is not None,
+            "committed": _committed(line),
             **_place(line),
             **month_of(heading, line, zone),
         }
@@ -127,10 +136,12 @@ def after_usage(
         else:
             charge = _adjustment(line, common)
             yield replace(charge, effective=paid_for[line.id]) if line.id in paid_for else charge
-            if line.kind == Kind.PLAN_FEE.value and line.details.get("term") not in carried:
-                unused = _flat(Category.ADJUSTMENT, line.kind, f"{_title(line)}: unused", ZERO, common)
-                yield replace(unused, effective=line.amount.amount)
+            if line.id in unused:
+                rest_of_it = _flat(Category.ADJUSTMENT, UNUSED, f"{_title(line)}: unused", ZERO, common)
+                plan = replace(rest_of_it.committed, quantity=None, status="Unused") if rest_of_it.committed else None
+                yield replace(rest_of_it, effective=unused[line.id], committed=plan)
         if line.tax:
+            common["committed"] = None
             text = f"Tax of {line.tax_rate.normalize():f} %" if line.tax_rate is not None else "Tax"
             yield _flat(Category.TAX, TAX, text, line.tax.amount, common)
 
@@ -145,6 +156,7 @@ def of_credit_note(
         common: dict[str, Any] = {
             "heading": heading,
             "correction": True,
+            "committed": _committed(line, taken_back=True),
             **_place(line),
             **month_of(heading, line, zone),
         }
@@ -155,6 +167,7 @@ def of_credit_note(
         if part.amount:
             yield _flat(category, "credit_note", text, -part.amount.amount, common)
         if part.tax:
+            common["committed"] = None
             yield _flat(Category.TAX, TAX, f"Credit note {note.number}: tax", -part.tax.amount, common)
 
 
@@ -191,20 +204,51 @@ def _adjustment(line: InvoiceLine, common: Mapping[str, Any]) -> Charge:
     return replace(charge, quantity=Decimal(1), sku=sku, effective=ZERO)
 
 
-def _amortised(lines: Sequence[InvoiceLine]) -> dict[UUID, Decimal]:
-    """Return the effective cost of what savings plans cover: the coverage and its part of the fee, in minor units."""
+def _committed(line: InvoiceLine, *, taken_back: bool = False) -> Committed | None:
+    """Return the savings plan or commitment that a line belongs to. A line that is `taken_back` uses nothing of it."""
+    if line.kind not in COMMITTED:
+        return None
+    kind, status = COMMITTED[line.kind]
+    term = line.details.get("term", line.kind)
+    fee = line.kind == Kind.PLAN_FEE.value and not taken_back
+    return Committed(
+        id=f"{kind.lower().replace(' ', '_')}/{term}",
+        name=term,
+        kind=kind,
+        quantity=Decimal(line.details.get("committed", line.amount.amount)) if fee else None,
+        status="" if taken_back else status,
+    )
+
+
+def _amortised(lines: Sequence[InvoiceLine]) -> tuple[dict[UUID, Decimal], dict[UUID, Decimal]]:
+    """Return the effective cost of what savings plans cover, which is the coverage and its part of the used fee; and of each
+    fee what is unused. All are in minor units.
+    """
     found: dict[UUID, Decimal] = {}
+    unused: dict[UUID, Decimal] = {}
     for fee in (line for line in lines if line.kind == Kind.PLAN_FEE.value):
         term = fee.details.get("term")
         covered = [
             one for one in lines if one.kind == Kind.COVERED.value and one.details.get("term") == term and one.amount
         ]
+        used = _used_part(fee) if covered else Money.zero(fee.amount.currency)
+        if rest := fee.amount - used:
+            unused[fee.id] = rest.amount
         if not covered:
             continue
-        parts = fee.amount.allocate([abs(one.amount.minor) for one in covered])
+        parts = used.allocate([abs(one.amount.minor) for one in covered])
         for one, part in zip(covered, parts, strict=True):
             found[one.id] = found.get(one.id, one.amount.amount) + part.amount
-    return found
+    return found, unused
+
+
+def _used_part(fee: InvoiceLine) -> Money:
+    """Return the part of a savings plan's fee that usage used; all of it where an older invoice does not state it."""
+    committed, used = (Decimal(fee.details.get(name, 0)) for name in ("committed", "used"))
+    if not committed:
+        return fee.amount
+    share = EXACT.divide(EXACT.multiply(fee.amount.amount, used), committed)
+    return Money(computed(share), fee.amount.currency).rounded()
 
 
 def _title(line: InvoiceLine) -> str:

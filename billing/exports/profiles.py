@@ -70,6 +70,10 @@ def _sku(name: str) -> Read:
     return lambda charge: getattr(charge.sku, name) if charge.sku else None
 
 
+def _committed(name: str) -> Read:
+    return lambda charge: getattr(charge.committed, name) if charge.committed else None
+
+
 def _of_quantity(name: str) -> Read:
     """Return a reader for what only stands beside a quantity."""
     return lambda charge: getattr(charge.sku, name) if charge.sku and charge.quantity is not None else None
@@ -110,6 +114,16 @@ def focus(*, provider: str, publisher: str) -> list[Column]:
         _text("ChargeFrequency", lambda c: c.frequency),
         _time("ChargePeriodEnd", lambda c: c.ends_at),
         _time("ChargePeriodStart", lambda c: c.starts_at),
+        _text("CommitmentDiscountCategory", lambda c: "Spend" if c.committed else None),
+        _text("CommitmentDiscountId", _committed("id")),
+        _text("CommitmentDiscountName", _committed("name")),
+        _number("CommitmentDiscountQuantity", _committed("quantity")),
+        _text("CommitmentDiscountStatus", _committed("status")),
+        _text("CommitmentDiscountType", _committed("kind")),
+        _text(
+            "CommitmentDiscountUnit",
+            lambda c: c.heading.currency if c.committed and c.committed.quantity is not None else None,
+        ),
         _number("ConsumedQuantity", lambda c: c.consumed),
         _text("ConsumedUnit", lambda c: c.sku.unit if c.sku and c.consumed is not None else None),
         _number("ContractedCost", lambda c: c.contracted),

@@ -19,7 +19,8 @@ MANDATORY = NULLABLE | {
     "ChargePeriodEnd", "ChargePeriodStart", "ContractedCost", "EffectiveCost", "InvoiceIssuerName", "ListCost",
     "ProviderName", "PublisherName", "ServiceCategory", "ServiceName",
 }  # fmt: skip
-CONDITIONAL = {
+COMMITTED = {f"CommitmentDiscount{name}" for name in ("Category", "Id", "Name", "Quantity", "Status", "Type", "Unit")}
+CONDITIONAL = COMMITTED | {
     "ChargeFrequency", "ConsumedQuantity", "ConsumedUnit", "ContractedUnitPrice", "InvoiceId", "ListUnitPrice", "PricingCategory",
     "PricingCurrency", "PricingCurrencyContractedUnitPrice", "PricingCurrencyEffectiveCost", "PricingCurrencyListUnitPrice",
     "ResourceId", "ResourceName", "ResourceType", "ServiceSubcategory", "SkuId", "SkuMeter", "SkuPriceDetails", "SkuPriceId",
@@ -30,6 +31,8 @@ VALUES = {
     "ChargeClass": {"", "Correction"},
     "ChargeFrequency": {"One-Time", "Recurring", "Usage-Based"},
     "PricingCategory": {"", "Standard", "Dynamic", "Committed", "Other"},
+    "CommitmentDiscountCategory": {"", "Spend", "Usage"},
+    "CommitmentDiscountStatus": {"", "Used", "Unused"},
     "ServiceCategory": {"AI and Machine Learning"},
     "ServiceSubcategory": {
         "AI Platforms", "Bots", "Generative AI", "Machine Learning", "Natural Language Processing",
@@ -48,6 +51,8 @@ PRICED = ("SkuId", "SkuPriceId", "PricingQuantity", "ContractedUnitPrice", "List
 NEVER_TAXED = ("SkuId", "SkuPriceId", "PricingQuantity", "PricingCategory", "ContractedUnitPrice", "ListUnitPrice")
 #: Each pair is filled together or not at all.
 PAIRS = (
+    ("CommitmentDiscountId", "CommitmentDiscountCategory"), ("CommitmentDiscountId", "CommitmentDiscountType"),
+    ("CommitmentDiscountId", "CommitmentDiscountName"), ("CommitmentDiscountQuantity", "CommitmentDiscountUnit"),
     ("ConsumedQuantity", "ConsumedUnit"), ("PricingQuantity", "PricingUnit"), ("ResourceId", "ResourceType"),
     ("SkuId", "SkuMeter"), ("SubAccountId", "SubAccountName"), ("SubAccountId", "SubAccountType"),
 )  # fmt: skip
@@ -100,6 +105,14 @@ RULES: dict[str, Callable[[Row], bool]] = {
     "a purchase has no effective cost": lambda r: r["ChargeCategory"] != "Purchase" or not Decimal(r["EffectiveCost"]),
     "a purchase is not usage-based": lambda r: r["ChargeCategory"] != "Purchase" or r["ChargeFrequency"] != "Usage-Based",
     "who sells issues the invoice": lambda r: r["ProviderName"] == r["InvoiceIssuerName"] or not Decimal(r["BilledCost"]),
+    "what belongs to no commitment has no status and quantity": lambda r: bool(r["CommitmentDiscountId"])
+    or not (r["CommitmentDiscountStatus"] or r["CommitmentDiscountQuantity"]),
+    "usage of a commitment has a status": lambda r: not r["CommitmentDiscountId"]
+    or r["ChargeCategory"] != "Usage"
+    or bool(r["CommitmentDiscountStatus"]),
+    "purchases and usage of a commitment alone have its quantity": lambda r: bool(r["CommitmentDiscountQuantity"])
+    == bool(r["CommitmentDiscountId"] and r["ChargeCategory"] in ("Usage", "Purchase"))
+    or _correction(r),
     "key-values are objects of texts": lambda r: all(
         not r[name] or all(isinstance(value, str) for value in json.loads(r[name]).values()) for name in ("Tags", "SkuPriceDetails")
     ),

@@ -20,7 +20,18 @@ from billing.metering.metering import record_usage
 from billing.money import Money
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import AuditEntry
-from tests.integration.billing.exports.scene import closed, credited, late, month, rows_of, take, text_of, total, view
+from tests.integration.billing.exports.scene import (
+    TERMS,
+    closed,
+    credited,
+    late,
+    month,
+    rows_of,
+    take,
+    text_of,
+    total,
+    view,
+)
 from tests.integration.billing.invoicing import scene
 from tests.support import factories
 from tests.support.billing import focus_rules
@@ -87,6 +98,44 @@ def test_version_1_4_passes_the_toolkits_checks(demo_clock: DemoClock) -> None:
     assert total(details) == stands.total - stands.credited
     # A draft is not issued.
     assert rows_of(take(tenant, "period=2027-04&version=invoice-detail")) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "meter", "rest"), [("1.2", "batch_seconds", "1.84"), ("1.4", "inference_requests", "4.0")]
+)
+def test_commitments_and_what_is_unused_of_them_are_rows_of_their_own(
+    demo_clock: DemoClock, monkeypatch: pytest.MonkeyPatch, version: str, meter: str, rest: str
+) -> None:
+    plan = {"key": "yearly", "per": "month", "amount": "4.00", "percent": "20", "meters": [meter]}
+    monkeypatch.setitem(TERMS, "savings_plans", [plan])
+    tenant, invoice = closed(demo_clock)
+    credited(tenant, invoice, "0.50")
+    rows = rows_of(take(tenant, f"period=2027-03&version={version}"))
+    names = ("Id", "Name", "Type", "Category", "Status", "Quantity", "Unit")
+    found = {}
+    for row in rows:
+        if row["CommitmentDiscountId"]:
+            found[tuple(row[f"CommitmentDiscount{name}"] for name in names)] = row
+    yearly = ("savings_plan/yearly", "yearly", "Savings plan", "Spend")
+    fee, unused = (*yearly, "", "4.0", "EUR"), (*yearly, "Unused", "", "")
+    least = ("commitment/least", "least", "Commitment", "Spend", "Unused", "", "")
+    # A plan that nothing uses pays for nothing, and its fee alone meets the commitment.
+    assert found.keys() == {fee, unused} | ({(*yearly, "Used", "", ""), least} if meter == "batch_seconds" else set())
+    assert [(found[one]["BilledCost"], found[one]["EffectiveCost"]) for one in (fee, unused)] == [
+        ("4.0", "0.0"), ("0.0", rest),
+    ]  # fmt: skip
+    stands = view(tenant, invoice)
+    assert stands.credited is not None
+    assert total(rows) == total(rows, "EffectiveCost") == stands.total - stands.credited
+    if version == "1.2":
+        assert focus_rules.faults(text_of(take(tenant, "period=2027-03"))) == []
+    else:
+        kinds: dict[str, set[str]] = {}
+        for row in rows:
+            kinds.setdefault(row["InvoiceDetailId"], set()).add(row["x_LineKind"])
+        assert all(len(kind) == 1 for kind in kinds.values()), "what is unused has an id of its own"
+        details = rows_of(take(tenant, "period=2027-03&version=invoice-detail"))
+        assert {row["InvoiceDetailId"] for row in details} == kinds.keys()
 
 
 @pytest.mark.parametrize("granularity", ["day", "hour"])
