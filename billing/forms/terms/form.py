@@ -132,6 +132,16 @@ class TermsForm(forms.Form):
         """Yield the fields of each further term."""
         return rows.shown(self, self._rows)
 
+    @property
+    def further(self) -> bool:
+        """Whether a row of further terms says something, so that the page shows them; what is wrong is in such a row."""
+        return any(part.value() for row in self.rows() for part in row)
+
+    @property
+    def modelled(self) -> bool:
+        """Whether there is a price model, so that the page shows them."""
+        return any(one.used for one in self.models())
+
     def models(self) -> Iterator[price_models.Shown]:
         """Yield the fields of each price model."""
         return price_models.shown(self, self._tiers)

@@ -92,6 +92,12 @@ def test_common_terms_are_fields_and_the_rest_stays_json(finance: Any) -> None:
     assert agreed(tenant) == {}
 
 
+def hidden_errors(answer: Any) -> list[str]:
+    """Return the folded parts of a page that hide what is wrong."""
+    folded = re.findall(r'<details class="x-more">.*?</details>', answer.content.decode(), re.DOTALL)
+    return [one for one in folded if "x-field-error" in one]
+
+
 def test_savings_plans_and_terms_of_a_meter_are_rows(finance: Any) -> None:
     tenant = make_tenant()
     page = f"/contracts/{tenant.id}/"
@@ -115,6 +121,11 @@ def test_savings_plans_and_terms_of_a_meter_are_rows(finance: Any) -> None:
     assert json.loads(again["terms"]) == {"discounts": [of_project]}, "what a row shows is no JSON"
     assert finance.post(page, {**again, **given(tenant)}).status_code == 302
     assert agreed(tenant) == expected, "the form keeps what it shows"
+    shown = finance.get(page).content.decode()
+    parts = re.findall(r'<details class="x-more"( open)?>\s*<summary>([^<]+)', shown[shown.index('id="next"') :])
+    assert [(bool(opened), title) for opened, title in parts if title not in ("All usage", "Only for")] == [
+        (True, "Savings plans and further terms"), (False, "Price models"), (True, "Advanced"),
+    ]  # fmt: skip
     for wrong, message in (
         ({"term_0_kind": ""}, "Choose what this row agrees"),
         ({"term_0_percent": ""}, "Give the discount on the usage that it pays for."),
@@ -125,6 +136,7 @@ def test_savings_plans_and_terms_of_a_meter_are_rows(finance: Any) -> None:
     ):
         refused = finance.post(page, given(tenant, discount="2", **{**rows, **wrong}))
         assert (refused.status_code, message in words(refused)) == (422, True), wrong
+        assert not hidden_errors(refused), wrong
 
 
 TIERS = [
@@ -194,6 +206,7 @@ def test_price_models_are_rows_with_their_tiers(finance: Any) -> None:
         refused = finance.post(page, given(tenant, **{**MODELS, **wrong}))
         assert (refused.status_code, list(refused.context["form"].errors)) == (422, [field]), wrong
         assert message in words(refused), wrong
+        assert not hidden_errors(refused), wrong
         assert refused.context["form"]["model_0_tier_0_up_to"].value() == "1000.5"
     assert agreed(tenant) == {"models": expected}
 
@@ -214,6 +227,7 @@ def test_price_models_are_rows_with_their_tiers(finance: Any) -> None:
 def test_what_is_wrong_stands_beside_its_field(finance: Any, more: dict[str, str], field: str, said: str) -> None:
     tenant = make_tenant()
     answer = finance.post(f"/contracts/{tenant.id}/", given(tenant, **more))
+    assert not hidden_errors(answer)
     text = answer.content.decode()
     assert answer.status_code == 422
     at = re.search(rf'id="(?:id_)?{field}[^"]*err[^"]*"[^>]*>(.*?)</', text, re.DOTALL)
