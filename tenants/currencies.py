@@ -54,14 +54,15 @@ def minor_decimals(currency: str) -> int:
 def money_text(amount: Decimal, currency: str, *, short: bool = False, column: bool = False) -> str:
     """Format an amount for people: minor units, but enough decimals that a small cost is not shown as zero.
 
-    `short` keeps to minor units wherever they suffice; `column` gives every amount the same decimals.
+    `short` keeps to minor units wherever they suffice; `column` gives every amount the same decimals: four, and two where
+    the currency has none.
     """
     minor = minor_decimals(currency)
     size = abs(amount)
     whole = size == size.quantize(Decimal(1).scaleb(-minor), ROUND_HALF_EVEN, WIDE)
     seen = short and size >= Decimal(1).scaleb(-minor)
     places = minor if whole or seen or size >= 1 else max(minor, 4) if size >= Decimal("0.0001") else 6
-    return amount_text(amount, currency, max(minor, 4) if column else places)
+    return amount_text(amount, currency, (max(minor, 4) if minor else 2) if column else places)
 
 
 def amount_text(amount: Decimal, currency: str, places: int) -> str:

@@ -106,6 +106,12 @@ def money(value: Any, length: str = "") -> SafeString | str:
 
 
 @register.filter
+def minus(value: Any) -> Any:
+    """Return money with the other sign: what is taken off a sum above it."""
+    return -value
+
+
+@register.filter
 def priced(amount: Decimal, currency: str) -> SafeString | str:
     """Format a price, or a sum before rounding, with all of its digits."""
     shown = '<data class="money" value="{}">{}</data>'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,9 @@ DRAFTS = 20
 def test_twenty_drafts_are_finalised_at_once_and_one_is_credited_paid_and_read_by_its_tenant(
     console_page: Page, page: Page, world: World, superuser: psycopg.Connection
 ) -> None:
-    for tenant in (*(factories.make_tenant(f"lab-{n}") for n in range(1, DRAFTS)), world.vision):
+    yen = factories.make_tenant("yen", currency="JPY")
+    set_clock(superuser, clock.now() + timedelta(hours=HOURS))  # prices in yen began just now
+    for tenant in (*(factories.make_tenant(f"lab-{n}") for n in range(2, DRAFTS)), yen, world.vision):
         project = factories.default_project_id(tenant)
         with tenant_scope(tenant.id):
             start = clock.now() - timedelta(hours=HOURS)
@@ -66,6 +69,17 @@ def test_twenty_drafts_are_finalised_at_once_and_one_is_credited_paid_and_read_b
         console_page.get_by_role("button", name="Finalise chosen drafts").click()
         expect(console_page.get_by_text("20 invoices are finalised: INV-000001 to INV-000020.")).to_be_visible()
         assert not watched.axe()
+
+        # Yen have no decimals, and no decimals are credited.
+        expect(console_page.get_by_role("row").filter(has_text="yen")).to_contain_text(re.compile(r"¥36(?![.\d])"))
+        console_page.get_by_role("row").filter(has_text="yen").get_by_role("link").click()
+        expect(console_page.get_by_role("region", name="Total")).to_contain_text(re.compile(r"Due\s+¥36(?![.\d])"))
+        console_page.get_by_role("link", name="Issue a credit note").click()
+        console_page.get_by_label("Credit of line 1", exact=True).fill("0.5")
+        console_page.get_by_label("Reason").fill("A node failed")
+        console_page.get_by_role("button", name="Issue credit note").click()
+        expect(console_page.get_by_text("without decimals")).to_be_visible()
+        console_page.goto("/invoices/?month=2026-11")
 
         console_page.get_by_role("row").filter(has_text="vision").get_by_role("link").click()
         expect(console_page.get_by_role("heading", name="What happened")).to_be_visible()

@@ -314,6 +314,7 @@ def test_amounts_in_one_column_have_the_same_decimals() -> None:
     coarse = [Decimal("26.2240"), Decimal("10.83"), Decimal(0)]
     assert money_column(coarse, "EUR") == ["€26.22", "€10.83", "€0.00"]
     assert money_column([*coarse, Decimal("0.7376")], "EUR") == ["€26.2240", "€10.8300", "€0.0000", "€0.7376"]
+    assert money_column([Decimal("12.4"), Decimal("0.7376")], "JPY") == ["¥12.40", "¥0.74"]
     assert money_column([], "EUR") == []
 
 

@@ -205,7 +205,7 @@ def test_a_payment_is_recorded_and_a_second_click_is_refused(demo_clock: DemoClo
     assert finance.post(path, body).status_code == 302
     assert finance.post(path, body).status_code == 422
     text = words(finance.get(page))
-    assert "Paid €1.00" in text and "Due €2.00" in text and "wire 17" in text
+    assert "Paid −€1.00" in text and "Due €2.00" in text and "wire 17" in text
     assert "Payment recorded platform_finance@" in text.partition("What happened")[2]
     rest = {**body, "amount": "2,00", "shown": shown(finance, page)}
     assert finance.post(path, rest).status_code == 302
@@ -235,7 +235,7 @@ def test_lines_are_credited_by_amount_and_the_rest_as_a_whole(demo_clock: DemoCl
     assert finance.post(path, body).status_code == 302
     assert finance.post(path, body).status_code == 422, "a second click credits nothing"
     text = words(finance.get(page))
-    assert "CN-000001 a node failed" in text and "Line 2: €0.50" in text and "Credited €0.60" in text
+    assert "CN-000001 a node failed" in text and "Line 2: €0.50" in text and "Credited −€0.60" in text
     theirs = words(client_for(tenant, "finance").get(f"/t/{tenant.slug}/invoices/{invoice}/"))
     assert "Line 2: €0.50" in theirs and "Line 2 ·" in theirs, "which line that is stands beside it"
     (note,) = re.findall(r'href="(\S+/pdf/)" download>CN-000001', text_of(finance.get(page)))

@@ -73,7 +73,7 @@ def test_credit_notes_and_payments_are_listed(demo_clock: DemoClock) -> None:
     text = page_of(tenant, invoice)
     assert "CN-000001 a node failed" in text and "Line 1: €0.50" in text
     assert "2 April 2027 Payment wire 17 €2.50" in text
-    assert "Credited €0.50 Paid €2.50 Due €0.00" in text
+    assert "Credited −€0.50 Paid −€2.50 Due €0.00" in text
     assert "@platform.example" not in text
 
 
