@@ -55,7 +55,8 @@ class TooManyRows(Invalid):
 class ChargebackRow:
     """What one combination comes to. `keys` are by dimension, None for usage without a value; `names` are for people.
 
-    `cost` is its part of the invoice without tax. `quantity` is in `unit`, None over several units.
+    `cost` is its part of the invoice without tax, and of the lines with the numbers `lines`. `quantity` is in `unit`, None over
+    several units.
     """
 
     keys: Mapping[str, str | None]
@@ -64,6 +65,7 @@ class ChargebackRow:
     quantity: Decimal | None
     unit: str
     predictions: Decimal
+    lines: Sequence[int] = ()
 
     @property
     def per_1000(self) -> Money | None:
@@ -161,6 +163,7 @@ def _row(keys: Keys, cell: Cell, by: Sequence[str], names: Mapping[str, Mapping[
         quantity=quantity,
         unit=unit,
         predictions=cell.predictions,
+        lines=sorted(cell.lines),
     )
 
 

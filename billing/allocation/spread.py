@@ -36,11 +36,12 @@ class Used:
 
 @dataclass(slots=True)
 class Cell:
-    """What one combination of keys comes to; `quantities` are by unit and never add up."""
+    """What one combination of keys comes to; `quantities` are by unit and never add up, `lines` are those it has a part of."""
 
     cost: Money
     predictions: Decimal = ZERO
     quantities: dict[str, Decimal] = field(default_factory=dict)
+    lines: set[int] = field(default_factory=set)
 
 
 def spread(lines: Sequence[InvoiceLine], used: Iterable[Used], by: Sequence[str], currency: str) -> dict[Keys, Cell]:
@@ -55,14 +56,14 @@ def spread(lines: Sequence[InvoiceLine], used: Iterable[Used], by: Sequence[str]
         parts = _parts(line, of_line.get(line.id, []), by)
         given.append((line, parts))
         for keys, part in parts.items():
-            _cell(cells, keys, currency).cost += part
+            _add(cells, keys, line, part)
         for one in of_line.get(line.id, []):
             cell = _cell(cells, one.keys, currency)
             cell.predictions = EXACT.add(cell.predictions, one.predictions)
             cell.quantities[line.unit] = EXACT.add(cell.quantities.get(line.unit, ZERO), one.quantity)
     for line in (line for line in lines if line.kind not in (USAGE, CORRECTION)):
         for keys, part in _following(line, given, by).items():
-            _cell(cells, keys, currency).cost += part
+            _add(cells, keys, line, part)
     return cells
 
 
@@ -114,6 +115,12 @@ def _own_keys(line: InvoiceLine, by: Sequence[str]) -> Keys:
     own = {"project": str(line.project_id) if line.project_id else None, "meter": line.meter or None}
     other = None if line.project_id or line.meter else WHOLE_ORGANISATION
     return tuple(own.get(name, other) for name in by)
+
+
+def _add(cells: dict[Keys, Cell], keys: Keys, line: InvoiceLine, part: Money) -> None:
+    cell = _cell(cells, keys, part.currency)
+    cell.cost += part
+    cell.lines.add(line.n)
 
 
 def _cell(cells: dict[Keys, Cell], keys: Keys, currency: str) -> Cell:

@@ -32,6 +32,8 @@ from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
 MOST_SHOWN = 200
+#: Lines of the invoice that a row of the page links; the invoice has all.
+MOST_LINES = 3
 
 
 class ChargebackForm(forms.Form):
@@ -50,12 +52,17 @@ class ChargebackForm(forms.Form):
 
 @dataclass(frozen=True, slots=True)
 class ShownRow:
-    """A row of the page: its names in order, its share of the total, and the query of Spend that shows its jobs."""
+    """A row of the page: its names in order, its share of the total, and the query of Spend that shows its jobs.
+
+    `lines`: the numbers of the first lines of the invoice that it has a part of; `more`: how many others there are.
+    """
 
     row: ChargebackRow
     names: list[str]
     share: Decimal
     query: str
+    lines: Sequence[int]
+    more: int
 
 
 @require_safe
@@ -112,7 +119,8 @@ def title_of(name: str) -> str:
 
 def _shown(row: ChargebackRow, month: date, by: Sequence[str], total: Decimal) -> ShownRow:
     share = EXACT.divide(row.cost.amount, total) if total else Decimal(0)
-    return ShownRow(row, [row.names[name] for name in by], share, _query(row, month))
+    names, more = [row.names[name] for name in by], max(len(row.lines) - MOST_LINES, 0)
+    return ShownRow(row, names, share, _query(row, month), row.lines[:MOST_LINES], more)
 
 
 def _query(row: ChargebackRow, month: date) -> str:

@@ -29,6 +29,9 @@ class ChargebackSerializer(serializers.Serializer[Any]):
     unit = serializers.CharField()
     predictions = Quantity(help_text="requests that endpoints answered")
     per_1000 = MoneySerializer(allow_null=True, help_text="the cost of a thousand predictions; null without any")
+    lines = serializers.ListField(
+        child=serializers.IntegerField(), help_text="the numbers of the lines of the invoice that it has a part of"
+    )
 
 
 class ChargebackEndpoint(ApiView):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import timedelta
 from decimal import Decimal
 from itertools import combinations
@@ -130,6 +131,11 @@ def test_the_page_shows_the_month_and_its_file_has_all_of_it(demo_clock: DemoClo
         "/dash/spend/?range=custom&amp;from=2027-03-01&amp;to=2027-03-31&amp;group=job&amp;only=%7B%22tag%3Ateam%22"
         in text
     )
+    # Every line of the invoice is in a row that leads to it, and so to its intervals.
+    led = {int(n) for n in re.findall(rf"/invoices/{invoice}/lines/([0-9]+)/", text)}
+    named = {n for row in asked(tenant, period="2027-03", by="tag:team,project") for n in row["lines"]}
+    with tenant_scope(tenant.id):
+        assert named == {line.n for line in queries.invoice_lines(invoice)} and led and led <= named
     answer = finance.get(page, {"period": "2027-03", "first": "person", "export": "csv"})
     rows = list(csv.DictReader(io.StringIO(answer.content.decode())))
     assert sum(Decimal(row["cost"]) for row in rows) == view(tenant, invoice).subtotal.amount
