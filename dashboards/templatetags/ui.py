@@ -88,14 +88,14 @@ def query(context: Context, **changes: Any) -> str:
 def money(value: Any, length: str = "") -> SafeString | str:
     """Format money with its currency, `short` in minor units beside others, `column` with the decimals of its column.
 
-    The title holds every stored digit.
+    `off`: it is taken off the sum above, so that its sign is the other one. The title holds every stored digit.
     """
     parts = money_parts(value)
     if parts is None:
         return "\u2013"
     if not sees_money():
         return NOT_SHOWN
-    amount, currency = parts
+    amount, currency = -parts[0] if length == "off" else parts[0], parts[1]
     exact = f"{amount.normalize():f} {currency}"
     return format_html(
         '<data class="money" value="{}" title="{}">{}</data>',
@@ -103,12 +103,6 @@ def money(value: Any, length: str = "") -> SafeString | str:
         exact,
         money_text(amount, currency, short=length == "short", column=length == "column"),
     )
-
-
-@register.filter
-def minus(value: Any) -> Any:
-    """Return money with the other sign: what is taken off a sum above it."""
-    return -value
 
 
 @register.filter
