@@ -159,8 +159,8 @@ def said(sentence: Any) -> SafeString:
     return format_html(str(sentence.text), *parts)
 
 
-for _shown in (number, figure, one_of):
-    register.filter(_shown.__name__, _shown)
+for _plain in (number, figure, one_of):
+    register.filter(_plain.__name__, _plain)
 for _name, _shown in (("words", worded), ("quantity", quantity_text), ("unit", unit_text), ("took", took_text)):
     register.filter(_name, _shown)
 register.filter("milliseconds", milliseconds_text)
