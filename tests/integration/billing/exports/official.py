@@ -23,6 +23,8 @@ pytestmark = pytest.mark.django_db
 ONE_OF_TWO = {"InvoiceId-C-004-C"}
 #: Its rule C-006 demands a consumed quantity of corrections, where the specification demands one of all but corrections; the rest contain it.
 SWAPPED = {f"ConsumedQuantity-C-{n}" for n in ("000-C", "003-C", "005-C", "006-C")}
+#: Its rule C-004 demands a status where there is no commitment, and C-003 none; the specification demands one of usage under a commitment.
+SWAPPED |= {f"CommitmentDiscountStatus-C-{n}" for n in ("000-C", "002-C", "004-C")}
 SUPPORTED = (
     "ACCOUNT_NAMING_SUPPORTED",
     "NEGOTIATED_PRICING_SUPPORTED",
@@ -30,6 +32,7 @@ SUPPORTED = (
     "UNIT_PRICING_SUPPORTED",
     "SUB_ACCOUNT_SUPPORTED",
     "BILLING_BASED_ON_PROVISIONED_RESOURCES_SUPPORTED",
+    "COMMITMENT_DISCOUNT_SUPPORTED",
     "RESOURCE_TYPE_ASSIGNMENT_SUPPORTED",
     "TAGGING_SUPPORTED",
 )
