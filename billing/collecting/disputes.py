@@ -61,7 +61,7 @@ def _begin(event: GatewayEvent, paid: Payment, invoice: Invoice) -> None:
 
 
 def _lose(event: GatewayEvent, paid: Payment, invoice: Invoice, *, begun: bool) -> None:
-    """Let what the bank keeps be due again. Of a top-up that is what was used; the rest leaves the wallet."""
+    """Let what the bank keeps be due again. Of a top-up that is what was used; what is in the wallet leaves it."""
     amount = _amount(event, paid)
     if invoice.kind == TOP_UP:
         if begun:
@@ -70,6 +70,10 @@ def _lose(event: GatewayEvent, paid: Payment, invoice: Invoice, *, begun: bool) 
     actor = Actor.system(invoice.tenant_id, GATEWAY)
     lost = take_back_lost(actor=actor, payment=paid, amount=amount, dispute=event.external_id, by=GATEWAY)
     words = f"{lost.plain()} of {invoice.label} is due again." if lost else "Nothing of it is due again."
+    if invoice.kind != TOP_UP:
+        # A credit note may have put a part of the payment into the wallet: the bank has that money, too.
+        taken = take_disputed(invoice, amount - lost, event.external_id)
+        words += f" {taken.plain()} of credit left the wallet." if taken else ""
     _show_open(invoice, but=event)
     _notify(
         invoice,
@@ -81,7 +85,7 @@ def _lose(event: GatewayEvent, paid: Payment, invoice: Invoice, *, begun: bool) 
 
 def _win(event: GatewayEvent, paid: Payment, invoice: Invoice) -> None:
     """Give back what the dispute took. One that was won before its beginning was known took nothing."""
-    back = put_back_won(invoice, event.external_id) if invoice.kind == TOP_UP else Money.zero(invoice.currency)
+    back = put_back_won(invoice, event.external_id)
     receive_won(actor=Actor.system(invoice.tenant_id, GATEWAY), payment=paid, dispute=event.external_id)
     _show_open(invoice, but=event)
     words = f" {back.plain()} of credit is in the wallet again." if back else ""

@@ -135,8 +135,7 @@ def finalise_as(
     now = clock.now()
     if invoice.ends_at > now:
         raise PeriodRuns
-    contract = contract_in(invoice.period)
-    until = grace_end(invoice.ends_at, contract)
+    until = grace_end(invoice.ends_at, contract_in(invoice.period))
     if until > now and not early:
         raise GraceRuns(f"Late usage is awaited until {until:%-d %B %Y, %H:%M} UTC. State why if you finalise earlier.")
     _check_reconciled()
@@ -153,7 +152,8 @@ def finalise_as(
     store_lines(invoice.pk, draft.lines)
     post_owed(invoice, draft.subtotal, draft.tax)
     use_credit(invoice, draft, today=today, by=by)
-    label, due_on = issue(invoice, draft, contract=contract, issuer=issuer, today=today, by=by)
+    # Billing details may change meanwhile: the invoice names the customer whose country decided its tax.
+    label, due_on = issue(invoice, draft, contract=draft.contract, issuer=issuer, today=today, by=by)
     if draft.covered == draft.total:
         Invoice.objects.filter(pk=invoice.pk).update(state=PAID)
     record(

@@ -37,6 +37,35 @@ FROM billing_invoice i CROSS JOIN LATERAL (
 ) s
 WHERE i.tenant_id = %(tenant)s AND i.number IS NOT NULL AND s.posted <> s.due LIMIT 1
 """
+# The transactions of an invoice sum to zero and what is due agrees, so with tax and clearing its revenue agrees, too.
+POSTED = """
+WITH posted AS (
+  SELECT t.invoice_id, sum(p.amount) AS amount
+  FROM billing_ledgertransaction t JOIN billing_ledgerposting p ON p.tenant_id = t.tenant_id AND p.transaction_id = t.id
+  WHERE t.tenant_id = %(tenant)s AND t.invoice_id IS NOT NULL AND p.account = '{account}' GROUP BY 1
+)
+"""
+TAXED = f"""{POSTED.format(account="tax")}
+SELECT format('%%s: its tax less that of credit notes is %%s, the ledger has %%s', i.label, s.tax, -coalesce(p.amount, 0))
+FROM billing_invoice i LEFT JOIN posted p ON p.invoice_id = i.id CROSS JOIN LATERAL (
+  SELECT CASE WHEN i.state = 'void' THEN 0 ELSE i.tax END - coalesce(sum(n.tax), 0) AS tax
+  FROM billing_creditnote n WHERE n.tenant_id = i.tenant_id AND n.invoice_id = i.id
+) s
+WHERE i.tenant_id = %(tenant)s AND i.number IS NOT NULL AND s.tax <> -coalesce(p.amount, 0) LIMIT 1
+"""  # noqa: S608 (constants)
+# What a bank took of a payment that was in the wallet is no refund of the invoice.
+CLEARED = f"""{POSTED.format(account="clearing")}
+SELECT format('%%s: %%s came in from outside and stayed, the ledger has %%s', i.label, s.amount - w.amount, coalesce(p.amount, 0))
+FROM billing_invoice i LEFT JOIN posted p ON p.invoice_id = i.id CROSS JOIN LATERAL (
+  SELECT coalesce(sum(CASE m.kind WHEN 'payment' THEN m.amount ELSE -m.amount END), 0) AS amount FROM billing_payment m
+  WHERE m.tenant_id = i.tenant_id AND m.invoice_id = i.id AND m.method NOT IN ('wallet', 'credit')
+) s CROSS JOIN LATERAL (
+  SELECT coalesce(sum(CASE m.kind WHEN 'disputed' THEN m.amount ELSE -m.amount END), 0) AS amount
+  FROM billing_creditblock b JOIN billing_creditmovement m ON m.tenant_id = b.tenant_id AND m.block_id = b.id
+  WHERE b.tenant_id = i.tenant_id AND b.invoice_id = i.id AND m.kind IN ('disputed', 'won_back')
+) w
+WHERE i.tenant_id = %(tenant)s AND i.kind = 'period' AND i.number IS NOT NULL AND s.amount - w.amount <> coalesce(p.amount, 0) LIMIT 1
+"""  # noqa: S608 (constants)
 BALANCED = """
 SELECT format('transaction %%s of %%s is off balance by %%s %%s', t.id, i.label, sum(p.amount), p.currency)
 FROM billing_ledgertransaction t JOIN billing_ledgerposting p ON p.tenant_id = t.tenant_id AND p.transaction_id = t.id
@@ -94,6 +123,8 @@ MONEY_RULES = [
     ("an invoice's total is its subtotal and its tax", TOTAL),
     ("the tax of an invoice by rate sums to its tax", RATES),
     ("what is due of an invoice equals the ledger", RECEIVABLE),
+    ("the tax of an invoice equals the ledger", TAXED),
+    ("payments of an invoice equal the ledger", CLEARED),
     ("what an invoice posts sums to zero", BALANCED),
     ("credit notes sum to what an invoice has credited", CREDITED),
     ("the lines of a credit note sum to it", NOTE_LINES),

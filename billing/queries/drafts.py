@@ -71,7 +71,7 @@ class Draft:
     """An invoice's lines, their sum, its tax, and the credit that it uses.
 
     `carried`: what a total below zero would have come to, which goes into the wallet; a line takes it out of the total.
-    `untaxed` says why its tax is not known: it is not finalised then.
+    `untaxed` says why its tax is not known: it is not finalised then. `contract`: the one whose details decided its tax.
     """
 
     lines: Sequence[InvoiceLine]
@@ -81,6 +81,7 @@ class Draft:
     untaxed: str = ""
     credits: Sequence[AppliedCredit] = ()
     carried: Money | None = None
+    contract: Contract | None = None
 
     @property
     def total(self) -> Money:
@@ -141,7 +142,7 @@ def drafts_from(of: Sources, asked: Mapping[UUID, date], before: Mapping[UUID, d
         left, given = {use.key: use.left for use in made.credits}, {one.key: one.title for one in credits}
         credits = [replace(one, left=left.get(one.key, one.left)) for one in credits]
         if invoice_id in asked:
-            found[invoice_id] = draft_of(invoice_id, usage, made, given, untaxed)
+            found[invoice_id] = replace(draft_of(invoice_id, usage, made, given, untaxed), contract=contract)
     return found
 
 

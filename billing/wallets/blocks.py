@@ -51,8 +51,8 @@ ENTRIES = {
     DISPUTED: "disputed",
     WON_BACK: "won_back",
 }
-#: Against which account money comes into the wallet. A credit note posts its own part.
-AGAINST = {TOPPED_UP: CLEARING, CARRIED: REVENUE}
+#: Against which account money comes into the wallet. A credit note posts its own part; what a bank takes of it is its payment.
+AGAINST = {TOPPED_UP: CLEARING, CREDITED: CLEARING, CARRIED: REVENUE}
 
 
 @dataclass(frozen=True, kw_only=True)

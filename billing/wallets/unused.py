@@ -1,15 +1,18 @@
-"""What is left of a top-up: it can go back to the payer, and a bank that takes the payment back takes it away for a while."""
+"""What is left of a payment in the wallet: of a top-up it can go back to the payer, and a bank that takes the payment back takes it.
+
+A credit note, too, may have put what was paid of an invoice into the wallet.
+"""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from uuid import UUID
 
-from django.db.models import Case, F, Sum, When
+from django.db.models import Case, F, QuerySet, Sum, When
 
 from billing.credit.queries import standing
 from billing.models import CreditBlock, CreditMovement, Invoice
-from billing.models.wallets import DISPUTED, REFUNDED, TOPPED_UP, WON_BACK
+from billing.models.wallets import CREDITED, DISPUTED, PAID_CREDIT, REFUNDED, TOPPED_UP, WON_BACK
 from billing.money import Money
 from billing.rating.billed.lines import money_of
 from billing.wallets import blocks
@@ -57,12 +60,11 @@ def refund(invoice: Invoice, amount: Money) -> None:
 
 
 def take_out(invoice: Invoice, amount: Money, kind: str, *, dispute: str = "") -> None:
-    """Take an amount out of what a top-up's locked invoice put into the wallet, the newest block first.
+    """Take an amount out of what payments of a locked invoice put into the wallet, the newest block first.
 
     The wallet is locked, and has as much.
     """
-    rows = CreditBlock.objects.filter(invoice=invoice, source=TOPPED_UP, remaining__gt=0).order_by("-id")
-    for block in rows:
+    for block in _blocks(invoice).filter(remaining__gt=0).order_by("-id"):
         part = min(Money(block.remaining, block.currency), amount)
         if part:
             blocks.take(block, part, kind, dispute=dispute)
@@ -71,7 +73,7 @@ def take_out(invoice: Invoice, amount: Money, kind: str, *, dispute: str = "") -
 
 def take_disputed(invoice: Invoice, amount: Money, dispute: str) -> Money:
     """Take away what is left of an amount that a bank took back by a dispute; return how much that was. The invoice is locked."""
-    blocks.lock_wallet(invoice.currency)
+    blocks.lock_wallet(invoice.currency, make=False)
     taken = min(_in_blocks(invoice), amount)
     take_out(invoice, taken, DISPUTED, dispute=dispute)
     return taken
@@ -79,7 +81,7 @@ def take_disputed(invoice: Invoice, amount: Money, dispute: str) -> Money:
 
 def put_back_won(invoice: Invoice, dispute: str) -> Money:
     """Return to the wallet what one dispute took of a top-up; return how much that was. The invoice is locked."""
-    blocks.lock_wallet(invoice.currency)
+    blocks.lock_wallet(invoice.currency, make=False)
     back = Money.zero(invoice.currency)
     name, taken = _taken(invoice, dispute)
     for block_id, part in taken:
@@ -95,7 +97,7 @@ def taken_by(invoice: Invoice, dispute: str) -> Money:
 
 
 def _taken(invoice: Invoice, dispute: str) -> tuple[str, list[tuple[UUID, Money]]]:
-    """Return what a dispute took of the blocks of a top-up and has not given back, and how its movements name it."""
+    """Return what a dispute took of the blocks of an invoice and has not given back, and how its movements name it."""
     moved = CreditMovement.objects.filter(block__invoice=invoice, kind__in=[DISPUTED, WON_BACK])
     name = dispute if moved.filter(dispute=dispute).exists() else UNNAMED
     signed = Case(When(kind=DISPUTED, then=F("amount")), default=-F("amount"))
@@ -104,5 +106,10 @@ def _taken(invoice: Invoice, dispute: str) -> tuple[str, list[tuple[UUID, Money]
 
 
 def _in_blocks(invoice: Invoice) -> Money:
-    rows = CreditBlock.objects.filter(invoice=invoice, source=TOPPED_UP).values_list("remaining", flat=True)
+    rows = _blocks(invoice).values_list("remaining", flat=True)
     return sum((Money(one, invoice.currency) for one in rows), Money.zero(invoice.currency))
+
+
+def _blocks(invoice: Invoice) -> QuerySet[CreditBlock]:
+    """Return the blocks that money paid for an invoice is in: those of a top-up, or of credit notes."""
+    return CreditBlock.objects.filter(invoice=invoice, kind=PAID_CREDIT, source__in=[TOPPED_UP, CREDITED])

@@ -78,6 +78,20 @@ CORRUPTIONS = {
         "UPDATE billing_ledgerposting SET amount = amount + 1 WHERE account IN ('receivable', 'revenue')",
         "UPDATE billing_ledgerposting SET amount = amount - 1 WHERE account IN ('receivable', 'revenue')",
     ),
+    "the tax of an invoice equals the ledger": (
+        "UPDATE billing_ledgerposting SET amount = amount + CASE account WHEN 'tax' THEN 1 ELSE -1 END "
+        "WHERE account IN ('tax', 'revenue')",
+        "UPDATE billing_ledgerposting SET amount = amount - CASE account WHEN 'tax' THEN 1 ELSE -1 END "
+        "WHERE account IN ('tax', 'revenue')",
+    ),
+    "payments of an invoice equal the ledger": (
+        "UPDATE billing_ledgerposting SET amount = amount + CASE account WHEN 'clearing' THEN 1 ELSE -1 END "
+        "WHERE account IN ('clearing', 'revenue') AND transaction_id IN "
+        "(SELECT transaction_id FROM billing_ledgerposting WHERE account = 'clearing')",
+        "UPDATE billing_ledgerposting SET amount = amount - CASE account WHEN 'clearing' THEN 1 ELSE -1 END "
+        "WHERE account IN ('clearing', 'revenue') AND transaction_id IN "
+        "(SELECT transaction_id FROM billing_ledgerposting WHERE account = 'clearing')",
+    ),
     "what an invoice posts sums to zero": (
         "UPDATE billing_ledgerposting SET amount = amount + 1 WHERE account = 'revenue'",
         "UPDATE billing_ledgerposting SET amount = amount - 1 WHERE account = 'revenue'",
@@ -136,7 +150,7 @@ def listed(browser: Any) -> dict[str, Any]:
     return {row["tenant"]["slug"]: row for row in browser.get(URL).json()["results"]}
 
 
-def test_b16_each_of_fourteen_corruptions_is_found_and_parks_one_tenant_until_it_is_repaired(
+def test_b16_each_of_sixteen_corruptions_is_found_and_parks_one_tenant_until_it_is_repaired(
     demo_clock: DemoClock, superuser: psycopg.Connection, seller: Any, as_control: Role
 ) -> None:
     tenant = settled(demo_clock)

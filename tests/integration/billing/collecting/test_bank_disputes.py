@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
+from billing.invoices import crediting
 from billing.models import Collection, Payment
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import OutboxMessage, PlatformEvent, Tenant
@@ -115,6 +116,28 @@ def test_each_dispute_of_an_invoice_takes_its_part_and_never_what_went_back_befo
     assert [one["amount"] for one in till.fake.store.all("refund")] == [100]
     take(till, tenant, dispute(till, payment, LOST, name="dp_3"))
     assert (till.seen(tenant, invoice).state, till.seen(tenant, invoice).due) == ("paid", euro("0.00"))
+
+
+def test_a_lost_dispute_takes_what_a_credit_note_put_into_the_wallet_until_it_is_won(till: Till) -> None:
+    tenant, invoice, payment = paid_invoice(till)
+    member = client_for(tenant, "finance")
+    with tenant_scope(tenant.id):
+        (line,) = crediting.frozen_lines({invoice: "EUR"})[invoice]
+    with selling.role("exchequer_operator"):
+        crediting.credit(
+            operator=selling.SELLER, tenant_id=tenant.id, invoice_id=invoice, reason="a node failed",
+            parts=[crediting.Part(line.id, Decimal(1))], paid_back="wallet",
+        )  # fmt: skip
+    assert whole(tenant) == Decimal(1)
+    # The bank has all 3.00, so 2.00 are due for what was used, and nothing is left of the rest.
+    lost = dispute(till, payment, LOST)
+    take(till, tenant, dispute(till, payment, BEGUN), lost, lost)
+    assert (till.seen(tenant, invoice).due, whole(tenant)) == (euro("2.00"), Decimal(0))
+    assert accounts(tenant) == {"receivable": Decimal(2), "revenue": Decimal(-2)}
+    assert "1.00 of credit left the wallet." in words(member.get(f"/t/{tenant.slug}/notifications/"))
+    take(till, tenant, dispute(till, payment, WON))
+    assert (till.seen(tenant, invoice).state, whole(tenant)) == ("paid", Decimal(1))
+    assert accounts(tenant) == {"clearing": Decimal(3), "revenue": Decimal(-2), "wallet": Decimal(-1)}
 
 
 def test_two_disputes_of_a_top_up_each_take_and_bring_back_their_own_part(till: Till) -> None:

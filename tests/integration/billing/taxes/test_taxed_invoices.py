@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
+from django.db import connection
 
 from billing import queries
 from billing.invoices import crediting, finalising
@@ -167,6 +169,32 @@ def test_b51_a_missing_country_is_no_freedom_from_tax(demo_clock: DemoClock, sel
     assert finance.post(form, details | {"country": "FR"}).status_code == 302
     frozen = view_of(tenant)
     assert ([row.rate for row in frozen.taxes], frozen.customer["country"]) == ([19], "DE")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_details_that_change_while_an_invoice_is_finalised_change_customer_and_tax_together(
+    demo_clock: DemoClock, monkeypatch: pytest.MonkeyPatch, seller: Any
+) -> None:
+    registered()
+    tenant = used(demo_clock, 20_000, country="DE", billing_name="Vision GmbH")
+    finance, lock = seller("platform_finance"), finalising.lock_wallet
+    moved = {"billing_name": "Vision SA", "country": "FR", "reason": "They moved"}
+
+    def change() -> int:
+        try:
+            return finance.post(f"/contracts/{tenant.id}/billing-details/", moved).status_code
+        finally:
+            connection.close()
+
+    def meanwhile(currency: str, *, make: bool) -> Any:
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(change).result(30) == 302
+        return lock(currency, make=make)
+
+    monkeypatch.setattr(finalising, "lock_wallet", meanwhile)
+    finalise(tenant)
+    view = view_of(tenant)
+    assert (view.customer["name"], view.customer["country"], view.taxes[0].rate) == ("Vision SA", "FR", 20)
 
 
 def test_a_reverse_charge_says_its_sentence_on_pages_and_on_the_document(demo_clock: DemoClock, seller: Any) -> None:
