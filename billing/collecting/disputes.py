@@ -51,7 +51,7 @@ def _begin(event: GatewayEvent, paid: Payment, invoice: Invoice) -> None:
     Collection.objects.filter(invoice=invoice, step=PUSH, disputed_at=None).update(disputed_at=DatabaseNow())
     if invoice.kind == TOP_UP:
         # The bank has the money: what is left of it pays no work. What was used is due again if the dispute is lost.
-        take_disputed(invoice, _amount(event, paid), event.external_id)
+        take_disputed(invoice, _amount(event, paid), dispute=event.external_id, payment=event.payment)
     _notify(
         invoice,
         f"A payment of {invoice.label} is disputed",
@@ -66,13 +66,13 @@ def _lose(event: GatewayEvent, paid: Payment, invoice: Invoice, *, begun: bool) 
     if invoice.kind == TOP_UP:
         if begun:
             amount -= min(amount, taken_by(invoice, event.external_id))
-        amount -= take_disputed(invoice, amount, event.external_id)
+        amount -= take_disputed(invoice, amount, dispute=event.external_id, payment=event.payment)
     actor = Actor.system(invoice.tenant_id, GATEWAY)
     lost = take_back_lost(actor=actor, payment=paid, amount=amount, dispute=event.external_id, by=GATEWAY)
     words = f"{lost.plain()} of {invoice.label} is due again." if lost else "Nothing of it is due again."
     if invoice.kind != TOP_UP:
         # A credit note may have put a part of the payment into the wallet: the bank has that money, too.
-        taken = take_disputed(invoice, amount - lost, event.external_id)
+        taken = take_disputed(invoice, amount - lost, dispute=event.external_id, payment=event.payment)
         words += f" {taken.plain()} of credit left the wallet." if taken else ""
     _show_open(invoice, but=event)
     _notify(
@@ -85,7 +85,7 @@ def _lose(event: GatewayEvent, paid: Payment, invoice: Invoice, *, begun: bool) 
 
 def _win(event: GatewayEvent, paid: Payment, invoice: Invoice) -> None:
     """Give back what the dispute took. One that was won before its beginning was known took nothing."""
-    back = put_back_won(invoice, event.external_id)
+    back = put_back_won(invoice, dispute=event.external_id, payment=event.payment)
     receive_won(actor=Actor.system(invoice.tenant_id, GATEWAY), payment=paid, dispute=event.external_id)
     _show_open(invoice, but=event)
     words = f" {back.plain()} of credit is in the wallet again." if back else ""

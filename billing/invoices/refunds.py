@@ -9,7 +9,7 @@ from billing.models import Invoice, Payment
 from billing.models.settling import PAYMENT
 from billing.money import Money
 from billing.payments.chosen import payment_gateway
-from billing.queries.owed.collecting import kept_by_banks
+from billing.queries.owed.collecting import kept_by_banks, taken_of_credit
 
 MANUAL = "manual"
 
@@ -40,12 +40,16 @@ def ways_back(invoice: Invoice, amount: Money) -> list[tuple[str, Money]]:
 def allotted(invoice: Invoice, method: str) -> list[Allotted]:
     """Return the payments of a provider, the earliest first, with its refunds: each belongs to the first that covers it.
 
-    What a bank keeps of a payment cannot be returned again.
+    What a bank keeps of a payment cannot be returned again, be it due again or taken out of the wallet.
     """
-    kept = kept_by_banks(invoice.pk)
+    kept, taken = kept_by_banks(invoice.pk), taken_of_credit(invoice.pk)
     rows = Payment.objects.filter(invoice=invoice, method=method).order_by("recorded_at", "id")
     payments = [
-        Allotted(row.external_id, Money(row.amount - kept.get(row.external_id, 0), row.currency), ())
+        Allotted(
+            row.external_id,
+            Money(row.amount - kept.get(row.external_id, 0) - taken.get(row.external_id, 0), row.currency),
+            (),
+        )
         for row in rows
         if row.kind == PAYMENT and row.external_id
     ]

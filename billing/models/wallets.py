@@ -104,7 +104,7 @@ class CreditMovement(TenantModel):
     """How much of a block an invoice used or got back, was written off, or went back to the payer. Append-only.
 
     `before_tax`: as a line that lowers the taxable amount; else as a payment. `dispute` is the provider's id of the dispute
-    that took it or gave it back; movements of before 0046 name none.
+    that took it or gave it back, `payment` that of the payment; movements of before 0046 and 0048 name none.
     """
 
     block = TenantForeignKey(CreditBlock, on_delete=models.PROTECT, related_name="movements", db_index=False)
@@ -113,6 +113,7 @@ class CreditMovement(TenantModel):
     amount = exact()
     before_tax = models.BooleanField(default=False, db_default=False)
     dispute = models.CharField(max_length=255, blank=True, default="", db_default="")
+    payment = models.CharField(max_length=255, blank=True, default="", db_default="")
     moved_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
 
     class Meta(TenantModel.Meta):

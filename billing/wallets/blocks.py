@@ -131,19 +131,19 @@ def write_off(block: CreditBlock, kind: str) -> Money:
     return left
 
 
-def take(block: CreditBlock, amount: Money, kind: str, *, dispute: str = "") -> None:
+def take(block: CreditBlock, amount: Money, kind: str, *, dispute: str = "", payment: str = "") -> None:
     """Take an amount away of a block that has as much; the wallet is locked."""
-    _change(block, -amount, kind, dispute)
+    _change(block, -amount, kind, dispute, payment)
 
 
-def put_back(block: CreditBlock, amount: Money, kind: str, *, dispute: str = "") -> None:
+def put_back(block: CreditBlock, amount: Money, kind: str, *, dispute: str = "", payment: str = "") -> None:
     """Return to a block an amount that was taken of it; the wallet is locked."""
-    _change(block, amount, kind, dispute)
+    _change(block, amount, kind, dispute, payment)
 
 
-def _change(block: CreditBlock, change: Money, kind: str, dispute: str) -> None:
+def _change(block: CreditBlock, change: Money, kind: str, dispute: str, payment: str) -> None:
     amount = -change
-    CreditMovement.objects.create(block=block, kind=kind, amount=abs(change.amount), dispute=dispute)
+    CreditMovement.objects.create(block=block, kind=kind, amount=abs(change.amount), dispute=dispute, payment=payment)
     CreditBlock.objects.filter(pk=block.pk).update(remaining=F("remaining") + change.amount)
     if block.kind == PROMOTIONAL:
         legs = [(CREDIT, LedgerAccount("credit", block.pk), amount), (WRITE_OFF, _tenant(), -amount)]

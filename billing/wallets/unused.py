@@ -59,7 +59,7 @@ def refund(invoice: Invoice, amount: Money) -> None:
     take_out(invoice, amount, REFUNDED)
 
 
-def take_out(invoice: Invoice, amount: Money, kind: str, *, dispute: str = "") -> None:
+def take_out(invoice: Invoice, amount: Money, kind: str, *, dispute: str = "", payment: str = "") -> None:
     """Take an amount out of what payments of a locked invoice put into the wallet, the newest block first.
 
     The wallet is locked, and has as much.
@@ -67,25 +67,29 @@ def take_out(invoice: Invoice, amount: Money, kind: str, *, dispute: str = "") -
     for block in _blocks(invoice).filter(remaining__gt=0).order_by("-id"):
         part = min(Money(block.remaining, block.currency), amount)
         if part:
-            blocks.take(block, part, kind, dispute=dispute)
+            blocks.take(block, part, kind, dispute=dispute, payment=payment)
             amount -= part
 
 
-def take_disputed(invoice: Invoice, amount: Money, dispute: str) -> Money:
-    """Take away what is left of an amount that a bank took back by a dispute; return how much that was. The invoice is locked."""
+def take_disputed(invoice: Invoice, amount: Money, *, dispute: str, payment: str) -> Money:
+    """Take away what is left of an amount of a payment that a bank took back by a dispute; return how much that was.
+
+    The invoice is locked.
+    """
     blocks.lock_wallet(invoice.currency, make=False)
     taken = min(_in_blocks(invoice), amount)
-    take_out(invoice, taken, DISPUTED, dispute=dispute)
+    take_out(invoice, taken, DISPUTED, dispute=dispute, payment=payment)
     return taken
 
 
-def put_back_won(invoice: Invoice, dispute: str) -> Money:
+def put_back_won(invoice: Invoice, *, dispute: str, payment: str) -> Money:
     """Return to the wallet what one dispute took of a top-up; return how much that was. The invoice is locked."""
     blocks.lock_wallet(invoice.currency, make=False)
     back = Money.zero(invoice.currency)
     name, taken = _taken(invoice, dispute)
     for block_id, part in taken:
-        blocks.put_back(CreditBlock.objects.get(pk=block_id), part, WON_BACK, dispute=name)
+        block = CreditBlock.objects.get(pk=block_id)
+        blocks.put_back(block, part, WON_BACK, dispute=name, payment=payment)
         back += part
     return back
 

@@ -10,9 +10,11 @@ from uuid import UUID
 
 from django.db.models import Case, F, Sum, When
 
-from billing.models import Collection, Payment, PaymentCircuit
+from billing.models import Collection, CreditMovement, Payment, PaymentCircuit
 from billing.models.collecting import CHARGE, DECLINED, FAILED, PAID_OUTSIDE, PUSH, WAITING
 from billing.models.settling import DISPUTE, REFUND, REVERSAL
+from billing.models.wallets import DISPUTED as TAKEN
+from billing.models.wallets import WON_BACK
 from tenants.clock import DatabaseNow
 
 WORDS = {
@@ -77,6 +79,16 @@ def kept_by_banks(invoice_id: UUID) -> dict[str, Decimal]:
     signed = Case(When(kind=REFUND, then=F("amount")), default=-F("amount"))
     rows = Payment.objects.filter(invoice_id=invoice_id, method=DISPUTE).values("reference").annotate(kept=Sum(signed))
     return dict(rows.filter(kept__gt=0).values_list("reference", "kept"))
+
+
+def taken_of_credit(invoice_id: UUID) -> dict[str, Decimal]:
+    """Return what banks took out of the wallet of the provider's payments of an invoice, by the payment's external id.
+
+    It is no money of the invoice any more, and what is due does not depend on it.
+    """
+    signed = Case(When(kind=TAKEN, then=F("amount")), default=-F("amount"))
+    moved = CreditMovement.objects.filter(block__invoice_id=invoice_id, kind__in=[TAKEN, WON_BACK]).exclude(payment="")
+    return dict(moved.values("payment").annotate(kept=Sum(signed)).filter(kept__gt=0).values_list("payment", "kept"))
 
 
 def is_paid_there(invoice_id: UUID) -> bool:

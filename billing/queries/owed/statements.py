@@ -38,7 +38,7 @@ WITH entries AS (
   JOIN billing_invoice i ON i.tenant_id = n.tenant_id AND i.id = n.invoice_id
   WHERE n.tenant_id = %(tenant)s AND i.currency = %(currency)s AND n.to_wallet > 0
   UNION ALL
-  SELECT p.recorded_at, CASE p.method WHEN 'reversal' THEN p.method ELSE p.kind END, i.id, i.label, CASE p.kind WHEN 'payment' THEN -p.amount ELSE p.amount END, p.reference
+  SELECT p.recorded_at, CASE WHEN p.kind = 'refund' AND p.method IN ('reversal', 'dispute') THEN 'reversal' ELSE p.kind END, i.id, i.label, CASE p.kind WHEN 'payment' THEN -p.amount ELSE p.amount END, p.reference
   FROM billing_payment p JOIN billing_invoice i ON i.tenant_id = p.tenant_id AND i.id = p.invoice_id
   WHERE p.tenant_id = %(tenant)s AND p.currency = %(currency)s
 )

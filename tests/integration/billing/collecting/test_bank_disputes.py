@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -11,11 +12,13 @@ from django.db import connection
 
 from billing.invoices import crediting
 from billing.models import Collection, Payment
+from billing.queries.lines import frozen_lines
+from billing.queries.owed.statements import statement
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import OutboxMessage, PlatformEvent, Tenant
 from tests.api.test_matrix import client_for
 from tests.integration.billing.collecting.test_events import lived, signed
-from tests.integration.billing.collecting.test_top_ups import topped_up
+from tests.integration.billing.collecting.test_top_ups import give_back, topped_up
 from tests.integration.billing.collecting.till import Till, credit, pay_by_hand
 from tests.integration.billing.invoicing.test_console_pages import words
 from tests.integration.billing.wallets.scene import accounts, euro, left
@@ -122,7 +125,7 @@ def test_a_lost_dispute_takes_what_a_credit_note_put_into_the_wallet_until_it_is
     tenant, invoice, payment = paid_invoice(till)
     member = client_for(tenant, "finance")
     with tenant_scope(tenant.id):
-        (line,) = crediting.frozen_lines({invoice: "EUR"})[invoice]
+        (line,) = frozen_lines({invoice: "EUR"})[invoice]
     with selling.role("exchequer_operator"):
         crediting.credit(
             operator=selling.SELLER, tenant_id=tenant.id, invoice_id=invoice, reason="a node failed",
@@ -135,9 +138,26 @@ def test_a_lost_dispute_takes_what_a_credit_note_put_into_the_wallet_until_it_is
     assert (till.seen(tenant, invoice).due, whole(tenant)) == (euro("2.00"), Decimal(0))
     assert accounts(tenant) == {"receivable": Decimal(2), "revenue": Decimal(-2)}
     assert "1.00 of credit left the wallet." in words(member.get(f"/t/{tenant.slug}/notifications/"))
+    with tenant_scope(tenant.id):
+        stated = statement(date(2027, 4, 1), date(2027, 4, 30), "EUR")
+    assert (stated.entries[-1].kind, stated.closing) == ("reversal", euro("2.00"))
     take(till, tenant, dispute(till, payment, WON))
     assert (till.seen(tenant, invoice).state, whole(tenant)) == ("paid", Decimal(1))
     assert accounts(tenant) == {"clearing": Decimal(3), "revenue": Decimal(-2), "wallet": Decimal(-1)}
+
+
+def test_what_a_bank_took_out_of_the_wallet_is_not_returned_by_the_same_payment(till: Till, seller: Any) -> None:
+    tenant, invoice, _ = topped_up(till, later=500)
+    till.fake.events.endpoints.clear()
+    with tenant_scope(tenant.id):
+        ids = dict(Payment.objects.filter(method="stripe").values_list("amount", "external_id"))
+    first, second = ids[Decimal(15)], ids[Decimal(5)]
+    take(till, tenant, *(dispute(till, first, status, amount=1500) for status in (BEGUN, LOST)))
+    assert (whole(tenant), till.seen(tenant, invoice).state) == (Decimal(5), "paid")
+    assert give_back(seller("platform_finance"), invoice).status_code == 201
+    till.settle(tenant, sweeps=2)
+    with tenant_scope(tenant.id):
+        assert Collection.objects.get(step="refund").about == second
 
 
 def test_two_disputes_of_a_top_up_each_take_and_bring_back_their_own_part(till: Till) -> None:

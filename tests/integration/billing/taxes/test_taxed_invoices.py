@@ -18,6 +18,7 @@ from billing.ledger.reconcile import ledger_faults, reconcile_faults
 from billing.metering.metering import record_usage
 from billing.models import Contract, CreditNote, InvoiceLine
 from billing.pricing import contracts
+from billing.wallets.blocks import lock_wallet
 from tenants.errors import Invalid
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
@@ -177,21 +178,21 @@ def test_details_that_change_while_an_invoice_is_finalised_change_customer_and_t
 ) -> None:
     registered()
     tenant = used(demo_clock, 20_000, country="DE", billing_name="Vision GmbH")
-    finance, lock = seller("platform_finance"), finalising.lock_wallet
+    finance = seller("platform_finance")
     moved = {"billing_name": "Vision SA", "country": "FR", "reason": "They moved"}
 
     def change() -> int:
         try:
-            return finance.post(f"/contracts/{tenant.id}/billing-details/", moved).status_code
+            return int(finance.post(f"/contracts/{tenant.id}/billing-details/", moved).status_code)
         finally:
             connection.close()
 
     def meanwhile(currency: str, *, make: bool) -> Any:
         with ThreadPoolExecutor(1) as other:
             assert other.submit(change).result(30) == 302
-        return lock(currency, make=make)
+        return lock_wallet(currency, make=make)
 
-    monkeypatch.setattr(finalising, "lock_wallet", meanwhile)
+    monkeypatch.setattr("billing.invoices.finalising.lock_wallet", meanwhile)
     finalise(tenant)
     view = view_of(tenant)
     assert (view.customer["name"], view.customer["country"], view.taxes[0].rate) == ("Vision SA", "FR", 20)
