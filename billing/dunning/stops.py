@@ -12,16 +12,18 @@ from tenants.errors import ExchequerError
 from tenants.isolation.scoping import current_tenant_id
 from tenants.rows import named_rows
 
-# A top-up that is not paid is no debt: nothing was used. The reminder shows that the tenant was notified, the schedule as it stands now how long the seller waits.
+# A top-up that is not paid is no debt: nothing was used, unless a bank took its payment back. The reminder shows that the tenant was notified, the schedule as it stands now how long the seller waits.
 STOPPING = """
 SELECT i.id, i.label, i.due_on FROM billing_reminder r
-JOIN billing_invoice i ON i.tenant_id = r.tenant_id AND i.id = r.invoice_id AND i.state = 'finalised' AND i.kind = 'period'
+JOIN billing_invoice i ON i.tenant_id = r.tenant_id AND i.id = r.invoice_id AND i.state = 'finalised'
 JOIN tenants_tenant t ON t.id = r.tenant_id
 CROSS JOIN LATERAL (SELECT (exchequer_now() AT TIME ZONE t.timezone)::date AS today) n
 LEFT JOIN LATERAL (
   SELECT d.until FROM billing_stopdeferral d WHERE d.tenant_id = r.tenant_id AND d.invoice_id = i.id ORDER BY d.id DESC LIMIT 1
 ) d ON true
-WHERE r.tenant_id = %s AND r.step = 'stop' AND (d.until IS NULL OR d.until < n.today) AND EXISTS (
+WHERE r.tenant_id = %s AND r.step = 'stop' AND (i.kind = 'period' OR EXISTS (
+  SELECT FROM billing_payment p WHERE p.tenant_id = i.tenant_id AND p.invoice_id = i.id AND p.method = 'dispute'
+  HAVING sum(CASE p.kind WHEN 'refund' THEN p.amount ELSE -p.amount END) > 0)) AND (d.until IS NULL OR d.until < n.today) AND EXISTS (
   SELECT FROM billing_seller s CROSS JOIN LATERAL jsonb_array_elements(s.dunning) one
   WHERE one ->> 'step' = 'stop' AND (one ->> 'days')::int <= n.today - i.due_on)
 ORDER BY i.due_on, i.id LIMIT 1

@@ -13,6 +13,7 @@ from billing.models import Collection, Invoice, PaymentAccount, Reminder
 from billing.models.collecting import CHARGE, DECLINED
 from billing.models.invoicing import FINALISED, PERIOD
 from billing.models.settling import FINAL_NOTICE, STOP
+from billing.queries.owed.collecting import kept_by_banks
 from billing.rating.calendar import local_day
 from tenants import clock
 from tenants.access.actor import Actor
@@ -58,8 +59,9 @@ def _remind(tenant_id: UUID, steps: list[Step]) -> int:
 def _remind_of(*, actor: Actor, invoice_id: UUID, overdue: int, steps: list[Step]) -> bool:
     invoice = locked(invoice_id)
     done = [Step(*one) for one in Reminder.objects.filter(invoice=invoice).values_list("days", "step")]
-    # An unpaid top-up is no debt: it is reminded of, and stops nothing.
-    steps = [one for one in steps if invoice.kind == PERIOD or one.step != STOP]
+    # An unpaid top-up is no debt: it is reminded of, and stops nothing. What a bank took of a used one is a debt.
+    owed = invoice.kind == PERIOD or bool(kept_by_banks(invoice.pk))
+    steps = [one for one in steps if owed or one.step != STOP]
     now = reached(steps, overdue, done)
     if invoice.state != FINALISED or not now:
         unchanged("no step is due")

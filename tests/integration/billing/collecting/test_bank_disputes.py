@@ -10,7 +10,9 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
+from billing.dunning.stops import stop_in_force
 from billing.invoices import crediting
+from billing.mailing.reminding import remind_all
 from billing.models import Collection, Payment
 from billing.queries.lines import frozen_lines
 from billing.queries.owed.statements import statement
@@ -20,9 +22,10 @@ from tests.api.test_matrix import client_for
 from tests.integration.billing.collecting.test_events import lived, signed
 from tests.integration.billing.collecting.test_top_ups import give_back, topped_up
 from tests.integration.billing.collecting.till import Till, credit, pay_by_hand
+from tests.integration.billing.invoicing.scene import draft_of, finalise
 from tests.integration.billing.invoicing.test_console_pages import words
 from tests.integration.billing.wallets.scene import accounts, euro, left
-from tests.support import selling
+from tests.support import factories, selling
 
 pytestmark = pytest.mark.django_db
 BEGUN, LOST, WON = "needs_response", "lost", "won"
@@ -144,6 +147,29 @@ def test_a_lost_dispute_takes_what_a_credit_note_put_into_the_wallet_until_it_is
     take(till, tenant, dispute(till, payment, WON))
     assert (till.seen(tenant, invoice).state, whole(tenant)) == ("paid", Decimal(1))
     assert accounts(tenant) == {"clearing": Decimal(3), "revenue": Decimal(-2), "wallet": Decimal(-1)}
+
+
+def test_a_lost_top_up_that_was_used_is_a_debt_and_stops_launches(till: Till, seller: Any) -> None:
+    tenant, invoice, _ = topped_up(till)
+    till.fake.events.endpoints.clear()
+    finalise(tenant, draft_of(tenant))
+    with tenant_scope(tenant.id):
+        payment = Payment.objects.get(method="stripe").external_id
+    take(till, tenant, dispute(till, payment, LOST, amount=2000))
+    assert till.seen(tenant, invoice).due == euro("3.00")
+    console = seller("platform_finance")
+    console.prove(factories.PASSWORD)
+    named = {"name": "Compute GmbH", "address": "1 Main Street", "reason": "as agreed"}
+    assert console.post("/invoices/seller/", named | {"dunning": "3 remind, 30 stop"}).status_code == 302
+    for days, stopped in ((40, False), (40, True)):
+        till.advance(days=days)
+        with selling.role("exchequer_control"):
+            remind_all()
+        with tenant_scope(tenant.id):
+            assert (stop_in_force() is not None) == stopped
+    pay_by_hand(tenant, invoice, "3.00")
+    with tenant_scope(tenant.id):
+        assert stop_in_force() is None
 
 
 def test_what_a_bank_took_out_of_the_wallet_is_not_returned_by_the_same_payment(till: Till, seller: Any) -> None:
