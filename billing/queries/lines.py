@@ -13,12 +13,11 @@ from django.db import connection
 
 from billing.money import Money
 from billing.pg_arrays import parsed
-from billing.queries.calendar import tenant_today
 from billing.rating.aggregation import COUNTS, HOW, SUM
 from billing.rating.billed.usage import Cell
-from billing.rating.calendar import local_day, period_bounds
+from billing.rating.calendar import period_bounds
 from billing.rating.hours import bucket_of
-from billing.usage.month import usage_of_month
+from billing.usage.month import usage_by_day, usage_of_month
 from billing.usage.reserved_sources import own_sources
 from tenants.isolation.scoping import current_tenant_id
 from tenants.rows import named_rows, prepared_cursor
@@ -217,11 +216,12 @@ def with_hours(lines: Sequence[InvoiceLine], period: date, zone: str) -> list[In
 
 
 def used_by_day(lines: Sequence[InvoiceLine], period: date) -> dict[tuple[Cell, date], Decimal]:
-    """Return the amounts of a month's own usage by project and meter, and by the local day in which their hour of UTC starts."""
-    zone, found = tenant_today().zone, dict[tuple[Cell, date], Decimal]()
-    for line in with_hours(lines, period, zone):
-        for hour, amount in () if line.origin else line.hours:
-            at = (line.project_id, line.meter), local_day(hour, zone)
+    """Return the amounts of a month's own usage by project and meter, and by the day that it was used on, as stored."""
+    cells = {line.key: (line.project_id, line.meter) for line in lines if not line.origin}
+    found = dict[tuple[Cell, date], Decimal]()
+    for key, day, amount in usage_by_day(period):
+        if key in cells:  # others are billed in another currency
+            at = cells[key], day
             found[at] = found.get(at, Decimal(0)) + amount
     return found
 

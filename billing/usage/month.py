@@ -14,6 +14,9 @@ from django.db import connection
 from billing.pg_arrays import parsed
 from billing.usage.reserved_sources import own_sources
 
+BY_DAY = """
+SELECT project_id, meter_id, price_id, rate_id, outside, day, amount FROM billing_usage_by_day(%s, %s::text[])
+"""
 SUMS = """
 SELECT project_id, meter_id, price_id, rate_id, outside, dims, hour, quantity, amount FROM billing_usage_of_month(%s, %s::text[], %s, %s)
 ORDER BY project_id, meter_id, price_id, rate_id, outside, dims, hour
@@ -46,3 +49,10 @@ def usage_of_month(
         UsedInMonth(project, meter, price, rate, outside, parsed(dims), hour, quantity, amount)
         for project, meter, price, rate, outside, dims, hour, quantity, amount in rows
     ]
+
+
+def usage_by_day(period: date) -> list[tuple[tuple[UUID, UUID, UUID | None, UUID | None, bool], date, Decimal]]:
+    """Return the amounts of a month's own usage by what its lines share (`InvoiceLine.key`) and by day."""
+    with connection.cursor() as cursor:
+        cursor.execute(BY_DAY, [period, own_sources()])
+        return [(tuple(key), day, amount) for *key, day, amount in cursor.fetchall()]

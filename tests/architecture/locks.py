@@ -389,6 +389,7 @@ DEFINERS = frozenset(
         "billing_run_sums(uuid[],date[],text[])",
         "billing_sums_of_lines(date[],text[])",
         "billing_sums_of_month(uuid[],date,jsonb)",
+        "billing_usage_by_day(date,text[])",
         "billing_usage_of_month(date,text[],jsonb,boolean)",
         "billing_ensure_partitions(date,date)",
         "compute_device_hours(timestamp with time zone,timestamp with time zone)",

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
@@ -270,6 +271,25 @@ def test_credit_that_ends_within_the_month_pays_for_the_usage_of_its_days(demo_c
         expiring.sweep()
     assert left(tenant) == [euro("0.00")] * 3
     seen(tenant, invoice)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "Asia/Kathmandu", "America/St_Johns"])
+def test_credit_that_ends_pays_for_no_minute_of_the_day_on_which_it_ends(demo_clock: DemoClock, zone: str) -> None:
+    name_the_seller()
+    demo_clock.move_to(IN_MARCH)
+    tenant = factories.make_tenant(timezone=zone)
+    grant(tenant, "9.00", expires_on=date(2027, 3, 23))
+    # As much before the midnight at which it ends as after it.
+    midnight = datetime(2027, 3, 23, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    demo_clock.move_to(midnight + timedelta(hours=8))
+    with tenant_scope(tenant.id):
+        start = midnight - timedelta(seconds=20_000)
+        record_usage([interval(factories.default_project_id(tenant), start, 40_000)])
+    # The organisation may move on: what was used keeps its day.
+    with tenant_scope(tenant.id), selling.as_control():
+        Tenant.objects.filter(pk=tenant.pk).update(timezone="Pacific/Kiritimati")
+    demo_clock.move_to(IN_APRIL)
+    assert seen(tenant, draft_of(tenant)).subtotal == euro("1.00")
 
 
 def test_an_organisation_that_fails_holds_up_no_wallet_of_another(demo_clock: DemoClock) -> None:
