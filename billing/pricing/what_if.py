@@ -28,12 +28,12 @@ from billing.rating.billed.bills import Bill
 from billing.rating.billed.differences import Change, Difference, by_cell, difference
 from billing.rating.billed.tax import MissingRate, TaxRate, TaxTerms
 from billing.rating.billed.terms import Per
-from billing.rating.calendar import period_bounds, period_of
+from billing.rating.calendar import period_of
 from billing.rating.flat import charge
 from billing.rating.hours import bucket_of
 from billing.rating.new_price import NewPrice
 from billing.taxes.queries import AGREED, TaxTable, tax_table
-from billing.usage.month import usage_of_month
+from billing.usage.month import month_bounds, usage_of_month
 from tenants import clock
 from tenants.access.actor import Actor
 from tenants.errors import Invalid, NotFound
@@ -195,7 +195,7 @@ def _rated_by(
     named = named_values(NewPrice(price.meter, price.dims, price.unit_amount) for price in prices)
     # Every usage of the month is on one of its lines, which has its names.
     like = {(line.project_id, line.meter_id, line.outside): line for line in lines}
-    zone = tenant_today().zone
+    bounds = month_bounds(period)
     made: dict[tuple[Any, ...], InvoiceLine] = {}
     for row in usage_of_month(period, named=named, hourly=hourly):
         old = like[row.project_id, row.meter_id, row.outside]
@@ -217,7 +217,7 @@ def _rated_by(
         line, amount = made[key], charge(row.quantity, _unit(entry.unit_amount, rate)) if entry else ZERO
         hours = dict(line.hours)
         if row.hour is not None:
-            hour = bucket_of(row.hour, *period_bounds(period, zone))
+            hour = bucket_of(row.hour, *bounds)
             hours[hour] = hours.get(hour, ZERO) + amount
         exact = line.exact + Money(amount, currency)
         made[key] = replace(

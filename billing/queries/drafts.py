@@ -17,7 +17,6 @@ from billing.credit.queries import open_credits
 from billing.models import Contract, Invoice
 from billing.models.invoicing import DRAFT, IN_REVIEW, PERIOD
 from billing.money import Money
-from billing.queries.calendar import tenant_today
 from billing.queries.lines import InvoiceLine, computed_lines, of_invoice, used_by_day, with_hours
 from billing.rating.billed.bills import Bill, bill
 from billing.rating.billed.credits import Credit, limited
@@ -27,9 +26,9 @@ from billing.rating.billed.savings import PlanFigures
 from billing.rating.billed.tax import MissingRate, TaxTerms
 from billing.rating.billed.terms import Per, Terms, resolved
 from billing.rating.billed.usage import UsageLine
-from billing.rating.calendar import period_bounds
 from billing.rating.hours import hours_between
 from billing.taxes.queries import TaxTable, tax_day, tax_table
+from billing.usage.month import month_bounds
 
 NOTHING = Decimal(0)
 #: Why no tax is charged, by the code of the European list of exemptions.
@@ -179,9 +178,9 @@ def _agreed(
     own = contract.terms if contract and contract.currency == currency else {}
     agreed = read_terms({"currency": currency, **(own if terms is None else terms)})
     if any(plan.per is Per.HOUR for plan in agreed.savings_plans):
-        zone = tenant_today().zone
-        lines = with_hours(lines, period, zone)
-        agreed = replace(agreed, hours=hours_between(*period_bounds(period, zone)))
+        lines = with_hours(lines, period)
+        used = {hour for line in lines for hour, _ in line.hours}
+        agreed = replace(agreed, hours=max(hours_between(*month_bounds(period)), len(used)))
     usage = [_usage(line) for line in lines]
     return usage, resolved(agreed, usage)
 

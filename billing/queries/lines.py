@@ -15,9 +15,8 @@ from billing.money import Money
 from billing.pg_arrays import parsed
 from billing.rating.aggregation import COUNTS, HOW, SUM
 from billing.rating.billed.usage import Cell
-from billing.rating.calendar import period_bounds
 from billing.rating.hours import bucket_of
-from billing.usage.month import usage_by_day, usage_of_month
+from billing.usage.month import month_bounds, usage_by_day, usage_of_month
 from billing.usage.reserved_sources import own_sources
 from tenants.isolation.scoping import current_tenant_id
 from tenants.rows import named_rows, prepared_cursor
@@ -201,9 +200,9 @@ def lines_from(sums: Iterable[Any], periods: Iterable[date], currency: str) -> d
     return result
 
 
-def with_hours(lines: Sequence[InvoiceLine], period: date, zone: str) -> list[InvoiceLine]:
+def with_hours(lines: Sequence[InvoiceLine], period: date) -> list[InvoiceLine]:
     """Return usage lines of a month with their amounts by its hours, as savings plans by the hour cover them."""
-    starts_at, ends_at = period_bounds(period, zone)
+    starts_at, ends_at = month_bounds(period)
     amounts: dict[tuple[Any, ...], dict[datetime, Decimal]] = {}
     for row in usage_of_month(period, hourly=True):
         hours = amounts.setdefault((row.project_id, row.meter_id, row.price_id, row.rate_id, row.outside), {})

@@ -11,8 +11,12 @@ from uuid import UUID
 
 from django.db import connection
 
+from billing.models import BillingPeriod
 from billing.pg_arrays import parsed
+from billing.rating.calendar import period_bounds
 from billing.usage.reserved_sources import own_sources
+from tenants.isolation.scoping import current_tenant_id
+from tenants.models import Tenant
 
 BY_DAY = """
 SELECT project_id, meter_id, price_id, rate_id, outside, day, amount FROM billing_usage_by_day(%s, %s::text[])
@@ -36,6 +40,14 @@ class UsedInMonth:
     hour: datetime | None
     quantity: Decimal
     amount: Decimal
+
+
+def month_bounds(period: date) -> tuple[datetime, datetime]:
+    """Return `[start, end)` of a month: as it was opened, and as it ended in the zone of then; else in today's."""
+    stored = BillingPeriod.objects.filter(period=period).values_list("starts_at", "ends_at").first()
+    return stored or period_bounds(
+        period, Tenant.objects.values_list("timezone", flat=True).get(id=current_tenant_id())
+    )
 
 
 def usage_of_month(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
@@ -13,10 +14,13 @@ from django.db import connection
 from billing import queries
 from billing.ledger.reconcile import ledger_faults, reconcile_faults
 from billing.metering.metering import record_usage
+from tenants import operations
+from tenants.events import outbox
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Project, Tenant
 from tests.api.test_matrix import client_for
 from tests.integration.billing.invoicing.scene import IN_APRIL, IN_MARCH, draft_of, finalise, name_the_seller, used
+from tests.support import factories, selling
 from tests.support.billing.rerater import Rerated
 from tests.support.pages import text_of
 from tests.support.usage import interval
@@ -113,3 +117,25 @@ def test_the_running_month_s_commitments_are_listed_with_what_they_cover(demo_cl
         assert said in page
     shown = text_of(finance.get(f"/t/{tenant.slug}/invoices/{draft_of(tenant)}/"))
     assert "Savings plans" in shown
+
+
+def test_b52_a_month_that_a_change_of_zone_made_longer_has_its_hours(demo_clock: DemoClock) -> None:
+    name_the_seller()
+    start = datetime(2027, 3, 1, tzinfo=ZoneInfo("Pacific/Kiritimati"))
+    demo_clock.move_to(start + timedelta(hours=1))
+    tenant = factories.make_tenant(timezone="Pacific/Kiritimati", contract=False)
+    selling.open_contract(tenant, terms=TERMS)
+    owner, project = factories.actor_for(tenant), factories.default_project_id(tenant)
+    for day in range(32):
+        demo_clock.move_to(start + timedelta(days=day + 1))
+        if day == 10:
+            operations.change_tenant(actor=owner, name=tenant.name, timezone="Pacific/Honolulu")
+            with selling.as_control():
+                outbox.drain(tenant.id)
+        with tenant_scope(tenant.id):
+            record_usage([interval(project, start + timedelta(days=day), 86_400)])
+    demo_clock.move_to(IN_APRIL)
+    with tenant_scope(tenant.id):
+        (fee,) = [one for one in queries.invoice_lines(draft_of(tenant)) if one.kind == "savings_plan"]
+    assert fee.quantity == 32 * 24
+    finalise(tenant)
