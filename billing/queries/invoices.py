@@ -37,6 +37,8 @@ WHERE tenant_id = %(tenant)s AND (%(id)s::uuid IS NULL OR id = %(id)s) AND (%(pe
 ORDER BY period DESC, id DESC LIMIT %(limit)s
 """
 NOTHING = Decimal(0)
+#: A month has at most one draft in each currency that the organisation has paid in.
+MOST_DRAFTS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +105,13 @@ class OtherInvoice:
 
 
 def draft_invoice() -> InvoiceView:
-    """Return the running month's draft; without usage an empty one with no id."""
+    """Return the running month's draft, also one in review; without usage an empty one with no id."""
     at = tenant_today()
-    found = _invoices(period=at.period, currency=at.currency, state="draft", limit=1)
-    if found:
-        return found[0]
+    for state in (DRAFT, IN_REVIEW):
+        # What it corrects of months in another currency is on a draft of its own.
+        found = _invoices(period=at.period, currency=at.currency, state=state, limit=MOST_DRAFTS)
+        if found:
+            return found[0]
     starts, ends = period_bounds(at.period, at.zone)
     zero = Money.zero(at.currency)
     return InvoiceView(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from billing.models import BillingPeriod, Invoice
-from billing.models.invoicing import DRAFT
+from billing.models.invoicing import DRAFT, IN_REVIEW
 from billing.models.periods import OPEN
 from billing.rating.calendar import local_day, period_bounds, period_of
 from tenants import clock
@@ -20,6 +20,7 @@ def follow_time_zone() -> None:
     zone, now = Tenant.objects.values_list("timezone", flat=True).get(id=current_tenant_id()), clock.now()
     period = period_of(local_day(now, zone))
     ends = period_bounds(period, zone)[1]
-    for rows in (Invoice.objects.filter(state=DRAFT), BillingPeriod.objects.filter(state=OPEN)):
+    drafts = Invoice.objects.filter(state__in=[DRAFT, IN_REVIEW])
+    for rows in (drafts, BillingPeriod.objects.filter(state=OPEN)):
         rows.filter(period=period).update(ends_at=ends)
         rows.filter(period__lt=period, ends_at__gt=now).update(ends_at=now)

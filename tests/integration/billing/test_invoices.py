@@ -11,6 +11,7 @@ import pytest
 
 from billing import queries
 from billing.budgets import holds
+from billing.invoices import finalising
 from billing.ledger.reconcile import ledger_faults, reconcile_faults
 from billing.metering.metering import record_usage, waive_usage
 from billing.models import BillingPeriod, Invoice
@@ -125,7 +126,12 @@ def test_a_draft_ends_with_its_month_in_another_time_zone(
         with in_tenant(tenant) as actor:
             selling.provision_defaults()
             record_usage([interval(project.id, now.replace(month=month) - timedelta(hours=1), 60)])
+    with in_tenant(tenant):
+        wanted = Invoice.objects.get(period=date(2026, 11, 1)).pk
+    with selling.role("exchequer_operator"):
+        finalising.set_review(operator=selling.SELLER, tenant_id=tenant.id, invoice_id=wanted, in_review=True)
     with in_tenant(tenant) as actor:
+        assert queries.draft_invoice().id == wanted
         october = Invoice.objects.get(period=date(2026, 10, 1)).ends_at
         change_tenant(actor=actor, name=tenant.name, timezone=after)
     with as_control():

@@ -182,6 +182,8 @@ def test_b66_a_job_a_hold_a_budget_and_invoices_over_a_change_of_currency(
     sides.use("3", CHANGE + timedelta(hours=3))
     bills = sides.bills("2027-04")
     assert money(bills["USD"]["total"]) == (Decimal("0.5"), "USD")
+    # The page of the running month is that of its own currency, whichever draft is newer.
+    assert f"/invoices/{bills['EUR']['id']}/" in owner.get(f"{ours}invoice/").content.decode()
     sides.at(datetime(2027, 5, 2, tzinfo=UTC))
     for bill in sides.bills("2027-04").values():
         sides.sell(f"invoices/{bill['id']}/finalise/")
