@@ -173,7 +173,9 @@ def _name(dimension: str, key: str | None, names: Mapping[str, Mapping[str, str]
         return WITHOUT.get(dimension, UNTAGGED)
     if key == WHOLE_ORGANISATION:
         return WITHOUT["project"]
-    return names.get(dimension, {}).get(key) or key
+    found = names.get(dimension, {}).get(key)
+    # A job without a name has the one that Spend gives it.
+    return found or (f"job {key[-8:]}" if dimension == "job" and key != WITHHELD else key)
 
 
 def _used(

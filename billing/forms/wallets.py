@@ -61,7 +61,8 @@ class GrantForm(_InCurrency):
     expires_on = DayField(
         label="Expires on",
         required=False,
-        help_text="It pays bills of months that end before that day. Leave it empty for no end.",
+        help_text="It pays bills of months that end before that day, and usage of its days if it ends within a month. "
+        "Leave it empty for no end.",
     )
     priority = forms.IntegerField(
         label="Priority", min_value=0, max_value=LAST_PRIORITY, initial=50, help_text="0 is used first."

@@ -18,13 +18,15 @@ from billing.rating.flags import per_cent
 from tenants.rows import named_rows
 
 ROWS = """
-SELECT d.tenant_id, t.slug, t.name, d.invoice_id, i.state, i.label, d.currency, d.subtotal, d.tax, d.total, d.last_total,
+SELECT d.tenant_id, t.slug, t.name, d.invoice_id, i.state, s.status, i.label, d.currency, d.subtotal, d.tax, d.total, d.last_total,
   d.flags, d.severity, d.prepared_at, r.checked_at, r.faults,
   (SELECT count(*) FROM billing_dispute x WHERE x.tenant_id = d.tenant_id AND x.invoice_id = d.invoice_id AND x.state = 'open') AS disputes,
   (SELECT i.ends_at + c.grace_days * interval '1 day' FROM billing_contract c WHERE c.tenant_id = d.tenant_id AND c.grace_days > 0
     AND c.starts_on <= d.period AND (c.ends_on IS NULL OR c.ends_on > d.period) AND i.state IN ('draft', 'in_review')) AS grace_ends
 FROM billing_prepareddraft d JOIN tenants_tenant t ON t.id = d.tenant_id
 LEFT JOIN billing_invoice i ON i.tenant_id = d.tenant_id AND i.id = d.invoice_id
+CROSS JOIN LATERAL (SELECT CASE WHEN i.state <> 'finalised' THEN i.state
+  WHEN i.due_on < (exchequer_now() AT TIME ZONE t.timezone)::date THEN 'past_due' ELSE 'open' END AS status) s
 LEFT JOIN billing_reconciliation r ON r.tenant_id = d.tenant_id
 WHERE d.period = %(period)s AND (%(after_severity)s::int IS NULL
   OR (-d.severity, t.slug, d.currency) > (-%(after_severity)s::int, %(after_slug)s::text, %(after_currency)s::text))
@@ -37,6 +39,7 @@ class PreparedRow:
     """A tenant's month as the last run found it. `change` is the difference to the last month in per cent.
 
     `disputes` are open now; late usage is awaited until `grace_ends`. Without an invoice `state` is "none". `reconciled` is None if the tenant never was.
+    `status` is the state for a person: an unpaid invoice is open, then past due.
     """
 
     tenant_id: UUID
@@ -44,6 +47,7 @@ class PreparedRow:
     tenant_name: str
     invoice_id: UUID | None
     state: str
+    status: str
     number: str
     currency: str
     subtotal: Money
@@ -58,6 +62,14 @@ class PreparedRow:
     prepared_at: datetime
     disputes: int
     grace_ends: datetime | None
+
+    @property
+    def change_text(self) -> str:
+        """The change in whole per cent with its sign; empty if there was nothing before."""
+        if self.change is None:
+            return ""
+        whole = int(self.change.to_integral_value())
+        return f"{whole:+,}\u00a0%".replace("-", "\u2212") if whole else "0\u00a0%"
 
 
 def newest_run(period: date) -> PeriodRun | None:
@@ -91,6 +103,7 @@ def _row(row: Any) -> PreparedRow:
         tenant_name=row.name,
         invoice_id=row.invoice_id,
         state=row.state or "none",
+        status=row.status,
         number=row.label or "",
         currency=row.currency,
         subtotal=Money(row.subtotal, row.currency),

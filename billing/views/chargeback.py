@@ -34,6 +34,7 @@ from tenants.web.views import page
 MOST_SHOWN = 200
 #: Lines of the invoice that a row of the page links; the invoice has all.
 MOST_LINES = 3
+CODES = ("tier", "device_class")
 
 
 class ChargebackForm(forms.Form):
@@ -54,11 +55,12 @@ class ChargebackForm(forms.Form):
 class ShownRow:
     """A row of the page: its names in order, its share of the total, and the query of Spend that shows its jobs.
 
+    With each name stands whether it is a code, to be put into words.
     `lines`: the numbers of the first lines of the invoice that it has a part of; `more`: how many others there are.
     """
 
     row: ChargebackRow
-    names: list[str]
+    names: list[tuple[str, bool]]
     share: Decimal
     query: str
     lines: Sequence[int]
@@ -119,7 +121,7 @@ def title_of(name: str) -> str:
 
 def _shown(row: ChargebackRow, month: date, by: Sequence[str], total: Decimal) -> ShownRow:
     share = EXACT.divide(row.cost.amount, total) if total else Decimal(0)
-    names, more = [row.names[name] for name in by], max(len(row.lines) - MOST_LINES, 0)
+    names, more = [(row.names[name], name in CODES) for name in by], max(len(row.lines) - MOST_LINES, 0)
     return ShownRow(row, names, share, _query(row, month), row.lines[:MOST_LINES], more)
 
 

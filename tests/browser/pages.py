@@ -69,7 +69,7 @@ PAGES = (
     PageSpec("endpoint", "endpoints/{endpoint}/", "It answers with", fill="endpoint", pictured=True),
     PageSpec("health", "dash/health/", "worst: mean_radius", empty="No endpoint yet", pictured=True),
     PageSpec("spend", "dash/spend/", "All device time held", empty="No usage in this range", pictured=True),
-    PageSpec("budgets", "budgets/", "Forecast", empty="No budget: spend is not limited", pictured=True),
+    PageSpec("budgets", "budgets/", "At this pace", empty="No budget: spend is not limited", pictured=True),
     PageSpec("budget", "budgets/{budget}/", "spent of", fill="budget"),
     PageSpec("budget-new", "budgets/new/", "How a budget works", empty="How a budget works"),
     PageSpec("showback", "showback/", "Cost by the contract", empty="No usage in this month"),

@@ -259,7 +259,9 @@ def shown(request: OperatorRequest, invoice_id: UUID, **given: Any) -> HttpRespo
         "month_over": view.ends_at <= now,
         "in_grace": view.is_draft and view.ends_at <= now < grace_ends,
         "grace_ends": grace_ends,
-        "may_credit": request.operator.can("invoices.manage") and view.state in crediting.CREDITABLE,
+        "may_credit": request.operator.can("invoices.manage")
+        and view.state in crediting.CREDITABLE
+        and view.credited != view.total,
         "may_reverse": request.operator.can("invoices.manage") and view.kind == PERIOD,
         "seller_known": not view.is_draft or parties.current_seller().may_issue,
         "void_form": VoidForm() if stands and not view.credited and view.paid == view.returned else None,

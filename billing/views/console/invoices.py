@@ -50,22 +50,29 @@ EXPORTED = (
 
 @dataclass
 class Outcome:
-    """What became of the drafts that were to be finalised: numbers, requests, and the refused ones with the reason."""
+    """What became of the chosen invoices: numbers given, requests, those that stood before, and the refused ones with the reason."""
 
     numbers: list[str] = field(default_factory=list)
     refused: list[tuple[InvoiceRow, str]] = field(default_factory=list)
     asked: int = 0
+    standing: int = 0
 
     @property
     def words(self) -> str:
-        """How many were finalised, in a sentence, and how many wait for a second operator."""
-        count, waits = len(self.numbers), ""
+        """How many were finalised, in sentences, how many wait for a second operator, and how many stood before."""
+        count, sentences = len(self.numbers), []
+        if count:
+            span = self.numbers[0] if count == 1 else f"{self.numbers[0]} to {self.numbers[-1]}"
+            sentences.append(f"{count} invoice{'s are' if count > 1 else ' is'} finalised: {span}.")
+        elif not self.asked:
+            sentences.append("No invoice was finalised.")
         if self.asked:
-            waits = f"{self.asked} wait{'' if self.asked > 1 else 's'} for another operator, on the page Approvals."
-        if not count:
-            return waits or "No invoice was finalised."
-        span = self.numbers[0] if count == 1 else f"{self.numbers[0]} to {self.numbers[-1]}"
-        return f"{count} invoice{'s are' if count > 1 else ' is'} finalised: {span}. {waits}".rstrip()
+            sentences.append(
+                f"{self.asked} wait{'' if self.asked > 1 else 's'} for another operator, on the page Approvals."
+            )
+        if self.standing:
+            sentences.append(f"{self.standing} of the chosen {'were' if self.standing > 1 else 'was'} final before.")
+        return " ".join(sentences)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -79,13 +86,15 @@ def invoices_page(request: OperatorRequest) -> HttpResponse:
     outcome = None
     if request.method == "POST" and request.POST.get("act") == "send":
         request.operator.require("invoices.manage")
-        count = _send(request.operator, request.POST.getlist("invoice"))
-        messages.success(request, f"{count} invoice{'s are' if count != 1 else ' is'} on the way by email.")
+        if count := _send(request.operator, request.POST.getlist("invoice")):
+            messages.success(request, f"{count} invoice{'s are' if count > 1 else ' is'} on the way by email.")
+        else:
+            messages.error(request, "No invoice was sent. Choose at least one that has a number.")
         return redirect(request.get_full_path())
     if request.method == "POST":
         request.operator.require("invoices.manage")
         outcome = _finalise(request.operator, request.POST.getlist("invoice"))
-        if (outcome.numbers or outcome.asked) and not outcome.refused:
+        if (outcome.numbers or outcome.asked or outcome.standing) and not outcome.refused:
             messages.success(request, outcome.words)
             return redirect(request.get_full_path())
     rows = issued.issued(wanted, after=after(request, date.fromisoformat, UUID), limit=PAGE + 1)
@@ -177,6 +186,9 @@ def _finalise(operator: Operator, given: list[str]) -> Outcome:
     """Finalise the chosen drafts, the earliest month first, each in a transaction of its own."""
     outcome = Outcome()
     for row in reversed(issued.by_ids(_chosen(given))):
+        if row.can_be_sent:
+            outcome.standing += 1
+            continue
         try:
             done = acts.finalise(operator=operator, tenant_id=row.tenant_id, invoice_id=row.id)
         except PermissionDenied:

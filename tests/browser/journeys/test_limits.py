@@ -103,10 +103,10 @@ def walk_alert(page: Page, lab: Lab, hooks: Receiver) -> None:
     assert link
     page.goto(link[0])
     now = page.get_by_role("region", name="Q4 2026")
-    for text in ("€24.60", "€30.00", "Spent on"):
+    for text in ("€24.60", "€30.00", "Limit reached"):
         expect(now).to_contain_text(text)
     # Each day costs about 1.20: the 5.40 that are left last less than a week.
-    expect(now).to_contain_text(re.compile(r"Spent on\s+1\d December 2026"))
+    expect(now).to_contain_text(re.compile(r"Limit reached\s+1\d December 2026"))
     costliest = page.get_by_role("region", name="Costliest jobs").get_by_role("listitem")
     for n, (name, cost) in enumerate((("deep", "€2.70"), ("wide", "€1.80"), ("small", "€0.60"))):
         expect(costliest.nth(n)).to_contain_text(name)

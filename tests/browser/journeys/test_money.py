@@ -86,7 +86,7 @@ def test_forecast_commitment_and_credit_that_expires_are_seen(page: Page, demo_c
         expect(row).to_contain_text("above budget")
         page.goto(f"/t/{tenant.slug}/budgets/{budget}/")
         now = page.get_by_role("region", name="March 2027")
-        for said in ("Likely range", "Spent on", "March 2027"):
+        for said in ("Likely range", "Limit reached", "March 2027"):
             expect(now).to_contain_text(said)
         assert not watched.axe()
         page.goto(f"/t/{tenant.slug}/commitments/")

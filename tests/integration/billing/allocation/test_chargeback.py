@@ -109,9 +109,12 @@ def test_predictions_cost_so_much_a_thousand(demo_clock: DemoClock) -> None:
                 interval(project, at, 3_600, dims=DIMS | {"endpoint": "screening"}, resource=f"endpoint:{endpoint}"),
             ]
         )
-    (row,) = asked(tenant, period="2027-04", by="endpoint")
+        record_usage([interval(project, at, 60, job_id=endpoint)])
+    (row, _) = asked(tenant, period="2027-04", by="endpoint")
     assert (row["keys"]["endpoint"], row["predictions"], row["quantity"]) == ("screening", "4000.000000", None)
     assert Decimal(row["per_1000"]["amount"]) == Decimal(row["cost"]["amount"]) / 4
+    unnamed = [row["names"]["job"] for row in asked(tenant, period="2027-04", by="job")]
+    assert f"job {str(endpoint)[-8:]}" in unnamed, "as Spend names a job that has no name"
 
 
 @pytest.mark.parametrize("by", ["", "project,project", "colour", "project,meter,tier", "tag:", "tag:a b"])
@@ -140,6 +143,7 @@ def test_the_page_shows_the_month_and_its_file_has_all_of_it(demo_clock: DemoClo
     rows = list(csv.DictReader(io.StringIO(answer.content.decode())))
     assert sum(Decimal(row["cost"]) for row in rows) == view(tenant, invoice).subtotal.amount
     assert {row["person_name"] for row in rows} == {"Nobody", "Whole organisation"}
+    assert "CPU" in text_of(finance.get(page, {"period": "2027-03", "first": "device_class"}))
     assert "No usage in this month" in text_of(finance.get(page, {"period": "2026-01"}))
     assert finance.get(page, {"first": "colour"}).status_code == 400
     assert client(tenant, "engineer").get(page).status_code == 403

@@ -17,6 +17,7 @@ from tests.integration.billing.exports.scene import rows_of, take, total
 from tests.integration.billing.invoicing.scene import draft_of, finalise, name_the_seller, used
 from tests.integration.billing.invoicing.test_console_pages import words
 from tests.integration.billing.wallets.scene import accounts, euro, left, seen
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
 API = "/api/operator/v1/invoices/"
@@ -53,7 +54,10 @@ def give_back(seller: Any, invoice: UUID, amount: str = "") -> Any:
 
 def test_what_is_left_of_a_top_up_goes_back_to_the_payer_and_no_more(till: Till, seller: Any) -> None:
     tenant, invoice, member = topped_up(till)
+    badge = text_of(member.get(f"/t/{tenant.slug}/invoices/reconciled/?invoice={invoice}"))
+    assert "2027. Every interval" in " ".join(badge.split()), "it has no usage to state"
     console = seller("platform_finance")
+    assert "Top up All projects" in words(console.get(f"/invoices/{invoice}/credit-notes/new/"))
     assert give_back(console, invoice, "5.00").status_code == 201
     finalise(tenant, draft_of(tenant))  # it uses 3.00 of the wallet
     assert left(tenant) == [euro("12.00")]

@@ -67,6 +67,7 @@ def test_what_changed_is_named_with_its_project_its_meter_and_both_amounts(demo_
         running.carry_out()
     text = words(finance.get("/invoices/months/2027-04/"))
     assert f"Device time of Project {str(first.id)[-8:]}: €3.00 the month before, now €1.50" in text
+    assert "Draft" in text and "−25 %" in text.replace("\u00a0", " ")
     assert str(second.id)[-8:] not in text
 
 

@@ -151,8 +151,11 @@ def test_many_drafts_are_finalised_each_by_itself(demo_clock: DemoClock, finance
     with selling.role("exchequer_control"):
         orders.carry_out()
     assert "All figures agree" in words(finance.get("/invoices/reconciliation/"))
-    again = finance.post("/invoices/", {"invoice": str(ids[0])})
-    assert again.status_code == 302
+    again = finance.post("/invoices/", {"invoice": str(ids[0])}, follow=True)
+    assert again.redirect_chain[0][1] == 302
+    assert "No invoice was finalised. 1 of the chosen was final before." in words(again)
+    unsent = finance.post("/invoices/", {"act": "send"}, follow=True)
+    assert "No invoice was sent. Choose at least one that has a number." in words(unsent)
     nothing = finance.post("/invoices/")
     assert (nothing.status_code, "Choose at least one draft" in words(nothing)) == (422, True)
 
@@ -243,8 +246,10 @@ def test_lines_are_credited_by_amount_and_the_rest_as_a_whole(demo_clock: DemoCl
     assert "CN-000001.pdf" in words(finance.get("/log/"))
     form = finance.get(path)
     assert re.findall(r"€\S+", words(form).partition("Left to credit")[2])[:4] == ["€3.00", "€3.00", "€1.50", "€1.00"]
+    assert "Issue a credit note" in text
     rest = {"whole": "1", "paid_back": "refund", "reason": "goodwill", "shown": shown(finance, path)}
     assert finance.post(path, rest).status_code == 302
+    assert "Issue a credit note" not in words(finance.get(page)), "nothing is left to credit"
     assert (stored(tenant, invoice).state, stored(tenant, invoice).credited) == ("paid", stored(tenant, invoice).total)
     again = finance.post(path, {**rest, "shown": shown(finance, path)})
     assert (again.status_code, "Nothing is left to credit." in words(again)) == (422, True)
