@@ -90,7 +90,7 @@ def test_the_overview_names_whose_figures_its_spend_card_shows(tenant: Tenant) -
     )
     page = text_of(client_for(tenant, "owner").get(f"/t/{tenant.slug}/"))
     card = page.split("Spend this month")[1].split("Device hours")[0]
-    assert "whole organisation · forecast" in card
+    assert "whole organisation · at this pace" in card
     assert card.count("<progress") == 1, "a project's share is no bar beneath the organisation's spend"
     assert re.search(r"Budget: <data[^>]*>€0.03</data> of <data[^>]*>€1,000.00</data>, 0", card), card
     assert "Share of the organisation&#x27;s budget that is spent" in card.replace("'", "&#x27;")

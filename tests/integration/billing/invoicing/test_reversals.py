@@ -62,6 +62,7 @@ def test_b80_a_payment_that_never_arrived_is_reversed_once(demo_clock: DemoClock
         "Due €3.00",
         "Reversal of another customer",
         "Payment reversed wire 17",
+        "−€3.00",
         "Record a payment",
         "Void INV-",
     ):
