@@ -10,17 +10,19 @@ from billing.ledger import ledger
 from billing.ledger.ledger import LedgerAccount, LedgerEntry, Posting
 from billing.models import Invoice
 from billing.models.invoicing import TOP_UP
-from billing.models.ledger import CLEARING, CREDIT, RECEIVABLE, REVENUE, TAX, WALLET
+from billing.models.ledger import CLEARING, CREDIT, RECEIVABLE, REVENUE, TAX, WALLET, WRITE_OFF
 from billing.money import Money
 
 
 def post_owed(invoice: Invoice, subtotal: Money, tax: Money, *, kind: str = "invoiced") -> None:
     """Post what is owed by an invoice: receivable against revenue and tax; negative amounts take it back.
 
-    A top-up earns nothing: it is owed against the payment that clearing awaits.
+    A top-up earns nothing: it is owed against the payment that clearing awaits. One whose payment a bank took back after its
+    credit was used is written off when it is voided.
     """
     owed = (RECEIVABLE, _of(invoice), subtotal + tax)
-    awaited = [(CLEARING, LedgerAccount("tenant", invoice.tenant_id), -subtotal)]
+    account = WRITE_OFF if invoice.paid else CLEARING
+    awaited = [(account, LedgerAccount("tenant", invoice.tenant_id), -subtotal)]
     _post(kind, invoice, [owed, *(awaited if invoice.kind == TOP_UP else _earned(invoice, -subtotal, -tax))])
 
 

@@ -21,7 +21,7 @@ from tenants.models import OutboxMessage, PlatformEvent, Tenant
 from tests.api.test_matrix import client_for
 from tests.integration.billing.collecting.test_events import lived, signed
 from tests.integration.billing.collecting.test_top_ups import give_back, topped_up
-from tests.integration.billing.collecting.till import Till, credit, pay_by_hand
+from tests.integration.billing.collecting.till import Till, credit, pay_by_hand, void
 from tests.integration.billing.invoicing.scene import draft_of, finalise
 from tests.integration.billing.invoicing.test_console_pages import words
 from tests.integration.billing.wallets.scene import accounts, euro, left
@@ -170,6 +170,18 @@ def test_a_lost_top_up_that_was_used_is_a_debt_and_stops_launches(till: Till, se
     pay_by_hand(tenant, invoice, "3.00")
     with tenant_scope(tenant.id):
         assert stop_in_force() is None
+
+
+def test_a_lost_top_up_that_was_used_up_is_written_off_when_it_is_voided(till: Till) -> None:
+    tenant, invoice, _ = topped_up(till, "3.00")
+    till.fake.events.endpoints.clear()
+    finalise(tenant, draft_of(tenant))
+    with tenant_scope(tenant.id):
+        payment = Payment.objects.get(method="stripe").external_id
+    take(till, tenant, dispute(till, payment, LOST))
+    void(tenant, invoice)
+    assert till.seen(tenant, invoice).state == "void"
+    assert accounts(tenant) == {"revenue": Decimal(-3), "write_off": Decimal(3)}, "no money is left of it"
 
 
 def test_what_a_bank_took_out_of_the_wallet_is_not_returned_by_the_same_payment(till: Till, seller: Any) -> None:
