@@ -17,14 +17,18 @@ from billing.pg_arrays import parsed_list
 from billing.rating.flags import per_cent
 from tenants.rows import named_rows
 
+# A run may have seen an invoice that is void by now: the one in its place is shown.
 ROWS = """
-SELECT d.tenant_id, t.slug, t.name, d.invoice_id, i.state, s.status, i.label, d.currency, d.subtotal, d.tax, d.total, d.last_total,
+SELECT d.tenant_id, t.slug, t.name, i.id AS invoice_id, i.state, s.status, i.label, d.currency, d.subtotal, d.tax, d.total, d.last_total,
   d.flags, d.severity, d.prepared_at, r.checked_at, r.faults,
-  (SELECT count(*) FROM billing_dispute x WHERE x.tenant_id = d.tenant_id AND x.invoice_id = d.invoice_id AND x.state = 'open') AS disputes,
+  (SELECT count(*) FROM billing_dispute x WHERE x.tenant_id = d.tenant_id AND x.invoice_id = i.id AND x.state = 'open') AS disputes,
   (SELECT i.ends_at + c.grace_days * interval '1 day' FROM billing_contract c WHERE c.tenant_id = d.tenant_id AND c.grace_days > 0
     AND c.starts_on <= d.period AND (c.ends_on IS NULL OR c.ends_on > d.period) AND i.state IN ('draft', 'in_review')) AS grace_ends
 FROM billing_prepareddraft d JOIN tenants_tenant t ON t.id = d.tenant_id
-LEFT JOIN billing_invoice i ON i.tenant_id = d.tenant_id AND i.id = d.invoice_id
+LEFT JOIN LATERAL (
+  SELECT * FROM billing_invoice o WHERE o.tenant_id = d.tenant_id AND o.kind = 'period' AND o.period = d.period AND o.currency = d.currency
+    AND d.invoice_id IS NOT NULL
+  ORDER BY o.state = 'void', o.id DESC LIMIT 1) i ON true
 CROSS JOIN LATERAL (SELECT CASE WHEN i.state <> 'finalised' THEN i.state
   WHEN i.due_on < (exchequer_now() AT TIME ZONE t.timezone)::date THEN 'past_due' ELSE 'open' END AS status) s
 LEFT JOIN billing_reconciliation r ON r.tenant_id = d.tenant_id

@@ -11,7 +11,7 @@ from billing.metering.metering import record_usage
 from billing.runs import running
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Project
-from tests.integration.billing.invoicing.scene import IN_MARCH, draft_of, used
+from tests.integration.billing.invoicing.scene import IN_MARCH, draft_of, finalise, name_the_seller, used
 from tests.integration.billing.invoicing.test_console_pages import words
 from tests.support import selling
 from tests.support.factories import make_project
@@ -53,6 +53,24 @@ def test_a_month_is_run_from_its_page_and_what_stands_out_comes_first(demo_clock
     assert "hx-trigger" not in answer
     assert f"/invoices/{draft_of(plain)}/" in answer
     assert "/invoices/months/2027-02/" in answer
+
+
+def test_the_month_shows_the_draft_in_place_of_an_invoice_that_was_void_since(
+    demo_clock: DemoClock, finance: Any
+) -> None:
+    tenant = used(demo_clock, 60_000)
+    name_the_seller()
+    finalise(tenant)
+    issued = draft_of(tenant)
+    finance.post(PAGE)
+    with selling.role("exchequer_control"):
+        running.carry_out()
+    assert f"/invoices/{issued}/" in finance.get(PAGE).content.decode()
+    finance.post(f"/invoices/{issued}/void/", {"reason": "a wrong address", "reissue": "on"})
+    shown = finance.get(PAGE)
+    assert f"/invoices/{draft_of(tenant)}/" in shown.content.decode()
+    assert f"/invoices/{issued}/" not in shown.content.decode()
+    assert "Draft" in words(shown)
 
 
 def test_what_changed_is_named_with_its_project_its_meter_and_both_amounts(demo_clock: DemoClock, finance: Any) -> None:
