@@ -229,8 +229,10 @@ def credit_note(invoice_id: UUID, note_id: UUID) -> CreditNoteView:
 
 def payments(invoice_id: UUID) -> list[PaymentView]:
     """Return the payments of an invoice of the open scope, the newest first. Raises NotFound."""
-    _currency(invoice_id)
     rows = list(Payment.objects.filter(invoice_id=invoice_id).order_by("-received_on", "-id"))
+    if not rows:
+        _currency(invoice_id)
+        return []
     taken_back = {row.external_id for row in rows if row.method == REVERSAL}
     kept = kept_by_banks(invoice_id)
     return [
