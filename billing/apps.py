@@ -30,6 +30,7 @@ class BillingConfig(AppConfig):
             "billing_collection",
             "billing_contract",
             "billing_creditblock",
+            "billing_creditmovement",
             "billing_creditnote",
             "billing_dispute",
             "billing_disputemessage",
