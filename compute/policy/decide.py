@@ -1,0 +1,181 @@
+"""Decide a round: who starts where, and who gives way.
+
+In each class of devices:
+
+1. On-demand work that started within its tenant's guaranteed part stays; it never gives way.
+2. Each tenant gets its guaranteed part, if it has work for it: what others borrowed of it is reclaimed.
+3. The rest is lent: to the tenant that borrows, and has borrowed of late, least for its weight. Lent devices go on to
+   work that comes before, so that no job waits behind one that was served tenfold.
+
+Inside a tenant see `order.Queue`. A job for which there is no room keeps its place: what starts past it is borrowed, so
+it never waits longer for that than a job takes to stop. A full limit holds back those it binds alone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from heapq import heapify, heappop, heapreplace
+
+from compute.policy.order import NO_ROOM, Queue, by_tenant, place, scopes_of, share
+from compute.policy.pool import Pool
+from compute.policy.work import WHOLE, Action, Assign, Device, Preempt, Reclaim, Room, Scope, Work
+
+
+def decide(works: Iterable[Work], devices: Iterable[Device], rooms: Mapping[Scope, Room], now: datetime) -> list[Action]:
+    """Return what to start and what to stop now.
+
+    `works` are all jobs that wait or run, `devices` all that are ready. A job whose devices are still being vacated is
+    in no answer: it comes to them again in the next round.
+    """
+    grouped: dict[str, tuple[list[Work], list[Device]]] = defaultdict(lambda: ([], []))
+    for work in works:
+        grouped[work.device_class][0].append(work)
+    for device in devices:
+        grouped[device.device_class][1].append(device)
+    actions: list[Action] = []
+    for name in sorted(grouped):
+        actions += _Round(name, *grouped[name], rooms, now).plan()
+    return actions
+
+
+class _Round:
+    """The plan of one class of devices. Amounts are thousandths of a device."""
+
+    def __init__(
+        self, name: str, works: list[Work], devices: list[Device], rooms: Mapping[Scope, Room], now: datetime
+    ) -> None:
+        self._name, self._rooms = name, rooms
+        running = [work for work in works if work.held]
+        self._staying = [work for work in running if not work.stopping and not work.yields]
+        self._yielding = [work for work in running if not work.stopping and work.yields]
+        waiting = [work for work in works if not work.held and (work.not_before is None or work.not_before <= now)]
+        self._pool = Pool(devices, running, self._victims(running))
+        self._asking = [work for work in waiting if self._pool.ever_fits(work)] + self._yielding
+        self._held: dict[Scope, int] = defaultdict(int)
+        self._parts = self._guaranteed({work.tenant_id for work in [*running, *self._asking]})
+        self._blocked: set[Hashable] = set()
+        self._placed: list[tuple[Work, Place]] = []
+        self._takers: dict[Hashable, tuple[Work, bool]] = {}
+        self._kept: set[Work] = set()
+
+    def plan(self) -> list[Action]:
+        """Return the actions of the round."""
+        for work in self._staying:
+            self._pool.keep(work)
+            self._count(work)
+        on_demand = [work for work in self._asking if not work.spot]
+        self._in_turns(on_demand, self._part_used, self._guarantee)
+        seated = {work for work, _ in self._placed} | self._kept
+        self._in_turns([work for work in self._asking if work not in seated], self._lent, self._lend)
+        return [*self._stops(), *self._starts()]
+
+    def _victims(self, running: list[Work]) -> list[Work]:
+        """Return what stops anyhow, then what gives way: spot first, then of tenants that hold most, then served most."""
+        stopping = [work for work in running if work.stopping]
+        holds: dict[Hashable, int] = defaultdict(int)
+        for work in running:
+            holds[work.tenant_id] += work.amount
+        rank = {tenant: share(held, self._room(tenant)) for tenant, held in holds.items()}
+        order = sorted(self._yielding, key=lambda work: (work.spot, rank[work.tenant_id], place(work)), reverse=True)
+        return [*stopping, *order]
+
+    def _guaranteed(self, tenants: set[Hashable]) -> dict[Hashable, int]:
+        """Return the guaranteed part of each tenant that wants devices: what is set, else its part by weight."""
+        parts = {tenant: self._room(tenant).guaranteed for tenant in tenants}
+        left = max(self._pool.size - sum(part or 0 for part in parts.values()), 0)
+        weights = {tenant: self._room(tenant).weight for tenant, part in parts.items() if part is None}
+        return {
+            tenant: WHOLE * (left * weights[tenant] // sum(weights.values()) if part is None else part)
+            for tenant, part in parts.items()
+        }
+
+    def _in_turns(
+        self,
+        works: Iterable[Work],
+        key: Callable[[Hashable], float],
+        seat: Callable[[Work], None],
+    ) -> None:
+        """Offer devices to the tenants' jobs, always to the tenant with the smallest key, then to the older job."""
+        queues = {tenant: Queue(these, self._rooms, self._held) for tenant, these in by_tenant(works).items()}
+        turns = [(key(tenant), *queue.head, tenant) for tenant, queue in queues.items()]
+        heapify(turns)
+        while turns and self._pool.left:
+            tenant = turns[0][-1]
+            seat(queues[tenant].pop())
+            if queues[tenant]:
+                heapreplace(turns, (key(tenant), *queues[tenant].head, tenant))
+            else:
+                heappop(turns)
+
+    def _guarantee(self, work: Work) -> None:
+        """Seat a job within its tenant's guaranteed part, if it fits there."""
+        held = self._held[Scope(work.tenant_id, self._name)]
+        if held + work.amount <= self._parts[work.tenant_id]:
+            self._seat(work, within=True)
+
+    def _lend(self, work: Work) -> None:
+        """Seat a job on what is left."""
+        self._seat(work, within=False)
+
+    def _seat(self, work: Work, *, within: bool) -> None:
+        if work.held:
+            if self._pool.keep(work):
+                self._kept.add(work)
+                self._count(work)
+            return
+        if not self._fits(work):
+            return
+        found = self._pool.give(work)
+        if found is None:
+            self._blocked.add(work.tenant_id)
+            return
+        places, free = found
+        self._placed.append((work, Place(places, free, not within or work.tenant_id in self._blocked)))
+        self._takers.update(dict.fromkeys((device.id for device in places), (work, within)))
+        self._count(work)
+
+    def _fits(self, work: Work) -> bool:
+        for scope in scopes_of(work):
+            room = self._rooms.get(scope)
+            if room is not None and room.limit is not None and self._held[scope] + work.amount > room.limit * WHOLE:
+                return False
+        return True
+
+    def _count(self, work: Work) -> None:
+        for scope in scopes_of(work):
+            self._held[scope] += work.amount
+
+    def _part_used(self, tenant: Hashable) -> float:
+        return self._held[Scope(tenant, self._name)] / max(self._parts[tenant], 1)
+
+    def _lent(self, tenant: Hashable) -> float:
+        part, room = self._parts[tenant], self._room(tenant)
+        past = max(room.past - part / WHOLE, 0)
+        return share(max(self._held[Scope(tenant, self._name)] - part, 0), replace(room, past=past))
+
+    def _room(self, tenant: Hashable) -> Room:
+        return self._rooms.get(Scope(tenant, self._name), NO_ROOM)
+
+    def _stops(self) -> list[Action]:
+        found: list[Action] = []
+        for work in self._yielding:
+            takers = [self._takers[device.id] for device in work.held if device.id in self._takers]
+            if work not in self._kept and takers:
+                taker, within = takers[0]
+                found.append(Reclaim(work, taker) if within and not work.spot else Preempt(work, taker))
+        return found
+
+    def _starts(self) -> list[Action]:
+        return [Assign(work, seat.devices, seat.borrowed) for work, seat in self._placed if seat.free]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a job is to run, whether it can now, and whether it will give way."""
+
+    devices: tuple[Device, ...]
+    free: bool
+    borrowed: bool

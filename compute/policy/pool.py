@@ -1,0 +1,107 @@
+"""The devices of one class while a round is planned: what is taken, and where a job would fit."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+
+from compute.policy.work import WHOLE, Device, Work
+
+
+class Pool:
+    """Devices with what is left of each in the plan, and what nobody holds at this moment.
+
+    Work that gives way counts as gone until it is kept. A place is sought where nobody runs first; then with the work
+    that gives way first (`victims`, in that order).
+    """
+
+    def __init__(self, devices: Iterable[Device], running: Iterable[Work], victims: Sequence[Work]) -> None:
+        self._left: dict[Hashable, int] = {}
+        self._free: dict[Hashable, int] = {}
+        self._nodes: dict[Hashable, list[Device]] = defaultdict(list)
+        for device in devices:
+            self._left[device.id] = self._free[device.id] = WHOLE
+            self._nodes[device.node].append(device)
+        for work in running:
+            for device in work.held:
+                if device.id in self._free:
+                    self._free[device.id] -= work.share
+        self._yielding = [device for work in victims for device in work.held if device.id in self._left]
+        self.size = len(self._left)
+        self._vacant = self.size
+        self.left = self.size * WHOLE
+        """What the plan has not taken, in thousandths."""
+
+    def keep(self, work: Work) -> bool:
+        """Leave a running job where it is; False if the plan gave one of its devices to another."""
+        here = [device.id for device in work.held if device.id in self._left]
+        if any(self._left[one] < work.share for one in here):
+            return False
+        self._take(here, work.share)
+        return True
+
+    def give(self, work: Work) -> tuple[tuple[Device, ...], bool] | None:
+        """Take devices for a waiting job; return them, and whether nobody runs there any more.
+
+        None if there are not enough, even if all that gives way had gone.
+        """
+        found = self._part(work) if work.share < WHOLE else self._whole(work)
+        if found is None:
+            return None
+        free = all(self._free[device.id] >= work.share for device in found)
+        self._take([device.id for device in found], work.share)
+        return tuple(found), free
+
+    def ever_fits(self, work: Work) -> bool:
+        """Return whether the class has room for a job when nothing else runs."""
+        widest = max(map(len, self._nodes.values()), default=0) if work.one_node else self.size
+        return work.devices <= widest
+
+    def _take(self, ids: Iterable[Hashable], share: int) -> None:
+        for one in ids:
+            self._vacant -= self._left[one] == WHOLE
+            self._left[one] -= share
+            self.left -= share
+            self._free[one] = min(self._free[one], self._left[one])  # what runs there is part of both
+
+    def _part(self, work: Work) -> list[Device] | None:
+        """Return the device with the least room that is enough: shares are packed, so that whole devices stay free."""
+        fitting = [one for node in self._nodes.values() for one in node if self._left[one.id] >= work.share]
+        best = min(
+            fitting,
+            key=lambda one: (self._free[one.id] < work.share, self._left[one.id], str(one.id)),
+            default=None,
+        )
+        return None if best is None else [best]
+
+    def _whole(self, work: Work) -> list[Device] | None:
+        if work.devices > self._vacant:
+            return None
+        free = {node: [one for one in here if self._free[one.id] == WHOLE] for node, here in self._nodes.items()}
+        vacating = [one for one in self._yielding if self._left[one.id] == WHOLE and self._free[one.id] < WHOLE]
+        if work.one_node or any(len(here) >= work.devices for here in free.values()):
+            return _on_one_node(work.devices, free, vacating)
+        # Fewest nodes: those with most free devices first.
+        chosen = [one for here in sorted(free.values(), key=len, reverse=True) for one in here]
+        return (chosen + vacating)[: work.devices] if len(chosen) + len(vacating) >= work.devices else None
+
+
+def _on_one_node(
+    wanted: int, free: dict[Hashable, list[Device]], vacating: Sequence[Device]
+) -> list[Device] | None:
+    """Return devices of the node where fewest are vacated and, then, fewest stay free; of one link where possible."""
+    more: dict[Hashable, list[Device]] = defaultdict(list)
+    for device in vacating:
+        more[device.node].append(device)
+    best: tuple[int, int] | None = None
+    found: list[Device] | None = None
+    for node, here in free.items():
+        rest = len(here) - wanted
+        if rest + len(more[node]) < 0:
+            continue
+        rank = max(-rest, 0), max(rest, 0)
+        if best is None or rank < best:
+            links = Counter(device.link for device in here)
+            best, found = rank, sorted(here, key=lambda one: -links[one.link])[:wanted]
+            found += more[node][: wanted - len(found)]
+    return found

@@ -1,0 +1,110 @@
+"""What the policy reads and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from datetime import datetime
+
+WHOLE = 1000
+"""A whole device, in thousandths."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device that is ready, free or not. `link`: devices with the same one reach each other fastest."""
+
+    id: Hashable
+    node: Hashable
+    device_class: str
+    link: str = ""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Work:
+    """One job that waits or runs. The policy reads it and writes nothing.
+
+    `devices` are needed all at once, on one node if `one_node`; a job of one device may need a `share` of it, in
+    thousandths. `attained_s`: device-seconds that it has run so far. A job that runs has `held` devices `since` a time;
+    `borrowed`: it started beyond the guaranteed part or past an older job, so it gives way; `stopping`: it already does.
+    `spot` work always gives way. `not_before` holds a job back after a failed try.
+    """
+
+    job_id: Hashable
+    tenant_id: Hashable
+    device_class: str
+    queued_at: datetime
+    devices: int = 1
+    share: int = WHOLE
+    one_node: bool = False
+    project_id: Hashable | None = None
+    person: Hashable | None = None
+    priority: int = 0
+    spot: bool = False
+    attained_s: float = 0.0
+    not_before: datetime | None = None
+    held: tuple[Device, ...] = ()
+    since: datetime | None = None
+    borrowed: bool = False
+    stopping: bool = False
+
+    @property
+    def amount(self) -> int:
+        """What it takes, in thousandths of a device."""
+        return self.devices * self.share
+
+    @property
+    def yields(self) -> bool:
+        """Whether it gives way to work that comes before it."""
+        return self.borrowed or self.spot
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a limit or a share on a class of devices binds: a tenant (both empty), a project of it, or a person in it."""
+
+    tenant_id: Hashable
+    device_class: str
+    project_id: Hashable | None = None
+    person: Hashable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A scope's limit at once (None: none), guaranteed part and weight, and the devices it held on average of late.
+
+    Without a guaranteed part a tenant has its part of the class by weight, among those who want devices now.
+    """
+
+    limit: int | None = None
+    guaranteed: int | None = None
+    weight: int = 1
+    past: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Start this job on these devices; `borrowed` work gives way later."""
+
+    work: Work
+    devices: tuple[Device, ...]
+    borrowed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Preempt:
+    """Stop this job with a checkpoint: another one comes before it."""
+
+    work: Work
+    taker: Work
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaim:
+    """Stop this job with a checkpoint: its devices belong to the guaranteed part of another one's tenant."""
+
+    work: Work
+    taker: Work
+
+
+Action = Assign | Preempt | Reclaim
