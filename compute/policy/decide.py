@@ -24,7 +24,9 @@ from compute.policy.pool import Pool
 from compute.policy.work import WHOLE, Action, Assign, Device, Preempt, Reclaim, Room, Scope, Work
 
 
-def decide(works: Iterable[Work], devices: Iterable[Device], rooms: Mapping[Scope, Room], now: datetime) -> list[Action]:
+def decide(
+    works: Iterable[Work], devices: Iterable[Device], rooms: Mapping[Scope, Room], now: datetime
+) -> list[Action]:
     """Return what to start and what to stop now.
 
     `works` are all jobs that wait or run, `devices` all that are ready. A job whose devices are still being vacated is
@@ -111,10 +113,12 @@ class _Round:
                 heappop(turns)
 
     def _guarantee(self, work: Work) -> None:
-        """Seat a job within its tenant's guaranteed part, if it fits there."""
+        """Seat a job within its tenant's guaranteed part; if it does not fit there, others pass it as borrowed work."""
         held = self._held[Scope(work.tenant_id, self._name)]
         if held + work.amount <= self._parts[work.tenant_id]:
             self._seat(work, within=True)
+        elif not work.held and self._fits(work):
+            self._blocked.add(work.tenant_id)
 
     def _lend(self, work: Work) -> None:
         """Seat a job on what is left."""

@@ -16,7 +16,7 @@ from compute.policy.work import WHOLE, Room, Scope, Work
 FIRST_BIN_S = 3600.0
 """Device-seconds of the first bin: so much a job runs before a newer one may come before it."""
 
-Place = tuple[int, int, bool, datetime, str]
+Place = tuple[int, int, datetime, str]
 NO_ROOM = Room()
 
 
@@ -26,8 +26,8 @@ def service_bin(attained_s: float) -> int:
 
 
 def place(work: Work) -> Place:
-    """Return the place of a job within its queue, smallest first: priority, least served, running, oldest."""
-    return -work.priority, service_bin(work.attained_s), not work.held, work.queued_at, str(work.job_id)
+    """Return the place of a job within its queue, smallest first: priority, least served, oldest."""
+    return -work.priority, service_bin(work.attained_s), work.queued_at, str(work.job_id)
 
 
 def scopes_of(work: Work) -> list[Scope]:

@@ -86,9 +86,7 @@ class Pool:
         return (chosen + vacating)[: work.devices] if len(chosen) + len(vacating) >= work.devices else None
 
 
-def _on_one_node(
-    wanted: int, free: dict[Hashable, list[Device]], vacating: Sequence[Device]
-) -> list[Device] | None:
+def _on_one_node(wanted: int, free: dict[Hashable, list[Device]], vacating: Sequence[Device]) -> list[Device] | None:
     """Return devices of the node where fewest are vacated and, then, fewest stay free; of one link where possible."""
     more: dict[Hashable, list[Device]] = defaultdict(list)
     for device in vacating:
@@ -102,6 +100,6 @@ def _on_one_node(
         rank = max(-rest, 0), max(rest, 0)
         if best is None or rank < best:
             links = Counter(device.link for device in here)
-            best, found = rank, sorted(here, key=lambda one: -links[one.link])[:wanted]
+            best, found = rank, sorted(here, key=lambda one: (-links[one.link], one.link))[:wanted]
             found += more[node][: wanted - len(found)]
     return found

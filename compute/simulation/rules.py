@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from compute.policy import Action, Assign, Device, Preempt, Room, Scope, decide
 from compute.policy.order import FIRST_BIN_S, service_bin
-from compute.simulation.replay import Choose, Replayed, Run, pool_of, replay
+from compute.simulation.replay import Replayed, Run, pool_of, replay
 from compute.simulation.traces import DAY_S, Recorded
 
 BLOCK = 8
@@ -34,14 +33,22 @@ def static_quotas(jobs: Sequence[Recorded], load: float, *, days: float = 30) ->
 
 def static(jobs: Sequence[Recorded], quotas: Mapping[str, int]) -> Replayed:
     """Run each tenant's jobs in their order on its own devices."""
-    whole = Replayed([], sum(quotas.values()))
-    for tenant, size in quotas.items():
-        own = replay([job for job in jobs if job.tenant == tenant], size, _in_order(pool_of(size)))
-        whole.runs += own.runs
-        whole.busy_s += own.busy_s
-        whole.idle_while_queued_s += own.idle_while_queued_s
-        whole.span_s = max(whole.span_s, own.span_s)
-    return whole
+    size = sum(quotas.values())
+    pool = pool_of(size)
+
+    def choose(active: list[Run], now: datetime) -> list[Action]:
+        left = dict(quotas)
+        for run in active:
+            left[run.job.tenant] -= run.job.devices if run.work.held else 0
+        starts: list[Run] = []
+        for run in active:  # in the order of submission; a job without room holds back all behind it
+            if not run.work.held:
+                left[run.job.tenant] -= run.job.devices
+                if left[run.job.tenant] >= 0:
+                    starts.append(run)
+        return _put(starts, active, pool)
+
+    return replay(jobs, size, choose)
 
 
 def pooled(jobs: Sequence[Recorded], quotas: Mapping[str, int], devices: int | None = None) -> Replayed:
@@ -75,20 +82,6 @@ def oracle(jobs: Sequence[Recorded], quotas: Mapping[str, int]) -> Replayed:
     return replay(jobs, size, choose)
 
 
-def _in_order(pool: list[Device]) -> Choose:
-    def choose(active: list[Run], now: datetime) -> list[Action]:
-        left, starts = len(pool) - sum(run.job.devices for run in active if run.work.held), list[Run]()
-        for run in active:
-            if not run.work.held:
-                left -= run.job.devices
-                if left < 0:
-                    break
-                starts.append(run)
-        return _put(starts, active, pool)
-
-    return choose
-
-
 def _put(starts: list[Run], active: list[Run], pool: list[Device]) -> list[Action]:
     taken = {device.id for run in active for device in run.work.held}
     free = iter([device for device in pool if device.id not in taken])
@@ -97,5 +90,5 @@ def _put(starts: list[Run], active: list[Run], pool: list[Device]) -> list[Actio
 
 def _next_bin(run: Run) -> float:
     """Return after how many seconds a running job has been served so much that others may come before it."""
-    edge = FIRST_BIN_S * 10 ** service_bin(run.work.attained_s)
+    edge: float = FIRST_BIN_S * 10 ** service_bin(run.work.attained_s)
     return max((edge - run.work.attained_s) / run.job.devices, 1e-3)
