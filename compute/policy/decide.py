@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from heapq import heapify, heappop, heapreplace
 
-from compute.policy.order import NO_ROOM, Queue, by_tenant, place, scopes_of, share
+from compute.policy.order import NO_ROOM, Placed, Queue, by_tenant, place, scopes_of, share
 from compute.policy.pool import Pool
 from compute.policy.work import WHOLE, Action, Assign, Device, Preempt, Reclaim, Room, Scope, Work
 
@@ -54,10 +54,13 @@ class _Round:
         self._staying = [work for work in running if not work.stopping and not work.yields]
         self._yielding = [work for work in running if not work.stopping and work.yields]
         waiting = [work for work in works if not work.held and (work.not_before is None or work.not_before <= now)]
+        self._tenants = {tenant: Scope(tenant, name) for tenant in {work.tenant_id for work in works}}
         self._pool = Pool(devices, running, self._victims(running))
-        self._asking = [work for work in waiting if self._pool.ever_fits(work)] + self._yielding
+        asking = [work for work in waiting if self._pool.ever_fits(work)] + self._yielding
+        self._asking = [(place(work), work) for work in asking]
         self._held: dict[Scope, int] = defaultdict(int)
-        self._parts = self._guaranteed({work.tenant_id for work in [*running, *self._asking]})
+        self._limited = any(room.limit is not None for room in rooms.values())
+        self._parts = self._guaranteed({work.tenant_id for work in [*running, *asking]})
         self._blocked: set[Hashable] = set()
         self._placed: list[tuple[Work, Place]] = []
         self._takers: dict[Hashable, tuple[Work, bool]] = {}
@@ -68,10 +71,9 @@ class _Round:
         for work in self._staying:
             self._pool.keep(work)
             self._count(work)
-        on_demand = [work for work in self._asking if not work.spot]
-        self._in_turns(on_demand, self._part_used, self._guarantee)
+        self._in_turns((one for one in self._asking if not one[1].spot), self._part_used, self._guarantee)
         seated = {work for work, _ in self._placed} | self._kept
-        self._in_turns([work for work in self._asking if work not in seated], self._lent, self._lend)
+        self._in_turns((one for one in self._asking if one[1] not in seated), self._lent, self._lend)
         return [*self._stops(), *self._starts()]
 
     def _victims(self, running: list[Work]) -> list[Work]:
@@ -89,40 +91,46 @@ class _Round:
         parts = {tenant: self._room(tenant).guaranteed for tenant in tenants}
         left = max(self._pool.size - sum(part or 0 for part in parts.values()), 0)
         weights = {tenant: self._room(tenant).weight for tenant, part in parts.items() if part is None}
+        whole = sum(weights.values())
         return {
-            tenant: WHOLE * (left * weights[tenant] // sum(weights.values()) if part is None else part)
+            tenant: WHOLE * (left * weights[tenant] // whole if part is None else part)
             for tenant, part in parts.items()
         }
 
     def _in_turns(
         self,
-        works: Iterable[Work],
+        works: Iterable[Placed],
         key: Callable[[Hashable], float],
-        seat: Callable[[Work], None],
+        seat: Callable[[Work], bool],
     ) -> None:
-        """Offer devices to the tenants' jobs, always to the tenant with the smallest key, then to the older job."""
+        """Offer devices to the tenants' jobs, always to the tenant with the smallest key, then to the older job.
+
+        `seat` returns whether its tenant may get more.
+        """
         queues = {tenant: Queue(these, self._rooms, self._held) for tenant, these in by_tenant(works).items()}
         turns = [(key(tenant), *queue.head, tenant) for tenant, queue in queues.items()]
         heapify(turns)
         while turns and self._pool.left:
             tenant = turns[0][-1]
-            seat(queues[tenant].pop())
-            if queues[tenant]:
+            more = seat(queues[tenant].pop())
+            if more and queues[tenant]:
                 heapreplace(turns, (key(tenant), *queues[tenant].head, tenant))
             else:
                 heappop(turns)
 
-    def _guarantee(self, work: Work) -> None:
+    def _guarantee(self, work: Work) -> bool:
         """Seat a job within its tenant's guaranteed part; if it does not fit there, others pass it as borrowed work."""
-        held = self._held[Scope(work.tenant_id, self._name)]
-        if held + work.amount <= self._parts[work.tenant_id]:
+        held, part = self._held[self._tenants[work.tenant_id]], self._parts[work.tenant_id]
+        if held + work.amount <= part:
             self._seat(work, within=True)
         elif not work.held and self._fits(work):
             self._blocked.add(work.tenant_id)
+        return held < part
 
-    def _lend(self, work: Work) -> None:
+    def _lend(self, work: Work) -> bool:
         """Seat a job on what is left."""
         self._seat(work, within=False)
+        return True
 
     def _seat(self, work: Work, *, within: bool) -> None:
         if work.held:
@@ -142,6 +150,8 @@ class _Round:
         self._count(work)
 
     def _fits(self, work: Work) -> bool:
+        if not self._limited:
+            return True
         for scope in scopes_of(work):
             room = self._rooms.get(scope)
             if room is not None and room.limit is not None and self._held[scope] + work.amount > room.limit * WHOLE:
@@ -153,15 +163,15 @@ class _Round:
             self._held[scope] += work.amount
 
     def _part_used(self, tenant: Hashable) -> float:
-        return self._held[Scope(tenant, self._name)] / max(self._parts[tenant], 1)
+        return self._held[self._tenants[tenant]] / max(self._parts[tenant], 1)
 
     def _lent(self, tenant: Hashable) -> float:
         part, room = self._parts[tenant], self._room(tenant)
-        past = max(room.past - part / WHOLE, 0)
-        return share(max(self._held[Scope(tenant, self._name)] - part, 0), replace(room, past=past))
+        beyond = max(self._held[self._tenants[tenant]] - part, 0) + max(room.past * WHOLE - part, 0)
+        return beyond / WHOLE / max(room.weight, 1)
 
     def _room(self, tenant: Hashable) -> Room:
-        return self._rooms.get(Scope(tenant, self._name), NO_ROOM)
+        return self._rooms.get(self._tenants[tenant], NO_ROOM)
 
     def _stops(self) -> list[Action]:
         found: list[Action] = []

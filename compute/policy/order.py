@@ -10,14 +10,19 @@ import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from datetime import datetime
+from operator import itemgetter
+from typing import Any
 
 from compute.policy.work import WHOLE, Room, Scope, Work
 
 FIRST_BIN_S = 3600.0
 """Device-seconds of the first bin: so much a job runs before a newer one may come before it."""
 
-Place = tuple[int, int, datetime, str]
+Place = tuple[int, int, datetime, Any]
+Placed = tuple[Place, Work]
+"""A job with its place, which is computed once a round."""
 NO_ROOM = Room()
+WHOLE_POOL = Scope(None, "")
 
 
 def service_bin(attained_s: float) -> int:
@@ -27,7 +32,7 @@ def service_bin(attained_s: float) -> int:
 
 def place(work: Work) -> Place:
     """Return the place of a job within its queue, smallest first: priority, least served, oldest."""
-    return -work.priority, service_bin(work.attained_s), work.queued_at, str(work.job_id)
+    return -work.priority, service_bin(work.attained_s), work.queued_at, work.job_id
 
 
 def scopes_of(work: Work) -> list[Scope]:
@@ -52,28 +57,30 @@ class Queue:
     their weight; else the whole tenant is one queue.
     """
 
-    def __init__(self, works: Iterable[Work], rooms: Mapping[Scope, Room], held: Mapping[Scope, int]) -> None:
+    def __init__(self, works: Iterable[Placed], rooms: Mapping[Scope, Room], held: Mapping[Scope, int]) -> None:
         self._rooms, self._held = rooms, held
-        grouped: dict[Scope, list[Work]] = defaultdict(list)
-        for work in works:
-            grouped[Scope(work.tenant_id, work.device_class, project_id=work.project_id)].append(work)
+        grouped: dict[Scope, list[Placed]] = defaultdict(list)
+        for placed in works:
+            work = placed[1]
+            scope = Scope(work.tenant_id, work.device_class, project_id=work.project_id) if rooms else WHOLE_POOL
+            grouped[scope].append(placed)
         shared = [rooms[scope] for scope in grouped if scope in rooms]
         self._weighted = any(room.weight != 1 for room in shared)
         if not self._weighted and not any(room.guaranteed for room in shared):
-            grouped = {Scope("", ""): [work for works in grouped.values() for work in works]}
-        self._heads: dict[Scope, Iterator[Work]] = {}
-        self._next: dict[Scope, tuple[Place, Work]] = {}
+            grouped = {WHOLE_POOL: [placed for these in grouped.values() for placed in these]}
+        self._rest: dict[Scope, Iterator[Placed]] = {}
+        self._next: dict[Scope, Placed] = {}
         for scope, these in grouped.items():
-            self._heads[scope] = iter(sorted(these, key=place))
+            self._rest[scope] = iter(sorted(these, key=itemgetter(0)))
             self._advance(scope)
 
     def __bool__(self) -> bool:
         return bool(self._next)
 
     @property
-    def head(self) -> tuple[datetime, str]:
+    def head(self) -> tuple[datetime, Any]:
         """When the oldest of those who may come next began to wait, and which it is."""
-        return min((work.queued_at, str(work.job_id)) for _, work in self._next.values())
+        return min((work.queued_at, work.job_id) for _, work in self._next.values())
 
     def pop(self) -> Work:
         """Take the first job out and return it."""
@@ -83,11 +90,11 @@ class Queue:
         return found
 
     def _advance(self, scope: Scope) -> None:
-        following = next(self._heads[scope], None)
+        following = next(self._rest[scope], None)
         if following is None:
             self._next.pop(scope, None)
         else:
-            self._next[scope] = place(following), following
+            self._next[scope] = following
 
     def _rank(self, scope: Scope) -> tuple[bool, float, Place]:
         room, held = self._rooms.get(scope, NO_ROOM), self._held.get(scope, 0)
@@ -95,9 +102,9 @@ class Queue:
         return beyond, share(held, room) if self._weighted else 0.0, self._next[scope][0]
 
 
-def by_tenant(works: Iterable[Work]) -> dict[Hashable, list[Work]]:
+def by_tenant(works: Iterable[Placed]) -> dict[Hashable, list[Placed]]:
     """Return the jobs of each tenant."""
-    grouped: dict[Hashable, list[Work]] = defaultdict(list)
-    for work in works:
-        grouped[work.tenant_id].append(work)
+    grouped: dict[Hashable, list[Placed]] = defaultdict(list)
+    for placed in works:
+        grouped[placed[1].tenant_id].append(placed)
     return grouped
