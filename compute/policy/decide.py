@@ -87,13 +87,13 @@ class _Round:
         return [*stopping, *order]
 
     def _guaranteed(self, tenants: set[Hashable]) -> dict[Hashable, int]:
-        """Return the guaranteed part of each tenant that wants devices: what is set, else its part by weight."""
+        """Return the guaranteed part of each tenant that wants devices: what is set, else its part by weight, rounded up."""
         parts = {tenant: self._room(tenant).guaranteed for tenant in tenants}
         left = max(self._pool.size - sum(part or 0 for part in parts.values()), 0)
         weights = {tenant: self._room(tenant).weight for tenant, part in parts.items() if part is None}
         whole = sum(weights.values())
         return {
-            tenant: WHOLE * (left * weights[tenant] // whole if part is None else part)
+            tenant: WHOLE * (-(-left * weights[tenant] // whole) if part is None else part)
             for tenant, part in parts.items()
         }
 

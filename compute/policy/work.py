@@ -73,7 +73,7 @@ class Scope:
 class Room:
     """A scope's limit at once (None: none), guaranteed part and weight, and the devices it held on average of late.
 
-    Without a guaranteed part a tenant has its part of the class by weight, among those who want devices now.
+    Without a guaranteed part a tenant has its part of the class by weight, rounded up, among those who want devices now.
     """
 
     limit: int | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -12,12 +11,12 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef
 
-from compute import pg_session
+from compute import pg_session, policy
 from compute.events import JobStarted
 from compute.jobs import job_quotas, transitions
 from compute.models import Allocation, Attempt, AttemptState, Device, DeviceState, Job, JobState, SlotState
+from compute.policy import Assign, Room, Scope, Work, decide
 from compute.queries.capacity import silent_before
-from compute.scheduling import policy
 from tenants import quotas
 from tenants.access.actor import Actor
 from tenants.audit import operation, unchanged
@@ -26,19 +25,25 @@ from tenants.events.events import publish
 from tenants.ids import uuid7
 from tenants.isolation.scoping import all_tenants
 from tenants.quotas import QuotaExceeded
-from tenants.rows import rows_as
+from tenants.rows import named_rows
 
 CONTROLLER = "controller"
 log = structlog.get_logger(__name__)
 
-_WAITING = """
-SELECT id AS job_id, tenant_id, device_class, queued_at, not_before, project_id, person FROM (
+_WORKS = """
+SELECT id AS job_id, tenant_id, device_class, queued_at, not_before, project_id, person, measured_s::float8 AS attained_s,
+       NULL::uuid AS device_id, NULL::uuid AS node_id, NULL::timestamptz AS since FROM (
     SELECT j.*, row_number() OVER (PARTITION BY tenant_id, device_class, project_id, person ORDER BY queued_at, id) AS place
     FROM compute_job j
-    WHERE state = 'queued' AND approval_id IS NULL AND device_class = ANY(%s) AND (not_before IS NULL OR not_before <= (SELECT exchequer_now()))
+    WHERE state = 'queued' AND approval_id IS NULL AND device_class = ANY(%(classes)s)
+      AND (not_before IS NULL OR not_before <= (SELECT exchequer_now()))
       AND EXISTS (SELECT FROM tenants_tenant t WHERE t.id = j.tenant_id AND t.standing = 'active')
       AND NOT EXISTS (SELECT FROM compute_attempt a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id AND a.state <> 'ended')
-) oldest WHERE place <= %s
+) oldest WHERE place <= %(free)s
+UNION ALL
+SELECT j.id, j.tenant_id, j.device_class, j.queued_at, NULL, j.project_id, j.person, j.measured_s::float8, a.device_id, a.node_id, a.assigned_at
+FROM compute_attempt a JOIN compute_job j ON j.tenant_id = a.tenant_id AND j.id = a.job_id
+WHERE a.state <> 'ended' AND j.device_class = ANY(%(classes)s)
 """
 
 
@@ -54,81 +59,103 @@ class Dispatch:
 
 def assign_all() -> list[Dispatch]:
     """Assign free devices to waiting jobs by the policy; return the wake-ups to send after the commit."""
-    free = free_devices()
+    devices, free = ready_devices()
     if not free:
         return []
     with transaction.atomic(), all_tenants("the pool is shared: the policy weighs all who wait"):
-        with connection.cursor() as cursor:
-            cursor.execute(_WAITING, [list({device.device_class for device in free}), len(free)])
-            waiting = rows_as(policy.Waiting, cursor)
-        if not waiting:
+        works = _works({device.device_class for device in devices if device.id in free}, len(free))
+        if all(work.held for work in works):
             return []
-        live = Attempt.objects.exclude(state=AttemptState.ENDED).values_list("tenant_id", flat=True)
-        in_use, present, rooms = Counter(live), now(), _rooms(waiting)
+        present, rooms = now(), _rooms(works)
     dispatches, session = [], pg_session.session()
-    for choice in policy.assign(waiting, free, in_use, present, rooms):
+    for choice in decide(works, devices, rooms, present):
+        if not isinstance(choice, Assign):
+            continue
+        job = choice.work
         try:
-            dispatch = _assign(actor=Actor.system(choice.job.tenant_id, CONTROLLER), choice=choice)
+            dispatch = _assign(actor=Actor.system(job.tenant_id, CONTROLLER), choice=choice)
         except QuotaExceeded as full:  # a limit was lowered, or another controller was quicker: the job waits on
-            log.info("controller.quota_full", job=str(choice.job.job_id), reason=full.message)
+            log.info("controller.quota_full", job=str(job.job_id), reason=full.message)
             continue
         except IntegrityError as error:  # someone else was quicker: the unique live attempt of a job or a device
-            log.warning("controller.assignment_refused", job=str(choice.job.job_id), error=str(error).splitlines()[0])
+            log.warning("controller.assignment_refused", job=str(job.job_id), error=str(error).splitlines()[0])
             continue
         except Exception:
             if not pg_session.is_same_session(session):
                 raise
-            log.exception("controller.assignment_failed", job=str(choice.job.job_id))  # the others must not wait for it
+            log.exception("controller.assignment_failed", job=str(job.job_id))  # the others must not wait for it
             continue
         if dispatch is not None:
             dispatches.append(dispatch)
     return dispatches
 
 
-def _rooms(waiting: list[policy.Waiting]) -> dict[policy.Scope, policy.Room]:
-    """Return the limits on devices of those who wait, with what is in use of each."""
-    classes = {job_quotas.devices(job.device_class): job.device_class for job in waiting}
-    found = quotas.rooms({job.tenant_id for job in waiting}, classes)
+def _works(classes: set[str], free: int) -> list[Work]:
+    """Return the jobs of these classes that run, and of each queue the oldest that could start now."""
+    with connection.cursor() as cursor:
+        cursor.execute(_WORKS, {"classes": sorted(classes), "free": free})
+        rows = named_rows(cursor)
+    return [
+        Work(
+            job_id=row.job_id,
+            tenant_id=row.tenant_id,
+            device_class=row.device_class,
+            queued_at=row.queued_at,
+            not_before=row.not_before,
+            project_id=row.project_id,
+            person=row.person,
+            attained_s=row.attained_s,
+            since=row.since,
+            held=(policy.Device(row.device_id, row.node_id, row.device_class),) if row.device_id else (),
+        )
+        for row in rows
+    ]
+
+
+def _rooms(works: list[Work]) -> dict[Scope, Room]:
+    """Return the limits on devices of those who wait or run, with guaranteed parts and weights."""
+    classes = {job_quotas.devices(work.device_class): work.device_class for work in works}
+    found = quotas.rooms({work.tenant_id for work in works}, classes)
     return {
-        policy.Scope(tenant_id, classes[resource], scope.project_id, scope.person): policy.Room(
-            room.in_use, room.limit, room.guaranteed, room.weight
+        Scope(tenant_id, classes[resource], scope.project_id, scope.person): Room(
+            room.limit, room.guaranteed or None, room.weight
         )
         for (tenant_id, resource, scope), room in found.items()
     }
 
 
-def free_devices(*, serves: bool = False) -> list[policy.Free]:
-    """Return the ready, free devices of nodes seen within a lease: those for jobs, or those that serve."""
+def ready_devices(*, serves: bool = False) -> tuple[list[policy.Device], set[UUID]]:
+    """Return the ready devices of nodes seen within a lease, those for jobs or those that serve, and which are free."""
     rows = Device.objects.filter(
         serves=serves,
         state=DeviceState.READY,
-        taken_by=None,
         node__accepting=True,
         node__last_seen_at__gt=silent_before(),
     ).order_by("node__name", "index")
-    return [policy.Free(*row) for row in rows.values_list("id", "node_id", "device_class")]
+    found = list(rows.values_list("id", "node_id", "device_class", "taken_by"))
+    return [policy.Device(*row[:3]) for row in found], {row[0] for row in found if row[3] is None}
 
 
 @operation(transitions.JOB_STARTED)
-def _assign(*, actor: Actor, choice: policy.Assignment) -> Dispatch | None:
+def _assign(*, actor: Actor, choice: Assign) -> Dispatch | None:
     """Write one choice: attempt with the next token, device taken and counted, job running.
 
     None if either is gone meanwhile. Raises QuotaExceeded, which undoes all of it, if a limit has no room any more.
     """
     job = (
         Job.objects.select_for_update(skip_locked=True, no_key=True, of=("self",))
-        .filter(id=choice.job.job_id, state=JobState.QUEUED, approval_id=None, tenant__standing="active")
+        .filter(id=choice.work.job_id, state=JobState.QUEUED, approval_id=None, tenant__standing="active")
         .first()
     )
     attempt_id = uuid7()
     taken = job is not None and Device.objects.filter(
-        id=choice.device.device_id, state=DeviceState.READY, taken_by=None
+        id=choice.devices[0].id, state=DeviceState.READY, taken_by=None
     ).update(taken_by=attempt_id)
     if job is None or not taken:
         unchanged("the job or the device was taken meanwhile")
         return None
     job_quotas.take_device(job)
-    device = Device.objects.select_related("node").get(id=choice.device.device_id)
+    device = Device.objects.select_related("node").get(id=choice.devices[0].id)
     job.token += 1
     Attempt.objects.create(
         id=attempt_id,

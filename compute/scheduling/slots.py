@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -12,13 +11,13 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 
-from compute import pg_session
+from compute import pg_session, policy
 from compute.allocations import allocations, slot_billing
 from compute.events import SlotLost, SlotUnpaid
 from compute.models import Allocation, Device, DeviceState, SlotState
+from compute.policy import Assign, Work, decide
 from compute.queries.capacity import silent_before
-from compute.scheduling import policy
-from compute.scheduling.assign import CONTROLLER, free_devices
+from compute.scheduling.assign import CONTROLLER, ready_devices
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow, now
@@ -47,7 +46,7 @@ def slot_counts() -> SlotCounts:
     offered = Device.objects.filter(serves=True, state=DeviceState.READY, node__last_seen_at__gt=silent_before())
     with all_tenants("slots are shared"):
         waiting = Allocation.objects.filter(state=SlotState.WAITING).count()
-    return SlotCounts(offered.count(), len(free_devices(serves=True)), waiting)
+    return SlotCounts(offered.count(), len(ready_devices(serves=True)[1]), waiting)
 
 
 def assign_slots() -> int:
@@ -56,26 +55,33 @@ def assign_slots() -> int:
         rows = Allocation.objects.filter(state=SlotState.WAITING, tenant__standing="active").order_by(
             "requested_at", "id"
         )
-        waiting = [
-            policy.Waiting(*row)
-            for row in rows.values_list("id", "tenant_id", "device_class", "requested_at")[:MOST_A_ROUND]
-        ]
-        free = free_devices(serves=True) if waiting else []
+        waiting = list(rows.values_list("id", "tenant_id", "device_class", "requested_at")[:MOST_A_ROUND])
+        devices, free = ready_devices(serves=True) if waiting else ([], set())
         if not free:
             return 0
-        live = Allocation.objects.filter(state=SlotState.LIVE).values_list("tenant_id", flat=True)
-        in_use, present = Counter(live), now()
+        live = Allocation.objects.filter(state=SlotState.LIVE).values_list(
+            "id", "tenant_id", "device_class", "requested_at", "device_id", "node_id"
+        )
+        works = [_work(*row) for row in (*waiting, *live)]
+        present = now()
     given, session = 0, pg_session.session()
-    for choice in policy.assign(waiting, free, in_use, present):
+    for choice in decide(works, devices, {}, present):
+        if not isinstance(choice, Assign):
+            continue
         try:
-            given += _assign(actor=Actor.system(choice.job.tenant_id, CONTROLLER), choice=choice)
+            given += _assign(actor=Actor.system(choice.work.tenant_id, CONTROLLER), choice=choice)
         except IntegrityError as error:  # someone else was quicker: the unique live allocation of a device
-            log.warning("controller.slot_refused", slot=str(choice.job.job_id), error=str(error).splitlines()[0])
+            log.warning("controller.slot_refused", slot=str(choice.work.job_id), error=str(error).splitlines()[0])
         except Exception:
             if not pg_session.is_same_session(session):
                 raise
-            log.exception("controller.slot_failed", slot=str(choice.job.job_id))  # the others must not wait for it
+            log.exception("controller.slot_failed", slot=str(choice.work.job_id))  # the others must not wait for it
     return given
+
+
+def _work(allocation_id: UUID, tenant_id: UUID, device_class: str, since: datetime, *held: UUID) -> Work:
+    devices = (policy.Device(*held, device_class),) if held else ()
+    return Work(job_id=allocation_id, tenant_id=tenant_id, device_class=device_class, queued_at=since, held=devices)
 
 
 def reap_slots() -> int:
@@ -149,15 +155,15 @@ def _lost() -> QuerySet[Allocation]:
 
 
 @operation(SLOT_ASSIGNED)
-def _assign(*, actor: Actor, choice: policy.Assignment) -> int:
+def _assign(*, actor: Actor, choice: Assign) -> int:
     """Write one choice, allocation before device; 0 when either was taken meanwhile."""
     waiting = Allocation.objects.select_for_update(skip_locked=True, of=("self",), no_key=True)
-    row = waiting.filter(id=choice.job.job_id, state=SlotState.WAITING).first()
-    free = Device.objects.filter(id=choice.device.device_id, serves=True, state=DeviceState.READY, taken_by=None)
+    row = waiting.filter(id=choice.work.job_id, state=SlotState.WAITING).first()
+    free = Device.objects.filter(id=choice.devices[0].id, serves=True, state=DeviceState.READY, taken_by=None)
     if row is None or not free.update(taken_by=row.id):
         unchanged("the allocation or the slot was taken meanwhile")
         return 0
-    device = Device.objects.select_related("node").get(id=choice.device.device_id)
+    device = Device.objects.select_related("node").get(id=choice.devices[0].id)
     Allocation.objects.filter(id=row.id).update(
         state=SlotState.LIVE,
         token=F("token") + 1,

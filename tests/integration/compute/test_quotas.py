@@ -16,7 +16,8 @@ from compute.jobs import jobs
 from compute.leases import leases
 from compute.leases.messages import Heartbeat
 from compute.models import Attempt, Job, Outcome
-from compute.scheduling import assign, policy, reaper
+from compute.policy import Action
+from compute.scheduling import assign, reaper
 from tenants import operations, quotas
 from tenants.access.actor import Actor
 from tenants.isolation.scoping import tenant_scope
@@ -128,17 +129,17 @@ def test_two_controllers_never_pass_a_limit_together(world: World, monkeypatch: 
     quotas.set_limit(actor=world.actor, resource=CPU, limit=1, scope=Scope(project_id=world.project))
     world.submit()
     world.submit()
-    barrier, choose = threading.Barrier(2), policy.assign
+    barrier, choose = threading.Barrier(2), assign.decide
     first_of: list[int] = []
 
-    def choose_together(waiting: Any, free: Any, *rest: Any) -> list[policy.Assignment]:
+    def choose_together(works: Any, devices: Any, *rest: Any) -> list[Action]:
         barrier.wait(60)
         mine = len(first_of)
         first_of.append(mine)
         # Each takes another job and another device, from the same figures.
-        return choose(list(waiting)[mine : mine + 1], list(free)[mine : mine + 1], *rest)
+        return choose(works[mine : mine + 1], devices[mine : mine + 1], *rest)
 
-    monkeypatch.setattr(policy, "assign", choose_together)
+    monkeypatch.setattr(assign, "decide", choose_together)
     given: list[int] = []
 
     def control() -> None:
