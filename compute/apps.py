@@ -49,6 +49,7 @@ class ComputeConfig(AppConfig):
         topics.register("jobs", "Your jobs that succeed or fail", *subscribers.NOTIFIED.values(), default=topics.OFF)
         words.register(
             {
+                "compute.attempt.yields": "Attempt asked to give way",
                 "compute.job.admitted": "Kept launch answered",
                 "compute.slot.unpaid": "Serving slot released: budget exhausted",
             },

@@ -9,7 +9,11 @@ from compute.models import Outcome
 
 EXIT_USER, EXIT_PLATFORM, EXIT_REFUSED, EXIT_STOPPED = 65, 69, 71, 75
 
-_LIMITS = {
+_GOES_ON = {Outcome.PAUSED, Outcome.PREEMPTED, Outcome.RECLAIMED}
+"""Stops after which the job runs again: one that crashes meanwhile has crashed."""
+_REASONS = {
+    Outcome.PREEMPTED: "It gave way to work that came before it, and goes on from its checkpoint.",
+    Outcome.RECLAIMED: "It had borrowed the device. Its owner asked for it; it goes on from its checkpoint.",
     Outcome.TIME_LIMIT: "The time limit was reached.",
     Outcome.COST_LIMIT: "The cost limit was reached.",
     Outcome.BUDGET: "The budget is used up.",
@@ -37,7 +41,7 @@ def classify(end: ChildExit) -> tuple[Outcome, str]:
     """Return the outcome of the attempt and the message for the user.
 
     A finished child counts as finished even if a stop came too late, unless its job was cancelled; one that crashes
-    during a person's pause has crashed. The child itself chooses its exit code, including 75 without a request to stop.
+    during a pause, or while it gives way, has crashed. The child itself chooses its exit code, including 75 without a request to stop.
     It cannot choose a signal: the filter lets no child kill itself with the signals that hosts use. So a signal came
     from outside if the child is `filtered`, or was still `opening`, that is before lockdown and before it reported any
     work. Only then is a free outcome trusted too: "device unavailable" only from one that needs a device (`cuda`).
@@ -49,10 +53,10 @@ def classify(end: ChildExit) -> tuple[Outcome, str]:
     killed = end.code in {-signal.SIGKILL, -signal.SIGTERM}
     unopened = end.opening and ((end.code == EXIT_PLATFORM and end.cuda) or end.code == EXIT_REFUSED)
     crash = Outcome.CRASHED, end.fault or f"The process ended with exit code {end.code}."
-    if end.stop == Outcome.PAUSED and not (killed or unopened or end.code in {None, EXIT_STOPPED}):
+    if end.stop in _GOES_ON and not (killed or unopened or end.code in {None, EXIT_STOPPED}):
         return crash
     if end.stop is not None:
-        return end.stop, _LIMITS.get(end.stop, "")
+        return end.stop, _REASONS.get(end.stop, "")
     if unopened and end.code == EXIT_PLATFORM:
         return Outcome.PLATFORM, f"{end.device} could not be opened. This is a platform failure and is not charged."
     if unopened:

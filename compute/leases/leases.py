@@ -105,7 +105,7 @@ def heartbeat(mine: Claim, beat: Heartbeat) -> HeartbeatReply:
         fields |= _startup(attempt, beat)
         Attempt.objects.filter(id=attempt.id).update(**fields)
         _store(job, attempt, beat)
-        return _answer(job, refused)
+        return _answer(job, attempt, refused)
 
 
 def keep_checkpoint(mine: Claim, pointer: dict[str, Any]) -> None:
@@ -252,13 +252,15 @@ def _store(job: Job, attempt: Attempt, beat: Heartbeat) -> None:
     samples.store(job.id, attempt, beat.samples)
 
 
-def _answer(job: Job, refused: str) -> HeartbeatReply:
+def _answer(job: Job, attempt: Attempt, refused: str) -> HeartbeatReply:
     left, limit = seconds_left(job)
     stop: Outcome | None = None
     if job.state == JobState.CANCELLED:
         stop = Outcome.CANCELLED
     elif job.state != JobState.RUNNING:
         stop = Outcome.PAUSED
+    elif attempt.stops_as:
+        stop = Outcome(attempt.stops_as)
     elif refused:
         # A hold used up before a limit was cut at a month's turn: a budget had no headroom for all of it.
         stop = limit if refused == "hold" and left <= 0 else Outcome.BUDGET

@@ -15,6 +15,9 @@ from tenants.isolation.scoping import TenantForeignKey, TenantModel
 class Attempt(TenantModel):
     """One run of a job on one device. Live until it has ended; (job, token) fences every write of its worker.
 
+    `borrowed`: it started beyond its tenant's guaranteed part, or past an older job, so it gives way; `stops_as`: the outcome
+    with which it was asked to, empty until then.
+
     A trigger lets it start only on a device that it has taken (`Device.taken_by`); a foreign key would reveal other
     tenants.
     """
@@ -40,6 +43,8 @@ class Attempt(TenantModel):
     measured_s = models.DecimalField(max_digits=18, decimal_places=6, default=0)
     startup_s = models.FloatField(null=True)
     missing_layers = models.JSONField(default=list)
+    borrowed = models.BooleanField(default=False, db_default=False)
+    stops_as = models.CharField(max_length=10, choices=Outcome, default=Outcome.NONE, db_default="", blank=True)
 
     class Meta:
         base_manager_name = "objects"

@@ -33,7 +33,8 @@ class Outcome(models.TextChoices):
     """How an attempt ended.
 
     `unstaged`: its inputs could not be fetched; `lost`: its lease expired; `killed`: ended from outside; `stopped`: its
-    worker stopped; `disk_full`: its host had no disk space for its output.
+    worker stopped; `disk_full`: its host had no disk space for its output; `preempted`: it gave way to work that comes before
+    it; `reclaimed`: it had borrowed of another organisation's guaranteed part; `idle`: its device did nothing.
     """
 
     NONE = ""
@@ -52,6 +53,9 @@ class Outcome(models.TextChoices):
     COST_LIMIT = "cost_limit"
     ARTIFACT = "artifact"
     DISK_FULL = "disk_full"
+    PREEMPTED = "preempted"
+    RECLAIMED = "reclaimed"
+    IDLE = "idle"
 
 
 class AttemptState(models.TextChoices):

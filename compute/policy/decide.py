@@ -87,9 +87,15 @@ class _Round:
         return [*stopping, *order]
 
     def _guaranteed(self, tenants: set[Hashable]) -> dict[Hashable, int]:
-        """Return the guaranteed part of each tenant that wants devices: what is set, else its part by weight, rounded up."""
+        """Return the guaranteed part of each tenant that wants devices: what is set, else its part by weight, rounded up.
+
+        What is set for others is not theirs, even while it is idle: it is lent.
+        """
         parts = {tenant: self._room(tenant).guaranteed for tenant in tenants}
-        left = max(self._pool.size - sum(part or 0 for part in parts.values()), 0)
+        set_by_hand = (
+            room.guaranteed or 0 for scope, room in self._rooms.items() if scope == Scope(scope.tenant_id, self._name)
+        )
+        left = max(self._pool.size - sum(set_by_hand), 0)
         weights = {tenant: self._room(tenant).weight for tenant, part in parts.items() if part is None}
         whole = sum(weights.values())
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 WHOLE = 1000
 """A whole device, in thousandths."""
@@ -14,8 +15,8 @@ WHOLE = 1000
 class Device:
     """One device that is ready, free or not. `link`: devices with the same one reach each other fastest."""
 
-    id: Hashable
-    node: Hashable
+    id: Any
+    node: Any
     device_class: str
     link: str = ""
 
@@ -30,8 +31,8 @@ class Work:
     `spot` work always gives way. `not_before` holds a job back after a failed try.
     """
 
-    job_id: Hashable
-    tenant_id: Hashable
+    job_id: Any
+    tenant_id: Any
     device_class: str
     queued_at: datetime
     devices: int = 1
@@ -73,7 +74,7 @@ class Scope:
 class Room:
     """A scope's limit at once (None: none), guaranteed part and weight, and the devices it held on average of late.
 
-    Without a guaranteed part a tenant has its part of the class by weight, rounded up, among those who want devices now.
+    Without a guaranteed part a tenant has its part, by weight and rounded up, of what is guaranteed to nobody.
     """
 
     limit: int | None = None

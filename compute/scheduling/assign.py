@@ -1,4 +1,4 @@
-"""Assign devices: read waiting jobs and free devices, let the policy choose, write each choice in its own transaction."""
+"""Assign devices: read jobs and devices, let the policy decide, write each of its actions in its own transaction."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from django.db.models import Exists, OuterRef
 from compute import pg_session, policy
 from compute.events import JobStarted
 from compute.jobs import job_quotas, transitions
-from compute.models import Allocation, Attempt, AttemptState, Device, DeviceState, Job, JobState, SlotState
-from compute.policy import Assign, Room, Scope, Work, decide
+from compute.models import Allocation, Attempt, AttemptState, Device, DeviceState, Job, JobState, Outcome, SlotState
+from compute.policy import Action, Assign, Preempt, Reclaim, Room, Scope, Work, decide
 from compute.queries.capacity import silent_before
 from tenants import quotas
 from tenants.access.actor import Actor
-from tenants.audit import operation, unchanged
+from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow, now
 from tenants.events.events import publish
 from tenants.ids import uuid7
@@ -28,20 +28,25 @@ from tenants.quotas import QuotaExceeded
 from tenants.rows import named_rows
 
 CONTROLLER = "controller"
+ATTEMPT_YIELDS = AuditAction("compute.attempt.yields")
 log = structlog.get_logger(__name__)
 
 _WORKS = """
 SELECT id AS job_id, tenant_id, device_class, queued_at, not_before, project_id, person, measured_s::float8 AS attained_s,
+       tier = 'spot' AS spot, false AS borrowed, false AS stopping,
        NULL::uuid AS device_id, NULL::uuid AS node_id, NULL::timestamptz AS since FROM (
-    SELECT j.*, row_number() OVER (PARTITION BY tenant_id, device_class, project_id, person ORDER BY queued_at, id) AS place
+    SELECT j.*, row_number() OVER (
+        PARTITION BY tenant_id, device_class, project_id, person
+        ORDER BY CASE WHEN measured_s < 3600 THEN 0 ELSE 1 + floor(log(measured_s / 3600)) END, queued_at, id) AS place
     FROM compute_job j
     WHERE state = 'queued' AND approval_id IS NULL AND device_class = ANY(%(classes)s)
       AND (not_before IS NULL OR not_before <= (SELECT exchequer_now()))
       AND EXISTS (SELECT FROM tenants_tenant t WHERE t.id = j.tenant_id AND t.standing = 'active')
       AND NOT EXISTS (SELECT FROM compute_attempt a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id AND a.state <> 'ended')
-) oldest WHERE place <= %(free)s
+) first WHERE place <= %(most)s
 UNION ALL
-SELECT j.id, j.tenant_id, j.device_class, j.queued_at, NULL, j.project_id, j.person, j.measured_s::float8, a.device_id, a.node_id, a.assigned_at
+SELECT j.id, j.tenant_id, j.device_class, j.queued_at, NULL, j.project_id, j.person, j.measured_s::float8,
+       j.tier = 'spot', a.borrowed, a.stops_as <> '', a.device_id, a.node_id, a.assigned_at
 FROM compute_attempt a JOIN compute_job j ON j.tenant_id = a.tenant_id AND j.id = a.job_id
 WHERE a.state <> 'ended' AND j.device_class = ANY(%(classes)s)
 """
@@ -58,42 +63,41 @@ class Dispatch:
 
 
 def assign_all() -> list[Dispatch]:
-    """Assign free devices to waiting jobs by the policy; return the wake-ups to send after the commit."""
-    devices, free = ready_devices()
-    if not free:
+    """Assign devices to waiting jobs by the policy, and ask to stop what gives way; return the wake-ups to send then."""
+    devices = ready_devices()
+    if not devices:
         return []
     with transaction.atomic(), all_tenants("the pool is shared: the policy weighs all who wait"):
-        works = _works({device.device_class for device in devices if device.id in free}, len(free))
+        works = _works({device.device_class for device in devices}, len(devices))
         if all(work.held for work in works):
             return []
         present, rooms = now(), _rooms(works)
-    dispatches, session = [], pg_session.session()
-    for choice in decide(works, devices, rooms, present):
-        if not isinstance(choice, Assign):
-            continue
-        job = choice.work
-        try:
-            dispatch = _assign(actor=Actor.system(job.tenant_id, CONTROLLER), choice=choice)
-        except QuotaExceeded as full:  # a limit was lowered, or another controller was quicker: the job waits on
-            log.info("controller.quota_full", job=str(job.job_id), reason=full.message)
-            continue
-        except IntegrityError as error:  # someone else was quicker: the unique live attempt of a job or a device
-            log.warning("controller.assignment_refused", job=str(job.job_id), error=str(error).splitlines()[0])
-            continue
-        except Exception:
-            if not pg_session.is_same_session(session):
-                raise
-            log.exception("controller.assignment_failed", job=str(job.job_id))  # the others must not wait for it
-            continue
-        if dispatch is not None:
-            dispatches.append(dispatch)
-    return dispatches
+    session = pg_session.session()
+    acted = (_acted(action, session) for action in decide(works, devices, rooms, present))
+    return [dispatch for dispatch in acted if dispatch is not None]
 
 
-def _works(classes: set[str], free: int) -> list[Work]:
-    """Return the jobs of these classes that run, and of each queue the oldest that could start now."""
+def _acted(action: Action, session: pg_session.Session) -> Dispatch | None:
+    """Write one action of a round; one that fails keeps no other from being written."""
+    job = action.work
+    actor = Actor.system(job.tenant_id, CONTROLLER)
+    try:
+        return _assign(actor=actor, choice=action) if isinstance(action, Assign) else _stop(actor=actor, choice=action)
+    except QuotaExceeded as full:  # a limit was lowered, or another controller was quicker: the job waits on
+        log.info("controller.quota_full", job=str(job.job_id), reason=full.message)
+    except IntegrityError as error:  # someone else was quicker: the unique live attempt of a job or a device
+        log.warning("controller.assignment_refused", job=str(job.job_id), error=str(error).splitlines()[0])
+    except Exception:
+        if not pg_session.is_same_session(session):
+            raise
+        log.exception("controller.assignment_failed", job=str(job.job_id))  # the others must not wait for it
+    return None
+
+
+def _works(classes: set[str], most: int) -> list[Work]:
+    """Return the jobs of these classes that run, and of each queue the first `most` that could start now."""
     with connection.cursor() as cursor:
-        cursor.execute(_WORKS, {"classes": sorted(classes), "free": free})
+        cursor.execute(_WORKS, {"classes": sorted(classes), "most": most})
         rows = named_rows(cursor)
     return [
         Work(
@@ -106,6 +110,9 @@ def _works(classes: set[str], free: int) -> list[Work]:
             person=row.person,
             attained_s=row.attained_s,
             since=row.since,
+            spot=row.spot,
+            borrowed=row.borrowed,
+            stopping=row.stopping,
             held=(policy.Device(row.device_id, row.node_id, row.device_class),) if row.device_id else (),
         )
         for row in rows
@@ -124,16 +131,15 @@ def _rooms(works: list[Work]) -> dict[Scope, Room]:
     }
 
 
-def ready_devices(*, serves: bool = False) -> tuple[list[policy.Device], set[UUID]]:
-    """Return the ready devices of nodes seen within a lease, those for jobs or those that serve, and which are free."""
+def ready_devices(*, serves: bool = False) -> list[policy.Device]:
+    """Return the ready devices of nodes seen within a lease, free or not: those for jobs, or those that serve."""
     rows = Device.objects.filter(
         serves=serves,
         state=DeviceState.READY,
         node__accepting=True,
         node__last_seen_at__gt=silent_before(),
     ).order_by("node__name", "index")
-    found = list(rows.values_list("id", "node_id", "device_class", "taken_by"))
-    return [policy.Device(*row[:3]) for row in found], {row[0] for row in found if row[3] is None}
+    return [policy.Device(*row) for row in rows.values_list("id", "node_id", "device_class")]
 
 
 @operation(transitions.JOB_STARTED)
@@ -165,6 +171,7 @@ def _assign(*, actor: Actor, choice: Assign) -> Dispatch | None:
         device_id=device.id,
         device_name=device.name,
         device_class=device.device_class,
+        borrowed=choice.borrowed,
         rung_at=DatabaseNow(),
     )
     progress = {**job.progress, "phase": "starting"}
@@ -179,6 +186,21 @@ def _assign(*, actor: Actor, choice: Assign) -> Dispatch | None:
     if job.token == 1:
         publish(JobStarted(tenant_id=job.tenant_id, job_id=job.id))
     return Dispatch(tenant_id=job.tenant_id, attempt_id=attempt_id, token=job.token, node=device.node.name)
+
+
+@operation(ATTEMPT_YIELDS)
+def _stop(*, actor: Actor, choice: Preempt | Reclaim) -> None:
+    """Ask a running attempt to stop with a checkpoint; its node learns of it with the next heartbeat, its job waits on."""
+    job = transitions.lock(choice.work.job_id)
+    rows = Attempt.objects.filter(job_id=choice.work.job_id, stops_as="").exclude(state=AttemptState.ENDED)
+    attempt = rows.select_for_update(no_key=True).first()
+    if job is None or job.state != JobState.RUNNING or attempt is None:
+        unchanged("it ended, or was asked meanwhile")
+        return
+    outcome = Outcome.RECLAIMED if isinstance(choice, Reclaim) else Outcome.PREEMPTED
+    Attempt.objects.filter(id=attempt.id).update(stops_as=outcome)
+    label = f"{job.name}, attempt {attempt.token} on {attempt.device_name}"
+    record(ATTEMPT_YIELDS, actor=actor, target=("attempt", attempt.id, label), changes={"stops_as": ["", str(outcome)]})
 
 
 def unclaimed() -> list[Dispatch]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -29,6 +30,7 @@ SLOT_LOST = AuditAction("compute.slot.lost")
 SLOT_UNPAID = AuditAction("compute.slot.unpaid")
 LOST_REASON = "Its serving node stopped answering. Waiting for a free serving slot."
 MOST_A_ROUND = 500
+_FACTS = ("id", "tenant_id", "device_class", "requested_at", "device_id", "node_id")
 log = structlog.get_logger(__name__)
 
 
@@ -46,7 +48,8 @@ def slot_counts() -> SlotCounts:
     offered = Device.objects.filter(serves=True, state=DeviceState.READY, node__last_seen_at__gt=silent_before())
     with all_tenants("slots are shared"):
         waiting = Allocation.objects.filter(state=SlotState.WAITING).count()
-    return SlotCounts(offered.count(), len(ready_devices(serves=True)[1]), waiting)
+    free = offered.filter(taken_by=None, node__accepting=True)
+    return SlotCounts(offered.count(), free.count(), waiting)
 
 
 def assign_slots() -> int:
@@ -55,14 +58,12 @@ def assign_slots() -> int:
         rows = Allocation.objects.filter(state=SlotState.WAITING, tenant__standing="active").order_by(
             "requested_at", "id"
         )
-        waiting = list(rows.values_list("id", "tenant_id", "device_class", "requested_at")[:MOST_A_ROUND])
-        devices, free = ready_devices(serves=True) if waiting else ([], set())
-        if not free:
+        waiting = list(rows.values(*_FACTS)[:MOST_A_ROUND])
+        devices = ready_devices(serves=True) if waiting else []
+        if not devices:
             return 0
-        live = Allocation.objects.filter(state=SlotState.LIVE).values_list(
-            "id", "tenant_id", "device_class", "requested_at", "device_id", "node_id"
-        )
-        works = [_work(*row) for row in (*waiting, *live)]
+        live = Allocation.objects.filter(state=SlotState.LIVE).values(*_FACTS)
+        works = [_work(row) for row in (*waiting, *live)]
         present = now()
     given, session = 0, pg_session.session()
     for choice in decide(works, devices, {}, present):
@@ -79,9 +80,15 @@ def assign_slots() -> int:
     return given
 
 
-def _work(allocation_id: UUID, tenant_id: UUID, device_class: str, since: datetime, *held: UUID) -> Work:
-    devices = (policy.Device(*held, device_class),) if held else ()
-    return Work(job_id=allocation_id, tenant_id=tenant_id, device_class=device_class, queued_at=since, held=devices)
+def _work(row: dict[str, Any]) -> Work:
+    held = (policy.Device(row["device_id"], row["node_id"], row["device_class"]),) if row["device_id"] else ()
+    return Work(
+        job_id=row["id"],
+        tenant_id=row["tenant_id"],
+        device_class=row["device_class"],
+        queued_at=row["requested_at"],
+        held=held,
+    )
 
 
 def reap_slots() -> int:

@@ -21,9 +21,11 @@ WHERE q.tenant_id = ANY(%(tenants)s) AND q.resource = ANY(%(resources)s) AND q.p
   AND (q.person IS NULL OR q."limit" IS NOT NULL)
 UNION ALL
 SELECT c.tenant_id, c.resource, NULL, NULL, NULL, {CEILING}, 0, c.guaranteed, c.weight FROM tenants_quotaceiling c
-WHERE c.tenant_id = ANY(%(tenants)s) AND c.resource = ANY(%(resources)s) AND c.period = 'at_once' AND NOT EXISTS (
-    SELECT FROM tenants_quota q WHERE q.tenant_id = c.tenant_id AND q.resource = c.resource AND q.period = c.period
-    AND q.project_id IS NULL AND q.person IS NULL)
+WHERE c.resource = ANY(%(resources)s) AND c.period = 'at_once' AND CASE
+    WHEN c.tenant_id <> ALL(%(tenants)s) THEN c.guaranteed > 0
+    ELSE NOT EXISTS (
+        SELECT FROM tenants_quota q WHERE q.tenant_id = c.tenant_id AND q.resource = c.resource AND q.period = c.period
+        AND q.project_id IS NULL AND q.person IS NULL) END
 """  # noqa: S608
 
 
@@ -41,7 +43,10 @@ Rooms = Mapping[tuple[UUID, str, Scope], Room]
 
 
 def rooms(tenants: Collection[UUID], resources: Collection[str]) -> Rooms:
-    """Return the room of every scope of these tenants, by tenant, resource and scope; for the control role."""
+    """Return the room of every scope of these tenants, by tenant, resource and scope; for the control role.
+
+    And of each other tenant that has a guaranteed part, that part.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_ROOMS, {"tenants": list(tenants), "resources": list(resources)})
         found = {}
