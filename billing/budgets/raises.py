@@ -38,7 +38,7 @@ def raise_this_month(*, actor: Actor, budget_id: UUID, amount: Decimal) -> None:
     period = span_start(month, budget.period)
     counter = BudgetPeriod.objects.get(budget=budget, period=period)
     if not 0 <= amount < LARGEST:
-        raise Invalid(fields={"amount": ["Use an amount below 10^15."]})
+        raise Invalid(fields={"amount": ["Use an amount below 1,000,000,000,000,000."]})
     if amount <= counter.limit:
         raise NothingToRaise
     ceiling = Greatest(Value(amount, output_field=exact()), F("held") + F("spent"), output_field=exact())

@@ -225,14 +225,14 @@ def _ask(actor: Actor, amount: Money, *, automatic: bool) -> UUID:
 
 def _fault(amount: Decimal, currency: str) -> str | None:
     if not amount.is_finite() or not 0 < amount < LARGEST:
-        return "Give an amount above 0 and below 10^9."
+        return "Give an amount above 0 and below 1,000,000,000."
     return fineness_fault(amount, currency)
 
 
 def _rule_faults(rule: Rule, currency: str) -> dict[str, list[str]]:
     faults = {name: [fault] for name in ("amount", "most") if (fault := _fault(getattr(rule, name), currency))}
     if not rule.below.is_finite() or not 0 <= rule.below < LARGEST:
-        faults["below"] = ["Give an amount from 0 to below 10^9."]
+        faults["below"] = ["Give an amount from 0 to below 1,000,000,000."]
     elif fault := fineness_fault(rule.below, currency):
         faults["below"] = [fault]
     if not faults and rule.most < rule.amount:

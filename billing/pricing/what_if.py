@@ -139,6 +139,8 @@ def _check(assumed: Assumed) -> None:
 
 def _compared(tenant: Tenant, assumed: Assumed, period: date | None) -> Compared:
     period = period or last_period()
+    if period > tenant_today().period:
+        raise Invalid(fields={"period": [f"{period:%B %Y} has not begun. Choose the running month or an earlier one."]})
     contract = contract_in(period)
     if contract is None:
         raise Invalid(fields={"period": [f"{tenant.name} has no contract in {period:%B %Y}. Choose another month."]})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-UNKNOWN = "Give the country as two capital letters, such as DE."
+UNKNOWN = "There is no country of this code. Give two capital letters of ISO 3166, such as DE."
 COUNTRIES = frozenset(
     [
         "AD",

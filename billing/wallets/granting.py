@@ -105,7 +105,7 @@ def _withdraw(*, actor: Actor, block_id: UUID, reason: str) -> Money:
 def _faults(given: Grant, today: date, currency: str) -> dict[str, list[str]]:
     faults: dict[str, list[str]] = {}
     if not given.amount.is_finite() or not 0 < given.amount < LARGEST:
-        faults["amount"] = ["Give an amount above 0 and below 10^9."]
+        faults["amount"] = ["Give an amount above 0 and below 1,000,000,000."]
     elif fault := fineness_fault(given.amount, currency):
         faults["amount"] = [fault]
     if given.expires_on is not None and given.expires_on <= today:

@@ -175,6 +175,7 @@ def test_the_page_of_an_organisation_compares_its_own_month(demo_clock: DemoCloc
         ({"discount": "101"}, "less than or equal to 100"),
         ({"month": "2026-99"}, "Give a month such as"),
         ({"month": "2020-01", "discount": "1"}, "has no contract in January 2020"),
+        ({"month": "2030-01", "discount": "1"}, "January 2030 has not begun"),
     ):
         refused = member.get(page, wrong)
         assert (refused.status_code, message in words(refused)) == (422, True), wrong
