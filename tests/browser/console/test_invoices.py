@@ -52,7 +52,7 @@ def test_twenty_drafts_are_finalised_at_once_and_one_is_credited_paid_and_read_b
         # The log-in was days ago.
         console_page.get_by_label("Password").fill(PASSWORD)
         console_page.get_by_role("button", name="Confirm").click()
-        expect(console_page.get_by_text("Give the country as two capital letters")).to_be_visible()
+        expect(console_page.get_by_text("There is no country of this code")).to_be_visible()
         assert not watched.axe()
         console_page.get_by_label("Country").fill("DE")
         console_page.get_by_role("button", name="Save seller").click()

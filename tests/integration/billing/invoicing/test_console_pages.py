@@ -63,7 +63,7 @@ def test_the_seller_is_entered_and_then_named_by_the_list(demo_clock: DemoClock,
     finance.prove(factories.PASSWORD)
     for wrong, message in (
         ({"name": " "}, "This field is required."),
-        ({"country": "d1"}, "Give the country as two capital letters"),
+        ({"country": "d1"}, "There is no country of this code"),
         ({"email": "nobody"}, "Enter a valid email address"),
         ({"reason": "x"}, "Say why, in 3 to 400 characters."),
     ):
