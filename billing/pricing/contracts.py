@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -39,19 +39,14 @@ MOST_GRACE = 31
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContractTerms:
+class ContractTerms(BillingDetails):
     """Terms of a contract beside its book. `tax_rate` is in percent; None: not agreed yet. `terms`: what adjusts a period's bill.
 
     `currency`: that of a contract that changes it; empty: that of the one before.
     """
 
     payment_days: int = 30
-    billing_name: str = ""
-    billing_address: str = ""
-    billing_email: str = ""
-    tax_number: str = ""
     tax_rate: Decimal | None = None
-    country: str = ""
     grace_days: int = 0
     terms: Mapping[str, Any] = field(default_factory=dict)
     currency: str = ""
@@ -248,7 +243,7 @@ def _check(terms: ContractTerms, currency: str) -> None:
         faults["grace_days"] = [f"Give 0 to {MOST_GRACE} days."]
     if terms.tax_rate is not None and not (terms.tax_rate.is_finite() and 0 <= terms.tax_rate <= 100):
         faults["tax_rate"] = ["Give a rate from 0 to 100 per cent."]
-    faults |= details_faults(BillingDetails(**{one.name: getattr(terms, one.name) for one in fields(BillingDetails)}))
+    faults |= details_faults(terms)
     if wrong := bill_faults(terms.terms, currency):
         faults["terms"] = [f"{fault.where}: {fault.message}" if fault.where else fault.message for fault in wrong]
     if faults:

@@ -62,7 +62,7 @@ class _Round:
         self._limited = any(room.limit is not None for room in rooms.values())
         self._parts = self._guaranteed({work.tenant_id for work in [*running, *asking]})
         self._blocked: set[Hashable] = set()
-        self._placed: list[tuple[Work, Place]] = []
+        self._placed: list[tuple[Work, Seat]] = []
         self._takers: dict[Hashable, tuple[Work, bool]] = {}
         self._kept: set[Work] = set()
 
@@ -151,7 +151,7 @@ class _Round:
             self._blocked.add(work.tenant_id)
             return
         places, free = found
-        self._placed.append((work, Place(places, free, not within or work.tenant_id in self._blocked)))
+        self._placed.append((work, Seat(places, free, not within or work.tenant_id in self._blocked)))
         self._takers.update(dict.fromkeys((device.id for device in places), (work, within)))
         self._count(work)
 
@@ -193,7 +193,7 @@ class _Round:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Seat:
     """Where a job is to run, whether it can now, and whether it will give way."""
 
     devices: tuple[Device, ...]

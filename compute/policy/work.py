@@ -26,7 +26,7 @@ class Work:
     """One job that waits or runs. The policy reads it and writes nothing.
 
     `devices` are needed all at once, on one node if `one_node`; a job of one device may need a `share` of it, in
-    thousandths. `attained_s`: device-seconds that it has run so far. A job that runs has `held` devices `since` a time;
+    thousandths. `attained_s`: device-seconds that it has run so far. A job that runs has `held` devices;
     `borrowed`: it started beyond the guaranteed part or past an older job, so it gives way; `stopping`: it already does.
     `spot` work always gives way. `not_before` holds a job back after a failed try.
     """
@@ -45,7 +45,6 @@ class Work:
     attained_s: float = 0.0
     not_before: datetime | None = None
     held: tuple[Device, ...] = ()
-    since: datetime | None = None
     borrowed: bool = False
     stopping: bool = False
 

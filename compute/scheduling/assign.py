@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 _WORKS = """
 SELECT id AS job_id, tenant_id, device_class, queued_at, not_before, project_id, person, measured_s::float8 AS attained_s,
        tier = 'spot' AS spot, false AS borrowed, false AS stopping,
-       NULL::uuid AS device_id, NULL::uuid AS node_id, NULL::timestamptz AS since FROM (
+       NULL::uuid AS device_id, NULL::uuid AS node_id FROM (
     SELECT j.*, row_number() OVER (
         PARTITION BY tenant_id, device_class, project_id, person
         ORDER BY CASE WHEN measured_s < 3600 THEN 0 ELSE 1 + floor(log(measured_s / 3600)) END, queued_at, id) AS place
@@ -46,7 +46,7 @@ SELECT id AS job_id, tenant_id, device_class, queued_at, not_before, project_id,
 ) first WHERE place <= %(most)s
 UNION ALL
 SELECT j.id, j.tenant_id, j.device_class, j.queued_at, NULL, j.project_id, j.person, j.measured_s::float8,
-       j.tier = 'spot', a.borrowed, a.stops_as <> '', a.device_id, a.node_id, a.assigned_at
+       j.tier = 'spot', a.borrowed, a.stops_as <> '', a.device_id, a.node_id
 FROM compute_attempt a JOIN compute_job j ON j.tenant_id = a.tenant_id AND j.id = a.job_id
 WHERE a.state <> 'ended' AND j.device_class = ANY(%(classes)s)
 """
@@ -109,7 +109,6 @@ def _works(classes: set[str], most: int) -> list[Work]:
             project_id=row.project_id,
             person=row.person,
             attained_s=row.attained_s,
-            since=row.since,
             spot=row.spot,
             borrowed=row.borrowed,
             stopping=row.stopping,

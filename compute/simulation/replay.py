@@ -117,7 +117,6 @@ def _apply(actions: list[Action], runs: dict[Work, Run], now: float) -> None:
         run = runs[action.work]
         if isinstance(action, Assign):
             run.work.held, run.work.borrowed = action.devices, action.borrowed
-            run.work.since = START + timedelta(seconds=now)
             run.started_at = now if run.started_at is None else run.started_at
         else:
             run.work.held = ()

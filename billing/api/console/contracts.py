@@ -41,16 +41,23 @@ class ContractRowSerializer(serializers.Serializer[Any]):
     contract = ListedContractSerializer()
 
 
-class NewContractSerializer(serializers.Serializer[Any]):
+class BillingDetailsSerializer(serializers.Serializer[Any]):
+    """To whom an organisation's invoices go, all of it; country and tax number decide the tax."""
+
+    billing_name = serializers.CharField(required=False, default="", allow_blank=True, max_length=200)
+    billing_address = serializers.CharField(required=False, default="", allow_blank=True, max_length=1000)
+    billing_email = serializers.EmailField(required=False, default="", allow_blank=True)
+    tax_number = serializers.CharField(required=False, default="", allow_blank=True, max_length=40)
+    country = serializers.CharField(required=False, default="", allow_blank=True, max_length=2)
+    reason = serializers.CharField(max_length=400, help_text="The organisation reads it in its audit log")
+
+
+class NewContractSerializer(BillingDetailsSerializer):
     """The next contract of an organisation; terms that are not given are the default ones."""
 
     price_book = serializers.UUIDField()
     starts_on = Day(help_text="The first day of a coming month")
     payment_days = Whole(required=False, default=30, min_value=0, max_value=contracts.MOST_DAYS)
-    billing_name = serializers.CharField(required=False, default="", allow_blank=True, max_length=200)
-    billing_address = serializers.CharField(required=False, default="", allow_blank=True, max_length=1000)
-    billing_email = serializers.EmailField(required=False, default="", allow_blank=True)
-    tax_number = serializers.CharField(required=False, default="", allow_blank=True, max_length=40)
     tax_rate = serializers.DecimalField(
         required=False,
         default=None,
@@ -61,7 +68,6 @@ class NewContractSerializer(serializers.Serializer[Any]):
         max_value=100,
         help_text="per cent",
     )
-    country = serializers.CharField(required=False, default="", allow_blank=True, max_length=2)
     grace_days = Whole(
         required=False,
         default=0,
@@ -81,17 +87,6 @@ class NewContractSerializer(serializers.Serializer[Any]):
         max_length=3,
         help_text="What the organisation pays in from then on; default: as before. GET …/contracts/currency/ shows what changes",
     )
-    reason = serializers.CharField(max_length=400, help_text="The organisation reads it in its audit log")
-
-
-class BillingDetailsSerializer(ReasonSerializer):
-    """To whom an organisation's invoices go, all of it; country and tax number decide the tax."""
-
-    billing_name = serializers.CharField(required=False, default="", allow_blank=True, max_length=200)
-    billing_address = serializers.CharField(required=False, default="", allow_blank=True, max_length=1000)
-    billing_email = serializers.EmailField(required=False, default="", allow_blank=True)
-    tax_number = serializers.CharField(required=False, default="", allow_blank=True, max_length=40)
-    country = serializers.CharField(required=False, default="", allow_blank=True, max_length=2)
 
 
 class CurrencyChangeSerializer(serializers.Serializer[Any]):

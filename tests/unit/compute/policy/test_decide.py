@@ -27,7 +27,7 @@ def waits(number: int, tenant: str = "a", since_s: float = 60, **more: Any) -> W
 
 def runs(number: int, held: list[Device], tenant: str = "a", *, served_s: float = 60, **more: Any) -> Work:
     work = waits(number, tenant, since_s=served_s + 60, devices=len(held), **more)
-    work.held, work.since, work.attained_s = tuple(held), NOW - timedelta(seconds=served_s), served_s * len(held)
+    work.held, work.attained_s = tuple(held), served_s * len(held)
     return work
 
 
