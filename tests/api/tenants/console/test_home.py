@@ -67,6 +67,7 @@ def test_the_home_page_compares_the_month_with_the_one_before_up_to_the_same_day
     admin = seller("platform_support")
     assert "Devices in use – no host sends heartbeats" in words_of(admin)
     assert "Revenue of the month – no figure yet" in words_of(admin)
+    assert "Organisations – no figure yet" in words_of(admin)
     # In March for 29 days, all of a February without a leap day has passed.
     for at, number in ((datetime(2027, 1, 31, 9), 4), (datetime(2027, 2, 28, 9), 2), (datetime(2027, 3, 29, 9), 1)):
         demo_clock.move_to(at.replace(tzinfo=UTC))
