@@ -40,6 +40,11 @@ LOOKS = 1000
 """How often a process is looked at before it counts as none of ours: starting one takes long on a busy machine."""
 
 
+def processes() -> set[int]:
+    """Return the numbers of the processes that there are now."""
+    return {int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()}
+
+
 @dataclass
 class Truth:
     """First and last sighting of each attempt's child, and its group. Only children at work under `folder` count."""
@@ -53,23 +58,23 @@ class Truth:
     def watch(self) -> None:
         """Read the process table every 10 ms until stopped."""
         known: dict[int, str | None] = {}
-        looks = {
-            int(entry.name): LOOKS for entry in os.scandir("/proc") if entry.name.isdigit()
-        }  # these are no children
+        looks = dict.fromkeys(processes(), LOOKS)  # these are no children
         before = time.monotonic()
         while not self._stop.wait(0.01):
             now = time.monotonic()
             self.lag, before = max(self.lag, now - before), now
-            for entry in os.scandir("/proc"):
-                if entry.name.isdigit():
-                    pid = int(entry.name)
-                    if known.get(pid) is None and looks.get(pid, 0) < LOOKS:  # it may not have started its program yet
-                        looks[pid] = looks.get(pid, 0) + 1
-                        known[pid] = self._attempt_of(pid)
-                    attempt = known.get(pid)
-                    if attempt and self._runs(pid):
-                        self.seen.setdefault(attempt, [now, now])[1] = now
-                        self.groups[attempt] = pid
+            present = processes()
+            for gone in looks.keys() - present:  # its number may come back as a child's
+                del looks[gone]
+                known.pop(gone, None)
+            for pid in present:
+                if known.get(pid) is None and looks.get(pid, 0) < LOOKS:  # it may not have started its program yet
+                    looks[pid] = looks.get(pid, 0) + 1
+                    known[pid] = self._attempt_of(pid)
+                attempt = known.get(pid)
+                if attempt and self._runs(pid):
+                    self.seen.setdefault(attempt, [now, now])[1] = now
+                    self.groups[attempt] = pid
 
     def stop(self) -> None:
         """End the watch."""
