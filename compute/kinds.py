@@ -34,12 +34,14 @@ class Plan:
     """Expected time of a spec by the kind's formula: `typical_s` seconds on one device, `start_s` of them start-up.
 
     `family` names comparable runs, `work_key` exactly the same work; without a family nothing is learnt from its runs.
+    `most_devices`: on how many at once its program can run.
     """
 
     typical_s: float
     start_s: float = 0.0
     family: str = ""
     work_key: str = ""
+    most_devices: int = 1
 
     @property
     def work_s(self) -> float:

@@ -16,6 +16,9 @@ UNRESPONSIVE_AFTER_S = 60.0
 ARTIFACT_PATIENCE_S = 900.0
 """How long storing results is retried before the job fails with cause `artifact`."""
 
+MOST_DEVICES = 64
+"""Most devices of one job."""
+
 MOST_SECONDS = 30 * 24 * 3600
 DEFAULT_TIMES, DEFAULT_LEAST_S = 3, 180
 

@@ -65,6 +65,12 @@ class Estimate:
     budget_left_after: Money | None
     billable_limit_s: Decimal
     budget: BudgetStatus | None = None
+    at_once: int = 1
+
+    @property
+    def second_amount(self) -> Decimal:
+        """Return the price of a unit of time: of as many units as are used at once."""
+        return self.unit_amount * self.at_once
 
     @property
     def fits(self) -> bool:
@@ -77,7 +83,7 @@ class Estimate:
 
     def cost_of(self, units: Decimal | int) -> Money:
         """Return the cost of so many units at this price, at most the worst case."""
-        return Money(min(charge(Decimal(units), self.unit_amount), self.worst.amount), self.currency)
+        return Money(min(charge(Decimal(units), self.second_amount), self.worst.amount), self.currency)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +91,8 @@ class Work:
     """Work to price, in the units of its meter: what it typically takes, and at worst.
 
     `between`: the units that nine runs of ten lie between; default: `typical_s`. `grace_s`: units past `worst_s` until
-    the work is stopped; the worst case pays for them, the limit does not include them.
+    the work is stopped; the worst case pays for them, the limit does not include them. `at_once`: how many of what the
+    meter measures are used at the same time, as the devices of a job.
     """
 
     project_id: UUID
@@ -98,6 +105,7 @@ class Work:
     max_cost: Decimal | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     person: UUID | None = None
+    at_once: int = 1
 
 
 def estimate(work: Work) -> Estimate:
@@ -110,13 +118,12 @@ def estimate(work: Work) -> Estimate:
         raise Invalid(fields={"max_cost": ["The maximum cost is a positive number."]})
     point = price_books.price_at(work.meter, work.dims)
     seconds, typical_s = Decimal(work.worst_s), Decimal(work.typical_s)
-    worst, typical = charge(seconds + work.grace_s, point.unit_amount), charge(typical_s, point.unit_amount)
+    unit = point.unit_amount * work.at_once
+    worst, typical = charge(seconds + work.grace_s, unit), charge(typical_s, unit)
     if max_cost is not None and max_cost < worst:
-        seconds, worst = affordable(max_cost, point.unit_amount, seconds), max_cost
+        seconds, worst = affordable(max_cost, unit, seconds), max_cost
     typical = min(typical, worst)
-    least, most = (
-        min(charge(Decimal(units), point.unit_amount), worst) for units in work.between or (typical_s, typical_s)
-    )
+    least, most = (min(charge(Decimal(units), unit), worst) for units in work.between or (typical_s, typical_s))
     budget = tightest(work.project_id, work.tags, work.person)
     return Estimate(
         unit_amount=point.unit_amount,
@@ -130,6 +137,7 @@ def estimate(work: Work) -> Estimate:
         budget_left_after=None if budget is None else budget.free - Money(worst, point.currency),
         billable_limit_s=seconds,
         budget=budget,
+        at_once=work.at_once,
     )
 
 

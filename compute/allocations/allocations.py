@@ -17,8 +17,9 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
+from compute import holding
 from compute.allocations import slot_billing
-from compute.models import SERVING, Allocation, Device, Node, SlotState
+from compute.models import SERVING, Allocation, Node, SlotState
 from tenants import quotas
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, record
@@ -106,8 +107,7 @@ def release(*, actor: Actor, subject: str, reason: str) -> bool:
         return False
     slot_billing.close(row)
     Allocation.objects.filter(id=row.id).update(state=SlotState.ENDED, ended_at=DatabaseNow(), reason=reason[:400])
-    if row.device_id is not None:
-        Device.objects.filter(id=row.device_id, taken_by=row.id).update(taken_by=None)
+    holding.free(row.id)
     quotas.release(subject=subject)
     changes = {"state": [row.state, str(SlotState.ENDED)]}
     record(SLOT_RELEASED, actor=actor, target=("allocation", row.id, subject), changes=changes, reason=reason)

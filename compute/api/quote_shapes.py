@@ -110,8 +110,8 @@ def start_up(order: JobRequest, priced: Estimate) -> dict[str, Any]:
 
 def needs(order: JobRequest, priced: Estimate) -> dict[str, Any]:
     """Return what a typical run takes and costs if nothing stops it, and which limit of the job's own would."""
-    cost = Money(charge(Decimal(order.needed_s), priced.unit_amount), priced.currency)
-    stopped_by = order.stopped_by(priced.unit_amount)
+    cost = Money(charge(Decimal(order.needed_s), priced.second_amount), priced.currency)
+    stopped_by = order.stopped_by(priced.second_amount)
     return {"needed": cost, "needed_seconds": order.needed_s, "stopped_by": stopped_by}
 
 

@@ -118,5 +118,5 @@ def _device(row: Device) -> FleetDevice:
         state=row.state,
         state_reason=row.state_reason,
         state_at=row.state_at,
-        busy=row.taken_by is not None,
+        busy=row.held > 0,
     )

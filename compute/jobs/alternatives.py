@@ -31,10 +31,10 @@ def suggest(order: JobRequest, left: Decimal) -> list[dict[str, Any]]:
     grace, priced = grace_s(), estimate(order)
     if not priced.unit_amount:
         return []
-    seconds = int((left / priced.unit_amount - grace).quantize(Decimal(1), ROUND_FLOOR))
+    seconds = int((left / priced.second_amount - grace).quantize(Decimal(1), ROUND_FLOOR))
     if not SHORTEST_S <= seconds < order.max_seconds:
         return []
-    worst = Money((seconds + grace) * priced.unit_amount, priced.currency)
+    worst = Money((seconds + grace) * priced.second_amount, priced.currency)
     return [{"change": {"max_seconds": seconds}, "worst": worst.json()}]
 
 

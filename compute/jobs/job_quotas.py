@@ -1,4 +1,4 @@
-"""What a job takes of quotas: a device at once while an attempt lives, and its device time of the month from its launch.
+"""What a job takes of quotas: its devices at once while an attempt lives, and its device time of the month from its launch.
 
 The worst case is reserved at the launch, and what was not used is given back when the job rests. Device time counts in
 the local month in which the job was launched or resumed.
@@ -25,8 +25,8 @@ def device_time(device_class: str) -> str:
 
 
 def rest_s(job: Job) -> int:
-    """Return the most seconds that a job can still use, with the grace of a stop."""
-    return max(1, worst_s(job.max_seconds) - math.ceil(job.measured_s))
+    """Return the most device-seconds that a job can still use, with the grace of a stop."""
+    return max(1, worst_s(job.max_seconds) - math.ceil(job.measured_s)) * job.devices
 
 
 def worst_s(max_seconds: int) -> int:
@@ -39,13 +39,13 @@ def reserve_time(job: Job) -> None:
     quotas.reserve(resource=device_time(job.device_class), subject=job.subject, amount=rest_s(job), of=_scopes(job))
 
 
-def take_device(job: Job) -> None:
-    """Count a device as held by a job that gets one. Raises QuotaExceeded: then the job waits."""
-    quotas.reserve(resource=devices(job.device_class), subject=job.subject, of=_scopes(job))
+def take_devices(job: Job) -> None:
+    """Count devices as held by a job that gets them. Raises QuotaExceeded: then the job waits."""
+    quotas.reserve(resource=devices(job.device_class), subject=job.subject, amount=job.devices, of=_scopes(job))
 
 
 def release(job: Job, *, rests: bool) -> None:
-    """Release a job's device, and, if it `rests`, the device time that it did not use; idempotent."""
+    """Release a job's devices, and, if it `rests`, the device time that it did not use; idempotent."""
     if rests:
         quotas.release(subject=job.subject, unused={device_time(job.device_class): rest_s(job)})
     else:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
+
+from django.db.models import Count, Max, QuerySet
 
 from billing.allocation.required_tags import missing_tags
 from billing.defaults import UNOFFERED_TIERS
@@ -74,6 +76,7 @@ class JobRequest:
     tier: str
     max_seconds: int
     asked_seconds: int | None = None
+    devices: int = 1
     max_cost: Decimal | None
     tags: dict[str, str]
     person: UUID | None = None
@@ -100,9 +103,9 @@ class JobRequest:
         """Return the seconds between which nine runs of ten would end without a limit."""
         return max(1, math.floor(self.forecast.least_s)), max(1, math.ceil(self.forecast.most_s))
 
-    def stopped_by(self, unit_amount: Decimal) -> str | None:
+    def stopped_by(self, second_amount: Decimal) -> str | None:
         """Return which of the job's own limits would probably stop a typical run before its end; None where none would."""
-        if self.max_cost is not None and self.max_cost < self.typical_s * unit_amount:
+        if self.max_cost is not None and self.max_cost < self.typical_s * second_amount:
             return "max_cost"
         return "max_seconds" if self.needed_s >= self.max_seconds else None
 
@@ -113,6 +116,7 @@ class JobRequest:
             "project": str(self.project_id),
             "spec": self.spec,
             "device_class": self.device_class,
+            "devices": self.devices,
             "tier": self.tier,
             "max_seconds": self.asked_seconds,
             "max_cost": None if self.max_cost is None else str(self.max_cost),
@@ -127,8 +131,8 @@ def check(*, actor: Actor, asked: Submission) -> JobRequest:
     faults: dict[str, list[str]] = {}
     if not asked.name.strip() or len(asked.name) > 120 or not asked.name.isprintable():
         faults["name"] = ["Enter a name of 1 to 120 characters."]
-    if asked.devices != 1:
-        faults["devices"] = ["A job uses one device. Training on several is not available yet."]
+    if not 1 <= asked.devices <= limits.MOST_DEVICES:
+        faults["devices"] = [f"Use 1 to {limits.MOST_DEVICES} devices."]
     if asked.tier in UNOFFERED_TIERS:
         raise TierNotOffered(fields={"tier": ["The tier spot is not available yet. Use on_demand."]})
     if asked.tier not in TIERS:
@@ -138,7 +142,8 @@ def check(*, actor: Actor, asked: Submission) -> JobRequest:
     if asked.max_cost is not None and not (asked.max_cost.is_finite() and 0 < asked.max_cost < 10**12):
         faults["max_cost"] = ["Use an amount above 0, or leave it empty for no limit of its own."]
     offered = Device.objects.filter(serves=False).exclude(state="gone")
-    if not offered.filter(device_class=asked.device_class).exists():
+    of_class = offered.filter(device_class=asked.device_class)
+    if not of_class.exists():
         known = sorted(offered.values_list("device_class", flat=True).distinct())
         faults["device_class"] = [
             f"Choose one of: {', '.join(known)}." if known else "No device is registered yet. Start a node first."
@@ -154,7 +159,9 @@ def check(*, actor: Actor, asked: Submission) -> JobRequest:
     chosen = kinds.get(asked.kind)
     normalised = chosen.validate(actor, dict(asked.spec))
     kinds.admit(actor, asked.kind, asked.name.strip(), normalised)
-    plan = chosen.plan(normalised)
+    plan = _plan(chosen.plan(normalised), asked.devices)
+    if asked.devices > 1 and (fault := _too_many(plan, asked.devices, of_class)):
+        raise Invalid(fields={"devices": [fault]})
     expected = past_runs.expect(plan, asked.device_class)
     return JobRequest(
         name=asked.name.strip(),
@@ -162,6 +169,7 @@ def check(*, actor: Actor, asked: Submission) -> JobRequest:
         project_id=asked.project_id,
         spec=normalised,
         device_class=asked.device_class,
+        devices=asked.devices,
         tier=asked.tier,
         max_seconds=limits.default_seconds(expected.forecast.most_s)
         if asked.max_seconds is None
@@ -174,6 +182,23 @@ def check(*, actor: Actor, asked: Submission) -> JobRequest:
         forecast=expected.forecast,
         kept=expected.kept,
     )
+
+
+def _plan(plan: Plan, devices: int) -> Plan:
+    """Return the plan on so many devices: its runs are compared with their like."""
+    return plan if devices == 1 or not plan.family else replace(plan, family=f"{plan.family} x{devices}")
+
+
+def _too_many(plan: Plan, devices: int, of_class: QuerySet[Device]) -> str:
+    """Return why a job cannot use so many devices at once; empty if it can."""
+    if devices > plan.most_devices:
+        return (
+            "This work runs on one device."
+            if plan.most_devices == 1
+            else f"This work uses up to {plan.most_devices} devices."
+        )
+    widest = of_class.values("node").annotate(number=Count("id")).aggregate(most=Max("number"))["most"]
+    return f"No host has more than {widest} devices of this class." if devices > widest else ""
 
 
 def estimate(order: JobRequest) -> quotes.Estimate:
@@ -189,5 +214,6 @@ def estimate(order: JobRequest) -> quotes.Estimate:
         max_cost=order.max_cost,
         tags=order.tags,
         person=order.person,
+        at_once=order.devices,
     )
     return quotes.estimate(work)

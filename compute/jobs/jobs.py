@@ -92,6 +92,7 @@ def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) 
         project_id=order.project_id,
         spec=order.spec,
         device_class=order.device_class,
+        devices=order.devices,
         tier=order.tier,
         tags=order.tags,
         max_seconds=order.max_seconds,
@@ -122,12 +123,8 @@ def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) 
         job.hold_id, job.approval_id = None, kept.ask(actor, job, refused, asked.more)
     backlog.admit()
     job.save(force_insert=True)
-    wanted = {
-        "kind": ["", order.kind],
-        "device_class": ["", order.device_class],
-        "tier": ["", order.tier],
-        "max_seconds": [None, order.max_seconds],
-    }
+    wanted: dict[str, list[Any]] = {name: ["", getattr(order, name)] for name in ("kind", "device_class", "tier")}
+    wanted |= {name: [None, getattr(order, name)] for name in ("devices", "max_seconds")}
     record(JOB_SUBMITTED, actor=actor, target=("job", job.id, job.name), changes=wanted)
     if job.approval_id is None:
         publish(JobSubmitted(tenant_id=actor.tenant_id, job_id=job.id))
@@ -253,6 +250,7 @@ def clone(*, actor: Actor, job_id: UUID, changes: Mapping[str, Any] | None = Non
         project_id=old.project_id,
         spec=old.spec,
         device_class=old.device_class,
+        devices=old.devices,
         tier=old.tier if old.tier in TIERS else TIERS[0],
         max_seconds=old.max_seconds,
         max_cost=old.max_cost,

@@ -34,8 +34,8 @@ def needed_now(job: Job) -> Money:
 
 
 def worst_rest(job: Job) -> Decimal:
-    """Return the worst-case cost of the job's remaining seconds at its unit price, including the grace period."""
-    amount = charge(max(Decimal(0), job.max_seconds - job.measured_s) + grace_s(), job.unit_amount)
+    """Return the worst-case cost of the job's remaining seconds on all its devices, including the grace period."""
+    amount = charge(max(Decimal(0), job.max_seconds - job.measured_s) + grace_s(), job.second_amount)
     return amount if job.max_cost is None else min(amount, job.max_cost - job.spent)
 
 

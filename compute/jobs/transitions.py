@@ -15,7 +15,7 @@ from django.db.models import F
 
 from billing.budgets import holds
 from billing.metering.metering import waive_usage
-from compute import kinds
+from compute import holding, kinds
 from compute.events import JobEnded
 from compute.jobs import job_quotas, outcomes
 from compute.models import FINAL_STATES, Attempt, AttemptState, Device, DeviceState, Job, JobState, Outcome
@@ -111,7 +111,7 @@ def end_attempt(
     exit_code: int | None = None,
     elsewhere: bool = False,
 ) -> None:
-    """End a locked, live attempt of a locked job, free its device and move the job to `outcomes.next_state`.
+    """End a locked, live attempt of a locked job, free its devices and move the job to `outcomes.next_state`.
 
     Costs of a platform failure are waived, and what the job no longer needs is released. Success also needs
     `Job.result`, which the caller sets before.
@@ -119,7 +119,7 @@ def end_attempt(
     Attempt.objects.filter(id=attempt.id).update(
         state=AttemptState.ENDED, outcome=outcome, message=message[:2000], exit_code=exit_code, ended_at=DatabaseNow()
     )
-    Device.objects.filter(id=attempt.device_id, taken_by=attempt.id).update(taken_by=None)
+    holding.free(attempt.id)
     history = outcomes.AttemptHistory(job.state, job.own_crashes, job.infrastructure_kills, elsewhere)
     following = outcomes.next_state(outcome, history)
     label = f"{job.name}, attempt {attempt.token} on {attempt.device_name}"

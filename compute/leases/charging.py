@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from billing.budgets import holds
@@ -13,30 +14,33 @@ from compute.jobs.repricing import change_currency, follow_price, running_price
 from compute.models import Job
 
 
-def charge(job: Job, interval: Interval) -> tuple[Recorded, bool]:
-    """Record an interval of a locked job; return what was recorded last, and whether the money for the rest is held.
+def charge(job: Job, intervals: Sequence[Interval]) -> tuple[Recorded, bool]:
+    """Record the same time on each device of a locked job; return what was recorded last, and whether the money for the
+    rest is held.
 
     Seconds before a change of currency are paid by the job's hold, those after it by another one in the new currency.
     """
     price = running_price(job)
     if price is None or price.currency == job.currency:
         held = follow_price(job, price)
-        return _record(job, interval), held
+        return _record(job, intervals), held
     at = tenant_today()
     begins = day_start(at.currencies.since(at.day), at.zone)
+    start, end = intervals[0].start, intervals[0].end
     if job.hold_id is not None:
-        holds.lock_now(job.hold_id, {period_of(local_day(interval.start, at.zone))})
-    before = replace(interval, end=min(begins, interval.end)) if interval.start < begins else None
-    recorded = _record(job, before) if before else None
+        holds.lock_now(job.hold_id, {period_of(local_day(start, at.zone))})
+    recorded = None
+    if start < begins:
+        recorded = _record(job, [replace(one, end=min(begins, end)) for one in intervals])
     held = change_currency(job)
-    if interval.end > begins:
-        after = interval if before is None else replace(interval, start=begins, key=f"{interval.key}:{at.currency}")
-        recorded = _record(job, after)
+    if end > begins:
+        after = [replace(one, start=begins, key=f"{one.key}:{at.currency}") for one in intervals]
+        recorded = _record(job, intervals if recorded is None else after)
     assert recorded is not None  # noqa: S101 (an interval lies before the change, after it, or on both sides)
     return recorded, held
 
 
-def _record(job: Job, interval: Interval) -> Recorded:
-    recorded = record_usage([interval], hold_id=job.hold_id, held_only=True)
+def _record(job: Job, intervals: Sequence[Interval]) -> Recorded:
+    recorded = record_usage(intervals, hold_id=job.hold_id, held_only=True)
     transitions.grow(job, spent=recorded.amount)
     return recorded

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
@@ -205,7 +206,7 @@ def _meter(job: Job, attempt: Attempt, beat: Heartbeat) -> str:
     end = min(bounds)
     if end <= start:
         return ""
-    interval = Interval(
+    usage = Interval(
         key=f"attempt:{attempt.id}:{attempt.seq}",
         meter=kinds.meter_of(job.kind),
         resource=job.subject,
@@ -217,7 +218,8 @@ def _meter(job: Job, attempt: Attempt, beat: Heartbeat) -> str:
         attempt_id=attempt.id,
         source="compute",
     )
-    recorded, held = charge(job, interval)
+    others = [replace(usage, key=f"{usage.key}:rank {rank}") for rank in range(1, job.devices)]
+    recorded, held = charge(job, [usage, *others])
     seconds = Decimal((end - start) // timedelta(microseconds=1)) / 1_000_000
     attempt.seq += 1
     attempt.measured_until, attempt.measured_s = end, attempt.measured_s + seconds
@@ -277,5 +279,5 @@ def seconds_left(job: Job) -> tuple[float, Outcome]:
     by_time = float(job.max_seconds - job.measured_s)
     if job.max_cost is None or not job.unit_amount:
         return by_time, Outcome.TIME_LIMIT
-    affordable = float((job.max_cost - job.spent) / job.unit_amount) - limits.STOP_GRACE_S
+    affordable = float((job.max_cost - job.spent) / job.second_amount) - limits.STOP_GRACE_S
     return (by_time, Outcome.TIME_LIMIT) if by_time <= affordable else (affordable, Outcome.COST_LIMIT)

@@ -24,7 +24,7 @@ WITH stored AS (
 INSERT INTO compute_devicehour AS kept (id, tenant_id, attempt_id, hour, sampled_s, used_s, peak_memory_bytes)
 SELECT gen_random_uuid(), %(tenant)s, %(attempt)s, hour, sum(seconds), sum(seconds * busy), max(memory_bytes)
 FROM stored GROUP BY hour
-ON CONFLICT (tenant_id, attempt_id, hour) DO UPDATE SET
+ON CONFLICT (tenant_id, attempt_id, rank, hour) DO UPDATE SET
     sampled_s = kept.sampled_s + excluded.sampled_s, used_s = kept.used_s + excluded.used_s,
     peak_memory_bytes = greatest(kept.peak_memory_bytes, excluded.peak_memory_bytes)
 """

@@ -1,8 +1,8 @@
 """Tables of the compute app. Writes go through operations, reads through `queries`."""
 
-from compute.models.attempts import Attempt, DeviceHour, DeviceSample
+from compute.models.attempts import Attempt, AttemptMember, DeviceHour, DeviceSample
 from compute.models.jobs import Job, JobGroupPermission, JobLog, JobMetric, JobUserPermission
-from compute.models.nodes import Device, Node
+from compute.models.nodes import Device, DeviceHold, Node
 from compute.models.run_priors import RunPrior
 from compute.models.schedules import ScheduleTick
 from compute.models.slots import SERVING, Allocation, SlotState
@@ -13,9 +13,11 @@ __all__ = [
     "SERVING",
     "Allocation",
     "Attempt",
+    "AttemptMember",
     "AttemptState",
     "Cause",
     "Device",
+    "DeviceHold",
     "DeviceHour",
     "DeviceSample",
     "DeviceState",

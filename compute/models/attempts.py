@@ -8,6 +8,7 @@ from django.db.models import Q
 from compute.models.jobs import Job
 from compute.models.nodes import Device, Node
 from compute.models.states import AttemptState, Outcome
+from compute.policy import WHOLE
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import TenantForeignKey, TenantModel
 
@@ -18,8 +19,8 @@ class Attempt(TenantModel):
     `borrowed`: it started beyond its tenant's guaranteed part, or past an older job, so it gives way; `stops_as`: the outcome
     with which it was asked to, empty until then.
 
-    A trigger lets it start only on a device that it has taken (`Device.taken_by`); a foreign key would reveal other
-    tenants.
+    Node and device are those of its first member. A trigger lets a member start only on a device that the attempt holds
+    (`DeviceHold`); a foreign key would reveal other tenants.
     """
 
     job = TenantForeignKey(Job, on_delete=models.PROTECT, related_name="attempts")
@@ -53,9 +54,6 @@ class Attempt(TenantModel):
             models.UniqueConstraint(
                 fields=["tenant", "job"], condition=~Q(state="ended"), name="compute_attempt_one_live_per_job"
             ),
-            models.UniqueConstraint(
-                fields=["tenant", "device"], condition=~Q(state="ended"), name="compute_attempt_one_live_per_device"
-            ),
             models.CheckConstraint(
                 condition=Q(state="ended", ended_at__isnull=False) & ~Q(outcome="")
                 | ~Q(state="ended") & Q(ended_at__isnull=True, outcome=""),
@@ -69,6 +67,27 @@ class Attempt(TenantModel):
 
     def __str__(self) -> str:
         return f"attempt {self.token}"
+
+
+class AttemptMember(TenantModel):
+    """One rank of an attempt on its device, of which it has `share` thousandths. Rank 0 speaks for all."""
+
+    attempt = TenantForeignKey(Attempt, on_delete=models.CASCADE, related_name="members")
+    rank = models.PositiveSmallIntegerField()
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="+")
+    device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="+")
+    share = models.PositiveSmallIntegerField(default=WHOLE)
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "attempt", "rank"], name="compute_member_rank_once"),
+            models.UniqueConstraint(fields=["tenant", "attempt", "device"], name="compute_member_device_once"),
+            models.CheckConstraint(condition=Q(share__range=(1, WHOLE)), name="compute_member_share"),
+        ]
+
+    def __str__(self) -> str:
+        return f"rank {self.rank}"
 
 
 class DeviceSample(TenantModel):
@@ -92,9 +111,10 @@ class DeviceSample(TenantModel):
 
 
 class DeviceHour(TenantModel):
-    """The sums of one attempt's samples in one UTC hour; they outlive the samples."""
+    """The sums of the samples of one rank of an attempt in one UTC hour; they outlive the samples."""
 
     attempt = TenantForeignKey(Attempt, on_delete=models.CASCADE, related_name="+")
+    rank = models.PositiveSmallIntegerField(default=0, db_default=0)
     hour = models.DateTimeField()
     sampled_s = models.FloatField()
     used_s = models.FloatField()
@@ -103,5 +123,5 @@ class DeviceHour(TenantModel):
     class Meta:
         base_manager_name = "objects"
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["tenant", "attempt", "hour"], name="compute_hour_once")
+            models.UniqueConstraint(fields=["tenant", "attempt", "rank", "hour"], name="compute_hour_once")
         ]

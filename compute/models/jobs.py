@@ -1,11 +1,14 @@
 """The tables of jobs and of what their attempts report: log lines and metrics."""
 
+from decimal import Decimal
 from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
 
+from compute.limits import MOST_DEVICES
 from compute.models.states import Cause, JobState
+from compute.policy import WHOLE
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import TenantForeignKey, TenantModel
 from tenants.sharing.tables import SharedWithGroup, SharedWithPerson
@@ -17,6 +20,9 @@ class Job(TenantModel):
     Basis of later quotes: `family` names comparable runs, `work_key` exactly the same work, `nominal_s` the work by the
     kind's own formula. `forecast` and the quoted amounts are those of its quote. `approval_id`: the request that a kept
     launch waits for, without money, quota or device.
+
+    It needs `devices` at once, on one node if `one_node`; or a `share` of one, in thousandths. `unit_amount` is the
+    price of a second of one device.
     """
 
     name = models.CharField(max_length=120)
@@ -25,6 +31,9 @@ class Job(TenantModel):
     spec = models.JSONField()
     device_class = models.CharField(max_length=80)
     devices = models.PositiveSmallIntegerField(default=1)
+    share = models.PositiveSmallIntegerField(default=WHOLE, db_default=WHOLE)
+    one_node = models.BooleanField(default=True, db_default=True)
+    priority = models.SmallIntegerField(default=0, db_default=0)
     tier = models.CharField(max_length=9, choices=[("on_demand", "On demand"), ("spot", "Spot")])
     tags = models.JSONField(default=dict)
     max_seconds = models.PositiveIntegerField()
@@ -72,7 +81,11 @@ class Job(TenantModel):
                 | (~Q(state__in=["failed", "paused"]) & Q(cause="")),
                 name="compute_job_cause_with_state",
             ),
-            models.CheckConstraint(condition=Q(devices=1), name="compute_job_one_device"),
+            models.CheckConstraint(
+                condition=Q(devices__range=(1, MOST_DEVICES), share=WHOLE) | Q(devices=1, share__range=(1, WHOLE)),
+                name="compute_job_devices",
+            ),
+            models.CheckConstraint(condition=Q(priority__range=(-100, 100)), name="compute_job_priority"),
         ]
         indexes: ClassVar = [
             models.Index(fields=["tenant", "-id"], name="compute_job_newest"),
@@ -91,6 +104,11 @@ class Job(TenantModel):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def second_amount(self) -> Decimal:
+        """Return what a second on all its devices costs."""
+        return self.unit_amount * self.devices
 
     @property
     def subject(self) -> str:

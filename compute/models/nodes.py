@@ -3,8 +3,10 @@
 from typing import ClassVar
 
 from django.db import models
+from django.db.models import Q
 
 from compute.models.states import DeviceState
+from compute.policy import WHOLE
 from tenants.clock import DatabaseNow
 from tenants.ids import uuid7
 
@@ -29,7 +31,7 @@ class Node(models.Model):
 
 
 class Device(models.Model):
-    """One GPU or CPU device of a node. `taken_by` is the attempt that holds it, or the allocation if it `serves`."""
+    """One GPU or CPU device of a node. `held` thousandths of it are taken now: the sum of its `DeviceHold`s, by a trigger."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="devices")
@@ -43,10 +45,34 @@ class Device(models.Model):
     state = models.CharField(max_length=8, choices=DeviceState, default=DeviceState.READY)
     state_reason = models.CharField(max_length=400, blank=True)
     state_at = models.DateTimeField(db_default=DatabaseNow())
-    taken_by = models.UUIDField(null=True, blank=True, unique=True)
+    held = models.PositiveSmallIntegerField(default=0, db_default=0)
 
     class Meta:
-        constraints: ClassVar = [models.UniqueConstraint(fields=["node", "uuid"], name="compute_device_once_per_node")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["node", "uuid"], name="compute_device_once_per_node"),
+            models.CheckConstraint(condition=Q(held__range=(0, WHOLE)), name="compute_device_held_once"),
+        ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class DeviceHold(models.Model):
+    """A device's `share`, in thousandths, that an attempt or an allocation (`holder`) has.
+
+    No foreign key to the holder: it would reveal tenants.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="holds")
+    holder = models.UUIDField()
+    share = models.PositiveSmallIntegerField(default=WHOLE)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["holder", "device"], name="compute_hold_once"),
+            models.CheckConstraint(condition=Q(share__range=(1, WHOLE)), name="compute_hold_share"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.share} of {self.device_id}"

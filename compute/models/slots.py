@@ -29,7 +29,7 @@ class Allocation(TenantModel):
     """One subject's claim on one device slot, until it is released. `token` counts its slots so far.
 
     `boot` is the run of the node's worker that renewed it last. A trigger lets it become live only on a device that it
-    has taken (`Device.taken_by`); a foreign key would reveal other tenants. Its seconds on a slot are recorded up to
+    holds (`DeviceHold`); a foreign key would reveal other tenants. Its seconds on a slot are recorded up to
     `billed_until`; `settle_at` is the next settlement (`allocations/slot_billing.py`).
     """
 

@@ -25,7 +25,7 @@ def utilised() -> Tile:
     What serves is busy as long as an endpoint has it, so that only devices of jobs have a share.
     """
     present = Device.objects.filter(node__last_seen_at__gt=seen_since()).exclude(state=DeviceState.GONE)
-    counts = present.aggregate(all=Count("id"), busy=Count("id", filter=Q(taken_by__isnull=False)))
+    counts = present.aggregate(all=Count("id"), busy=Count("id", filter=Q(held__gt=0)))
     end = now().replace(minute=0, second=0, microsecond=0)
     hours = across_tenants(end - DAY, end, ("device_class",))
     capacity = sum(one.capacity_s for one in hours)

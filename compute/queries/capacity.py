@@ -34,7 +34,7 @@ def devices() -> list[DeviceRow]:
             state=row.state,
             state_reason=row.state_reason,
             free=row.state == DeviceState.READY
-            and row.taken_by is None
+            and not row.held
             and row.node.accepting
             and row.node.last_seen_at > seen,
             node_alive=row.node.last_seen_at > seen,
@@ -49,7 +49,7 @@ def devices() -> list[DeviceRow]:
 def device_classes() -> list[ClassRow]:
     """Return the classes that jobs may request, with the free devices and the tenant's quota for each, by name."""
     ready = Q(state=DeviceState.READY)
-    free = ready & Q(taken_by=None, node__accepting=True, node__last_seen_at__gt=silent_before())
+    free = ready & Q(held=0, node__accepting=True, node__last_seen_at__gt=silent_before())
     rows = (
         Device.objects.filter(serves=False)
         .exclude(state=DeviceState.GONE)

@@ -14,7 +14,7 @@ from tenants.quotas import Named, Scope
 
 NAMED = 5
 _QUEUED = """
-SELECT device_class, project_id, person, count(*) FROM compute_job WHERE tenant_id = %s AND state = 'queued'
+SELECT device_class, project_id, person, sum(devices) FROM compute_job WHERE tenant_id = %s AND state = 'queued'
 GROUP BY GROUPING SETS ((device_class), (device_class, project_id), (device_class, person))
 HAVING GROUPING(project_id) = 0 OR GROUPING(person) = 1 OR person IS NOT NULL
 """
@@ -24,7 +24,7 @@ class Jobs:
     """Jobs, in the interface of `tenants.quotas.effects`."""
 
     def queued(self) -> Mapping[tuple[str, Scope], int]:
-        """Return how many jobs wait for a device, by resource and scope."""
+        """Return for how many devices jobs wait, by resource and scope."""
         with connection.cursor() as cursor:
             cursor.execute(_QUEUED, [current_tenant_id()])
             rows = cursor.fetchall()

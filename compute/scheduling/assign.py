@@ -11,10 +11,22 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef
 
-from compute import pg_session, policy
+from compute import holding, pg_session, policy
 from compute.events import JobStarted
 from compute.jobs import job_quotas, transitions
-from compute.models import Allocation, Attempt, AttemptState, Device, DeviceState, Job, JobState, Outcome, SlotState
+from compute.models import (
+    Allocation,
+    Attempt,
+    AttemptMember,
+    AttemptState,
+    Device,
+    DeviceHold,
+    DeviceState,
+    Job,
+    JobState,
+    Outcome,
+    SlotState,
+)
 from compute.policy import Action, Assign, Preempt, Reclaim, Room, Scope, Work, decide
 from compute.queries.capacity import silent_before
 from tenants import quotas
@@ -32,12 +44,13 @@ ATTEMPT_YIELDS = AuditAction("compute.attempt.yields")
 log = structlog.get_logger(__name__)
 
 _WORKS = """
-SELECT id AS job_id, tenant_id, device_class, queued_at, not_before, project_id, person, measured_s::float8 AS attained_s,
-       tier = 'spot' AS spot, false AS borrowed, false AS stopping,
-       NULL::uuid AS device_id, NULL::uuid AS node_id FROM (
+SELECT id AS job_id, tenant_id, device_class, queued_at, not_before, project_id, person, devices, share, one_node, priority,
+       (measured_s * devices)::float8 AS attained_s, tier = 'spot' AS spot, false AS borrowed, false AS stopping,
+       NULL::uuid[] AS device_ids, NULL::uuid[] AS node_ids FROM (
     SELECT j.*, row_number() OVER (
         PARTITION BY tenant_id, device_class, project_id, person
-        ORDER BY CASE WHEN measured_s < 3600 THEN 0 ELSE 1 + floor(log(measured_s / 3600)) END, queued_at, id) AS place
+        ORDER BY -priority, CASE WHEN measured_s * devices < 3600 THEN 0 ELSE 1 + floor(log(measured_s * devices / 3600)) END,
+                 queued_at, id) AS place
     FROM compute_job j
     WHERE state = 'queued' AND approval_id IS NULL AND device_class = ANY(%(classes)s)
       AND (not_before IS NULL OR not_before <= (SELECT exchequer_now()))
@@ -45,9 +58,13 @@ SELECT id AS job_id, tenant_id, device_class, queued_at, not_before, project_id,
       AND NOT EXISTS (SELECT FROM compute_attempt a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id AND a.state <> 'ended')
 ) first WHERE place <= %(most)s
 UNION ALL
-SELECT j.id, j.tenant_id, j.device_class, j.queued_at, NULL, j.project_id, j.person, j.measured_s::float8,
-       j.tier = 'spot', a.borrowed, a.stops_as <> '', a.device_id, a.node_id
+SELECT j.id, j.tenant_id, j.device_class, j.queued_at, NULL, j.project_id, j.person, j.devices, j.share, j.one_node, j.priority,
+       (j.measured_s * j.devices)::float8, j.tier = 'spot', a.borrowed, a.stops_as <> '', m.device_ids, m.node_ids
 FROM compute_attempt a JOIN compute_job j ON j.tenant_id = a.tenant_id AND j.id = a.job_id
+CROSS JOIN LATERAL (
+    SELECT array_agg(device_id ORDER BY rank) AS device_ids, array_agg(node_id ORDER BY rank) AS node_ids
+    FROM compute_attemptmember WHERE tenant_id = a.tenant_id AND attempt_id = a.id
+) m
 WHERE a.state <> 'ended' AND j.device_class = ANY(%(classes)s)
 """
 
@@ -108,11 +125,18 @@ def _works(classes: set[str], most: int) -> list[Work]:
             not_before=row.not_before,
             project_id=row.project_id,
             person=row.person,
+            devices=row.devices,
+            share=row.share,
+            one_node=row.one_node,
+            priority=row.priority,
             attained_s=row.attained_s,
             spot=row.spot,
             borrowed=row.borrowed,
             stopping=row.stopping,
-            held=(policy.Device(row.device_id, row.node_id, row.device_class),) if row.device_id else (),
+            held=tuple(
+                policy.Device(device_id, node_id, row.device_class)
+                for device_id, node_id in zip(row.device_ids or (), row.node_ids or (), strict=True)
+            ),
         )
         for row in rows
     ]
@@ -143,48 +167,58 @@ def ready_devices(*, serves: bool = False) -> list[policy.Device]:
 
 @operation(transitions.JOB_STARTED)
 def _assign(*, actor: Actor, choice: Assign) -> Dispatch | None:
-    """Write one choice: attempt with the next token, device taken and counted, job running.
+    """Write one choice: attempt with the next token, devices taken and counted, job running.
 
-    None if either is gone meanwhile. Raises QuotaExceeded, which undoes all of it, if a limit has no room any more.
+    None if the job or one of the devices is gone meanwhile. Raises QuotaExceeded, which undoes all of it, if a limit has no
+    room any more.
     """
     job = (
         Job.objects.select_for_update(skip_locked=True, no_key=True, of=("self",))
         .filter(id=choice.work.job_id, state=JobState.QUEUED, approval_id=None, tenant__standing="active")
         .first()
     )
-    attempt_id = uuid7()
-    taken = job is not None and Device.objects.filter(
-        id=choice.devices[0].id, state=DeviceState.READY, taken_by=None
-    ).update(taken_by=attempt_id)
-    if job is None or not taken:
-        unchanged("the job or the device was taken meanwhile")
+    attempt_id, chosen = uuid7(), [device.id for device in choice.devices]
+    if job is None or not holding.take(chosen, attempt_id, share=job.share):
+        unchanged("the job or a device was taken meanwhile")
         return None
-    job_quotas.take_device(job)
-    device = Device.objects.select_related("node").get(id=choice.devices[0].id)
+    job_quotas.take_devices(job)
+    found = Device.objects.select_related("node").in_bulk(chosen)
+    devices = [found[one] for one in chosen]
+    first = devices[0]
     job.token += 1
     Attempt.objects.create(
         id=attempt_id,
         job_id=job.id,
         token=job.token,
-        node_id=device.node_id,
-        device_id=device.id,
-        device_name=device.name,
-        device_class=device.device_class,
+        node_id=first.node_id,
+        device_id=first.id,
+        device_name=first.name,
+        device_class=first.device_class,
         borrowed=choice.borrowed,
         rung_at=DatabaseNow(),
+    )
+    AttemptMember.objects.bulk_create(
+        AttemptMember(
+            attempt_id=attempt_id,
+            rank=rank,
+            node_id=device.node_id,
+            device_id=device.id,
+            share=job.share,
+        )
+        for rank, device in enumerate(devices)
     )
     progress = {**job.progress, "phase": "starting"}
     transitions.move(
         job,
         JobState.RUNNING,
         actor=actor,
-        reason=f"attempt {job.token} on {device.name}",
+        reason=f"attempt {job.token} on {', '.join(device.name for device in devices)}",
         token=job.token,
         progress=progress,
     )
     if job.token == 1:
         publish(JobStarted(tenant_id=job.tenant_id, job_id=job.id))
-    return Dispatch(tenant_id=job.tenant_id, attempt_id=attempt_id, token=job.token, node=device.node.name)
+    return Dispatch(tenant_id=job.tenant_id, attempt_id=attempt_id, token=job.token, node=first.node.name)
 
 
 @operation(ATTEMPT_YIELDS)
@@ -227,7 +261,6 @@ def unresponsive_nodes() -> list[str]:
 def free_forgotten_devices() -> int:
     """Free devices whose attempt or allocation ended without freeing them; none should exist: the caller logs a count."""
     with transaction.atomic(), all_tenants("devices are shared"):
-        runs = Attempt.objects.filter(id=OuterRef("taken_by")).exclude(state=AttemptState.ENDED)
-        serves = Allocation.objects.filter(id=OuterRef("taken_by"), state=SlotState.LIVE)
-        forgotten = Device.objects.filter(taken_by__isnull=False).exclude(Exists(runs)).exclude(Exists(serves))
-        return forgotten.update(taken_by=None)
+        runs = Attempt.objects.filter(id=OuterRef("holder")).exclude(state=AttemptState.ENDED)
+        serves = Allocation.objects.filter(id=OuterRef("holder"), state=SlotState.LIVE)
+        return DeviceHold.objects.exclude(Exists(runs)).exclude(Exists(serves)).delete()[0]

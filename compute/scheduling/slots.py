@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet
 
-from compute import pg_session, policy
+from compute import holding, pg_session, policy
 from compute.allocations import allocations, slot_billing
 from compute.events import SlotLost, SlotUnpaid
 from compute.models import Allocation, Device, DeviceState, SlotState
@@ -48,7 +48,7 @@ def slot_counts() -> SlotCounts:
     offered = Device.objects.filter(serves=True, state=DeviceState.READY, node__last_seen_at__gt=silent_before())
     with all_tenants("slots are shared"):
         waiting = Allocation.objects.filter(state=SlotState.WAITING).count()
-    free = offered.filter(taken_by=None, node__accepting=True)
+    free = offered.filter(held=0, node__accepting=True)
     return SlotCounts(offered.count(), free.count(), waiting)
 
 
@@ -166,8 +166,7 @@ def _assign(*, actor: Actor, choice: Assign) -> int:
     """Write one choice, allocation before device; 0 when either was taken meanwhile."""
     waiting = Allocation.objects.select_for_update(skip_locked=True, of=("self",), no_key=True)
     row = waiting.filter(id=choice.work.job_id, state=SlotState.WAITING).first()
-    free = Device.objects.filter(id=choice.devices[0].id, serves=True, state=DeviceState.READY, taken_by=None)
-    if row is None or not free.update(taken_by=row.id):
+    if row is None or not holding.take([choice.devices[0].id], row.id, serves=True):
         unchanged("the allocation or the slot was taken meanwhile")
         return 0
     device = Device.objects.select_related("node").get(id=choice.devices[0].id)
@@ -202,7 +201,7 @@ def _take_back(*, actor: Actor, allocation_id: UUID) -> int:
         state=SlotState.WAITING, device=None, device_name="", node=None, boot=None, lease_until=None,
         settle_at=None, reason=LOST_REASON,
     )  # fmt: skip
-    Device.objects.filter(taken_by=row.id).update(taken_by=None)
+    holding.free(row.id)
     changes = {"state": [row.state, str(SlotState.WAITING)], "device": [row.device_name, None]}
     record(SLOT_LOST, actor=actor, target=("allocation", row.id, row.subject), changes=changes, reason=LOST_REASON)
     publish(SlotLost(tenant_id=row.tenant_id, subject=row.subject))

@@ -33,7 +33,7 @@ KEPT_S = 3_600
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 JOBS = "SELECT state, count(*) FROM compute_job GROUP BY 1"
 DEVICES = (
-    "SELECT device_class, CASE WHEN state = 'ready' AND taken_by IS NOT NULL THEN 'taken' ELSE state END, count(*) "
+    "SELECT device_class, CASE WHEN state = 'ready' AND held > 0 THEN 'taken' ELSE state END, count(*) "
     "FROM compute_device GROUP BY 1, 2"
 )
 PLATFORM = """

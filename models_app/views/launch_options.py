@@ -139,7 +139,7 @@ def quote_of(actor: Actor, order: JobRequest, estimate: Estimate, *, ending: str
         start_s=max(1, round(order.forecast.start_s)),
         learnt=learnt_from(order),
         worst=estimate.worst,
-        rate=Money(estimate.unit_amount, estimate.currency),
+        rate=Money(estimate.second_amount, estimate.currency),
         limit_s=estimate.billable_limit_s,
         budget_left=estimate.budget_left_after,
         budget=estimate.budget,
@@ -152,7 +152,7 @@ def quote_of(actor: Actor, order: JobRequest, estimate: Estimate, *, ending: str
         else "under a minute",
         limits=limits,
         refusals=refusals,
-        warnings=[*waits, *warnings_of(order, estimate.unit_amount, estimate.currency, ending)],
+        warnings=[*waits, *warnings_of(order, estimate.second_amount, estimate.currency, ending)],
     )
 
 
@@ -173,10 +173,10 @@ def learnt_from(order: JobRequest) -> str:
 
 
 def warnings_of(
-    order: JobRequest, unit_amount: Decimal, currency: str, ending: str = "with a checkpoint and no model"
+    order: JobRequest, second_amount: Decimal, currency: str, ending: str = "with a checkpoint and no model"
 ) -> list[Sentence]:
     """Return which of the job's own limits would stop a typical run early."""
-    needed = Money(order.typical_s * unit_amount, currency)
+    needed = Money(order.typical_s * second_amount, currency)
     found = []
     if order.needed_s >= order.max_seconds:
         found.append(

@@ -20,6 +20,7 @@ INSIDE = frozenset(
         "billing_usageseries",
         "compute_allocation",
         "compute_attempt",
+        "compute_attemptmember",
         "compute_device",
         "compute_jobgrouppermission",
         "compute_joblog",

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 import redis
 
-from compute.models import Attempt, Device
+from compute.models import Attempt, DeviceHold
 from tenants.clock import now
 from tenants.events.outbox import OutboxMessage
 from tenants.isolation.scoping import tenant_scope
@@ -146,4 +146,4 @@ def test_of_two_controllers_one_leads_and_the_other_takes_over(home: WorkCluster
     leader.wait()
     wait_until(lambda: home.log("controller").count("controller.leads") == 2, "the second to lead")
     assert home.wait(home.submit(steps=3)).state == "succeeded"
-    assert not Device.objects.exclude(taken_by=None).exists()
+    assert not DeviceHold.objects.exists()

@@ -19,7 +19,7 @@ from billing.budgets import budgets
 from billing.models import BudgetPeriod, UsageRollup
 from compute import queries
 from compute.jobs import jobs
-from compute.models import Device
+from compute.models import DeviceHold
 from compute.procfs import group_members
 from tenants import quotas
 from tenants.clock import now
@@ -65,7 +65,7 @@ def home(running: WorkCluster) -> WorkCluster:
 
 
 def assert_nothing_is_kept(home: WorkCluster) -> None:
-    wait_until(lambda: not Device.objects.exclude(taken_by=None).exists(), "devices to be free")
+    wait_until(lambda: not DeviceHold.objects.exists(), "devices to be free")
     with tenant_scope(home.tenant.id):
         assert all(use.in_use == 0 for use in quotas.usage() if use.period == quotas.AT_ONCE)
 

@@ -131,7 +131,7 @@ def test_a_job_can_be_paused_resumed_cloned_and_cancelled(api: Api) -> None:
     ("change", "field"),
     [
         ({"name": ""}, "name"), ({"name": 7}, "name"), ({"kind": "dance"}, "kind"), ({"steps": "many"}, "steps"),
-        ({"device_class": "h100"}, "device_class"), ({"devices": 2}, "devices"), ({"tier": "free"}, "tier"),
+        ({"device_class": "h100"}, "device_class"), ({"devices": 99}, "devices"), ({"tier": "free"}, "tier"),
         ({"max_seconds": 0}, "max_seconds"), ({"max_seconds": 1e9}, "max_seconds"), ({"max_cost": "-1"}, "max_cost"),
         ({"max_cost": "NaN"}, "max_cost"), ({"max_cost": "1e300"}, "max_cost"), ({"tags": [1]}, "tags"),
         ({"project": "elsewhere"}, "project"), ({"quote": "x"}, "quote"), ({"name": "a\x07b"}, "name"),

@@ -29,7 +29,7 @@ class TickKind:
 
     def plan(self, spec: dict[str, Any]) -> Plan:
         """Return steps times seconds a step."""
-        return Plan(typical_s=max(1, round(spec["steps"] * spec["step_s"])))
+        return Plan(typical_s=max(1, round(spec["steps"] * spec["step_s"])), most_devices=4)
 
     def describe(self, job: JobView) -> dict[str, Any]:
         """Return the number of steps."""

@@ -19,7 +19,7 @@ from compute.fleet import nodes
 from compute.jobs import jobs
 from compute.leases import leases
 from compute.leases.messages import Claim, Heartbeat, Sample
-from compute.models import Attempt, Device, Node, Outcome
+from compute.models import Attempt, Device, DeviceHold, Node, Outcome
 from compute.queries import device_hours
 from compute.scheduling import assign, periodic, reaper
 from tenants.clock import now
@@ -58,7 +58,7 @@ def test_two_controllers_that_assign_at_once_give_each_job_one_attempt(world: Wo
         world.submit()
     dispatches = [one for given in as_controllers(assign.assign_all, 4) for one in given]
     assert len({dispatch.attempt_id for dispatch in dispatches}) == len(dispatches) == 2
-    assert Device.objects.exclude(taken_by=None).count() == 2
+    assert DeviceHold.objects.count() == 2
 
 
 @pytest.mark.parametrize("fault", ["silent", "leaving", "cordoned"])
@@ -128,7 +128,7 @@ def test_an_attempt_unclaimed_by_a_live_node_is_requeued_at_no_cost(
     leave_unclaimed(superuser, 65)
     with world.control():
         assert (reaper.reap(), reaper.reap()) == (1, 0)
-    assert not Device.objects.exclude(taken_by=None).exists()
+    assert not DeviceHold.objects.exists()
     with tenant_scope(world.tenant.id):
         job, row = queries.job_detail(job_id), jobs.Job.objects.get(id=job_id)
     assert (job.state, [run.cause for run in job.attempts]) == ("queued", ["stopped"])

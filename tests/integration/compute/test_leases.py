@@ -21,7 +21,7 @@ from billing.budgets.budgets import create_budget
 from billing.budgets.counters import BudgetExceeded
 from billing.models import Hold
 from billing.pricing.price_books import price_at
-from compute import queries
+from compute import holding, queries
 from compute.agent import heartbeat
 from compute.devices.base import Found
 from compute.fleet import nodes
@@ -29,7 +29,7 @@ from compute.jobs import jobs
 from compute.jobs.repricing import grace_s
 from compute.leases import leases
 from compute.leases.messages import Claim, Fenced, Heartbeat, Sample
-from compute.models import Attempt, Device, DeviceSample, Job, Outcome
+from compute.models import Attempt, AttemptMember, DeviceHold, DeviceSample, Job, Outcome
 from compute.sandbox.protocol import Metric
 from compute.scheduling import assign, reaper
 from tenants import quotas
@@ -207,7 +207,7 @@ def test_the_end_of_an_attempt_is_written_once(world: World) -> None:
         job = queries.job_detail(mine.job.id)
         assert (job.state, job.result) == ("succeeded", {"answer": 42})
         assert {use.resource: use.in_use for use in quotas.usage()} == {"devices:cpu": 0, "device_hours:cpu": 1}
-    assert not Device.objects.exclude(taken_by=None).exists()
+    assert not DeviceHold.objects.exists()
 
 
 def test_a_failing_effect_rolls_back_the_whole_end_of_an_attempt(world: World) -> None:
@@ -249,11 +249,14 @@ def test_an_attempt_cannot_begin_on_a_device_it_has_not_taken(world: World) -> N
     waiting = world.submit()
     with tenant_scope(world.tenant.id):
         taken = Attempt.objects.get(id=mine.attempt_id)
-    second = Attempt(
-        job_id=waiting, token=1, node_id=taken.node_id, device_id=taken.device_id, device_name="x", device_class="cpu"
-    )
-    with world.control(), tenant_scope(world.tenant.id), pytest.raises(IntegrityError, match="has not taken"):
+    on = {"node_id": taken.node_id, "device_id": taken.device_id}
+    second = Attempt(job_id=waiting, token=1, device_class="cpu", device_name="x", **on)
+    with world.control(), tenant_scope(world.tenant.id):
         second.save()
+        with pytest.raises(IntegrityError, match="has not taken"), transaction.atomic():
+            AttemptMember.objects.create(attempt=second, rank=0, **on)
+    with world.control():
+        assert not holding.take([taken.device_id], second.id, share=1), "it is held whole"
 
 
 def test_a_job_without_room_in_the_budget_leaves_nothing_behind(world: World) -> None:
@@ -326,7 +329,7 @@ def test_a_request_with_wrong_fields_names_them_all(world: World) -> None:
                 max_seconds=0,
                 max_cost=Decimal(-1),
                 tags={"": "x"},
-                devices=2,
+                devices=0,
             ),
         )
     assert set(refused.value.fields) == {

@@ -108,7 +108,7 @@ def test_a_budget_is_changed_while_a_waiver_returns_money(
     budget = create_budget(actor=world.actor, project_id=world.project, amount=Decimal(100), at_limit="block_new")
     mine, beat = ran_for_a_second(world)
     leases.heartbeat(mine, beat)
-    Device.objects.filter(taken_by=None).update(state="cordoned")
+    Device.objects.filter(held=0).update(state="cordoned")
     waive, releasing = transitions.waive_platform, threading.Event()
 
     def waive_late(*args: Any) -> None:

@@ -14,7 +14,7 @@ from django.db import OperationalError, connection
 from compute import pg_session
 from compute.allocations import allocations
 from compute.jobs import transitions
-from compute.models import Device
+from compute.models import DeviceHold
 from compute.scheduling import assign, reaper, slots
 from tests.integration.compute.test_leases import World, expire
 from tests.integration.compute.test_slots import Place, silence
@@ -73,7 +73,7 @@ def test_a_bad_row_keeps_no_other_job_from_its_device(
     two_tenants_jobs(world)
     fail_first(monkeypatch, transitions, "move", fault)
     assert len(world.assign()) == 1
-    assert Device.objects.exclude(taken_by=None).count() == 1, "what failed is not half done"
+    assert DeviceHold.objects.count() == 1, "what failed is not half done"
     assert len(world.assign()) == 1, "and it has its own turn again"
 
 
@@ -88,7 +88,7 @@ def test_a_bad_row_keeps_no_other_attempt_from_being_reaped(
     with world.control():
         assert reaper.reap() == 1
         assert reaper.reap() == 1
-    assert not Device.objects.exclude(taken_by=None).exists()
+    assert not DeviceHold.objects.exists()
 
 
 def test_a_bad_row_keeps_no_other_allocation_from_its_slot(

@@ -16,7 +16,7 @@ from compute.allocations import allocations
 from compute.devices.base import Found
 from compute.fleet import nodes
 from compute.jobs import jobs
-from compute.models import Allocation, Device
+from compute.models import Allocation, Device, DeviceHold
 from compute.scheduling import assign, slots
 from tenants import quotas
 from tenants.audit import AuditAction, operation, record
@@ -151,7 +151,7 @@ def test_a_released_slot_serves_the_next_and_its_quota_is_back(place: Place) -> 
     assert [place.row(one).state for one in (first, second)] == ["ended", "live"]
     assert place.actions().count("compute.slot.released") == 1
     assert place.let_go("endpoint:2") is True
-    assert (place.in_use(), Device.objects.exclude(taken_by=None).count()) == (0, 0)
+    assert (place.in_use(), DeviceHold.objects.count()) == (0, 0)
     assert place.ask("endpoint:1") != first, "a subject may ask again after it let go"
 
 
@@ -248,7 +248,7 @@ def test_controllers_that_assign_at_once_take_no_device_twice(place: Place) -> N
     place.assign()
     live = [place.row(one) for one in asked if place.row(one).state == "live"]
     assert len(live) == len({row.device_id for row in live}) == 3
-    assert {row.taken_by for row in Device.objects.all()} == {row.id for row in live}
+    assert {hold.holder for hold in DeviceHold.objects.all()} == {row.id for row in live}
     assert place.actions().count("compute.slot.assigned") == 3
 
 
@@ -301,12 +301,12 @@ def test_the_sweep_for_forgotten_devices_spares_slots(place: Place) -> None:
     place.node("serving.a", 2)
     slot = place.ask()
     place.assign()
-    stray = Device.objects.filter(taken_by=None).first()
+    stray = Device.objects.filter(held=0).first()
     assert stray is not None
-    Device.objects.filter(id=stray.id).update(taken_by=uuid.uuid4())
     with place.control():
+        DeviceHold.objects.create(device=stray, holder=uuid.uuid4())
         assert assign.free_forgotten_devices() == 1
-    assert list(Device.objects.exclude(taken_by=None).values_list("taken_by", flat=True)) == [slot]
+    assert list(DeviceHold.objects.values_list("holder", flat=True)) == [slot]
 
 
 def test_the_database_itself_keeps_the_rules(place: Place) -> None:

@@ -62,7 +62,7 @@ LEFT_BEHIND = {
     "slices": "SELECT count(*) FROM models_app_servingslice WHERE closed_at IS NULL",
     "money held by budgets": "SELECT count(*) FROM billing_budgetperiod WHERE held <> 0",
     "reservations of work": "SELECT count(*) FROM tenants_quotareservation WHERE subject LIKE 'job:%'",
-    "devices that attempts hold": "SELECT count(*) FROM compute_device WHERE taken_by IS NOT NULL AND NOT serves",
+    "devices that attempts hold": "SELECT count(*) FROM compute_device WHERE held > 0 AND NOT serves",
     "nodes that take work": "SELECT count(*) FROM compute_node WHERE accepting",
     "a moved clock": "SELECT count(*) FROM demo_clock",
     "events of the past": "SELECT count(*) FROM tenants_outboxmessage WHERE delivered_at IS NULL AND topic NOT LIKE '%Raised'",

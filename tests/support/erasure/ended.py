@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID, uuid4
 
+from compute import holding
 from compute.devices.base import Found
 from compute.fleet import nodes
 from compute.models import Allocation, Attempt, Device
@@ -24,7 +25,7 @@ def end_work(tenant: Tenant, ids: dict[str, UUID], person: User) -> None:
     with selling.as_control():
         nodes.register(name="ended", hostname="h", boot=uuid4(), found=found, missing_layers=[])
         device, attempt = Device.objects.select_related("node").get(node__name="ended"), uuid4()
-        Device.objects.filter(id=device.id).update(taken_by=attempt)
+        holding.take([device.id], attempt)
         with tenant_scope(tenant.id):
             Attempt.objects.create(
                 id=attempt, job_id=ids["job_id"], token=1, node=device.node, device=device, device_name="cpu-0",
@@ -36,4 +37,4 @@ def end_work(tenant: Tenant, ids: dict[str, UUID], person: User) -> None:
                 reason=f"hush: {person.email} stopped it", dims={"endpoint": "hush"}, requested_by=person.id,
                 requested_by_label=person.email,
             )  # fmt: skip
-        Device.objects.filter(id=device.id).update(taken_by=None)
+        holding.free(attempt)
