@@ -14,8 +14,6 @@ SLOT_SECONDS = "serving.slot_seconds"
 SECOND = "second"
 #: Meters of time on devices: only their seconds add up to device hours.
 DEVICE_TIME = (DEVICE_SECONDS, BATCH_SECONDS)
-#: Tiers that no job can ask for. Price books may contain prices for them; pages hide these and keep them.
-UNOFFERED_TIERS = frozenset({"spot"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +28,12 @@ class MeterSpec:
 
 @dataclass(frozen=True, slots=True)
 class PriceSpec:
-    """A price to publish in the first version."""
+    """A price to publish in the first version; `list_amount` if it is less than the list price."""
 
     meter: str
     dims: Mapping[str, str]
     unit_amount: Decimal
+    list_amount: Decimal | None = None
 
 
 METERS = (
@@ -44,16 +43,18 @@ METERS = (
     MeterSpec(INFERENCE_MS, "Inference compute", "millisecond", "inference.milliseconds"),
     MeterSpec(SLOT_SECONDS, "Endpoint slot time", SECOND, "serving.slot_seconds"),
 )
-# The most specific price applies: the host's own CPU class is cheap, any other is not.
-_DEVICE_TIME: tuple[tuple[Mapping[str, str], str], ...] = (
-    ({"device_class": "cpu"}, "0.0005"),
-    ({}, "0.0025"),
+# The most specific price applies: the host's own CPU class is cheap, any other is not. Spot is less than on demand.
+_DEVICE_TIME: tuple[tuple[Mapping[str, str], str, str | None], ...] = (
+    ({"device_class": "cpu"}, "0.0005", None),
+    ({"device_class": "cpu", "tier": "spot"}, "0.0002", "0.0005"),
+    ({}, "0.0025", None),
+    ({"tier": "spot"}, "0.001", "0.0025"),
 )
 PRICES = (
     *(
-        PriceSpec(meter, dims, Decimal(amount))
+        PriceSpec(meter, dims, Decimal(amount), None if listed is None else Decimal(listed))
         for meter in (DEVICE_SECONDS, BATCH_SECONDS)
-        for dims, amount in _DEVICE_TIME
+        for dims, amount, listed in _DEVICE_TIME
     ),
     PriceSpec(INFERENCE_REQUESTS, {}, Decimal("0.00002")),
     PriceSpec(INFERENCE_MS, {}, Decimal("0.0000005")),

@@ -16,7 +16,7 @@ from django.forms import BoundField
 from billing.defaults import SECOND
 from billing.forms.fields import HOURLY, PriceField, typed
 from billing.pricing.publishing import start_fault
-from billing.queries import MeterView, PriceView, is_offered, one_of
+from billing.queries import MeterView, PriceView, one_of
 from billing.rating.new_price import NewPrice
 from billing.rating.tags import DIMENSION, PREFIX
 
@@ -24,7 +24,7 @@ MORE = 3
 
 
 class Dimensions(forms.CharField):
-    """Dimensions as `device_class=cpu, zone=north`."""
+    """Dimensions as `device_class=cpu, tier=spot`."""
 
     def to_python(self, value: Any) -> Any:
         """Return the dimensions as a mapping."""
@@ -35,7 +35,7 @@ class Dimensions(forms.CharField):
             name, separator, text = (piece.strip() for piece in part.partition("="))
             if not separator or not DIMENSION.fullmatch(name.removeprefix(PREFIX)) or not 1 <= len(text) <= 200:
                 raise forms.ValidationError(
-                    f"“{part.strip()[:40]}” is not name=value. Write device_class=cpu, zone=north."
+                    f"“{part.strip()[:40]}” is not name=value. Write device_class=cpu, tier=spot."
                 )
             dims[name] = text
         return dims
@@ -54,7 +54,7 @@ class PricesForm(forms.Form):
         super().__init__(data, **more)
         self.base = prices
         self.units = {meter.key: meter.unit for meter in meters}
-        for number, price in self._offered():
+        for number, price in enumerate(prices):
             label = f"Price of {price.meter_title}, {_words(price.dims)}"
             self.fields[f"price_{number}"] = _amount(
                 initial=typed(price.unit_amount), label=label, timed=price.unit == SECOND
@@ -68,11 +68,7 @@ class PricesForm(forms.Form):
     @property
     def rows(self) -> list[tuple[PriceView, BoundField]]:
         """Return the prices of the previous version, each with its field."""
-        return [(price, self[f"price_{number}"]) for number, price in self._offered()]
-
-    def _offered(self) -> list[tuple[int, PriceView]]:
-        """Return the prices to show, by their index in the previous version. Hidden ones are kept as they are."""
-        return [(number, price) for number, price in enumerate(self.base) if price.offered]
+        return [(price, self[f"price_{number}"]) for number, price in enumerate(self.base)]
 
     @property
     def more(self) -> list[tuple[BoundField, BoundField, BoundField]]:
@@ -92,10 +88,7 @@ class PricesForm(forms.Form):
                 and HOURLY.fullmatch(str(self.data.get(f"amount_{number}", "")).strip())
             ):
                 self.add_error(f"amount_{number}", "This unit is not a time: enter the price of one unit.")
-            dims = data.get(f"dims_{number}") or {}
-            if meter and not is_offered(meter, dims):
-                self.add_error(f"dims_{number}", f"The tier {dims['tier']} is not offered: it needs no price.")
-            if not meter and (amount is not None or dims):
+            if not meter and (amount is not None or data.get(f"dims_{number}")):
                 self.add_error(f"meter_{number}", "Choose a meter.")
         return data
 
@@ -104,12 +97,7 @@ class PricesForm(forms.Form):
         """Return the complete list of prices of a valid form."""
         data = self.cleaned_data
         kept = [
-            (
-                price.meter,
-                price.dims,
-                data[f"price_{number}"] if price.offered else price.unit_amount,
-                price.list_amount,
-            )
+            (price.meter, price.dims, data[f"price_{number}"], price.list_amount)
             for number, price in enumerate(self.base)
         ]
         added = [

@@ -65,7 +65,7 @@ def standard_book(currency: str) -> PriceBook:
 
 def default_prices() -> list[NewPrice]:
     """Return the prices that a new book begins with."""
-    return [NewPrice(spec.meter, spec.dims, spec.unit_amount) for spec in PRICES]
+    return [NewPrice(spec.meter, spec.dims, spec.unit_amount, spec.list_amount) for spec in PRICES]
 
 
 def create_book(*, operator: Operator, name: str, currency: str, reason: str, copy_of: UUID | None = None) -> PriceBook:

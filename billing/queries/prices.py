@@ -15,7 +15,7 @@ from django.db.models import BooleanField, ExpressionWrapper, F, Q, QuerySet, Wi
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import RowNumber
 
-from billing.defaults import DEVICE_TIME, SECOND, UNOFFERED_TIERS
+from billing.defaults import SECOND
 from billing.models import Contract, Meter, Price, PriceBook, PriceVersion
 from billing.pg_arrays import parsed
 from billing.queries.calendar import day_in, tenant_today
@@ -69,11 +69,6 @@ class PriceView:
         """The price per hour; None if the unit is not time."""
         return self.unit_amount * SECONDS_IN_HOUR if self.unit == SECOND else None
 
-    @property
-    def offered(self) -> bool:
-        """Whether anybody can buy at this price: not if it is for a tier that no job can request."""
-        return is_offered(self.meter, self.dims)
-
 
 @dataclass(frozen=True, slots=True)
 class VersionView:
@@ -88,11 +83,6 @@ class VersionView:
     state: str
     prices: tuple[PriceView, ...]
     unshown: int = 0
-
-    @property
-    def offered(self) -> tuple[PriceView, ...]:
-        """The prices shown on pages."""
-        return tuple(price for price in self.prices if price.offered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +128,6 @@ class ContractView:
 
 
 FACTS = [{"book": "book__name"}.get(name, name) for name in ContractView.__dataclass_fields__ if name != "state"]
-
-
-def is_offered(meter: str, dims: Mapping[str, str]) -> bool:
-    """Return whether a price with these dimensions applies to something that can be requested."""
-    return meter not in DEVICE_TIME or dims.get("tier") not in UNOFFERED_TIERS
 
 
 def one_of(unit: str) -> str:

@@ -27,7 +27,7 @@ def prices(request: TenantRequest) -> HttpResponse:
             request,
             "prices",
             EXPORTED,
-            exported((version, version.offered) for version in book.versions) if book else (),
+            exported((version, version.prices) for version in book.versions) if book else (),
         )
     contracts = queries.contracts()
     context = {

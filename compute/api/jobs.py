@@ -15,7 +15,7 @@ from compute import kinds, queries
 from compute.api import quote_shapes, serializers
 from compute.jobs import jobs, request_body
 from compute.models import JobState
-from compute.queries import device_hours
+from compute.queries import device_hours, spot
 from tenants import quotas
 from tenants.clock import now
 from tenants.errors import Invalid
@@ -63,6 +63,7 @@ class Quotes(ApiView):
             "start_up": quote_shapes.start_up(order, estimate),
             "based_on": quote_shapes.based_on(order),
             "expected_wait_s": queries.expected_wait_s(order.device_class),
+            "spot": spot.beside_on_demand(order, estimate),
             "budget_left_after": estimate.budget_left_after,
             "quota_left_after": min(at_once, default=None),
             "quotas": limits,

@@ -12,6 +12,7 @@ from billing.money import Money
 from billing.pricing.quotes import Estimate
 from billing.rating.flat import charge
 from compute.jobs.job_request import JobRequest
+from compute.queries.spot import NOTICE, SpotOffer
 
 
 class Rounded(serializers.FloatField):
@@ -69,6 +70,19 @@ class LimitAfterSerializer(serializers.Serializer[Any]):
     waits = serializers.BooleanField()
 
 
+class SpotOfferSerializer(serializers.Serializer[Any]):
+    """A spot launch beside the same one on demand."""
+
+    on_demand_unit_amount = MoneySerializer(source="unit_amount", help_text="What a second costs on demand.")
+    on_demand_typical = MoneySerializer(source="typical", help_text="What the usual run costs on demand.")
+    saving = MoneySerializer(help_text="How much less the usual run costs.")
+    notice = serializers.SerializerMethodField(help_text="That it may be stopped, and what happens then.")
+
+    def get_notice(self, offer: SpotOffer) -> str:
+        """Answer what spot means."""
+        return NOTICE
+
+
 class QuoteSerializer(serializers.Serializer[Any]):
     """Expected cost of a job; a launch with the same body holds money at this price until `expires_at`."""
 
@@ -94,6 +108,9 @@ class QuoteSerializer(serializers.Serializer[Any]):
     start_up = StartUpSerializer(help_text="The program's own start-up, in all of these figures.")
     based_on = BasedOnSerializer()
     expected_wait_s = serializers.FloatField(allow_null=True)
+    spot = SpotOfferSerializer(
+        allow_null=True, help_text="What the tier spot saves, and costs; null on demand, and without a price on demand."
+    )
     budget_left_after = MoneySerializer(allow_null=True)
     quota_left_after = serializers.IntegerField(
         allow_null=True, help_text="Devices that may still be held at once; null without a limit."

@@ -59,7 +59,11 @@ class JobRequestSerializer(serializers.Serializer[Any]):
     model_version = serializers.CharField(required=False, help_text="`batch_predict`: id of the version that predicts.")
     device_class = serializers.CharField(default="cpu")
     devices = serializers.IntegerField(default=1)
-    tier = serializers.ChoiceField(choices=TIERS, default="on_demand")
+    tier = serializers.ChoiceField(
+        choices=TIERS,
+        default="on_demand",
+        help_text="`spot` costs less and gives way to any other work: it is stopped with a checkpoint, waits and goes on. See `spot` of a quote.",
+    )
     max_seconds = serializers.IntegerField(
         required=False, allow_null=True, help_text="The estimate sets it unless given: see `max_seconds` of a quote."
     )
@@ -87,6 +91,10 @@ class AttemptSerializer(serializers.Serializer[Any]):
     end = serializers.DateTimeField(source="ended_at", allow_null=True)
     billed_seconds = serializers.CharField()
     cost = MoneySerializer()
+    on_demand_cost = MoneySerializer(
+        allow_null=True,
+        help_text="Of a spot job: what its seconds would have cost on demand, less a repeated start-up.",
+    )
 
 
 class JobSerializer(serializers.Serializer[Any]):
@@ -127,6 +135,8 @@ class JobDetailSerializer(JobSerializer):
     quote = JobQuoteSerializer(source="quoted", allow_null=True)
     unit_amount = MoneySerializer(source="unit_price", help_text="What a second costs.")
     price_version = serializers.UUIDField(allow_null=True)
+    on_demand_cost = MoneySerializer(allow_null=True, help_text="Of a spot job: what it would have cost on demand.")
+    spot_saving = MoneySerializer(allow_null=True, help_text="Of a spot job: how much less it costs than on demand.")
     cloned_from = serializers.UUIDField(allow_null=True)
     attempts = AttemptSerializer(many=True)
 

@@ -1,4 +1,4 @@
-"""Alternatives to a job that its budget refused: a shorter run time, if one fits."""
+"""Alternatives to a job that its budget refused: the spot tier or a shorter run time, if one fits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from billing.budgets.counters import BudgetExceeded
 from billing.money import Money
-from compute.jobs.job_request import JobRequest, estimate
+from compute.jobs.job_request import SPOT, JobRequest, estimate, estimate_on
 from compute.jobs.repricing import grace_s
 from tenants.errors import ExchequerError
 
@@ -32,10 +32,14 @@ def suggest(order: JobRequest, left: Decimal) -> list[dict[str, Any]]:
     if not priced.unit_amount:
         return []
     seconds = int((left / priced.second_amount - grace).quantize(Decimal(1), ROUND_FLOOR))
-    if not SHORTEST_S <= seconds < order.max_seconds:
-        return []
-    worst = Money((seconds + grace) * priced.second_amount, priced.currency)
-    return [{"change": {"max_seconds": seconds}, "worst": worst.json()}]
+    found: list[dict[str, Any]] = []
+    if SHORTEST_S <= seconds < order.max_seconds:
+        worst = Money((seconds + grace) * priced.second_amount, priced.currency)
+        found.append({"change": {"max_seconds": seconds}, "worst": worst.json()})
+    spot = None if order.tier == SPOT else estimate_on(order, SPOT)
+    if spot is not None and spot.unit_amount < priced.unit_amount and spot.worst.amount <= left:
+        found.append({"change": {"tier": SPOT}, "worst": spot.worst.json()})
+    return found
 
 
 def describe(found: list[dict[str, Any]]) -> str:

@@ -12,8 +12,7 @@ from uuid import UUID
 from django.db.models import Count, Max, QuerySet
 
 from billing.allocation.required_tags import missing_tags
-from billing.defaults import UNOFFERED_TIERS
-from billing.pricing import quotes
+from billing.pricing import price_books, quotes
 from billing.rating.tags import tag_fault
 from compute import kinds, limits
 from compute.estimates import past_runs
@@ -28,15 +27,8 @@ from tenants.errors import Invalid
 from tenants.projects.sight import project_fault
 from tenants.quotas import person_of
 
-TIERS = ("on_demand",)
-"""The available tiers. `spot` keeps its prices in price books and is not available until preemption exists."""
-
-
-class TierNotOffered(Invalid):
-    """The tier spot is not available yet. Use on_demand."""
-
-    code = "tier_not_offered"
-    status = 422
+ON_DEMAND, SPOT = TIERS = ("on_demand", "spot")
+"""The available tiers. Spot work gives way to any other: it is stopped with a checkpoint, waits and goes on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +44,7 @@ class Submission:
     project_id: UUID
     spec: Mapping[str, Any]
     device_class: str
-    tier: str = TIERS[0]
+    tier: str = ON_DEMAND
     max_seconds: int | None = None
     max_cost: Decimal | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -126,15 +118,13 @@ class JobRequest:
 def check(*, actor: Actor, asked: Submission) -> JobRequest:
     """Return the validated job request. Opens nothing, stores nothing.
 
-    Raises Invalid with every wrong field, TierNotOffered (422).
+    Raises Invalid with every wrong field.
     """
     faults: dict[str, list[str]] = {}
     if not asked.name.strip() or len(asked.name) > 120 or not asked.name.isprintable():
         faults["name"] = ["Enter a name of 1 to 120 characters."]
     if not 1 <= asked.devices <= limits.MOST_DEVICES:
         faults["devices"] = [f"Use 1 to {limits.MOST_DEVICES} devices."]
-    if asked.tier in UNOFFERED_TIERS:
-        raise TierNotOffered(fields={"tier": ["The tier spot is not available yet. Use on_demand."]})
     if asked.tier not in TIERS:
         faults["tier"] = [f"Choose one of: {', '.join(TIERS)}."]
     if asked.max_seconds is not None and not 1 <= asked.max_seconds <= limits.MOST_SECONDS:
@@ -203,7 +193,19 @@ def _too_many(plan: Plan, devices: int, of_class: QuerySet[Device]) -> str:
 
 def estimate(order: JobRequest) -> quotes.Estimate:
     """Return the expected cost of the request and the amount to hold, at the tenant's current prices."""
-    work = quotes.Work(
+    return quotes.estimate(_work(order))
+
+
+def estimate_on(order: JobRequest, tier: str) -> quotes.Estimate | None:
+    """Return the expected cost of the request on another tier; None without a price for it."""
+    try:
+        return quotes.estimate(_work(replace(order, tier=tier)))
+    except price_books.PriceMissing:
+        return None
+
+
+def _work(order: JobRequest) -> quotes.Work:
+    return quotes.Work(
         project_id=order.project_id,
         meter=kinds.meter_of(order.kind),
         dims={"device_class": order.device_class, "tier": order.tier},
@@ -216,4 +218,3 @@ def estimate(order: JobRequest) -> quotes.Estimate:
         person=order.person,
         at_once=order.devices,
     )
-    return quotes.estimate(work)

@@ -17,7 +17,7 @@ from billing.money import Money
 from billing.pricing import quotes
 from compute.events import JobSubmitted
 from compute.jobs import alternatives, backlog, job_quotas, kept, transitions
-from compute.jobs.job_request import TIERS, JobRequest, Submission, check, estimate
+from compute.jobs.job_request import JobRequest, Submission, check, estimate
 from compute.jobs.repricing import restate, worst_rest
 from compute.jobs.visibility import visible_jobs
 from compute.models import FINAL_STATES, Attempt, AttemptState, Cause, Job, JobState, Outcome
@@ -237,10 +237,7 @@ def resume(*, actor: Actor, job_id: UUID) -> Job:
 
 
 def clone(*, actor: Actor, job_id: UUID, changes: Mapping[str, Any] | None = None) -> Job:
-    """Submit a new job with the old one's request; `changes` replaces some of its fields. Raises NotFound.
-
-    A job of a tier no longer offered is cloned as on demand.
-    """
+    """Submit a new job with the old one's request; `changes` replaces some of its fields. Raises NotFound."""
     old = visible_jobs(actor).filter(id=job_id).first()
     if old is None:
         raise NotFound
@@ -251,7 +248,7 @@ def clone(*, actor: Actor, job_id: UUID, changes: Mapping[str, Any] | None = Non
         spec=old.spec,
         device_class=old.device_class,
         devices=old.devices,
-        tier=old.tier if old.tier in TIERS else TIERS[0],
+        tier=old.tier,
         max_seconds=old.max_seconds,
         max_cost=old.max_cost,
         tags=old.tags,

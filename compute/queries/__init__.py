@@ -27,6 +27,7 @@ from compute.queries.rows import (
     LogLine,
     MetricPoint,
 )
+from compute.queries.spot import SpotOffer, beside_on_demand
 
 __all__ = [
     "SORTS",
@@ -39,8 +40,10 @@ __all__ = [
     "LimitAfter",
     "LogLine",
     "MetricPoint",
+    "SpotOffer",
     "Utilisation",
     "attempts",
+    "beside_on_demand",
     "class_title",
     "counts_by_state",
     "device_classes",

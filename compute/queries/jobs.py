@@ -19,7 +19,7 @@ from compute import kinds
 from compute.jobs import transitions
 from compute.jobs.visibility import visible_jobs, without_amounts
 from compute.models import FINAL_STATES, Attempt, Job, JobLog, JobMetric, JobState
-from compute.queries import waiting
+from compute.queries import spot, waiting
 from compute.queries.rows import (
     AttemptRow,
     JobDetail,
@@ -158,7 +158,7 @@ def job_detail(job_id: UUID) -> JobDetail:
         cloned_from=job.cloned_from,
         result=job.result,
         described=described,
-        attempts=tuple(runs),
+        attempts=tuple(spot.with_on_demand(job, runs)),
     )
 
 

@@ -75,7 +75,8 @@ class JobRow:
 class AttemptRow:
     """One run of a job on one device.
 
-    `cause` is how it ended; `assigned_at` to `started_at` is preparation, not billed.
+    `cause` is how it ended; `assigned_at` to `started_at` is preparation, not billed. `on_demand_cost`: of a spot job, what
+    its seconds would have cost on demand.
     """
 
     id: UUID
@@ -94,6 +95,7 @@ class AttemptRow:
     cost: Money
     missing_layers: tuple[str, ...]
     startup_s: float | None = None
+    on_demand_cost: Money | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +132,19 @@ class JobDetail(JobRow):
     def unit_price(self) -> Money:
         """What a second costs."""
         return Money(self.unit_amount, self.cost.currency)
+
+    @property
+    def on_demand_cost(self) -> Money | None:
+        """What the seconds of a spot job would have cost on demand; None for other jobs, and before it ran."""
+        begun = [run for run in self.attempts if run.started_at is not None]
+        known = [run.on_demand_cost for run in begun if run.on_demand_cost is not None]
+        return sum(known[1:], known[0]) if known and len(known) == len(begun) else None
+
+    @property
+    def spot_saving(self) -> Money | None:
+        """How much less a spot job costs than on demand, start-ups that were repeated included."""
+        other = self.on_demand_cost
+        return None if other is None else other - self.cost
 
     @property
     def settled(self) -> bool:

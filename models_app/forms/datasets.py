@@ -64,7 +64,7 @@ class JobForm(RequiredTagsForm):
     project = forms.ChoiceField(label="Project", help_text="The cost centre that pays for it.")
     dataset = forms.ChoiceField(label="Dataset")
     device_class = forms.ChoiceField(label="Device")
-    tier = forms.CharField(widget=forms.HiddenInput, required=False, max_length=20)
+    tier = forms.CharField(label="Terms", required=False, max_length=20)
     max_minutes = forms.IntegerField(
         label="Time limit (minutes)",
         min_value=1,

@@ -29,6 +29,7 @@ class BatchLaunch(Ordering):
     asks_first = ("dataset", "version")
     choose = "a version and a dataset"
     ending = "without a result"
+    resumes = False
     elsewhere = {**Ordering.elsewhere, "model_version": "version"}
 
     def __init__(

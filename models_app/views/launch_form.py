@@ -17,7 +17,7 @@ from billing.forms.fields import typed
 from billing.queries.calendar import tenant_today
 from compute import queries as work
 from compute.jobs import jobs, signed_quotes
-from compute.jobs.job_request import TIERS
+from compute.jobs.job_request import ON_DEMAND
 from compute.jobs.kept import More
 from models_app.forms.datasets import JobForm
 from models_app.views.launch_options import Refusal, quote_of, refusal_of, stopped
@@ -42,7 +42,8 @@ class Ordering(ABC):
     """The parts of a launch form for one request: options, input, and the resulting job request.
 
     `asks_first`: the fields required for the cost panel, `choose`: its prompt for them. `elsewhere`: fields that a
-    refusal names differently from the form. `ending`: how a job ends that reaches its own limit.
+    refusal names differently from the form. `ending`: how a job ends that reaches its own limit; `resumes`: whether one that
+    gave way continues from a checkpoint.
     """
 
     template: ClassVar[str]
@@ -51,6 +52,7 @@ class Ordering(ABC):
     asks_first: ClassVar[Sequence[str]]
     choose: ClassVar[str]
     ending: ClassVar[str]
+    resumes: ClassVar[bool] = True
     elsewhere: ClassVar[Mapping[str, str]] = {"max_seconds": "max_minutes", "dataset_version": "dataset"}
     form: JobForm
 
@@ -88,7 +90,7 @@ class Ordering(ABC):
             project_id=self.project(),
             spec=self.spec(),
             device_class=data["device_class"],
-            tier=data["tier"] or TIERS[0],
+            tier=data["tier"] or ON_DEMAND,
             max_seconds=data["max_minutes"] * 60 if data["max_minutes"] else None,
             max_cost=data["max_cost"],
             tags=self.tags(),
@@ -144,6 +146,7 @@ class Ordering(ABC):
             "form": self.form,
             "devices": self.devices,
             "chosen_device": chosen.get("device_class") or (self.devices[0].name if self.devices else ""),
+            "chosen_tier": chosen.get("tier") or ON_DEMAND,
             "marked": self.marked(),
             "choose": self.choose,
             "stopped": None if more.get("refusal") else stopped(self.actor),
@@ -194,7 +197,8 @@ def quoted(parts: Ordering) -> HttpResponse:
         order = jobs.check(actor=parts.actor, asked=asked)
         priced = jobs.estimate(order)
         offer = signed_quotes.sign(parts.actor, order, priced)
-        return _panel(parts, quote=quote_of(parts.actor, order, priced, ending=parts.ending), offer=offer)
+        shown = quote_of(parts.actor, order, priced, ending=parts.ending)
+        return _panel(parts, quote=shown, offer=offer, resumes=parts.resumes)
     except Invalid as refused:
         parts.blame(refused)
         return _panel(parts, quote_faults=parts.faults())
@@ -213,6 +217,7 @@ def cloned(request: TenantRequest, own: Callable[[dict[str, Any]], dict[str, Any
         "project": str(source.project_id),
         **own(source.spec),
         "device_class": source.device_class,
+        "tier": source.tier,
         "max_minutes": max(1, source.max_seconds // 60),
         "max_cost": typed(source.max_cost.amount) if source.max_cost else None,
         "tags": source.tags,

@@ -13,6 +13,7 @@ from billing.queries.budgets import BudgetStatus, budget
 from billing.queries.prices import PriceView, prices_in_force
 from compute import queries as work
 from compute.jobs import alternatives
+from compute.jobs.job_request import ON_DEMAND, SPOT
 from compute.jobs.jobs import JobRequest
 from tenants import quotas
 from tenants.access.actor import Actor, InProject
@@ -27,12 +28,12 @@ HOUR = 3600
 
 @dataclass(frozen=True)
 class DeviceOffer:
-    """A device class as a card of the form. `price` is per second on demand; None if no price is in force."""
+    """A device class as a card of the form. Prices are per hour, on demand and on spot; None if no price is in force."""
 
     name: str
     title: str
-    price: Money | None
     hourly: Money | None
+    spot: Money | None
     free: int
     total: int
 
@@ -50,6 +51,7 @@ class Shown:
     """The cost panel. Nine runs of ten end between `least` and `most`, of which start-up takes `start`.
 
     `learnt` describes the runs it is based on; `limits` are the quotas that bind it; `refusals` would stop the launch now.
+    `spot`: of a spot launch, what it saves.
     """
 
     least: Money
@@ -68,6 +70,7 @@ class Shown:
     limits: Sequence[work.LimitAfter]
     refusals: Sequence[Sentence]
     warnings: Sequence[Sentence]
+    spot: work.SpotOffer | None
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,8 @@ def devices(currency: str, meter: str = METER) -> list[DeviceOffer]:
         DeviceOffer(
             name=row.device_class,
             title="CPU" if row.device_class == "cpu" else row.device_class,
-            price=_money(_price(prices, device_class=row.device_class, tier="on_demand"), currency),
-            hourly=_money(_price(prices, device_class=row.device_class, tier="on_demand"), currency, HOUR),
+            hourly=_money(_price(prices, device_class=row.device_class, tier=ON_DEMAND), currency, HOUR),
+            spot=_money(_price(prices, device_class=row.device_class, tier=SPOT), currency, HOUR),
             free=row.free,
             total=row.total,
         )
@@ -153,6 +156,7 @@ def quote_of(actor: Actor, order: JobRequest, estimate: Estimate, *, ending: str
         limits=limits,
         refusals=refusals,
         warnings=[*waits, *warnings_of(order, estimate.second_amount, estimate.currency, ending)],
+        spot=work.beside_on_demand(order, estimate),
     )
 
 
@@ -200,6 +204,7 @@ def fitting(cheaper: Sequence[dict[str, Any]]) -> str:
     """Return what fits into a budget, in the units of the form: whole minutes. Empty if nothing fits."""
     changes = [way["change"] for way in cheaper]
     said = [f"a time limit of {one['max_seconds'] // 60:,} min" for one in changes if "max_seconds" in one]
+    said += ["spot, which may be stopped" for one in changes if one.get("tier") == SPOT]
     return f"This would fit: {'; or '.join(said)}." if said else ""
 
 

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from billing.forms.console import NewBook
 from billing.forms.prices import PriceListForm
 from billing.pricing import publishing
-from billing.queries import PriceBookView, VersionView, books, is_offered
+from billing.queries import PriceBookView, VersionView, books
 from billing.rating.price_diff import Change, changes, mark
 from billing.views.prices import EXPORTED, exported
 from tenants import clock
@@ -126,6 +126,5 @@ def _around(book: PriceBookView, at: datetime | None) -> tuple[VersionView, Vers
 
 
 def _changes(base: VersionView, form: PriceListForm) -> list[Change]:
-    before = [(mark(price.meter, price.dims), price.unit_amount) for price in base.offered]
-    after = [price for price in form.prices if is_offered(price.meter, price.dims)]
-    return changes(before, [(mark(price.meter, price.dims), price.unit_amount) for price in after])
+    before = [(mark(price.meter, price.dims), price.unit_amount) for price in base.prices]
+    return changes(before, [(mark(price.meter, price.dims), price.unit_amount) for price in form.prices])

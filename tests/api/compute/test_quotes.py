@@ -1,7 +1,8 @@
-"""Quotes that learn from past runs, and limits that follow from them; spot is not offered."""
+"""Quotes that learn from past runs, and limits that follow from them; and the tier spot."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -255,21 +256,41 @@ def test_a_price_that_rose_since_it_was_shown_launches_nothing(shop: Shop, demo_
         assert Job.objects.count() == before
 
 
-def test_spot_is_not_offered_and_refused_in_plain_words(shop: Shop) -> None:
-    for path in ("jobs/", "quotes/"):
-        refused = shop.post(path, {**shop.order, "tier": "spot"})
-        assert (refused.status_code, refused.json()["code"]) == (422, "tier_not_offered")
-        assert "not available yet" in refused.json()["title"]
-    page = text_of(shop.person.get(NEW))
-    assert "Spot" not in page and 'value="spot"' not in page
-    refused = shop.person.post(NEW, shop.form(tier="spot"))
-    assert refused.status_code == 422 and "not available yet" in text_of(refused)
-    made = UUID(shop.post("jobs/", shop.order).json()["id"])
+def test_spot_is_offered_with_what_it_saves_and_that_it_may_be_stopped(shop: Shop) -> None:
+    refused = shop.post("quotes/", {**shop.order, "tier": "free"})
+    assert refused.status_code == 400
+    assert "on_demand, spot" in refused.json()["fields"]["tier"][0]
+    plain, spot = shop.quote(), shop.quote(tier="spot")
+    assert plain["spot"] is None
+    offer = spot["spot"]
+    assert amount(offer, "on_demand_unit_amount") == amount(plain, "unit_amount") > amount(spot, "unit_amount")
+    assert amount(offer, "on_demand_typical") == amount(plain, "typical")
+    assert amount(offer, "saving") == amount(plain, "typical") - amount(spot, "typical") > 0
+    assert "may be stopped at any time" in offer["notice"]
+    assert "Spot" in text_of(shop.person.get(NEW))
+    panel = text_of(shop.panel(tier="spot"))
+    assert "Spot saves typically" in panel and "continues from its checkpoint" in panel
+    made = UUID(shop.post("jobs/", {**shop.order, "tier": "spot", "quote": spot["id"]}).json()["id"])
     with tenant_scope(shop.tenant.id):
-        Job.objects.filter(id=made).update(tier="spot")
+        job = Job.objects.get(id=made)
+        assert (job.tier, job.unit_amount) == ("spot", amount(spot, "unit_amount"))
+        assert jobs.clone(actor=factories.actor_for(shop.tenant), job_id=made).tier == "spot"
+    assert re.search(r'value="spot" checked', text_of(shop.person.get(f"{NEW}?clone={made}")))
+
+
+def test_a_budget_that_refuses_a_launch_names_spot_if_that_fits(shop: Shop) -> None:
+    worst = amount(shop.quote(tier="spot"), "worst")
     with tenant_scope(shop.tenant.id):
-        clone = jobs.clone(actor=factories.actor_for(shop.tenant), job_id=made)
-    assert clone.tier == "on_demand"
+        budgets.create_budget(
+            actor=factories.actor_for(shop.tenant),
+            project_id=factories.default_project_id(shop.tenant),
+            amount=worst + Decimal("0.01"),
+            at_limit="block_new",
+        )
+    refused = shop.post("jobs/", shop.order)
+    assert refused.status_code == 402
+    assert {"tier": "spot"} in [way["change"] for way in refused.json()["ways"]]
+    assert shop.post("jobs/", {**shop.order, "tier": "spot"}).status_code == 201
 
 
 def test_a_small_limit_is_not_quoted_as_what_a_run_typically_needs(shop: Shop) -> None:
