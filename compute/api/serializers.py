@@ -113,6 +113,17 @@ class JobSerializer(serializers.Serializer[Any]):
     cause = TextOrNull(allow_null=True)
     message = serializers.CharField()
     progress = serializers.DictField()
+    position = serializers.IntegerField(
+        allow_null=True,
+        help_text="While it waits: its place among the jobs of the organisation for the class, 1 is next.",
+    )
+    wait_reason = TextOrNull(
+        allow_null=True,
+        help_text="Why it does not start, at the last sweep: limit, back_off, too_big, vacating, scattered, guaranteed or turn.",
+    )
+    expected_start_at = serializers.DateTimeField(
+        allow_null=True, help_text="While it waits: when it is expected to start, by the expected ends of what runs."
+    )
     submitted_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
     ended_at = serializers.DateTimeField(allow_null=True)
@@ -128,7 +139,7 @@ class JobDetailSerializer(JobSerializer):
 
     waiting_for = serializers.DictField(
         allow_null=True,
-        help_text="Why it does not run: `kind` (device, quota, retry, earlier_attempt, approval, budget), `reason`, and the facts behind.",
+        help_text="Why it does not run: `kind` (device, quota, retry, earlier_attempt, approval, budget), `reason`, and the facts behind. `expected_start_error`: how far earlier expectations were off.",
     )
     max_seconds = serializers.IntegerField()
     max_cost = MoneySerializer(allow_null=True)

@@ -63,6 +63,7 @@ class Attempt(TenantModel):
         indexes: ClassVar = [
             models.Index(fields=["lease_until"], condition=~Q(state="ended"), name="compute_attempt_live"),
             models.Index(fields=["tenant", "assigned_at"], name="compute_attempt_by_time"),
+            models.Index(fields=["ended_at"], name="compute_attempt_ended"),
         ]
 
     def __str__(self) -> str:

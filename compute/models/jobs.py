@@ -21,6 +21,9 @@ class Job(TenantModel):
     kind's own formula. `forecast` and the quoted amounts are those of its quote. `approval_id`: the request that a kept
     launch waits for, without money, quota or device.
 
+    `wait_reason`: why the policy did not start it at the last sweep; `expected_start_at`: when it then expected to, and
+    `first_expected_at` at the first sweep, which `start_error_s` compares with when it did (seconds, later is positive).
+
     It needs `devices` at once, on one node if `one_node`; or a `share` of one, in thousandths. `unit_amount` is the
     price of a second of one device.
     """
@@ -71,6 +74,10 @@ class Job(TenantModel):
     measured_s = models.DecimalField(max_digits=18, decimal_places=6, default=0)
     spent = models.DecimalField(max_digits=38, decimal_places=12, default=0)
     cloned_from = models.UUIDField(null=True)
+    wait_reason = models.CharField(max_length=10, blank=True, default="", db_default="")
+    expected_start_at = models.DateTimeField(null=True)
+    first_expected_at = models.DateTimeField(null=True)
+    start_error_s = models.FloatField(null=True)
 
     class Meta:
         base_manager_name = "objects"
@@ -94,6 +101,11 @@ class Job(TenantModel):
                 fields=["tenant", "approval_id"],
                 condition=Q(state="queued", approval_id__isnull=False),
                 name="compute_job_kept",
+            ),
+            models.Index(
+                fields=["tenant", "-started_at"],
+                condition=Q(start_error_s__isnull=False),
+                name="compute_job_start_errors",
             ),
             models.Index(
                 fields=["tenant", "family", "device_class", "-ended_at"],

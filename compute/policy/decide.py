@@ -21,7 +21,7 @@ from heapq import heapify, heappop, heapreplace
 
 from compute.policy.order import NO_ROOM, Placed, Queue, by_tenant, place, scopes_of, share
 from compute.policy.pool import Pool
-from compute.policy.work import WHOLE, Action, Assign, Device, Preempt, Reclaim, Room, Scope, Work
+from compute.policy.work import WHOLE, Action, Assign, Device, Preempt, Reclaim, Room, Scope, Wait, Why, Work
 
 
 def decide(
@@ -32,15 +32,30 @@ def decide(
     `works` are all jobs that wait or run, `devices` all that are ready. A job whose devices are still being vacated is
     in no answer: it comes to them again in the next round.
     """
+    return [action for one in _rounds(works, devices, rooms, now) for action in one.plan()]
+
+
+def decide_and_explain(
+    works: Iterable[Work], devices: Iterable[Device], rooms: Mapping[Scope, Room], now: datetime
+) -> tuple[list[Action], list[Wait]]:
+    """Return what to start and what to stop now, and why each other waiting job waits."""
+    actions: list[Action] = []
+    waits: list[Wait] = []
+    for one in _rounds(works, devices, rooms, now):
+        actions += one.plan()
+        waits += one.waits()
+    return actions, waits
+
+
+def _rounds(
+    works: Iterable[Work], devices: Iterable[Device], rooms: Mapping[Scope, Room], now: datetime
+) -> list[_Round]:
     grouped: dict[str, tuple[list[Work], list[Device]]] = defaultdict(lambda: ([], []))
     for work in works:
         grouped[work.device_class][0].append(work)
     for device in devices:
         grouped[device.device_class][1].append(device)
-    actions: list[Action] = []
-    for name in sorted(grouped):
-        actions += _Round(name, *grouped[name], rooms, now).plan()
-    return actions
+    return [_Round(name, *grouped[name], rooms, now) for name in sorted(grouped)]
 
 
 class _Round:
@@ -49,7 +64,7 @@ class _Round:
     def __init__(
         self, name: str, works: list[Work], devices: list[Device], rooms: Mapping[Scope, Room], now: datetime
     ) -> None:
-        self._name, self._rooms = name, rooms
+        self._name, self._rooms, self._works, self._now = name, rooms, works, now
         running = [work for work in works if work.held]
         self._staying = [work for work in running if not work.stopping and not work.yields]
         self._yielding = [work for work in running if not work.stopping and work.yields]
@@ -156,13 +171,17 @@ class _Round:
         self._count(work)
 
     def _fits(self, work: Work) -> bool:
+        return self._full(work) is None
+
+    def _full(self, work: Work) -> Scope | None:
+        """Return the scope whose limit holds a job back."""
         if not self._limited:
-            return True
+            return None
         for scope in scopes_of(work):
             room = self._rooms.get(scope)
             if room is not None and room.limit is not None and self._held[scope] + work.amount > room.limit * WHOLE:
-                return False
-        return True
+                return scope
+        return None
 
     def _count(self, work: Work) -> None:
         for scope in scopes_of(work):
@@ -186,6 +205,31 @@ class _Round:
             if work not in self._kept and takers:
                 taker, within = takers[0]
                 found.append(Reclaim(work, taker) if within and not work.spot else Preempt(work, taker))
+        return found
+
+    def waits(self) -> list[Wait]:
+        """Return why each job waits that the plan does not start; call it after `plan`."""
+        seats = {work: seat.free for work, seat in self._placed}
+        waiting = [work for work in self._works if not work.held and not seats.get(work)]
+        firmly = sum(work.amount for work in self._staying) >= self._pool.size * WHOLE
+        places: dict[Hashable, int] = defaultdict(int)
+        found: list[Wait] = []
+        for work in sorted(waiting, key=place):
+            places[work.tenant_id] += 1
+            full = self._full(work)
+            if work.not_before is not None and work.not_before > self._now:
+                why = Why.BACK_OFF
+            elif not self._pool.ever_fits(work):
+                why = Why.TOO_BIG
+            elif work in seats:
+                why = Why.VACATING
+            elif full is not None:
+                why = Why.LIMIT
+            elif firmly:
+                why = Why.GUARANTEED
+            else:
+                why = Why.SCATTERED if work.one_node and self._pool.vacant >= work.devices else Why.TURN
+            found.append(Wait(work, why, places[work.tenant_id], full if why == Why.LIMIT else None))
         return found
 
     def _starts(self) -> list[Action]:

@@ -57,6 +57,11 @@ class Pool:
         widest = max(map(len, self._nodes.values()), default=0) if work.one_node else self.size
         return work.devices <= widest
 
+    @property
+    def vacant(self) -> int:
+        """The devices of which the plan has taken nothing."""
+        return self._vacant
+
     def _take(self, ids: Iterable[Hashable], share: int) -> None:
         for one in ids:
             self._vacant -= self._left[one] == WHOLE

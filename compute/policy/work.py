@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 WHOLE = 1000
@@ -105,6 +106,35 @@ class Reclaim:
 
     work: Work
     taker: Work
+
+
+class Why(StrEnum):
+    """Why a job does not start in a round."""
+
+    LIMIT = "limit"
+    """A limit at once is full: that of `Wait.scope`."""
+    BACK_OFF = "back_off"
+    """Its last try failed; the next one begins at `not_before`."""
+    TOO_BIG = "too_big"
+    """The class has too few ready devices for it, on one node if it must be one, even if nothing else ran."""
+    VACATING = "vacating"
+    """Its devices are being vacated."""
+    SCATTERED = "scattered"
+    """Enough devices are free, but not together on one node."""
+    GUARANTEED = "guaranteed"
+    """All devices are held by work that gives way to nobody."""
+    TURN = "turn"
+    """The devices go to work that comes before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """This job does not start in this round. `place`: among its tenant's waiting jobs of the class, 1 is next."""
+
+    work: Work
+    why: Why
+    place: int
+    scope: Scope | None = None
 
 
 Action = Assign | Preempt | Reclaim

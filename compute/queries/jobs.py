@@ -47,6 +47,7 @@ MONEY = {"cost"}
 LIST = """
 SELECT job.id, job.name, job.kind, job.project_id, job.submitted_by, job.submitted_by_label, job.device_class, job.tier,
     job.tags, job.state, job.cause, job.message, job.progress, job.submitted_at, job.started_at, job.ended_at, job.currency,
+    job.wait_reason, job.expected_start_at,
     project.slug AS project, project.name AS project_name, charge.billable, charge.amounts
 FROM page JOIN compute_job job ON job.id = page.id JOIN tenants_project project ON project.id = job.project_id
 CROSS JOIN LATERAL ({charge}) charge ORDER BY page.n
@@ -251,6 +252,8 @@ def _row(job: Any, slug: str, project: str, charge: Billed) -> dict[str, Any]:
         "submitted_at": job.submitted_at,
         "started_at": job.started_at,
         "ended_at": job.ended_at,
+        "wait_reason": job.wait_reason if job.state == JobState.QUEUED else "",
+        "expected_start_at": job.expected_start_at if job.state == JobState.QUEUED else None,
         "billed_seconds": charge.seconds,
         "cost": charge.cost(job.currency),
         "earlier_costs": tuple(charge.besides(job.currency)),

@@ -32,7 +32,8 @@ class JobFilter:
 class JobRow:
     """One line of a list of jobs.
 
-    `position`: its place among the tenant's own jobs waiting for the class. `running_s`: wall time on devices so far;
+    `position`: its place among the tenant's own jobs waiting for the class, `wait_reason` why the policy does not start it,
+    `expected_start_at` when it is expected to. `running_s`: wall time on devices so far;
     `cost`: what is billed for it, in its currency; `earlier_costs`: in those before a contract changed that.
     """
 
@@ -57,6 +58,8 @@ class JobRow:
     billed_seconds: Decimal
     cost: Money
     position: int | None = None
+    wait_reason: str = ""
+    expected_start_at: datetime | None = None
     earlier_costs: tuple[Money, ...] = ()
 
     @property

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any, cast
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import F, FloatField
+from django.db.models.expressions import RawSQL
 
 from billing.queries.budgets import tightest
 from compute.jobs import job_quotas
 from compute.jobs.repricing import needed_now
 from compute.jobs.visibility import visible_jobs
 from compute.models import AttemptState, Cause, Job, JobState
+from compute.policy import Why
 from compute.queries.capacity import class_title, device_classes
 from compute.queries.rows import AttemptRow
 from tenants import quotas
@@ -26,12 +30,25 @@ from tenants.models import Tenant
 
 NAMED = 3
 
-PLACES = """
+SERVED = """CASE WHEN compute_job.measured_s * compute_job.devices < 3600 THEN 0
+    ELSE 1 + floor(log(compute_job.measured_s * compute_job.devices / 3600)) END"""
+#: The order of `policy.order.place`, in which the jobs of a tenant come to devices.
+QUEUE_ORDER = f"-priority, {SERVED}, queued_at, id"
+PLACES = f"""
 SELECT id, place FROM (
-    SELECT id, row_number() OVER (PARTITION BY device_class ORDER BY queued_at, id) AS place
+    SELECT id, row_number() OVER (PARTITION BY device_class ORDER BY {QUEUE_ORDER}) AS place
     FROM compute_job WHERE tenant_id = %s AND state = 'queued' AND approval_id IS NULL
 ) waiting WHERE id = ANY(%s)
+"""  # noqa: S608 (a constant)
+ERRORS = """
+SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY off), percentile_cont(0.9) WITHIN GROUP (ORDER BY off) FROM (
+    SELECT abs(start_error_s) AS off FROM compute_job WHERE tenant_id = %s AND start_error_s IS NOT NULL
+    ORDER BY started_at DESC LIMIT 200
+) newest
 """
+
+
+_IN_ORDER = (F("priority").desc(), RawSQL(SERVED, (), FloatField()), "queued_at", "id")  # noqa: S611 (a constant)
 
 
 def places(job_ids: Sequence[UUID]) -> dict[UUID, int]:
@@ -64,10 +81,24 @@ def waiting_for(job: Job, runs: Sequence[AttemptRow]) -> dict[str, Any] | None:
     if job.not_before is not None and job.not_before > now():
         reason = "Its last attempt did not succeed. It is retried automatically."
         return {"kind": "retry", "until": job.not_before, "reason": reason}
-    return _for_a_quota(job) or _for_a_device(job)
+    waits = {**(_for_a_quota(job) or _for_a_device(job)), "position": places([job.id]).get(job.id)}
+    return waits | {"expected_start_at": job.expected_start_at, "expected_start_error": start_errors()}
+
+
+def start_errors() -> dict[str, Any] | None:
+    """Return how far the tenant's latest jobs started from what was expected when they began to wait, in seconds.
+
+    None before the first.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(ERRORS, [current_tenant_id()])
+        number, median, p90 = cursor.fetchone()
+    return {"jobs": number, "median_s": round(median, 1), "p90_s": round(p90, 1)} if number else None
 
 
 def _for_a_quota(job: Job) -> dict[str, Any] | None:
+    if job.wait_reason not in ("", Why.LIMIT):
+        return None  # another reason came first in the policy's latest round
     found = quotas.full(job_quotas.devices(job.device_class), project_id=job.project_id, person=job.person)
     if found is None:
         return None
@@ -83,38 +114,48 @@ def _for_a_quota(job: Job) -> dict[str, Any] | None:
 
 
 def _for_a_device(job: Job) -> dict[str, Any]:
-    before = Job.objects.filter(state=JobState.QUEUED, approval_id=None, device_class=job.device_class)
-    before = before.filter(queued_at__lt=job.queued_at) | before.filter(queued_at=job.queued_at, id__lt=job.id)
-    ahead = before.count()
-    seen = visible_jobs().filter(id__in=before.order_by("queued_at", "id").values("id")).order_by("queued_at", "id")
-    named = [{"id": str(one), "name": name} for one, name in seen.values_list("id", "name")[:NAMED]]
+    ahead = (places([job.id]).get(job.id) or 1) - 1
+    queue = visible_jobs().filter(state=JobState.QUEUED, approval_id=None, device_class=job.device_class)
+    first = queue.order_by(*_IN_ORDER).values_list("id", "name")[: min(NAMED, ahead)]
+    named = [{"id": str(one), "name": name} for one, name in takewhile(lambda row: row[0] != job.id, first)]
     offered = next((row for row in device_classes() if row.device_class == job.device_class), None)
     total, free = (offered.total, offered.free) if offered else (0, 0)
     mine = Job.objects.filter(state=JobState.RUNNING, device_class=job.device_class).count()
     return {
         "kind": "device",
+        "why": job.wait_reason or None,
         "device_class": job.device_class,
         "own_jobs_ahead": ahead,
-        "position": ahead + 1,
         "ahead": named,
         "devices": total,
         "devices_free": free,
         "own_jobs_running": mine,
-        "reason": _device_reason(class_title(job.device_class), ahead, total, free, mine),
+        "reason": _device_reason(job, ahead, total, free, mine),
     }
 
 
-def _device_reason(kind: str, ahead: int, total: int, free: int, mine: int) -> str:
+def _device_reason(job: Job, ahead: int, total: int, free: int, mine: int) -> str:
     """Return what keeps a job from a device, and what would change that."""
+    kind, together = class_title(job.device_class), " together on one host" if job.one_node and job.devices > 1 else ""
     if not total:
         return (
             f"No {kind} device is in service. It starts when a node with one joins; your administrator can start one."
         )
+    if job.wait_reason == Why.TOO_BIG:
+        return f"{job.devices} {kind} devices are not in service{together}. It starts when more join; with fewer devices it starts sooner."
+    if job.wait_reason == Why.VACATING:
+        return "Its device is being vacated: the work there saves a checkpoint and gives way. It starts in a moment."
+    if job.wait_reason == Why.SCATTERED:
+        return f"Enough {kind} devices are free, but not {job.devices}{together}. It starts when they are."
     before = f" {ahead} of your jobs {'is' if ahead == 1 else 'are'} before it." if ahead else ""
-    if free:
+    if free and not job.wait_reason:
         return f"A {kind} device is free; it starts in a moment.{before}"
     held = f"{mine} by jobs of your organisation" if mine else "by other organisations"
     devices = f"The only {kind} device is taken" if total == 1 else f"All {total} {kind} devices are taken"
+    if job.wait_reason == Why.GUARANTEED:
+        return f"{devices}, {held}, by work that gives way to nobody. It starts when one is free: wait, or cancel a running job.{before}"
+    if free:
+        return f"{free} of {total} {kind} devices are free, and promised to work that comes before it.{before}"
     return f"{devices}, {held}. It starts when one is free: wait, or cancel a running job.{before}"
 
 

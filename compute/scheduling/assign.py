@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -29,6 +30,7 @@ from compute.models import (
 )
 from compute.policy import Action, Assign, Preempt, Reclaim, Room, Scope, Work, decide
 from compute.queries.capacity import silent_before
+from compute.scheduling.history import past_shares
 from tenants import quotas
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -79,16 +81,19 @@ class Dispatch:
     node: str
 
 
-def assign_all() -> list[Dispatch]:
-    """Assign devices to waiting jobs by the policy, and ask to stop what gives way; return the wake-ups to send then."""
+def assign_all(past: Mapping[Scope, float] | None = None) -> list[Dispatch]:
+    """Assign devices to waiting jobs by the policy, and ask to stop what gives way; return the wake-ups to send then.
+
+    `past`: what each scope held of late; read here if not given.
+    """
     devices = ready_devices()
     if not devices:
         return []
     with transaction.atomic(), all_tenants("the pool is shared: the policy weighs all who wait"):
-        works = _works({device.device_class for device in devices}, len(devices))
+        works = works_now({device.device_class for device in devices}, len(devices))
         if all(work.held for work in works):
             return []
-        present, rooms = now(), _rooms(works)
+        present, rooms = now(), rooms_of(works, past_shares() if past is None else past)
     session = pg_session.session()
     acted = (_acted(action, session) for action in decide(works, devices, rooms, present))
     return [dispatch for dispatch in acted if dispatch is not None]
@@ -111,7 +116,7 @@ def _acted(action: Action, session: pg_session.Session) -> Dispatch | None:
     return None
 
 
-def _works(classes: set[str], most: int) -> list[Work]:
+def works_now(classes: set[str], most: int) -> list[Work]:
     """Return the jobs of these classes that run, and of each queue the first `most` that could start now."""
     with connection.cursor() as cursor:
         cursor.execute(_WORKS, {"classes": sorted(classes), "most": most})
@@ -142,16 +147,21 @@ def _works(classes: set[str], most: int) -> list[Work]:
     ]
 
 
-def _rooms(works: list[Work]) -> dict[Scope, Room]:
-    """Return the limits on devices of those who wait or run, with guaranteed parts and weights."""
+def rooms_of(works: list[Work], past: Mapping[Scope, float]) -> dict[Scope, Room]:
+    """Return the limits on devices of those who wait or run, with guaranteed parts, weights and what they held of late."""
     classes = {job_quotas.devices(work.device_class): work.device_class for work in works}
-    found = quotas.rooms({work.tenant_id for work in works}, classes)
-    return {
+    tenants = {work.tenant_id for work in works}
+    found = quotas.rooms(tenants, classes)
+    rooms = {
         Scope(tenant_id, classes[resource], scope.project_id, scope.person): Room(
             room.limit, room.guaranteed or None, room.weight
         )
         for (tenant_id, resource, scope), room in found.items()
     }
+    for scope, devices in past.items():
+        if scope.tenant_id in tenants and (scope.project_id is None or scope in rooms):
+            rooms[scope] = replace(rooms.get(scope, Room()), past=devices)
+    return rooms
 
 
 def ready_devices(*, serves: bool = False) -> list[policy.Device]:
@@ -208,6 +218,8 @@ def _assign(*, actor: Actor, choice: Assign) -> Dispatch | None:
         for rank, device in enumerate(devices)
     )
     progress = {**job.progress, "phase": "starting"}
+    if job.token == 1 and job.first_expected_at is not None:
+        job.start_error_s = (now() - job.first_expected_at).total_seconds()
     transitions.move(
         job,
         JobState.RUNNING,
@@ -215,6 +227,8 @@ def _assign(*, actor: Actor, choice: Assign) -> Dispatch | None:
         reason=f"attempt {job.token} on {', '.join(device.name for device in devices)}",
         token=job.token,
         progress=progress,
+        wait_reason="",
+        start_error_s=job.start_error_s,
     )
     if job.token == 1:
         publish(JobStarted(tenant_id=job.tenant_id, job_id=job.id))

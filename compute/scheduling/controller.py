@@ -21,7 +21,8 @@ from django.db import connection
 from kombu.exceptions import OperationalError as BrokerAway
 
 from compute import pg_session
-from compute.scheduling import assign, periodic, reaper, slots
+from compute.policy import Scope
+from compute.scheduling import assign, history, periodic, reaper, slots, waits
 from compute.tasks import call_node, queue_of, run_attempt
 from tenants.events import outbox
 from tenants.tasks import wake_delivery
@@ -39,7 +40,8 @@ class Controller:
         self.stop = stop or threading.Event()
         self.leads = False
         self._session: pg_session.Session | None = None
-        self._swept = float("-inf")
+        self._swept = self._remembered = float("-inf")
+        self._past: Mapping[Scope, float] = {}
         self._broker_back_at = 0.0
 
     def run(self) -> None:
@@ -86,7 +88,9 @@ class Controller:
 
     def step(self) -> None:
         """Do one round of everything that is due."""
-        self._dispatch(assign.assign_all())
+        if time.monotonic() - self._remembered >= history.REFRESHED_S:
+            self._past, self._remembered = history.past_shares(), time.monotonic()
+        self._dispatch(assign.assign_all(self._past))
         slots.assign_slots()
         self._with_broker(lambda: outbox.relay(wake_delivery))
         if time.monotonic() - self._swept >= settings.EXCHEQUER.sweep_s:
@@ -94,7 +98,7 @@ class Controller:
             reaped = reaper.reap()
             if reaped:
                 log.warning("controller.reaped", attempts=reaped)
-                self._dispatch(assign.assign_all())
+                self._dispatch(assign.assign_all(self._past))
             lost = slots.reap_slots()
             if lost:
                 log.warning("controller.slots_lost", slots=lost)
@@ -105,6 +109,7 @@ class Controller:
                 log.error("controller.devices_were_forgotten", devices=forgotten)
             self._dispatch(assign.unclaimed())
             self._ping(assign.unresponsive_nodes())
+            waits.explain_all(self._past)
             periodic.forget()
         self._with_broker(lambda: periodic.fire(current_app.conf.beat_schedule or {}, _send))
 

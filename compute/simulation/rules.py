@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from compute.policy import Action, Assign, Device, Preempt, Room, Scope, decide
+from compute.policy.history import History
 from compute.policy.order import FIRST_BIN_S, service_bin
-from compute.simulation.replay import Replayed, Run, pool_of, replay
+from compute.simulation.replay import START, Choose, Replayed, Run, pool_of, replay
 from compute.simulation.traces import DAY_S, Recorded
 
 BLOCK = 8
@@ -56,11 +58,24 @@ def pooled(jobs: Sequence[Recorded], quotas: Mapping[str, int], devices: int | N
     size = sum(quotas.values()) if devices is None else devices
     pool = pool_of(size)
     rooms = {Scope(tenant, "gpu"): Room(guaranteed=part, weight=part) for tenant, part in quotas.items()}
+    return replay(jobs, size, shared_by(rooms, pool), _next_bin)
+
+
+def shared_by(rooms: Mapping[Scope, Room], pool: list[Device]) -> Choose:
+    """Return the rule of production for tenants with these rooms, which remembers what each held of late."""
+    history, before, held = History(), START, dict[Hashable, float]()
 
     def choose(active: list[Run], now: datetime) -> list[Action]:
-        return decide([run.work for run in active], pool, rooms, now)
+        nonlocal before, held
+        history.add(held, (now - before).total_seconds())
+        before, held = now, defaultdict(float)
+        for run in active:
+            if run.work.held:
+                held[Scope(run.work.tenant_id, "gpu")] += run.work.devices
+        known = {scope: replace(room, past=history.of(scope)) for scope, room in rooms.items()}
+        return decide([run.work for run in active], pool, known, now)
 
-    return replay(jobs, size, choose, _next_bin)
+    return choose
 
 
 def oracle(jobs: Sequence[Recorded], quotas: Mapping[str, int]) -> Replayed:

@@ -43,6 +43,10 @@ SELECT exchequer_now(),
   (SELECT extract(epoch FROM exchequer_now() - min(created_at)) FROM tenants_outboxmessage WHERE delivered_at IS NULL),
   (SELECT coalesce(sum(n_tup_ins), 0) FROM pg_stat_user_tables WHERE relname = 'billing_usagekey')
 """
+START_ERRORS = """
+SELECT percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY abs(start_error_s)) FROM compute_job
+WHERE start_error_s IS NOT NULL AND started_at > exchequer_now() - interval '7 days'
+"""
 
 
 def take() -> dict[str, Any]:
@@ -59,6 +63,8 @@ def take() -> dict[str, Any]:
         devices = [tuple(row) for row in cursor.fetchall()]
         cursor.execute(PLATFORM)
         now, queue_age, outbox, outbox_age, keys = cursor.fetchone()
+        cursor.execute(START_ERRORS)
+        (start_errors,) = cursor.fetchone()
     moment = now.timestamp()
     more = keys > before.get("keys", 0)
     figures = {
@@ -69,6 +75,7 @@ def take() -> dict[str, Any]:
         "outbox": outbox,
         "outbox_age": _seconds(outbox_age),
         "keys": int(keys),
+        "start_errors": start_errors,
         "usage_at": moment if more else before.get("usage_at"),
     }
     cache.set(KEPT, figures, KEPT_S)
@@ -88,6 +95,7 @@ def _sound(found: dict[str, Any]) -> bool:
         all(isinstance(found.get(name), shape) for name, shape in shapes.items())
         and isinstance(found.get("usage_at"), float | None)
         and all(isinstance(number, int) for number in found["jobs"].values())
+        and isinstance(found.get("start_errors"), list | None)
         and isinstance(found.get("devices"), list)
         and all([*map(type, one)] == [str, str, int] for one in found["devices"] if isinstance(one, list | tuple))
     )
@@ -158,6 +166,15 @@ class Figures(Collector):
         )
         for name, text, value in plain:
             yield GaugeMetricFamily(name, text, value=value)
+        if found.get("start_errors"):
+            family = GaugeMetricFamily(
+                "exchequer_start_error_seconds",
+                "How far jobs of the last week started from when they were expected to: half, and nine of ten, within.",
+                labels=["quantile"],
+            )
+            for quantile, seconds in zip(("0.5", "0.9"), found["start_errors"], strict=True):
+                family.add_metric([quantile], seconds)
+            yield family
         if found["usage_at"]:
             yield _moment(
                 "exchequer_usage_last_accepted", "When usage was last seen to be accepted.", found["usage_at"]
