@@ -60,8 +60,8 @@ def measure(options: Options, only: list[str] | None) -> list[Row]:
     import django
 
     django.setup()
-    for module in pkgutil.iter_modules(figures.__path__):
-        importlib.import_module(f"bench.figures.{module.name}")
+    for module in pkgutil.walk_packages(figures.__path__, f"{figures.__name__}."):
+        importlib.import_module(module.name)
     rows: list[Row] = []
     for goal in sorted(FIGURES):
         if only is None or goal in only:

@@ -25,7 +25,7 @@ from tests.support.servers.database import TEMPLATE, copy_database
 
 ROOT = Path(bench.__file__).parent.parent
 #: The quick ones, one of each kind at least: the others start processes or fill tables for half a minute each.
-BY_DAY = frozenset({"G-b3", "G-c1", "G-c2", "G-c3", "G-c4", "G-h1"})
+BY_DAY = frozenset({"G-b3", "G-c1", "G-c2", "G-c3", "G-c4", "G-e4", "G-e5", "G-h1"})
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_run_of_its_own_makes_and_migrates_its_databases(monkeypatch: pytest.M
 def test_each_figure_runs_tiny_and_says_what_it_saw(server: Path, tmp_path: Path) -> None:
     declared = {
         goal
-        for file in (ROOT / "bench" / "figures").glob("*.py")
+        for file in (ROOT / "bench" / "figures").rglob("*.py")
         for goal in (line.split('"')[1] for line in file.read_text().splitlines() if line.startswith('@figure("'))
     }
     wanted = declared if NIGHT else declared & BY_DAY

@@ -1,0 +1,1 @@
+"""Figures of scheduling: one pool against walls, packing, and the time of a decision."""
