@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread, get_ident
 from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
@@ -25,6 +25,8 @@ from tests.support.servers.ports import free_port
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
     from tests.browser.world import World
 
 Control = Callable[[], AbstractContextManager[None]]
@@ -34,14 +36,42 @@ SLOW_MS = 60_000
 """For any page to finish: a loaded machine is slow, not wrong."""
 
 
-@pytest.fixture
-def site(transactional_db: None) -> Iterator[str]:
-    """The URL of the product, served by the shipped web server on this worker's database."""
+class _Site:
+    """The product in this process, and the requests that it is answering."""
+
+    def __init__(self, application: Any) -> None:
+        self._application, self._lock = application, Lock()
+        self._connections: dict[int, BaseDatabaseWrapper] = {}
+        self.under_way = 0
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        with self._lock:
+            self.under_way += 1
+            self._connections[get_ident()] = connections["default"]
+        try:
+            answer = self._application(environ, start_response)
+            body = b"".join(answer)
+            if hasattr(answer, "close"):
+                answer.close()
+            return [body]
+        finally:
+            with self._lock:
+                self.under_way -= 1
+
+    def close(self) -> None:
+        """End the connections of all threads; Django lets each thread close its own alone."""
+        for wrapper in self._connections.values():
+            if wrapper.connection is not None:
+                wrapper.connection.close()
+
+
+@pytest.fixture(scope="session")
+def _server(django_db_setup: None) -> Iterator[tuple[Any, _Site]]:
+    """The shipped web server in a thread. All tests of a worker share it, since its connections know their tables by then."""
     from config.wsgi import application
 
-    server: Any = create_server(
-        _closing(application), host="127.0.0.1", port=0, threads=6, clear_untrusted_proxy_headers=True
-    )
+    served = _Site(application)
+    server: Any = create_server(served, host="127.0.0.1", port=0, threads=6, clear_untrusted_proxy_headers=True)
     over = Event()
 
     def run() -> None:
@@ -50,7 +80,7 @@ def site(transactional_db: None) -> Iterator[str]:
 
     thread = Thread(target=run, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.effective_port}"
+    yield server, served
     # In this order: worker threads wake the loop by a pipe, and the loop reads sockets; both must outlive them.
     server.task_dispatcher.shutdown()
     over.set()
@@ -58,22 +88,15 @@ def site(transactional_db: None) -> Iterator[str]:
     for channel in list(server.active_channels.values()):
         channel.handle_close()  # also closes its unsent data
     wasyncore.close_all(server._map, ignore_all=True)
+    served.close()
 
 
-def _closing(application: Any) -> Any:
-    """Close a thread's connection after each response: a leftover one would block the reset of the database."""
-
-    def serve(environ: dict[str, Any], start_response: Any) -> Any:
-        try:
-            answer = application(environ, start_response)
-            body = b"".join(answer)
-            if hasattr(answer, "close"):
-                answer.close()
-            return [body]
-        finally:
-            connections.close_all()
-
-    return serve
+@pytest.fixture
+def site(transactional_db: None, _server: tuple[Any, _Site]) -> Iterator[str]:
+    """The URL of the product on this worker's database; no request of the test outlives it."""
+    server, served = _server
+    yield f"http://127.0.0.1:{server.effective_port}"
+    wait_until(lambda: not served.under_way and not server.active_channels, "the end of the last request")
 
 
 @pytest.fixture
