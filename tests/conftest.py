@@ -69,12 +69,15 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the folders by how long their tests take, and mix those of one line; within a folder the order stays random."""
+    """Order the folders by how long their tests take, and mix those of one line; within a folder the order stays random.
+
+    What ends a server that others share is marked to come after them: it would have to start again.
+    """
     folders: dict[str, list[pytest.Item]] = {}
     for item in items:
         folders.setdefault(item.path.relative_to(Path(__file__).parent).parts[0], []).append(item)
     places = {
-        item: (_place(folder), at / len(together))
+        item: (_place(folder), 1.0 if item.get_closest_marker("last") else at / len(together))
         for folder, together in folders.items()
         for at, item in enumerate(together)
     }

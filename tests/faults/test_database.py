@@ -32,6 +32,7 @@ from tenants.isolation.scoping import tenant_scope
 from tests.fakes.runner.kind import digest_of
 from tests.faults.harness import assert_billed_as_seen, assert_no_overlap, work_cluster
 from tests.support import factories
+from tests.support.examples import NIGHT
 from tests.support.servers import kept_data
 from tests.support.waiting import wait_until
 
@@ -103,9 +104,10 @@ def test_training_goes_on_while_the_database_is_killed(server: Server, tmp_path:
     with work_cluster(server.environment, tmp_path, own_valkey, EXCHEQUER_LEASE_S=20) as home:
         home.controller()
         home.node()
-        job_id = home.submit(steps=400, step_s=0.05)
+        steps = 400 if NIGHT else 250
+        job_id = home.submit(steps=steps, step_s=0.05)
         home.wait_step(job_id, 10)
-        for _ in range(2):
+        for _ in range(2 if NIGHT else 1):
             server.kill()
             time.sleep(1)  # the outage
             server.process = server.start()
@@ -116,7 +118,7 @@ def test_training_goes_on_while_the_database_is_killed(server: Server, tmp_path:
                 "progress after the kill",
             )
         job = home.wait(job_id)
-        assert (job.state, job.result["digest"]) == ("succeeded", digest_of(400))
+        assert (job.state, job.result["digest"]) == ("succeeded", digest_of(steps))
         assert len(job.attempts) == 1, "the child outlived the database"
         assert_no_overlap(home.intervals(job_id))
         assert_billed_as_seen(home, job_id, per_kill=0)

@@ -70,7 +70,7 @@ def assert_survives(home: WorkCluster, chance: random.Random, kills: int) -> Non
 
 
 def test_a_job_survives_kills_of_its_worker_and_of_its_child(home: WorkCluster) -> None:
-    assert_survives(home, random.Random(1), kills=4)
+    assert_survives(home, random.Random(1), kills=2)
 
 
 @pytest.mark.nightly

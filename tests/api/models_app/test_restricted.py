@@ -76,7 +76,7 @@ def lab() -> Lab:
     return tenant, ids | {"tenant_id": tenant.id}, people
 
 
-@pytest.mark.parametrize("who", ["other", "viewer", "finance"])
+@pytest.mark.parametrize("who", ["other", pytest.param("viewer", marks=pytest.mark.nightly), "finance"])
 def test_a_hidden_dataset_hides_all_that_was_made_with_it(lab: Lab, who: str) -> None:
     _, ids, people = lab
     found = read(people[who], ids, WORDS)
@@ -86,7 +86,7 @@ def test_a_hidden_dataset_hides_all_that_was_made_with_it(lab: Lab, who: str) ->
     assert [found[f"/api/v1/jobs/{ids['job_id']}/{part}"][0] for part in ("", "logs/", "metrics/")] == [404] * 3
 
 
-@pytest.mark.parametrize("who", ["creator", "shared", "admin"])
+@pytest.mark.parametrize("who", ["creator", "shared", pytest.param("admin", marks=pytest.mark.nightly)])
 def test_those_who_see_a_dataset_see_all_that_was_made_with_it(lab: Lab, who: str) -> None:
     _, ids, people = lab
     found = read(people[who], ids, WORDS)
@@ -109,7 +109,7 @@ def open_version(lab: Lab) -> ModelVersion:
     return hidden
 
 
-@pytest.mark.parametrize("who", ["finance", "other", "admin"])
+@pytest.mark.parametrize("who", ["finance", pytest.param("other", marks=pytest.mark.nightly), "admin"])
 def test_an_endpoint_that_left_a_hidden_model_says_nothing_of_it(lab: Lab, who: str) -> None:
     tenant, ids, people = lab
     with tenant_scope(tenant.id):

@@ -81,7 +81,7 @@ def words_of(found: dict[str, tuple[int, list[str]]]) -> set[str]:
     return {word for _, words in found.values() for word in words}
 
 
-@pytest.mark.parametrize("who", ["other", "viewer"])
+@pytest.mark.parametrize("who", ["other", pytest.param("viewer", marks=pytest.mark.nightly)])
 def test_a_restricted_project_hides_all_that_is_in_it(lab: Lab, who: str) -> None:
     _, ids, people = lab
     found = read(people[who], ids, WORDS)
@@ -101,7 +101,7 @@ def test_those_who_settle_the_money_see_its_name_and_sums_and_nothing_inside(lab
     assert str(ids["project_id"]) in json.dumps(spend)
 
 
-@pytest.mark.parametrize("who", ["insider", "guest", "admin"])
+@pytest.mark.parametrize("who", ["insider", "guest", pytest.param("admin", marks=pytest.mark.nightly)])
 def test_those_with_a_role_in_it_see_all_that_is_in_it(lab: Lab, who: str) -> None:
     _, ids, people = lab
     found = read(people[who], ids, WORDS)

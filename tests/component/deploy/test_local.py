@@ -252,9 +252,8 @@ def test_a_second_start_on_the_same_home_is_refused(running: Console) -> None:
     "part",
     [
         "postgres",
-        "node",
         "fetcher",
-        *(pytest.param(part, marks=pytest.mark.nightly) for part in ("valkey", "serving", "web")),
+        *(pytest.param(part, marks=pytest.mark.nightly) for part in ("valkey", "serving", "web", "node")),
     ],
 )
 def test_a_killed_part_is_named_and_started_again(running: Console, part: str) -> None:
@@ -264,6 +263,7 @@ def test_a_killed_part_is_named_and_started_again(running: Console, part: str) -
     assert running.pid(part) != before
 
 
+@pytest.mark.last
 def test_after_kill_9_of_the_supervisor_nothing_runs_and_a_new_start_copes(
     running: Console, home: Path, runs: list[Console]
 ) -> None:
