@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from compute.devices.base import Found
+from compute.fleet import presence
 from compute.models import Device, DeviceState, Node
 from tenants.clock import DatabaseNow
 
@@ -31,6 +32,7 @@ def register(
     With `serves` they are slots for long allocations (`allocations`), never for jobs.
     """
     with transaction.atomic():
+        presence.observe()  # before this heartbeat covers a silence
         of_node = {
             "hostname": hostname,
             "boot": boot,
@@ -60,6 +62,7 @@ def register(
         )
         vanished = devices.exclude(uuid__in=shown).exclude(state=DeviceState.GONE)
         vanished.update(state=DeviceState.GONE, state_reason="The host no longer shows it.", state_at=DatabaseNow())
+        presence.observe()
     return Registered(node.id, name, boot)
 
 

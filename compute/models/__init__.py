@@ -2,7 +2,7 @@
 
 from compute.models.attempts import Attempt, AttemptMember, DeviceHour, DeviceSample
 from compute.models.jobs import Job, JobGroupPermission, JobLog, JobMetric, JobUserPermission
-from compute.models.nodes import Device, DeviceHold, Node
+from compute.models.nodes import Device, DeviceHold, DevicePresence, Node
 from compute.models.run_priors import RunPrior
 from compute.models.schedules import ScheduleTick
 from compute.models.slots import SERVING, Allocation, SlotState
@@ -19,6 +19,7 @@ __all__ = [
     "Device",
     "DeviceHold",
     "DeviceHour",
+    "DevicePresence",
     "DeviceSample",
     "DeviceState",
     "Job",

@@ -92,7 +92,10 @@ class AttemptMember(TenantModel):
 
 
 class DeviceSample(TenantModel):
-    """How busy a device was over `seconds` before `at`, while this tenant's attempt held it; `number` grows."""
+    """How busy a device was over `seconds` before `at`, while this tenant's attempt held it; `number` grows.
+
+    `power_w` is its mean power; None where the device does not measure it.
+    """
 
     attempt = TenantForeignKey(Attempt, on_delete=models.CASCADE, related_name="+")
     job = TenantForeignKey(Job, on_delete=models.CASCADE, related_name="+")
@@ -102,6 +105,7 @@ class DeviceSample(TenantModel):
     seconds = models.FloatField()
     busy = models.FloatField()
     memory_bytes = models.BigIntegerField()
+    power_w = models.FloatField(null=True)
 
     class Meta:
         base_manager_name = "objects"
@@ -112,7 +116,10 @@ class DeviceSample(TenantModel):
 
 
 class DeviceHour(TenantModel):
-    """The sums of the samples of one rank of an attempt in one UTC hour; they outlive the samples."""
+    """The sums of the samples of one rank of an attempt in one UTC hour; they outlive the samples.
+
+    `energy_j` sums the samples that measured power; None where none did.
+    """
 
     attempt = TenantForeignKey(Attempt, on_delete=models.CASCADE, related_name="+")
     rank = models.PositiveSmallIntegerField(default=0, db_default=0)
@@ -120,6 +127,7 @@ class DeviceHour(TenantModel):
     sampled_s = models.FloatField()
     used_s = models.FloatField()
     peak_memory_bytes = models.BigIntegerField()
+    energy_j = models.FloatField(null=True)
 
     class Meta:
         base_manager_name = "objects"

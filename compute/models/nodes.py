@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from compute.models.states import DeviceState
 from compute.policy import WHOLE
@@ -76,3 +76,31 @@ class DeviceHold(models.Model):
 
     def __str__(self) -> str:
         return f"{self.share} of {self.device_id}"
+
+
+class DevicePresence(models.Model):
+    """A time in which a device was in the pool, with the class and use that it had then; open while it is there.
+
+    Not `schedulable`: it was cordoned. Such time is no capacity, except where work still ran. `fleet/presence.py` writes it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="presences")
+    device_class = models.CharField(max_length=80)
+    serves = models.BooleanField()
+    schedulable = models.BooleanField()
+    from_at = models.DateTimeField()
+    until_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["device"], condition=Q(until_at=None), name="compute_presence_one_open"),
+            models.UniqueConstraint(fields=["device", "from_at"], name="compute_presence_once"),
+            models.CheckConstraint(
+                condition=Q(until_at=None) | Q(until_at__gt=F("from_at")), name="compute_presence_span"
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["until_at"], name="compute_presence_ended")]
+
+    def __str__(self) -> str:
+        return f"{self.device_id} from {self.from_at}"

@@ -1,7 +1,8 @@
 """Device seconds by hour: allocated, busy, and available to this tenant.
 
-From the view of one tenant: capacity is what it may use at once (its quota, at most the pool) times the time. `held` is
-a device taken but not yet, or no longer, running the child; it is not billed. Samples are cut to their allocation, so
+From the view of one tenant: capacity is what it may use at once (its quota now, at most the devices that were there then,
+`DevicePresence`) times the time, until now. A cordoned device is no capacity, except where its work still ran. `held` is a
+device taken but not yet, or no longer, running the child; it is not billed. Samples are cut to their allocation, so
 that allocated = used + idle and capacity = allocated + held + free hold exactly.
 """
 
@@ -10,18 +11,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count
 
 from billing.money import Money
 from billing.queries.calendar import tenant_today
 from billing.resource_names import WITHHELD
-from compute.models import Device, DeviceState
-from compute.queries.capacity import device_classes
+from compute.jobs.job_quotas import devices as devices_of
+from tenants import quotas
 from tenants.errors import Invalid
 from tenants.isolation.scoping import current_tenant_id
 from tenants.projects.sight import unnamed_projects
@@ -35,25 +35,36 @@ _ALLOCATED = """
 WITH span AS (SELECT hour, hour + interval '1 hour' AS until FROM generate_series(date_trunc('hour', %(start)s), %(end)s, '1 hour') AS hour
               WHERE hour < %(end)s),
 runs AS (
-    SELECT a.id, a.device_class, a.device_name, p.slug AS project, j.unit_amount, j.currency, a.assigned_at,
+    SELECT a.id, m.rank, m.share, a.device_class, CASE WHEN m.rank = 0 THEN a.device_name ELSE d.name END AS device_name, p.slug AS project, j.unit_amount, j.currency, a.assigned_at,
            coalesce(a.ended_at, exchequer_now()) AS ended_at, a.started_at, coalesce(a.measured_until, a.started_at) AS measured_until
     FROM compute_attempt a JOIN compute_job j ON j.tenant_id = a.tenant_id AND j.id = a.job_id
     JOIN tenants_project p ON p.tenant_id = j.tenant_id AND p.id = j.project_id
-    WHERE a.tenant_id = %(tenant)s AND a.assigned_at < %(end)s AND coalesce(a.ended_at, 'infinity') > date_trunc('hour', %(start)s)
+    JOIN compute_attemptmember m ON m.tenant_id = a.tenant_id AND m.attempt_id = a.id JOIN compute_device d ON d.id = m.device_id
+    WHERE a.tenant_id = %(tenant)s AND a.assigned_at < %(end)s
+      AND (a.ended_at IS NULL OR a.ended_at > date_trunc('hour', %(start)s))
 ),
 cut AS (
-    SELECT r.id, r.device_class, r.device_name, r.project, r.unit_amount, r.currency, s.hour,
-           greatest(0, extract(epoch FROM least(r.ended_at, s.until) - greatest(r.assigned_at, s.hour))) AS taken,
-           greatest(0, coalesce(extract(epoch FROM least(r.measured_until, s.until) - greatest(r.started_at, s.hour)), 0)) AS allocated
+    SELECT r.id, r.rank, r.device_class, r.device_name, r.project, r.unit_amount, r.currency, s.hour,
+           greatest(0, extract(epoch FROM least(r.ended_at, s.until) - greatest(r.assigned_at, s.hour)) * r.share / 1000) AS taken,
+           greatest(0, coalesce(extract(epoch FROM least(r.measured_until, s.until) - greatest(r.started_at, s.hour)), 0) * r.share / 1000) AS allocated
     FROM runs r JOIN span s ON r.assigned_at < s.until AND r.ended_at > s.hour
 ),
 busy AS (
-    SELECT attempt_id, hour, used_s AS used FROM compute_devicehour
+    SELECT attempt_id, rank, hour, used_s AS used FROM compute_devicehour
     WHERE tenant_id = %(tenant)s AND hour >= date_trunc('hour', %(start)s) AND hour < %(end)s
 )
 SELECT c.hour, c.device_class, c.device_name, c.project, c.unit_amount, c.currency, c.allocated, greatest(c.taken - c.allocated, 0),
        least(coalesce(b.used, 0), c.allocated)
-FROM cut c LEFT JOIN busy b ON b.attempt_id = c.id AND b.hour = c.hour
+FROM cut c LEFT JOIN busy b ON b.attempt_id = c.id AND b.rank = c.rank AND b.hour = c.hour
+"""
+_PRESENT = """
+SELECT s.hour, p.device_class, sum(extract(epoch FROM least(p.over_at, s.hour + interval '1 hour') - greatest(p.from_at, s.hour)))
+FROM (SELECT device_class, from_at, coalesce(until_at, exchequer_now()) AS over_at FROM compute_devicepresence
+      WHERE schedulable AND NOT serves AND from_at < %(end)s
+        AND (until_at IS NULL OR until_at > date_trunc('hour', %(start)s))) p
+CROSS JOIN LATERAL generate_series(date_trunc('hour', greatest(p.from_at, %(start)s)), least(p.over_at, %(end)s), '1 hour') AS s(hour)
+WHERE s.hour < %(end)s AND s.hour < p.over_at
+GROUP BY 1, 2
 """
 
 
@@ -120,10 +131,9 @@ def utilisation(
         total["cost"] += second * Decimal(str(allocated))
         total["busy_cost"] += second * Decimal(str(used))
     if set(group_by) <= {"hour", "device_class"}:
-        for name, most in _offered().items():
-            for hour in _span(start, end):
-                words = {"hour": hour.isoformat(), "device_class": name}
-                sums[tuple(words[group] for group in group_by)]["capacity"] += most * 3600.0
+        for hour, name, seconds in _offered(start, end):
+            words = {"hour": hour.isoformat(), "device_class": name}
+            sums[tuple(words[group] for group in group_by)]["capacity"] += seconds
     return [_row(dict(zip(group_by, key, strict=True)), sums[key], at.currency) for key in sorted(sums)]
 
 
@@ -132,24 +142,26 @@ def across_tenants(
 ) -> list[DeviceSeconds]:
     """Return device seconds of all tenants (console), as `utilisation` does those of one.
 
-    Capacity is that of the devices that are there now; grouped by tenant it equals the tenant's own seconds. Raises Invalid.
+    Capacity is the time in which devices were there and took work, or ran it; grouped by tenant it equals the tenant's own
+    seconds. Raises Invalid.
     """
     _check(start, end, group_by, ACROSS)
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM compute_device_hours(%s, %s)", [start, end])
         rows = cursor.fetchall()
+        there = []
+        if "tenant" not in group_by:
+            cursor.execute("SELECT * FROM compute_device_capacity(%s, %s)", [start, end])
+            there = cursor.fetchall()
     sums: dict[tuple[str, ...], list[float]] = defaultdict(lambda: [0.0] * 4)
     for hour, device_class, tenant, allocated, held, used in rows:
         words = {"hour": hour.isoformat(), "device_class": device_class, "tenant": str(tenant)}
         total = sums[tuple(words[name] for name in group_by)]
         for place, seconds in enumerate((allocated, held, used), 1):
             total[place] += seconds
-    if "tenant" not in group_by:
-        here = Device.objects.filter(serves=False, state=DeviceState.READY).values_list("device_class")
-        for device_class, number in here.annotate(number=Count("id")).order_by("device_class"):
-            for hour in _span(start, end):
-                words = {"hour": hour.isoformat(), "device_class": device_class}
-                sums[tuple(words[name] for name in group_by)][0] += number * 3600.0
+    for hour, device_class, seconds in there:
+        words = {"hour": hour.isoformat(), "device_class": device_class}
+        sums[tuple(words[name] for name in group_by)][0] += seconds
     return [
         DeviceSeconds(
             group=dict(zip(group_by, key, strict=True)),
@@ -170,22 +182,21 @@ def _check(start: datetime, end: datetime, group_by: Sequence[str], groups: Sequ
         raise Invalid(fields={"from": ["Use a span of more than nothing and at most 92 days."]})
 
 
-def _span(start: datetime, end: datetime) -> list[datetime]:
-    """Return the whole UTC hours from `start` to `end`."""
-    first = start.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    return [first + timedelta(hours=n) for n in range(MOST_HOURS + 1) if first + timedelta(hours=n) < end]
-
-
 def _no_cost() -> dict[str, Any]:
     return {"cost": Decimal(0), "busy_cost": Decimal(0)}
 
 
-def _offered() -> dict[str, int]:
-    """Return how many devices of each class this tenant may use at once."""
-    return {
-        row.device_class: row.total if row.quota_limit is None else min(row.total, row.quota_limit)
-        for row in device_classes()
-    }
+def _offered(start: datetime, end: datetime) -> list[tuple[datetime, str, float]]:
+    """Return hour, class and the seconds that this tenant could have used: those of the pool, at most its quota."""
+    most = {use.resource: use.effective for use in quotas.usage()}
+    with connection.cursor() as cursor:
+        cursor.execute(_PRESENT, {"start": start, "end": end})
+        rows = cursor.fetchall()
+    found = []
+    for hour, name, seconds in rows:
+        limit = most.get(devices_of(name))
+        found.append((hour, name, float(seconds) if limit is None else min(float(seconds), limit * 3600.0)))
+    return found
 
 
 def _row(group: dict[str, str], total: dict[str, Any], currency: str) -> Utilisation:

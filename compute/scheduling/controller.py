@@ -21,6 +21,7 @@ from django.db import connection
 from kombu.exceptions import OperationalError as BrokerAway
 
 from compute import pg_session
+from compute.fleet import presence
 from compute.policy import Scope
 from compute.scheduling import assign, history, periodic, reaper, slots, waits
 from compute.tasks import call_node, queue_of, run_attempt
@@ -104,6 +105,7 @@ class Controller:
                 log.warning("controller.slots_lost", slots=lost)
                 slots.assign_slots()
             slots.settle_slots()
+            presence.observe()
             forgotten = assign.free_forgotten_devices()
             if forgotten:
                 log.error("controller.devices_were_forgotten", devices=forgotten)

@@ -22,6 +22,7 @@ INSIDE = frozenset(
         "compute_attempt",
         "compute_attemptmember",
         "compute_device",
+        "compute_devicepresence",
         "compute_jobgrouppermission",
         "compute_joblog",
         "compute_jobmetric",

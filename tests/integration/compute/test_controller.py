@@ -273,7 +273,7 @@ def test_operators_read_the_use_of_all_tenants_in_sums(
         assert found["allocated_s"] == pytest.approx(own.allocated_s)
         assert found["allocated_s"] == pytest.approx(found["used_s"] + found["idle_s"])
         assert found["capacity_s"] == pytest.approx(found["allocated_s"] + found["held_s"] + found["free_s"])
-    assert whole["capacity_s"] == own.capacity_s
+    assert whole["capacity_s"] >= own.capacity_s > 0, "asked later, of devices that are still there"
     by_hour = asked("hour").json()["results"]
     assert sum(one["allocated_s"] for one in by_hour) == pytest.approx(whole["allocated_s"])
     for wrong in (asked("tenant", 0), asked("project"), asked("hour", 93 * 24)):
