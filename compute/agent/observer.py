@@ -78,7 +78,9 @@ class ChildObserver:
             return
         memory = reading.memory_bytes if slot.kind == "cpu" else procfs.group_use(child.group)[1]
         self.check_memory_and_disk(child, memory)
-        self._heartbeat.beat.samples.append(leases.Sample(now - self.sampled, reading.busy, reading.memory_bytes))
+        self._heartbeat.beat.samples.append(
+            leases.Sample(now - self.sampled, reading.busy, reading.memory_bytes, reading.power_w)
+        )
         self.sampled = now
 
     def check_threads(self, child: Child) -> None:

@@ -22,10 +22,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Reading:
-    """One sample of a device: `busy` is the share of it in use, 0 to 1; `memory_bytes` the memory in use."""
+    """One sample of a device: `busy` is the share of it in use, 0 to 1; `memory_bytes` the memory in use.
+
+    `power_w` is its power, a mean since the last sample where the device counts its energy; None where it measures none.
+    """
 
     busy: float
     memory_bytes: int
+    power_w: float | None = None
 
 
 class DeviceLost(RuntimeError):

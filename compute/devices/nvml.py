@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import time
+from collections.abc import Callable
 
 import pynvml
 
@@ -15,8 +17,11 @@ log = logging.getLogger(__name__)
 class NvmlSampler:
     """Reads inventory, utilisation and memory through NVML; a host without the driver has no GPU."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._open = False
+        self._clock = clock
+        #: By uuid: when its counter of energy was read, and what it showed, in millijoules.
+        self._counted: dict[str, tuple[float, int]] = {}
 
     def inventory(self) -> list[Found]:
         """Return every GPU that answers; one that fell off the bus is skipped and logged. Empty without a driver."""
@@ -31,15 +36,27 @@ class NvmlSampler:
         return found
 
     def read(self, uuid: str, group: int | None) -> Reading:
-        """Return the GPU's utilisation over the driver's last sample period and its memory in use."""
+        """Return the GPU's utilisation over the driver's last sample period, its memory in use, and its power."""
         if not self._start():
             raise DeviceLost("the driver library is gone")
         try:
             handle = pynvml.nvmlDeviceGetHandleByUUID(uuid.encode())
             busy = int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100
-            return Reading(busy=min(1.0, busy), memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).used))
+            memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).used)
+            return Reading(busy=min(1.0, busy), memory_bytes=memory, power_w=self._power_w(uuid, handle))
         except pynvml.NVMLError as error:
             raise DeviceLost(f"{uuid}: {error}") from error
+
+    def _power_w(self, uuid: str, handle: object) -> float | None:
+        """Return the mean power since the last reading, by the card's counter of energy; the present one without; or None."""
+        now, before = self._clock(), self._counted.pop(uuid, None)
+        counted = _measured(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle)
+        if counted is not None:
+            self._counted[uuid] = (now, counted)
+            if before is not None and now > before[0] and counted >= before[1]:
+                return (counted - before[1]) / 1000 / (now - before[0])
+        milliwatts = _measured(pynvml.nvmlDeviceGetPowerUsage, handle)
+        return None if milliwatts is None else milliwatts / 1000
 
     def driver_version(self) -> str:
         """Return the driver's version, empty without a driver."""
@@ -76,6 +93,14 @@ class NvmlSampler:
 def class_of(name: str) -> str:
     """Return the device class for a product name: `NVIDIA A100-SXM4-80GB` -> `nvidia-a100-sxm4-80gb`."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "gpu"
+
+
+def _measured(ask: Callable[[object], int], handle: object) -> int | None:
+    """Return what the driver measures; None if this card, or an older driver, does not. Raises NVMLError if it is lost."""
+    try:
+        return int(ask(handle))
+    except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NoPermission):
+        return None
 
 
 def _text(value: bytes | str) -> str:

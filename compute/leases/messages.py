@@ -33,11 +33,15 @@ class Claim:
 
 @dataclass
 class Sample:
-    """How busy the device was over `seconds`. `number` distinguishes the samples of an attempt's process."""
+    """How busy the device was over `seconds`, and its mean power in watts, None where it is not measured.
+
+    `number` distinguishes the samples of an attempt's process.
+    """
 
     seconds: float
     busy: float
     memory_bytes: int
+    power_w: float | None = None
     number: int = field(default_factory=count(1).__next__)
 
 

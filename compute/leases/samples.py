@@ -15,18 +15,20 @@ from tenants.isolation.scoping import current_tenant_id
 # One statement: samples that a repeated batch does not store add nothing to the hour.
 STORE = """
 WITH stored AS (
-    INSERT INTO compute_devicesample (id, tenant_id, attempt_id, job_id, device_id, number, seconds, busy, memory_bytes)
-    SELECT s.id, %(tenant)s, %(attempt)s, %(job)s, %(device)s, s.number, s.seconds, s.busy, s.memory_bytes
-    FROM unnest(%(ids)s::uuid[], %(numbers)s::bigint[], %(seconds)s::float8[], %(busy)s::float8[], %(memory)s::bigint[])
-        AS s (id, number, seconds, busy, memory_bytes)
-    ON CONFLICT DO NOTHING RETURNING date_trunc('hour', at, 'UTC') AS hour, seconds, busy, memory_bytes
+    INSERT INTO compute_devicesample (id, tenant_id, attempt_id, job_id, device_id, number, seconds, busy, memory_bytes, power_w)
+    SELECT s.id, %(tenant)s, %(attempt)s, %(job)s, %(device)s, s.number, s.seconds, s.busy, s.memory_bytes, s.power_w
+    FROM unnest(%(ids)s::uuid[], %(numbers)s::bigint[], %(seconds)s::float8[], %(busy)s::float8[], %(memory)s::bigint[],
+                %(power)s::float8[]) AS s (id, number, seconds, busy, memory_bytes, power_w)
+    ON CONFLICT DO NOTHING RETURNING date_trunc('hour', at, 'UTC') AS hour, seconds, busy, memory_bytes, power_w
 )
-INSERT INTO compute_devicehour AS kept (id, tenant_id, attempt_id, hour, sampled_s, used_s, peak_memory_bytes)
-SELECT gen_random_uuid(), %(tenant)s, %(attempt)s, hour, sum(seconds), sum(seconds * busy), max(memory_bytes)
+INSERT INTO compute_devicehour AS kept (id, tenant_id, attempt_id, hour, sampled_s, used_s, peak_memory_bytes, energy_j)
+SELECT gen_random_uuid(), %(tenant)s, %(attempt)s, hour, sum(seconds), sum(seconds * busy), max(memory_bytes),
+       sum(seconds * power_w)
 FROM stored GROUP BY hour
 ON CONFLICT (tenant_id, attempt_id, rank, hour) DO UPDATE SET
     sampled_s = kept.sampled_s + excluded.sampled_s, used_s = kept.used_s + excluded.used_s,
-    peak_memory_bytes = greatest(kept.peak_memory_bytes, excluded.peak_memory_bytes)
+    peak_memory_bytes = greatest(kept.peak_memory_bytes, excluded.peak_memory_bytes),
+    energy_j = CASE WHEN kept.energy_j IS NULL THEN excluded.energy_j ELSE kept.energy_j + coalesce(excluded.energy_j, 0) END
 """
 
 
@@ -40,6 +42,7 @@ def store(job_id: UUID, attempt: Attempt, samples: Sequence[Sample]) -> None:
         "seconds": [one.seconds for one in samples],
         "busy": [one.busy for one in samples],
         "memory": [one.memory_bytes for one in samples],
+        "power": [one.power_w for one in samples],
     }
     whose = {"tenant": current_tenant_id(), "attempt": attempt.id, "job": job_id, "device": attempt.device_id}
     with connection.cursor() as cursor:

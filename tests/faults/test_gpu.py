@@ -22,17 +22,22 @@ GPU = "GPU-6f1c6a52-0000-4000-8000-00000000000a"
 LINE = f"{GPU}|NVIDIA A100-SXM4-80GB|85899345920|1073741824|37|ok"
 
 LOOK = """
-import json
+import json, os
 from dataclasses import asdict
+from itertools import count
+from pathlib import Path
 from compute.devices.base import DeviceLost
 from compute.devices.nvml import NvmlSampler
-sampler = NvmlSampler()
+sampler = NvmlSampler(clock=count(0, 10).__next__)
 found = [asdict(one) for one in sampler.inventory()]
 try:
     reading = asdict(sampler.read(found[0]["uuid"], None)) if found else None
+    shown = Path(os.environ["NVML_STANDIN"])
+    shown.write_text(shown.read_text().replace("|1000000", "|4000000"))
+    powers = [sampler.read(one["uuid"], None).power_w for one in found]
     sampler.read("GPU-lost", None)
 except DeviceLost as error:
-    print(json.dumps([found, reading, str(error), sampler.driver_version()]))
+    print(json.dumps([found, reading, powers, str(error), sampler.driver_version()]))
 """
 
 
@@ -42,14 +47,16 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> nvml.Driver:
 
 
 def test_the_real_bindings_read_the_driver(driver: nvml.Driver) -> None:
-    driver.show(LINE, "GPU-lost|NVIDIA L4|1000|0|0|lost")
+    old = "GPU-old|NVIDIA T4|1000|0|0|ok"
+    driver.show(f"{LINE}|250000|1000000", old, f"{old}|70000".replace("old", "new"), "GPU-lost|NVIDIA L4|1000|0|0|lost")
     environment = {**os.environ, **driver.environment}
     done = subprocess.run(
         [sys.executable, "-c", LOOK], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     assert f'"uuid": "{GPU}"' in done.stdout
     assert '"device_class": "nvidia-a100-sxm4-80gb"' in done.stdout
-    assert '{"busy": 0.37, "memory_bytes": 1073741824}' in done.stdout
+    assert '{"busy": 0.37, "memory_bytes": 1073741824, "power_w": 250.0}' in done.stdout
+    assert "[300.0, null, 70.0]" in done.stdout, "3,000 J in 10 s by its counter; not measured; the present power"
     assert "GPU is lost" in done.stdout and "999.0-standin" in done.stdout
 
 

@@ -1,7 +1,8 @@
 /* A stand-in for NVIDIA's driver library, loaded by the real pynvml in tests.
  *
  * Devices come from the text file named by NVML_STANDIN, read at every call, one a line:
- *     uuid|name|total bytes|used bytes|utilisation percent|state        (state: ok or lost)
+ *     uuid|name|total bytes|used bytes|utilisation percent|state[|milliwatts[|millijoules]]        (state: ok or lost)
+ * A card without the last numbers measures no power, or counts no energy.
  * Only what the product and its tests call is here; numbers follow nvml.h.
  */
 #include <stdio.h>
@@ -11,12 +12,13 @@
 #define SUCCESS 0
 #define ERROR_UNINITIALIZED 1
 #define ERROR_INVALID_ARGUMENT 2
+#define ERROR_NOT_SUPPORTED 3
 #define ERROR_NOT_FOUND 6
 #define ERROR_GPU_IS_LOST 15
 #define MOST 16
 
 typedef int nvmlReturn_t;
-typedef struct device { char uuid[96]; char name[96]; unsigned long long total, used; unsigned int busy; char state[16]; } *nvmlDevice_t;
+typedef struct device { char uuid[96]; char name[96]; unsigned long long total, used; unsigned int busy; char state[16]; unsigned int power; unsigned long long energy; int measures; } *nvmlDevice_t;
 typedef struct { unsigned long long total, free, used; } nvmlMemory_t;
 typedef struct { unsigned int gpu, memory; } nvmlUtilization_t;
 
@@ -32,7 +34,10 @@ static void look(void) {
     if (!file) return;
     while (count < MOST && fgets(line, sizeof line, file)) {
         struct device *one = &devices[count];
-        if (sscanf(line, "%95[^|]|%95[^|]|%llu|%llu|%u|%15s", one->uuid, one->name, &one->total, &one->used, &one->busy, one->state) == 6) count++;
+        int read = sscanf(line, "%95[^|]|%95[^|]|%llu|%llu|%u|%15[a-z]|%u|%llu", one->uuid, one->name, &one->total, &one->used,
+                          &one->busy, one->state, &one->power, &one->energy);
+        one->measures = read - 6;
+        if (read >= 6) count++;
     }
     fclose(file);
 }
@@ -51,6 +56,7 @@ const char *nvmlErrorString(nvmlReturn_t result) {
     switch (result) {
     case SUCCESS: return "Success";
     case ERROR_UNINITIALIZED: return "Uninitialized";
+    case ERROR_NOT_SUPPORTED: return "Not Supported";
     case ERROR_NOT_FOUND: return "Not Found";
     case ERROR_GPU_IS_LOST: return "GPU is lost";
     default: return "Invalid Argument";
@@ -105,6 +111,20 @@ nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t one, nvmlUtilization_t *
     if (state != SUCCESS) return state;
     out->gpu = one->busy; out->memory = one->total ? (unsigned int)(100 * one->used / one->total) : 0;
     return SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetPowerUsage(nvmlDevice_t one, unsigned int *out) {
+    nvmlReturn_t state = ready(one);
+    if (state != SUCCESS) return state;
+    *out = one->power;
+    return one->measures >= 1 ? SUCCESS : ERROR_NOT_SUPPORTED;
+}
+
+nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t one, unsigned long long *out) {
+    nvmlReturn_t state = ready(one);
+    if (state != SUCCESS) return state;
+    *out = one->energy;
+    return one->measures >= 2 ? SUCCESS : ERROR_NOT_SUPPORTED;
 }
 
 nvmlReturn_t nvmlDeviceGetCudaComputeCapability(nvmlDevice_t one, int *major, int *minor) { (void)one; *major = 9; *minor = 0; return SUCCESS; }

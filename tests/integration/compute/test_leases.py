@@ -29,7 +29,7 @@ from compute.jobs import jobs
 from compute.jobs.repricing import grace_s
 from compute.leases import leases
 from compute.leases.messages import Claim, Fenced, Heartbeat, Sample
-from compute.models import Attempt, AttemptMember, DeviceHold, DeviceSample, Job, Outcome
+from compute.models import Attempt, AttemptMember, DeviceHold, DeviceHour, DeviceSample, Job, Outcome
 from compute.sandbox.protocol import Metric
 from compute.scheduling import assign, reaper
 from tenants import quotas
@@ -159,11 +159,12 @@ def test_a_batch_that_is_sent_twice_is_stored_once(world: World) -> None:
     beat = Heartbeat(
         elapsed=0.1, metrics=[Metric(1, {"loss": 0.5})], logs=[(0, "one"), (1, "two")], progress={"phase": "x"}
     )
-    beat.samples = [Sample(0.1, 0.5, 1), Sample(0.1, 0.6, 1)]
+    beat.samples = [Sample(0.1, 0.5, 1), Sample(0.1, 0.6, 1, power_w=200.0)]
     leases.heartbeat(mine, beat)
     leases.heartbeat(mine, beat)
     with tenant_scope(world.tenant.id):
         assert sorted(DeviceSample.objects.values_list("busy", flat=True)) == [0.5, 0.6]
+        assert DeviceHour.objects.get().energy_j == pytest.approx(20.0)
         assert [line.line for line in queries.logs_after(mine.job.id)] == ["one", "two"]
         assert [point.values for point in queries.metrics(mine.job.id)] == [{"loss": 0.5}]
 
