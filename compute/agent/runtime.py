@@ -1,6 +1,6 @@
-"""State of a node's worker process: samplers, running attempts, and two threads.
+"""State of a node's worker process: samplers, running attempts, and three threads.
 
-One thread sends the node's heartbeat; the other listens for cancelled or paused jobs, so that a child is stopped at
+One thread sends the node's heartbeat, one watches the health of its GPUs, and one listens for cancelled or paused jobs, so that a child is stopped at
 once and not at its next heartbeat. If either connection is lost, it reconnects; only time is lost.
 """
 
@@ -21,6 +21,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from compute import limits, pg_session
 from compute.agent.supervisor import AttemptSupervisor
+from compute.devices import health
 from compute.devices.base import Sampler
 from compute.devices.host import HostSampler
 from compute.devices.nvml import NvmlSampler
@@ -46,14 +47,16 @@ class Runtime:
         ] = {}  # by attempt: a fenced one may outlive its job's next start
         self._stop = threading.Event()
         self._me: nodes.Registered | None = None
+        self._gpus: list[str] = []
 
     def start(self) -> int:
         """Register the node and its devices, waiting for the database if necessary; return the number of devices.
 
-        Starts the two threads.
+        Starts the threads.
         """
         workdirs.clear(self.home)
         found = [*self._host.inventory(), *self._nvml.inventory()]
+        self._gpus = [device.uuid for device in found if device.kind == "cuda"]
         missing = probe.missing_layers(self.home)
         if missing:
             said = [sandbox.explained(layer) for layer in missing]
@@ -70,6 +73,8 @@ class Runtime:
                 connection.close()
         log.info("node.registered", node=self.name, devices=[device.name for device in found])
         threading.Thread(target=self._live, args=(self._me,), daemon=True, name="live").start()
+        if self._gpus:
+            threading.Thread(target=self._watch, args=(self._me,), daemon=True, name="watch").start()
         threading.Thread(target=self._listen, daemon=True, name="listen").start()
         return len(found)
 
@@ -133,6 +138,28 @@ class Runtime:
                 log.warning("node.database_away", node=self.name)
                 connection.close()
                 excused_at = time.monotonic()
+
+    def _watch(self, me: nodes.Registered) -> None:
+        """Look at the GPUs with every heartbeat. In a thread of its own: the driver may hang over a broken one."""
+        while not self._stop.wait(settings.EXCHEQUER.heartbeat_s):
+            for gpu, vitals in self._nvml.vitals(self._gpus).items():
+                if reason := health.fault_of(vitals):
+                    self._take_out(me, gpu, reason)
+
+    def _take_out(self, me: nodes.Registered, gpu: str, reason: str) -> None:
+        """Cordon a faulty device, then stop its work with a checkpoint: it goes back to the queue, for another device."""
+        try:
+            if not nodes.cordon_faulty(me, gpu, reason):
+                return
+        except AWAY:
+            log.warning("node.database_away", node=self.name)
+            return
+        finally:
+            connection.close()
+        log.error("device.cordoned", node=self.name, device=gpu, reason=reason)
+        for supervisor in list(self._running.values()):
+            if supervisor.mine.slot.uuid == gpu:
+                supervisor.shut_down()
 
     def _start_over(self) -> None:
         """End this worker, which is idle and receives no wake-ups although the broker is reachable.

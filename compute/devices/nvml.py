@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import pynvml
 
 from compute.devices.base import DeviceLost, Found, Reading
+from compute.devices.health import Vitals
 
 log = logging.getLogger(__name__)
+LOST = (pynvml.NVMLError_GpuIsLost, pynvml.NVMLError_ResetRequired, pynvml.NVMLError_NotFound)
+MOST_EVENTS = 64
 
 
 class NvmlSampler:
@@ -22,6 +26,8 @@ class NvmlSampler:
         self._clock = clock
         #: By uuid: when its counter of energy was read, and what it showed, in millijoules.
         self._counted: dict[str, tuple[float, int]] = {}
+        #: Errors (XID) of the devices that report any, from the first look on.
+        self._events: Any = None
 
     def inventory(self) -> list[Found]:
         """Return every GPU that answers; one that fell off the bus is skipped and logged. Empty without a driver."""
@@ -58,6 +64,26 @@ class NvmlSampler:
         milliwatts = _measured(pynvml.nvmlDeviceGetPowerUsage, handle)
         return None if milliwatts is None else milliwatts / 1000
 
+    def vitals(self, uuids: Iterable[str]) -> dict[str, Vitals]:
+        """Return what the driver says of these GPUs; empty without a driver. XIDs count from the first call on."""
+        if not self._start():
+            return {}
+        if self._events is None:
+            self._events = _events_of(uuids)
+        xids = self._xids()
+        return {uuid: _vitals(uuid, tuple(xids.get(uuid, ()))) for uuid in uuids}
+
+    def _xids(self) -> dict[str, list[int]]:
+        """Return the errors reported since the last look, by GPU."""
+        found: dict[str, list[int]] = {}
+        for _ in range(MOST_EVENTS if self._events else 0):
+            try:
+                event = pynvml.nvmlEventSetWait_v2(self._events, 0)
+                found.setdefault(_text(pynvml.nvmlDeviceGetUUID(event.device)), []).append(int(event.eventData))
+            except pynvml.NVMLError:  # none is left, or the GPU is lost, which its own look shows
+                break
+        return found
+
     def driver_version(self) -> str:
         """Return the driver's version, empty without a driver."""
         return _text(pynvml.nvmlSystemGetDriverVersion()) if self._start() else ""
@@ -93,6 +119,38 @@ class NvmlSampler:
 def class_of(name: str) -> str:
     """Return the device class for a product name: `NVIDIA A100-SXM4-80GB` -> `nvidia-a100-sxm4-80gb`."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "gpu"
+
+
+def _events_of(uuids: Iterable[str]) -> Any:
+    """Return the set of events that collects the errors of those GPUs which report any; None if the driver has none."""
+    try:
+        events = pynvml.nvmlEventSetCreate()
+    except pynvml.NVMLError:
+        return None
+    for uuid in uuids:
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByUUID(uuid.encode())
+            pynvml.nvmlDeviceRegisterEvents(handle, pynvml.nvmlEventTypeXidCriticalError, events)
+        except pynvml.NVMLError as error:
+            log.warning("nvml device reports no errors", extra={"uuid": uuid, "error": str(error)})
+    return events
+
+
+def _vitals(uuid: str, xids: tuple[int, ...]) -> Vitals:
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid.encode())
+        pynvml.nvmlDeviceGetMemoryInfo(handle)  # a lost GPU still has a handle
+        return Vitals(uncorrected=_measured(_uncorrected, handle), xids=xids)
+    except LOST as error:
+        return Vitals(lost=str(error), xids=xids)
+    except pynvml.NVMLError as error:  # the driver is busy or being replaced: no fault of the GPU
+        log.warning("nvml device does not answer", extra={"uuid": uuid, "error": str(error)})
+        return Vitals(xids=xids)
+
+
+def _uncorrected(handle: object) -> int:
+    kind, since_reset = pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
+    return int(pynvml.nvmlDeviceGetTotalEccErrors(handle, kind, since_reset))
 
 
 def _measured(ask: Callable[[object], int], handle: object) -> int | None:

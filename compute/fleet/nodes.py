@@ -71,6 +71,12 @@ def alive(me: Registered) -> bool:
     return bool(Node.objects.filter(id=me.node_id, boot=me.boot).update(last_seen_at=DatabaseNow()))
 
 
+def cordon_faulty(me: Registered, uuid: str, reason: str) -> bool:
+    """Cordon a device of this worker's node for a fault; False if it took no work already."""
+    device = Device.objects.filter(node_id=me.node_id, node__boot=me.boot, uuid=uuid, state=DeviceState.READY)
+    return bool(device.update(state=DeviceState.CORDONED, state_reason=reason[:400], state_at=DatabaseNow()))
+
+
 def accepting(me: Registered) -> bool:
     """Return whether this worker is given attempts: not after it left some unclaimed, until it answers."""
     return Node.objects.filter(id=me.node_id, boot=me.boot, accepting=True).exists()

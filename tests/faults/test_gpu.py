@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from compute import queries
+from compute.models import Device
 from tests.fakes import nvml
 from tests.faults.harness import ROOT, work_cluster
 from tests.support.waiting import wait_until
@@ -85,3 +86,22 @@ def test_a_gpu_that_cannot_be_opened_fails_as_platform(
         assert home.job(again).state == "queued", "a job for a GPU never runs on a CPU device"
         assert home.job(again).cost.amount == Decimal(0)
         wait_until(lambda: home.job(again).waiting_for, "the reason why it waits")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_faulty_gpu_is_cordoned_and_its_work_goes_on_later(
+    process_environment: Callable[..., dict[str, str]], tmp_path: Path, own_valkey: str, driver: nvml.Driver
+) -> None:
+    driver.show(f"{LINE}|250000|1000000|0|13")
+    with work_cluster(process_environment, tmp_path, own_valkey, EXCHEQUER_LEASE_S=30) as home:
+        home.controller()
+        home.node(**driver.environment)
+        job = home.submit(device_class="nvidia-a100-sxm4-80gb", steps=60, step_s=0.1)
+        wait_until(lambda: home.job(job).progress.get("done"), "its work has begun, whatever a program caused before")
+        driver.show(f"{LINE}|250000|1000000|0|79")
+        gpu = wait_until(lambda: Device.objects.filter(kind="cuda", state="cordoned").first(), "the cordon")
+        assert "XID 79" in gpu.state_reason
+        wait_until(lambda: home.job(job).state == "queued", "its work has stopped")
+        assert [run.cause for run in home.job(job).attempts] == ["stopped"]
+        Device.objects.filter(id=gpu.id).update(state="ready", state_reason="")
+        assert home.wait(job).state == "succeeded"

@@ -1,8 +1,8 @@
 /* A stand-in for NVIDIA's driver library, loaded by the real pynvml in tests.
  *
  * Devices come from the text file named by NVML_STANDIN, read at every call, one a line:
- *     uuid|name|total bytes|used bytes|utilisation percent|state[|milliwatts[|millijoules]]        (state: ok or lost)
- * A card without the last numbers measures no power, or counts no energy.
+ *     uuid|name|total bytes|used bytes|utilisation percent|state[|milliwatts[|millijoules[|ECC errors[|XID]]]]   (state: ok or lost)
+ * A card without the last numbers measures no power, or counts no energy or errors. An XID is reported once.
  * Only what the product and its tests call is here; numbers follow nvml.h.
  */
 #include <stdio.h>
@@ -14,17 +14,20 @@
 #define ERROR_INVALID_ARGUMENT 2
 #define ERROR_NOT_SUPPORTED 3
 #define ERROR_NOT_FOUND 6
+#define ERROR_TIMEOUT 10
 #define ERROR_GPU_IS_LOST 15
 #define MOST 16
 
 typedef int nvmlReturn_t;
-typedef struct device { char uuid[96]; char name[96]; unsigned long long total, used; unsigned int busy; char state[16]; unsigned int power; unsigned long long energy; int measures; } *nvmlDevice_t;
+typedef struct device { char uuid[96]; char name[96]; unsigned long long total, used; unsigned int busy; char state[16]; unsigned int power; unsigned long long energy, ecc, xid; int measures; } *nvmlDevice_t;
 typedef struct { unsigned long long total, free, used; } nvmlMemory_t;
 typedef struct { unsigned int gpu, memory; } nvmlUtilization_t;
+typedef struct { nvmlDevice_t device; unsigned long long type, data; unsigned int gpu_instance, compute_instance; } nvmlEventData_t;
 
 static struct device devices[MOST];
 static unsigned int count = 0;
 static int open_count = 0;
+static unsigned long long reported[MOST];
 
 static void look(void) {
     const char *path = getenv("NVML_STANDIN");
@@ -34,9 +37,10 @@ static void look(void) {
     if (!file) return;
     while (count < MOST && fgets(line, sizeof line, file)) {
         struct device *one = &devices[count];
-        int read = sscanf(line, "%95[^|]|%95[^|]|%llu|%llu|%u|%15[a-z]|%u|%llu", one->uuid, one->name, &one->total, &one->used,
-                          &one->busy, one->state, &one->power, &one->energy);
+        int read = sscanf(line, "%95[^|]|%95[^|]|%llu|%llu|%u|%15[a-z]|%u|%llu|%llu|%llu", one->uuid, one->name, &one->total, &one->used,
+                          &one->busy, one->state, &one->power, &one->energy, &one->ecc, &one->xid);
         one->measures = read - 6;
+        if (read < 10) one->xid = 0;
         if (read >= 6) count++;
     }
     fclose(file);
@@ -58,6 +62,7 @@ const char *nvmlErrorString(nvmlReturn_t result) {
     case ERROR_UNINITIALIZED: return "Uninitialized";
     case ERROR_NOT_SUPPORTED: return "Not Supported";
     case ERROR_NOT_FOUND: return "Not Found";
+    case ERROR_TIMEOUT: return "Timeout";
     case ERROR_GPU_IS_LOST: return "GPU is lost";
     default: return "Invalid Argument";
     }
@@ -125,6 +130,31 @@ nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t one, unsigned long
     if (state != SUCCESS) return state;
     *out = one->energy;
     return one->measures >= 2 ? SUCCESS : ERROR_NOT_SUPPORTED;
+}
+
+nvmlReturn_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t one, unsigned int kind, unsigned int counter, unsigned long long *out) {
+    (void)kind; (void)counter;
+    nvmlReturn_t state = ready(one);
+    if (state != SUCCESS) return state;
+    *out = one->ecc;
+    return one->measures >= 3 ? SUCCESS : ERROR_NOT_SUPPORTED;
+}
+
+nvmlReturn_t nvmlEventSetCreate(void **out) { *out = &reported; return SUCCESS; }
+nvmlReturn_t nvmlDeviceRegisterEvents(nvmlDevice_t one, unsigned long long types, void *set) { (void)types; (void)set; return ready(one); }
+
+nvmlReturn_t nvmlEventSetWait_v2(void *set, nvmlEventData_t *out, unsigned int timeout) {
+    (void)set; (void)timeout;
+    look();
+    for (unsigned int index = 0; index < count; index++) {
+        if (devices[index].xid == reported[index]) continue;
+        reported[index] = devices[index].xid;
+        if (!reported[index]) continue;
+        memset(out, 0, sizeof *out);
+        out->device = &devices[index]; out->type = 8; out->data = reported[index];
+        return SUCCESS;
+    }
+    return ERROR_TIMEOUT;
 }
 
 nvmlReturn_t nvmlDeviceGetCudaComputeCapability(nvmlDevice_t one, int *major, int *minor) { (void)one; *major = 9; *minor = 0; return SUCCESS; }
