@@ -15,6 +15,7 @@ from compute.api.jobs import (
     Quotes,
     UtilisationView,
 )
+from compute.api.simulation import QuotaSimulations
 from tenants.api import shares
 
 __all__ = ["urlpatterns"]
@@ -34,5 +35,6 @@ urlpatterns: list[URLPattern] = [
     path("jobs/<uuid:job_id>/shares/", JobShares.as_view(), name="api-job-shares"),
     path("jobs/<uuid:job_id>/shares/<uuid:holder_id>/", JobShare.as_view(), name="api-job-share"),
     path("devices/", Devices.as_view(), name="api-devices"),
+    path("quotas/simulation/", QuotaSimulations.as_view(), name="api-quota-simulation"),
     path("utilisation/", UtilisationView.as_view(), name="api-utilisation"),
 ]

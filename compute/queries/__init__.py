@@ -17,6 +17,14 @@ from compute.queries.jobs import (
     project_figures,
     readable_sort,
 )
+from compute.queries.quota_what_if import (
+    QuotaSimulation,
+    Wanted,
+    WantedCeiling,
+    ready_classes,
+    simulate_ceiling,
+    simulate_quotas,
+)
 from compute.queries.rows import (
     AttemptRow,
     ClassRow,
@@ -40,8 +48,11 @@ __all__ = [
     "LimitAfter",
     "LogLine",
     "MetricPoint",
+    "QuotaSimulation",
     "SpotOffer",
     "Utilisation",
+    "Wanted",
+    "WantedCeiling",
     "attempts",
     "beside_on_demand",
     "class_title",
@@ -59,5 +70,8 @@ __all__ = [
     "metrics",
     "project_figures",
     "readable_sort",
+    "ready_classes",
+    "simulate_ceiling",
+    "simulate_quotas",
     "utilisation",
 ]

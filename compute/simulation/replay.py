@@ -96,6 +96,8 @@ def _work(number: int, job: Recorded) -> Work:
         device_class="gpu",
         queued_at=START + timedelta(seconds=job.at),
         devices=job.devices,
+        share=job.share,
+        project_id=job.project,
     )
 
 

@@ -58,7 +58,7 @@ def pooled(jobs: Sequence[Recorded], quotas: Mapping[str, int], devices: int | N
     size = sum(quotas.values()) if devices is None else devices
     pool = pool_of(size)
     rooms = {Scope(tenant, "gpu"): Room(guaranteed=part, weight=part) for tenant, part in quotas.items()}
-    return replay(jobs, size, shared_by(rooms, pool), _next_bin)
+    return replay(jobs, size, shared_by(rooms, pool), next_bin)
 
 
 def shared_by(rooms: Mapping[Scope, Room], pool: list[Device]) -> Choose:
@@ -103,7 +103,7 @@ def _put(starts: list[Run], active: list[Run], pool: list[Device]) -> list[Actio
     return [Assign(run.work, tuple(next(free) for _ in range(run.job.devices)), borrowed=True) for run in starts]
 
 
-def _next_bin(run: Run) -> float:
+def next_bin(run: Run) -> float:
     """Return after how many seconds a running job has been served so much that others may come before it."""
     edge: float = FIRST_BIN_S * 10 ** service_bin(run.work.attained_s)
     return max((edge - run.work.attained_s) / run.job.devices, 1e-3)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from compute.policy import WHOLE
 
 DAY_S = 86_400.0
 SHORTEST_S, LONGEST_S = 30.0, 5 * DAY_S
@@ -17,12 +21,17 @@ class TraceInvalid(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One job of a trace: submitted `at` seconds after the first of its tenant, running for `seconds` on `devices`."""
+    """One job of a trace: submitted `at` seconds after the first of its tenant, running for `seconds` on `devices`.
 
-    tenant: str
+    `share`: of its one device, in thousandths.
+    """
+
+    tenant: Any
     at: float
     seconds: float
     devices: int
+    project: Hashable | None = None
+    share: int = WHOLE
 
 
 def read(path: Path, *, days: float = 30) -> list[Recorded]:

@@ -10,6 +10,7 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST, require_safe
 
 from compute.fleet import fleet
+from compute.views.simulation import ceiling_simulation
 from tenants.errors import ExchequerError, NotFound
 from tenants.operators.pages import OperatorRequest, operator_page
 
@@ -65,6 +66,7 @@ def _render(request: OperatorRequest, *, status: int = 200, **given: object) -> 
 
 urlpatterns: list[URLPattern] = [
     path("", fleet_page, name="operator-fleet"),
+    path("simulation/<uuid:tenant_id>/", ceiling_simulation, name="operator-quota-simulation"),
     path("devices/<uuid:device_id>/cordon/", device_cordon, name="device-cordon"),
     path("devices/<uuid:device_id>/uncordon/", device_uncordon, name="device-uncordon"),
 ]

@@ -12,6 +12,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from compute.api.simulation import CeilingSimulations
 from compute.fleet import fleet
 from compute.queries import device_hours
 from tenants.clock import now
@@ -114,6 +115,11 @@ urlpatterns: list[URLPattern] = [
     path("fleet/devices/<uuid:device_id>/cordon/", DeviceCordon.as_view(), name="operator-api-cordon"),
     path(
         "fleet/devices/<uuid:device_id>/uncordon/", DeviceCordon.as_view(cordoned=False), name="operator-api-uncordon"
+    ),
+    path(
+        "tenants/<uuid:tenant_id>/quotas/simulation/",
+        CeilingSimulations.as_view(),
+        name="operator-api-quota-simulation",
     ),
     path("utilisation/", UtilisationOfAll.as_view(), name="operator-api-utilisation"),
 ]

@@ -197,6 +197,7 @@ LOOKED_UP = frozenset(
         "compute_attempt",
         "compute_attemptmember",
         "compute_devicehour",
+        "compute_job",
         "models_app_endpointkey",
         "tenants_apikey",
         "tenants_breakglass",
@@ -400,6 +401,7 @@ DEFINERS = frozenset(
         "compute_device_hours(timestamp with time zone,timestamp with time zone)",
         "compute_drop_partitions(text,interval)",
         "compute_ensure_partitions(interval)",
+        "compute_past_jobs(text,timestamp with time zone,integer)",
         "compute_slots_of(uuid)",
     }
 )

@@ -104,6 +104,7 @@ PAGES = (
     PageSpec("quotas", "quotas/", "Changed by", empty="No limit is set"),
     PageSpec("budget-request", "budgets/{budget}/request/", "Send request", fill="budget"),
     PageSpec("approvals", "approvals/", "Requests", empty="Nothing waits"),
+    PageSpec("quota-simulation", "quotas/simulation/?device_class=cpu&limit=1", "as changed"),
     PageSpec("quota-edit", "quotas/?edit=devices:cpu", "Cancel"),
     PageSpec("api-keys", "api-keys/", "ci-nightly", empty="No API key yet"),
     PageSpec("identity-provider", "identity-provider/", "labs.riverside.example", empty="No domain"),

@@ -56,6 +56,7 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("tenants/<uuid:tenant_id>/", "get"): ALL,
     ("tenants/<uuid:tenant_id>/quotas/", "get"): ALL,
     ("tenants/<uuid:tenant_id>/quotas/", "put"): {ADMIN},
+    ("tenants/<uuid:tenant_id>/quotas/simulation/", "get"): {ADMIN},
     ("tenants/<uuid:tenant_id>/suspend/", "post"): {ADMIN},
     ("tenants/<uuid:tenant_id>/resume/", "post"): {ADMIN},
     ("tenants/<uuid:tenant_id>/close/", "post"): {ADMIN},
