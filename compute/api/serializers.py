@@ -193,7 +193,10 @@ class DeviceSerializer(serializers.Serializer[Any]):
 
 
 class UtilisationSerializer(serializers.Serializer[Any]):
-    """Device seconds of one group: allocated = used + idle, capacity = allocated + held + free; and their cost."""
+    """Device seconds of one group: allocated = used + idle, capacity = allocated + held + free; and their cost.
+
+    `energy_kwh` is null where no device measures its power.
+    """
 
     group = serializers.DictField(child=serializers.CharField())
     capacity_s = Rounded(decimals=6)
@@ -205,3 +208,4 @@ class UtilisationSerializer(serializers.Serializer[Any]):
     allocated_cost = MoneySerializer()
     used_cost = MoneySerializer()
     idle_cost = MoneySerializer()
+    energy_kwh = Rounded(decimals=6, allow_null=True)

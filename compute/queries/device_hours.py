@@ -30,6 +30,7 @@ GROUPS = ("hour", "device_class", "device", "project")
 #: Of all tenants together, in the console.
 ACROSS = ("hour", "device_class", "tenant")
 MOST_HOURS = 24 * 92
+JOULES_IN_KWH = 3_600_000
 
 _ALLOCATED = """
 WITH span AS (SELECT hour, hour + interval '1 hour' AS until FROM generate_series(date_trunc('hour', %(start)s), %(end)s, '1 hour') AS hour
@@ -50,11 +51,11 @@ cut AS (
     FROM runs r JOIN span s ON r.assigned_at < s.until AND r.ended_at > s.hour
 ),
 busy AS (
-    SELECT attempt_id, rank, hour, used_s AS used FROM compute_devicehour
+    SELECT attempt_id, rank, hour, used_s AS used, energy_j FROM compute_devicehour
     WHERE tenant_id = %(tenant)s AND hour >= date_trunc('hour', %(start)s) AND hour < %(end)s
 )
 SELECT c.hour, c.device_class, c.device_name, c.project, c.unit_amount, c.currency, c.allocated, greatest(c.taken - c.allocated, 0),
-       least(coalesce(b.used, 0), c.allocated)
+       least(coalesce(b.used, 0), c.allocated), b.energy_j
 FROM cut c LEFT JOIN busy b ON b.attempt_id = c.id AND b.rank = c.rank AND b.hour = c.hour
 """
 _PRESENT = """
@@ -91,10 +92,14 @@ class DeviceSeconds:
 
 @dataclass(frozen=True, kw_only=True)
 class Utilisation(DeviceSeconds):
-    """The same, and the cost of the allocated, used and idle part at the jobs' own prices, restated in today's currency."""
+    """The same, and the cost of the allocated, used and idle part at the jobs' own prices, restated in today's currency.
+
+    `energy_kwh`: that of the devices while jobs ran on them, None if none of them measures its power.
+    """
 
     allocated_cost: Money
     used_cost: Money
+    energy_kwh: float | None
 
     @property
     def idle_cost(self) -> Money:
@@ -120,13 +125,15 @@ def utilisation(
     unnamed = unnamed_projects() if "project" in group_by else None
     hidden = set() if unnamed is None else set(unnamed.values_list("slug", flat=True))
     at = tenant_today()
-    for hour, device_class, device, project, price, paid_in, allocated, held, used in rows:
+    for hour, device_class, device, project, price, paid_in, allocated, held, used, energy in rows:
         words = {"hour": hour.isoformat(), "device_class": device_class, "device": device}
         words["project"] = WITHHELD if project in hidden else project
         total = sums[tuple(words[name] for name in group_by)]
         total["allocated"] += float(allocated)
         total["held"] += float(held)
         total["used"] += float(used)
+        if energy is not None:
+            total["energy"] = (total["energy"] or 0.0) + energy
         second = at.currencies.restated(price, paid_in, at.currency)
         total["cost"] += second * Decimal(str(allocated))
         total["busy_cost"] += second * Decimal(str(used))
@@ -183,7 +190,7 @@ def _check(start: datetime, end: datetime, group_by: Sequence[str], groups: Sequ
 
 
 def _no_cost() -> dict[str, Any]:
-    return {"cost": Decimal(0), "busy_cost": Decimal(0)}
+    return {"cost": Decimal(0), "busy_cost": Decimal(0), "energy": None}
 
 
 def _offered(start: datetime, end: datetime) -> list[tuple[datetime, str, float]]:
@@ -208,4 +215,5 @@ def _row(group: dict[str, str], total: dict[str, Any], currency: str) -> Utilisa
         held_s=total["held"],
         allocated_cost=Money(total["cost"], currency),
         used_cost=Money(total["busy_cost"], currency),
+        energy_kwh=None if total["energy"] is None else total["energy"] / JOULES_IN_KWH,
     )

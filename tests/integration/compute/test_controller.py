@@ -244,6 +244,7 @@ def test_utilisation_adds_up(world: World, used: Claim) -> None:
         assert row.allocated_s == pytest.approx(row.used_s + row.idle_s)
         assert row.capacity_s == pytest.approx(row.allocated_s + row.held_s + row.free_s)
         assert row.allocated_cost == row.used_cost + row.idle_cost
+    assert {row.energy_kwh for row in rows if row.used_s} == {None}, "a CPU device does not measure its power"
     (project,) = by_project
     assert project.group == {"project": "default"}
     assert project.allocated_s >= project.used_s

@@ -165,6 +165,8 @@ def test_a_batch_that_is_sent_twice_is_stored_once(world: World) -> None:
     with tenant_scope(world.tenant.id):
         assert sorted(DeviceSample.objects.values_list("busy", flat=True)) == [0.5, 0.6]
         assert DeviceHour.objects.get().energy_j == pytest.approx(20.0)
+        (used,) = queries.utilisation(now() - timedelta(hours=1), now(), ["project"])
+        assert used.energy_kwh == pytest.approx(20.0 / 3_600_000)
         assert [line.line for line in queries.logs_after(mine.job.id)] == ["one", "two"]
         assert [point.values for point in queries.metrics(mine.job.id)] == [{"loss": 0.5}]
 
