@@ -10,8 +10,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from compute import queries
 from compute.jobs import jobs as operations
+from compute.queries.device_use import use_by_minute
 from compute.views.forms import CancelForm
-from compute.views.progress import ProgressStage, loss_series, other_metrics, overrun, single_values, stages
+from compute.views.progress import ProgressStage, loss_series, other_metrics, overrun, single_values, stages, use_series
 from tenants.audit import queries as audit_queries
 from tenants.sharing import shares
 from tenants.sharing.panel import share_panel
@@ -130,6 +131,7 @@ def live_context(request: TenantRequest, detail: queries.JobDetail) -> dict[str,
     """Return the context of the live part of a job's page."""
     actor = request.actor
     points = queries.metrics(detail.id)
+    minutes = use_by_minute(detail)
     strip: list[ProgressStage] = stages(detail)
     own = detail.submitted_by in actor.own_ids
     answers = (own or actor.can("jobs.cancel_any", detail)) and shares.is_managed(actor, "job", detail.id)
@@ -142,6 +144,8 @@ def live_context(request: TenantRequest, detail: queries.JobDetail) -> dict[str,
         "losses": loss_series(points),
         "metrics": other_metrics(points),
         "singles": single_values(points),
+        "use": minutes,
+        "use_charts": use_series(minutes),
         "steps": points[-30:][::-1],
         "last_lines": queries.last_log_lines(detail.id, 20) if detail.state == "failed" else [],
         "can_cancel": not detail.final and mine,

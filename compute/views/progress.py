@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from compute.queries import JobDetail, MetricPoint, class_title
+from compute.queries.device_use import UseMinute
 
 FINAL_WORDS = {"succeeded": "Succeeded", "failed": "Failed", "cancelled": "Cancelled"}
 TONES = {"succeeded": "done", "failed": "bad", "cancelled": "bad"}
@@ -107,6 +108,19 @@ def single_values(points: Sequence[MetricPoint]) -> dict[str, float]:
     return {
         name: values[0][1] for name, values in _found(points, lambda _: True).items() if _lone(name, values, points)
     }
+
+
+def use_series(minutes: Sequence[UseMinute]) -> list[tuple[str, dict[str, list[tuple[float, float]]]]]:
+    """Return title and line of utilisation, memory and power by minute; no power where none was measured."""
+    if not minutes:
+        return []
+    first = minutes[0].at
+    passed = [(one.at - first).total_seconds() / 60 for one in minutes]
+    busy = [(at, one.busy * 100) for at, one in zip(passed, minutes, strict=True)]
+    memory = [(at, one.memory_bytes / 2**30) for at, one in zip(passed, minutes, strict=True)]
+    power = [(at, one.power_w) for at, one in zip(passed, minutes, strict=True) if one.power_w is not None]
+    found = [("Utilisation in percent", {"utilisation": busy}), ("Memory in GiB", {"memory": memory})]
+    return [*found, ("Power in watts", {"power": power})] if power else found
 
 
 def _lone(name: str, values: Sequence[tuple[float, float]], points: Sequence[MetricPoint]) -> bool:

@@ -23,6 +23,7 @@ INSIDE = frozenset(
         "compute_attemptmember",
         "compute_device",
         "compute_devicepresence",
+        "compute_devicesample",
         "compute_jobgrouppermission",
         "compute_joblog",
         "compute_jobmetric",

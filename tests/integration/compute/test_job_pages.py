@@ -14,7 +14,7 @@ from django.test import Client
 from billing.budgets.budgets import create_budget
 from compute import queries
 from compute.leases import leases
-from compute.leases.messages import Heartbeat
+from compute.leases.messages import Heartbeat, Sample
 from compute.models import Device, Job, JobMetric, Outcome
 from models_app.models import Dataset
 from tenants.isolation.scoping import tenant_scope
@@ -38,7 +38,7 @@ def test_a_job_is_paused_only_once_its_program_has_stopped(
 ) -> None:
     world = World(as_control)
     mine = world.running()
-    leases.heartbeat(mine, Heartbeat(elapsed=0.01))
+    leases.heartbeat(mine, Heartbeat(elapsed=0.01, samples=[Sample(2.0, 0.25, 2**30)]))
     client, path = client_of(world.tenant), f"/t/{world.tenant.slug}/jobs/{mine.job.id}/"
     page = text_of(client.post(f"{path}pause/", follow=True))
     assert "Pausing: saving a checkpoint. You pay until it has stopped" in page
@@ -46,9 +46,19 @@ def test_a_job_is_paused_only_once_its_program_has_stopped(
     live = text_of(client.get(f"{path}live/"))
     assert '<span class="x-state busy">Pausing</span>' in live
     assert "data-poll" in live
-    leases.finish(mine, Outcome.PAUSED, Heartbeat(elapsed=0.02))
+    for shown in (
+        "Utilisation in percent",
+        "Memory in GiB",
+        "25 %",
+        "1.0\xa0GB",
+        "not measured",
+        "does not measure its power",
+    ):
+        assert shown in flowed(live), shown
+    leases.finish(mine, Outcome.PAUSED, Heartbeat(elapsed=0.02, samples=[Sample(2.0, 0.5, 2**30, power_w=250.0)]))
     stopped = text_of(client.get(f"{path}live/"))
     assert "Pausing" not in stopped
+    assert "Power in watts" in stopped and "250 W" in flowed(stopped)
     assert '<span class="x-state wait">Paused</span>' in stopped
 
 

@@ -1,0 +1,56 @@
+"""How busy the device of a job was in its last hour on it: for charts of one page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db.models import Avg, F, Max, QuerySet, Sum
+from django.db.models.functions import TruncMinute
+
+from compute.models import DeviceSample
+from compute.queries.rows import JobDetail
+from tenants.clock import now
+
+SHOWN = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class UseMinute:
+    """One minute: the part of the time that the device was busy, most memory in bytes, mean power in watts.
+
+    `power_w` is None where the device measures none.
+    """
+
+    at: datetime
+    busy: float
+    memory_bytes: int
+    power_w: float | None
+
+    @property
+    def percent(self) -> float:
+        """Return `busy` in percent."""
+        return self.busy * 100
+
+
+def use_by_minute(job: JobDetail) -> list[UseMinute]:
+    """Return the minutes with samples of the job's last hour on its devices, oldest first; samples go after 14 days."""
+    runs = [run for run in job.attempts if run.started_at]
+    if not runs:
+        return []
+    until = runs[-1].ended_at or now()
+    rows = _samples([run.id for run in runs], until - SHOWN)
+    return [UseMinute(*row) for row in rows]
+
+
+def _samples(
+    attempt_ids: list[UUID], since: datetime
+) -> QuerySet[DeviceSample, tuple[datetime, float, int, float | None]]:
+    return (
+        DeviceSample.objects.filter(attempt_id__in=attempt_ids, at__gt=since, seconds__gt=0)
+        .annotate(minute=TruncMinute("at"))
+        .values_list("minute")
+        .annotate(used=Sum(F("seconds") * F("busy")) / Sum("seconds"), most=Max("memory_bytes"), power=Avg("power_w"))
+        .order_by("minute")
+    )
