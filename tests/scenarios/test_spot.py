@@ -12,8 +12,8 @@ from tests.support.datasets import csv_bytes
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("walks")
-#: Some ten seconds of training on one processor: long enough to be stopped in the middle.
-LONG = {"epochs": 120, "patience": 120, "width": 512, "layers": 4}
+#: Five seconds of training and more on one processor: long enough to be stopped in the middle.
+LONG = {"epochs": 50, "patience": 50, "width": 512, "layers": 4}
 SHORT = {"epochs": 1}
 
 
