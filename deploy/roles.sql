@@ -1,4 +1,4 @@
--- The four roles of Exchequer (and one that nobody logs in as), and who may do what with one database.
+-- The four roles of Exchequer (and three that nobody logs in as), and who may do what with one database.
 --
 -- Run once as an administrator inside the (empty) database, then give each role a password:
 --     createdb exchequer && psql exchequer -f deploy/roles.sql
@@ -9,6 +9,8 @@
 --   exchequer_app      web, serving, the parents of attempts; sees one tenant at a time (DATABASE_URL)
 --   exchequer_control  controller, ops worker, commands; a listed set of tables across tenants (DATABASE_CONTROL_URL)
 --   exchequer_operator the operators' console; operators' accounts, and what a seller may read of tenants (DATABASE_OPERATOR_URL)
+--   exchequer_node     the group of the nodes' own logins (exchequer_node_…): each sees a tenant only while it works for it
+--   exchequer_registrar makes and ends these logins, by the two functions at the end of this file and by nothing else
 --   exchequer_glass    as which the web process answers an operator who looks inside a tenant: reads, while that look lasts
 DO $roles$
 DECLARE
@@ -31,6 +33,17 @@ BEGIN
         GRANT exchequer_glass TO exchequer_app WITH INHERIT FALSE, SET TRUE;
     END IF;
 
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'exchequer_node') THEN
+        CREATE ROLE exchequer_node NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'exchequer_registrar') THEN
+        CREATE ROLE exchequer_registrar NOLOGIN NOSUPERUSER NOCREATEDB CREATEROLE NOREPLICATION NOBYPASSRLS;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_auth_members m WHERE m.roleid = 'exchequer_node'::regrole
+                   AND m.member = 'exchequer_registrar'::regrole) THEN
+        GRANT exchequer_node TO exchequer_registrar WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
+    END IF;
+
     -- How long one statement, a wait for a lock and an idle transaction may take. They belong to the login, so they hold
     -- behind a pooler, which drops what a connection asks for at its start. Nobody waits longer for a page; the
     -- controller's work is on all tenants; a migration takes what it takes. What you chose yourself stays.
@@ -51,15 +64,18 @@ BEGIN
 
     -- A managed server's administrator is no superuser: to hand objects over it must be a member.
     IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
-        EXECUTE format('GRANT exchequer_owner TO %I', current_user);
+        EXECUTE format('GRANT exchequer_owner, exchequer_registrar TO %I', current_user);
     END IF;
 
     EXECUTE format('ALTER DATABASE %I OWNER TO exchequer_owner', current_database());
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
-    EXECUTE format('GRANT CONNECT ON DATABASE %I TO exchequer_app, exchequer_control, exchequer_operator', current_database());
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO exchequer_app, exchequer_control, exchequer_operator, exchequer_node', current_database());
     ALTER SCHEMA public OWNER TO exchequer_owner;
     REVOKE ALL ON SCHEMA public FROM PUBLIC;
-    GRANT USAGE ON SCHEMA public TO exchequer_app, exchequer_control, exchequer_operator, exchequer_glass;
+    GRANT USAGE ON SCHEMA public TO exchequer_app, exchequer_control, exchequer_operator, exchequer_glass, exchequer_node;
+    CREATE SCHEMA IF NOT EXISTS exchequer_roles AUTHORIZATION exchequer_registrar;
+    REVOKE ALL ON SCHEMA exchequer_roles FROM PUBLIC;
+    GRANT USAGE ON SCHEMA exchequer_roles TO exchequer_owner;
 
     -- No policy binds a large object: any session of a role reads it, whatever its tenant. And a role that owns one owns a
     -- part of the database, so that no process starts with it. Only a superuser can take the functions away.
@@ -68,3 +84,44 @@ BEGIN
     END IF;
 END
 $roles$;
+
+-- Only the tables' owner calls them, in functions that first check who asks. They take a verifier and no password, so that
+-- no log shows one. A login is named after its node: what a session sees follows from its name, and nothing can be claimed.
+CREATE OR REPLACE FUNCTION exchequer_roles.admit_node(node uuid, verifier text) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $admit$
+DECLARE
+    login text := 'exchequer_node_' || replace(node::text, '-', '');
+BEGIN
+    IF node IS NULL OR verifier IS NULL OR verifier !~ '^SCRAM-SHA-256[$][0-9]+:[A-Za-z0-9+/=]+[$][A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+$' THEN
+        RAISE EXCEPTION 'a node needs an id and a SCRAM-SHA-256 verifier' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = login) THEN
+        EXECUTE format('CREATE ROLE %I NOLOGIN', login);
+        -- To end its sessions one must have its rights; the registrar has none that it would gain.
+        EXECUTE format('GRANT %I TO exchequer_registrar WITH INHERIT TRUE, SET FALSE', login);
+        EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', login, '30s');
+        EXECUTE format('ALTER ROLE %I SET lock_timeout = %L', login, '10s');
+        EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', login, '1min');
+    END IF;
+    EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', login, verifier);
+    EXECUTE format('GRANT exchequer_node TO %I WITH INHERIT TRUE, SET FALSE', login);
+    RETURN login;
+END $admit$;
+
+-- At once: it may not log in, has no rights in sessions that are open, and these end.
+CREATE OR REPLACE FUNCTION exchequer_roles.end_node(node uuid) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $end$
+DECLARE
+    login text := 'exchequer_node_' || replace(node::text, '-', '');
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = login) THEN
+        EXECUTE format('ALTER ROLE %I NOLOGIN PASSWORD NULL', login);
+        EXECUTE format('REVOKE exchequer_node FROM %I', login);
+        PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = login AND pid <> pg_backend_pid();
+    END IF;
+END $end$;
+
+ALTER FUNCTION exchequer_roles.admit_node(uuid, text) OWNER TO exchequer_registrar;
+ALTER FUNCTION exchequer_roles.end_node(uuid) OWNER TO exchequer_registrar;
+REVOKE ALL ON FUNCTION exchequer_roles.admit_node(uuid, text), exchequer_roles.end_node(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION exchequer_roles.admit_node(uuid, text), exchequer_roles.end_node(uuid) TO exchequer_owner;

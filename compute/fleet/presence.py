@@ -2,8 +2,8 @@
 
 An interval opens when a device's node registers it or sends a heartbeat again. It closes when the host no longer shows
 the device, when it is cordoned or returned (the next one then follows at once), and at its node's last heartbeat once
-the node left or fell silent. Nodes observe this when they register, the controller with every sweep; a change that
-was undone between two sweeps is not seen.
+the node left or fell silent. Nodes observe this of their own devices when they register, the controller of all with
+every sweep; a change that was undone between two sweeps is not seen.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SELECT gen_random_uuid(), d.id, d.device_class, d.serves, d.state = 'ready',
 FROM compute_device d JOIN compute_node n ON n.id = d.node_id
 LEFT JOIN LATERAL (SELECT max(until_at) AS until_at FROM compute_devicepresence WHERE device_id = d.id) past ON true
 LEFT JOIN unnest(%(devices)s::uuid[], %(moments)s::timestamptz[]) AS went_on (device_id, at) ON went_on.device_id = d.id
-WHERE d.state <> 'gone' AND n.last_seen_at > %(seen)s
+WHERE d.state <> 'gone' AND n.last_seen_at > %(seen)s AND n.id = coalesce(exchequer_node(), n.id)
   AND NOT EXISTS (SELECT FROM compute_devicepresence o WHERE o.device_id = d.id AND o.until_at IS NULL)
 ON CONFLICT DO NOTHING
 """

@@ -18,7 +18,14 @@ from psycopg.conninfo import conninfo_to_dict
 
 from config.backup.manifest import BackupError
 
-ROLES = ("exchequer_owner", "exchequer_app", "exchequer_control", "exchequer_operator", "exchequer_glass")
+ROLES = (
+    "exchequer_owner",
+    "exchequer_app",
+    "exchequer_control",
+    "exchequer_operator",
+    "exchequer_glass",
+    "exchequer_node",
+)
 VARIABLES = {
     "host": "PGHOST",
     "port": "PGPORT",

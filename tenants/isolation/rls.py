@@ -16,6 +16,8 @@ from tenants.isolation.scoping import TenantForeignKey
 APP, CONTROL, OPERATOR = "exchequer_app", "exchequer_control", "exchequer_operator"
 #: As which the web process answers an operator who looks inside a tenant.
 GLASS = "exchequer_glass"
+#: The group of the nodes' own logins.
+NODE = "exchequer_node"
 ALL = "SELECT, INSERT, UPDATE, DELETE"
 TENANT = "(SELECT nullif(current_setting('app.tenant', true), '')::uuid)"
 
@@ -61,6 +63,19 @@ def glass_sql(*tables: str, columns: str = "") -> str:
         f"GRANT {read} ON {table} TO {GLASS};"
         for table in tables
     )
+
+
+def node_sql(**tables: tuple[str, str]) -> str:
+    """Return the statements by which a node uses these tables of a tenant, while it works for that tenant.
+
+    Each table has its rights, as GRANT names them, and what else must be so of a row, if anything.
+    """
+    same = "tenant_id = (SELECT exchequer_node_tenant())"
+    found = ""
+    for table, (rights, also) in tables.items():
+        rows = f"{same} AND {also}" if also else same
+        found += f"CREATE POLICY node_rows ON {table} TO {NODE} USING ({rows}) WITH CHECK ({rows});GRANT {rights} ON {table} TO {NODE};"
+    return found
 
 
 class TableOperation(Operation):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import psycopg
 
 from tests.architecture.inside import GLASS_ROWS, INSIDE, NOT_INSIDE
+from tests.architecture.nodes import node_policies
 
 BOTH = ("exchequer_app", "exchequer_control")
 OPERATOR = "exchequer_operator"
@@ -354,6 +355,7 @@ def policy_faults(admin: psycopg.Connection, oid: int, table: str, *, partition:
     wanted = OWN.get(table) or {tenant_rows}
     wanted = wanted | ({CONTROL_ROWS} if table in CONTROL else set()) | ({LOOKUP_ROWS} if table in LOOKED_UP else set())
     wanted = wanted | ({GLASS_ROWS} if table in INSIDE or table in NOT_INSIDE else set())
+    wanted = wanted | node_policies(table)
     if partition and not found:
         return []  # reachable only through its parent
     faults = [f"{table}: policy {policy} is not among those it may have" for policy in sorted(found - wanted, key=str)]
@@ -382,6 +384,8 @@ DEFINERS = frozenset(
         "exchequer_scim_tokens(text)",
         "exchequer_people()",
         "exchequer_glass_tenant()",
+        "exchequer_node_jobs()",
+        "exchequer_node_tenant()",
         "exchequer_destroy_data_keys(uuid)",
         "exchequer_break_glass(bytea,bytea)",
         "billing_budgets_across(date)",
@@ -405,6 +409,8 @@ DEFINERS = frozenset(
         "compute_slots_of(uuid)",
     }
 )
+#: Those that run as the role that makes and ends the nodes' logins; they name every relation with its schema.
+OF_REGISTRAR = frozenset({"exchequer_roles.admit_node(uuid,text)", "exchequer_roles.end_node(uuid)"})
 OURS = "NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"
 RELATIONS = f"""
 SELECT c.oid::regclass::text, c.relkind, coalesce(c.reloptions::text LIKE '%security_invoker=true%', false)
@@ -420,7 +426,8 @@ SELECT c.oid::regclass::text, CASE g.grantee WHEN 0 THEN 'public' ELSE g.grantee
 FROM pg_class c, aclexplode(c.relacl) g WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
   AND g.grantee <> c.relowner
   AND (g.grantee = 0 OR g.grantee NOT IN (
-    'exchequer_app'::regrole, 'exchequer_control'::regrole, 'exchequer_operator'::regrole, 'exchequer_glass'::regrole))
+    'exchequer_app'::regrole, 'exchequer_control'::regrole, 'exchequer_operator'::regrole, 'exchequer_glass'::regrole,
+    'exchequer_node'::regrole))
 """
 CONSOLE = """
 SELECT c.relname, array_agg(DISTINCT g.privilege_type) FROM pg_class c, aclexplode(c.relacl) g
@@ -444,15 +451,19 @@ def see_through_faults(admin: psycopg.Connection) -> list[str]:
         if not invoker
     ]
     found = admin.execute(FUNCTIONS).fetchall()
-    faults += [f"{name} runs as its owner and is not known" for name, *_ in found if name not in DEFINERS]
+    faults += [
+        f"{name} runs as its owner and is not known" for name, *_ in found if name not in DEFINERS | OF_REGISTRAR
+    ]
     for name, owner, settings, public in found:
-        if not any(one.replace('"', "") == "search_path=public, pg_temp" for one in settings):
+        makes_logins = name in OF_REGISTRAR
+        path = "pg_catalog" if makes_logins else "public"
+        if not any(one.replace('"', "") == f"search_path={path}, pg_temp" for one in settings):
             faults.append(f"{name}: its search_path is open")
-        if owner != "exchequer_owner":
+        if owner != ("exchequer_registrar" if makes_logins else "exchequer_owner"):
             faults.append(f"{name}: it runs as {owner}")
         if public:
             faults.append(f"{name}: everybody may call it")
-    faults += [f"{name} is missing" for name in sorted(DEFINERS - {row[0] for row in found})]
+    faults += [f"{name} is missing" for name in sorted((DEFINERS | OF_REGISTRAR) - {row[0] for row in found})]
     return faults + [f"{table}: {role} has rights on it" for table, role in admin.execute(STRANGERS).fetchall()]
 
 

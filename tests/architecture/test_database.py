@@ -12,6 +12,7 @@ from tenants.audit import erasure
 from tenants.checks import role_faults
 from tests.architecture.inside import glass_faults
 from tests.architecture.locks import UNLOCKED, console_faults, policy_faults, reference_faults, see_through_faults
+from tests.architecture.nodes import node_faults
 from tests.support.servers.services import TEST_ROLE
 
 pytestmark = pytest.mark.django_db
@@ -162,6 +163,7 @@ def test_each_side_sees_its_own_accounts(superuser: psycopg.Connection) -> None:
         ("control_rows", "tenants_user", ["exchequer_control"], "true"),
         ("glass_rows", "tenants_user", ["exchequer_glass"], MEMBERS),
         ("lookup_rows", "tenants_user", ["exchequer_owner"], "true"),
+        ("node_rows", "tenants_user", ["exchequer_node"], MEMBERS),
         ("operators", "tenants_user", ["exchequer_operator"], "is_operator"),
         ("people", "tenants_user", ["exchequer_app"], "(NOT is_operator)"),
     ]
@@ -199,6 +201,10 @@ def test_the_console_has_the_listed_rights_and_no_others(superuser: psycopg.Conn
 
 def test_a_look_inside_reads_the_listed_tables_and_writes_none(superuser: psycopg.Connection) -> None:
     assert glass_faults(superuser) == []
+
+
+def test_a_node_has_the_listed_rights_and_no_others(superuser: psycopg.Connection) -> None:
+    assert node_faults(superuser) == []
 
 
 def tables_of(page: str) -> list[str]:
