@@ -11,11 +11,12 @@ from django.conf import settings
 
 from compute import procfs
 from compute.agent.checkpoints import CheckpointUploader
+from compute.agent.gang import Gang
 from compute.agent.heartbeat import HeartbeatSender
 from compute.devices.base import DeviceLost, Sampler
 from compute.leases import leases
 from compute.sandbox import excess, protocol
-from compute.sandbox.process import Child
+from compute.sandbox.process import Child, Member
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +42,7 @@ class ChildObserver:
         self._heartbeat, self._saver = heartbeat, saver
         self._line = 0
 
-    def gather(self, child: Child | None) -> None:
+    def gather(self, child: Child | Gang | None) -> None:
         """Move the child's reports and log lines into the next heartbeat. Raises Fenced."""
         beat = self._heartbeat.beat
         if child is not None:
@@ -66,27 +67,35 @@ class ChildObserver:
             self._saver.look()
         beat.progress = self.progress
 
-    def sample(self, child: Child | None) -> None:
+    def sample(self, child: Child | Gang | None) -> None:
         """Add a sample of the device to the next heartbeat, and check memory and disk."""
-        slot, now = self._mine.slot, time.monotonic()
+        now = time.monotonic()
         if child is None or child.exited.is_set():
             return
-        try:
-            reading = self._sampler.read(slot.uuid, child.group)
-        except DeviceLost as lost:
-            self._log.warning("device.lost", error=str(lost))
-            return
-        memory = reading.memory_bytes if slot.kind == "cpu" else procfs.group_use(child.group)[1]
-        self.check_memory_and_disk(child, memory)
-        self._heartbeat.beat.samples.append(
-            leases.Sample(now - self.sampled, reading.busy, reading.memory_bytes, reading.power_w)
-        )
+        ranks = {slot.uuid: rank for rank, slot in enumerate(self._mine.slots)}
+        for member in child.members:
+            slot = member.slot
+            try:
+                reading = self._sampler.read(slot.uuid, member.group)
+            except DeviceLost as lost:
+                self._log.warning("device.lost", error=str(lost))
+                return
+            memory = reading.memory_bytes if slot.kind == "cpu" else procfs.group_use(member.group)[1]
+            self._check_memory_and_disk(member, memory)
+            used = leases.Sample(
+                now - self.sampled, reading.busy, reading.memory_bytes, reading.power_w, rank=ranks[slot.uuid]
+            )
+            self._heartbeat.beat.samples.append(used)
         self.sampled = now
 
-    def check_threads(self, child: Child) -> None:
+    def check_threads(self, child: Child | Gang) -> None:
         """Record too many threads in `excess`."""
-        self.excess = self.excess or excess.of_threads(self._mine.slot, child.group)
+        for member in child.members:
+            self.excess = self.excess or excess.of_threads(member.slot, member.group)
 
-    def check_memory_and_disk(self, child: Child, memory_bytes: int) -> None:
-        """Record too much memory or disk in `excess`."""
-        self.excess = self.excess or excess.of_memory_or_disk(self._mine.slot, memory_bytes, self._workdir, child.group)
+    def check_memory_and_disk(self, child: Child | Gang, memory_bytes: int) -> None:
+        """Record too much memory or disk of an ended child in `excess`."""
+        self._check_memory_and_disk(Member(self._mine.slot, child.group, self._workdir), memory_bytes)
+
+    def _check_memory_and_disk(self, member: Member, memory_bytes: int) -> None:
+        self.excess = self.excess or excess.of_memory_or_disk(member.slot, memory_bytes, member.workdir, member.group)

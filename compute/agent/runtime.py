@@ -86,7 +86,8 @@ class Runtime:
         if mine is None:
             return
         threads = self._host.threads if mine.slot.kind == "cpu" else max(1, self._host.threads)
-        mine = dataclasses.replace(mine, slot=dataclasses.replace(mine.slot, threads=threads))
+        slot, *others = [dataclasses.replace(one, threads=threads) for one in mine.slots]
+        mine = dataclasses.replace(mine, slot=slot, others=tuple(others))
         sampler: Sampler = self._host if mine.slot.kind == "cpu" else self._nvml
         supervisor = AttemptSupervisor(mine, sampler, self.home)
         self._running[mine.attempt_id] = supervisor

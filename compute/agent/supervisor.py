@@ -21,6 +21,7 @@ from django.db import connection
 from compute import kinds, limits
 from compute.agent import exit_codes
 from compute.agent.checkpoints import CheckpointUploader
+from compute.agent.gang import Gang
 from compute.agent.heartbeat import AWAY, HeartbeatSender, beside
 from compute.agent.observer import ChildObserver
 from compute.devices.base import Sampler
@@ -46,7 +47,7 @@ class AttemptSupervisor:
         self._workdir = home / str(mine.attempt_id)
         self._heartbeat = HeartbeatSender(mine)
         self._stopping = threading.Event()
-        self._child: Child | None = None
+        self._child: Child | Gang | None = None
         self._stop: Outcome | None = None
         self._limit = Outcome.TIME_LIMIT
         self._limit_at = float("inf")
@@ -108,7 +109,7 @@ class AttemptSupervisor:
             plain = str(error) if isinstance(error, kinds.BadReport) else BAD_OUTPUT
             self._finish(Outcome.CRASHED, plain, self._child.exit_code)
 
-    def _start(self, staged: dict[str, Any]) -> Child:
+    def _start(self, staged: dict[str, Any]) -> Child | Gang:
         slot = self.mine.slot
         payload = {
             "attempt": str(self.mine.attempt_id),
@@ -118,21 +119,21 @@ class AttemptSupervisor:
             "resume": bool(self.mine.job.checkpoint),
             **staged,
         }
-        child = Child(
-            entrypoint=self._kind.entrypoint,
-            attempt=str(self.mine.attempt_id),
-            workdir=self._workdir,
-            slot=slot,
-            payload=payload,
-            sandbox_required=self._observed.required,
-        )
+        common: dict[str, Any] = {
+            "entrypoint": self._kind.entrypoint,
+            "attempt": str(self.mine.attempt_id),
+            "workdir": self._workdir,
+            "payload": payload,
+            "sandbox_required": self._observed.required,
+        }
+        child = Gang(**common, slots=self.mine.slots) if self.mine.others else Child(**common, slot=slot)
         self.log.info("attempt.started", group=child.group)
         self._observed.progress = {"phase": "running"}
         self._heartbeat.next = self._observed.sampled = time.monotonic()
         self._limit_at = float("inf")
         return child
 
-    def _watch(self, child: Child) -> None:
+    def _watch(self, child: Child | Gang) -> None:
         """Send heartbeats until the child exits; ask it to stop for a reason, kill it after the grace period."""
         kill_at = float("inf")
         while not child.exited.is_set():
@@ -151,7 +152,7 @@ class AttemptSupervisor:
             child.changed.wait(max(0.01, min(nearest - time.monotonic(), 0.25)))
             child.changed.clear()
 
-    def _settle(self, child: Child) -> None:
+    def _settle(self, child: Child | Gang) -> None:
         """Classify the exit, store the output, and end the attempt."""
         self._gather()
         self._saver.finish(self._heartbeat, self._gather)

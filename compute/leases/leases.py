@@ -27,6 +27,7 @@ from compute.leases.charging import charge
 from compute.leases.messages import Claim, Fenced, Heartbeat, HeartbeatReply, Sample
 from compute.models import (
     Attempt,
+    AttemptMember,
     AttemptState,
     Device,
     DeviceState,
@@ -64,7 +65,7 @@ def claim(*, tenant_id: UUID, attempt_id: UUID, token: int, node: str, boot: UUI
     Wake-ups may be late or repeated: only the first one for a live assignment to this node claims it.
     """
     with tenant_scope(tenant_id):
-        attempt = Attempt.objects.select_related("device", "node").filter(id=attempt_id, token=token).first()
+        attempt = Attempt.objects.select_related("node").filter(id=attempt_id, token=token).first()
         job = transitions.lock(attempt.job_id) if attempt else None
         if attempt is None or job is None or job.state != JobState.RUNNING or job.token != token:
             return None
@@ -76,20 +77,26 @@ def claim(*, tenant_id: UUID, attempt_id: UUID, token: int, node: str, boot: UUI
         )
         if not changed:
             return None
-        device = attempt.device
+        members = AttemptMember.objects.filter(attempt_id=attempt_id).select_related("device").order_by("rank")
+        first, *others = [_slot(member.device) for member in members]
         return Claim(
             job=transitions.view(job, attempt),
             attempt_id=attempt.id,
             token=token,
             node=node,
-            slot=Slot(
-                kind=cast(DeviceKind, device.kind),
-                uuid=device.uuid,
-                index=device.index,
-                threads=1,
-                memory_bytes=device.memory_bytes,
-            ),
+            slot=first,
+            others=tuple(others),
         )
+
+
+def _slot(device: Device) -> Slot:
+    return Slot(
+        kind=cast(DeviceKind, device.kind),
+        uuid=device.uuid,
+        index=device.index,
+        threads=1,
+        memory_bytes=device.memory_bytes,
+    )
 
 
 def heartbeat(mine: Claim, beat: Heartbeat) -> HeartbeatReply:

@@ -22,18 +22,24 @@ class Fenced(Conflict):
 
 @dataclass(frozen=True)
 class Claim:
-    """An attempt that this process now runs."""
+    """An attempt that this process now runs. `others`: the devices of its further ranks."""
 
     job: kinds.JobView
     attempt_id: UUID
     token: int
     node: str
     slot: Slot
+    others: tuple[Slot, ...] = ()
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """Return the devices by rank."""
+        return (self.slot, *self.others)
 
 
 @dataclass
 class Sample:
-    """How busy the device was over `seconds`, and its mean power in watts, None where it is not measured.
+    """How busy a rank's device was over `seconds`, and its mean power in watts, None where it is not measured.
 
     `number` distinguishes the samples of an attempt's process.
     """
@@ -42,6 +48,7 @@ class Sample:
     busy: float
     memory_bytes: int
     power_w: float | None = None
+    rank: int = 0
     number: int = field(default_factory=count(1).__next__)
 
 

@@ -16,15 +16,18 @@ from tenants.isolation.scoping import current_tenant_id
 STORE = """
 WITH stored AS (
     INSERT INTO compute_devicesample (id, tenant_id, attempt_id, job_id, device_id, number, seconds, busy, memory_bytes, power_w)
-    SELECT s.id, %(tenant)s, %(attempt)s, %(job)s, %(device)s, s.number, s.seconds, s.busy, s.memory_bytes, s.power_w
-    FROM unnest(%(ids)s::uuid[], %(numbers)s::bigint[], %(seconds)s::float8[], %(busy)s::float8[], %(memory)s::bigint[],
-                %(power)s::float8[]) AS s (id, number, seconds, busy, memory_bytes, power_w)
-    ON CONFLICT DO NOTHING RETURNING date_trunc('hour', at, 'UTC') AS hour, seconds, busy, memory_bytes, power_w
+    SELECT s.id, %(tenant)s, %(attempt)s, %(job)s, m.device_id, s.number, s.seconds, s.busy, s.memory_bytes, s.power_w
+    FROM unnest(%(ids)s::uuid[], %(ranks)s::int[], %(numbers)s::bigint[], %(seconds)s::float8[], %(busy)s::float8[],
+                %(memory)s::bigint[], %(power)s::float8[]) AS s (id, rank, number, seconds, busy, memory_bytes, power_w)
+    JOIN compute_attemptmember m ON m.tenant_id = %(tenant)s AND m.attempt_id = %(attempt)s AND m.rank = s.rank
+    ON CONFLICT DO NOTHING
+    RETURNING device_id, date_trunc('hour', at, 'UTC') AS hour, seconds, busy, memory_bytes, power_w
 )
-INSERT INTO compute_devicehour AS kept (id, tenant_id, attempt_id, hour, sampled_s, used_s, peak_memory_bytes, energy_j)
-SELECT gen_random_uuid(), %(tenant)s, %(attempt)s, hour, sum(seconds), sum(seconds * busy), max(memory_bytes),
+INSERT INTO compute_devicehour AS kept (id, tenant_id, attempt_id, rank, hour, sampled_s, used_s, peak_memory_bytes, energy_j)
+SELECT gen_random_uuid(), %(tenant)s, %(attempt)s, m.rank, hour, sum(seconds), sum(seconds * busy), max(memory_bytes),
        sum(seconds * power_w)
-FROM stored GROUP BY hour
+FROM stored JOIN compute_attemptmember m ON m.tenant_id = %(tenant)s AND m.attempt_id = %(attempt)s AND m.device_id = stored.device_id
+GROUP BY m.rank, hour
 ON CONFLICT (tenant_id, attempt_id, rank, hour) DO UPDATE SET
     sampled_s = kept.sampled_s + excluded.sampled_s, used_s = kept.used_s + excluded.used_s,
     peak_memory_bytes = greatest(kept.peak_memory_bytes, excluded.peak_memory_bytes),
@@ -38,12 +41,13 @@ def store(job_id: UUID, attempt: Attempt, samples: Sequence[Sample]) -> None:
         return
     columns: dict[str, Any] = {
         "ids": [uuid4() for _ in samples],
+        "ranks": [one.rank for one in samples],
         "numbers": [one.number for one in samples],
         "seconds": [one.seconds for one in samples],
         "busy": [one.busy for one in samples],
         "memory": [one.memory_bytes for one in samples],
         "power": [one.power_w for one in samples],
     }
-    whose = {"tenant": current_tenant_id(), "attempt": attempt.id, "job": job_id, "device": attempt.device_id}
+    whose = {"tenant": current_tenant_id(), "attempt": attempt.id, "job": job_id}
     with connection.cursor() as cursor:
         cursor.execute(STORE, {**columns, **whose})

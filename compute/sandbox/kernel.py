@@ -49,6 +49,15 @@ def unshare(flags: int) -> None:
     _check(int(_libc.unshare(ctypes.c_int(flags))), "unshare")
 
 
+def enter_namespace(path: str, flag: int) -> None:
+    """Enter the namespace that a file of /proc names; raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(int(_libc.setns(ctypes.c_int(handle), ctypes.c_int(flag))), f"setns {path}")
+    finally:
+        os.close(handle)
+
+
 def own_user_namespace() -> None:
     """Enter a user namespace in which the caller keeps its identity and may create other namespaces; raises OSError."""
     user, group = os.geteuid(), os.getegid()

@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> None:
         threads=settings["threads"],
         file_size=settings["file_size"],
         user=settings["user"],
+        network=settings["network"],
         required=settings["required"],
     )
     for package in policy.read_paths:  # found now: afterwards their parent folder cannot be listed

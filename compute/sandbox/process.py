@@ -26,19 +26,31 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 PACKAGE = LAUNCHER.parents[1]
 ROOT = LAUNCHER.parents[2]
 CHILD_USERS = 1_000
+PEERS = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+"""The environment of a rank: it finds the others on the loopback of their network."""
 PYTHON = sorted({*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix}, key=len, reverse=True)
 """Folders of Python and its packages, innermost first."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """The device given to a child, the only one it can use."""
+    """The device given to a child, the only one it can use; `network`: the process whose network it shares with peers."""
 
     kind: DeviceKind
     uuid: str
     index: int
     threads: int
     memory_bytes: int
+    network: int | None = None
+
+
+@dataclass(frozen=True)
+class Member:
+    """A process group on its device, in its folder."""
+
+    slot: Slot
+    group: int
+    workdir: Path
 
 
 class Child:
@@ -66,10 +78,10 @@ class Child:
         self.peak_bytes = 0  # peak memory, set on exit
         self._over = threading.Event()
         self.exited = threading.Event()
-        self.changed = threading.Event()
+        self.changed = threading.Event()  # set when there is news
         (workdir / "tmp").mkdir(exist_ok=True)
         _write(workdir / "job.json", payload)
-        self._workdir, self._user = workdir, unprivileged_user(workdir, entrypoint)
+        self._slot, self._workdir, self._user = slot, workdir, unprivileged_user(workdir, entrypoint)
         uid = self._user.uid if self._user else None
         try:
             _write(workdir / "sandbox.json", _policy(entrypoint, slot, uid, required=sandbox_required))
@@ -77,7 +89,7 @@ class Child:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", str(LAUNCHER), str(entrypoint), "--attempt", attempt],
                 cwd=workdir,
-                env=_environment(workdir, slot),
+                env=_environment(workdir, slot) | (PEERS if slot.network is not None else {}),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -97,6 +109,11 @@ class Child:
     def group(self) -> int:
         """Return the id of the process group."""
         return self._process.pid
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Return the process on its device."""
+        return (Member(self._slot, self.group, self._workdir),)
 
     @property
     def exit_code(self) -> int | None:
@@ -222,6 +239,7 @@ def _policy(entrypoint: Path, slot: Slot, user: int | None, *, required: bool) -
         "address_space": limits.CHILD_ADDRESS_SPACE,
         "threads": limits.most_threads(slot.threads),
         "file_size": limits.CHILD_FILE_BYTES,
+        "network": slot.network,
         "required": required,
     }
 

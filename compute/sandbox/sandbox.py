@@ -62,7 +62,8 @@ class Policy:
 
     `address_space` is None for CUDA, whose driver maps more than any sensible cap; there the supervisor bounds resident
     memory instead. `user` is the uid and gid that the child of a root worker steps down to, None if that user could not
-    read Python (`closed_to_others`): then the layer counts as missing.
+    read Python (`closed_to_others`): then the layer counts as missing. `network`: the process whose network it shares with
+    its peers (`compute/agent/peer_network.py`); without one it has none.
     """
 
     workdir: Path
@@ -73,6 +74,7 @@ class Policy:
     open_files: int = 256
     threads: int = 512
     user: int | None = None
+    network: int | None = None
     required: bool = False
 
 
@@ -91,7 +93,7 @@ def confine(policy: Policy) -> list[str]:
     _layer(DEATH_SIGNAL, _die_with_the_parent)
     _layer(LIMITS, lambda: _limit(policy))
     _layer(NO_NEW_PRIVILEGES, lambda: kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1))
-    _layer(NETWORK, _leave_the_network)
+    _layer(NETWORK, lambda: _leave_the_network(policy.network))
     _layer(LIMITS, lambda: _limit_threads(policy))
     _layer(TREE, lambda: _leave_the_file_tree(policy))
     _layer(FILES, lambda: _restrict_files(policy))
@@ -112,7 +114,7 @@ def lock_down(policy: Policy | None = None) -> list[str]:
     _layer(USER, lambda: _step_down(chosen))
     _layer(CAPABILITIES, kernel.drop_capabilities)
     _layer(DEATH_SIGNAL, _die_with_the_parent)  # a change of user clears it
-    _layer(CALLS, lambda: seccomp.install(cuda=chosen.cuda))
+    _layer(CALLS, lambda: seccomp.install(cuda=chosen.cuda, peers=chosen.network is not None))
     os.write(1, json.dumps({"type": "sandbox", "missing": _missing}).encode() + b"\n")
     return _answer(chosen)
 
@@ -160,7 +162,12 @@ def _limit_threads(policy: Policy) -> None:
         resource.setrlimit(resource.RLIMIT_NPROC, (policy.threads, policy.threads))
 
 
-def _leave_the_network() -> None:
+def _leave_the_network(peers: int | None) -> None:
+    if peers is not None:
+        if os.geteuid() != 0:
+            kernel.enter_namespace(f"/proc/{peers}/ns/user", kernel.CLONE_NEWUSER)
+        kernel.enter_namespace(f"/proc/{peers}/ns/net", kernel.CLONE_NEWNET)
+        return
     if os.geteuid() != 0:
         kernel.own_user_namespace()
     kernel.unshare(kernel.CLONE_NEWNET)
@@ -181,7 +188,7 @@ def interpreter_paths() -> tuple[Path, ...]:
 
 def _restrict_files(policy: Policy) -> None:
     read, devices = _paths(policy)
-    landlock.restrict(read=read, write=[policy.workdir], devices=devices)
+    landlock.restrict(read=read, write=[policy.workdir], devices=devices, network=policy.network is not None)
 
 
 def _paths(policy: Policy) -> tuple[list[Path], list[Path]]:

@@ -45,12 +45,12 @@ _MACHINES = {
 }
 
 
-def program(machine_name: str, own_pid: int, *, cuda: bool = False) -> list[_Row]:
+def program(machine_name: str, own_pid: int, *, cuda: bool = False, peers: bool = False) -> list[_Row]:
     """Build the filter for `machine_name` as (code, jump if true, jump if false, constant) rows.
 
     Another architecture kills the process; new processes are refused but threads pass; clone3 returns ENOSYS so that
     the C library falls back to clone, whose flags can be read. Calls newer than our table return ENOSYS too, for the
-    same reason.
+    same reason. With `peers` it may talk over the network that it is in.
     """
     machine = _MACHINES[machine_name]
     refuse, allow, unknown = (_answer(_ERRNO | errno.EPERM), _answer(_ALLOW), _answer(_ERRNO | errno.ENOSYS))
@@ -59,13 +59,14 @@ def program(machine_name: str, own_pid: int, *, cuda: bool = False) -> list[_Row
         rows += [(_AT_LEAST, 0, 1, _X32_BIT), refuse]
     rows += [(_AT_LEAST, 0, 1, system_calls.FIRST_UNKNOWN), unknown]
     rows += [(_EQUAL, 0, 1, system_calls.CLONE3[machine.column]), unknown]
-    for columns in (system_calls.ALLOWED | (system_calls.CUDA if cuda else {})).values():
+    more = (system_calls.CUDA if cuda else {}) | (system_calls.PEERS if peers else {})
+    for columns in (system_calls.ALLOWED | more).values():
         number = columns[machine.column]
         if number is not None:
             rows += [(_EQUAL, 0, 1, number), allow]
     rows += [(_EQUAL, 0, 5, system_calls.CLONE[machine.column]), (_LOAD, 0, 0, _ARGUMENTS)]
     rows += [(_AND_SET, 0, 2, system_calls.CLONE_THREAD), (_AND_SET, 0, 1, system_calls.CLONE_FILES), allow, refuse]
-    for numbers, conditions in system_calls.conditional(own_pid, cuda=cuda):
+    for numbers, conditions in system_calls.conditional(own_pid, cuda=cuda, peers=peers):
         checks = [row for condition in conditions for row in _check(condition, refuse)] + [allow]
         rows += [(_EQUAL, 0, len(checks), numbers[machine.column]), *checks]
     return [*rows, refuse]
@@ -104,9 +105,9 @@ def _check(condition: system_calls.Condition, refuse: _Row) -> list[_Row]:
     return [(_LOAD, 0, 0, low), *((_EQUAL, n, 0, v) for n, v in zip(left, condition.values, strict=True)), refuse]
 
 
-def install(*, cuda: bool = False) -> None:
+def install(*, cuda: bool = False, peers: bool = False) -> None:
     """Install the filter on every thread of this process; raises OSError if the kernel or the machine refuses."""
-    _install(lambda name: program(name, os.getpid(), cuda=cuda))
+    _install(lambda name: program(name, os.getpid(), cuda=cuda, peers=peers))
 
 
 def _install(build: Callable[[str], list[_Row]]) -> None:

@@ -58,6 +58,14 @@ CUDA: dict[str, Columns] = {
 }  # fmt: skip
 """Calls of the CUDA driver. Never run here."""
 
+PEERS: dict[str, Columns] = {
+    "epoll_create": (213, None),
+    "connect": (42, 203), "accept": (43, 202), "accept4": (288, 242), "bind": (49, 200), "listen": (50, 201),
+    "getsockname": (51, 204), "getpeername": (52, 205), "setsockopt": (54, 208), "getsockopt": (55, 209),
+    "sendto": (44, 206), "recvfrom": (45, 207), "sendmsg": (46, 211), "recvmsg": (47, 212), "shutdown": (48, 210),
+}  # fmt: skip
+"""Calls of the ranks of one job among each other; sockets by their family (`INTERNET`)."""
+
 OUTWARD_REFUSED: dict[str, tuple[int, int]] = {
     # other programs and processes
     "execve": (59, 221), "execveat": (322, 281), "kill": (62, 129), "tkill": (200, 130), "ptrace": (101, 117),
@@ -111,7 +119,9 @@ _TERMINAL_READ, _WINDOW_SIZE, _AVAILABLE, _NONBLOCKING, _INHERITED, _NOT_INHERIT
 )  # fmt: skip
 
 
-def conditional(own_pid: int, *, cuda: bool) -> list[tuple[tuple[int, int], tuple[Condition, ...]]]:
+def conditional(
+    own_pid: int, *, cuda: bool, peers: bool = False
+) -> list[tuple[tuple[int, int], tuple[Condition, ...]]]:
     """Return the calls that are allowed for some arguments only.
 
     Signals reach only the process itself, except those that hosts use to end processes: a child that dies of one was
@@ -126,7 +136,9 @@ def conditional(own_pid: int, *, cuda: bool) -> list[tuple[tuple[int, int], tupl
     ioctl: Condition = OneOf(1, (_TERMINAL_READ, _WINDOW_SIZE, _AVAILABLE, _NONBLOCKING, _INHERITED, _NOT_INHERITED))
     if cuda:  # the driver's own numbers are many; none of FIOSETOWN, SIOCSPGRP, FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR
         ioctl = NoneOf(1, (0x8901, 0x8902, 0x40086602, 0x401C5820))
+    sockets = [(SOCKET, (OneOf(0, INTERNET),))] if peers else []
     return [
+        *sockets,
         ((62, 129), (OneOf(0, (own_pid,)), NoneOf(1, (_KILL, _TERM)))),  # kill
         ((234, 131), (OneOf(0, (own_pid,)), NoneOf(2, (_KILL, _TERM)))),  # tgkill
         ((302, 261), (OneOf(0, (own_pid, 0)), Null(2))),  # prlimit64

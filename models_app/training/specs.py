@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db import connection
 
 from compute.kinds import Plan, key_of
+from compute.limits import MOST_DEVICES
 from models_app.access import visible_datasets
 from models_app.models import DatasetVersion, IngestState
 from models_app.recipes import base, columns
@@ -89,6 +90,7 @@ def plan(spec: dict[str, Any]) -> Plan:
         typical_s=cost.start_s + work,
         start_s=cost.start_s,
         family=f"train:{spec['recipe']}",
+        most_devices=MOST_DEVICES,
         work_key=key_of({"data": spec["dataset_version"], "target": spec["target"], "params": same}),
     )
 

@@ -164,7 +164,9 @@ class WorkCluster:
     def submit(self, *, steps: int = 20, step_s: float = 0.05, **more: Any) -> UUID:
         """Submit a counting job; keywords of `submit` go there, others into the spec."""
         known = {
-            key: more.pop(key) for key in ("kind", "device_class", "max_seconds", "max_cost", "tier") if key in more
+            key: more.pop(key)
+            for key in ("kind", "device_class", "devices", "max_seconds", "max_cost", "tier")
+            if key in more
         }
         spec = {"steps": steps, "step_s": step_s, "store": str(self.folder / "store"), **more}
         request: dict[str, Any] = {"kind": "tick", "device_class": "cpu", "max_seconds": 600, **known}

@@ -17,9 +17,10 @@ from django.db.models import Sum
 
 from billing.budgets import budgets
 from billing.models import BudgetPeriod, UsageRollup
+from billing.queries import billed_attempts
 from compute import queries
 from compute.jobs import jobs
-from compute.models import DeviceHold
+from compute.models import Attempt, DeviceHold, DeviceHour
 from compute.procfs import group_members
 from tenants import quotas
 from tenants.clock import now
@@ -207,6 +208,17 @@ def test_a_job_that_crashes_three_times_is_poison(home: WorkCluster) -> None:
     job = home.wait(home.submit(exit=3))
     assert (job.state, job.cause) == ("failed", "poison")
     assert [run.cause for run in job.attempts] == ["crashed"] * 3
+    assert_nothing_is_kept(home)
+
+
+def test_a_job_on_two_devices_runs_a_rank_on_each_and_pays_for_both(home: WorkCluster) -> None:
+    job = home.wait(home.submit(steps=10, step_s=0.1, devices=2))
+    assert (job.state, job.result["digest"]) == ("succeeded", digest_of(10))
+    with tenant_scope(home.tenant.id):
+        (attempt,) = Attempt.objects.filter(job_id=job.id)
+        billed = billed_attempts([attempt.id])[attempt.id]
+        assert billed.measured == 2 * attempt.measured_s > 2
+        assert {hour.rank for hour in DeviceHour.objects.filter(attempt_id=attempt.id)} == {0, 1}
     assert_nothing_is_kept(home)
 
 

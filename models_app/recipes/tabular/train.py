@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models_app.recipes import base
+from models_app.recipes.peers import Peers
 from models_app.recipes.tabular import checkpoint, preparation, table, training_log
 from models_app.recipes.tabular.features import Feature, encode, widths
 from models_app.recipes.tabular.network import AdamW, TabularNet
@@ -61,7 +62,9 @@ def run(context: Context) -> None:
     training.journal.read(data, parts, task=recipe.task, used=len(features), ignored=ignored)
     training.resume()
     training.fit()
-    write_outcome(training, ignored)
+    training.peers.leave()
+    if training.peers.rank == 0:
+        write_outcome(training, ignored)
 
 
 class Training:
@@ -76,6 +79,7 @@ class Training:
         parts: table.Split,
         features: list[Feature],
     ) -> None:
+        self.peers = Peers(context.job.get("gang"), context.device)
         self.context, self.recipe, self.params = context, recipe, params
         self.data, self.parts, self.features = data, parts, features
         self.device = context.device
@@ -110,6 +114,7 @@ class Training:
         self.folder = context.workdir / "checkpoint"
         self.every_s = float(context.job.get("limits", {}).get("checkpoint_s", DEFAULT_CHECKPOINT_S))
         self.saved_at = time.monotonic()
+        self.stopping = False
         self.journal = training_log.TrainingLog(context.report, params["epochs"])
         self.weights = sum(value.numel() for value in self.net.parameters())
 
@@ -183,12 +188,27 @@ class Training:
     def _step(self, rows: Tensor) -> None:
         """Update the weights from one batch; `rows` int64 [batch] are indexes into the tensors of all rows."""
         self.optimiser.zero_grad(set_to_none=True)
-        loss = self.loss(self._outputs(rows), self.goal[rows])
-        loss.backward()
+        self.peers.seed(self.params["seed"], self.at.epoch, self.at.batch)
+        own, loss = self.peers.part(rows), 0.0
+        if own.numel():
+            found = self.loss(self._outputs(own), self.goal[own])
+            if (
+                self.peers.ranks > 1
+            ):  # the mean over the batch is the sum of the ranks' means by the weight of their rows
+                found = found * (self._weight(own) / self._weight(rows))
+            found.backward()
+            loss = float(found.detach())
+        loss, asked = self.peers.add_up(self.net.parameters(), loss, float(self.context.stopping()))
+        self.stopping = asked > 0  # all stop after the same step
         nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimiser.step()
-        self.at.loss_sum += float(loss.detach()) * rows.numel()
+        self.at.loss_sum += loss * rows.numel()
         self.at.loss_rows += rows.numel()
+
+    def _weight(self, rows: Tensor) -> float:
+        """Return how much `rows` int64 [n] count for in the loss: their number, or the weights of their classes."""
+        weights = getattr(self.loss, "weight", None)
+        return float(rows.numel() if weights is None else weights[self.goal[rows]].sum())
 
     def _outputs(self, rows: Tensor) -> Tensor:
         """Return float32 [batch, classes] logits, or [batch] standardised targets, for `rows` int64 [batch]."""
@@ -222,13 +242,15 @@ class Training:
         return torch.cat(found)
 
     def _pause_or_save(self) -> None:
-        if self.context.stopping():
+        if self.stopping:
             where = f"asked to stop at epoch {self.at.epoch + 1}, batch {self.at.batch}"
-            if 16 * self.weights <= QUICK_BYTES:  # weights, best weights and two moments, four bytes each
+            if self.peers.rank:
+                note(f"{where}: rank 0 saves")
+            elif 16 * self.weights <= QUICK_BYTES:  # weights, best weights and two moments, four bytes each
                 self.save()
                 note(f"{where}: checkpoint saved")
             else:
                 note(f"{where}: the last checkpoint stands")
             raise StopRequested
-        if time.monotonic() - self.saved_at >= self.every_s:
+        if self.peers.rank == 0 and time.monotonic() - self.saved_at >= self.every_s:
             self.save()

@@ -189,7 +189,9 @@ def test_memory_and_disk_of_a_child_are_measured_however_hidden(workdir: Path, h
 
 def test_a_child_that_starts_threads_without_end_is_stopped(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     child = start(workdir, "hider.py", inputs={"how": "threads"})
-    mine = SimpleNamespace(job=SimpleNamespace(id="j", kind="tick", spec={}), attempt_id="a", token=1, slot=SLOT)
+    mine = SimpleNamespace(
+        job=SimpleNamespace(id="j", kind="tick", spec={}), attempt_id="a", token=1, slot=SLOT, others=()
+    )
     kinds.register(TickKind())
     watcher = AttemptSupervisor(cast(leases.Claim, mine), cast(Sampler, None), workdir)
     watcher._child = child
@@ -305,4 +307,5 @@ def test_work_files_hold_no_secret(workdir: Path) -> None:
         "file_size",
         "required",
         "user",
+        "network",
     }

@@ -20,7 +20,7 @@ from django.test import override_settings
 from compute import limits, queries
 from compute.agent import heartbeat
 from compute.agent.supervisor import AttemptSupervisor
-from compute.devices.base import Sampler
+from compute.devices.base import Reading, Sampler
 from compute.jobs import jobs
 from compute.kinds import BadOutput
 from compute.leases import leases
@@ -113,9 +113,9 @@ def test_a_supervisor_ends_a_child_whose_report_cannot_be_stored(
     exited = threading.Event()
     child = SimpleNamespace(
         said=[], lines=[], exited=exited, changed=threading.Event(), group=0, began=0.0,
-        startup_s=None, elapsed=lambda: 0.1, exit_code=-9, kill=exited.set,
+        startup_s=None, elapsed=lambda: 0.1, exit_code=-9, kill=exited.set, members=(),
     )  # fmt: skip
-    sampler = SimpleNamespace(read=lambda *_: SimpleNamespace(busy=0.0, memory_bytes=0))
+    sampler = SimpleNamespace(read=lambda *_: Reading(busy=0.0, memory_bytes=0))
     watched = AttemptSupervisor(mine, cast(Sampler, sampler), tmp_path)
 
     def start(_: object) -> Child:
@@ -137,7 +137,7 @@ def test_a_supervisor_ends_a_child_whose_report_cannot_be_stored(
 def supervised(world: World, home: Path, **spec: object) -> tuple[Job, Attempt]:
     """Run a real child under the real supervisor to its end."""
     mine = world.running(spec=spec)
-    sampler = SimpleNamespace(read=lambda *_: SimpleNamespace(busy=0.0, memory_bytes=0))
+    sampler = SimpleNamespace(read=lambda *_: Reading(busy=0.0, memory_bytes=0))
     AttemptSupervisor(mine, cast(Sampler, sampler), home).run()
     return stored(world, mine)
 

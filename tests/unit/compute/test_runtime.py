@@ -25,6 +25,11 @@ class Mine:
     job: Any
     attempt_id: UUID
     slot: Slot
+    others: tuple[Slot, ...] = ()
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        return (self.slot, *self.others)
 
 
 class Waiting:
