@@ -54,6 +54,7 @@ def test_a_spot_job_is_launched_gives_way_and_its_page_shows_what_each_attempt_c
         page.get_by_label("Name", exact=True).fill("cancer-overnight")
         page.locator("input[name=recipe][value='tabular.classifier']").check()
         choose(page, "#id_dataset", "breast-cancer")
+        expect(page.locator("#cost")).to_contain_text("of device time")  # the form has settled
         page.get_by_role("radio", name=re.compile("^Spot")).check()
         expect(page.locator("#cost")).to_contain_text("Spot saves typically")
         expect(page.locator("#cost")).to_contain_text("66 %")

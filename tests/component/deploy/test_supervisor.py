@@ -64,8 +64,9 @@ def test_a_grandchild_that_left_its_session_is_found_and_killed(tmp_path: Path) 
 def test_a_part_that_ignores_the_stop_is_killed_after_its_grace(tmp_path: Path) -> None:
     process, _ = supervise(tmp_path / "h", f"trap '' TERM; echo > {tmp_path}/deaf; while :; do sleep 0.1; done")
     wait_until((tmp_path / "deaf").exists, "it hears nothing")
-    wait_until((tmp_path / "h" / "run" / "part.pid").exists, "the part runs")
-    part = int((tmp_path / "h" / "run" / "part.pid").read_text())
+    pid = tmp_path / "h" / "run" / "part.pid"
+    wait_until(lambda: pid.exists() and pid.read_text() != "", "the part runs")
+    part = int(pid.read_text())
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     process.wait(30)
