@@ -9,6 +9,7 @@ from rest_framework import serializers
 from billing.api.fields import MoneySerializer
 from compute.api.quote_shapes import JobQuoteSerializer, Rounded
 from compute.jobs.job_request import TIERS
+from compute.limits import MOST_DEVICES
 from compute.models import JobState
 from compute.queries import JobDetail
 from tenants.web.body_fields import TextOrNull
@@ -58,7 +59,12 @@ class JobRequestSerializer(serializers.Serializer[Any]):
     )
     model_version = serializers.CharField(required=False, help_text="`batch_predict`: id of the version that predicts.")
     device_class = serializers.CharField(default="cpu")
-    devices = serializers.IntegerField(default=1)
+    devices = serializers.IntegerField(
+        default=1,
+        min_value=1,
+        max_value=MOST_DEVICES,
+        help_text="`train`: on so many of one host at once, all of which it waits for and pays.",
+    )
     tier = serializers.ChoiceField(
         choices=TIERS,
         default="on_demand",
@@ -107,6 +113,7 @@ class JobSerializer(serializers.Serializer[Any]):
     project_slug = serializers.CharField(source="project")
     submitted_by = serializers.CharField(source="submitted_by_label")
     device_class = serializers.CharField()
+    devices = serializers.IntegerField(help_text="How many it needs at once, all of one host.")
     tier = serializers.CharField()
     tags = serializers.DictField(child=serializers.CharField())
     state = serializers.ChoiceField(choices=STATES)

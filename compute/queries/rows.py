@@ -46,6 +46,7 @@ class JobRow:
     submitted_by: UUID | None
     submitted_by_label: str
     device_class: str
+    devices: int
     tier: str
     tags: dict[str, str]
     state: str

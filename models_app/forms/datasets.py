@@ -8,6 +8,7 @@ from django import forms
 
 from billing.forms.fields import AmountField, TagsField
 from billing.money import minor_decimals
+from compute.limits import MOST_DEVICES
 from models_app.forms.required_tags import RequiredTagsForm
 from models_app.recipes.base import Recipe
 from models_app.tables import writing
@@ -116,6 +117,13 @@ class LaunchForm(JobForm):
     kind = "train"
 
     recipe = forms.ChoiceField(label="Recipe")
+    devices = forms.IntegerField(
+        label="Devices",
+        min_value=1,
+        max_value=MOST_DEVICES,
+        required=False,
+        help_text="On several devices of one host it is done sooner. It waits for all of them, and pays for each. Empty: one.",
+    )
     model = forms.CharField(
         max_length=120,
         required=False,

@@ -90,6 +90,7 @@ class Ordering(ABC):
             project_id=self.project(),
             spec=self.spec(),
             device_class=data["device_class"],
+            devices=data.get("devices") or 1,
             tier=data["tier"] or ON_DEMAND,
             max_seconds=data["max_minutes"] * 60 if data["max_minutes"] else None,
             max_cost=data["max_cost"],
@@ -145,6 +146,7 @@ class Ordering(ABC):
         return {
             "form": self.form,
             "devices": self.devices,
+            "several": any(device.total > 1 for device in self.devices),
             "chosen_device": chosen.get("device_class") or (self.devices[0].name if self.devices else ""),
             "chosen_tier": chosen.get("tier") or ON_DEMAND,
             "marked": self.marked(),
@@ -217,6 +219,7 @@ def cloned(request: TenantRequest, own: Callable[[dict[str, Any]], dict[str, Any
         "project": str(source.project_id),
         **own(source.spec),
         "device_class": source.device_class,
+        "devices": source.devices,
         "tier": source.tier,
         "max_minutes": max(1, source.max_seconds // 60),
         "max_cost": typed(source.max_cost.amount) if source.max_cost else None,

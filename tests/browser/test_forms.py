@@ -82,9 +82,14 @@ def test_the_cost_follows_every_change_and_ctrl_enter_launches(page: Page, world
     expect(page.locator("#cost")).not_to_have_text(before, use_inner_text=True)
     expect(page.locator("#cost")).to_contain_text("5 min 00 s")
     expect(page.locator("#cost")).to_contain_text("€0.0005")
+    for devices, shown in (("9", "No host has more than 4 devices"), ("2", "€0.001")):
+        page.locator("#id_devices").fill(devices)
+        page.locator("#id_devices").blur()
+        expect(page.locator("#cost")).to_contain_text(shown)
     page.get_by_label("Name", exact=True).fill("by-keyboard")
     page.get_by_label("Name", exact=True).press("Control+Enter")
     page.get_by_role("heading", level=1, name="by-keyboard").wait_for()
+    expect(page.locator("main")).to_contain_text("2 × CPU")
     assert jobs_named(world, "by-keyboard") == 1
 
 
