@@ -83,7 +83,11 @@ class ChildObserver:
             memory = reading.memory_bytes if slot.kind == "cpu" else procfs.group_use(member.group)[1]
             self._check_memory_and_disk(member, memory)
             used = leases.Sample(
-                now - self.sampled, reading.busy, reading.memory_bytes, reading.power_w, rank=ranks[slot.uuid]
+                now - self.sampled,
+                reading.busy,
+                reading.memory_bytes,
+                power_w=reading.power_w,
+                rank=ranks[slot.uuid],
             )
             self._heartbeat.beat.samples.append(used)
         self.sampled = now

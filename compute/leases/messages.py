@@ -47,9 +47,9 @@ class Sample:
     seconds: float
     busy: float
     memory_bytes: int
-    power_w: float | None = None
-    rank: int = 0
-    number: int = field(default_factory=count(1).__next__)
+    power_w: float | None = field(default=None, kw_only=True)
+    rank: int = field(default=0, kw_only=True)
+    number: int = field(default_factory=count(1).__next__, kw_only=True)
 
 
 @dataclass

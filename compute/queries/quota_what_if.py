@@ -65,6 +65,11 @@ class QuotaSimulation:
     rows: Sequence[ProjectChange]
     started: dict[str, Sequence[tuple[float, float]]]
 
+    @property
+    def waited(self) -> bool:
+        """Whether any job waited in either replay."""
+        return any(minutes > 0 for line in self.started.values() for minutes, _ in line)
+
 
 def simulate_quotas(wanted: Wanted) -> QuotaSimulation:
     """Replay the organisation's ended jobs of the last 30 days, as if it had its devices to itself.

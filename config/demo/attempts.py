@@ -168,7 +168,7 @@ class Run:
         self.number += 1
         busy = min(0.99, max(0.05, self.chance.gauss(0.83 if self.launch.width > 100 else 0.64, 0.09)))
         memory = int(GIB * self.chance.uniform(0.4, 1.1))
-        beat.samples.append(leases.Sample(seconds, busy, memory, self.number))
+        beat.samples.append(leases.Sample(seconds, busy, memory, number=self.number))
 
     def _values(self, step: int, epochs: int) -> dict[str, float]:
         share, wobble = step / epochs, self.chance.gauss(0, 0.008)
@@ -193,7 +193,7 @@ def real(job: Job, done: Callable[[], Done], seconds: float, then: Callable[[], 
                 elapsed=seconds / 2,
                 layers=[],
                 metrics=child.metrics[:half],
-                samples=[leases.Sample(seconds / 2, 0.81, GIB // 2, 1)],
+                samples=[leases.Sample(seconds / 2, 0.81, GIB // 2, number=1)],
             ),
         )
         yield seconds / 2
@@ -204,7 +204,7 @@ def real(job: Job, done: Callable[[], Done], seconds: float, then: Callable[[], 
             progress={"phase": "done"},
             metrics=child.metrics[half:],
             logs=list(enumerate(child.lines)),
-            samples=[leases.Sample(seconds / 2, 0.9, GIB // 2, 2)],
+            samples=[leases.Sample(seconds / 2, 0.9, GIB // 2, number=2)],
         )
         leases.finish(mine, Outcome.SUCCEEDED, last, exit_code=0, complete=lambda view: kind.complete(view, collected))
         then()

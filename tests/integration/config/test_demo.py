@@ -64,6 +64,7 @@ LEFT_BEHIND = {
     "reservations of work": "SELECT count(*) FROM tenants_quotareservation WHERE subject LIKE 'job:%'",
     "devices that attempts hold": "SELECT count(*) FROM compute_device WHERE held > 0 AND NOT serves",
     "nodes that take work": "SELECT count(*) FROM compute_node WHERE accepting",
+    "power of processors, which measure none": "SELECT count(*) FROM compute_devicesample WHERE power_w IS NOT NULL",
     "a moved clock": "SELECT count(*) FROM demo_clock",
     "events of the past": "SELECT count(*) FROM tenants_outboxmessage WHERE delivered_at IS NULL AND topic NOT LIKE '%Raised'",
     "anything of the future": "SELECT count(*) FROM tenants_auditentry WHERE occurred_at > clock_timestamp()",
