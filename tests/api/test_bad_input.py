@@ -309,7 +309,11 @@ def server(
 
     try:
         wait_until(up, "the web server")
-        yield Server(port, process)
+        served = Server(port, process)
+        for path in ("/api/v1/datasets/", "/t/lab/datasets/upload/"):  # what a first form loads depends on no size
+            key = {"Authorization": f"Bearer {doors.key}", "Content-Length": str(len(TAIL))}
+            assert send(served, path, key, iter([TAIL]), chunked=False)[0].status < 500
+        yield served
     finally:
         process.terminate()
         process.wait(60)
@@ -362,7 +366,7 @@ def test_a_250_megabyte_upload_is_refused_in_bounded_memory(server: Server, door
     answer, content = send(server, "/t/lab/datasets/upload/", framing, body_of(megabytes), chunked=chunked)
     assert (answer.status, answer.headers["Content-Type"]) == (413, "text/html; charset=utf-8")
     assert b"50 MiB" in content
-    assert server.peak - before < 60 * MIB
+    assert server.peak - before < 40 * MIB
     assert doors.datasets() == 0
     assert list(storage.listing(doors.tenant.id)) == []
     answer, _ = send(
@@ -383,7 +387,7 @@ def test_a_500_megabyte_upload_is_accepted_and_a_larger_one_refused_in_bounded_m
         answer, content = send(server, "/api/v1/datasets/", key | length, body_of(megabytes), chunked=False)
         return answer, json.loads(content)
 
-    assert sent(1)[0].status == 201, "what the first upload loads is no matter of size"
+    assert sent(1)[0].status == 201
     before = server.peak
     taken, shown = sent(499)  # and its header, which exceeds the whole MiB
     assert taken.status == 201, shown
