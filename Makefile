@@ -50,7 +50,7 @@ CONSOLE := $(STATIC) EXCHEQUER_DB_ROLE=operator DATABASE_OPERATOR_URL='postgresq
 # The folders of `make test-quick`, and the permissions of every route.
 QUICK := tests/architecture tests/unit tests/integration tests/api/test_matrix.py
 
-.PHONY: help venv up doctor test test-quick test-focus test-nightly check check-style check-types check-django check-docs docs openapi bench clean
+.PHONY: help venv up doctor test test-quick test-focus test-nightly check check-style check-types check-django check-docs docs locks openapi bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -111,6 +111,11 @@ check-docs:
 
 docs: $(READY) check-docs ## build the documents as a site
 	@echo "build/site/index.html"
+
+locks: $(READY) ## write the packages of the container images with their hashes
+	@$(PY) -m uv --version >/dev/null 2>&1 || { echo "uv is needed: $(PY) -m pip install uv"; exit 1; }
+	@for one in reading:web worker:worker; do $(PY) -m uv pip compile -q pyproject.toml -c constraints.txt --extra "$${one%:*}" --generate-hashes \
+		--python-version 3.11 --python-platform x86_64-manylinux_2_28 --only-binary :all: --no-annotate --no-header -o "deploy/docker/requirements-$${one#*:}.txt"; done
 
 openapi: $(READY) ## generate docs/openapi.yaml and docs/openapi-operator.yaml
 	@$(STATIC) $(PY) manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml

@@ -4,8 +4,9 @@ from typing import Any
 
 import structlog
 from celery import Celery
-from celery.signals import celeryd_init, task_prerun
+from celery.signals import celeryd_init, heartbeat_sent, task_prerun
 
+from compute import liveness
 from config.env import use_django_settings
 
 use_django_settings()
@@ -34,3 +35,9 @@ def begin_logging(task: Any, **_: Any) -> None:
     """Put the task's name into its logs, and clear what an earlier task left on the thread."""
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(task=task.name)
+
+
+@heartbeat_sent.connect
+def show_life(**_: Any) -> None:
+    """Show that the worker still consumes: it sends a heartbeat every few seconds while it is connected to the broker."""
+    liveness.beat("worker")

@@ -19,7 +19,7 @@ from celery import current_app
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from compute import limits, pg_session
+from compute import limits, liveness, pg_session
 from compute.agent.supervisor import AttemptSupervisor
 from compute.devices import health
 from compute.devices.base import Sampler
@@ -128,6 +128,7 @@ class Runtime:
     def _live(self, me: nodes.Registered) -> None:
         excused_at = time.monotonic()
         while not self._stop.wait(settings.EXCHEQUER.heartbeat_s):
+            liveness.beat("node")
             try:
                 if not nodes.alive(me):
                     log.error("node.replaced", node=self.name)

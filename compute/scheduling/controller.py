@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import connection
 from kombu.exceptions import OperationalError as BrokerAway
 
-from compute import pg_session
+from compute import liveness, pg_session
 from compute.fleet import presence
 from compute.policy import Scope
 from compute.scheduling import assign, history, periodic, reaper, slots, waits
@@ -49,6 +49,7 @@ class Controller:
         """Lead or wait until `stop` is set; failures are retried with growing delays."""
         wait = 0.1
         while not self.stop.is_set():
+            liveness.beat("controller")
             try:
                 self._serve()
                 wait = 0.1

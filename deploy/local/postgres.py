@@ -21,7 +21,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from deploy import procfs
+from deploy import procfs, roles
 from deploy.local import accounts
 
 ROLES = ("exchequer_owner", "exchequer_app", "exchequer_control", "exchequer_operator")
@@ -30,7 +30,6 @@ MAJOR = "18"
 SOCKET = ".s.PGSQL.5432"
 #: The kernel allows 107 bytes for the path of a socket; below 100 the lock file and tools fit too.
 LONGEST_SOCKET_PATH = 100
-ROLES_SQL = Path(__file__).resolve().parents[1] / "roles.sql"
 
 
 class StartError(Exception):
@@ -161,14 +160,12 @@ class Cluster:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
         self.grant(DATABASE)
         with self.superuser("postgres") as connection:
-            for role, password in self.passwords.items():
-                statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(password))
-                connection.execute(statement)
+            roles.set_passwords(connection, self.passwords)
 
     def grant(self, database: str) -> None:
         """Run `roles.sql` in `database`: the roles, its owner and who may connect."""
         with self.superuser(database) as connection:
-            connection.execute(ROLES_SQL.read_bytes())
+            roles.grant(connection)
 
     def superuser(self, database: str = DATABASE, *, within_s: int = 5) -> psycopg.Connection:
         """Connect as `postgres` by `peer`, in autocommit mode."""

@@ -17,21 +17,11 @@ from deploy.local.postgres import Cluster
 from deploy.local.services import SeaweedFS, Valkey
 from deploy.local.state_dir import LOG_BYTES
 from deploy.local.supervisor import Part
+from deploy.server import worker
 from tenants.outbound import wire
 
 ROOT = Path(__file__).resolve().parents[2]
 MANAGE = [sys.executable, str(ROOT / "manage.py")]
-CELERY = [
-    sys.executable,
-    "-m",
-    "celery",
-    "-A",
-    "config",
-    "worker",
-    "--without-gossip",
-    "--without-mingle",
-    "--loglevel=INFO",
-]
 
 
 def postgres(cluster: Cluster) -> Part:
@@ -133,21 +123,12 @@ def usage(plan: Plan, listener: socket.socket) -> Part:
 
 def ops(plan: Plan) -> Part:
     """Return the worker for email, webhooks, invoices, exports and events."""
-    command = [*CELERY, "--queues=ops", "--pool=threads", "--concurrency=4", "--hostname=ops@%h"]
-    return _worker(plan, "ops", command, plan.environment("control", **plan.master, **plan.audit))
+    return _worker(plan, "ops", plan.environment("control", **plan.master, **plan.audit))
 
 
 def node(plan: Plan) -> Part:
     """Return this machine's worker: one thread per device, each supervising a training child."""
-    name = plan.shared["EXCHEQUER_NODE_ID"]
-    command = [
-        *CELERY,
-        f"--queues=node.{name}",
-        "--pool=threads",
-        f"--concurrency={plan.settings.effective_cpu_devices}",
-        f"--hostname=node@{name}",
-    ]
-    return _worker(plan, "node", command, plan.environment("app", **plan.master))
+    return _worker(plan, "node", plan.environment("app", **plan.master))
 
 
 def fetcher(plan: Plan) -> Part:
@@ -197,7 +178,7 @@ def answers(url: str, within_s: float) -> bool:
         return False
 
 
-def _worker(plan: Plan, name: str, command: list[str], environment: dict[str, str]) -> Part:
+def _worker(plan: Plan, name: str, environment: dict[str, str]) -> Part:
     log = plan.home.log(name)
     start = 0
 
@@ -214,7 +195,7 @@ def _worker(plan: Plan, name: str, command: list[str], environment: dict[str, st
 
     return Part(
         name=name,
-        command=command,
+        command=worker.command(name, plan.shared["EXCHEQUER_NODE_ID"], plan.settings.effective_cpu_devices),
         environment=environment,
         cwd=str(ROOT),
         prepare=remember_end_of_log,

@@ -21,7 +21,7 @@ from pathlib import Path
 from django.apps import apps
 from filelock import FileLock
 
-from deploy.local.postgres import ROLES_SQL
+from deploy.roles import ROLES_SQL
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / ".pytest_cache" / "postgres"
