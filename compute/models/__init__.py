@@ -2,7 +2,7 @@
 
 from compute.models.attempts import Attempt, AttemptMember, DeviceHour, DeviceSample
 from compute.models.jobs import Job, JobGroupPermission, JobLog, JobMetric, JobUserPermission
-from compute.models.nodes import Device, DeviceHold, DevicePresence, Node
+from compute.models.nodes import CapacityWanted, Device, DeviceHold, DevicePresence, Node
 from compute.models.run_priors import RunPrior
 from compute.models.schedules import ScheduleTick
 from compute.models.slots import SERVING, Allocation, SlotState
@@ -15,6 +15,7 @@ __all__ = [
     "Attempt",
     "AttemptMember",
     "AttemptState",
+    "CapacityWanted",
     "Cause",
     "Device",
     "DeviceHold",

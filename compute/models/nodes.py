@@ -104,3 +104,20 @@ class DevicePresence(models.Model):
 
     def __str__(self) -> str:
         return f"{self.device_id} from {self.from_at}"
+
+
+class CapacityWanted(models.Model):
+    """What the queue would use now of one class of devices: the leading controller replaces it at each sweep.
+
+    `unneeded` names nodes that nobody uses, or would. It belongs to no tenant and names none.
+    """
+
+    device_class = models.CharField(max_length=80, primary_key=True)
+    devices = models.PositiveIntegerField()
+    nodes = models.PositiveIntegerField()
+    per_node = models.PositiveIntegerField()
+    unneeded = models.JSONField(default=list)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.devices} of {self.device_class}"

@@ -23,7 +23,7 @@ from kombu.exceptions import OperationalError as BrokerAway
 from compute import liveness, pg_session
 from compute.fleet import presence
 from compute.policy import Scope
-from compute.scheduling import assign, history, periodic, reaper, slots, waits
+from compute.scheduling import assign, capacity_wanted, history, periodic, reaper, slots, waits
 from compute.tasks import call_node, queue_of, run_attempt
 from tenants.events import outbox
 from tenants.tasks import wake_delivery
@@ -113,6 +113,7 @@ class Controller:
             self._dispatch(assign.unclaimed())
             self._ping(assign.unresponsive_nodes())
             waits.explain_all(self._past)
+            capacity_wanted.observe()
             periodic.forget()
         self._with_broker(lambda: periodic.fire(current_app.conf.beat_schedule or {}, _send))
 

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from compute.api.simulation import CeilingSimulations
-from compute.fleet import fleet
+from compute.fleet import capacity, fleet
 from compute.queries import device_hours
 from tenants.clock import now
 from tenants.operators.api.base import OperatorView
@@ -59,6 +59,30 @@ class Fleet(OperatorView):
     def get(self, request: Request) -> Response:
         """List hosts by name, with their devices."""
         return self.whole(fleet.nodes(), FleetNodeSerializer)
+
+
+class ClassCapacitySerializer(serializers.Serializer[Any]):
+    """What the queue would use now of one device class, beside what is ready; unneeded nodes are safe to remove."""
+
+    device_class = serializers.CharField()
+    devices_wanted = serializers.IntegerField()
+    nodes_wanted = serializers.IntegerField()
+    devices_per_node = serializers.IntegerField()
+    devices_ready = serializers.IntegerField()
+    nodes_ready = serializers.IntegerField()
+    unneeded_nodes = serializers.ListField(child=serializers.CharField())
+    observed_at = serializers.DateTimeField()
+
+
+class Capacity(OperatorView):
+    """Wanted capacity, for what adds and removes nodes."""
+
+    permissions: ClassVar = {"GET": "fleet.view"}
+
+    @extend_schema(responses=page_of(ClassCapacitySerializer))
+    def get(self, request: Request) -> Response:
+        """List the device classes with the devices and nodes that their queues would use now, never more than quotas let run."""
+        return self.whole(capacity.wanted(), ClassCapacitySerializer)
 
 
 class DeviceSecondsSerializer(serializers.Serializer[Any]):
@@ -111,6 +135,7 @@ class DeviceCordon(OperatorView):
 
 
 urlpatterns: list[URLPattern] = [
+    path("capacity/", Capacity.as_view(), name="operator-api-capacity"),
     path("fleet/", Fleet.as_view(), name="operator-api-fleet"),
     path("fleet/devices/<uuid:device_id>/cordon/", DeviceCordon.as_view(), name="operator-api-cordon"),
     path(

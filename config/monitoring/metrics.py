@@ -36,6 +36,7 @@ DEVICES = (
     "SELECT device_class, CASE WHEN state = 'ready' AND held > 0 THEN 'taken' ELSE state END, count(*) "
     "FROM compute_device GROUP BY 1, 2"
 )
+WANTED = "SELECT device_class, devices, nodes FROM compute_capacitywanted ORDER BY 1"
 PLATFORM = """
 SELECT exchequer_now(),
   (SELECT extract(epoch FROM exchequer_now() - min(queued_at)) FROM compute_job WHERE state = 'queued'),
@@ -61,6 +62,8 @@ def take() -> dict[str, Any]:
         jobs = dict(cursor.fetchall())
         cursor.execute(DEVICES)
         devices = [tuple(row) for row in cursor.fetchall()]
+        cursor.execute(WANTED)
+        wanted = [tuple(row) for row in cursor.fetchall()]
         cursor.execute(PLATFORM)
         now, queue_age, outbox, outbox_age, keys = cursor.fetchone()
         cursor.execute(START_ERRORS)
@@ -71,6 +74,7 @@ def take() -> dict[str, Any]:
         "at": moment,
         "jobs": jobs,
         "devices": devices,
+        "wanted": wanted,
         "queue_age": _seconds(queue_age),
         "outbox": outbox,
         "outbox_age": _seconds(outbox_age),
@@ -97,6 +101,8 @@ def _sound(found: dict[str, Any]) -> bool:
         and all(isinstance(number, int) for number in found["jobs"].values())
         and isinstance(found.get("start_errors"), list | None)
         and isinstance(found.get("devices"), list)
+        and isinstance(found.get("wanted"), list)
+        and all([*map(type, one)] == [str, int, int] for one in found["wanted"] if isinstance(one, list | tuple))
         and all([*map(type, one)] == [str, str, int] for one in found["devices"] if isinstance(one, list | tuple))
     )
 
@@ -159,6 +165,13 @@ class Figures(Collector):
             ["device_class", "state"],
             [((kind, state), number) for kind, state, number in found["devices"]],
         )
+        for column, what in ((1, "devices"), (2, "nodes")):
+            yield _labelled(
+                f"exchequer_{what}_wanted",
+                f"{what.capitalize()} of a class that running and waiting jobs would use now, as far as quotas let them run.",
+                ["device_class"],
+                [((one[0],), one[column]) for one in found["wanted"]],
+            )
         plain = (
             ("exchequer_queue_oldest_seconds", "How long the job waits that waits longest.", found["queue_age"]),
             ("exchequer_outbox_open", "Events that are not delivered yet.", found["outbox"]),

@@ -255,7 +255,9 @@ def test_selectors_policies_and_scalers_find_what_they_name() -> None:
     }
     assert denied == {space for space, _ in pods}
     queries = [one["spec"]["triggers"][0]["metadata"]["query"] for one in documents if one["kind"] == "ScaledObject"]
-    assert queries
+    metrics = (ROOT / "config/monitoring/metrics.py").read_text()
+    named = {f"exchequer_{what}_wanted" for what in ("devices", "nodes") if 'f"exchequer_{what}_wanted"' in metrics}
+    assert {re.findall(r"exchequer_\w+", query)[0] for query in queries} == named
 
 
 def test_no_secret_stands_in_a_manifest() -> None:

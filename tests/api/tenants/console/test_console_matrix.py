@@ -127,6 +127,7 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("looks/<uuid:look_id>/open/", "post"): set(),
     ("looks/<uuid:look_id>/end/", "post"): set(),
     ("utilisation/", "get"): ALL,
+    ("capacity/", "get"): ALL,
     ("fleet/", "get"): ALL,
     ("fleet/devices/<uuid:device_id>/cordon/", "post"): {ADMIN},
     ("fleet/devices/<uuid:device_id>/uncordon/", "post"): {ADMIN},
