@@ -50,7 +50,7 @@ CONSOLE := $(STATIC) EXCHEQUER_DB_ROLE=operator DATABASE_OPERATOR_URL='postgresq
 # The folders of `make test-quick`, and the permissions of every route.
 QUICK := tests/architecture tests/unit tests/integration tests/api/test_matrix.py
 
-.PHONY: help venv up doctor test test-quick test-focus test-nightly check check-style check-types check-django check-docs docs locks openapi bench clean
+.PHONY: help venv up doctor test test-quick test-focus test-gpu test-nightly check check-style check-types check-django check-docs docs locks openapi bench clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -82,6 +82,9 @@ test: $(READY) ## the whole suite, browser included
 
 test-focus: $(READY) $(FOCUS)/.installed ## the FOCUS export against the official validator, which needs Python >= 3.12
 	@FOCUS_PYTHON=$(abspath $(FOCUS))/bin/python $(PY) -m pytest -n 0 tests/integration/billing/exports/official.py
+
+test-gpu: $(READY) ## what only a GPU can prove, in under five minutes; exits 3 where there is none
+	@$(PY) -m tests.gpu
 
 test-nightly: $(READY) ## the whole suite and the long fault, load and fuzz tests
 	@export CHROMIUM="$$($(PY) -m deploy.chromium)" && NIGHTLY=1 $(PY) -m pytest -n 2
