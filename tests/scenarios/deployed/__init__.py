@@ -1,0 +1,1 @@
+"""The images' processes without Docker, in two network namespaces."""
