@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from config import variables
-from deploy import procfs
+from deploy import nodes, procfs
 from deploy.local import processes
 from deploy.local.accounts import AccountError
 from deploy.local.plan import GUARDED, Plan, plan_for
@@ -122,6 +122,8 @@ class Local:
             plan.cluster.provision()
         self.say("migrating the database")
         supervisor.run("migrate", [*MANAGE, "migrate", "--no-input"], plan.environment("owner"), str(ROOT))
+        if plan.cluster is not None:
+            plan.node_url = nodes.admit(plan.databases["owner"], plan.shared["EXCHEQUER_NODE_ID"])
         return own[1 if plan.cluster else 0 :]
 
     def _product(self, plan: Plan, servers: list[Part], waiting: list[Part]) -> None:

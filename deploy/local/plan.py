@@ -50,6 +50,8 @@ class Plan:
     master: dict[str, str]
     audit: dict[str, str]
     master_made: Path | None = None
+    #: The login of this machine's node; the web's role in a database of one's own, which may not let it in.
+    node_url: str = ""
 
     @property
     def url(self) -> str:

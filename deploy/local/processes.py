@@ -128,7 +128,10 @@ def ops(plan: Plan) -> Part:
 
 def node(plan: Plan) -> Part:
     """Return this machine's worker: one thread per device, each supervising a training child."""
-    return _worker(plan, "node", plan.environment("app", **plan.master))
+    environment = plan.environment("app", **plan.master)
+    if plan.node_url:
+        environment["DATABASE_URL"] = plan.node_url
+    return _worker(plan, "node", environment)
 
 
 def fetcher(plan: Plan) -> Part:

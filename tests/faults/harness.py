@@ -26,6 +26,7 @@ from compute import queries
 from compute.jobs import jobs
 from compute.models import FINAL_STATES, Device
 from compute.procfs import group_members
+from deploy import nodes
 from tenants.access.actor import Actor
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
@@ -140,7 +141,10 @@ class WorkCluster:
         home = self.folder / name
         known = set(Device.objects.filter(node__name=name).values_list("node__boot", flat=True))
         command = [sys.executable, "-m", "tests.fakes.runner.node_worker"]
-        process = self._start("app", command, name, EXCHEQUER_NODE_ID=name, EXCHEQUER_HOME=home, **more)
+        # The same password for a second worker of a node: a killed or paused one may still be there.
+        url = nodes.admit(self._environment(role="owner")["DATABASE_OWNER_URL"], name, password=f"of-{name}")
+        more = {"DATABASE_URL": url, "EXCHEQUER_NODE_ID": name, "EXCHEQUER_HOME": home, **more}
+        process = self._start("app", command, name, **more)
         wait_until(
             lambda: set(Device.objects.filter(node__name=name).values_list("node__boot", flat=True)) - known,
             f"node {name}",

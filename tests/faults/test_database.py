@@ -79,7 +79,7 @@ class Server:
 
     def environment(self, role: str = "app", **more: Any) -> dict[str, str]:
         """Return the variables of a process with a role on this server."""
-        names = {"app": "DATABASE_URL", "control": "DATABASE_CONTROL_URL"}
+        names = {"app": "DATABASE_URL", "control": "DATABASE_CONTROL_URL", "owner": "DATABASE_OWNER_URL"}
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DATABASE_", "PYTEST"))}
         url = self.cluster.url(f"exchequer_{role}")
         return kept | {names[role]: url, "EXCHEQUER_DB_ROLE": role} | {name: str(value) for name, value in more.items()}
