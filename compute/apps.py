@@ -47,8 +47,13 @@ class ComputeConfig(AppConfig):
         reserved_sources.reserve(source="compute", prefixes=("job", "attempt"))
         reserved_sources.reserve(source=slot_billing.SOURCE, prefixes=("slot",))
         topics.register("jobs", "Your jobs that succeed or fail", *subscribers.NOTIFIED.values(), default=topics.OFF)
+        topics.register("idle", "Your jobs whose devices do nothing", "job_idle")
         words.register(
             {
+                "compute.attempt.idle_cleared": "Idle devices work again",
+                "compute.attempt.idle_stopped": "Idle attempt asked to stop",
+                "compute.attempt.idle_warned": "Devices found idle",
+                "compute.job.idle_snoozed": "Stop of an idle job snoozed",
                 "compute.attempt.yields": "Attempt asked to give way",
                 "compute.job.admitted": "Kept launch answered",
                 "compute.slot.unpaid": "Serving slot released: budget exhausted",

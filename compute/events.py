@@ -1,6 +1,7 @@
 """Events that compute publishes."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from uuid import UUID
 
 from tenants.events.events import Event
@@ -18,6 +19,21 @@ class JobStarted(Event):
     """A job got a device for the first time."""
 
     job_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobIdle(Event):
+    """The devices of a running job have done nothing since `idle_since`; at `stops_at` it is stopped.
+
+    Times are ISO 8601. `lost` is what they cost until now, `per_hour` what each further hour costs.
+    """
+
+    job_id: UUID
+    idle_since: str
+    stops_at: str
+    lost: Decimal
+    per_hour: Decimal
+    currency: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from compute.events import JobEnded, JobStarted
+from compute.events import JobEnded, JobIdle, JobStarted
 from compute.jobs import jobs, kept
 from compute.jobs.visibility import visible_jobs
 from compute.models import Job, JobState
 from tenants.access.actor import Actor
+from tenants.currencies import money_text
 from tenants.events.events import ApprovalAnswered, StandingChanged, subscribe
 from tenants.identity.authentication import actor_today
 from tenants.notifications import notifications, topics
@@ -46,6 +47,35 @@ def notify_of_own(event: JobEnded) -> None:
         notifications.notify_person(person, kind=kind, title=title, body=job.message[:500], path=path)
 
 
+@subscribe(JobIdle)
+def warn_of_idle(event: JobIdle) -> None:
+    """Notify the person behind a job whose devices do nothing, with the money that is lost, if they still see the job."""
+    person = Job.objects.filter(id=event.job_id).values_list("person", flat=True).first()
+    if person is None:
+        return
+    job = visible_jobs(actor_today(event.tenant_id, person)).filter(id=event.job_id, state=JobState.RUNNING).first()
+    if job is not None:
+        lost, hourly = (money_text(amount, event.currency) for amount in (event.lost, event.per_hour))
+        body = (
+            f"Its devices do nothing. That has cost {lost}, and costs {hourly} an hour. The job stops with a checkpoint "
+            "unless it works again, or you snooze it on its page."
+        )
+        notifications.notify_person(
+            person, kind="job_idle", title=f"Job {job.name or job.id} is idle", body=body, path=f"jobs/{job.id}/"
+        )
+
+
+def _job_idle(event: JobIdle) -> Fact:
+    data = {
+        "idle_since": event.idle_since,
+        "stops_at": event.stops_at,
+        "lost": str(event.lost),
+        "per_hour": str(event.per_hour),
+        "currency": event.currency,
+    }
+    return Fact(type="job.idle", kind="job", id=event.job_id, path=f"jobs/{event.job_id}/", data=data)
+
+
 def _job_ended(event: JobEnded) -> Fact:
     data = {"state": event.state} | ({"cause": event.cause} if event.cause else {})
     return Fact(type=f"job.{event.state}", kind="job", id=event.job_id, path=f"jobs/{event.job_id}/", data=data)
@@ -55,6 +85,11 @@ register(
     JobStarted,
     EventType("job.started", "A job started"),
     describe=lambda event: Fact(type="job.started", kind="job", id=event.job_id, path=f"jobs/{event.job_id}/"),
+)
+register(
+    JobIdle,
+    EventType("job.idle", "A running job does nothing, and will be stopped", reads="jobs.view"),
+    describe=_job_idle,
 )
 register(
     JobEnded,

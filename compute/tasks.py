@@ -14,6 +14,7 @@ from django.conf import settings
 from compute import retention
 from compute.agent.runtime import Runtime
 from compute.estimates import priors
+from compute.idle import watch
 from compute.jobs import kept_launches
 
 _runtime: Runtime | None = None
@@ -42,6 +43,12 @@ def call_node() -> None:
 def purge_expired() -> None:
     """Drop expired samples, log lines and metrics."""
     retention.purge_expired()
+
+
+@shared_task(name="compute.watch_idle")
+def watch_idle() -> int:
+    """Warn of idle devices, and stop work whose grace is over. Scheduled every minute."""
+    return watch.watch()
 
 
 @shared_task(name="compute.learn_runs")

@@ -281,6 +281,7 @@ CELERY_BEAT_SCHEDULE = {
     "old health": {"task": "models_app.fold_health", "schedule": 86_400},
     "figures for monitoring": {"task": "config.figures", "schedule": 30},
     "launches that wait for answers": {"task": "compute.kept_launches", "schedule": 60},
+    "idle devices": {"task": "compute.watch_idle", "schedule": 60},
     "what runs take": {"task": "compute.learn_runs", "schedule": 1_800},
     "housekeeping": {"task": "tenants.housekeeping", "schedule": 3_600},
     "checkpoints of the audit log": {"task": "tenants.checkpoints", "schedule": 60},

@@ -9,11 +9,12 @@ from compute.models import Outcome
 
 EXIT_USER, EXIT_PLATFORM, EXIT_REFUSED, EXIT_STOPPED = 65, 69, 71, 75
 
-_GOES_ON = {Outcome.PAUSED, Outcome.PREEMPTED, Outcome.RECLAIMED}
-"""Stops after which the job runs again: one that crashes meanwhile has crashed."""
+_GOES_ON = {Outcome.PAUSED, Outcome.PREEMPTED, Outcome.RECLAIMED, Outcome.IDLE}
+"""Stops after which the job may run again: one that crashes meanwhile has crashed."""
 _REASONS = {
     Outcome.PREEMPTED: "It gave way to work that came before it, and goes on from its checkpoint.",
     Outcome.RECLAIMED: "It had borrowed the device. Its owner asked for it; it goes on from its checkpoint.",
+    Outcome.IDLE: "Its devices did nothing. Resume it to go on from its checkpoint.",
     Outcome.TIME_LIMIT: "The time limit was reached.",
     Outcome.COST_LIMIT: "The cost limit was reached.",
     Outcome.BUDGET: "The budget is used up.",

@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, path
 
+from compute.api.idle import IdleJobs, JobSnooze
 from compute.api.jobs import (
     Devices,
     Job,
@@ -28,12 +29,14 @@ urlpatterns: list[URLPattern] = [
     path("jobs/<uuid:job_id>/", Job.as_view(), name="api-job"),
     path("jobs/<uuid:job_id>/cancel/", JobCancel.as_view(), name="api-job-cancel"),
     path("jobs/<uuid:job_id>/pause/", JobPause.as_view(), name="api-job-pause"),
+    path("jobs/<uuid:job_id>/snooze/", JobSnooze.as_view(), name="api-job-snooze"),
     path("jobs/<uuid:job_id>/resume/", JobResume.as_view(), name="api-job-resume"),
     path("jobs/<uuid:job_id>/clone/", JobClone.as_view(), name="api-job-clone"),
     path("jobs/<uuid:job_id>/logs/", JobLogs.as_view(), name="api-job-logs"),
     path("jobs/<uuid:job_id>/metrics/", JobMetrics.as_view(), name="api-job-metrics"),
     path("jobs/<uuid:job_id>/shares/", JobShares.as_view(), name="api-job-shares"),
     path("jobs/<uuid:job_id>/shares/<uuid:holder_id>/", JobShare.as_view(), name="api-job-share"),
+    path("idle/", IdleJobs.as_view(), name="api-idle"),
     path("devices/", Devices.as_view(), name="api-devices"),
     path("quotas/simulation/", QuotaSimulations.as_view(), name="api-quota-simulation"),
     path("utilisation/", UtilisationView.as_view(), name="api-utilisation"),

@@ -38,6 +38,7 @@ __all__ = [
     "clone",
     "estimate",
     "hold_for",
+    "own_job",
     "pause",
     "resume",
     "submit",
@@ -186,7 +187,7 @@ def cancel(*, actor: Actor, job_id: UUID, reason: str = "") -> Job:
 
     The state is final at once; the node, which is woken here, kills a child that still runs.
     """
-    job = _own(actor, job_id, "jobs.cancel")
+    job = own_job(actor, job_id, "jobs.cancel")
     if job.state == JobState.CANCELLED:
         unchanged("it was cancelled before")
         return job
@@ -202,7 +203,7 @@ def cancel(*, actor: Actor, job_id: UUID, reason: str = "") -> Job:
 @operation(transitions.JOB_PAUSED)
 def pause(*, actor: Actor, job_id: UUID) -> Job:
     """Pause a queued or running job; a running one saves a checkpoint first. Raises NotFound, JobIsFinal."""
-    job = _own(actor, job_id, "jobs.cancel")
+    job = own_job(actor, job_id, "jobs.cancel")
     if job.state == JobState.PAUSED:
         unchanged("it was paused before")
         return job
@@ -221,7 +222,7 @@ def resume(*, actor: Actor, job_id: UUID) -> Job:
 
     Raises NotFound, JobNotPaused, BudgetExceeded, LaunchesStopped, QuotaExceeded, QueueFull.
     """
-    job = _own(actor, job_id, "jobs.launch")
+    job = own_job(actor, job_id, "jobs.launch")
     if job.state != JobState.PAUSED:
         raise JobNotPaused(state=job.state)
     require_launches()
@@ -272,7 +273,7 @@ def wake_attempt(job_id: UUID) -> None:
         cursor.execute("SELECT pg_notify('exchequer_job', %s)", [str(job_id)])
 
 
-def _own(actor: Actor, job_id: UUID, permission: str) -> Job:
+def own_job(actor: Actor, job_id: UUID, permission: str) -> Job:
     """Return the job, locked; another person's job needs `jobs.cancel_any` too. Raises NotFound, PermissionDenied."""
     actor.require_somewhere(permission)
     job = transitions.lock(job_id)

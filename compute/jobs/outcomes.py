@@ -36,6 +36,8 @@ _FAILED = {
     Outcome.ARTIFACT: Cause.ARTIFACT,
 }
 
+_PAUSED = {Outcome.BUDGET: Cause.BUDGET, Outcome.IDLE: Cause.IDLE}
+
 _WAITED_OUT = {Outcome.UNSTAGED, Outcome.DISK_FULL}
 
 
@@ -57,8 +59,8 @@ def next_state(outcome: Outcome, job: AttemptHistory) -> NextState | None:
         return None
     if outcome in _FAILED:
         return NextState(JobState.FAILED, _FAILED[outcome], own, kills)
-    if outcome == Outcome.BUDGET:
-        return NextState(JobState.PAUSED, Cause.BUDGET, own, kills)
+    if outcome in _PAUSED:
+        return NextState(JobState.PAUSED, _PAUSED[outcome], own, kills)
     if outcome == Outcome.CRASHED:
         own += 1
         if poison:

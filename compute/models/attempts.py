@@ -19,6 +19,9 @@ class Attempt(TenantModel):
     `borrowed`: it started beyond its tenant's guaranteed part, or past an older job, so it gives way; `stops_as`: the outcome
     with which it was asked to, empty until then.
 
+    `idle_since`: its devices have done nothing since then, and at `idle_stop_at` it is stopped, unless it works again; `snoozes`
+    counts how often a person put that off, last for `snooze_reason`.
+
     Node and device are those of its first member. A trigger lets a member start only on a device that the attempt holds
     (`DeviceHold`); a foreign key would reveal other tenants.
     """
@@ -46,6 +49,10 @@ class Attempt(TenantModel):
     missing_layers = models.JSONField(default=list)
     borrowed = models.BooleanField(default=False, db_default=False)
     stops_as = models.CharField(max_length=10, choices=Outcome, default=Outcome.NONE, db_default="", blank=True)
+    idle_since = models.DateTimeField(null=True)
+    idle_stop_at = models.DateTimeField(null=True)
+    snoozes = models.PositiveSmallIntegerField(default=0, db_default=0)
+    snooze_reason = models.CharField(max_length=500, blank=True, default="", db_default="")
 
     class Meta:
         base_manager_name = "objects"

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django import forms
 
+from compute.idle import snooze
 from compute.models import JobState
 from compute.queries import SORTS, JobFilter
 
@@ -66,3 +67,10 @@ class CancelForm(forms.Form):
     """The reason for a cancellation, for the job's history."""
 
     reason = forms.CharField(required=False, max_length=500, label="Reason")
+
+
+class SnoozeForm(forms.Form):
+    """For how long an idle job keeps its devices, and why."""
+
+    hours = forms.IntegerField(min_value=1, max_value=snooze.MOST_HOURS)
+    reason = forms.CharField(max_length=snooze.REASON_CHARS)

@@ -9,9 +9,11 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from compute import queries
+from compute.idle import snooze
 from compute.jobs import jobs as operations
 from compute.queries.device_use import use_by_minute
-from compute.views.forms import CancelForm
+from compute.queries.idle import idle_of
+from compute.views.forms import CancelForm, SnoozeForm
 from compute.views.progress import ProgressStage, loss_series, other_metrics, overrun, single_values, stages, use_series
 from tenants.audit import queries as audit_queries
 from tenants.sharing import shares
@@ -114,6 +116,19 @@ def job_resume(request: TenantRequest, job_id: UUID) -> HttpResponse:
     return redirect("job", request.tenant.slug, job_id)
 
 
+@require_POST
+@page("jobs.cancel")
+def job_snooze(request: TenantRequest, job_id: UUID) -> HttpResponse:
+    """Snooze the stop of an idle job and redirect to its page."""
+    form = SnoozeForm(request.POST)
+    if form.is_valid():
+        snooze.snooze(actor=request.actor, job_id=job_id, **form.cleaned_data)
+        messages.success(request, "Snoozed. The job keeps its devices, and you pay for them.")
+    else:
+        messages.error(request, f"Say why, and snooze for 1 to {snooze.MOST_HOURS} hours.")
+    return redirect("job", request.tenant.slug, job_id)
+
+
 def offers(detail: queries.JobDetail) -> str:
     """Return which buttons the heading of a job's page has: those of an ended, a paused or a live job."""
     return "ended" if detail.final else "paused" if detail.state == "paused" else "live"
@@ -147,6 +162,8 @@ def live_context(request: TenantRequest, detail: queries.JobDetail) -> dict[str,
         "use": minutes,
         "use_charts": use_series(minutes),
         "steps": points[-30:][::-1],
+        "idle": idle_of(detail.id) if detail.state == "running" else None,
+        "can_snooze": mine,
         "last_lines": queries.last_log_lines(detail.id, 20) if detail.state == "failed" else [],
         "can_cancel": not detail.final and mine,
         "can_pause": offers(detail) == "live" and mine,

@@ -21,6 +21,7 @@ OUTCOMES = [outcome for outcome in Outcome if outcome]
         (Outcome.ARTIFACT, "failed", "artifact"),
         (Outcome.PLATFORM, "failed", "platform"),
         (Outcome.BUDGET, "paused", "budget"),
+        (Outcome.IDLE, "paused", "idle"),
         (Outcome.CRASHED, "queued", ""),
         (Outcome.KILLED, "queued", ""),
         (Outcome.UNSTAGED, "queued", ""),

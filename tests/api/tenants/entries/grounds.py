@@ -17,6 +17,7 @@ from django.test import Client
 
 from billing.collecting import sweeping
 from billing.models import TopUp
+from compute.models import Attempt, Device
 from models_app.models import DatasetVersion
 from tenants.clock import now
 from tenants.events import outbox
@@ -156,6 +157,24 @@ def is_paused(world: World) -> Sent:
     return Sent()
 
 
+def is_idle(world: World) -> Sent:
+    """A running job whose devices do nothing."""
+    with tenant_scope(world.tenant.id):
+        device = Device.objects.earliest("id")
+        Attempt.objects.create(
+            job_id=world.ids["job_id"],
+            token=1,
+            node_id=device.node_id,
+            device=device,
+            device_name=device.name,
+            device_class=device.device_class,
+            state="running",
+            idle_since=now(),
+            idle_stop_at=now(),
+        )
+    return Sent()
+
+
 def uploads(world: World) -> Sent:
     """A file."""
     return Sent({"name": "fresh"}, file=b"a,t\n1,x\n2,y\n")
@@ -226,6 +245,7 @@ GROUNDS: dict[str, Callable[[World], Sent]] = {
     "PUT payment-methods/automatic-charges/": may_be_charged,
     "DELETE payment-methods/automatic-charges/": is_charged,
     "POST what-if/": assumes_a_commitment,
+    "POST jobs/<uuid:job_id>/snooze/": is_idle,
     "POST jobs/<uuid:job_id>/resume/": is_paused,
     "POST datasets/": uploads,
     "DELETE datasets/<uuid:dataset_id>/": is_unread,

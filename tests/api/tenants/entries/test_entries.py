@@ -117,6 +117,7 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     "POST jobs/": ("compute.job.submitted",),
     "POST jobs/<uuid:job_id>/cancel/": ("compute.job.cancelled",),
     "POST jobs/<uuid:job_id>/pause/": ("compute.job.paused",),
+    "POST jobs/<uuid:job_id>/snooze/": ("compute.job.idle_snoozed",),
     "POST jobs/<uuid:job_id>/resume/": ("compute.job.resumed",),
     "POST jobs/<uuid:job_id>/clone/": ("compute.job.submitted",),
     "POST datasets/": ("models_app.dataset.uploaded",),

@@ -77,6 +77,15 @@ def test_every_type_is_sent_and_none_holds_a_name(as_control: Control) -> None:
                 for one in ("succeeded", "failed", "cancelled")
             ),
             compute.JobStarted(**of, job_id=ids["job_id"]),
+            compute.JobIdle(
+                **of,
+                job_id=ids["job_id"],
+                idle_since="2026-11-01T10:00:00+00:00",
+                stops_at="2026-11-01T11:00:00+00:00",
+                lost=Decimal(1),
+                per_hour=Decimal(2),
+                currency="EUR",
+            ),
             billing.BudgetThresholdReached(
                 **of,
                 budget_id=ids["budget_id"],

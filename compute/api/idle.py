@@ -1,0 +1,68 @@
+"""REST endpoints for jobs whose devices do nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from billing.api.fields import MoneySerializer
+from compute.api.serializers import JobDetailSerializer
+from compute.idle import snooze
+from compute.queries import job_detail
+from compute.queries.idle import idle_jobs
+from tenants.web.body_fields import checked
+from tenants.web.openapi import page_of
+from tenants.web.views import ApiView
+
+
+class IdleJobSerializer(serializers.Serializer[Any]):
+    """A running job whose devices do nothing."""
+
+    job = serializers.UUIDField(source="job_id")
+    name = serializers.CharField()
+    project = serializers.CharField()
+    device_class = serializers.CharField()
+    devices = serializers.IntegerField()
+    submitted_by = serializers.CharField(source="submitted_by_label")
+    idle_since = serializers.DateTimeField()
+    stops_at = serializers.DateTimeField(help_text="Then it stops with a checkpoint, unless it works again.")
+    snoozes = serializers.IntegerField()
+    snooze_reason = serializers.CharField()
+    lost = MoneySerializer(help_text="What its devices cost since `idle_since`.")
+    per_hour = MoneySerializer(help_text="What is lost in each further hour.")
+
+
+class SnoozeSerializer(serializers.Serializer[Any]):
+    """For how long an idle job keeps its devices, and why."""
+
+    hours = serializers.IntegerField(min_value=1, max_value=snooze.MOST_HOURS)
+    reason = serializers.CharField(max_length=snooze.REASON_CHARS)
+
+
+class IdleJobs(ApiView):
+    """Idle jobs."""
+
+    permissions = {"GET": "jobs.view"}
+
+    @extend_schema(responses=page_of(IdleJobSerializer))
+    def get(self, request: Request) -> Response:
+        """List the running jobs whose devices do nothing, most money lost first, at most 200."""
+        return self.whole(idle_jobs(), IdleJobSerializer)
+
+
+class JobSnooze(ApiView):
+    """Snoozes the stop of an idle job."""
+
+    permissions = {"POST": "jobs.cancel"}
+
+    @extend_schema(request=SnoozeSerializer, responses=JobDetailSerializer)
+    def post(self, request: Request, job_id: UUID) -> Response:
+        """Let an idle job keep its devices for some hours from now; three times an attempt."""
+        data = checked(SnoozeSerializer(data=request.data))
+        snooze.snooze(actor=self.actor, job_id=job_id, hours=data["hours"], reason=data["reason"])
+        return Response(JobDetailSerializer(job_detail(job_id)).data)
