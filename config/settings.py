@@ -296,6 +296,5 @@ if env.db_role == "operator":
     globals().update(console.overrides(env, globals()))
 
 globals().update(mail_settings(env.email_url, env.home))  # EMAIL_BACKEND, EMAIL_HOST and the rest
-
 LOGGING_CONFIG = "logging.config.dictConfig"
 LOGGING = structured_logging.config(debug=env.debug)

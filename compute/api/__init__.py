@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from compute.api.idle import IdleJobs, JobSnooze
+from compute.api.idle import IdleJobs, JobSnooze, JobUse
 from compute.api.jobs import (
     Devices,
     Job,
@@ -29,6 +29,7 @@ urlpatterns: list[URLPattern] = [
     path("jobs/<uuid:job_id>/", Job.as_view(), name="api-job"),
     path("jobs/<uuid:job_id>/cancel/", JobCancel.as_view(), name="api-job-cancel"),
     path("jobs/<uuid:job_id>/pause/", JobPause.as_view(), name="api-job-pause"),
+    path("jobs/<uuid:job_id>/use/", JobUse.as_view(), name="api-job-use"),
     path("jobs/<uuid:job_id>/snooze/", JobSnooze.as_view(), name="api-job-snooze"),
     path("jobs/<uuid:job_id>/resume/", JobResume.as_view(), name="api-job-resume"),
     path("jobs/<uuid:job_id>/clone/", JobClone.as_view(), name="api-job-clone"),

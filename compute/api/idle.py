@@ -1,4 +1,4 @@
-"""REST endpoints for jobs whose devices do nothing."""
+"""REST endpoints for jobs whose devices do nothing, or do little."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.fields import MoneySerializer
+from compute.api.quote_shapes import Rounded
 from compute.api.serializers import JobDetailSerializer
 from compute.idle import snooze
 from compute.queries import job_detail
 from compute.queries.idle import idle_jobs
+from compute.queries.right_size import job_use
 from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
 from tenants.web.views import ApiView
@@ -66,3 +68,32 @@ class JobSnooze(ApiView):
         data = checked(SnoozeSerializer(data=request.data))
         snooze.snooze(actor=self.actor, job_id=job_id, hours=data["hours"], reason=data["reason"])
         return Response(JobDetailSerializer(job_detail(job_id)).data)
+
+
+class RankUseSerializer(serializers.Serializer[Any]):
+    """One rank over all attempts of its job; `busy` is the part of the sampled time."""
+
+    rank = serializers.IntegerField()
+    sampled_s = Rounded(decimals=6)
+    busy = Rounded(decimals=6)
+    peak_memory_bytes = serializers.IntegerField()
+    memory_bytes = serializers.IntegerField(help_text="of its device")
+
+
+class JobUseSerializer(serializers.Serializer[Any]):
+    """How a job used its devices."""
+
+    ranks = RankUseSerializer(many=True)
+    energy_kwh = Rounded(decimals=9, allow_null=True, help_text="null where no device measures its power")
+    advice = serializers.ListField(child=serializers.CharField())
+
+
+class JobUse(ApiView):
+    """Use of a job's devices."""
+
+    permissions = {"GET": "jobs.view"}
+
+    @extend_schema(responses=JobUseSerializer)
+    def get(self, request: Request, job_id: UUID) -> Response:
+        """Return peaks and utilisation by rank, energy, and advice on the number and size of devices."""
+        return Response(JobUseSerializer(job_use(job_id)).data)

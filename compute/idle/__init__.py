@@ -1,1 +1,1 @@
-"""Devices that do nothing: found, told to the person with what they cost, snoozed, and stopped with a checkpoint."""
+"""Devices that do nothing: found, reported with what they cost, snoozed, and stopped with a checkpoint."""

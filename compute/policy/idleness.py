@@ -57,7 +57,7 @@ class Finding(Enum):
 
 
 def find(traces: Collection[Trace], devices: int, rule: IdleRule) -> Finding:
-    """Judge an attempt by its devices: idle if all of them are, working if one is, unknown where samples are missing."""
+    """Classify an attempt by its devices: idle if all of them are, working if one is, unknown where samples are missing."""
     found = [_of_device(trace, rule) for trace in traces]
     if Finding.WORKING in found:
         return Finding.WORKING

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
-from django.db.models import ExpressionWrapper, F, FloatField
+from django.db.models import ExpressionWrapper, F, FloatField, QuerySet
 from django.db.models.functions import Extract
 
 from billing.money import Money
 from compute.jobs.visibility import visible_jobs, without_amounts
 from compute.models import Attempt, AttemptState, Job
-from tenants.access.reader import may_see_money, reader
+from tenants.access.reader import sees_money
 from tenants.clock import DatabaseNow, now
 
 MOST = 200
@@ -44,11 +45,10 @@ class IdleJob:
 def idle_jobs(most: int = MOST) -> list[IdleJob]:
     """Return the idle jobs that the reader sees, most money lost first; without amounts, longest idle first: one statement."""
     live = {"attempts__idle_since__isnull": False, "attempts__ended_at__isnull": True}
-    rows = visible_jobs().filter(**live).select_related("project")
+    rows: QuerySet[Any] = visible_jobs().filter(**live).select_related("project")
     rows = rows.annotate(since=F("attempts__idle_since"), stops=F("attempts__idle_stop_at"))
     rows = rows.annotate(times=F("attempts__snoozes"), why=F("attempts__snooze_reason"))
-    who = reader()
-    if who is None or may_see_money(who):
+    if sees_money():
         idle_s = Extract(DatabaseNow() - F("attempts__idle_since"), "epoch")
         lost = ExpressionWrapper(idle_s * F("unit_amount") * F("devices"), output_field=FloatField())
         rows = rows.annotate(rank=lost).order_by("-rank", "id")

@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, path
 
+from compute.views.idle import idle
 from compute.views.job import job, job_cancel, job_live, job_log_file, job_logs, job_pause, job_resume, job_snooze
 from compute.views.jobs import job_row, jobs
 from compute.views.simulation import quota_simulation
@@ -17,5 +18,6 @@ urlpatterns: list[URLPattern] = [
     path("jobs/<uuid:job_id>/pause/", job_pause, name="job-pause"),
     path("jobs/<uuid:job_id>/snooze/", job_snooze, name="job-snooze"),
     path("jobs/<uuid:job_id>/resume/", job_resume, name="job-resume"),
+    path("idle/", idle, name="idle-jobs"),
     path("quotas/simulation/", quota_simulation, name="quota-simulation"),
 ]

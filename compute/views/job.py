@@ -13,6 +13,7 @@ from compute.idle import snooze
 from compute.jobs import jobs as operations
 from compute.queries.device_use import use_by_minute
 from compute.queries.idle import idle_of
+from compute.queries.right_size import job_use
 from compute.views.forms import CancelForm, SnoozeForm
 from compute.views.progress import ProgressStage, loss_series, other_metrics, overrun, single_values, stages, use_series
 from tenants.audit import queries as audit_queries
@@ -37,6 +38,7 @@ def job(request: TenantRequest, job_id: UUID) -> HttpResponse:
     tab = chosen if chosen in dict(TABS) else ""
     context = {**live_context(request, detail), "tab": tab, "tabs": tabs, "currency": detail.cost.currency}
     if tab == "":
+        context["device_use"] = job_use(job_id)
         context["sharing"] = share_panel(request.actor, "job", job_id, detail)
     elif tab == "logs":
         context["lines"] = queries.last_log_lines(job_id, LOG_TAIL)
@@ -125,6 +127,7 @@ def job_snooze(request: TenantRequest, job_id: UUID) -> HttpResponse:
         snooze.snooze(actor=request.actor, job_id=job_id, **form.cleaned_data)
         messages.success(request, "Snoozed. The job keeps its devices, and you pay for them.")
     else:
+        queries.job_detail(job_id)  # what does not exist has no form to correct
         messages.error(request, f"Say why, and snooze for 1 to {snooze.MOST_HOURS} hours.")
     return redirect("job", request.tenant.slug, job_id)
 

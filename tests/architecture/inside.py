@@ -22,6 +22,7 @@ INSIDE = frozenset(
         "compute_attempt",
         "compute_attemptmember",
         "compute_device",
+        "compute_devicehour",
         "compute_devicepresence",
         "compute_devicesample",
         "compute_jobgrouppermission",

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from allauth.mfa.models import Authenticator
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client
 
 from billing.collecting import sweeping
@@ -158,8 +158,9 @@ def is_paused(world: World) -> Sent:
 
 
 def is_idle(world: World) -> Sent:
-    """A running job whose devices do nothing."""
-    with tenant_scope(world.tenant.id):
+    """A running job whose devices do nothing: an attempt, which the controller makes."""
+    with tenant_scope(world.tenant.id), connection.cursor() as cursor:
+        cursor.execute("SET ROLE exchequer_control")
         device = Device.objects.earliest("id")
         Attempt.objects.create(
             job_id=world.ids["job_id"],
@@ -172,6 +173,7 @@ def is_idle(world: World) -> Sent:
             idle_since=now(),
             idle_stop_at=now(),
         )
+        cursor.execute("SET ROLE exchequer_app")
     return Sent()
 
 

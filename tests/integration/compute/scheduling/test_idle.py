@@ -21,6 +21,7 @@ from tenants.models import AuditEntry, Notification
 from tests.integration.compute.test_job_pages import client_of
 from tests.integration.compute.test_leases import World
 from tests.support import factories
+from tests.support.pages import flowed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Control = Callable[[], AbstractContextManager[None]]
@@ -80,6 +81,9 @@ def test_a_person_is_warned_snoozes_once_and_then_the_job_pauses(world: World, s
     browser, page = client_of(world.tenant), f"/t/{world.tenant.slug}/jobs/{job_id}/"
     assert "Its devices do nothing" in browser.get(page).content.decode()
 
+    listed = flowed(browser.get(f"/t/{world.tenant.slug}/idle/").content.decode())
+    assert f"/jobs/{job_id}/" in listed and "Together they lose" in listed
+
     assert ask(world, "POST", f"jobs/{job_id}/snooze/", {"hours": 25, "reason": "x"})[0] == 400
     snoozed = browser.post(f"{page}snooze/", {"hours": 2, "reason": "A debugger is open"}, follow=True)
     assert "Snoozed: A debugger is open" in snoozed.content.decode()
@@ -127,3 +131,15 @@ def test_work_that_is_bound_by_memory_is_not_idle_and_a_warning_is_taken_back(
     with tenant_scope(world.tenant.id):
         assert Attempt.objects.get().idle_since is None
         assert Notification.objects.get(kind="job_idle").read_at is not None
+
+
+def test_a_job_says_how_much_of_its_device_it_used(world: World, superuser: psycopg.Connection) -> None:
+    mine = runs_for_an_hour(world, superuser, samples(busy=0.2, power_w=200.0))
+    code, use = ask(world, "GET", f"jobs/{mine.job.id}/use/")
+    (rank,) = use["ranks"]
+    assert (code, rank["sampled_s"], rank["busy"], rank["peak_memory_bytes"]) == (200, 1_800, 0.2, 2**30)
+    assert use["energy_kwh"] == pytest.approx(0.1) and use["advice"] == []
+    superuser.execute("UPDATE compute_device SET memory_bytes = 80::bigint << 30")
+    (said,) = ask(world, "GET", f"jobs/{mine.job.id}/use/")[1]["advice"]
+    page = flowed(client_of(world.tenant).get(f"/t/{world.tenant.slug}/jobs/{mine.job.id}/").content.decode())
+    assert "used 1.0 of 80 GiB" in said and said in page and "0.100 kWh" in page

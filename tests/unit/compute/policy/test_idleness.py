@@ -21,7 +21,7 @@ def minute(busy: float = 0.0, power_w: float | None = 80.0, moved: int = 0, seco
 
 
 def found(*traces: list[Minute], devices: int = 0, resting_w: float | None = 80.0) -> Finding:
-    """Judge the last 30 minutes of each device."""
+    """Classify the last 30 minutes of each device."""
     whole = [Trace(minutes=part[-30:], resting_w=resting_w) for part in traces]
     return find(whole, devices or len(traces), RULE)
 
