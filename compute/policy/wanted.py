@@ -7,9 +7,11 @@ allow. With enough devices guaranteed parts and shares bind nobody: the policy w
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from compute.policy.order import place, scopes_of
 from compute.policy.work import WHOLE, Device, Room, Scope, Work
@@ -51,28 +53,26 @@ def wanted(
 
 @dataclass
 class _Node:
-    """A node with what is left of each of its devices, in thousandths."""
+    """A node, and how many of its devices nobody has. Without a `name` it is yet to be added."""
 
     name: Hashable
-    left: list[int] = field(default_factory=list)
-
-    @property
-    def vacant(self) -> int:
-        return sum(one == WHOLE for one in self.left)
-
-    @property
-    def used(self) -> int:
-        return len(self.left) - self.vacant
+    size: int
+    vacant: int
 
 
 class _Plan:
-    """The nodes of one class, those that are there first."""
+    """The nodes of one class, those that are there first. Each step takes the same time in a large pool as in a small one."""
 
     def __init__(self, devices: list[Device], per_node: int) -> None:
         self._per_node = per_node
         self._ready = {device.id: device for device in devices}
         self._nodes: list[_Node] = []
+        self._with_vacant: dict[int, list[int]] = defaultdict(
+            list
+        )  # heaps of places in `_nodes`, some of them outdated
+        self._parts: list[tuple[int, int]] = []  # what is left of devices that are shared, sorted, each with a number
         self._elsewhere: dict[Hashable, set[Hashable]] = defaultdict(set)  # held, but not ready: cordoned, or silent
+        self._widest = per_node
 
     def place(self, works: list[Work], rooms: Mapping[Scope, Room]) -> None:
         """Keep running work, then place waiting work in the order of the queue as far as the limits let it run."""
@@ -88,19 +88,23 @@ class _Plan:
                 _count(work, held)
         by_node: dict[Hashable, _Node] = {}
         for device in self._ready.values():
-            node = by_node.setdefault(device.node, _Node(device.node))
-            node.left.append(left[device.id])
-        # The fullest first, so that nodes stay empty as a whole; nodes of the same use keep their order.
-        self._nodes = sorted(by_node.values(), key=lambda node: node.used == 0)
+            node = by_node.setdefault(device.node, _Node(device.node, 0, 0))
+            node.size += 1
+            node.vacant += left[device.id] == WHOLE
+            if 0 < left[device.id] < WHOLE:
+                self._share(left[device.id])
+        # Those in use first, so that nodes stay empty as a whole; else in their order.
+        for node in sorted(by_node.values(), key=lambda node: node.vacant == node.size):
+            self._add(node)
         for work in sorted((one for one in works if not one.held), key=place):
             if self._may_run(work, rooms, held):
                 _count(work, held)
                 self._seat(work)
 
     def _may_run(self, work: Work, rooms: Mapping[Scope, Room], held: Mapping[Scope, int]) -> bool:
-        if work.one_node and work.devices > max(self._per_node, *(len(node.left) for node in self._nodes), 0):
+        if work.one_node and work.devices > self._widest:
             return False
-        for scope in scopes_of(work):
+        for scope in scopes_of(work) if rooms else ():
             limit = rooms[scope].limit if scope in rooms else None
             if limit is not None and held.get(scope, 0) + work.amount > limit * WHOLE:
                 return False
@@ -110,54 +114,74 @@ class _Plan:
         if work.share < WHOLE:
             self._seat_share(work.share)
             return
-        whole = next((node for node in self._nodes if node.vacant >= work.devices), None)
+        whole = self._first(work.devices)
         if whole is not None:
-            _take(whole, work.devices)
-            return
-        if work.one_node:
-            _take(self._add(work.devices), work.devices)
+            self._take(whole, work.devices)
             return
         missing = work.devices
-        for node in self._nodes:
-            missing -= _take(node, min(missing, node.vacant))
+        while missing and not work.one_node and (place := self._first(1)) is not None:
+            missing -= self._take(place, min(missing, self._nodes[place].vacant))
         while missing:
-            missing -= _take(self._add(), min(missing, self._per_node))
+            size = max(self._per_node, missing if work.one_node else 0)
+            missing -= self._take(self._add(_Node(None, size, size)), min(missing, size))
 
     def _seat_share(self, share: int) -> None:
-        fitting = [
-            (one, index, node) for node in self._nodes for index, one in enumerate(node.left) if share <= one < WHOLE
-        ]
-        if fitting:
-            _, index, node = min(fitting, key=lambda found: found[0])
-            node.left[index] -= share
-            return
-        node = next((one for one in self._nodes if one.vacant), None) or self._add()
-        node.left[node.left.index(WHOLE)] -= share
+        """Put a share on the device with the least room that is enough, else on a vacant one."""
+        at = bisect_left(self._parts, (share, 0))
+        if at < len(self._parts):
+            left, _ = self._parts.pop(at)
+        else:
+            place = self._first(1)
+            if place is None:
+                place = self._add(_Node(None, self._per_node, self._per_node))
+            self._take(place, 1)
+            left = WHOLE
+        if left > share:
+            self._share(left - share)
 
-    def _add(self, least: int = 1) -> _Node:
-        node = _Node(None, [WHOLE] * max(self._per_node, least))
+    def _share(self, left: int) -> None:
+        insort(self._parts, (left, len(self._parts)))
+
+    def _add(self, node: _Node) -> int:
         self._nodes.append(node)
-        return node
+        self._widest = max(self._widest, node.size)
+        place = len(self._nodes) - 1
+        heappush(self._with_vacant[node.vacant], place)
+        return place
+
+    def _first(self, vacant: int) -> int | None:
+        """Return the place of the first node with so many vacant devices."""
+        best: int | None = None
+        for number, places in self._with_vacant.items():
+            if number >= vacant:
+                while places and self._nodes[places[0]].vacant != number:
+                    heappop(places)
+                if places and (best is None or places[0] < best):
+                    best = places[0]
+        return best
+
+    def _take(self, place: int, number: int) -> int:
+        """Take so many vacant devices of the node at a place; return their number."""
+        node = self._nodes[place]
+        node.vacant -= number
+        if node.vacant:
+            heappush(self._with_vacant[node.vacant], place)
+        return number
 
     @property
     def used_nodes(self) -> set[Hashable]:
         """The present nodes that somebody uses, or would."""
-        return {node.name for node in self._nodes if node.used and node.name is not None} | set(self._elsewhere)
+        return {node.name for node in self._nodes if node.vacant < node.size and node.name is not None} | set(
+            self._elsewhere
+        )
 
     def answer(self, name: str) -> Wanted:
         """Return what the plan uses."""
-        new = sum(node.name is None and node.used > 0 for node in self._nodes)
-        devices = sum(node.used for node in self._nodes) + sum(len(ids) for ids in self._elsewhere.values())
+        new = sum(node.name is None for node in self._nodes)
+        devices = sum(node.size - node.vacant for node in self._nodes) + sum(map(len, self._elsewhere.values()))
         return Wanted(name, devices, len(self.used_nodes) + new, self._per_node)
 
 
 def _count(work: Work, held: dict[Scope, int]) -> None:
     for scope in scopes_of(work):
         held[scope] += work.amount
-
-
-def _take(node: _Node, number: int) -> int:
-    """Take so many whole devices of a node; return their number."""
-    for _ in range(number):
-        node.left[node.left.index(WHOLE)] = 0
-    return number
