@@ -8,7 +8,9 @@ from datetime import datetime
 from django.db.models import Count, Q
 
 from compute.models import CapacityWanted, Device, DeviceState
-from compute.queries.capacity import silent_before
+from compute.queries.capacity import class_title, silent_before
+
+NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,17 @@ class ClassCapacity:
     nodes_ready: int
     unneeded_nodes: tuple[str, ...]
     observed_at: datetime
+
+    @property
+    def class_title(self) -> str:
+        """The device class as pages write it."""
+        return class_title(self.device_class)
+
+    @property
+    def named(self) -> str:
+        """The first of the unneeded nodes, and how many more there are."""
+        more = len(self.unneeded_nodes) - NAMED
+        return ", ".join(self.unneeded_nodes[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def wanted() -> list[ClassCapacity]:

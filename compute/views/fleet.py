@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST, require_safe
 
-from compute.fleet import fleet
+from compute.fleet import capacity, fleet
 from compute.views.simulation import ceiling_simulation
 from tenants.errors import ExchequerError, NotFound
 from tenants.operators.pages import OperatorRequest, operator_page
@@ -53,6 +53,7 @@ def _render(request: OperatorRequest, *, status: int = 200, **given: object) -> 
     devices = [device for node in nodes for device in node.devices if device.state != "gone"]
     context = {
         "nodes": nodes,
+        "wanted": capacity.wanted(),
         "alive": sum(node.state == "alive" for node in nodes),
         "known": f"of {len(nodes)} registered",
         "busy": sum(device.busy for device in devices),

@@ -13,6 +13,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 from compute.sandbox import sandbox
@@ -36,11 +38,13 @@ class Deployment(Stack):
     """The product in two namespaces, with the organisation `lab`. A part that was killed is started again on request."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder / "home")
+        super().__init__(folder / "home", EXCHEQUER_LEASE_S="10")
         self.folder = folder
         for name in ("secrets", "socket", "homes", "logs", "tmp"):
             (folder / name).mkdir(parents=True)
         self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.restarts: list[str] = []
+        self._stopping = threading.Event()
         self.images = Images(folder / "images")
         self.net = Namespaces()
         self.cluster = NetworkCluster(folder / "pg", random_passwords(), durable=True)
@@ -65,6 +69,7 @@ class Deployment(Stack):
         for part in ("fetcher", "web", "operator", "usage", "controller", "controller-2", "ops", "serving", "node"):
             self.launch_part(part)
         self._publish()
+        threading.Thread(target=self._restart_what_ends, daemon=True, name="restarts").start()
         wait_until(
             lambda: all(self.healthy(part) for part in self.running if self._process_of(part)), self._unhealthy, 180
         )
@@ -107,10 +112,21 @@ class Deployment(Stack):
                 ]
                 self.running["store-relay"] = self._spawn("store-relay", relay, {"PATH": os.defpath})
             wait_until(self._bucket, "the store", 60)
-        else:
+        elif part not in self.running:
             process = self._process_of(part)
             assert process is not None
             self.running[part] = self._popen(part, process)
+        else:
+            wait_until(lambda: self.running[part].poll() is None, f"{part} starts again")
+
+    def _restart_what_ends(self) -> None:
+        """Start our own processes again when they end, as `restart: unless-stopped` does."""
+        while not self._stopping.wait(0.5):
+            for part, process in list(self.running.items()):
+                described = self._process_of(part)
+                if described is not None and process.poll() is not None:
+                    self.restarts.append(part)
+                    self.running[part] = self._popen(part, described)
 
     def kill_part(self, part: str) -> None:
         """Kill a part and all that it started, as a host that loses power does."""
@@ -147,6 +163,8 @@ class Deployment(Stack):
 
     def down(self) -> None:
         """Stop everything, the stores last."""
+        self._stopping.set()
+        time.sleep(1)  # the thread that starts parts again has seen it
         order = [part for part in self.running if self._process_of(part)] + [
             "published",
             "store-relay",

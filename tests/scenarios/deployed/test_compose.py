@@ -80,7 +80,10 @@ def test_whatever_is_killed_loses_nothing(deployment: Deployment, dataset: str, 
     job = wait_until(lambda: ended(deployment, job_id), "the job ends", 180)
     assert job["state"] == "succeeded", job
     assert len([one for one in job["attempts"] if one["cause"] in ("", None, "succeeded")]) == 1, job["attempts"]
-    assert len(job["attempts"]) == (2 if part == "node" else 1), job["attempts"]
+    # On a slow machine a lease may end while the database recovers, and an attempt may end while the store does: then another
+    # one goes on from its checkpoint.
+    allowed = {"node": {2}, "database": {1, 2}, "store": {1, 2}}.get(part, {1})
+    assert len(job["attempts"]) in allowed, job["attempts"]
     assert billed(job) > 0
     wait_until(lambda: part in ("broker", "database", "store") or deployment.healthy(part), f"{part} works again", 60)
 

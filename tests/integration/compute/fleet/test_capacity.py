@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -21,6 +22,7 @@ from config.monitoring import metrics
 from tenants import quotas
 from tenants.isolation.scoping import tenant_scope
 from tests.integration.compute.test_leases import World
+from tests.support.pages import text_of
 from tests.support.selling import Console
 
 if TYPE_CHECKING:
@@ -62,6 +64,10 @@ def test_the_queue_asks_for_devices_up_to_its_quotas_and_names_the_nodes_that_no
     measured = Client().get("/metrics").content.decode()
     assert 'exchequer_devices_wanted{device_class="cpu"} 3.0' in measured
     assert 'exchequer_nodes_wanted{device_class="cpu"} 2.0' in measured
+
+    page = text_of(seller("platform_support").get("/fleet/"))
+    row = page.partition("Hosts that nobody would use")[2].partition("</tr> </tbody>")[0]
+    assert [cell.strip() for cell in re.findall(r"<td[^>]*>([^<]*)</td>", row)] == ["CPU", "3", "4", "2", "2", "–"]
 
     # All nodes are gone: the class stays, and its queue asks for nodes again.
     demo_clock.advance(timedelta(hours=1))
