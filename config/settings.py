@@ -260,6 +260,7 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1}
 # Fired by the leading controller, once each interval; there is no beat process. Seconds.
 CELERY_BEAT_SCHEDULE = {
     "unread uploads": {"task": "models_app.requeue_stale", "schedule": 30},
+    "pipelines": {"task": "models_app.advance_pipelines", "schedule": 15},
     "partitions of coming months": {"task": "billing.ensure_partitions", "schedule": 21_600},
     "old samples and logs": {"task": "compute.retention", "schedule": 21_600},
     "figures of all tenants": {"task": "billing.reconcile_all", "schedule": 86_400},

@@ -24,6 +24,7 @@ class ModelsAppConfig(AppConfig):
         from models_app.models import Endpoint
         from models_app.monitoring.health import digest
         from models_app.object_store import checkpoint_files
+        from models_app.pipelines import reading, steps
         from models_app.registry import owners, promotions
         from models_app.serving.accounting.usage import SOURCE
         from models_app.training.training import TrainKind
@@ -47,7 +48,10 @@ class ModelsAppConfig(AppConfig):
         kinds.register(BatchPredictKind(), hidden=access.hidden_work)
         for kind, title in (("train", "Training"), ("batch_predict", "Batch predictions"), ("endpoint", "Endpoints")):
             required_tags.register_kind(kind, title)
+        steps.register()
+        topics.register("pipelines", "Pipelines: reports and failures", "pipeline_report", "pipeline_failed")
         access.register_audited()
+        reading.register_audited()
         sharing.register()
         promotions.register()
         checkpoints.register(checkpoint_files.keep, checkpoint_files.kept)
@@ -79,6 +83,9 @@ class ModelsAppConfig(AppConfig):
                 "models_app.endpoint.reported": "Endpoint state reported",
                 "models_app.model_version.declined": "Promotion declined",
                 "models_app.model_version.requested": "Promotion requested",
+                "models_app.pipeline.saved": "Pipeline saved",
+                "models_app.pipeline_run.ended": "Pipeline run ended",
+                "models_app.pipeline_run.retried": "Pipeline run retried",
             },
             fields={"generation": "deployment", "slo_ms": "latency objective (ms)", "wanted": "requested stage"},
         )
@@ -86,6 +93,7 @@ class ModelsAppConfig(AppConfig):
         navigation.register(ORGANISATION, NavigationEntry("Export", "download", "exports", "tenant.export", order=55))
         navigation.register(
             MAIN,
+            NavigationEntry("Pipelines", "git-branch", "pipelines", "jobs.view", order=25),
             NavigationEntry("Datasets", "database", "datasets", "datasets.view", "d", order=30),
             NavigationEntry("Models", "box", "models", "models.view", "m", order=40),
             NavigationEntry("Endpoints", "bolt", "endpoints", "endpoints.view", "e", order=50),

@@ -15,6 +15,7 @@ from models_app.exports import exports
 from models_app.files import encrypting, orphans
 from models_app.monitoring import retention
 from models_app.object_store import storage
+from models_app.pipelines import advancing
 
 
 @shared_task(name=wakeups.INGEST)
@@ -71,8 +72,17 @@ def encrypt_objects() -> None:
 
 @shared_task(name=wakeups.REMOVE_JOB_FILES)
 def remove_job_files(job_id: str, tenant_id: str) -> None:
-    """Remove unreferenced files of an ended job from the object store."""
-    orphans.remove_of_job(UUID(job_id), UUID(tenant_id))
+    """Remove unreferenced files of an ended job from the object store, and advance the pipeline that it was a step of."""
+    try:
+        orphans.remove_of_job(UUID(job_id), UUID(tenant_id))
+    finally:
+        advancing.after_job(UUID(tenant_id), UUID(job_id))
+
+
+@shared_task(name="models_app.advance_pipelines")
+def advance_pipelines() -> None:
+    """Advance the open runs of pipelines. Scheduled every quarter minute."""
+    advancing.advance_all()
 
 
 @shared_task(name="models_app.close_forgotten_slices")

@@ -11,6 +11,7 @@ from models_app.api.exports import ExportFile, Exports
 from models_app.api.files import VersionDownload, VersionWeights
 from models_app.api.model_versions import VersionApprove, VersionDecline, VersionPromote
 from models_app.api.monitoring import EndpointFeedback, EndpointHealth, EndpointTraffic
+from models_app.api.pipelines import OnePipeline, OneRun, PipelineRuns, Pipelines, RunCancel, RunRetry, Runs
 from tenants.api import shares
 
 __all__ = ["urlpatterns"]
@@ -60,4 +61,11 @@ urlpatterns: list[URLPattern] = [
     path("endpoints/<uuid:endpoint_id>/traffic/", EndpointTraffic.as_view(), name="api-endpoint-traffic"),
     path("endpoints/<uuid:endpoint_id>/health/", EndpointHealth.as_view(), name="api-endpoint-health"),
     path("endpoints/<uuid:endpoint_id>/feedback/", EndpointFeedback.as_view(), name="api-endpoint-feedback"),
+    path("pipelines/", Pipelines.as_view(), name="api-pipelines"),
+    path("pipelines/<uuid:pipeline_id>/", OnePipeline.as_view(), name="api-pipeline"),
+    path("pipelines/<uuid:pipeline_id>/runs/", PipelineRuns.as_view(), name="api-runs-of-pipeline"),
+    path("pipeline-runs/", Runs.as_view(), name="api-pipeline-runs"),
+    path("pipeline-runs/<uuid:run_id>/", OneRun.as_view(), name="api-pipeline-run"),
+    path("pipeline-runs/<uuid:run_id>/cancel/", RunCancel.as_view(), name="api-pipeline-run-cancel"),
+    path("pipeline-runs/<uuid:run_id>/retry/", RunRetry.as_view(), name="api-pipeline-run-retry"),
 ]

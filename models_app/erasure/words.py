@@ -14,7 +14,17 @@ from django.db.models.functions import Cast, Concat, Right
 
 from billing.models import Quote
 from compute.models import Allocation, Attempt, Job, SlotState
-from models_app.models import Dataset, DatasetVersion, Endpoint, EndpointKey, HealthAlert, Model
+from models_app.models import (
+    Dataset,
+    DatasetVersion,
+    Endpoint,
+    EndpointKey,
+    HealthAlert,
+    Model,
+    Pipeline,
+    PipelineRun,
+    StepTry,
+)
 from tenants.audit import erasure
 from tenants.models import (
     ApiKey,
@@ -44,6 +54,9 @@ OVERWRITTEN: dict[type[Table], dict[str, Any]] = {
     Model: {"name": NAME},
     Endpoint: {"name": NAME, "message": ""},
     EndpointKey: {"name": NAME},
+    Pipeline: {"name": NAME, "definition": {"steps": []}},
+    PipelineRun: {"definition": {"steps": []}, "reason": "", "trigger": ""},
+    StepTry: {"step": NAME, "outputs": {}, "message": ""},
     ApiKey: {"name": NAME},
     ServiceAccount: {"name": NAME, "description": ""},
     Group: {"name": NAME},

@@ -25,6 +25,17 @@ from models_app.views.endpoints import (
 from models_app.views.exports import export_download, export_order, exports_page
 from models_app.views.launch import launch, parameters, quote
 from models_app.views.models import model, model_download, model_version, models
+from models_app.views.pipelines import (
+    pipeline,
+    pipeline_change,
+    pipeline_launch,
+    pipeline_list,
+    pipeline_new,
+    pipeline_run,
+    pipeline_run_cancel,
+    pipeline_run_live,
+    pipeline_run_retry,
+)
 from models_app.views.stage_changes import approve, decline, promote
 
 urlpatterns: list[URLPattern] = [
@@ -75,4 +86,13 @@ urlpatterns: list[URLPattern] = [
     path("models/versions/<uuid:version_id>/approve/", approve, name="model-approve"),
     path("models/versions/<uuid:version_id>/decline/", decline, name="model-decline"),
     path("models/versions/<uuid:version_id>/weights/", model_download, name="model-download"),
+    path("pipelines/", pipeline_list, name="pipelines"),
+    path("pipelines/new/", pipeline_new, name="pipeline-new"),
+    path("pipelines/<uuid:pipeline_id>/", pipeline, name="pipeline"),
+    path("pipelines/<uuid:pipeline_id>/change/", pipeline_change, name="pipeline-change"),
+    path("pipelines/<uuid:pipeline_id>/launch/", pipeline_launch, name="pipeline-launch"),
+    path("pipelines/runs/<uuid:run_id>/", pipeline_run, name="pipeline-run"),
+    path("pipelines/runs/<uuid:run_id>/live/", pipeline_run_live, name="pipeline-run-live"),
+    path("pipelines/runs/<uuid:run_id>/cancel/", pipeline_run_cancel, name="pipeline-run-cancel"),
+    path("pipelines/runs/<uuid:run_id>/retry/", pipeline_run_retry, name="pipeline-run-retry"),
 ]

@@ -15,7 +15,8 @@ from compute.devices.base import Found
 from compute.fleet import nodes
 from compute.models import Job
 from models_app.endpoints import deployments, endpoint_keys
-from models_app.models import Dataset, DatasetVersion, Model, ModelVersion
+from models_app.models import Dataset, DatasetVersion, Model, ModelVersion, PipelineRun
+from models_app.pipelines import pipelines
 from tenants import quotas
 from tenants.access.actor import Actor
 from tenants.approvals import quota_requests
@@ -125,6 +126,19 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
         )
         endpoint = deployments.deploy(actor=actor, name="an-endpoint", version_id=model_version.id)
         endpoint_key = endpoint_keys.create(actor=actor, endpoint_id=endpoint.id, name="a key")
+        weekly = pipelines.create(
+            actor=actor, project_id=project_id, name="weekly", steps={"steps": [{"name": "report", "kind": "report"}]}
+        )
+        run = PipelineRun.objects.create(
+            pipeline=weekly,
+            project_id=project_id,
+            version=1,
+            definition=weekly.definition,
+            trigger="person",
+            currency="EUR",
+            launched_by=actor.id,
+            launched_by_label=actor.label,
+        )
         provider = configuration.save(
             actor=actor,
             wanted=configuration.Wanted(kind="oidc", name="idp", issuer="https://idp.example", client_id="x"),
@@ -165,6 +179,8 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             "version_id": model_version.id,
             "model_id": model.id,
             "endpoint_id": endpoint.id,
+            "pipeline_id": weekly.id,
+            "run_id": run.id,
             "endpoint_key_id": endpoint_key.id,
             "project_id": project_id,
             "holder_id": member.id,
@@ -246,6 +262,8 @@ def missing() -> dict[str, UUID]:
         "model_id",
         "endpoint_id",
         "endpoint_key_id",
+        "pipeline_id",
+        "run_id",
         "project_id",
         "holder_id",
         "object_id",

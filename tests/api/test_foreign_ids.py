@@ -67,6 +67,7 @@ IN_BODIES: list[tuple[str, dict[str, Any], str, str]] = [
     ("POST jobs/", JOB | {"dataset": "{dataset_id}"}, "quote", "quote_id"),
     ("POST jobs/", BATCH | {"dataset": "{dataset_id}"}, "model_version", "version_id"),
     ("POST jobs/", BATCH | {"model_version": "{version_id}"}, "dataset", "dataset_id"),
+    ("POST pipelines/", {"name": "p", "steps": [{"name": "r", "kind": "report"}]}, "project", "project_id"),
     ("POST quotes/", JOB, "dataset", "dataset_id"),
     ("POST quotes/", JOB | {"dataset": "{dataset_id}"}, "project", "project_id"),
     ("POST budgets/", {"amount": "5", "at_limit": "notify"}, "scope", "project_id"),

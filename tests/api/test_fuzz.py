@@ -130,6 +130,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "snooze": {"hours": 2, "reason": "a debugger is open"},
     "shares": {"user": "user"},
     "endpoints": {"name": "an-endpoint", "version": "version"},
+    "pipelines": {"name": "fuzz", "steps": [{"name": "report", "kind": "report"}], "cap": "25.00"},
     "keys": {"name": "k"},
     "feedback": {"items": [{"prediction_id": "x", "label": "a"}]},
     "invitations": {"email": "asked@example.org", "role": "viewer"},

@@ -193,6 +193,13 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "versions/<uuid:version_id>/promote/": {"POST": LAUNCH},
     "versions/<uuid:version_id>/approve/": {"POST": ADMINS},
     "versions/<uuid:version_id>/decline/": {"POST": ADMINS},
+    "pipelines/": {"GET": EVERYONE, "POST": LAUNCH},
+    "pipelines/<uuid:pipeline_id>/": {"GET": EVERYONE, "PATCH": LAUNCH},
+    "pipelines/<uuid:pipeline_id>/runs/": {"GET": EVERYONE, "POST": LAUNCH},
+    "pipeline-runs/": {"GET": EVERYONE},
+    "pipeline-runs/<uuid:run_id>/": {"GET": EVERYONE},
+    "pipeline-runs/<uuid:run_id>/cancel/": {"POST": LAUNCH},
+    "pipeline-runs/<uuid:run_id>/retry/": {"POST": LAUNCH},
 }
 #: Tenant pages: the roles that see them. Each supports GET or POST; the other is 405.
 PAGES: dict[str, frozenset[str]] = {
@@ -357,6 +364,15 @@ PAGES: dict[str, frozenset[str]] = {
     "models/versions/<uuid:version_id>/promote/": LAUNCH,
     "models/versions/<uuid:version_id>/approve/": ADMINS,
     "models/versions/<uuid:version_id>/decline/": ADMINS,
+    "pipelines/": EVERYONE,
+    "pipelines/new/": LAUNCH,
+    "pipelines/<uuid:pipeline_id>/": EVERYONE,
+    "pipelines/<uuid:pipeline_id>/change/": LAUNCH,
+    "pipelines/<uuid:pipeline_id>/launch/": LAUNCH,
+    "pipelines/runs/<uuid:run_id>/": EVERYONE,
+    "pipelines/runs/<uuid:run_id>/live/": EVERYONE,
+    "pipelines/runs/<uuid:run_id>/cancel/": LAUNCH,
+    "pipelines/runs/<uuid:run_id>/retry/": LAUNCH,
     "dash/<slug:slug>/": EVERYONE,
     "dash/<slug:slug>/<path:path>": EVERYONE,
     "spend/export/<slug:table>.csv": EVERYONE,
@@ -392,6 +408,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "endpoints/<uuid:endpoint_id>/feedback/": {"items": [{"prediction_id": "x", "label": "y"}]},
     "jobs/<uuid:job_id>/snooze/": {"hours": 2, "reason": "a debugger is open"},
     "versions/<uuid:version_id>/promote/": {"stage": "staging"},
+    "pipelines/<uuid:pipeline_id>/": {"name": "another name"},
     **{
         f"{kind}s/<uuid:{kind}_id>/shares/": {"user": "00000000-0000-0000-0000-000000000000"}
         for kind in ("dataset", "model", "endpoint", "job")

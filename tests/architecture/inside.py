@@ -44,6 +44,7 @@ INSIDE = frozenset(
         "models_app_modelgrouppermission",
         "models_app_modeluserpermission",
         "models_app_modelversion",
+        "models_app_steptry",
         "tenants_breakglass",
         "tenants_grant",
         "tenants_group",
@@ -79,6 +80,8 @@ NOT_INSIDE = {
     "compute_job": {"max_cost", "price_version", "quoted_least", "quoted_most", "spent", "unit_amount"},
     "models_app_endpointkey": {"key_hash", "membership_id", "parent_key_id", "service_account_id"},
     "models_app_feedback": {"prediction", "predicted", "label", "received_at"},
+    "models_app_pipeline": {"cap"},
+    "models_app_pipelinerun": {"cap"},
     "tenants_user": {"password"},
 }
 GLASS_TABLES = """

@@ -60,6 +60,7 @@ CONTROL = frozenset(
         "compute_attemptmember",
         "compute_job",
         "models_app_datasetversion",
+        "models_app_pipelinerun",
         "tenants_auditcheckpoint",
         "tenants_audithead",
         "tenants_breakglass",

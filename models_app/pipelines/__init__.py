@@ -1,0 +1,1 @@
+"""Pipelines: steps that wait for each other, launched as their needs are met."""

@@ -1,0 +1,169 @@
+"""A pipeline over the API: train, compare, deploy if better; its cap, its queue, its launcher's rights, and its retry."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from django.test import Client
+
+from compute.models import Job
+from models_app.endpoints import deployments
+from models_app.models import Endpoint, PipelineRun, StepTry
+from models_app.pipelines import advancing
+from tenants.isolation.scoping import tenant_scope
+from tenants.models import Membership, Notification, Tenant
+from tests.api.objects import launchable
+from tests.api.test_matrix import call
+from tests.support import factories
+from tests.support.model_versions import make_version
+
+pytestmark = pytest.mark.django_db
+
+API = "/api/v1"
+
+
+class Company:
+    """A tenant whose owner trains and deploys, with a version in production at the endpoint `screening`."""
+
+    def __init__(self) -> None:
+        self.tenant: Tenant = factories.make_tenant()
+        self.job = launchable(self.tenant)
+        self.owner = factories.make_member(self.tenant, "owner")
+        self.client = Client()
+        self.client.force_login(self.owner)
+        self.actor = factories.actor_for(self.tenant)
+        served = make_version(self.actor, metrics={"accuracy": 0.7})
+        deployments.deploy(actor=self.actor, name="screening", version_id=served.id)
+
+    def steps(self, **train):
+        body = {key: self.job[key] for key in ("recipe", "dataset", "params", "max_seconds")}
+        model = {"from": "train", "output": "model_version"}
+        better = {"step": "compare", "output": "better", "is": "=", "than": True}
+        return [
+            {"name": "train", "kind": "train", "with": body, **train},
+            {"name": "compare", "kind": "compare", "with": {"model_version": model, "metric": "accuracy", "endpoint": "screening"}},
+            {"name": "deploy", "kind": "deploy", "when": better, "with": {"model_version": model, "endpoint": "screening"}},
+            {"name": "report", "kind": "report", "needs": ["compare"]},
+        ]  # fmt: skip
+
+    def post(self, path, body=None, status=201):
+        answer = call(self.client, "POST", f"{API}/{path}", body or {})
+        assert answer.status_code == status, answer.content
+        return answer.json()
+
+    def save(self, steps=None, **fields):
+        return self.post("pipelines/", {"name": "weekly", "steps": steps or self.steps(), **fields})["id"]
+
+    def run(self, run_id):
+        return self.client.get(f"{API}/pipeline-runs/{run_id}/").json()
+
+    def end_job(self, run_id, state="succeeded", **result):
+        """End the run's one open job as a worker would, and wake what follows."""
+        with tenant_scope(self.tenant.id):
+            job_id = StepTry.objects.get(run_id=run_id, state="running", job__isnull=False).job_id
+            cause = "user_error" if state == "failed" else ""
+            Job.objects.filter(id=job_id).update(state=state, cause=cause, message="It failed.", result=result)
+        advancing.after_job(self.tenant.id, job_id)
+
+    def trained(self, accuracy):
+        """Return a new version with this metric, as the result of a job of training has it."""
+        version = make_version(self.actor, metrics={"accuracy": accuracy})
+        return {"model_version": str(version.id), "metrics": {"accuracy": accuracy}}
+
+
+@pytest.fixture
+def company() -> Company:
+    return Company()
+
+
+def states(run):
+    return {step["name"]: step["state"] for step in run["steps"]}
+
+
+@pytest.mark.parametrize("accuracy", [0.9, 0.6])
+def test_it_trains_compares_and_deploys_only_what_is_better(company, accuracy):
+    run = company.post(f"pipelines/{company.save()}/runs/")
+    assert states(run) == {"train": "running", "compare": "waiting", "deploy": "waiting", "report": "waiting"}
+    company.end_job(run["id"], **company.trained(accuracy))
+    better = accuracy > 0.7
+    run = company.run(run["id"])
+    assert run["state"] == "succeeded", run
+    assert states(run) == {
+        "train": "succeeded", "compare": "succeeded", "deploy": "succeeded" if better else "skipped", "report": "succeeded",
+    }  # fmt: skip
+    with tenant_scope(company.tenant.id):
+        assert Endpoint.objects.get(name="screening").version.metrics["accuracy"] == (accuracy if better else 0.7)
+        assert Notification.objects.filter(user=company.owner, kind="pipeline_report").exists()
+    assert [row["id"] for row in company.client.get(f"{API}/pipeline-runs/?state=succeeded").json()["results"]] == [
+        run["id"]
+    ]
+
+
+def test_a_step_that_fails_is_tried_again_and_a_failed_run_goes_on_where_it_failed(company):
+    run = company.post(f"pipelines/{company.save(company.steps(retries=1))}/runs/")
+    company.end_job(run["id"], "failed")
+    assert company.run(run["id"])["state"] == "running"
+    company.end_job(run["id"], "failed")
+    failed = company.run(run["id"])
+    assert (failed["state"], failed["reason"]) == ("failed", "train: It failed.")
+    assert states(failed)["deploy"] == "not reached"
+    with tenant_scope(company.tenant.id):
+        assert Notification.objects.filter(user=company.owner, kind="pipeline_failed").exists()
+    again = company.post(f"pipeline-runs/{run['id']}/retry/", status=200)
+    assert [one["number"] for one in again["steps"][0]["tries"]] == [1, 2, 3]
+    company.end_job(run["id"], **company.trained(0.8))
+    assert company.run(run["id"])["state"] == "succeeded"
+    company.post(f"pipeline-runs/{run['id']}/retry/", status=409)
+
+
+def test_a_full_queue_is_waited_for_and_no_failure(company, settings):
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"queued_jobs": 1})
+    run = company.post(f"pipelines/{company.save()}/runs/")
+    assert states(run)["train"] == "waiting"
+    assert "room in the queue" in company.run(run["id"])["reason"]
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"queued_jobs": 10})
+    advancing.advance(company.tenant.id, UUID(run["id"]))
+    run = company.run(run["id"])
+    assert (states(run)["train"], run["reason"]) == ("running", "")
+    cancelled = company.post(f"pipeline-runs/{run['id']}/cancel/", status=200)
+    assert cancelled["state"] == "cancelled"
+    with tenant_scope(company.tenant.id):
+        assert StepTry.objects.get().job.state == "cancelled"
+
+
+def test_a_step_costs_at_most_the_rest_of_the_cap(company):
+    run = company.post(f"pipelines/{company.save(cap='0.50')}/runs/")
+    with tenant_scope(company.tenant.id):
+        job = StepTry.objects.get().job
+        assert job.max_cost is not None
+        assert job.max_cost <= Decimal("0.50")
+        Job.objects.filter(id=job.id).update(spent=Decimal("0.50"))
+    company.end_job(run["id"], "failed")
+    company.post(f"pipeline-runs/{run['id']}/retry/", status=200)
+    failed = company.run(run["id"])
+    assert failed["state"] == "failed"
+    assert "cap" in failed["reason"]
+
+
+def test_a_run_acts_by_the_rights_that_its_launcher_has_today(company):
+    run = company.post(f"pipelines/{company.save()}/runs/")
+    with tenant_scope(company.tenant.id):
+        Membership.objects.filter(user=company.owner).delete()
+    company.end_job(run["id"], **company.trained(0.9))
+    with tenant_scope(company.tenant.id):
+        row = PipelineRun.objects.get()
+        assert (row.state, row.reason) == ("failed", advancing.GONE)
+        assert StepTry.objects.count() == 1
+
+
+def test_a_wrong_definition_is_refused_at_its_step_and_field(company):
+    steps = company.steps(needs=["nothing"])
+    refused = company.post("pipelines/", {"name": "x", "steps": steps}, status=400)
+    assert refused["fields"] == {"steps.train.needs": ["There is no step 'nothing'."]}
+    company.save()
+    assert (
+        company.post("pipelines/", {"name": "weekly", "steps": company.steps()}, status=409)["code"]
+        == "pipeline_name_taken"
+    )
