@@ -60,6 +60,7 @@ class Tenancy(Company):
         for at, requests, moved in serving.ticks(one, start=first, until=until, seed=self.seed):
             simulation.at(at, partial(pipeline.answer, at, requests, moved=moved))
         simulation.at(share(PRICES_RISE).replace(hour=2, minute=30), self._raise_prices)
+        simulation.at(until - timedelta(hours=8), pipeline.run_weekly)
         simulation.at(until - timedelta(hours=4), self._fill_budgets)
         for day in range(1, self.days):
             simulation.at(start + timedelta(days=day), partial(self._end_day, self.days - day))

@@ -7,7 +7,7 @@ import tenants.isolation.scoping
 from tenants.isolation.rls import SecureTable, glass_sql
 
 # What an operator reads who looks inside a tenant: no amount.
-PIPELINE = "id, tenant_id, project_id, name, definition, version, created_by, created_by_label, created_at, changed_at"
+PIPELINE = "id, tenant_id, project_id, name, definition, currency, version, created_by, created_by_label, created_at, changed_at"
 RUN = (
     "id, tenant_id, pipeline_id, project_id, version, definition, trigger, state, reason, currency, launched_by, "
     "launched_by_label, person, launched_at, ended_at"
@@ -34,6 +34,7 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(max_length=120)),
                 ("definition", models.JSONField()),
                 ("cap", models.DecimalField(decimal_places=12, max_digits=38, null=True)),
+                ("currency", models.CharField(max_length=3)),
                 ("version", models.PositiveIntegerField(default=1)),
                 ("created_by", models.UUIDField(null=True)),
                 ("created_by_label", models.CharField(max_length=254)),
@@ -241,7 +242,7 @@ class Migration(migrations.Migration):
             ),
         ),
         # The sweep finds the open runs of all tenants.
-        SecureTable("Pipeline", app="SELECT, INSERT, UPDATE", control_grants="SELECT, UPDATE"),
+        SecureTable("Pipeline", app="SELECT, INSERT, UPDATE", control_grants="SELECT, INSERT, UPDATE"),
         SecureTable("PipelineRun", control=True, app="SELECT, INSERT, UPDATE", control_grants="SELECT, INSERT, UPDATE"),
         SecureTable("StepTry", app="SELECT, INSERT, UPDATE", control_grants="SELECT, INSERT, UPDATE"),
         migrations.RunSQL(READ, migrations.RunSQL.noop),

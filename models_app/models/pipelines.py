@@ -34,13 +34,14 @@ class TryState(models.TextChoices):
 class Pipeline(TenantModel):
     """A named definition. Each change increases `version`; a run keeps the definition that it was launched with.
 
-    `cap`: the most that the jobs of one run may spend, in the tenant's currency.
+    `cap`: the most that the jobs of one run may spend, in `currency`.
     """
 
     name = models.CharField(max_length=120)
     project = TenantForeignKey("tenants.Project", on_delete=models.PROTECT, related_name="+")
     definition = models.JSONField()
     cap = models.DecimalField(max_digits=38, decimal_places=12, null=True)
+    currency = models.CharField(max_length=3)
     version = models.PositiveIntegerField(default=1)
     created_by = models.UUIDField(null=True)
     created_by_label = models.CharField(max_length=254)

@@ -15,7 +15,6 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from compute.jobs.backlog import QueueFull
 from compute.models import Job, JobState
 from models_app.models import PipelineRun, RunState, StepTry, TryState
 from models_app.pipelines import definition, kinds, plan, step_jobs
@@ -182,7 +181,7 @@ class _Advance:
                     row.save(update_fields=["job"])
                 else:
                     _store(row, **_kept(kinds.get(step.kind).begin(work)))
-        except (QueueFull, step_jobs.WaitsForCap):
+        except RateLimited:
             return False
         except ExchequerError as error:
             row = StepTry(run=self.run, step=launch.step, item=launch.item, number=launch.number)

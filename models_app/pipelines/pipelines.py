@@ -72,6 +72,7 @@ def create(*, actor: Actor, project_id: UUID, name: str, steps: Any, cap: Decima
         name=name.strip(),
         definition=checked,
         cap=cap,
+        currency=tenant_today().currency,
         created_by=actor.owner_id,
         created_by_label=actor.label,
     )
@@ -96,21 +97,22 @@ def change(
     checked = _checked({"steps": steps} if isinstance(steps, list) else steps, faults) if steps is not None else None
     if faults:
         raise Invalid(fields=faults)
-    fields: dict[str, Any] = {"cap": wanted_cap}
+    fields: dict[str, Any] = {} if isinstance(cap, EllipsisType) else {"cap": cap, "currency": tenant_today().currency}
     fields |= {} if name is None else {"name": name.strip()}
     fields |= {} if checked is None else {"definition": checked}
     changed = {key: value for key, value in fields.items() if getattr(row, key) != value}
     if not changed:
         unchanged("all of it is so already")
         return row
+    before = row.name
     for key, value in changed.items():
         setattr(row, key, value)
     row.version += 1
     row.changed_at = DatabaseNow()
     _save(row, update_fields=[*changed, "version", "changed_at"])
     row.refresh_from_db()
-    said = {key: [None, value] for key, value in changed.items() if key == "name"}
-    record(PIPELINE_CHANGED, actor=actor, target=row, changes={**said, "version": [row.version - 1, row.version]})
+    named = {"name": [before, row.name]} if "name" in changed else {}
+    record(PIPELINE_CHANGED, actor=actor, target=row, changes={**named, "version": [row.version - 1, row.version]})
     return row
 
 
@@ -131,6 +133,11 @@ def _launch(*, actor: Actor, pipeline: UUID, trigger: str) -> PipelineRun:
     row = _locked_pipeline(actor, pipeline)
     if fault := project_fault(actor, "jobs.launch", row.project_id):
         raise Invalid(fields={"project": [fault]})
+    currency = tenant_today().currency
+    if row.cap is not None and row.currency != currency:
+        raise Invalid(
+            fields={"cap": [f"The cap is in {row.currency}, and prices are in {currency}. Change the cap first."]}
+        )
     open_runs = PipelineRun.objects.filter(pipeline=row, state=RunState.RUNNING)
     if open_runs[MOST_AT_ONCE - 1 : MOST_AT_ONCE].exists():
         raise TooManyRuns
@@ -141,7 +148,7 @@ def _launch(*, actor: Actor, pipeline: UUID, trigger: str) -> PipelineRun:
         definition=row.definition,
         trigger=trigger[:60],
         cap=row.cap,
-        currency=tenant_today().currency,
+        currency=currency,
         launched_by=actor.owner_id,
         launched_by_label=actor.label,
         person=creators.person_of(actor),

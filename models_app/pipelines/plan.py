@@ -1,7 +1,7 @@
 """The planner of pipelines, pure: from a definition and the tries so far, which steps begin, and whether the run has ended.
 
 A step begins when all that it needs has succeeded and its condition holds. A condition that does not hold skips the step, and
-with it each step that needs it. A step that failed for good ends the run: what runs is left to end, nothing new begins.
+with it each step that needs it. A step that failed, and is not tried again, ends the run: what runs is left to end, nothing new begins.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef, Sum
 
 from billing.money import Money
-from billing.queries.calendar import tenant_today
 from compute.jobs.visibility import visible_jobs
 from models_app.access import sees_everything
 from models_app.models import Pipeline, PipelineRun, RunState, StepTry
@@ -24,7 +23,7 @@ from tenants.errors import NotFound
 from tenants.isolation.scoping import TenantQuerySet
 from tenants.projects.sight import in_sight
 
-#: How the states of steps are said in words.
+#: The states of steps in words.
 WORDS = {
     plan.WAITING: "waits", plan.RUNNING: "runs", plan.SUCCEEDED: "succeeded", plan.FAILED: "failed",
     plan.SKIPPED: "skipped", plan.NOT_REACHED: "not reached",
@@ -137,8 +136,7 @@ def pipeline_list(actor: Actor, *, before: UUID | None = None, limit: int) -> li
     """Return up to `limit` + 1 pipelines, newest first."""
     rows = visible_pipelines(actor).order_by("-id")
     rows = rows.filter(id__lt=before) if before else rows
-    currency = tenant_today().currency
-    return [_pipeline(row, currency) for row in rows[: limit + 1]]
+    return [_pipeline(row) for row in rows[: limit + 1]]
 
 
 def pipeline(actor: Actor, pipeline_id: UUID) -> PipelineRow:
@@ -146,7 +144,7 @@ def pipeline(actor: Actor, pipeline_id: UUID) -> PipelineRow:
     row = visible_pipelines(actor).filter(id=pipeline_id).first()
     if row is None:
         raise NotFound
-    return _pipeline(row, tenant_today().currency)
+    return _pipeline(row)
 
 
 def run_list(
@@ -198,8 +196,8 @@ def _step(step: Step, state: str, found: list[dict[str, Any]]) -> StepRow:
     return StepRow(name=step.name, kind=step.kind, needs=step.needs, state=state, tries=tries)
 
 
-def _pipeline(row: Pipeline, currency: str) -> PipelineRow:
-    cap = None if "cap" in row.get_deferred_fields() or row.cap is None else Money(row.cap, currency)
+def _pipeline(row: Pipeline) -> PipelineRow:
+    cap = None if "cap" in row.get_deferred_fields() or row.cap is None else Money(row.cap, row.currency)
     return PipelineRow(
         id=row.id, name=row.name, project_id=row.project_id, project=row.project.name, steps=row.definition["steps"],
         cap=cap, version=row.version, created_by_label=row.created_by_label, created_at=row.created_at,

@@ -145,7 +145,7 @@ class Report:
     optional = frozenset({"title", "figures"})
 
     def begin(self, work: Work) -> Result:
-        """Notify."""
+        """Notify the person, once."""
         figures = work.body.get("figures", {})
         lines = [f"{name}: {state}" for name, state in work.states.items() if name != work.step]
         if isinstance(figures, dict):

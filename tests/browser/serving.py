@@ -23,6 +23,7 @@ from models_app.measures.baseline import baseline
 from models_app.measures.window import Window
 from models_app.models import Endpoint, ModelVersion
 from models_app.monitoring import feedback, windows
+from models_app.pipelines import pipelines
 from models_app.registry import registry
 from tenants.access.actor import Actor
 from tenants.clock import now
@@ -48,6 +49,20 @@ def baseline_of_cancer() -> dict[str, Any]:
     names, rows, truth = table()
     inputs = {name: ("numeric", rows[:, at]) for at, name in enumerate(names)}
     return baseline(inputs, len(rows), classes=["0", "1"], predicted=truth[:200])
+
+
+def run_pipeline(owner: Actor, project_id: uuid.UUID, version_id: uuid.UUID) -> dict[str, uuid.UUID]:
+    """Run a pipeline that compares a version with what serves, and deploys nothing since it is no better."""
+    better = {"step": "compare", "output": "better", "is": "=", "than": True}
+    best = {"from": "compare", "output": "model_version"}
+    live = {"metric": "accuracy", "endpoint": "cancer-screening"}
+    steps = [
+        {"name": "compare", "kind": "compare", "with": {"model_version": str(version_id), **live}},
+        {"name": "deploy", "kind": "deploy", "when": better, "with": {"model_version": best, "endpoint": "cancer-screening"}},
+        {"name": "report", "kind": "report", "needs": ["compare"]},
+    ]  # fmt: skip
+    made = pipelines.create(actor=owner, project_id=project_id, name="weekly", steps={"steps": steps})
+    return {"pipeline": made.id, "pipeline_run": pipelines.launch(actor=owner, pipeline=made.id).id}
 
 
 def serve(builder: Builder, owner: Actor, job: Job, first: datetime) -> uuid.UUID:

@@ -33,7 +33,7 @@ from compute.leases import leases
 from compute.models import Device, Job, Node, Outcome
 from compute.sandbox.protocol import Metric
 from compute.scheduling import assign
-from models_app.models import Dataset, DatasetVersion, ModelVersion
+from models_app.models import Dataset, DatasetVersion, Endpoint, ModelVersion
 from models_app.object_store.storage import Stored
 from models_app.recipes.base import recipe
 from models_app.registry import registration, registry
@@ -55,7 +55,7 @@ from tenants.operators.operator import Operator
 from tenants.operators.platform_events import webhooks as platform_webhooks
 from tenants.webhooks import webhooks
 from tests.browser.money import spend_and_limit
-from tests.browser.serving import baseline_of_cancer, serve
+from tests.browser.serving import baseline_of_cancer, run_pipeline, serve
 from tests.support import factories, selling
 from tests.support.datasets import csv_bytes
 
@@ -127,6 +127,9 @@ class Builder:
             if name == "cancer-deep":
                 served = done
         world.ids["endpoint"] = serve(self, owner, served, NOW - timedelta(hours=8))
+        with tenant_scope(vision.id):
+            live = Endpoint.objects.get(id=world.ids["endpoint"]).version_id
+        world.ids |= run_pipeline(owner, research.id, live)
         self.at(NOW - timedelta(hours=5))
         scored = self.batch(owner, "cancer-november", default, cancer, world.ids["succeeded"])
         self.at(NOW - timedelta(hours=3))

@@ -153,7 +153,7 @@ def test_a_run_acts_by_the_rights_that_its_launcher_has_today(company):
         Membership.objects.filter(user=company.owner).delete()
     company.end_job(run["id"], **company.trained(0.9))
     with tenant_scope(company.tenant.id):
-        row = PipelineRun.objects.get()
+        row = PipelineRun.objects.get(id=run["id"])
         assert (row.state, row.reason) == ("failed", advancing.GONE)
         assert StepTry.objects.count() == 1
 
