@@ -15,7 +15,7 @@ from django.db import connection
 
 from config.demo import children, loading
 from config.demo.organisations import RETAILER, organisations
-from models_app.models import Endpoint, HealthAlert, ModelVersion
+from models_app.models import Endpoint, HealthAlert, ModelVersion, PipelineRun
 from models_app.object_store import storage
 from tenants import quotas
 from tenants.isolation.scoping import tenant_scope
@@ -178,7 +178,8 @@ def check_what_people_find() -> None:
             endpoint = Endpoint.objects.get()
             assert (endpoint.name, endpoint.state) == (one.service.name, "ready")
             assert endpoint.version.stage == "production"
-            assert ModelVersion.objects.count() == len(one.versions)
+            assert ModelVersion.objects.count() == len(one.versions) + 1  # that of the weekly round
+            assert PipelineRun.objects.get().state == "succeeded"
             drifted = set(HealthAlert.objects.filter(resolved_at=None).values_list("subject", flat=True))
             engineer = Membership.objects.get(user__email=f"engineer@{one.slug}.example").user_id
             told = [row.title for row in notifications.notifications(engineer) if row.kind == "health_alert"]
