@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from uuid import UUID
 
@@ -167,3 +168,31 @@ def test_a_wrong_definition_is_refused_at_its_step_and_field(company):
         company.post("pipelines/", {"name": "weekly", "steps": company.steps()}, status=409)["code"]
         == "pipeline_name_taken"
     )
+
+
+def test_the_pages_save_a_pipeline_launch_it_and_draw_its_run(company):
+    pages = f"/t/{company.tenant.slug}/pipelines/"
+    shown = company.client.get(f"{pages}new/").content.decode()
+    assert "learning_rate" in shown  # the template is in the form
+    with tenant_scope(company.tenant.id):
+        project = str(factories.default_project_id(company.tenant))
+    entered = {"name": "by page", "project": project, "cap": "5"}
+    refused = company.client.post(f"{pages}new/", entered | {"steps": '[{"name": "a", "kind": "bake"}]'})
+    assert refused.status_code == 422
+    assert "steps.a.kind: Choose one of" in refused.content.decode()
+    assert "Line 1, column 2" in company.client.post(f"{pages}new/", entered | {"steps": "{"}).content.decode()
+    saved = company.client.post(f"{pages}new/", entered | {"steps": json.dumps(company.steps())})
+    assert saved.status_code == 302, saved.content
+    launched = company.client.post(f"{saved['Location']}launch/")
+    run = company.client.get(launched["Location"]).content.decode()
+    assert 'aria-label="train: runs"' in run
+    assert "hx-get" in run
+    assert "of at most" in run
+    assert company.client.get(f"{launched['Location']}live/").status_code == 200
+    assert company.client.post(f"{launched['Location']}cancel/").status_code == 302
+    assert "Retry from the failed step" in company.client.get(launched["Location"]).content.decode()
+    changed = company.client.post(
+        f"{saved['Location']}change/", {"name": "renamed", "steps": '[{"name": "r", "kind": "report"}]'}
+    )
+    assert changed.status_code == 302, changed.content
+    assert "version 2" in company.client.get(saved["Location"]).content.decode()
