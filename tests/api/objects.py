@@ -127,7 +127,10 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
         endpoint = deployments.deploy(actor=actor, name="an-endpoint", version_id=model_version.id)
         endpoint_key = endpoint_keys.create(actor=actor, endpoint_id=endpoint.id, name="a key")
         weekly = pipelines.create(
-            actor=actor, project_id=project_id, name="a pipeline", steps={"steps": [{"name": "report", "kind": "report"}]}
+            actor=actor,
+            project_id=project_id,
+            name="a pipeline",
+            steps={"steps": [{"name": "report", "kind": "report"}]},
         )
         run = PipelineRun.objects.create(
             pipeline=weekly,
