@@ -17,6 +17,10 @@ ONLY_LOOK = frozenset({"", "help", "check", "config", "doctor", "spectacular"})
 def main() -> None:
     """Select the role by the command's name, refuse one that is too strong, then run Django."""
     command = sys.argv[1] if len(sys.argv) > 1 else ""
+    if sys.argv[1:3] == ["node", "join"]:  # on a machine that has no settings yet
+        from deploy import node_join
+
+        raise SystemExit(node_join.main(sys.argv[3:]))
     choose_database_role(command)
     from django.core.management import execute_from_command_line
 

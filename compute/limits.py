@@ -2,6 +2,12 @@
 
 import math
 
+RELEASE = 1
+"""The release of this code: the second part of the version, 0.1.0. Nodes of the one before and the one after work with it."""
+
+RELEASES = (RELEASE - 1, RELEASE + 1)
+"""The oldest and the newest release of nodes that are given work."""
+
 STOP_GRACE_S = 5.0
 """Time between the request to stop a child and the end of its process group; the hold includes it."""
 

@@ -43,6 +43,7 @@ STATES = {
     "expired": ("bad", "Expired"),
     "alive": ("good", "Alive"),
     "leaving": ("wait", "Leaving"),
+    "draining": ("wait", "Draining"),
     "silent": ("bad", "Silent"),
     "cordoned": ("wait", "Cordoned"),
     "gone": ("idle", "Gone"),

@@ -10,7 +10,7 @@ import psycopg
 # A node that is new takes no work until its worker registers.
 KNOWN = """
 INSERT INTO compute_node (id, name, hostname, boot, accepting, missing_layers)
-VALUES (gen_random_uuid(), %(name)s, %(name)s, gen_random_uuid(), false, '[]') ON CONFLICT (name) DO NOTHING
+VALUES (gen_random_uuid(), %(name)s, %(name)s, gen_random_uuid(), false, '[]') ON CONFLICT (name) DO UPDATE SET ended_at = NULL
 """
 ADMIT = "SELECT exchequer_roles.admit_node(id, %(verifier)s) FROM compute_node WHERE name = %(name)s"
 

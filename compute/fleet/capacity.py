@@ -7,7 +7,7 @@ from datetime import datetime
 
 from django.db.models import Count, Q
 
-from compute.models import CapacityWanted, Device, DeviceState
+from compute.models import TAKES_WORK, CapacityWanted, Device, DeviceState
 from compute.queries.capacity import class_title, silent_before
 
 NAMED = 5
@@ -40,7 +40,7 @@ class ClassCapacity:
 
 def wanted() -> list[ClassCapacity]:
     """Return the wanted capacity of each class, by name, as the leading controller saw it at its last sweep."""
-    live = Q(state=DeviceState.READY, node__accepting=True, node__last_seen_at__gt=silent_before())
+    live = TAKES_WORK & Q(state=DeviceState.READY, node__last_seen_at__gt=silent_before())
     rows = (
         Device.objects.filter(live, serves=False)
         .values_list("device_class")

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from compute import limits
 from compute.models import Device, DeviceState, Node
 from compute.queries.capacity import class_title, seen_since
 from compute.sandbox.sandbox import explained
@@ -44,13 +45,17 @@ class FleetDevice:
 class FleetNode:
     """One host with its devices.
 
-    `state`: alive, leaving (its worker is stopping or unresponsive) or silent (no heartbeat).
+    `state`: alive, draining (takes no new work), leaving (its worker is stopping or unresponsive), silent (no heartbeat) or
+    ended (without a login).
     """
 
     id: UUID
     name: str
     hostname: str
     state: str
+    draining: bool
+    release: int
+    misfit: str
     registered_at: datetime
     last_seen_at: datetime
     missing_layers: tuple[str, ...]
@@ -66,7 +71,10 @@ def nodes() -> list[FleetNode]:
             id=row.id,
             name=row.name,
             hostname=row.hostname,
-            state="silent" if row.last_seen_at <= seen else "alive" if row.accepting else "leaving",
+            state=_state(row, seen),
+            draining=row.draining,
+            release=row.release,
+            misfit=_misfit(row.release),
             registered_at=row.registered_at,
             last_seen_at=row.last_seen_at,
             missing_layers=tuple(explained(layer) for layer in row.missing_layers),
@@ -106,6 +114,23 @@ def _change(operator: Operator, device_id: UUID, reason: str, to: DeviceState) -
         )
         action = CORDONED if to == DeviceState.CORDONED else UNCORDONED
         record_act(operator, action, target=("device", device.id, f"{device.node.name}: {device.name}"), reason=reason)
+
+
+def _misfit(release: int) -> str:
+    """Return what to do about a node whose release is too far from ours; empty if it is not."""
+    oldest, newest = limits.RELEASES
+    if oldest <= release <= newest:
+        return ""
+    upgrade = "this host" if release < oldest else "the platform"
+    return f"Its worker has release {release}, the platform {limits.RELEASE}: it gets no work. Upgrade {upgrade}."
+
+
+def _state(row: Node, seen: datetime) -> str:
+    if row.ended_at is not None:
+        return "ended"
+    if row.last_seen_at <= seen:
+        return "silent"
+    return "draining" if row.draining else "alive" if row.accepting else "leaving"
 
 
 def _device(row: Device) -> FleetDevice:

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import QuerySet
 
+from compute import limits
 from compute.devices.base import Found
 from compute.fleet import presence
 from compute.models import Device, DeviceState, Node
@@ -37,6 +38,7 @@ def register(
             "hostname": hostname,
             "boot": boot,
             "accepting": True,
+            "release": limits.RELEASE,
             "missing_layers": missing_layers,
             "last_seen_at": DatabaseNow(),
         }

@@ -2,7 +2,7 @@
 
 from compute.models.attempts import Attempt, AttemptMember, DeviceHour, DeviceSample
 from compute.models.jobs import Job, JobGroupPermission, JobLog, JobMetric, JobUserPermission
-from compute.models.nodes import CapacityWanted, Device, DeviceHold, DevicePresence, Node
+from compute.models.nodes import TAKES_WORK, CapacityWanted, Device, DeviceHold, DevicePresence, Node, NodeToken
 from compute.models.run_priors import RunPrior
 from compute.models.schedules import ScheduleTick
 from compute.models.slots import SERVING, Allocation, SlotState
@@ -11,6 +11,7 @@ from compute.models.states import FINAL_STATES, AttemptState, Cause, DeviceState
 __all__ = [
     "FINAL_STATES",
     "SERVING",
+    "TAKES_WORK",
     "Allocation",
     "Attempt",
     "AttemptMember",
@@ -30,6 +31,7 @@ __all__ = [
     "JobState",
     "JobUserPermission",
     "Node",
+    "NodeToken",
     "Outcome",
     "RunPrior",
     "ScheduleTick",

@@ -5,6 +5,7 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import F, Q
 
+from compute import limits
 from compute.models.states import DeviceState
 from compute.policy import WHOLE
 from tenants.clock import DatabaseNow
@@ -14,7 +15,8 @@ from tenants.ids import uuid7
 class Node(models.Model):
     """A host, of no tenant, that runs attempts.
 
-    `boot` changes with its worker; a stopping or unresponsive one is not `accepting`.
+    `boot` changes with its worker; a stopping or unresponsive one is not `accepting`. One that is `draining` was asked by
+    an operator to take no new work. `release` is that of its worker's code; one too far from ours gets no work. Once `ended_at`, its login is gone.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -23,11 +25,38 @@ class Node(models.Model):
     boot = models.UUIDField()
     accepting = models.BooleanField(default=True)
     missing_layers = models.JSONField(default=list)
+    draining = models.BooleanField(default=False, db_default=False)
+    ended_at = models.DateTimeField(null=True)
+    release = models.PositiveSmallIntegerField(default=0, db_default=0)
     registered_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
     last_seen_at = models.DateTimeField(db_default=DatabaseNow())
 
     def __str__(self) -> str:
         return self.name
+
+
+#: Of devices: their node is given new work.
+TAKES_WORK = Q(node__accepting=True, node__draining=False, node__release__range=limits.RELEASES)
+
+
+class NodeToken(models.Model):
+    """Lets one machine join as the node of that name, once and for a short time; only a digest of it is kept."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    node_name = models.CharField(max_length=120)
+    digest = models.BinaryField(unique=True)
+    made_by = models.UUIDField()
+    made_by_label = models.CharField(max_length=254)
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["-id"], name="compute_nodetoken_newest")]
+
+    def __str__(self) -> str:
+        return self.node_name
 
 
 class Device(models.Model):

@@ -8,10 +8,11 @@ from django.conf import settings
 from django.db.models import Count, Q
 from django.db.models.expressions import CombinedExpression
 
+from compute import limits
 from compute.allocations.allocations import QUOTA
 from compute.jobs.job_quotas import device_time
 from compute.jobs.job_quotas import devices as devices_of
-from compute.models import Device, DeviceState, Job, JobState
+from compute.models import TAKES_WORK, Device, DeviceState, Job, JobState
 from compute.queries.rows import INFERENCE, JOBS, ClassRow, DeviceRow
 from tenants import quotas
 from tenants.clock import DatabaseNow, now
@@ -36,6 +37,8 @@ def devices() -> list[DeviceRow]:
             free=row.state == DeviceState.READY
             and not row.held
             and row.node.accepting
+            and not row.node.draining
+            and limits.RELEASES[0] <= row.node.release <= limits.RELEASES[1]
             and row.node.last_seen_at > seen,
             node_alive=row.node.last_seen_at > seen,
             node_seen_at=row.node.last_seen_at,
@@ -49,7 +52,7 @@ def devices() -> list[DeviceRow]:
 def device_classes() -> list[ClassRow]:
     """Return the classes that jobs may request, with the free devices and the tenant's quota for each, by name."""
     ready = Q(state=DeviceState.READY)
-    free = ready & Q(held=0, node__accepting=True, node__last_seen_at__gt=silent_before())
+    free = ready & TAKES_WORK & Q(held=0, node__last_seen_at__gt=silent_before())
     rows = (
         Device.objects.filter(serves=False)
         .exclude(state=DeviceState.GONE)

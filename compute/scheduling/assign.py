@@ -16,6 +16,7 @@ from compute import holding, pg_session, policy
 from compute.events import JobStarted
 from compute.jobs import job_quotas, transitions
 from compute.models import (
+    TAKES_WORK,
     Allocation,
     Attempt,
     AttemptMember,
@@ -167,9 +168,9 @@ def rooms_of(works: list[Work], past: Mapping[Scope, float]) -> dict[Scope, Room
 def ready_devices(*, serves: bool = False) -> list[policy.Device]:
     """Return the ready devices of nodes seen within a lease, free or not: those for jobs, or those that serve."""
     rows = Device.objects.filter(
+        TAKES_WORK,
         serves=serves,
         state=DeviceState.READY,
-        node__accepting=True,
         node__last_seen_at__gt=silent_before(),
     ).order_by("node__name", "index")
     return [policy.Device(*row) for row in rows.values_list("id", "node_id", "device_class")]

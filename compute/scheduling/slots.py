@@ -15,7 +15,7 @@ from django.db.models import F, Q, QuerySet
 from compute import holding, pg_session, policy
 from compute.allocations import allocations, slot_billing
 from compute.events import SlotLost, SlotUnpaid
-from compute.models import Allocation, Device, DeviceState, SlotState
+from compute.models import TAKES_WORK, Allocation, Device, DeviceState, SlotState
 from compute.policy import Assign, Work, decide
 from compute.queries.capacity import silent_before
 from compute.scheduling.assign import CONTROLLER, ready_devices
@@ -48,7 +48,7 @@ def slot_counts() -> SlotCounts:
     offered = Device.objects.filter(serves=True, state=DeviceState.READY, node__last_seen_at__gt=silent_before())
     with all_tenants("slots are shared"):
         waiting = Allocation.objects.filter(state=SlotState.WAITING).count()
-    free = offered.filter(held=0, node__accepting=True)
+    free = offered.filter(TAKES_WORK, held=0)
     return SlotCounts(offered.count(), free.count(), waiting)
 
 

@@ -9,7 +9,8 @@ from django.shortcuts import redirect, render
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST, require_safe
 
-from compute.fleet import capacity, fleet
+from compute.fleet import capacity, fleet, machines
+from compute.views.machines import node_act, node_join, node_token_made, node_token_revoked
 from compute.views.simulation import ceiling_simulation
 from tenants.errors import ExchequerError, NotFound
 from tenants.operators.pages import OperatorRequest, operator_page
@@ -54,6 +55,7 @@ def _render(request: OperatorRequest, *, status: int = 200, **given: object) -> 
     context = {
         "nodes": nodes,
         "wanted": capacity.wanted(),
+        "tokens": machines.open_tokens(),
         "alive": sum(node.state == "alive" for node in nodes),
         "known": f"of {len(nodes)} registered",
         "busy": sum(device.busy for device in devices),
@@ -68,6 +70,10 @@ def _render(request: OperatorRequest, *, status: int = 200, **given: object) -> 
 urlpatterns: list[URLPattern] = [
     path("", fleet_page, name="operator-fleet"),
     path("simulation/<uuid:tenant_id>/", ceiling_simulation, name="operator-quota-simulation"),
+    path("join/", node_join, name="node-join"),
+    path("tokens/", node_token_made, name="node-token"),
+    path("tokens/<uuid:token_id>/revoke/", node_token_revoked, name="node-token-revoke"),
+    *(path(f"nodes/<uuid:node_id>/{act}/", node_act, {"act": act}, name=f"node-{act}") for act in machines.ACTS),
     path("devices/<uuid:device_id>/cordon/", device_cordon, name="device-cordon"),
     path("devices/<uuid:device_id>/uncordon/", device_uncordon, name="device-uncordon"),
 ]

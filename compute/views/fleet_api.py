@@ -13,8 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from compute.api.simulation import CeilingSimulations
-from compute.fleet import capacity, fleet
+from compute.fleet import capacity, fleet, machines
 from compute.queries import device_hours
+from compute.views.machines_api import NodeAct, NodeTokenRevoked, NodeTokens
 from tenants.clock import now
 from tenants.operators.api.base import OperatorView
 from tenants.operators.api.shapes import ReasonSerializer
@@ -44,6 +45,10 @@ class FleetNodeSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     hostname = serializers.CharField()
     state = serializers.CharField()
+    release = serializers.IntegerField(
+        help_text="Of its worker; one more than one apart from the platform gets no work."
+    )
+    misfit = serializers.CharField(help_text="What to do about a release too far apart; else empty.")
     registered_at = serializers.DateTimeField()
     last_seen_at = serializers.DateTimeField()
     missing_layers = serializers.ListField(child=serializers.CharField())
@@ -140,6 +145,12 @@ urlpatterns: list[URLPattern] = [
     path("fleet/devices/<uuid:device_id>/cordon/", DeviceCordon.as_view(), name="operator-api-cordon"),
     path(
         "fleet/devices/<uuid:device_id>/uncordon/", DeviceCordon.as_view(cordoned=False), name="operator-api-uncordon"
+    ),
+    path("nodes/tokens/", NodeTokens.as_view(), name="operator-api-node-tokens"),
+    path("nodes/tokens/<uuid:token_id>/revoke/", NodeTokenRevoked.as_view(), name="operator-api-node-token-revoke"),
+    *(
+        path(f"nodes/<uuid:node_id>/{act}/", NodeAct.as_view(act=act), name=f"operator-api-node-{act}")
+        for act in machines.ACTS
     ),
     path(
         "tenants/<uuid:tenant_id>/quotas/simulation/",

@@ -129,6 +129,7 @@ PLATFORM = {
     "compute_capacitywanted": {"SELECT"},
     "compute_device": {"SELECT", "UPDATE"},
     "compute_node": {"SELECT"},
+    "compute_nodetoken": {"SELECT", "INSERT"},
     "demo_clock": {"SELECT"},
     "django_content_type": {"SELECT"},
     "django_migrations": {"SELECT"},
@@ -161,6 +162,8 @@ CONSOLE_COLUMNS = {
     "billing_numberseries": {"next_number"},
     "billing_taxrate": {"ends_on"},
     "billing_topup": {"closed_at"},
+    "compute_node": {"draining"},
+    "compute_nodetoken": {"revoked_at"},
     "tenants_approval": {"state", "answered_by", "answered_by_label", "answered_at", "answer_reason"},
     "tenants_breakglass": {
         "answered_by",
@@ -407,7 +410,9 @@ DEFINERS = frozenset(
         "compute_device_capacity(timestamp with time zone,timestamp with time zone)",
         "compute_device_hours(timestamp with time zone,timestamp with time zone)",
         "compute_drop_partitions(text,interval)",
+        "compute_end_node(uuid)",
         "compute_ensure_partitions(interval)",
+        "compute_join_node(bytea,text)",
         "compute_past_jobs(text,timestamp with time zone,integer)",
         "compute_slots_of(uuid)",
     }

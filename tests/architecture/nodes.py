@@ -95,7 +95,7 @@ BESIDES: dict[str, set[str]] = {
     },
     "compute_devicehold": {"SELECT", "DELETE"},
     "compute_devicepresence": {"SELECT", "INSERT", "UPDATE", "DELETE"},
-    "compute_node": {"SELECT", "UPDATE (accepting, boot, hostname, last_seen_at, missing_layers)"},
+    "compute_node": {"SELECT", "UPDATE (accepting, boot, hostname, last_seen_at, missing_layers, release)"},
     "demo_clock": {"SELECT"},
     "tenants_masterkey": {"SELECT"},
     "tenants_tenant": {"SELECT"},

@@ -1,9 +1,16 @@
 """A thief with the credentials of a node's worker, on the real product (T1)."""
 
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
 import psycopg
 import pytest
 
-from tests.scenarios.stack import Stack
+from tests.scenarios.stack import ROOT, Stack
 from tests.support.datasets import csv_bytes
 from tests.support.waiting import wait_until
 
@@ -34,3 +41,43 @@ def test_the_login_of_a_node_shows_an_organisation_only_while_it_works_for_it(st
         stack.wait_ended(job)
         wait_until(lambda: seen() == [0] * 5, "the work is over, its child has ended")
     assert "permission denied" not in stack.log("node")
+
+
+def test_a_second_machine_joins_with_a_token_and_is_ended(stack: Stack, tmp_path: Path) -> None:
+    file, console = tmp_path / "node.env", f"http://127.0.0.1:{stack.variables['EXCHEQUER_OPERATOR_PORT']}"
+
+    def join(token: str, url: str = console) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "manage.py", "node", "join", "--url", url, "--token", token, "--to", str(file)]
+        kept = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}  # a new machine has no settings
+        return subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, timeout=60, check=False)
+
+    token = stack.manage("node", "token", "second").stdout.strip()
+    assert "https://" in join(token, "http://console.example").stderr, "not over http to another machine"
+    assert "no token" in join("guessed").stderr
+    assert not file.exists()
+    joined = join(token)
+    assert (joined.returncode, file.stat().st_mode & 0o777) == (0, 0o600), joined.stderr
+    assert "was used" in join(token).stderr
+    given = dict(line.split("=", 1) for line in shlex.split(file.read_text()))
+    password = urlsplit(given["DATABASE_URL"]).password
+    assert password
+    assert password not in joined.stdout + joined.stderr
+
+    home = {"EXCHEQUER_HOME": str(tmp_path / "home"), "EXCHEQUER_CPU_DEVICES": "1"}
+    with (tmp_path / "second.log").open("wb") as log, psycopg.connect(given["DATABASE_URL"], autocommit=True) as link:
+        command = [sys.executable, "-m", "deploy.server.worker", "node"]
+        worker = subprocess.Popen(
+            command, cwd=ROOT, env=stack.environment("node") | given | home, stdout=log, stderr=log
+        )
+        try:
+            seen = "SELECT FROM compute_device d JOIN compute_node n ON n.id = d.node_id WHERE n.name = 'second'"
+            wait_until(lambda: link.execute(seen).fetchone() is not None, "the second machine shows its device")
+            ended = stack.manage("node", "end", "second")
+            assert ended.returncode == 0, ended.stderr
+            with pytest.raises(psycopg.OperationalError):
+                link.execute("SELECT 1")
+        finally:
+            worker.kill()
+            worker.wait()
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(given["DATABASE_URL"])

@@ -61,19 +61,6 @@ def test_two_controllers_that_assign_at_once_give_each_job_one_attempt(world: Wo
     assert DeviceHold.objects.count() == 2
 
 
-@pytest.mark.parametrize("fault", ["silent", "leaving", "cordoned"])
-def test_a_device_that_cannot_work_gets_no_job(world: World, fault: str) -> None:
-    if fault == "silent":
-        Node.objects.update(last_seen_at=now() - timedelta(hours=1))
-    elif fault == "leaving":
-        nodes.leave(nodes.Registered(Node.objects.get().id, "n1", world.boot))
-    else:
-        Device.objects.update(state="cordoned")
-    world.submit()
-    assert world.assign() == []
-    assert not any(row.free for row in queries.devices())
-
-
 def test_an_expired_attempt_returns_its_job_to_the_queue(world: World, superuser: psycopg.Connection) -> None:
     mine = world.running()
     with world.control():

@@ -16,7 +16,7 @@ from django.test import Client
 
 from compute.devices.base import Found
 from compute.fleet import nodes
-from compute.models import Device
+from compute.models import Device, Node
 from tenants.access.operator_roles import OPERATOR_ROLES
 from tenants.clock import now
 from tenants.encryption import platform_secrets
@@ -131,9 +131,16 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("fleet/", "get"): ALL,
     ("fleet/devices/<uuid:device_id>/cordon/", "post"): {ADMIN},
     ("fleet/devices/<uuid:device_id>/uncordon/", "post"): {ADMIN},
+    ("nodes/tokens/", "get"): ALL,
+    ("nodes/tokens/", "post"): {ADMIN},
+    ("nodes/tokens/<uuid:token_id>/revoke/", "post"): {ADMIN},
+    ("nodes/<uuid:node_id>/drain/", "post"): {ADMIN},
+    ("nodes/<uuid:node_id>/return/", "post"): {ADMIN},
+    ("nodes/<uuid:node_id>/end/", "post"): {ADMIN},
 }
 METHODS = ("get", "post", "put", "patch", "delete")
 GOOD: dict[str, dict[str, Any]] = {
+    "nodes/tokens/": {"name": "second", "reason": "Asked for by mail"},
     "price-books/": {"name": "Gold", "currency": "EUR", "reason": "As agreed"},
     "price-books/<uuid:book_id>/preview/": {"prices": [{"meter": "device_seconds", "unit_amount": "0.02"}]},
     "price-books/<uuid:book_id>/versions/": {
@@ -221,6 +228,8 @@ def ids() -> dict[str, str]:
     return {
         "tenant_id": str(tenant.id),
         "device_id": str(Device.objects.get().id),
+        "node_id": str(Node.objects.get().id),
+        "token_id": str(uuid4()),
         "key_id": str(uuid4()),
         "look_id": str(uuid4()),
         "approval_id": str(uuid4()),

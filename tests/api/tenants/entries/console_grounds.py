@@ -89,6 +89,17 @@ def is_cordoned(desk: Desk) -> Sent:
     return Sent()
 
 
+def is_drained(desk: Desk) -> Sent:
+    """A node that takes no new work."""
+    desk.ask("post", f"nodes/{desk.ids['node_id']}/drain/", REASON)
+    return Sent()
+
+
+def has_a_token(desk: Desk) -> Sent:
+    """A token by which a machine may join."""
+    return Sent(ids={"token_id": desk.ask("post", "nodes/tokens/", GOOD["nodes/tokens/"])["id"]})
+
+
 def is_suspended(desk: Desk) -> Sent:
     """A suspended tenant."""
     desk.ask("post", f"{desk.at}suspend/", REASON)
@@ -226,6 +237,8 @@ GROUNDS: dict[str, Callable[[Desk], Sent]] = {
     f"POST {HOOK}test/": has_a_hook,
     f"POST {HOOK}deliveries/<uuid:delivery_id>/replay/": has_delivered,
     "POST fleet/devices/<uuid:device_id>/uncordon/": is_cordoned,
+    "POST nodes/<uuid:node_id>/return/": is_drained,
+    "POST nodes/tokens/<uuid:token_id>/revoke/": has_a_token,
     f"POST {TENANT}resume/": is_suspended,
     f"POST {TENANT}restore/": closes,
     f"POST {TENANT}erase/": is_closed,
@@ -309,6 +322,12 @@ RATE = {"source": "USD", "rate": "0.92", "target": "EUR", "valid_from": "", "ori
 PAGES: dict[str, Page] = {
     "fleet/devices/<uuid:device_id>/cordon/": Page("POST fleet/devices/<uuid:device_id>/cordon/"),
     "fleet/devices/<uuid:device_id>/uncordon/": Page("POST fleet/devices/<uuid:device_id>/uncordon/"),
+    "fleet/tokens/": Page("POST nodes/tokens/", says(**GOOD["nodes/tokens/"])),
+    "fleet/tokens/<uuid:token_id>/revoke/": Page("POST nodes/tokens/<uuid:token_id>/revoke/"),
+    **{
+        f"fleet/nodes/<uuid:node_id>/{act}/": Page(f"POST nodes/<uuid:node_id>/{act}/")
+        for act in ("drain", "return", "end")
+    },
     "price-books/new/": Page("POST price-books/", says(**GOOD["price-books/"], copy_of="")),
     f"{BOOK}versions/new/": Page(f"POST {BOOK}versions/", price_list),
     "price-books/exchange-rates/": Page("POST exchange-rates/", says(**RATE)),

@@ -14,7 +14,7 @@ from django.db.models import Max
 
 from compute.devices.base import Found
 from compute.fleet import nodes
-from compute.models import Device
+from compute.models import Device, Node
 from tenants.access.actor import Actor
 from tenants.access.operator_roles import OPERATOR_ROLES
 from tenants.encryption import platform_secrets
@@ -64,6 +64,11 @@ ENTRIES: dict[str, Entries] = {
     "POST exchange-rates/": ours("billing.exchange_rate.entered"),
     "POST fleet/devices/<uuid:device_id>/cordon/": ours("compute.device.cordoned"),
     "POST fleet/devices/<uuid:device_id>/uncordon/": ours("compute.device.uncordoned"),
+    "POST nodes/tokens/": ours("compute.node_token.made"),
+    "POST nodes/tokens/<uuid:token_id>/revoke/": ours("compute.node_token.revoked"),
+    "POST nodes/<uuid:node_id>/drain/": ours("compute.node.drained"),
+    "POST nodes/<uuid:node_id>/return/": ours("compute.node.returned"),
+    "POST nodes/<uuid:node_id>/end/": ours("compute.node.ended"),
     "POST invoices/<uuid:invoice_id>/collect/": both("billing.collecting.retried"),
     "POST invoices/<uuid:invoice_id>/comments/": ours("billing.invoice.commented"),
     "POST invoices/<uuid:invoice_id>/credit-notes/": both("billing.invoice.credited"),
@@ -150,7 +155,12 @@ def desk(settings: Any, demo_clock: DemoClock, as_control: Role, as_operator: Ro
     return Desk(
         tenant,
         closed,
-        {"tenant_id": tenant.id, "device_id": Device.objects.get().id, "invoice_id": draft_of(tenant)},
+        {
+            "tenant_id": tenant.id,
+            "device_id": Device.objects.get().id,
+            "node_id": Node.objects.get().id,
+            "invoice_id": draft_of(tenant),
+        },
         client,
         other,
         Actor.member(tenant_id=tenant.id, user_id=engineer.id, email=engineer.email, role="engineer"),

@@ -1,0 +1,101 @@
+"""The console's pages of machines that join, and the address at which a machine shows its token."""
+
+from __future__ import annotations
+
+import json
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from compute.fleet import machines
+from tenants.errors import ExchequerError, NotFound
+from tenants.operators.pages import OperatorRequest, operator_page
+
+MOST_BYTES = 4096
+DONE = {
+    "drain": "takes no more work. What runs goes on to its end.",
+    "return": "takes work again.",
+    "end": "has no login any more. Its work goes to other nodes.",
+}
+
+
+@require_POST
+@never_cache
+@operator_page("fleet.manage")
+def node_token_made(request: OperatorRequest) -> HttpResponse:
+    """Make a token, and show it once with the command to type."""
+    name, reason = request.POST.get("name", ""), request.POST.get("reason", "")
+    context: dict[str, object] = {"name": name, "reason": reason, "address": request.build_absolute_uri("/")}
+    try:
+        context["row"], context["token"] = machines.make_token(operator=request.operator, name=name, reason=reason)
+    except ExchequerError as refused:
+        context["faults"] = getattr(refused, "fields", None) or {"reason": [refused.message]}
+        return render(request, "compute/node_token.html", context, status=refused.status)
+    return render(request, "compute/node_token.html", context)
+
+
+@require_POST
+@operator_page("fleet.manage")
+def node_token_revoked(request: OperatorRequest, token_id: UUID) -> HttpResponse:
+    """Let nobody in by a token."""
+    try:
+        machines.revoke_token(operator=request.operator, token_id=token_id, reason=request.POST.get("reason", ""))
+    except NotFound:
+        raise
+    except ExchequerError as refused:
+        messages.error(request, refused.message)
+    else:
+        messages.success(request, "The token lets nobody in any more.")
+    return redirect("operator-fleet")
+
+
+@require_POST
+@operator_page("fleet.manage")
+def node_act(request: OperatorRequest, node_id: UUID, act: str) -> HttpResponse:
+    """Drain, return or end a node."""
+    try:
+        machines.ACTS[act](operator=request.operator, node_id=node_id, reason=request.POST.get("reason", ""))
+    except NotFound:
+        raise
+    except ExchequerError as refused:
+        messages.error(request, refused.message)
+    else:
+        messages.success(request, f"The node {DONE[act]}")
+    return redirect("operator-fleet")
+
+
+@csrf_exempt
+@login_not_required
+@never_cache
+@require_POST
+def node_join(request: HttpRequest) -> JsonResponse:
+    """Let a machine in that shows a token, and return where its database is; no password is sent either way."""
+    try:
+        if int(request.META.get("CONTENT_LENGTH") or 0) > MOST_BYTES:
+            raise ValueError
+        sent = json.loads(request.body)
+        token, verifier = sent["token"], sent["verifier"]
+        if not isinstance(token, str) or not isinstance(verifier, str):
+            raise TypeError
+    except (ValueError, KeyError, TypeError):
+        return JsonResponse({"detail": "Send JSON with token and verifier, as manage.py node join does."}, status=400)
+    try:
+        joined = machines.join(
+            token=token,
+            verifier=verifier,
+            ip=request.META.get("REMOTE_ADDR", ""),
+            request_id=getattr(request, "request_id", ""),
+        )
+    except ExchequerError as refused:
+        return JsonResponse({"code": refused.code, "detail": refused.message}, status=refused.status)
+    database = connection.settings_dict
+    where = {"host": database["HOST"], "port": str(database["PORT"]), "name": database["NAME"]}
+    kept = {name: value for name, value in database["OPTIONS"].items() if name in ("sslmode", "sslrootcert")}
+    return JsonResponse({"node": joined.name, "login": joined.login, "database": where | kept})

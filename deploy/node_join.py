@@ -1,0 +1,136 @@
+"""`manage.py node join`: make this machine a node. It needs no settings: the token is all that a person carries.
+
+    manage.py node join --url https://console.example --token TOKEN [--to node.env]
+
+This machine makes the password of its login itself and sends only a verifier of it. What it then starts with is written to
+a file that only its owner reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import ipaddress
+import json
+import os
+import secrets
+import shlex
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from psycopg import pq
+
+WAIT_S = 30
+EXPLAINED = (
+    "Beside it a worker needs what the other nodes have: BROKER_URL, S3_*, AWS_*, SECRET_KEY and the master key."
+)
+
+
+class Refused(Exception):
+    """This machine did not join; the message says what to do."""
+
+
+def main(arguments: list[str]) -> int:
+    """Join, and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="manage.py node join", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--url", required=True, help="address of the operators' console")
+    parser.add_argument("--token", required=True, help="from the console's page Fleet, or from manage.py node token")
+    parser.add_argument("--to", type=Path, default=Path("node.env"), help="file to write (node.env)")
+    given = parser.parse_args(arguments)
+    try:
+        node = join(given.url, given.token, given.to)
+    except Refused as error:
+        print(f"manage.py node join: {error}", file=sys.stderr)
+        return 1
+    print(f"This machine is the node {node}. Its credentials are in {given.to}, for its owner alone.\n{EXPLAINED}")
+    print(f"Start it: set -a; . {given.to}; set +a; python -m deploy.server.worker node")
+    return 0
+
+
+def join(url: str, token: str, to: Path) -> str:
+    """Show the token at `url`, write the credentials to `to` (mode 0600), and return the node's name. Raises Refused."""
+    address = _address(url)
+    draft = to.with_name(f".{to.name}.new")
+    try:  # before the token is used up
+        draft.unlink(missing_ok=True)
+        file = os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w")
+    except OSError as error:
+        raise Refused(f"{to} cannot be written ({error.strerror}): name another file with --to") from None
+    with file:
+        try:
+            password = secrets.token_urlsafe(32)
+            answer = _show(address, token, password)
+            database = answer["database"]
+            login = f"{answer['login']}:{quote(password)}"
+            kept = {name: value for name, value in database.items() if name not in ("name", "port") and value}
+            host = kept.pop("host", "")
+            if host.startswith("/"):
+                kept, place = {"host": host, **kept}, ""
+            else:
+                place = host + (f":{database['port']}" if database.get("port") else "")
+            query = f"?{urlencode(kept)}" if kept else ""
+            lines = {
+                "DATABASE_URL": f"postgresql://{login}@{place}/{quote(database['name'])}{query}",
+                "EXCHEQUER_DB_ROLE": "app",
+                "EXCHEQUER_NODE_ID": answer["node"],
+            }
+            file.write("".join(f"{name}={shlex.quote(value)}\n" for name, value in lines.items()))
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+    draft.replace(to)
+    return str(answer["node"])
+
+
+def _address(url: str) -> str:
+    """Return where to show a token; raise Refused for an address at which others could read it."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Refused(f"{url} is no address of a console: give one like https://console.example")
+    if parts.scheme == "http" and not _on_this_machine(parts.hostname):
+        raise Refused("a token is not sent over http to another machine: give an address with https://")
+    return f"{url.rstrip('/')}/fleet/join/"
+
+
+def _on_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follow no redirect: the token belongs to the address that was given."""
+
+    def redirect_request(self, *args: object, **kwargs: object) -> None:
+        """Refuse to go elsewhere."""
+
+
+def _show(address: str, token: str, password: str) -> dict[str, Any]:
+    client = pq.PGconn.connect_start(b"host=/nowhere")  # reaches no server, and needs none
+    verifier = client.encrypt_password(password.encode(), b"", b"scram-sha-256").decode()
+    client.finish()
+    body = json.dumps({"token": token, "verifier": verifier}).encode()
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"}, method="POST")  # noqa: S310
+    try:
+        with urllib.request.build_opener(_Stay).open(request, timeout=WAIT_S) as response:
+            answer: dict[str, Any] = json.loads(response.read())
+            if not {"node", "login", "database"} <= answer.keys():
+                raise ValueError
+            return answer
+    except urllib.error.HTTPError as error:
+        try:
+            detail = json.loads(error.read())["detail"]
+        except (ValueError, KeyError, TypeError):
+            detail = f"{address} answered {error.code}: give the address of the operators' console"
+        raise Refused(detail) from None
+    except (OSError, ValueError, AttributeError, http.client.HTTPException) as error:
+        raise Refused(f"{address} does not answer as a console does ({error}): check the address") from None

@@ -1,0 +1,106 @@
+"""Machines join by a token of the console, and operators drain and end nodes, by API and page, with an entry each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from django.db import connection
+from django.test import Client
+
+from compute.models import Node, NodeToken
+from tenants.models import OperatorAct
+from tenants.operators import grants
+from tests.conftest import SESSION
+from tests.support import factories
+from tests.support.console import ROOT, log_in
+
+if TYPE_CHECKING:
+    from tests.conftest import DemoClock
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Role = Callable[[], AbstractContextManager[None]]
+WHY = {"reason": "A second machine"}
+
+
+def verifier(password: str, admin: psycopg.Connection) -> str:
+    return admin.pgconn.encrypt_password(password.encode(), b"", b"scram-sha-256").decode()
+
+
+def opens(login: str, password: str) -> bool:
+    try:
+        psycopg.connect(
+            host=str(SESSION.cluster.folder),
+            dbname=str(connection.settings_dict["NAME"]),
+            user=login,
+            password=password,
+        ).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def test_a_token_lets_one_machine_in_for_an_hour(
+    as_control: Role, console: Role, superuser: psycopg.Connection, demo_clock: DemoClock, settings: Any
+) -> None:
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"demo": True, "bound_to": "127.0.0.1"})
+    with as_control():
+        grants.grant(ROOT, "platform_admin", password=factories.PASSWORD)
+    machine = Client()
+
+    def token(name: str = "atlas") -> str:
+        made = desk.post("/api/operator/v1/nodes/tokens/", {"name": name, **WHY}, content_type="application/json")
+        assert made.status_code == 201, made.content
+        return str(made.json()["token"])
+
+    def join(shown: str, password: str) -> Any:
+        sent = {"token": shown, "verifier": verifier(password, superuser)}
+        return machine.post("/fleet/join/", sent, content_type="application/json")
+
+    with console():
+        desk = log_in()
+        assert desk.post("/fleet/tokens/", {"name": "a b", **WHY}).status_code == 400
+        page = desk.post("/fleet/tokens/", {"name": "atlas", **WHY})
+        assert "node join" in page.content.decode()
+        first, late, revoked = token(), token("late"), token("revoked")
+        joined = join(first, "one")
+        assert joined.status_code == 200, joined.content
+        login = joined.json()["login"]
+        assert opens(login, "one")
+        assert join(first, "two").json()["detail"].startswith("This token was used.")
+        row = NodeToken.objects.get(node_name="revoked")
+        desk.post(f"/api/operator/v1/nodes/tokens/{row.id}/revoke/", WHY, content_type="application/json")
+        assert join(revoked, "two").json()["detail"].startswith("This token was revoked.")
+        for bad in ("", {"token": 1}, {"token": "x", "verifier": "md5"}):
+            assert machine.post("/fleet/join/", bad, content_type="application/json").status_code in (400, 403)
+
+        assert join(token(), "again").status_code == 200, "a known node gets new credentials"
+        assert (opens(login, "one"), opens(login, "again")) == (False, True)
+
+        node = Node.objects.get(name="atlas")
+        for act, draining in (("drain", True), ("return", False)):
+            path = f"/api/operator/v1/nodes/{node.id}/{act}/"
+            assert desk.post(path, WHY, content_type="application/json").status_code == 204
+            assert desk.post(path, WHY, content_type="application/json").status_code == 409
+            node.refresh_from_db()
+            assert node.draining is draining
+        assert desk.post(f"/fleet/nodes/{node.id}/end/", WHY, follow=True).status_code == 200
+        assert not opens(login, "again")
+        demo_clock.advance(timedelta(hours=2))
+        assert join(late, "late").json()["detail"].startswith("This token has expired.")
+        acts = OperatorAct.objects.filter(action__startswith="compute.node").order_by("seq")
+        assert [act.action.removeprefix("compute.") for act in acts] == [
+            *["node_token.made"] * 4,
+            "node.joined",
+            "node_token.revoked",
+            "node_token.made",
+            "node.joined",
+            "node.drained",
+            "node.returned",
+            "node.ended",
+        ]
+    superuser.execute(f"DROP ROLE {login}")
