@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -96,6 +96,9 @@ class Environment(BaseModel):
     #: Where the fetcher answers; `run/fetcher.sock` in the home unless set.
     fetcher_socket: str = Field("", validation_alias="EXCHEQUER_FETCHER_SOCKET")
     node_id: str = Field("", validation_alias="EXCHEQUER_NODE_ID")
+    #: Where other nodes reach this one when they run a job together, and the ports for it, `FIRST-LAST`; any unless set.
+    node_address: str = Field("", validation_alias="EXCHEQUER_NODE_ADDRESS")
+    gang_ports: str = Field("", validation_alias="EXCHEQUER_GANG_PORTS", pattern=r"^(\d{1,5}-\d{1,5})?$")
     sandbox: Literal["required", "best_effort"] = Field("required", validation_alias="EXCHEQUER_SANDBOX")
     cpu_devices: int = Field(0, validation_alias="EXCHEQUER_CPU_DEVICES", ge=0, le=1024)
     heartbeat_s: float = Field(5.0, validation_alias="EXCHEQUER_HEARTBEAT_S", gt=0, le=60)
@@ -204,16 +207,8 @@ class Environment(BaseModel):
         shown = {}
         for name, field in type(self).model_fields.items():
             value = str(getattr(self, name))
-            shown[str(field.validation_alias)] = _mask(value) if value and name in variables.SECRETS else value
+            shown[str(field.validation_alias)] = variables.mask(value) if value and name in variables.SECRETS else value
         return shown
-
-
-def _mask(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme and parts.password:
-        netloc = parts.netloc.replace(f":{parts.password}@", ":***@")
-        return urlunsplit(parts._replace(netloc=netloc))
-    return "***"
 
 
 #: Accepted names, each also with `_FILE`.

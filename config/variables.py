@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 OURS = "EXCHEQUER_"
 #: Similarity to a setting's name from which another name is probably a misspelling: 0 to 1.
@@ -100,3 +101,12 @@ def home(variables: Mapping[str, str]) -> Path:
     """Return the state folder of the installation, from any current directory."""
     named = Path(variables.get("EXCHEQUER_HOME") or ".exchequer").expanduser()
     return Path(__file__).parent.parent / named
+
+
+def mask(value: str) -> str:
+    """Return a secret value masked; of a URL, its password alone."""
+    parts = urlsplit(value)
+    if parts.scheme and parts.password:
+        netloc = parts.netloc.replace(f":{parts.password}@", ":***@")
+        return urlunsplit(parts._replace(netloc=netloc))
+    return "***"

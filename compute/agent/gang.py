@@ -1,23 +1,24 @@
-"""The ranks of a job on several devices of this host, seen as one child.
+"""The ranks of a job on several devices, of this host and of others, seen as one child.
 
 Each rank is a process on its own device and in its own folder. All share a network without a way out. If one is lost, all
-start again from the last checkpoint, on the same devices; the time goes on. Rank 0 speaks for all.
+start again from the last checkpoint, on the same devices; the time goes on. Rank 0, always here, speaks for all.
 """
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from compute.agent.peer_network import PeerNetwork
+from compute.agent.meeting import Meeting
+from compute.agent.peer_network import PeerNetwork, address_of
+from compute.agent.remote_rank import RemoteRank
 from compute.sandbox import protocol, workdirs
 from compute.sandbox.process import Child, Member, Slot
 
@@ -32,6 +33,9 @@ PORT = 29500
 DONE, STOPPED, FINAL = 0, 75, frozenset({65, 69, 71})
 """Exit codes of a rank: done; stopped on request; and those that a restart does not change."""
 
+RETURN_S = 30.0
+"""How long a lost host may take to come back."""
+
 SETTLE_S = 10.0
 """How long the other ranks may take to end once one is done."""
 
@@ -43,18 +47,22 @@ class Gang:
         self,
         *,
         entrypoint: Path,
-        attempt: str,
         workdir: Path,
-        slots: Sequence[Slot],
+        slots: Mapping[int, Slot],
         payload: dict[str, Any],
         sandbox_required: bool,
+        meeting: Meeting | None = None,
     ) -> None:
-        """Start a rank on each of the slots; raises OSError if one cannot be started."""
+        """Start a rank on each of the slots here, and those of the hosts that met; raises OSError if one cannot be started.
+
+        The hosts have the input and checkpoint already. The meeting, if given, is closed at the end.
+        """
         self._common: dict[str, Any] = {
-            "entrypoint": entrypoint, "attempt": attempt, "sandbox_required": sandbox_required,
+            "entrypoint": entrypoint, "attempt": str(payload["attempt"]), "sandbox_required": sandbox_required,
         }  # fmt: skip
-        self._slots, self._payload = tuple(slots), payload
-        self._folders = [workdir, *(workdir.with_name(f"{workdir.name}.{n}") for n in range(1, len(slots)))]
+        self._slots, self._payload, self._meeting = dict(slots), payload, meeting
+        self._count = len(slots) + (len(meeting.ranks) if meeting else 0)
+        self._folders = {rank: workdir.with_name(f"{workdir.name}.{rank}") if rank else workdir for rank in slots}
         self.lines: deque[str] = deque()
         self._said: deque[protocol.Report] = deque()
         self._faults: dict[int, protocol.Fault] = {}
@@ -65,9 +73,9 @@ class Gang:
         self._ended_at: float | None = None
         self._asked = self._killed = False
         self._lock = threading.Lock()
-        self._network = PeerNetwork()
-        self._ranks: list[Child] = []
-        self.began = time.monotonic()
+        self._network = meeting.network if meeting else PeerNetwork()
+        self._ranks: list[Child | RemoteRank] = []
+        self._group, self.began = 0, time.monotonic()
         try:
             self._start()
         except BaseException:
@@ -79,7 +87,7 @@ class Gang:
     @property
     def group(self) -> int:
         """Return the process group of rank 0."""
-        return self._ranks[0].group
+        return self._group
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -113,22 +121,51 @@ class Gang:
 
     def _start(self) -> None:
         again = bool(self._ranks)
-        for folder in self._folders[1:]:
-            workdirs.make(folder)
-            for name in ("in", "checkpoint"):
-                if (self._folders[0] / name).is_dir():
-                    shutil.copytree(self._folders[0] / name, folder / name, dirs_exist_ok=True)
-        ranks: list[Child] = []
+        if self._meeting is not None:
+            self._meeting.gather(RETURN_S, lambda: self._asked or self._killed)
+        resume = self._hand_out(again=again)
+        if not again:
+            self.began = time.monotonic()
+        ranks: list[Child | RemoteRank] = []
         self._ranks = ranks
-        for number, (slot, folder) in enumerate(zip(self._slots, self._folders, strict=True)):
-            gang = {"rank": number, "ranks": len(self._slots), "port": PORT}
-            own = {"device": {"kind": slot.kind, "uuid": slot.uuid}, "threads": slot.threads, "gang": gang}
-            resume = (folder / "checkpoint").is_dir() if again else self._payload["resume"]
-            payload = {**self._payload, **own, "resume": resume}
-            placed = replace(slot, network=self._network.pid)
-            child = Child(**self._common, workdir=folder, slot=placed, payload=payload)
+        host = "127.0.0.1" if self._meeting is None else address_of(1)
+        for number in range(self._count):
+            gang = {"rank": number, "ranks": self._count, "host": host, "port": PORT}
+            payload = {**self._payload, "gang": gang, "resume": resume}
+            if (slot := self._slots.get(number)) is None:
+                ranks.append(self._elsewhere(number, payload))
+                continue
+            placed = replace(slot, network=self._network.pid, interface=self._network.interface)
+            child = start_rank(self._common, self._folders[number], placed, payload)
             child.changed = self.changed
             ranks.append(child)
+            self._group = self._group if number else child.group
+
+    def _elsewhere(self, number: int, payload: dict[str, Any]) -> RemoteRank:
+        if self._meeting is None:
+            raise ValueError(f"rank {number} has no device")
+        rank = self._meeting.start(number, payload)
+        rank.changed = self.changed
+        return rank
+
+    def _hand_out(self, *, again: bool) -> bool:
+        """Give every rank the input, and the checkpoint to start from; return whether there is one.
+
+        The ranks' own folders are not to be trusted once they ran: their input stays as it is, and what is handed on is a
+        copy of plain files.
+        """
+        first = self._folders[0]
+        taken = workdirs.copy_checkpoint(first, 0) if (first / "checkpoint").is_dir() else None
+        try:
+            for folder in self._folders.values():
+                if folder != first:
+                    workdirs.lay_out(folder, first / "in", taken, again=again)
+            if self._meeting is not None and again:  # the supervisor did, before the first start
+                self._meeting.hand_out(first / "in", taken)
+        finally:
+            if taken is not None:
+                workdirs.remove(taken)
+        return taken is not None
 
     def _watch(self) -> None:
         restarts = 0
@@ -200,11 +237,28 @@ class Gang:
         self.exited.set()
         self.changed.set()
 
+    @property
+    def excess(self) -> str:
+        """Return for what a rank of another host was ended, or nothing."""
+        return self._meeting.excess if self._meeting else ""
+
+    @property
+    def leaving(self) -> bool:
+        """Return whether another host stops, so that the job has to."""
+        return self._meeting is not None and self._meeting.leaving
+
+    def samples(self) -> list[dict[str, Any]]:
+        """Return the samples of other hosts' devices since the last call."""
+        taken = []
+        while self._meeting is not None and self._meeting.samples:
+            taken.append(self._meeting.samples.popleft())
+        return taken
+
     def _gather(self) -> None:
         for number, rank in enumerate(self._ranks):
             self._take_reports(number, rank)
 
-    def _take_reports(self, number: int, rank: Child) -> None:
+    def _take_reports(self, number: int, rank: Child | RemoteRank) -> None:
         while rank.said:
             report = rank.said.popleft()
             if isinstance(report, protocol.Fault):
@@ -223,6 +277,13 @@ class Gang:
             rank.kill()
 
     def _clean(self) -> None:
-        self._network.close()
-        for folder in self._folders[1:]:
-            workdirs.remove(folder)
+        (self._meeting or self._network).close()
+        for rank, folder in self._folders.items():
+            if rank:
+                workdirs.remove(folder)
+
+
+def start_rank(common: Mapping[str, Any], folder: Path, slot: Slot, payload: Mapping[str, Any]) -> Child:
+    """Start one rank on its device of this host; raises OSError."""
+    own = {"device": {"kind": slot.kind, "uuid": slot.uuid}, "threads": slot.threads}
+    return Child(**common, workdir=folder, slot=slot, payload={**payload, **own})

@@ -72,7 +72,7 @@ class ChildObserver:
         now = time.monotonic()
         if child is None or child.exited.is_set():
             return
-        ranks = {slot.uuid: rank for rank, slot in enumerate(self._mine.slots)}
+        ranks = {slot.uuid: rank for rank, slot in self._mine.slots.items()}
         for member in child.members:
             slot = member.slot
             try:
@@ -90,10 +90,17 @@ class ChildObserver:
                 rank=ranks[slot.uuid],
             )
             self._heartbeat.beat.samples.append(used)
+        if isinstance(child, Gang):
+            for one in child.samples():
+                seconds, busy, memory = float(one["seconds"]), float(one["busy"]), int(one["memory_bytes"])
+                power, rank = one["power_w"], int(one["rank"])
+                self._heartbeat.beat.samples.append(leases.Sample(seconds, busy, memory, power_w=power, rank=rank))
         self.sampled = now
 
     def check_threads(self, child: Child | Gang) -> None:
-        """Record too many threads in `excess`."""
+        """Record too many threads in `excess`, or what a rank of another host took too much of."""
+        if isinstance(child, Gang):
+            self.excess = self.excess or child.excess
         for member in child.members:
             self.excess = self.excess or excess.of_threads(member.slot, member.group)
 

@@ -20,14 +20,16 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from compute import limits, liveness, pg_session
+from compute.agent.rank_host import RankHost
 from compute.agent.supervisor import AttemptSupervisor
 from compute.devices import health
 from compute.devices.base import Sampler
 from compute.devices.host import HostSampler
 from compute.devices.nvml import NvmlSampler
 from compute.fleet import nodes
-from compute.leases import leases
+from compute.leases import leases, parts
 from compute.sandbox import probe, sandbox, workdirs
+from compute.sandbox.process import Slot
 
 log = structlog.get_logger(__name__)
 AWAY = (OperationalError, InterfaceError)
@@ -43,7 +45,7 @@ class Runtime:
         self._host = HostSampler(socket.gethostname(), settings.EXCHEQUER.effective_cpu_devices)
         self._nvml = NvmlSampler()
         self._running: dict[
-            uuid.UUID, AttemptSupervisor
+            uuid.UUID, AttemptSupervisor | RankHost
         ] = {}  # by attempt: a fenced one may outlive its job's next start
         self._stop = threading.Event()
         self._me: nodes.Registered | None = None
@@ -83,20 +85,34 @@ class Runtime:
         if self._stop.is_set():
             return
         mine = leases.claim(tenant_id=tenant_id, attempt_id=attempt_id, token=token, node=self.name, boot=self.boot)
-        if mine is None:
-            return
-        threads = self._host.threads if mine.slot.kind == "cpu" else max(1, self._host.threads)
-        slot, *others = [dataclasses.replace(one, threads=threads) for one in mine.slots]
-        mine = dataclasses.replace(mine, slot=slot, others=tuple(others))
-        sampler: Sampler = self._host if mine.slot.kind == "cpu" else self._nvml
-        supervisor = AttemptSupervisor(mine, sampler, self.home)
-        self._running[mine.attempt_id] = supervisor
+        work: AttemptSupervisor | RankHost
+        if mine is not None:
+            slots = {rank: self._with_threads(slot) for rank, slot in mine.slots.items()}
+            mine = dataclasses.replace(mine, slot=slots.pop(0), others=slots)
+            work = AttemptSupervisor(mine, self._sampler(mine.slot), self.home)
+        else:
+            part = parts.join(tenant_id=tenant_id, attempt_id=attempt_id, token=token, node=self.name, boot=self.boot)
+            if part is None or attempt_id in self._running:
+                return
+            part = dataclasses.replace(
+                part, ranks={rank: self._with_threads(slot) for rank, slot in part.ranks.items()}
+            )
+            work = RankHost(part, self._sampler(next(iter(part.ranks.values()))), self.home)
+        self._running[attempt_id] = work
         if self._stop.is_set():
-            supervisor.shut_down()
+            work.shut_down()
         try:
-            supervisor.run()
+            work.run()
         finally:
-            del self._running[mine.attempt_id]
+            del self._running[attempt_id]
+
+    def _with_threads(self, slot: Slot) -> Slot:
+        return dataclasses.replace(
+            slot, threads=self._host.threads if slot.kind == "cpu" else max(1, self._host.threads)
+        )
+
+    def _sampler(self, slot: Slot) -> Sampler:
+        return self._host if slot.kind == "cpu" else self._nvml
 
     def answer(self) -> None:
         """Record that wake-ups arrive: this node takes attempts again, unless it is stopping."""
@@ -106,7 +122,7 @@ class Runtime:
     def wake(self, job_id: str) -> None:
         """Make the supervisor of this job look at it now."""
         for supervisor in list(self._running.values()):
-            if str(supervisor.mine.job.id) == job_id:
+            if str(supervisor.job_id) == job_id:
                 supervisor.wake()
 
     def shut_down(self) -> None:
@@ -160,7 +176,7 @@ class Runtime:
             connection.close()
         log.error("device.cordoned", node=self.name, device=gpu, reason=reason)
         for supervisor in list(self._running.values()):
-            if supervisor.mine.slot.uuid == gpu:
+            if supervisor.holds(gpu):
                 supervisor.shut_down()
 
     def _start_over(self) -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import structlog
 from django.db import connection
@@ -22,6 +23,7 @@ from compute import kinds, limits
 from compute.agent import exit_codes
 from compute.agent.checkpoints import CheckpointUploader
 from compute.agent.gang import Gang
+from compute.agent.gathering import gather
 from compute.agent.heartbeat import AWAY, HeartbeatSender, beside
 from compute.agent.observer import ChildObserver
 from compute.devices.base import Sampler
@@ -38,7 +40,7 @@ BAD_OUTPUT = "The program ended, but its output could not be used."
 
 
 class AttemptSupervisor:
-    """One attempt on one device. `wake()` makes it look at the job now; `shut_down()` ends it when the worker stops."""
+    """One attempt, on devices of this host at least. `wake()` makes it look at the job now; `shut_down()` ends it when the worker stops."""
 
     def __init__(self, mine: leases.Claim, sampler: Sampler, home: Path) -> None:
         self.mine = mine
@@ -54,9 +56,18 @@ class AttemptSupervisor:
         self._saver = CheckpointUploader(mine, self._kind, self._workdir)
         self._observed = ChildObserver(mine, sampler, self._workdir, self._heartbeat, self._saver)
 
+    @property
+    def job_id(self) -> UUID:
+        """Return the job."""
+        return self.mine.job.id
+
     def wake(self) -> None:
         """Send a heartbeat now."""
         self._heartbeat.wake()
+
+    def holds(self, device: str) -> bool:
+        """Return whether a rank here has this device."""
+        return any(slot.uuid == device for slot in self.mine.slots.values())
 
     def shut_down(self) -> None:
         """Stop because the worker stops: checkpoint, then requeue.
@@ -97,6 +108,9 @@ class AttemptSupervisor:
             if isinstance(error, ExchequerError) and not isinstance(error, Unavailable):
                 self._finish(Outcome.USER_ERROR, error.message)
                 return
+            if self._stop is not None:  # given up while its hosts gathered
+                self._finish(self._stop, "")
+                return
             self.log.exception("attempt.stage_failed")
             self._finish(Outcome.UNSTAGED, "It could not be started. This is a platform failure and is not charged.")
             return
@@ -121,12 +135,18 @@ class AttemptSupervisor:
         }
         common: dict[str, Any] = {
             "entrypoint": self._kind.entrypoint,
-            "attempt": str(self.mine.attempt_id),
             "workdir": self._workdir,
             "payload": payload,
             "sandbox_required": self._observed.required,
         }
-        child = Gang(**common, slots=self.mine.slots) if self.mine.others else Child(**common, slot=slot)
+        child: Child | Gang
+        if self.mine.elsewhere:
+            meeting = gather(self.mine, self._workdir, self._in_thread, lambda: self._stop is not None)
+            child = Gang(**common, slots=self.mine.slots, meeting=meeting)
+        elif self.mine.others:
+            child = Gang(**common, slots=self.mine.slots)
+        else:
+            child = Child(**common, attempt=str(self.mine.attempt_id), slot=slot)
         self.log.info("attempt.started", group=child.group)
         self._observed.progress = {"phase": "running"}
         self._heartbeat.next = self._observed.sampled = time.monotonic()
@@ -242,6 +262,8 @@ class AttemptSupervisor:
         if self._child is not None and not self._child.exited.is_set():
             # On each turn, not on each heartbeat: a child can start thousands of threads, and the host has a limit.
             self._observed.check_threads(self._child)
+            if isinstance(self._child, Gang) and self._child.leaving:
+                self._stopping.set()
         if time.monotonic() >= self._limit_at and self._stop is None and self._child is not None:
             self._stop = self._limit
         if self._stopping.is_set() and self._stop is None:

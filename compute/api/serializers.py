@@ -63,7 +63,11 @@ class JobRequestSerializer(serializers.Serializer[Any]):
         default=1,
         min_value=1,
         max_value=MOST_DEVICES,
-        help_text="`train`: on so many of one host at once, all of which it waits for and pays.",
+        help_text="`train`: on so many at once, all of which it waits for and pays.",
+    )
+    one_node = serializers.BooleanField(
+        default=True,
+        help_text="All of them on one host; else they may be on several, which train together over an encrypted connection.",
     )
     tier = serializers.ChoiceField(
         choices=TIERS,
@@ -113,7 +117,8 @@ class JobSerializer(serializers.Serializer[Any]):
     project_slug = serializers.CharField(source="project")
     submitted_by = serializers.CharField(source="submitted_by_label")
     device_class = serializers.CharField()
-    devices = serializers.IntegerField(help_text="How many it needs at once, all of one host.")
+    devices = serializers.IntegerField(help_text="How many it needs at once.")
+    one_node = serializers.BooleanField(help_text="Whether it needs them all on one host.")
     tier = serializers.CharField()
     tags = serializers.DictField(child=serializers.CharField())
     state = serializers.ChoiceField(choices=STATES)

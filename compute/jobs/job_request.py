@@ -49,6 +49,7 @@ class Submission:
     max_cost: Decimal | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     devices: int = 1
+    one_node: bool = True
     quote_id: UUID | None = None
     more: More | None = None
 
@@ -69,6 +70,7 @@ class JobRequest:
     max_seconds: int
     asked_seconds: int | None = None
     devices: int = 1
+    one_node: bool = True
     max_cost: Decimal | None
     tags: dict[str, str]
     person: UUID | None = None
@@ -109,6 +111,7 @@ class JobRequest:
             "spec": self.spec,
             "device_class": self.device_class,
             "devices": self.devices,
+            "one_node": self.one_node,
             "tier": self.tier,
             "max_seconds": self.asked_seconds,
             "max_cost": None if self.max_cost is None else str(self.max_cost),
@@ -150,7 +153,7 @@ def check(*, actor: Actor, asked: Submission) -> JobRequest:
     normalised = chosen.validate(actor, dict(asked.spec))
     kinds.admit(actor, asked.kind, asked.name.strip(), normalised)
     plan = _plan(chosen.plan(normalised), asked.devices)
-    if asked.devices > 1 and (fault := _too_many(plan, asked.devices, of_class)):
+    if asked.devices > 1 and (fault := _too_many(plan, asked, of_class)):
         raise Invalid(fields={"devices": [fault]})
     expected = past_runs.expect(plan, asked.device_class)
     return JobRequest(
@@ -160,6 +163,7 @@ def check(*, actor: Actor, asked: Submission) -> JobRequest:
         spec=normalised,
         device_class=asked.device_class,
         devices=asked.devices,
+        one_node=asked.one_node,
         tier=asked.tier,
         max_seconds=limits.default_seconds(expected.forecast.most_s)
         if asked.max_seconds is None
@@ -179,14 +183,18 @@ def _plan(plan: Plan, devices: int) -> Plan:
     return plan if devices == 1 or not plan.family else replace(plan, family=f"{plan.family} x{devices}")
 
 
-def _too_many(plan: Plan, devices: int, of_class: QuerySet[Device]) -> str:
+def _too_many(plan: Plan, asked: Submission, of_class: QuerySet[Device]) -> str:
     """Return why a job cannot use so many devices at once; empty if it can."""
+    devices = asked.devices
     if devices > plan.most_devices:
         return (
             "This work runs on one device."
             if plan.most_devices == 1
             else f"This work uses up to {plan.most_devices} devices."
         )
+    if not asked.one_node:
+        total = of_class.count()
+        return f"There are {total} devices of this class in all." if devices > total else ""
     widest = of_class.values("node").annotate(number=Count("id")).aggregate(most=Max("number"))["most"]
     return f"No host has more than {widest} devices of this class." if devices > widest else ""
 

@@ -17,7 +17,19 @@ from tenants.projects.sight import named
 from tenants.web.body_fields import is_plain_number
 
 OWN = frozenset(
-    {"name", "kind", "project", "device_class", "devices", "tier", "max_seconds", "max_cost", "tags", "quote"}
+    {
+        "name",
+        "kind",
+        "project",
+        "device_class",
+        "devices",
+        "one_node",
+        "tier",
+        "max_seconds",
+        "max_cost",
+        "tags",
+        "quote",
+    }
     | {"request_more"}
 )
 
@@ -39,6 +51,9 @@ def submission(body: dict[str, Any]) -> Submission:
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**31:
             faults[name] = ["Give a whole number from 1 to 2147483647."]
         request[name] = number
+    request["one_node"] = body.get("one_node", True)
+    if not isinstance(request["one_node"], bool):
+        faults["one_node"] = ["Give true or false."]
     try:
         request["max_cost"] = amount(body.get("max_cost"))
     except Invalid as fault:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -20,11 +20,11 @@ from billing.budgets import counters
 from billing.metering.metering import Interval
 from billing.rating.tags import as_dims
 from compute import kinds, limits
-from compute.devices.base import DeviceKind
 from compute.jobs import transitions
 from compute.leases import samples
 from compute.leases.charging import charge
 from compute.leases.messages import Claim, Fenced, Heartbeat, HeartbeatReply, Sample
+from compute.leases.parts import elsewhere, slot_of
 from compute.models import (
     Attempt,
     AttemptMember,
@@ -37,7 +37,6 @@ from compute.models import (
     JobState,
     Outcome,
 )
-from compute.sandbox.process import Slot
 from tenants.access.actor import Actor
 from tenants.audit import operation
 from tenants.clock import DatabaseNow, now
@@ -77,26 +76,18 @@ def claim(*, tenant_id: UUID, attempt_id: UUID, token: int, node: str, boot: UUI
         )
         if not changed:
             return None
-        members = AttemptMember.objects.filter(attempt_id=attempt_id).select_related("device").order_by("rank")
-        first, *others = [_slot(member.device) for member in members]
+        rows = AttemptMember.objects.filter(attempt_id=attempt_id).select_related("device", "node").order_by("rank")
+        members = list(rows)
+        first, *others = [(one.rank, slot_of(one.device)) for one in members if one.node.name == node]
         return Claim(
             job=transitions.view(job, attempt),
             attempt_id=attempt.id,
             token=token,
             node=node,
-            slot=first,
-            others=tuple(others),
+            slot=first[1],
+            others=dict(others),
+            elsewhere=elsewhere(members, node),
         )
-
-
-def _slot(device: Device) -> Slot:
-    return Slot(
-        kind=cast(DeviceKind, device.kind),
-        uuid=device.uuid,
-        index=device.index,
-        threads=1,
-        memory_bytes=device.memory_bytes,
-    )
 
 
 def heartbeat(mine: Claim, beat: Heartbeat) -> HeartbeatReply:

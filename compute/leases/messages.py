@@ -22,19 +22,23 @@ class Fenced(Conflict):
 
 @dataclass(frozen=True)
 class Claim:
-    """An attempt that this process now runs. `others`: the devices of its further ranks."""
+    """An attempt that this process now runs. `slot` is the device of rank 0, `others` those of further ranks on this node.
+
+    `elsewhere`: the ranks of each other node, by its name.
+    """
 
     job: kinds.JobView
     attempt_id: UUID
     token: int
     node: str
     slot: Slot
-    others: tuple[Slot, ...] = ()
+    others: dict[int, Slot] = field(default_factory=dict)
+    elsewhere: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
-    def slots(self) -> tuple[Slot, ...]:
-        """Return the devices by rank."""
-        return (self.slot, *self.others)
+    def slots(self) -> dict[int, Slot]:
+        """Return the devices of this node by rank."""
+        return {0: self.slot, **self.others}
 
 
 @dataclass

@@ -22,7 +22,8 @@ class Attempt(TenantModel):
     `idle_since`: its devices have done nothing since then, and at `idle_stop_at` it is stopped, unless it works again; `snoozes`
     counts how often a person put that off, last for `snooze_reason`.
 
-    Node and device are those of its first member. A trigger lets a member start only on a device that the attempt holds
+    Node and device are those of its first member; `rendezvous` is where members on other nodes meet it. A trigger lets a member
+    start only on a device that the attempt holds
     (`DeviceHold`); a foreign key would reveal other tenants.
     """
 
@@ -47,6 +48,7 @@ class Attempt(TenantModel):
     measured_s = models.DecimalField(max_digits=18, decimal_places=6, default=0)
     startup_s = models.FloatField(null=True)
     missing_layers = models.JSONField(default=list)
+    rendezvous = models.JSONField(default=dict, db_default={})
     borrowed = models.BooleanField(default=False, db_default=False)
     stops_as = models.CharField(max_length=10, choices=Outcome, default=Outcome.NONE, db_default="", blank=True)
     idle_since = models.DateTimeField(null=True)

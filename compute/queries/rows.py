@@ -47,6 +47,7 @@ class JobRow:
     submitted_by_label: str
     device_class: str
     devices: int
+    one_node: bool
     tier: str
     tags: dict[str, str]
     state: str

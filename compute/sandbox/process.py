@@ -26,15 +26,16 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 PACKAGE = LAUNCHER.parents[1]
 ROOT = LAUNCHER.parents[2]
 CHILD_USERS = 1_000
-PEERS = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo", "TORCH_CPP_LOG_LEVEL": "ERROR"}
-"""The environment of a rank: it finds the others on the loopback of their network."""
 PYTHON = sorted({*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix}, key=len, reverse=True)
 """Folders of Python and its packages, innermost first."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """The device given to a child, the only one it can use; `network`: the process whose network it shares with peers."""
+    """The device given to a child, the only one it can use.
+
+    `network`: the process whose network it shares with peers, whom it finds on its `interface`.
+    """
 
     kind: DeviceKind
     uuid: str
@@ -42,6 +43,7 @@ class Slot:
     threads: int
     memory_bytes: int
     network: int | None = None
+    interface: str = "lo"
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Child:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", str(LAUNCHER), str(entrypoint), "--attempt", attempt],
                 cwd=workdir,
-                env=_environment(workdir, slot) | (PEERS if slot.network is not None else {}),
+                env=_environment(workdir, slot),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -245,13 +247,15 @@ def _policy(entrypoint: Path, slot: Slot, user: int | None, *, required: bool) -
 
 
 def _environment(workdir: Path, slot: Slot) -> dict[str, str]:
-    threads = str(slot.threads)
+    threads, on = str(slot.threads), slot.interface
+    peers = {"GLOO_SOCKET_IFNAME": on, "NCCL_SOCKET_IFNAME": on, "TORCH_CPP_LOG_LEVEL": "ERROR"}
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ARROW_IO_THREADS")
     return dict.fromkeys(names, threads) | {
         "CUDA_VISIBLE_DEVICES": slot.uuid if slot.kind == "cuda" else "",
         "TMPDIR": str(workdir / "tmp"),
         "LANG": "C.UTF-8",
         "TZ": "UTC",
+        **(peers if slot.network is not None else {}),
     }
 
 

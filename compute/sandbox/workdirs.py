@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,19 @@ def make(workdir: Path) -> None:
     workdir.mkdir(parents=True, mode=0o700)
     for name in ("in", "out"):
         (workdir / name).mkdir()
+
+
+def lay_out(folder: Path, given: Path, checkpoint: Path | None, *, again: bool) -> None:
+    """Make a rank's folder with the input and the checkpoint; `again`: it ran, and keeps its own input."""
+    if again:
+        for name in ("out", "checkpoint", "tmp"):
+            folders.remove(folder / name)
+        (folder / "out").mkdir()
+    else:
+        make(folder)
+        shutil.copytree(given, folder / "in", dirs_exist_ok=True)
+    if checkpoint is not None:
+        shutil.copytree(checkpoint, folder / "checkpoint")
 
 
 def remove(folder: Path) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from compute import holding, pg_session, policy
 from compute.events import JobStarted
@@ -96,16 +96,17 @@ def assign_all(past: Mapping[Scope, float] | None = None) -> list[Dispatch]:
             return []
         present, rooms = now(), rooms_of(works, past_shares() if past is None else past)
     session = pg_session.session()
-    acted = (_acted(action, session) for action in decide(works, devices, rooms, present))
-    return [dispatch for dispatch in acted if dispatch is not None]
+    return [dispatch for action in decide(works, devices, rooms, present) for dispatch in _acted(action, session)]
 
 
-def _acted(action: Action, session: pg_session.Session) -> Dispatch | None:
+def _acted(action: Action, session: pg_session.Session) -> list[Dispatch]:
     """Write one action of a round; one that fails keeps no other from being written."""
     job = action.work
     actor = Actor.system(job.tenant_id, CONTROLLER)
     try:
-        return _assign(actor=actor, choice=action) if isinstance(action, Assign) else _stop(actor=actor, choice=action)
+        if isinstance(action, Assign):
+            return _assign(actor=actor, choice=action)
+        _stop(actor=actor, choice=action)
     except QuotaExceeded as full:  # a limit was lowered, or another controller was quicker: the job waits on
         log.info("controller.quota_full", job=str(job.job_id), reason=full.message)
     except IntegrityError as error:  # someone else was quicker: the unique live attempt of a job or a device
@@ -114,7 +115,7 @@ def _acted(action: Action, session: pg_session.Session) -> Dispatch | None:
         if not pg_session.is_same_session(session):
             raise
         log.exception("controller.assignment_failed", job=str(job.job_id))  # the others must not wait for it
-    return None
+    return []
 
 
 def works_now(classes: set[str], most: int) -> list[Work]:
@@ -177,10 +178,10 @@ def ready_devices(*, serves: bool = False) -> list[policy.Device]:
 
 
 @operation(transitions.JOB_STARTED)
-def _assign(*, actor: Actor, choice: Assign) -> Dispatch | None:
-    """Write one choice: attempt with the next token, devices taken and counted, job running.
+def _assign(*, actor: Actor, choice: Assign) -> list[Dispatch]:
+    """Write one choice: attempt with the next token, devices taken and counted, job running; a wake-up for each node.
 
-    None if the job or one of the devices is gone meanwhile. Raises QuotaExceeded, which undoes all of it, if a limit has no
+    None of that if the job or one of the devices is gone meanwhile. Raises QuotaExceeded, which undoes all of it, if a limit has no
     room any more.
     """
     job = (
@@ -191,7 +192,7 @@ def _assign(*, actor: Actor, choice: Assign) -> Dispatch | None:
     attempt_id, chosen = uuid7(), [device.id for device in choice.devices]
     if job is None or not holding.take(chosen, attempt_id, share=job.share):
         unchanged("the job or a device was taken meanwhile")
-        return None
+        return []
     job_quotas.take_devices(job)
     found = Device.objects.select_related("node").in_bulk(chosen)
     devices = [found[one] for one in chosen]
@@ -233,7 +234,8 @@ def _assign(*, actor: Actor, choice: Assign) -> Dispatch | None:
     )
     if job.token == 1:
         publish(JobStarted(tenant_id=job.tenant_id, job_id=job.id))
-    return Dispatch(tenant_id=job.tenant_id, attempt_id=attempt_id, token=job.token, node=first.node.name)
+    names = dict.fromkeys(device.node.name for device in devices)
+    return [Dispatch(tenant_id=job.tenant_id, attempt_id=attempt_id, token=job.token, node=name) for name in names]
 
 
 @operation(ATTEMPT_YIELDS)
@@ -252,18 +254,23 @@ def _stop(*, actor: Actor, choice: Preempt | Reclaim) -> None:
 
 
 def unclaimed() -> list[Dispatch]:
-    """Return wake-ups for assigned attempts still unclaimed since the last one, and record that they are sent again."""
+    """Return wake-ups for assigned attempts still unclaimed since the last one, and record that they are sent again.
+
+    One on several nodes is due until its program starts: the others may have missed theirs.
+    """
     again = DatabaseNow() - timedelta(seconds=min(settings.EXCHEQUER.sweep_s, settings.EXCHEQUER.lease_s))
     with transaction.atomic(), all_tenants("the controller sends wake-ups for every tenant"):
-        rows = (
-            Attempt.objects.filter(state=AttemptState.ASSIGNED, rung_at__lt=again)
-            .select_related("node")
-            .select_for_update(skip_locked=True, of=("self",), no_key=True)
-        )
+        gathers = Q(state=AttemptState.RUNNING, started_at=None) & ~Q(rendezvous={})
+        late = Attempt.objects.filter(Q(state=AttemptState.ASSIGNED) | gathers, rung_at__lt=again)
+        rows = late.select_for_update(skip_locked=True, of=("self",), no_key=True).values_list("id", "token")
+        tokens = dict(rows)
+        members = AttemptMember.objects.filter(attempt_id__in=tokens)
+        places = members.values_list("tenant_id", "attempt_id", "node__name").distinct().order_by("attempt_id")
         dispatches = [
-            Dispatch(tenant_id=row.tenant_id, attempt_id=row.id, token=row.token, node=row.node.name) for row in rows
+            Dispatch(tenant_id=tenant, attempt_id=attempt, token=tokens[attempt], node=node)
+            for tenant, attempt, node in places
         ]
-        Attempt.objects.filter(id__in=[dispatch.attempt_id for dispatch in dispatches]).update(rung_at=DatabaseNow())
+        Attempt.objects.filter(id__in=tokens).update(rung_at=DatabaseNow())
     return dispatches
 
 

@@ -122,7 +122,12 @@ class LaunchForm(JobForm):
         min_value=1,
         max_value=MOST_DEVICES,
         required=False,
-        help_text="On several devices of one host it is done sooner. It waits for all of them, and pays for each. Empty: one.",
+        help_text="On several devices it is done sooner. It waits for all of them, and pays for each. Empty: one.",
+    )
+    spread = forms.BooleanField(
+        label="On several hosts",
+        required=False,
+        help_text="Choose it where no host has enough devices. The hosts train together over an encrypted connection.",
     )
     model = forms.CharField(
         max_length=120,

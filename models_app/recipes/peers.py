@@ -23,12 +23,12 @@ class Peers:
     """The ranks of one training run. `rank` 0 writes what all of them made."""
 
     def __init__(self, gang: Mapping[str, Any] | None, device: torch.device) -> None:
-        """Meet the other ranks at `gang` (rank, ranks, port); raises RuntimeError if they do not come."""
+        """Meet the other ranks at `gang` (rank, ranks, host, port); raises RuntimeError if they do not come."""
         self.rank, self.ranks = (0, 1) if gang is None else (int(gang["rank"]), int(gang["ranks"]))
         self._device = device
         if gang is None:
             return
-        store = TCPStore("127.0.0.1", int(gang["port"]), self.ranks, self.rank == 0, timeout=PATIENCE)
+        store = TCPStore(str(gang["host"]), int(gang["port"]), self.ranks, self.rank == 0, timeout=PATIENCE)
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.ranks, timeout=PATIENCE)
 

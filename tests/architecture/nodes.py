@@ -40,7 +40,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
         {
             "SELECT",
             "UPDATE (claimed_at, ended_at, exit_code, lease_until, measured_s, measured_until, message, missing_layers, "
-            "outcome, seq, started_at, startup_s, state)",
+            "outcome, rendezvous, seq, started_at, startup_s, state)",
         },
         f"(job_id IN {MY_JOBS}) AND {MINE}",
     ),

@@ -32,8 +32,12 @@ def start(work: Path, parquet: Path, ranks: int, **params: object) -> Child | Ga
         "recipe": "tabular.classifier", "params": {"dropout": 0.0, "patience": 50, **params}, "inputs": {"target": TARGET},
         "limits": {"checkpoint_s": 0.05}, "resume": False,
     }  # fmt: skip
-    common = {"entrypoint": MAIN, "attempt": "a1", "workdir": work, "payload": payload, "sandbox_required": False}
-    return Gang(**common, slots=SLOTS[:ranks]) if ranks > 1 else Child(**common, slot=SLOTS[0])
+    common = {"entrypoint": MAIN, "workdir": work, "payload": payload, "sandbox_required": False}
+    return (
+        Gang(**common, slots=dict(enumerate(SLOTS[:ranks])))
+        if ranks > 1
+        else Child(**common, attempt="a1", slot=SLOTS[0])
+    )
 
 
 def wait_for_a_checkpoint(gang: Child | Gang, work: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 from decimal import Decimal
 
@@ -13,16 +14,19 @@ from billing.models import Hold
 from billing.pricing.price_books import price_at
 from billing.queries import billed_attempts
 from compute import holding
+from compute.devices.base import Found
+from compute.fleet import nodes
 from compute.jobs.repricing import grace_s
-from compute.leases import leases
+from compute.leases import leases, parts
 from compute.leases.messages import Heartbeat
 from compute.models import Attempt, AttemptMember, Device, DeviceHold, Outcome
+from compute.scheduling import assign
 from tenants import quotas
 from tenants.clock import now
 from tenants.errors import Invalid
 from tenants.ids import uuid7
 from tenants.isolation.scoping import tenant_scope
-from tests.integration.compute.test_leases import World, world
+from tests.integration.compute.test_leases import Control, World, world
 
 __all__ = ["world"]
 
@@ -78,3 +82,46 @@ def test_shares_of_a_device_never_exceed_it(world: World, superuser: psycopg.Con
         with pytest.raises(IntegrityError, match="compute_device_held_once"), transaction.atomic():
             DeviceHold.objects.create(device=device, holder=uuid7(), share=1)
     assert Device.objects.get(id=device.id).held == 1000
+
+
+def test_a_gang_over_two_nodes_wakes_both_and_each_gets_its_ranks(world: World, as_control: Control) -> None:
+    boot = uuid.uuid4()
+    other = [Found(f"cpu-{index}", "cpu", "cpu", f"CPU {index} of host i", index, 2**30) for index in range(2)]
+    nodes.register(name="n2", hostname="i", boot=boot, found=other, missing_layers=[])
+    with pytest.raises(Invalid) as refused:
+        world.submit(devices=3)
+    assert "No host has more than 2" in refused.value.fields["devices"][0]
+    with pytest.raises(Invalid) as refused:
+        world.submit(devices=5, one_node=False)
+    assert "up to 4 devices" in refused.value.fields["devices"][0]
+    world.submit(devices=3, one_node=False)
+    dispatches = world.assign()
+    assert sorted(one.node for one in dispatches) == ["n1", "n2"]
+    boots = {"n1": world.boot, "n2": boot}
+    lead = dispatches[0].node
+    second = next(name for name in boots if name != lead)
+    mine = world.claim(dispatches[0], lead, boots[lead])
+    assert mine is not None and world.claim(dispatches[1], second, boots[second]) is None, "one leads"
+    asked = {"tenant_id": world.tenant.id, "attempt_id": mine.attempt_id, "token": mine.token, "node": second}
+    assert parts.join(**asked, boot=uuid.uuid4()) is None, "a worker that was replaced gets nothing"
+    part = parts.join(**asked, boot=boots[second])
+    assert part is not None
+    assert sorted([*mine.slots, *part.ranks]) == [0, 1, 2] and mine.elsewhere == {second: tuple(part.ranks)}
+    seen = parts.look(part)
+    assert seen is not None and seen.rendezvous == {} and 0 < (seen.left_s or 0) <= 30
+    parts.publish(mine, {"host": "h", "port": 1})
+    assert (again := parts.look(part)) is not None and again.rendezvous == {"host": "h", "port": 1}
+    with tenant_scope(world.tenant.id):
+        Attempt.objects.update(rung_at=now() - timedelta(minutes=5))
+    with as_control():
+        assert sorted(one.node for one in assign.unclaimed()) == ["n1", "n2"], "a missed wake-up comes again"
+    leases.heartbeat(mine, Heartbeat(elapsed=0.2))
+    with tenant_scope(world.tenant.id):
+        Attempt.objects.update(rung_at=now() - timedelta(minutes=5))
+    with as_control():
+        assert assign.unclaimed() == [], "it runs"
+    leases.finish(mine, Outcome.SUCCEEDED, Heartbeat(elapsed=0.5), complete=lambda _: {})
+    assert parts.look(part) is None and parts.join(**asked, boot=boots[second]) is None
+    with pytest.raises(leases.Fenced):
+        parts.publish(mine, {})
+    assert not DeviceHold.objects.exists()

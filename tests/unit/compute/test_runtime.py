@@ -1,7 +1,7 @@
 """The runtime's knowledge of the attempts it runs."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,11 +25,11 @@ class Mine:
     job: Any
     attempt_id: UUID
     slot: Slot
-    others: tuple[Slot, ...] = ()
+    others: dict[int, Slot] = field(default_factory=dict)
 
     @property
-    def slots(self) -> tuple[Slot, ...]:
-        return (self.slot, *self.others)
+    def slots(self) -> dict[int, Slot]:
+        return {0: self.slot, **self.others}
 
 
 class Waiting:
@@ -38,7 +38,7 @@ class Waiting:
     made: list["Waiting"]
 
     def __init__(self, mine: Mine, sampler: Any, home: Path) -> None:
-        self.mine, self.woken, self.stopped = mine, 0, 0
+        self.mine, self.job_id, self.woken, self.stopped = mine, mine.job.id, 0, 0
         self.runs, self.go = threading.Event(), threading.Event()
         self.made.append(self)
 
