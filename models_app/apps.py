@@ -25,6 +25,7 @@ class ModelsAppConfig(AppConfig):
         from models_app.monitoring.health import digest
         from models_app.object_store import checkpoint_files
         from models_app.pipelines import reading, steps
+        from models_app.presets import reading as presets
         from models_app.registry import owners, promotions
         from models_app.serving.accounting.usage import SOURCE
         from models_app.training.training import TrainKind
@@ -52,6 +53,7 @@ class ModelsAppConfig(AppConfig):
         topics.register("pipelines", "Pipelines: reports and failures", "pipeline_report", "pipeline_failed")
         access.register_audited()
         reading.register_audited()
+        presets.register_audited()
         sharing.register()
         promotions.register()
         checkpoints.register(checkpoint_files.keep, checkpoint_files.kept)
@@ -86,6 +88,7 @@ class ModelsAppConfig(AppConfig):
                 "models_app.pipeline.saved": "Pipeline saved",
                 "models_app.pipeline_run.ended": "Pipeline run ended",
                 "models_app.pipeline_run.retried": "Pipeline run retried",
+                "models_app.preset.saved": "Preset saved",
             },
             fields={"generation": "deployment", "slo_ms": "latency objective (ms)", "wanted": "requested stage"},
         )

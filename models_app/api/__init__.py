@@ -12,6 +12,7 @@ from models_app.api.files import VersionDownload, VersionWeights
 from models_app.api.model_versions import VersionApprove, VersionDecline, VersionPromote
 from models_app.api.monitoring import EndpointFeedback, EndpointHealth, EndpointTraffic
 from models_app.api.pipelines import OnePipeline, OneRun, PipelineRuns, Pipelines, RunCancel, RunRetry, Runs
+from models_app.api.presets import OnePreset, PresetLaunch, Presets
 from tenants.api import shares
 
 __all__ = ["urlpatterns"]
@@ -68,4 +69,7 @@ urlpatterns: list[URLPattern] = [
     path("pipeline-runs/<uuid:run_id>/", OneRun.as_view(), name="api-pipeline-run"),
     path("pipeline-runs/<uuid:run_id>/cancel/", RunCancel.as_view(), name="api-pipeline-run-cancel"),
     path("pipeline-runs/<uuid:run_id>/retry/", RunRetry.as_view(), name="api-pipeline-run-retry"),
+    path("presets/", Presets.as_view(), name="api-presets"),
+    path("presets/<uuid:preset_id>/", OnePreset.as_view(), name="api-preset"),
+    path("presets/<uuid:preset_id>/launch/", PresetLaunch.as_view(), name="api-preset-launch"),
 ]

@@ -23,6 +23,7 @@ from models_app.models import (
     Model,
     Pipeline,
     PipelineRun,
+    Preset,
     StepTry,
 )
 from tenants.audit import erasure
@@ -57,6 +58,7 @@ OVERWRITTEN: dict[type[Table], dict[str, Any]] = {
     Pipeline: {"name": NAME, "definition": {"steps": []}},
     PipelineRun: {"definition": {"steps": []}, "reason": "", "trigger": ""},
     StepTry: {"step": NAME, "outputs": {}, "message": ""},
+    Preset: {"name": NAME, "body": {}},
     ApiKey: {"name": NAME},
     ServiceAccount: {"name": NAME, "description": ""},
     Group: {"name": NAME},

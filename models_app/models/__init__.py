@@ -9,6 +9,7 @@ from models_app.models.datasets import (
 )
 from models_app.models.health import Feedback, HealthAlert, HealthWindow
 from models_app.models.pipelines import Pipeline, PipelineRun, RunState, StepTry, TryState
+from models_app.models.presets import Preset
 from models_app.models.registry import Model, ModelGroupPermission, ModelUserPermission, ModelVersion, Stage
 from models_app.models.serving import (
     Endpoint,
@@ -23,5 +24,5 @@ __all__ = [
     "Dataset", "DatasetGroupPermission", "DatasetUserPermission", "DatasetVersion", "Endpoint",
     "EndpointGroupPermission", "EndpointKey", "EndpointState", "EndpointUserPermission", "Feedback", "HealthAlert",
     "HealthWindow", "IngestState", "Model", "ModelGroupPermission", "ModelUserPermission", "ModelVersion",
-    "Pipeline", "PipelineRun", "RunState", "ServingSlice", "Stage", "StepTry", "TryState",
+    "Pipeline", "PipelineRun", "Preset", "RunState", "ServingSlice", "Stage", "StepTry", "TryState",
 ]  # fmt: skip

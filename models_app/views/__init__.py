@@ -36,6 +36,7 @@ from models_app.views.pipelines import (
     pipeline_run_live,
     pipeline_run_retry,
 )
+from models_app.views.presets.pages import preset, preset_list, preset_remove
 from models_app.views.stage_changes import approve, decline, promote
 
 urlpatterns: list[URLPattern] = [
@@ -95,4 +96,7 @@ urlpatterns: list[URLPattern] = [
     path("pipelines/runs/<uuid:run_id>/live/", pipeline_run_live, name="pipeline-run-live"),
     path("pipelines/runs/<uuid:run_id>/cancel/", pipeline_run_cancel, name="pipeline-run-cancel"),
     path("pipelines/runs/<uuid:run_id>/retry/", pipeline_run_retry, name="pipeline-run-retry"),
+    path("presets/", preset_list, name="saved-launches"),
+    path("presets/<uuid:preset_id>/", preset, name="saved-launch"),
+    path("presets/<uuid:preset_id>/remove/", preset_remove, name="saved-launch-remove"),
 ]

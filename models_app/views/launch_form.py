@@ -22,6 +22,7 @@ from compute.jobs.kept import More
 from models_app.forms.datasets import JobForm
 from models_app.views.launch_options import Refusal, quote_of, refusal_of, stopped
 from models_app.views.launch_options import devices as offered_devices
+from models_app.views.presets import launching as presets
 from tenants import queries as tenancy
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.parsing import uuid_in
@@ -210,10 +211,10 @@ def quoted(parts: Ordering) -> HttpResponse:
 
 
 def cloned(request: TenantRequest, own: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-    """Return the initial values of a form that clones a job, `own` of them read from its spec; empty without one."""
+    """Return the initial values of a form that clones a job or starts from a preset, `own` of them read from its spec."""
     source = _source(uuid_in(request.GET.get("clone")))
     if source is None:
-        return {}
+        return presets.started(request, uuid_in(request.GET.get("preset")), own)
     return {
         "clone": source.id,
         "name": source.name,
@@ -248,8 +249,11 @@ def _panel(parts: Ordering, **context: Any) -> HttpResponse:
 
 
 def _submit(parts: Ordering) -> str:
-    """Launch at the price shown, bound as a quote; return a message if it cannot be bound."""
+    """Launch at the price shown, bound as a quote; return where to go on. Or save it as a preset."""
     asked, origin = parts.request_body(), parts.origin()
+    if "save_preset" in parts.request.POST:
+        presets.save(parts.request, asked)
+        return reverse("saved-launches", args=(parts.request.tenant.slug,))
     order = jobs.check(actor=parts.actor, asked=asked)
     quote_id, unbound = signed_quotes.bind(parts.actor, order, parts.request.POST.get("offer", ""))
     job = jobs.submit(actor=parts.actor, asked=replace(asked, quote_id=quote_id, more=_more(parts)), cloned_from=origin)

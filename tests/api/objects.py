@@ -15,7 +15,7 @@ from compute.devices.base import Found
 from compute.fleet import nodes
 from compute.models import Job
 from models_app.endpoints import deployments, endpoint_keys
-from models_app.models import Dataset, DatasetVersion, Model, ModelVersion, PipelineRun
+from models_app.models import Dataset, DatasetVersion, Model, ModelVersion, PipelineRun, Preset
 from models_app.pipelines import pipelines
 from tenants import quotas
 from tenants.access.actor import Actor
@@ -125,6 +125,9 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             signature_size=1,
         )
         endpoint = deployments.deploy(actor=actor, name="an-endpoint", version_id=model_version.id)
+        preset = Preset.objects.create(
+            name="weekly", project_id=project_id, body={"kind": "train"}, created_by_label=actor.label
+        )
         endpoint_key = endpoint_keys.create(actor=actor, endpoint_id=endpoint.id, name="a key")
         weekly = pipelines.create(
             actor=actor,
@@ -184,6 +187,7 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             "endpoint_id": endpoint.id,
             "pipeline_id": weekly.id,
             "run_id": run.id,
+            "preset_id": preset.id,
             "endpoint_key_id": endpoint_key.id,
             "project_id": project_id,
             "holder_id": member.id,
@@ -267,6 +271,7 @@ def missing() -> dict[str, UUID]:
         "endpoint_key_id",
         "pipeline_id",
         "run_id",
+        "preset_id",
         "project_id",
         "holder_id",
         "object_id",

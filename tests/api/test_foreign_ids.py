@@ -39,6 +39,7 @@ JOB = {
     "target": "t",
     "max_seconds": 60,
 }
+LAUNCH = {key: value for key, value in JOB.items() if key != "project"}
 CPU = Found("cpu-0", "cpu", "cpu", "CPU 0 of host h", 0, 2**32)
 BATCH = {"name": "x", "kind": "batch_predict", "project": "default", "max_seconds": 60}
 SHARES = {f"POST {kind}s/{{{kind}_id}}/shares/": kind for kind in ("dataset", "model", "endpoint", "job")}
@@ -68,6 +69,7 @@ IN_BODIES: list[tuple[str, dict[str, Any], str, str]] = [
     ("POST jobs/", BATCH | {"dataset": "{dataset_id}"}, "model_version", "version_id"),
     ("POST jobs/", BATCH | {"model_version": "{version_id}"}, "dataset", "dataset_id"),
     ("POST pipelines/", {"name": "p", "steps": [{"name": "r", "kind": "report"}]}, "project", "project_id"),
+    ("POST presets/", {"name": "p", "launch": LAUNCH | {"dataset": "{dataset_id}"}}, "project", "project_id"),
     ("POST quotes/", JOB, "dataset", "dataset_id"),
     ("POST quotes/", JOB | {"dataset": "{dataset_id}"}, "project", "project_id"),
     ("POST budgets/", {"amount": "5", "at_limit": "notify"}, "scope", "project_id"),

@@ -131,6 +131,11 @@ GOOD: dict[str, dict[str, Any]] = {
     "shares": {"user": "user"},
     "endpoints": {"name": "an-endpoint", "version": "version"},
     "pipelines": {"name": "fuzz", "steps": [{"name": "report", "kind": "report"}], "cap": "25.00"},
+    "presets": {
+        "name": "fuzz",
+        "launch": {"recipe": "tabular.classifier", "dataset": "dataset", "params": {}, "device_class": "cpu"},
+    },
+    "presets launch": {"name": "fuzz", "max_seconds": 60, "max_cost": "2.50", "tags": {"team": "a"}},
     "keys": {"name": "k"},
     "feedback": {"items": [{"prediction_id": "x", "label": "a"}]},
     "invitations": {"email": "asked@example.org", "role": "viewer"},

@@ -200,6 +200,9 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "pipeline-runs/<uuid:run_id>/": {"GET": EVERYONE},
     "pipeline-runs/<uuid:run_id>/cancel/": {"POST": LAUNCH},
     "pipeline-runs/<uuid:run_id>/retry/": {"POST": LAUNCH},
+    "presets/": {"GET": EVERYONE, "POST": LAUNCH},
+    "presets/<uuid:preset_id>/": {"GET": EVERYONE, "PATCH": LAUNCH, "DELETE": LAUNCH},
+    "presets/<uuid:preset_id>/launch/": {"POST": LAUNCH},
 }
 #: Tenant pages: the roles that see them. Each supports GET or POST; the other is 405.
 PAGES: dict[str, frozenset[str]] = {
@@ -373,6 +376,9 @@ PAGES: dict[str, frozenset[str]] = {
     "pipelines/runs/<uuid:run_id>/live/": EVERYONE,
     "pipelines/runs/<uuid:run_id>/cancel/": LAUNCH,
     "pipelines/runs/<uuid:run_id>/retry/": LAUNCH,
+    "presets/": EVERYONE,
+    "presets/<uuid:preset_id>/": LAUNCH,
+    "presets/<uuid:preset_id>/remove/": LAUNCH,
     "dash/<slug:slug>/": EVERYONE,
     "dash/<slug:slug>/<path:path>": EVERYONE,
     "spend/export/<slug:table>.csv": EVERYONE,
@@ -409,6 +415,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "jobs/<uuid:job_id>/snooze/": {"hours": 2, "reason": "a debugger is open"},
     "versions/<uuid:version_id>/promote/": {"stage": "staging"},
     "pipelines/<uuid:pipeline_id>/": {"name": "another name"},
+    "presets/<uuid:preset_id>/": {"name": "another name"},
     **{
         f"{kind}s/<uuid:{kind}_id>/shares/": {"user": "00000000-0000-0000-0000-000000000000"}
         for kind in ("dataset", "model", "endpoint", "job")

@@ -82,6 +82,7 @@ NOT_INSIDE = {
     "models_app_feedback": {"prediction", "predicted", "label", "received_at"},
     "models_app_pipeline": {"cap"},
     "models_app_pipelinerun": {"cap"},
+    "models_app_preset": {"max_cost"},
     "tenants_user": {"password"},
 }
 GLASS_TABLES = """

@@ -70,6 +70,7 @@ PAGES = (
     PageSpec("pipeline-new", "pipelines/new/", "Cap of a run", empty="Cap of a run"),
     PageSpec("pipeline", "pipelines/{pipeline}/", "Runs", fill="pipeline"),
     PageSpec("pipeline-run", "pipelines/runs/{pipeline_run}/", "skipped", fill="pipeline_run", pictured=True),
+    PageSpec("presets", "presets/", "Saved launches", empty="No preset yet"),
     PageSpec("deploy", "endpoints/new/", "Endpoint name", empty="No version is in production"),
     PageSpec("endpoint", "endpoints/{endpoint}/", "It answers with", fill="endpoint", pictured=True),
     PageSpec("health", "dash/health/", "worst: mean_radius", empty="No endpoint yet", pictured=True),

@@ -1,0 +1,1 @@
+"""Presets: launches that somebody saved, for the whole project to start from."""

@@ -1,0 +1,1 @@
+"""Pages of presets, and what the launch form does with them."""
