@@ -15,7 +15,7 @@ class ComputeConfig(AppConfig):
         from compute.fleet import silence as fleet_silence
         from compute.jobs import departures, visibility
         from compute.queries import attention as silence
-        from compute.queries import capacity, quota_work
+        from compute.queries import capacity, quota_work, sets
         from compute.queries.owners import people_of
         from tenants import quotas
         from tenants.audit import differences, erasure, withheld, words
@@ -43,6 +43,7 @@ class ComputeConfig(AppConfig):
         resource_names.withhold(resource_names.JOB, visibility.hidden_jobs)
         differences.register(visibility.names)
         withheld.register("job", visibility.seen_jobs)
+        withheld.register("job_set", sets.seen_sets)
         withheld.register("attempt", visibility.seen_attempts)
         reserved_sources.reserve(source="compute", prefixes=("job", "attempt"))
         reserved_sources.reserve(source=slot_billing.SOURCE, prefixes=("slot",))
@@ -56,9 +57,12 @@ class ComputeConfig(AppConfig):
                 "compute.job.idle_snoozed": "Stop of an idle job snoozed",
                 "compute.attempt.yields": "Attempt asked to give way",
                 "compute.job.admitted": "Kept launch answered",
+                "compute.job_set.launched": "Job set launched",
+                "compute.job_set.cancelled": "Job set cancelled",
+                "compute.job_set.retried": "Failed jobs of a set launched again",
                 "compute.slot.unpaid": "Serving slot released: budget exhausted",
             },
-            nouns={"slot": "serving slot"},
+            nouns={"slot": "serving slot", "job_set": "job set"},
             fields={"max_cost": "cost limit", "max_seconds": "time limit (s)"},
         )
         navigation.register(MAIN, NavigationEntry("Jobs", "list-check", "jobs", "jobs.view", "j", order=20))

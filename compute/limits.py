@@ -39,6 +39,9 @@ def most_threads(of_device: int) -> int:
     return 256 + 8 * of_device
 
 
+MOST_JOBS = 100
+"""The most jobs of an array."""
+
 LOG_LINE_CHARS = 2_000
 LOG_LINES = 20_000
 METRICS = 100_000

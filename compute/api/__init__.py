@@ -3,6 +3,7 @@
 from django.urls import URLPattern, path
 
 from compute.api.idle import IdleJobs, JobSnooze, JobUse
+from compute.api.job_sets import JobSet, JobSetCancel, JobSetJobs, JobSetRetry, JobSets
 from compute.api.jobs import (
     Devices,
     Job,
@@ -38,6 +39,11 @@ urlpatterns: list[URLPattern] = [
     path("jobs/<uuid:job_id>/shares/", JobShares.as_view(), name="api-job-shares"),
     path("jobs/<uuid:job_id>/shares/<uuid:holder_id>/", JobShare.as_view(), name="api-job-share"),
     path("idle/", IdleJobs.as_view(), name="api-idle"),
+    path("job-sets/", JobSets.as_view(), name="api-job-sets"),
+    path("job-sets/<uuid:job_set_id>/", JobSet.as_view(), name="api-job-set"),
+    path("job-sets/<uuid:job_set_id>/jobs/", JobSetJobs.as_view(), name="api-job-set-jobs"),
+    path("job-sets/<uuid:job_set_id>/cancel/", JobSetCancel.as_view(), name="api-job-set-cancel"),
+    path("job-sets/<uuid:job_set_id>/retry-failed/", JobSetRetry.as_view(), name="api-job-set-retry"),
     path("devices/", Devices.as_view(), name="api-devices"),
     path("quotas/simulation/", QuotaSimulations.as_view(), name="api-quota-simulation"),
     path("utilisation/", UtilisationView.as_view(), name="api-utilisation"),

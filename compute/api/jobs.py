@@ -25,7 +25,7 @@ from tenants.web.pagination import PAGE, whole
 from tenants.web.views import ApiView
 
 AFTER = OpenApiParameter("after", int, description="Only what comes after this position or step.")
-FILTERS = [OpenApiParameter(name, str) for name in ("state", "project", "kind", "device_class", "name")]
+FILTERS = [OpenApiParameter(name, str) for name in ("state", "project", "kind", "device_class", "name", "job_set")]
 FILTERS.append(OpenApiParameter("tag", str, many=True, description="name:value; a job has all that are given."))
 
 
@@ -230,6 +230,7 @@ def _filter(request: Request) -> queries.JobFilter:
         device_class=query.get("device_class", ""),
         tags=tags,
         text=query.get("name", ""),
+        set_id=parse_uuid(query["job_set"], "job_set") if query.get("job_set") else None,
     )
 
 

@@ -161,6 +161,7 @@ class JobDetailSerializer(JobSerializer):
     on_demand_cost = MoneySerializer(allow_null=True, help_text="Of a spot job: what it would have cost on demand.")
     spot_saving = MoneySerializer(allow_null=True, help_text="Of a spot job: how much less it costs than on demand.")
     cloned_from = serializers.UUIDField(allow_null=True)
+    job_set = serializers.UUIDField(allow_null=True)
     attempts = AttemptSerializer(many=True)
 
     def to_representation(self, instance: JobDetail) -> dict[str, Any]:

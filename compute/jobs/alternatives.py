@@ -9,6 +9,7 @@ from billing.budgets.counters import BudgetExceeded
 from billing.money import Money
 from compute.jobs.job_request import SPOT, JobRequest, estimate, estimate_on
 from compute.jobs.repricing import grace_s
+from compute.sets.cap import SetCapReached
 from tenants.errors import ExchequerError
 
 SHORTEST_S = 60
@@ -17,7 +18,7 @@ SHORTEST_S = 60
 
 def with_ways(refused: ExchequerError, order: JobRequest) -> ExchequerError:
     """Return the refusal of a launch, that of a budget with alternatives that fit."""
-    if not isinstance(refused, BudgetExceeded):
+    if not isinstance(refused, BudgetExceeded) or isinstance(refused, SetCapReached):
         return refused
     found = suggest(order, Decimal(refused.extra["left"]["amount"])) if "left" in refused.extra else []
     return BudgetExceeded(refused.message + describe(found), **refused.extra, ways=found)

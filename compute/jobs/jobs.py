@@ -21,6 +21,8 @@ from compute.jobs.job_request import JobRequest, Submission, check, estimate
 from compute.jobs.repricing import restate, worst_rest
 from compute.jobs.visibility import visible_jobs
 from compute.models import FINAL_STATES, Attempt, AttemptState, Cause, Job, JobState, Outcome
+from compute.sets import cap
+from compute.sets.opening import Member
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Conflict, NotFound
@@ -68,7 +70,7 @@ class JobNotPaused(Conflict):
 
 
 @operation(JOB_SUBMITTED)
-def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) -> Job:
+def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None, member: Member | None = None) -> Job:
     """Queue a job, reserve its device time of the month and hold its money; all of it or nothing.
 
     A limit of devices at once refuses nothing here: the job waits for it.
@@ -114,6 +116,7 @@ def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None) 
         price_version=price.version_id,
         quote_id=asked.quote_id,
         cloned_from=cloned_from,
+        **(member.columns if member else {}),
     )
     try:
         with transaction.atomic():
@@ -172,6 +175,7 @@ def hold_for(job: Job, actor: Actor) -> UUID | None:
     if not job.unit_amount:
         return None
     promised = Money(amount, job.currency)
+    cap.require(job, promised)
     return holds.hold(
         project_id=job.project_id,
         subject=job.subject,
@@ -238,7 +242,7 @@ def resume(*, actor: Actor, job_id: UUID) -> Job:
     return job
 
 
-def clone(*, actor: Actor, job_id: UUID, changes: Mapping[str, Any] | None = None) -> Job:
+def clone(*, actor: Actor, job_id: UUID, changes: Mapping[str, Any] | None = None, member: Member | None = None) -> Job:
     """Submit a new job with the old one's request; `changes` replaces some of its fields. Raises NotFound."""
     old = visible_jobs(actor).filter(id=job_id).first()
     if old is None:
@@ -256,7 +260,7 @@ def clone(*, actor: Actor, job_id: UUID, changes: Mapping[str, Any] | None = Non
         max_cost=old.max_cost,
         tags=old.tags,
     )
-    return submit(actor=actor, asked=replace(asked, **(changes or {})), cloned_from=old.id)
+    return submit(actor=actor, asked=replace(asked, **(changes or {})), cloned_from=old.id, member=member)
 
 
 @operation(JOB_LOG_DOWNLOADED)

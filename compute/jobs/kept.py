@@ -26,6 +26,7 @@ from compute.events import JobSubmitted
 from compute.jobs import job_quotas, transitions
 from compute.jobs.repricing import price_of, restate, worst_rest
 from compute.models import Cause, Job, JobState
+from compute.sets import cap
 from tenants import quotas
 from tenants.access.actor import Actor
 from tenants.approvals import quota_requests
@@ -161,6 +162,7 @@ def _hold(job: Job, submitter: Actor) -> None:
         job.unit_amount, job.price_version = price.unit_amount, price.version_id
     amount = Money(worst_rest(job), job.currency)
     if amount.amount > 0:
+        cap.require(job, amount)
         job.hold_id = holds.hold(
             project_id=job.project_id,
             subject=job.subject,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 
@@ -16,6 +17,7 @@ from billing.queries.calendar import tenant_today
 from billing.rating.flat import charge
 from compute import kinds, limits
 from compute.models import Job, JobState
+from compute.sets import cap
 from tenants.access.actor import Actor
 
 #: The amounts of a job that are stated in its currency.
@@ -75,7 +77,7 @@ def change_currency(job: Job) -> bool:
         if before is None and rest.amount > 0:
             _hold(job, rest)
         elif before is not None and rest.amount > 0:
-            job.hold_id = holds.succeed(hold_id=before, amount=rest)
+            job.hold_id = _succeed(job, before, rest)
         elif before is not None:
             holds.release(hold_id=before)
     except BudgetExceeded:
@@ -83,6 +85,15 @@ def change_currency(job: Job) -> bool:
     finally:
         Job.objects.filter(id=job.id).update(hold_id=job.hold_id)
     return True
+
+
+def _succeed(job: Job, before: UUID, rest: Money) -> UUID:
+    try:
+        cap.require(job, rest)
+    except cap.SetCapReached:
+        holds.release(hold_id=before)
+        raise
+    return holds.succeed(hold_id=before, amount=rest)
 
 
 def price_of(job: Job) -> PricePoint:
@@ -119,6 +130,7 @@ def follow_price(job: Job, price: PricePoint | None) -> bool:
         if job.hold_id is None:
             _hold(job, rest)
         else:
+            cap.require(job, rest)
             holds.cover(hold_id=job.hold_id, amount=rest)
     except BudgetExceeded:
         return False
@@ -126,6 +138,7 @@ def follow_price(job: Job, price: PricePoint | None) -> bool:
 
 
 def _hold(job: Job, rest: Money) -> None:
+    cap.require(job, rest)
     # Lets an explained invoice line name who submitted the job; the hold itself needs no permission.
     asked = Actor(
         kind="system",

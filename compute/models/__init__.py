@@ -5,6 +5,7 @@ from compute.models.jobs import Job, JobGroupPermission, JobLog, JobMetric, JobU
 from compute.models.nodes import TAKES_WORK, CapacityWanted, Device, DeviceHold, DevicePresence, Node, NodeToken
 from compute.models.run_priors import RunPrior
 from compute.models.schedules import ScheduleTick
+from compute.models.sets import JobSet
 from compute.models.slots import SERVING, Allocation, SlotState
 from compute.models.states import FINAL_STATES, AttemptState, Cause, DeviceState, JobState, Outcome
 
@@ -28,6 +29,7 @@ __all__ = [
     "JobGroupPermission",
     "JobLog",
     "JobMetric",
+    "JobSet",
     "JobState",
     "JobUserPermission",
     "Node",

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from compute.limits import MOST_DEVICES
+from compute.models.sets import JobSet
 from compute.models.states import Cause, JobState
 from compute.policy import WHOLE
 from tenants.clock import DatabaseNow
@@ -25,7 +26,7 @@ class Job(TenantModel):
     `first_expected_at` at the first sweep, which `start_error_s` compares with when it did (seconds, later is positive).
 
     It needs `devices` at once, on one node if `one_node`; or a `share` of one, in thousandths. `unit_amount` is the
-    price of a second of one device.
+    price of a second of one device. `set_index`: its place in its job set; a job run again has that of the one before.
     """
 
     name = models.CharField(max_length=120)
@@ -74,6 +75,8 @@ class Job(TenantModel):
     measured_s = models.DecimalField(max_digits=18, decimal_places=6, default=0)
     spent = models.DecimalField(max_digits=38, decimal_places=12, default=0)
     cloned_from = models.UUIDField(null=True)
+    set = TenantForeignKey(JobSet, null=True, on_delete=models.PROTECT, related_name="jobs")
+    set_index = models.PositiveSmallIntegerField(null=True)
     wait_reason = models.CharField(max_length=10, blank=True, default="", db_default="")
     expected_start_at = models.DateTimeField(null=True)
     first_expected_at = models.DateTimeField(null=True)
@@ -111,6 +114,9 @@ class Job(TenantModel):
                 fields=["tenant", "family", "device_class", "-ended_at"],
                 condition=Q(ended_at__isnull=False) & ~Q(family=""),
                 name="compute_job_learnt",
+            ),
+            models.Index(
+                fields=["tenant", "set", "set_index"], condition=Q(set__isnull=False), name="compute_job_of_set"
             ),
         ]
 

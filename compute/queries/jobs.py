@@ -158,6 +158,7 @@ def job_detail(job_id: UUID) -> JobDetail:
         waiting_for=waits,
         has_checkpoint=bool(job.checkpoint),
         cloned_from=job.cloned_from,
+        job_set=job.set_id,
         result=job.result,
         described=described,
         attempts=tuple(spot.with_on_demand(job, runs)),
@@ -227,6 +228,8 @@ def _matching(asked: JobFilter, *, states: bool = True) -> QuerySet[Job]:
         rows = rows.filter(device_class=asked.device_class)
     if asked.submitted_by is not None:
         rows = rows.filter(submitted_by=asked.submitted_by)
+    if asked.set_id is not None:
+        rows = rows.filter(set_id=asked.set_id)
     if asked.tags:
         rows = rows.filter(tags__contains=dict(asked.tags))
     return rows.filter(name__icontains=asked.text) if asked.text else rows

@@ -26,6 +26,7 @@ class JobFilter:
     submitted_by: UUID | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     text: str = ""
+    set_id: UUID | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +130,7 @@ class JobDetail(JobRow):
     waiting_for: dict[str, Any] | None
     has_checkpoint: bool
     cloned_from: UUID | None
+    job_set: UUID | None
     result: dict[str, Any]
     described: dict[str, Any]
     attempts: tuple[AttemptRow, ...]

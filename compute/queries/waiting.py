@@ -19,6 +19,7 @@ from compute.models import AttemptState, Cause, Job, JobState
 from compute.policy import Why
 from compute.queries.capacity import class_title, device_classes
 from compute.queries.rows import AttemptRow
+from compute.sets import cap, turns
 from tenants import quotas
 from tenants.access.reader import sees_money
 from tenants.access.standing import WORDS as STANDING_WORDS
@@ -81,6 +82,9 @@ def waiting_for(job: Job, runs: Sequence[AttemptRow]) -> dict[str, Any] | None:
     if job.not_before is not None and job.not_before > now():
         reason = "Its last attempt did not succeed. It is retried automatically."
         return {"kind": "retry", "until": job.not_before, "reason": reason}
+    if (most := turns.full_at(job)) is not None:
+        reason = f"Its array runs at most {most} at once. It starts when one of them ends."
+        return {"kind": "array", "most_at_once": most, "reason": reason}
     waits = {**(_for_a_quota(job) or _for_a_device(job)), "position": places([job.id]).get(job.id)}
     return waits | {"expected_start_at": job.expected_start_at, "expected_start_error": start_errors()}
 
@@ -163,6 +167,13 @@ def _for_money(job: Job) -> dict[str, Any]:
     if not sees_money():
         return {"kind": "budget", "reason": "It waits for headroom in a budget, and then for somebody who resumes it."}
     rest = needed_now(job)
+    of_set = cap.used_of(job.set_id, rest.currency) if job.set_id is not None else None
+    if of_set is not None and of_set.left.amount < rest.amount:
+        reason = (
+            f"The cap of its job set {of_set.name!r} is used up: {of_set.left} of {of_set.cap} is left, and the rest of the job may "
+            f"take {rest}. Resume it when other jobs of the set have ended, or launch it outside the set."
+        )
+        return {"kind": "job_set", "job_set": str(job.set_id), "left": of_set.left.json(), "reason": reason}
     budget = tightest(job.project_id, job.tags, job.person)
     left = budget.left if budget is not None else None
     whose, length = "", "month"

@@ -32,6 +32,7 @@ from compute.models import (
 from compute.policy import Action, Assign, Preempt, Reclaim, Room, Scope, Work, decide
 from compute.queries.capacity import silent_before
 from compute.scheduling.history import past_shares
+from compute.sets import turns
 from tenants import quotas
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -46,20 +47,29 @@ CONTROLLER = "controller"
 ATTEMPT_YIELDS = AuditAction("compute.attempt.yields")
 log = structlog.get_logger(__name__)
 
+# A set that runs so many at once offers as many more as it may: the others keep nobody from being weighed.
 _WORKS = """
+WITH limited AS (
+    SELECT s.tenant_id, s.id, s.most_at_once - count(*) FILTER (WHERE r.state = 'running') AS room
+    FROM compute_jobset s JOIN compute_job r ON r.tenant_id = s.tenant_id AND r.set_id = s.id
+    WHERE s.most_at_once IS NOT NULL AND s.id IN (SELECT set_id FROM compute_job WHERE state = 'queued' AND set_id IS NOT NULL)
+    GROUP BY s.tenant_id, s.id, s.most_at_once
+)
 SELECT id AS job_id, tenant_id, device_class, queued_at, not_before, project_id, person, devices, share, one_node, priority,
        (measured_s * devices)::float8 AS attained_s, tier = 'spot' AS spot, false AS borrowed, false AS stopping,
        NULL::uuid[] AS device_ids, NULL::uuid[] AS node_ids FROM (
-    SELECT j.*, row_number() OVER (
-        PARTITION BY tenant_id, device_class, project_id, person
+    SELECT j.*, l.room,
+        CASE WHEN l.room IS NOT NULL THEN row_number() OVER (PARTITION BY j.set_id ORDER BY -priority, queued_at, j.id) END AS turn,
+        row_number() OVER (
+        PARTITION BY j.tenant_id, device_class, project_id, person, l.room IS NOT NULL
         ORDER BY -priority, CASE WHEN measured_s * devices < 3600 THEN 0 ELSE 1 + floor(log(measured_s * devices / 3600)) END,
-                 queued_at, id) AS place
-    FROM compute_job j
+                 queued_at, j.id) AS place
+    FROM compute_job j LEFT JOIN limited l ON l.tenant_id = j.tenant_id AND l.id = j.set_id
     WHERE state = 'queued' AND approval_id IS NULL AND device_class = ANY(%(classes)s)
       AND (not_before IS NULL OR not_before <= (SELECT exchequer_now()))
       AND EXISTS (SELECT FROM tenants_tenant t WHERE t.id = j.tenant_id AND t.standing = 'active')
       AND NOT EXISTS (SELECT FROM compute_attempt a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id AND a.state <> 'ended')
-) first WHERE place <= %(most)s
+) first WHERE place <= %(most)s AND (room IS NULL OR turn <= room)
 UNION ALL
 SELECT j.id, j.tenant_id, j.device_class, j.queued_at, NULL, j.project_id, j.person, j.devices, j.share, j.one_node, j.priority,
        (j.measured_s * j.devices)::float8, j.tier = 'spot', a.borrowed, a.stops_as <> '', m.device_ids, m.node_ids
@@ -190,7 +200,7 @@ def _assign(*, actor: Actor, choice: Assign) -> list[Dispatch]:
         .first()
     )
     attempt_id, chosen = uuid7(), [device.id for device in choice.devices]
-    if job is None or not holding.take(chosen, attempt_id, share=job.share):
+    if job is None or not turns.may_start(job) or not holding.take(chosen, attempt_id, share=job.share):
         unchanged("the job or a device was taken meanwhile")
         return []
     job_quotas.take_devices(job)

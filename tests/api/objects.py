@@ -13,7 +13,7 @@ from billing.metering.metering import record_usage
 from billing.models import CreditNote, CreditNoteLine, Hold, Invoice, InvoiceLine, UsageBatch
 from compute.devices.base import Found
 from compute.fleet import nodes
-from compute.models import Job
+from compute.models import Job, JobSet
 from models_app.endpoints import deployments, endpoint_keys
 from models_app.models import Dataset, DatasetVersion, Model, ModelVersion, PipelineRun, Preset
 from models_app.pipelines import pipelines
@@ -84,8 +84,11 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
         version = DatasetVersion.objects.create(
             dataset=dataset, number=1, filename="n.csv", source_key="s", data_key="d", rows=3, state="ready", **EMPTY
         )
+        job_set = JobSet.objects.create(name="a set", kind="array", project_id=project_id, currency="EUR")
         job = Job.objects.create(
             name="a job",
+            set=job_set,
+            set_index=1,
             kind="train",
             project_id=project_id,
             spec={
@@ -161,6 +164,7 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             "mapping_id": mapping.id,
             "identity_id": identity.id,
             "user_id": member.id,
+            "job_set_id": job_set.id,
             "key_id": key.id,
             "invitation_id": invitation.id,
             "role_id": role.id,
@@ -263,6 +267,7 @@ def missing() -> dict[str, UUID]:
         "note_id",
         "dispute_id",
         "job_id",
+        "job_set_id",
         "dataset_id",
         "data_version_id",
         "version_id",

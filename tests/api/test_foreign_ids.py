@@ -89,6 +89,7 @@ IN_QUERIES: list[tuple[str, str, str]] = [
     ("grants/", "group_id", "group_id"),
     ("grants/", "service_account_id", "account_id"),
     ("jobs/", "project", "project_id"),
+    ("jobs/", "job_set", "job_set_id"),
     ("spend/", "project", "project_id"),
     ("spend/", "job", "job_id"),
     ("usage/", "project", "project_id"),

@@ -155,6 +155,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "identity-provider groups": {"group_id": "group", "claim": "another"},
 }
 GOOD["quotes"] = GOOD["jobs"]
+GOOD["job-sets"] = GOOD["jobs"] | {"vary": {"params.epochs": [2, 3]}, "cap": "10.00", "most_at_once": 1}
 #: Routes of people, which answer a key as for what does not exist.
 OF_PEOPLE = ("/sessions/", "/access/requests/", "/notifications/choices/")
 #: Always refused, with where to ask: operators write prices.

@@ -34,6 +34,7 @@ PAGES = (
     PageSpec("overview", "", "Daily spend by project", empty="Start here", pictured=True),
     PageSpec("jobs", "jobs/", "cancer-final", empty="No job yet", pictured=True),
     PageSpec("idle", "idle/", "No idle job", empty="No idle job"),
+    PageSpec("job-sets", "job-sets/", "No job set yet", empty="No job set yet"),
     PageSpec("job-running", "jobs/{running}/", "Training", fill="running", pictured=True),
     PageSpec("job-succeeded", "jobs/{succeeded}/", "Open cancer", fill="succeeded"),
     PageSpec("job-failed", "jobs/{failed}/", "Last lines of its log", fill="failed"),

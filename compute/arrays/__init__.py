@@ -1,0 +1,1 @@
+"""Job arrays: one request, many values, one money cap."""
