@@ -126,6 +126,7 @@ def test_training_goes_on_while_the_database_is_killed(server: Server, tmp_path:
         assert "controller.database_away" in home.log("controller")
 
 
+@pytest.mark.nightly
 def test_a_database_that_stays_away_ends_the_lease_and_the_child(
     server: Server, tmp_path: Path, own_valkey: str
 ) -> None:

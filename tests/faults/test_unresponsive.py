@@ -36,6 +36,7 @@ def kills_of(home: WorkCluster, job_id: UUID) -> int:
         return Job.objects.get(id=job_id).infrastructure_kills
 
 
+@pytest.mark.nightly
 def test_a_worker_that_stops_consuming_loses_its_job_and_ends_to_be_started_again(
     home: WorkCluster, superuser: psycopg.Connection
 ) -> None:

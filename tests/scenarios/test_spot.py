@@ -21,6 +21,7 @@ def begun(stack: Stack, job_id: str) -> Any:
     return (stack.job(job_id)["progress"].get("done") or 0) >= 1
 
 
+@pytest.mark.nightly
 def test_u4_a_spot_job_gives_way_to_work_on_demand_resumes_and_makes_the_same_model(stack: Stack) -> None:
     dataset = stack.upload("digits-on-spot", csv_bytes("digits"), "target")
     devices = [row for row in stack.get("devices/")["results"] if row["serves"] == "jobs" and row["state"] == "ready"]

@@ -263,6 +263,7 @@ def test_a_killed_part_is_named_and_started_again(running: Console, part: str) -
     assert running.pid(part) != before
 
 
+@pytest.mark.nightly
 @pytest.mark.last
 def test_after_kill_9_of_the_supervisor_nothing_runs_and_a_new_start_copes(
     running: Console, home: Path, runs: list[Console]

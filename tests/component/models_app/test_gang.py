@@ -67,7 +67,7 @@ def test_two_ranks_learn_what_one_does(tmp_path: Path, parquet: Path, alone: dic
     assert not list(tmp_path.glob("w.*")), "the folders of the other ranks are gone"
 
 
-@pytest.mark.parametrize("lost", [0, 1])
+@pytest.mark.parametrize("lost", [pytest.param(0, marks=pytest.mark.nightly), 1])
 def test_a_lost_rank_is_made_good_from_the_last_checkpoint(
     tmp_path: Path, parquet: Path, alone: dict[int, float], lost: int
 ) -> None:

@@ -78,6 +78,7 @@ def test_a_finished_run_leaves_three_files_and_reports_its_epochs(tmp_path, parq
         assert words in log, log
 
 
+@pytest.mark.nightly
 def test_a_run_that_was_killed_again_and_again_ends_like_an_unbroken_one(tmp_path, parquet):
     params = {"epochs": 100, "patience": 100, "batch_size": 8}
     assert ended(start(tmp_path / "whole", parquet, **params)) == EXIT_OK

@@ -117,6 +117,7 @@ def figures() -> dict[str, list[tuple[Any, ...]]]:
     return {name: ask(question) for name, question in WHAT_MATTERS.items()}
 
 
+@pytest.mark.nightly
 def test_a_killed_run_leaves_nothing_and_the_next_one_creates_everything(as_control) -> None:
     def die(text: str) -> None:
         if text == "committing":

@@ -55,6 +55,7 @@ MORE = {
     "invoices/<uuid:invoice_id>/lines/<int:n>/explain/": (8, f"{DRAFT}; then shares and intervals of a line"),
     "chargeback/": (10, f"a report of a month. {DRAFT}"),
     "chargeback/shared/": (12, f"a report of a month. {DRAFT}"),
+    "job-sets/<uuid:job_set_id>/jobs/": (4, "the jobs, what stands beside them, and what they measured last"),
     "utilisation/": (6, "a report: time of allocations, of the pool and of the quota"),
 }
 #: Lists of what a test does not multiply: what is one for an organisation or in force, fixed sets, steps of time, one's
@@ -62,7 +63,7 @@ MORE = {
 FEW = {
     *("contract/", "price-books/", "commitments/", "wallet/movements/"),
     *("webhooks/types/", "recipes/", "notifications/choices/"),
-    *("endpoints/<uuid:endpoint_id>/traffic/", "utilisation/", "sessions/"),
+    *("endpoints/<uuid:endpoint_id>/traffic/", "utilisation/", "sessions/", "idle/"),
     *("chargeback/", "chargeback/shared/", "usage/batches/<uuid:batch_id>/"),
     "invoices/<uuid:invoice_id>/lines/<int:n>/explain/",
 }
@@ -210,6 +211,9 @@ def many_rows(tenant: Tenant, ids: dict[str, UUID], superuser: psycopg.Connectio
     copy_rows(superuser, tenant.id, COPIES)
     copy_with(superuser, "models_app_datasetversion", ids["data_version_id"], "dataset_id", COPIES)
     copy_with(superuser, "models_app_modelversion", ids["version_id"], "model_id", COPIES, apart=["id", "job_id"])
+    of_set = superuser.execute("SELECT id FROM compute_job WHERE set_id = %s", [ids["job_set_id"]]).fetchone()
+    assert of_set is not None
+    copy_with(superuser, "compute_job", of_set[0], "set_id", COPIES)
     devices(1 + COPIES)
     with tenant_scope(tenant.id):
         at = now() - timedelta(seconds=60)
