@@ -87,6 +87,7 @@ def world(once_made: Any, superuser: psycopg.Connection, as_control: Any, s3: An
 READ = {
     *("jobs", "job-running", "job-succeeded", "job-failed", "job-queued", "job-logs", "job-attempts", "job-events"),
     *("job-batch", "datasets", "dataset", "models", "model", "model-version", "model-compare", "endpoints", "endpoint"),
+    *("idle", "job-sets", "presets", "pipelines", "pipeline", "pipeline-run"),
     *("members", "access", "access-withdraw", "roles", "groups", "group", "projects", "project"),
 }
 

@@ -36,6 +36,8 @@ def test_every_page_asks_for_a_session_and_names_a_permission(console: Role) -> 
     missing = "00000000-0000-0000-0000-000000000000"
     with console():
         for route in pages():
+            if route == "fleet/join/":  # a machine shows a token there, and has no session
+                continue
             path = "/" + re.sub("<uuid:[a-z_]+>", missing, route).replace("<slug:act>", "suspend")
             for method in ("get", "post"):
                 response = getattr(Client(), method)(path)

@@ -24,6 +24,8 @@ from schemathesis.specs.openapi.checks import ignored_auth
 
 from billing.metering.metering import record_usage
 from billing.models import Invoice
+from compute.fleet import nodes
+from compute.models import Node
 from tenants.access.operator_roles import OPERATOR_ROLES
 from tenants.clock import now
 from tenants.encryption import platform_secrets
@@ -66,6 +68,8 @@ def secrets(as_control: Role, as_operator: Role) -> list[str]:
 def test_generated_requests_of_operators_are_answered_as_the_document_says(secrets: list[str], console: Role) -> None:
     made = [factories.make_tenant(name) for name in ("one", "two")]
     tenants, known = [str(one.id) for one in made], {"period": "2026-01", "invoice_id": draft_of(made[0])}
+    nodes.register(name="n1", hostname="h", boot=uuid4(), found=[], missing_layers=[])
+    known["node_id"] = str(Node.objects.get().id)
     faults: dict[str, str] = {}
     guarded: set[str] = set()
     statuses: dict[tuple[str, int], int] = {}

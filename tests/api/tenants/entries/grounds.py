@@ -205,6 +205,30 @@ def is_unused(world: World) -> Sent:
     return Sent()
 
 
+def a_set_was_cancelled(world: World) -> Sent:
+    """A set whose job was cancelled."""
+    world.ask("post", f"job-sets/{world.ids['job_set_id']}/cancel/")
+    return Sent()
+
+
+def a_run_was_cancelled(world: World) -> Sent:
+    """A run of a pipeline that was cancelled."""
+    world.ask("post", f"pipeline-runs/{world.ids['run_id']}/cancel/")
+    return Sent()
+
+
+def a_preset_can_be_launched(world: World) -> Sent:
+    """A preset of a recipe that there is, on data that can be read."""
+    launch = {
+        "recipe": "tabular.classifier",
+        "dataset": str(world.ids["dataset_id"]),
+        "params": {},
+        "device_class": "cpu",
+    }
+    world.ask("patch", f"presets/{world.ids['preset_id']}/", {"name": "nightly", "launch": launch})
+    return Sent({"name": "weekly"})
+
+
 def is_registered(world: World) -> Sent:
     """A version of a model without an endpoint."""
     return Sent({"stage": "staging"}, {"version_id": another_version(world.tenant, world.ids["version_id"])})
@@ -249,6 +273,10 @@ GROUNDS: dict[str, Callable[[World], Sent]] = {
     "POST what-if/": assumes_a_commitment,
     "POST jobs/<uuid:job_id>/snooze/": is_idle,
     "POST jobs/<uuid:job_id>/resume/": is_paused,
+    "POST job-sets/<uuid:job_set_id>/retry-failed/": a_set_was_cancelled,
+    "POST pipeline-runs/<uuid:run_id>/retry/": a_run_was_cancelled,
+    "PATCH presets/<uuid:preset_id>/": a_preset_can_be_launched,
+    "POST presets/<uuid:preset_id>/launch/": a_preset_can_be_launched,
     "POST datasets/": uploads,
     "DELETE datasets/<uuid:dataset_id>/": is_unread,
     "DELETE datasets/<uuid:dataset_id>/versions/<uuid:data_version_id>/": is_unused,

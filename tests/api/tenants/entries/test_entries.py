@@ -120,6 +120,18 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     "POST jobs/<uuid:job_id>/snooze/": ("compute.job.idle_snoozed",),
     "POST jobs/<uuid:job_id>/resume/": ("compute.job.resumed",),
     "POST jobs/<uuid:job_id>/clone/": ("compute.job.submitted",),
+    "POST job-sets/": ("compute.job_set.launched", "compute.job.submitted", "compute.job.submitted"),
+    "POST job-sets/<uuid:job_set_id>/cancel/": ("compute.job.cancelled", "compute.job_set.cancelled"),
+    "POST job-sets/<uuid:job_set_id>/retry-failed/": ("compute.job.submitted", "compute.job_set.retried"),
+    "POST presets/": ("models_app.preset.saved",),
+    "PATCH presets/<uuid:preset_id>/": ("models_app.preset.changed",),
+    "DELETE presets/<uuid:preset_id>/": ("models_app.preset.removed",),
+    "POST presets/<uuid:preset_id>/launch/": ("compute.job.submitted",),
+    "POST pipelines/": ("models_app.pipeline.saved",),
+    "PATCH pipelines/<uuid:pipeline_id>/": ("models_app.pipeline.changed",),
+    "POST pipelines/<uuid:pipeline_id>/runs/": ("models_app.pipeline_run.launched", "models_app.pipeline_run.ended"),
+    "POST pipeline-runs/<uuid:run_id>/cancel/": ("models_app.pipeline_run.cancelled",),
+    "POST pipeline-runs/<uuid:run_id>/retry/": ("models_app.pipeline_run.retried", "models_app.pipeline_run.ended"),
     "POST datasets/": ("models_app.dataset.uploaded",),
     "DELETE datasets/<uuid:dataset_id>/": ("models_app.dataset.removed",),
     "DELETE datasets/<uuid:dataset_id>/versions/<uuid:data_version_id>/": ("models_app.dataset_version.removed",),
@@ -174,8 +186,18 @@ def body_of(asked: str, route: str, ids: dict[str, UUID], more: dict[str, dict[s
     nouns = [part for part in route.split("/") if part and "<" not in part]
     good = GOOD.get(" ".join(nouns[-2:])) or GOOD.get(nouns[-1], {})
     body = more.get(asked) or (BODIES.get(route) if asked.startswith("P") else None) or good
+    return named(body, ids)
+
+
+def named(body: dict[str, Any], ids: dict[str, UUID]) -> dict[str, Any]:
+    """Return the body with the ids that its texts name, at any depth."""
     return {
-        name: str(ids.get(f"{value}_id", value)) if isinstance(value, str) else value for name, value in body.items()
+        name: named(value, ids)
+        if isinstance(value, dict)
+        else str(ids.get(f"{value}_id", value))
+        if isinstance(value, str)
+        else value
+        for name, value in body.items()
     }
 
 
