@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from config import proxies, variables
+from config import variables
 from config.databases import DATABASE_URLS, OPERATOR_SECRETS, DatabaseRole
 from config.mail import mail_settings
+from config.web import proxies
 from tenants.outbound import allowed
 
 OWNER_COMMANDS = frozenset({"migrate", "makemigrations", "sqlmigrate", "showmigrations", "optimizemigration"})

@@ -7,11 +7,12 @@ import django_stubs_ext
 from csp.constants import NONCE, NONE, SELF
 from psycopg.conninfo import conninfo_to_dict
 
-from config import console, hosts
+from config import console
 from config import logging as structured_logging
 from config.demo import organisations
 from config.env import load_once
 from config.mail import mail_settings
+from config.web import hosts
 
 django_stubs_ext.monkeypatch()
 EXCHEQUER = env = load_once()
@@ -60,7 +61,7 @@ MIDDLEWARE = [
     "config.statics.Middleware",
     "config.monitoring.http_metrics.TrafficMiddleware",
     "tenants.web.middleware.RequestContextMiddleware",
-    "config.hosts.HostMiddleware",
+    "config.web.hosts.HostMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

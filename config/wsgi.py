@@ -6,7 +6,7 @@ from typing import Any
 from django.core.wsgi import get_wsgi_application
 
 from config.env import load_once, use_django_settings
-from config.proxies import TrustedProxies, trusted
+from config.web.proxies import TrustedProxies, trusted
 
 use_django_settings()
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from config import hosts
 from config.env import Environment
+from config.web import hosts
 
 #: Operators work for half a day; a forgotten browser then asks again.
 SESSION_S = 12 * 3600

@@ -23,8 +23,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from config import proxies
 from config.monitoring import http_metrics
+from config.web import proxies
 from tenants.identity.authentication import bearer
 from tenants.web.problems import json_problem
 

@@ -18,7 +18,7 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask
 from waitress.utilities import Error, RequestEntityTooLarge
 
-from config.proxies import TrustedProxies
+from config.web.proxies import TrustedProxies
 from deploy.server.request_tasks import Gate, RefusalTask, Refused, Task
 from deploy.server.upload_limits import ANYBODY, MIB, UPLOADS, DiscardBuffer
 from tenants.errors import ExchequerError, RateLimited, Unavailable

@@ -22,8 +22,8 @@ def who_asks(environ: dict[str, Any]) -> str | None:
     from django.core.exceptions import DisallowedHost
     from django.core.handlers.wsgi import WSGIRequest
 
-    from config import hosts
-    from config.proxies import TrustedProxies, trusted
+    from config.web import hosts
+    from config.web.proxies import TrustedProxies, trusted
 
     seen: dict[str, Any] = {}
 

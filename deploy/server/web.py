@@ -73,7 +73,7 @@ def serve(listener: socket.socket, processes: int) -> None:
     from django.conf import settings
     from waitress.server import create_server
 
-    from config.proxies import TrustedProxies, trusted
+    from config.web.proxies import TrustedProxies, trusted
     from config.wsgi import application
     from deploy.server.request_limits import Channel
     from deploy.server.upload_limits import ANYBODY, UPLOADS
@@ -88,7 +88,7 @@ def serve(listener: socket.socket, processes: int) -> None:
         max_request_body_size=largest,
         channel_timeout=SILENT_S,
         cleanup_interval=LOOK_S,
-        clear_untrusted_proxy_headers=False,  # only config.proxies decides which of them to trust
+        clear_untrusted_proxy_headers=False,  # only config.web.proxies decides which of them to trust
         ident=None,
     )
 

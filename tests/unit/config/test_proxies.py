@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from config.proxies import BEHIND, CLAIMS, TrustedProxies, trusted
+from config.web.proxies import BEHIND, CLAIMS, TrustedProxies, trusted
 
 CASES = [
     # setting, peer, X-Forwarded-For, X-Forwarded-Proto -> client, scheme

@@ -1,0 +1,1 @@
+"""What stands before every request: accepted hosts, and the addresses that trusted proxies forward."""
