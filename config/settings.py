@@ -7,7 +7,7 @@ import django_stubs_ext
 from csp.constants import NONCE, NONE, SELF
 from psycopg.conninfo import conninfo_to_dict
 
-from config import console
+from config import console, periodic
 from config import logging as structured_logging
 from config.demo import organisations
 from config.env import load_once
@@ -256,40 +256,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER, CELERY_WORKER_PROC_ALIVE_TIMEOUT = 1, 30.0
 CELERY_TASK_ACKS_LATE = CELERY_WORKER_HIJACK_ROOT_LOGGER = CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 10, "socket_keepalive": True}
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1}
-# Fired by the leading controller, once each interval; there is no beat process. Seconds.
-CELERY_BEAT_SCHEDULE = {
-    "unread uploads": {"task": "models_app.requeue_stale", "schedule": 30},
-    "pipelines": {"task": "models_app.advance_pipelines", "schedule": 15},
-    "partitions of coming months": {"task": "billing.ensure_partitions", "schedule": 21_600},
-    "old samples and logs": {"task": "compute.retention", "schedule": 21_600},
-    "figures of all tenants": {"task": "billing.reconcile_all", "schedule": 86_400},
-    "invoices to collect": {"task": "billing.collect", "schedule": 5},
-    "credit that expires, and wallets that run low": {"task": "billing.tend_wallets", "schedule": 300},
-    "changes of currency": {"task": "billing.change_currencies", "schedule": 60},
-    "reminders of invoices": {"task": "billing.remind", "schedule": 600},
-    "runs of months": {"task": "billing.run_periods", "schedule": 10},
-    "holds that are over": {"task": "billing.expire_holds", "schedule": 10},
-    "values that last": {"task": "billing.count_hours", "schedule": 60},
-    "unusual spend": {"task": "billing.unusual_spend", "schedule": 21_600},
-    "orders to reconcile": {"task": "billing.reconcile", "schedule": 10},
-    "old quotes and holds": {"task": "billing.retention", "schedule": 86_400},
-    "forgotten serving money": {"task": "models_app.close_forgotten_slices", "schedule": 600},
-    "orphaned objects": {"task": "models_app.remove_orphans", "schedule": 86_400},
-    "exports": {"task": "models_app.exports", "schedule": 30},
-    "tenants to erase": {"task": "models_app.erase_tenants", "schedule": 300},
-    "files in the clear": {"task": "models_app.encrypt_objects", "schedule": 3_600},
-    "old health": {"task": "models_app.fold_health", "schedule": 86_400},
-    "figures for monitoring": {"task": "config.figures", "schedule": 30},
-    "launches that wait for answers": {"task": "compute.kept_launches", "schedule": 60},
-    "idle devices": {"task": "compute.watch_idle", "schedule": 60},
-    "what runs take": {"task": "compute.learn_runs", "schedule": 1_800},
-    "housekeeping": {"task": "tenants.housekeeping", "schedule": 3_600},
-    "checkpoints of the audit log": {"task": "tenants.checkpoints", "schedule": 60},
-    "proven domains": {"task": "tenants.domains", "schedule": 600},
-    "webhooks": {"task": "tenants.webhooks", "schedule": 10},
-    "platform events": {"task": "tenants.platform_events", "schedule": 10},
-    "digests for operators": {"task": "tenants.digests", "schedule": 30},
-}
+CELERY_BEAT_SCHEDULE = periodic.SCHEDULE
 
 CONSOLE = False  # this process serves the tenants; `config.console` sets it for the operators' side
 if env.db_role == "operator":
