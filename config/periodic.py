@@ -4,6 +4,7 @@ there is no beat process."""
 SCHEDULE = {
     "unread uploads": {"task": "models_app.requeue_stale", "schedule": 30},
     "pipelines": {"task": "models_app.advance_pipelines", "schedule": 15},
+    "schedules": {"task": "models_app.fire_schedules", "schedule": 10},
     "partitions of coming months": {"task": "billing.ensure_partitions", "schedule": 21_600},
     "old samples and logs": {"task": "compute.retention", "schedule": 21_600},
     "figures of all tenants": {"task": "billing.reconcile_all", "schedule": 86_400},

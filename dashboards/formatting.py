@@ -64,6 +64,9 @@ STATES = {
     "unverified": ("wait", "Not verified"),
     "on": ("good", "On"),
     "off": ("idle", "Off"),
+    "launched": ("good", "Launched"),
+    "missed": ("wait", "Missed"),
+    "refused": ("bad", "Refused"),
 }
 
 MOST_PERCENT = 999

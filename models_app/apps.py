@@ -27,6 +27,7 @@ class ModelsAppConfig(AppConfig):
         from models_app.pipelines import reading, steps
         from models_app.presets import reading as presets
         from models_app.registry import owners, promotions
+        from models_app.schedules import reading as schedules
         from models_app.serving.accounting.usage import SOURCE
         from models_app.training.training import TrainKind
         from tenants import quotas
@@ -51,9 +52,17 @@ class ModelsAppConfig(AppConfig):
             required_tags.register_kind(kind, title)
         steps.register()
         topics.register("pipelines", "Pipelines: reports and failures", "pipeline_report", "pipeline_failed")
+        topics.register(
+            "schedules",
+            "Schedules: launches that were missed or refused, and pauses",
+            "schedule_missed",
+            "schedule_refused",
+            "schedule_paused",
+        )
         access.register_audited()
         reading.register_audited()
         presets.register_audited()
+        schedules.register_audited()
         sharing.register()
         promotions.register()
         checkpoints.register(checkpoint_files.keep, checkpoint_files.kept)
@@ -89,6 +98,8 @@ class ModelsAppConfig(AppConfig):
                 "models_app.pipeline_run.ended": "Pipeline run ended",
                 "models_app.pipeline_run.retried": "Pipeline run retried",
                 "models_app.preset.saved": "Preset saved",
+                "models_app.schedule.fired": "Schedule was due",
+                "models_app.schedule.saved": "Schedule saved",
             },
             fields={"generation": "deployment", "slo_ms": "latency objective (ms)", "wanted": "requested stage"},
         )
@@ -97,6 +108,7 @@ class ModelsAppConfig(AppConfig):
         navigation.register(
             MAIN,
             NavigationEntry("Pipelines", "git-branch", "pipelines", "jobs.view", order=25),
+            NavigationEntry("Schedules", "clock", "schedules", "jobs.view", order=26),
             NavigationEntry("Datasets", "database", "datasets", "datasets.view", "d", order=30),
             NavigationEntry("Models", "box", "models", "models.view", "m", order=40),
             NavigationEntry("Endpoints", "bolt", "endpoints", "endpoints.view", "e", order=50),

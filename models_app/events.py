@@ -85,3 +85,25 @@ class PromotionAnswered(Event):
 
     version_id: UUID
     outcome: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleMissed(Event):
+    """A schedule was due, so many times, while nothing launched it."""
+
+    schedule_id: UUID
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleRefused(Event):
+    """What a schedule launches was refused."""
+
+    schedule_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulePaused(Event):
+    """A schedule paused itself."""
+
+    schedule_id: UUID

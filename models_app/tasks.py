@@ -16,6 +16,7 @@ from models_app.files import encrypting, orphans
 from models_app.monitoring import retention
 from models_app.object_store import storage
 from models_app.pipelines import advancing
+from models_app.schedules import firing
 
 
 @shared_task(name=wakeups.INGEST)
@@ -83,6 +84,12 @@ def remove_job_files(job_id: str, tenant_id: str) -> None:
 def advance_pipelines() -> None:
     """Advance the open runs of pipelines. Scheduled every quarter minute."""
     advancing.advance_all()
+
+
+@shared_task(name="models_app.fire_schedules")
+def fire_schedules() -> None:
+    """Launch what is due by schedule. Scheduled every ten seconds."""
+    firing.fire_all()
 
 
 @shared_task(name="models_app.close_forgotten_slices")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from models_app.events import (
@@ -14,6 +15,9 @@ from models_app.events import (
     ModelVersionRegistered,
     PromotionAnswered,
     PromotionRequested,
+    ScheduleMissed,
+    SchedulePaused,
+    ScheduleRefused,
 )
 from models_app.models import HealthAlert
 from tenants.webhooks.catalogue import EventType, Fact, register
@@ -25,6 +29,10 @@ def _endpoint(name: str, endpoint_id: UUID, **data: str) -> Fact:
 
 def _version(name: str, version_id: UUID, **data: str) -> Fact:
     return Fact(type=name, kind="model_version", id=version_id, path=f"models/versions/{version_id}/", data=data)
+
+
+def _schedule(name: str, schedule_id: UUID, **data: Any) -> Fact:
+    return Fact(type=name, kind="schedule", id=schedule_id, path=f"schedules/{schedule_id}/", data=data)
 
 
 def _health(event: HealthAlertOpened) -> Fact | None:
@@ -82,4 +90,19 @@ register(
     HealthAlertOpened,
     EventType("model_health.alert", "An endpoint crossed a threshold of model health"),
     describe=_health,
+)
+register(
+    ScheduleMissed,
+    EventType("schedule.missed", "A schedule was due while nothing launched it"),
+    describe=lambda event: _schedule("schedule.missed", event.schedule_id, count=event.count),
+)
+register(
+    ScheduleRefused,
+    EventType("schedule.refused", "A launch of a schedule was refused"),
+    describe=lambda event: _schedule("schedule.refused", event.schedule_id),
+)
+register(
+    SchedulePaused,
+    EventType("schedule.paused", "A schedule paused itself"),
+    describe=lambda event: _schedule("schedule.paused", event.schedule_id),
 )

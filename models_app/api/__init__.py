@@ -13,6 +13,14 @@ from models_app.api.model_versions import VersionApprove, VersionDecline, Versio
 from models_app.api.monitoring import EndpointFeedback, EndpointHealth, EndpointTraffic
 from models_app.api.pipelines import OnePipeline, OneRun, PipelineRuns, Pipelines, RunCancel, RunRetry, Runs
 from models_app.api.presets import OnePreset, PresetLaunch, Presets
+from models_app.api.schedules import (
+    OneSchedule,
+    ScheduleLaunch,
+    SchedulePause,
+    ScheduleResume,
+    ScheduleRuns,
+    Schedules,
+)
 from tenants.api import shares
 
 __all__ = ["urlpatterns"]
@@ -72,4 +80,10 @@ urlpatterns: list[URLPattern] = [
     path("presets/", Presets.as_view(), name="api-presets"),
     path("presets/<uuid:preset_id>/", OnePreset.as_view(), name="api-preset"),
     path("presets/<uuid:preset_id>/launch/", PresetLaunch.as_view(), name="api-preset-launch"),
+    path("schedules/", Schedules.as_view(), name="api-schedules"),
+    path("schedules/<uuid:schedule_id>/", OneSchedule.as_view(), name="api-schedule"),
+    path("schedules/<uuid:schedule_id>/pause/", SchedulePause.as_view(), name="api-schedule-pause"),
+    path("schedules/<uuid:schedule_id>/resume/", ScheduleResume.as_view(), name="api-schedule-resume"),
+    path("schedules/<uuid:schedule_id>/run/", ScheduleLaunch.as_view(), name="api-schedule-run"),
+    path("schedules/<uuid:schedule_id>/runs/", ScheduleRuns.as_view(), name="api-schedule-runs"),
 ]

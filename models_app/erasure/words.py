@@ -24,6 +24,8 @@ from models_app.models import (
     Pipeline,
     PipelineRun,
     Preset,
+    Schedule,
+    ScheduleRun,
     StepTry,
 )
 from tenants.audit import erasure
@@ -59,6 +61,8 @@ OVERWRITTEN: dict[type[Table], dict[str, Any]] = {
     PipelineRun: {"definition": {"steps": []}, "reason": "", "trigger": ""},
     StepTry: {"step": NAME, "outputs": {}, "message": ""},
     Preset: {"name": NAME, "body": {}},
+    Schedule: {"name": NAME, "paused": True, "next_at": None, "paused_reason": ""},
+    ScheduleRun: {"reason": ""},
     ApiKey: {"name": NAME},
     ServiceAccount: {"name": NAME, "description": ""},
     Group: {"name": NAME},

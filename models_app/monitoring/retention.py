@@ -1,7 +1,7 @@
 """Retention of monitoring data.
 
 Minutes stay for two days, hours for ninety; feedback, closed slices and resolved alerts for a little over a year, keys
-for ninety days after their end.
+for ninety days after their end. So do ticks of schedules: their jobs and runs stay.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db.models import Count, QuerySet
 from django.db.models.functions import TruncHour
 
-from models_app.models import EndpointKey, Feedback, HealthAlert, HealthWindow, ServingSlice
+from models_app.models import EndpointKey, Feedback, HealthAlert, HealthWindow, ScheduleRun, ServingSlice, TickOutcome
 from models_app.monitoring.recent_windows import NAMES, sums_of
 from tenants.cleanup import remove_ended
 from tenants.clock import DatabaseNow, now
@@ -24,6 +24,7 @@ from tenants.models import Tenant
 
 FINE = timedelta(days=2)
 WINDOWS = timedelta(days=90)
+TICKS = timedelta(days=90)
 FEEDBACK = SLICES = ALERTS = timedelta(days=400)
 HOUR = timedelta(hours=1)
 
@@ -33,7 +34,7 @@ def purge_everywhere() -> dict[str, int]:
 
     A failure of one tenant stops no other, and is raised at the end (SweepFailed).
     """
-    gone = {"windows": 0, "feedback": 0, "slices": 0, "alerts": 0, "keys": 0}
+    gone = {"windows": 0, "feedback": 0, "slices": 0, "alerts": 0, "keys": 0, "ticks": 0}
     with sweep("old rows of monitoring") as each:
         for tenant_id in each.over(Tenant.objects.order_by("id").values_list("id", flat=True)):
             with each(tenant=tenant_id):
@@ -50,6 +51,8 @@ def purge_expired(tenant_id: UUID) -> dict[str, int]:
         slices = ServingSlice.objects.filter(closed_at__lt=DatabaseNow() - SLICES).delete()[0]
         alerts = HealthAlert.objects.filter(resolved_at__lt=DatabaseNow() - ALERTS).delete()[0]
         keys = remove_ended(EndpointKey)
+        old = ScheduleRun.objects.filter(due_at__lt=DatabaseNow() - TICKS).exclude(outcome=TickOutcome.WAITING)
+        ticks = old.delete()[0]
         before = (now() - FINE).replace(minute=0, second=0, microsecond=0)
         several = (
             HealthWindow.objects.filter(minute__lt=before)
@@ -64,7 +67,7 @@ def purge_expired(tenant_id: UUID) -> dict[str, int]:
         with tenant_scope(tenant_id):
             rows = HealthWindow.objects.filter(endpoint_id=endpoint_id, version_id=version_id)
             removed += _fold(rows, hour)
-    return {"windows": removed, "feedback": feedback, "slices": slices, "alerts": alerts, "keys": keys}
+    return {"windows": removed, "feedback": feedback, "slices": slices, "alerts": alerts, "keys": keys, "ticks": ticks}
 
 
 def _fold(of_version: QuerySet[HealthWindow], hour: datetime) -> int:

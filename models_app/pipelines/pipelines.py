@@ -121,13 +121,17 @@ def launch(*, actor: Actor, pipeline: UUID, trigger: str = "person") -> Pipeline
 
     Raises NotFound, PermissionDenied, TooManyRuns, Invalid. A full queue refuses nothing: the steps wait for it.
     """
-    run = _launch(actor=actor, pipeline=pipeline, trigger=trigger)
+    run = begin(actor=actor, pipeline=pipeline, trigger=trigger)
     advancing.advance(actor.tenant_id, run.id)
     return run
 
 
 @operation(RUN_LAUNCHED)
-def _launch(*, actor: Actor, pipeline: UUID, trigger: str) -> PipelineRun:
+def begin(*, actor: Actor, pipeline: UUID, trigger: str) -> PipelineRun:
+    """Make a run without its first steps: `advancing.advance` begins them after the commit, or the sweep does.
+
+    Raises as `launch`.
+    """
     actor.require_somewhere("jobs.launch")
     creators.lock_creator(actor)
     row = _locked_pipeline(actor, pipeline)

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 
 from compute.jobs import jobs, request_body
 from compute.models import Job
-from models_app.models import Preset
+from models_app.models import Preset, Schedule
 from models_app.presets.reading import found, visible_presets
 from tenants.access.actor import Actor, InProject
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -30,6 +30,12 @@ class PresetNameTaken(Conflict):
     """Another preset of this project has this name. Choose another one."""
 
     code = "preset_name_taken"
+
+
+class PresetInUse(Conflict):
+    """A schedule launches this preset. Remove the schedule first, or have it launch something else."""
+
+    code = "preset_in_use"
 
 
 @operation(PRESET_SAVED)
@@ -82,8 +88,13 @@ def change(*, actor: Actor, preset_id: UUID, name: str | None = None, launch: An
 
 @operation(PRESET_REMOVED)
 def remove(*, actor: Actor, preset_id: UUID) -> None:
-    """Remove a preset; jobs launched from it stay. Raises NotFound, PermissionDenied."""
+    """Remove a preset; jobs launched from it stay. Raises NotFound, PresetInUse, PermissionDenied."""
     row = _locked(actor, preset_id)
+    user = Schedule.objects.filter(preset=row).order_by("name").values_list("name", flat=True).first()
+    if user is not None:
+        raise PresetInUse(
+            f"The schedule {user} launches this preset. Remove the schedule first, or have it launch something else."
+        )
     record(PRESET_REMOVED, actor=actor, target=row, changes={"name": [row.name, None]})
     row.delete()
 

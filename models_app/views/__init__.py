@@ -37,6 +37,14 @@ from models_app.views.pipelines import (
     pipeline_run_retry,
 )
 from models_app.views.presets.pages import preset, preset_list, preset_remove
+from models_app.views.schedules.actions import schedule_pause, schedule_remove, schedule_resume, schedule_run
+from models_app.views.schedules.pages import (
+    schedule,
+    schedule_change,
+    schedule_list,
+    schedule_new,
+    schedule_preview,
+)
 from models_app.views.stage_changes import approve, decline, promote
 
 urlpatterns: list[URLPattern] = [
@@ -99,4 +107,13 @@ urlpatterns: list[URLPattern] = [
     path("presets/", preset_list, name="saved-launches"),
     path("presets/<uuid:preset_id>/", preset, name="saved-launch"),
     path("presets/<uuid:preset_id>/remove/", preset_remove, name="saved-launch-remove"),
+    path("schedules/", schedule_list, name="schedules"),
+    path("schedules/new/", schedule_new, name="schedule-new"),
+    path("schedules/preview/", schedule_preview, name="schedule-preview"),
+    path("schedules/<uuid:schedule_id>/", schedule, name="schedule"),
+    path("schedules/<uuid:schedule_id>/change/", schedule_change, name="schedule-change"),
+    path("schedules/<uuid:schedule_id>/pause/", schedule_pause, name="schedule-pause"),
+    path("schedules/<uuid:schedule_id>/resume/", schedule_resume, name="schedule-resume"),
+    path("schedules/<uuid:schedule_id>/run/", schedule_run, name="schedule-run"),
+    path("schedules/<uuid:schedule_id>/remove/", schedule_remove, name="schedule-remove"),
 ]

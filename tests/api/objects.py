@@ -15,8 +15,9 @@ from compute.devices.base import Found
 from compute.fleet import nodes
 from compute.models import Job, JobSet
 from models_app.endpoints import deployments, endpoint_keys
-from models_app.models import Dataset, DatasetVersion, Model, ModelVersion, PipelineRun, Preset
+from models_app.models import Dataset, DatasetVersion, Model, ModelVersion, PipelineRun, Preset, ScheduleRun
 from models_app.pipelines import pipelines
+from models_app.schedules import schedules
 from tenants import quotas
 from tenants.access.actor import Actor
 from tenants.approvals import quota_requests
@@ -148,6 +149,10 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             launched_by=actor.id,
             launched_by_label=actor.label,
         )
+        schedule = schedules.create(
+            actor=actor, wanted={"name": "a schedule", "cron": "@yearly", "pipeline": weekly.id, "zone": "UTC"}
+        )
+        ScheduleRun.objects.create(schedule=schedule, due_at=now(), outcome="missed")
         provider = configuration.save(
             actor=actor,
             wanted=configuration.Wanted(kind="oidc", name="idp", issuer="https://idp.example", client_id="x"),
@@ -192,6 +197,7 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             "pipeline_id": weekly.id,
             "run_id": run.id,
             "preset_id": preset.id,
+            "schedule_id": schedule.id,
             "endpoint_key_id": endpoint_key.id,
             "project_id": project_id,
             "holder_id": member.id,
@@ -277,6 +283,7 @@ def missing() -> dict[str, UUID]:
         "pipeline_id",
         "run_id",
         "preset_id",
+        "schedule_id",
         "project_id",
         "holder_id",
         "object_id",

@@ -136,6 +136,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "launch": {"recipe": "tabular.classifier", "dataset": "dataset", "params": {}, "device_class": "cpu"},
     },
     "presets launch": {"name": "fuzz", "max_seconds": 60, "max_cost": "2.50", "tags": {"team": "a"}},
+    "schedules": {"name": "fuzz", "cron": "0 6 * * 1", "zone": "Europe/Zurich", "pipeline": "pipeline"},
     "keys": {"name": "k"},
     "feedback": {"items": [{"prediction_id": "x", "label": "a"}]},
     "invitations": {"email": "asked@example.org", "role": "viewer"},

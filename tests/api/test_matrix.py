@@ -208,6 +208,12 @@ API: dict[str, dict[str, frozenset[str]]] = {
     "presets/": {"GET": EVERYONE, "POST": LAUNCH},
     "presets/<uuid:preset_id>/": {"GET": EVERYONE, "PATCH": LAUNCH, "DELETE": LAUNCH},
     "presets/<uuid:preset_id>/launch/": {"POST": LAUNCH},
+    "schedules/": {"GET": EVERYONE, "POST": LAUNCH},
+    "schedules/<uuid:schedule_id>/": {"GET": EVERYONE, "PATCH": LAUNCH, "DELETE": LAUNCH},
+    "schedules/<uuid:schedule_id>/pause/": {"POST": LAUNCH},
+    "schedules/<uuid:schedule_id>/resume/": {"POST": LAUNCH},
+    "schedules/<uuid:schedule_id>/run/": {"POST": LAUNCH},
+    "schedules/<uuid:schedule_id>/runs/": {"GET": EVERYONE},
 }
 #: Tenant pages: the roles that see them. Each supports GET or POST; the other is 405.
 PAGES: dict[str, frozenset[str]] = {
@@ -388,6 +394,11 @@ PAGES: dict[str, frozenset[str]] = {
     "presets/": EVERYONE,
     "presets/<uuid:preset_id>/": LAUNCH,
     "presets/<uuid:preset_id>/remove/": LAUNCH,
+    "schedules/": EVERYONE,
+    "schedules/new/": LAUNCH,
+    "schedules/preview/": LAUNCH,
+    "schedules/<uuid:schedule_id>/": EVERYONE,
+    **{f"schedules/<uuid:schedule_id>/{act}/": LAUNCH for act in ("change", "pause", "resume", "run", "remove")},
     "dash/<slug:slug>/": EVERYONE,
     "dash/<slug:slug>/<path:path>": EVERYONE,
     "spend/export/<slug:table>.csv": EVERYONE,
@@ -425,6 +436,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "versions/<uuid:version_id>/promote/": {"stage": "staging"},
     "pipelines/<uuid:pipeline_id>/": {"name": "another name"},
     "presets/<uuid:preset_id>/": {"name": "another name"},
+    "schedules/<uuid:schedule_id>/": {"name": "another name"},
     **{
         f"{kind}s/<uuid:{kind}_id>/shares/": {"user": "00000000-0000-0000-0000-000000000000"}
         for kind in ("dataset", "model", "endpoint", "job")

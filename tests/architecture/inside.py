@@ -44,6 +44,8 @@ INSIDE = frozenset(
         "models_app_modelgrouppermission",
         "models_app_modeluserpermission",
         "models_app_modelversion",
+        "models_app_schedule",
+        "models_app_schedulerun",
         "models_app_steptry",
         "tenants_breakglass",
         "tenants_grant",

@@ -62,6 +62,8 @@ CONTROL = frozenset(
         "compute_jobset",
         "models_app_datasetversion",
         "models_app_pipelinerun",
+        "models_app_schedule",
+        "models_app_schedulerun",
         "tenants_auditcheckpoint",
         "tenants_audithead",
         "tenants_breakglass",

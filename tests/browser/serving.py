@@ -25,6 +25,7 @@ from models_app.models import Endpoint, ModelVersion
 from models_app.monitoring import feedback, windows
 from models_app.pipelines import pipelines
 from models_app.registry import registry
+from models_app.schedules import schedules
 from tenants.access.actor import Actor
 from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
@@ -62,7 +63,10 @@ def run_pipeline(owner: Actor, project_id: uuid.UUID, version_id: uuid.UUID) -> 
         {"name": "report", "kind": "report", "needs": ["compare"]},
     ]  # fmt: skip
     made = pipelines.create(actor=owner, project_id=project_id, name="weekly", steps={"steps": steps})
-    return {"pipeline": made.id, "pipeline_run": pipelines.launch(actor=owner, pipeline=made.id).id}
+    weekly = {"name": "weekly", "cron": "0 6 * * MON", "zone": "Europe/Zurich", "pipeline": made.id}
+    schedule = schedules.create(actor=owner, wanted=weekly)
+    run = schedules.launch_now(actor=owner, schedule_id=schedule.id)
+    return {"pipeline": made.id, "pipeline_run": run.pipeline_run_id or made.id, "schedule": schedule.id}
 
 
 def serve(builder: Builder, owner: Actor, job: Job, first: datetime) -> uuid.UUID:

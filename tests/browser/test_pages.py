@@ -131,6 +131,7 @@ def test_a_viewer_sees_no_button_and_no_entry_that_the_role_may_not_use(page: Pa
                 "Overview",
                 "Jobs",
                 "Pipelines",
+                "Schedules",
                 "Datasets",
                 "Models",
                 "Endpoints",

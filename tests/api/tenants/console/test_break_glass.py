@@ -88,6 +88,7 @@ READ = {
     *("jobs", "job-running", "job-succeeded", "job-failed", "job-queued", "job-logs", "job-attempts", "job-events"),
     *("job-batch", "datasets", "dataset", "models", "model", "model-version", "model-compare", "endpoints", "endpoint"),
     *("idle", "job-sets", "presets", "pipelines", "pipeline", "pipeline-run"),
+    *("schedules", "schedule"),
     *("members", "access", "access-withdraw", "roles", "groups", "group", "projects", "project"),
 }
 

@@ -217,6 +217,12 @@ def a_run_was_cancelled(world: World) -> Sent:
     return Sent()
 
 
+def a_schedule_was_paused(world: World) -> Sent:
+    """A schedule that is paused."""
+    world.ask("post", f"schedules/{world.ids['schedule_id']}/pause/")
+    return Sent()
+
+
 def a_preset_can_be_launched(world: World) -> Sent:
     """A preset of a recipe that there is, on data that can be read."""
     launch = {
@@ -275,6 +281,7 @@ GROUNDS: dict[str, Callable[[World], Sent]] = {
     "POST jobs/<uuid:job_id>/resume/": is_paused,
     "POST job-sets/<uuid:job_set_id>/retry-failed/": a_set_was_cancelled,
     "POST pipeline-runs/<uuid:run_id>/retry/": a_run_was_cancelled,
+    "POST schedules/<uuid:schedule_id>/resume/": a_schedule_was_paused,
     "PATCH presets/<uuid:preset_id>/": a_preset_can_be_launched,
     "POST presets/<uuid:preset_id>/launch/": a_preset_can_be_launched,
     "POST datasets/": uploads,

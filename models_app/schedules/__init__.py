@@ -1,0 +1,1 @@
+"""Schedules: presets and pipelines that are launched by a cron expression."""
