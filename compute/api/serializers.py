@@ -131,7 +131,7 @@ class JobSerializer(serializers.Serializer[Any]):
     )
     wait_reason = TextOrNull(
         allow_null=True,
-        help_text="Why it does not start, at the last sweep: limit, back_off, too_big, vacating, scattered, guaranteed or turn.",
+        help_text="Why it does not start, at the last sweep: limit, at_once (of its job set), back_off, too_big, vacating, scattered, guaranteed or turn.",
     )
     expected_start_at = serializers.DateTimeField(
         allow_null=True, help_text="While it waits: when it is expected to start, by the expected ends of what runs."

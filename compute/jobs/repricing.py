@@ -35,6 +35,15 @@ def needed_now(job: Job) -> Money:
     return Money(at.currencies.restated(max(Decimal(0), worst_rest(job)), job.currency, at.currency), at.currency)
 
 
+def full_cap(job: Job) -> cap.Used | None:
+    """Return the cap of a job's set if it has no room for the rest of the job; locks the set's account."""
+    if job.set_id is None:
+        return None
+    rest = needed_now(job)
+    used = cap.used_of(job.set_id, rest.currency, besides=job.id)
+    return used if used is not None and used.left.amount < rest.amount else None
+
+
 def worst_rest(job: Job) -> Decimal:
     """Return the worst-case cost of the job's remaining seconds on all its devices, including the grace period."""
     amount = charge(max(Decimal(0), job.max_seconds - job.measured_s) + grace_s(), job.second_amount)

@@ -21,6 +21,7 @@ from billing.metering.metering import Interval
 from billing.rating.tags import as_dims
 from compute import kinds, limits
 from compute.jobs import transitions
+from compute.jobs.repricing import full_cap
 from compute.leases import samples
 from compute.leases.charging import charge
 from compute.leases.messages import Claim, Fenced, Heartbeat, HeartbeatReply, Sample
@@ -144,6 +145,8 @@ def _finish(
     complete: Callable[[kinds.JobView], dict[str, Any]] | None,
 ) -> None:
     job, attempt = _locked(mine)
+    if outcome == Outcome.BUDGET and (of_set := full_cap(job)) is not None:  # its lock comes before those of budgets
+        message = f"The cap of the job set {of_set.name!r} is used up."
     counters.lock_budget_set()
     _meter(job, attempt, beat)
     _store(job, attempt, beat)

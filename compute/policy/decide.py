@@ -8,7 +8,8 @@ In each class of devices:
    work that comes before, so that no job waits behind one that was served tenfold.
 
 Inside a tenant see `order.Queue`. A job for which there is no room keeps its place: what starts past it is borrowed, so
-it never waits longer for that than a job takes to stop. A full limit holds back those it binds alone.
+it never waits longer for that than a job takes to stop. A full limit, and a job set of which as many run as may at once,
+hold back those they bind alone.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import heapify, heappop, heapreplace
+from typing import NamedTuple
 
-from compute.policy.order import NO_ROOM, Placed, Queue, by_tenant, place, scopes_of, share
+from compute.policy.order import NO_ROOM, AtOnce, Placed, Queue, by_tenant, place, scopes_of, share
 from compute.policy.pool import Pool
 from compute.policy.work import WHOLE, Action, Assign, Device, Preempt, Reclaim, Room, Scope, Wait, Why, Work
 
@@ -51,20 +53,28 @@ def _rounds(
     works: Iterable[Work], devices: Iterable[Device], rooms: Mapping[Scope, Room], now: datetime
 ) -> list[_Round]:
     grouped: dict[str, tuple[list[Work], list[Device]]] = defaultdict(lambda: ([], []))
+    works = list(works)
     for work in works:
         grouped[work.device_class][0].append(work)
     for device in devices:
         grouped[device.device_class][1].append(device)
-    return [_Round(name, *grouped[name], rooms, now) for name in sorted(grouped)]
+    limits = _Limits(rooms, AtOnce(works))
+    return [_Round(name, *grouped[name], limits, now) for name in sorted(grouped)]
+
+
+class _Limits(NamedTuple):
+    """What holds work back in all classes of devices."""
+
+    rooms: Mapping[Scope, Room]
+    sets: AtOnce
 
 
 class _Round:
     """The plan of one class of devices. Amounts are thousandths of a device."""
 
-    def __init__(
-        self, name: str, works: list[Work], devices: list[Device], rooms: Mapping[Scope, Room], now: datetime
-    ) -> None:
-        self._name, self._rooms, self._works, self._now = name, rooms, works, now
+    def __init__(self, name: str, works: list[Work], devices: list[Device], limits: _Limits, now: datetime) -> None:
+        self._name, self._works, self._now = name, works, now
+        self._rooms, self._sets = limits
         running = [work for work in works if work.held]
         self._staying = [work for work in running if not work.stopping and not work.yields]
         self._yielding = [work for work in running if not work.stopping and work.yields]
@@ -74,7 +84,7 @@ class _Round:
         asking = [work for work in waiting if self._pool.ever_fits(work)] + self._yielding
         self._asking = [(place(work), work) for work in asking]
         self._held: dict[Scope, int] = defaultdict(int)
-        self._limited = any(room.limit is not None for room in rooms.values())
+        self._limited = any(room.limit is not None for room in self._rooms.values())
         self._parts = self._guaranteed({work.tenant_id for work in [*running, *asking]})
         self._blocked: set[Hashable] = set()
         self._placed: list[tuple[Work, Seat]] = []
@@ -168,10 +178,11 @@ class _Round:
         places, free = found
         self._placed.append((work, Seat(places, free, not within or work.tenant_id in self._blocked)))
         self._takers.update(dict.fromkeys((device.id for device in places), (work, within)))
+        self._sets.start(work)
         self._count(work)
 
     def _fits(self, work: Work) -> bool:
-        return self._full(work) is None
+        return not self._sets.full(work) and self._full(work) is None
 
     def _full(self, work: Work) -> Scope | None:
         """Return the scope whose limit holds a job back."""
@@ -223,6 +234,8 @@ class _Round:
                 why = Why.TOO_BIG
             elif work in seats:
                 why = Why.VACATING
+            elif self._sets.full(work):
+                why = Why.AT_ONCE
             elif full is not None:
                 why = Why.LIMIT
             elif firmly:

@@ -7,7 +7,7 @@ NSDI'19): device-seconds are counted in bins that grow tenfold, so that jobs do 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from datetime import datetime
 from operator import itemgetter
@@ -48,6 +48,22 @@ def scopes_of(work: Work) -> list[Scope]:
 def share(amount: int, room: Room) -> float:
     """Return the devices that a scope holds, of `amount` thousandths, and held of late, for its weight."""
     return (amount / WHOLE + room.past) / max(room.weight, 1)
+
+
+class AtOnce:
+    """How many jobs of each set run, or start in this round, over all classes of devices."""
+
+    def __init__(self, works: Iterable[Work]) -> None:
+        self._jobs = Counter(work.set_id for work in works if work.held and work.at_once is not None)
+
+    def full(self, work: Work) -> bool:
+        """Return whether the set of a waiting job lets no more of its jobs run."""
+        return work.at_once is not None and self._jobs[work.set_id] >= work.at_once
+
+    def start(self, work: Work) -> None:
+        """Count a job that starts."""
+        if work.at_once is not None:
+            self._jobs[work.set_id] += 1
 
 
 class Queue:

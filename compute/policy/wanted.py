@@ -2,7 +2,7 @@
 
 Running work stays where it is, waiting work is packed onto what is free, then onto new nodes like the widest of the
 class. A job counts only if the limits at once let it run beside all that come before it, so no more is wanted than quotas
-allow. With enough devices guaranteed parts and shares bind nobody: the policy would start all of this work.
+and job sets allow. With enough devices guaranteed parts and shares bind nobody: the policy would start all of this work.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
-from compute.policy.order import place, scopes_of
+from compute.policy.order import AtOnce, place, scopes_of
 from compute.policy.work import WHOLE, Device, Room, Scope, Work
 
 
@@ -36,6 +36,8 @@ def wanted(
     class. A gang that must be on one node and is wider than any is not counted: no number of nodes would start it.
     """
     grouped: dict[str, list[Work]] = defaultdict(list)
+    works = list(works)
+    sets = AtOnce(works)
     for work in works:
         grouped[work.device_class].append(work)
     here: dict[str, list[Device]] = defaultdict(list)
@@ -45,7 +47,7 @@ def wanted(
     used: set[Hashable] = set()
     for name in sorted({*grouped, *here, *sizes}):
         plan = _Plan(here[name], max(sizes.get(name, 1), 1))
-        plan.place(grouped[name], rooms)
+        plan.place(grouped[name], rooms, sets)
         found.append(plan.answer(name))
         used |= plan.used_nodes
     return found, frozenset(device.node for these in here.values() for device in these) - used
@@ -74,7 +76,7 @@ class _Plan:
         self._elsewhere: dict[Hashable, set[Hashable]] = defaultdict(set)  # held, but not ready: cordoned, or silent
         self._widest = per_node
 
-    def place(self, works: list[Work], rooms: Mapping[Scope, Room]) -> None:
+    def place(self, works: list[Work], rooms: Mapping[Scope, Room], sets: AtOnce) -> None:
         """Keep running work, then place waiting work in the order of the queue as far as the limits let it run."""
         left = dict.fromkeys(self._ready, WHOLE)
         held: dict[Scope, int] = defaultdict(int)
@@ -97,7 +99,8 @@ class _Plan:
         for node in sorted(by_node.values(), key=lambda node: node.vacant == node.size):
             self._add(node)
         for work in sorted((one for one in works if not one.held), key=place):
-            if self._may_run(work, rooms, held):
+            if not sets.full(work) and self._may_run(work, rooms, held):
+                sets.start(work)
                 _count(work, held)
                 self._seat(work)
 

@@ -29,7 +29,8 @@ class Work:
     `devices` are needed all at once, on one node if `one_node`; a job of one device may need a `share` of it, in
     thousandths. `attained_s`: device-seconds that it has run so far. A job that runs has `held` devices;
     `borrowed`: it started beyond the guaranteed part or past an older job, so it gives way; `stopping`: it already does.
-    `spot` work always gives way. `not_before` holds a job back after a failed try.
+    `spot` work always gives way. `not_before` holds a job back after a failed try. Of its job set `set_id` only so many run
+    `at_once`; None: any number.
     """
 
     job_id: Any
@@ -48,6 +49,8 @@ class Work:
     held: tuple[Device, ...] = ()
     borrowed: bool = False
     stopping: bool = False
+    set_id: Hashable | None = None
+    at_once: int | None = None
 
     @property
     def amount(self) -> int:
@@ -111,6 +114,8 @@ class Reclaim:
 class Why(StrEnum):
     """Why a job does not start in a round."""
 
+    AT_ONCE = "at_once"
+    """So many jobs of its set run as may at once."""
     LIMIT = "limit"
     """A limit at once is full: that of `Wait.scope`."""
     BACK_OFF = "back_off"

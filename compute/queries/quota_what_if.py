@@ -181,7 +181,9 @@ def _past(device_class: str) -> tuple[list[Recorded], bool]:
     rows: list[Any] = list(
         Job.objects.filter(device_class=device_class, submitted_at__gte=since, ended_at__isnull=False, measured_s__gt=0)
         .order_by("-submitted_at")
-        .values_list("project_id", "submitted_at", "measured_s", "devices", "share", named=True)[: MOST_JOBS + 1]
+        .values_list(
+            "project_id", "submitted_at", "measured_s", "devices", "share", "set_id", "set__most_at_once", named=True
+        )[: MOST_JOBS + 1]
     )
     jobs = [
         Recorded(
@@ -191,6 +193,8 @@ def _past(device_class: str) -> tuple[list[Recorded], bool]:
             row.devices,
             row.project_id,
             row.share,
+            row.set_id,
+            row.set__most_at_once,
         )
         for row in reversed(rows[:MOST_JOBS])
     ]

@@ -13,13 +13,13 @@ from django.db.models.expressions import RawSQL
 
 from billing.queries.budgets import tightest
 from compute.jobs import job_quotas
-from compute.jobs.repricing import needed_now
+from compute.jobs.repricing import full_cap, needed_now
 from compute.jobs.visibility import visible_jobs
 from compute.models import AttemptState, Cause, Job, JobState
 from compute.policy import Why
 from compute.queries.capacity import class_title, device_classes
 from compute.queries.rows import AttemptRow
-from compute.sets import cap, turns
+from compute.sets import turns
 from tenants import quotas
 from tenants.access.reader import sees_money
 from tenants.access.standing import WORDS as STANDING_WORDS
@@ -152,7 +152,7 @@ def _device_reason(job: Job, ahead: int, total: int, free: int, mine: int) -> st
     if job.wait_reason == Why.SCATTERED:
         return f"Enough {kind} devices are free, but not {job.devices}{together}. It starts when they are."
     before = f" {ahead} of your jobs {'is' if ahead == 1 else 'are'} before it." if ahead else ""
-    if free and not job.wait_reason:
+    if free and job.wait_reason in ("", Why.AT_ONCE):
         return f"A {kind} device is free; it starts in a moment.{before}"
     held = f"{mine} by jobs of your organisation" if mine else "by other organisations"
     devices = f"The only {kind} device is taken" if total == 1 else f"All {total} {kind} devices are taken"
@@ -167,8 +167,7 @@ def _for_money(job: Job) -> dict[str, Any]:
     if not sees_money():
         return {"kind": "budget", "reason": "It waits for headroom in a budget, and then for somebody who resumes it."}
     rest = needed_now(job)
-    of_set = cap.used_of(job.set_id, rest.currency) if job.set_id is not None else None
-    if of_set is not None and of_set.left.amount < rest.amount:
+    if (of_set := full_cap(job)) is not None:
         reason = (
             f"The cap of its job set {of_set.name!r} is used up: {of_set.left} of {of_set.cap} is left, and the rest of the job may "
             f"take {rest}. Resume it when other jobs of the set have ended, or launch it outside the set."

@@ -47,21 +47,18 @@ CONTROLLER = "controller"
 ATTEMPT_YIELDS = AuditAction("compute.attempt.yields")
 log = structlog.get_logger(__name__)
 
-# A set that runs so many at once offers as many more as it may: the others keep nobody from being weighed.
+# A set that runs so many at once is a queue of its own, and keeps nobody from being weighed; what runs of it counts in every class.
 _WORKS = """
 WITH limited AS (
-    SELECT s.tenant_id, s.id, s.most_at_once - count(*) FILTER (WHERE r.state = 'running') AS room
-    FROM compute_jobset s JOIN compute_job r ON r.tenant_id = s.tenant_id AND r.set_id = s.id
-    WHERE s.most_at_once IS NOT NULL AND s.id IN (SELECT set_id FROM compute_job WHERE state = 'queued' AND set_id IS NOT NULL)
-    GROUP BY s.tenant_id, s.id, s.most_at_once
+    SELECT tenant_id, id, most_at_once FROM compute_jobset s
+    WHERE most_at_once IS NOT NULL AND EXISTS (
+        SELECT FROM compute_job j WHERE j.tenant_id = s.tenant_id AND j.set_id = s.id AND j.state = 'queued')
 )
 SELECT id AS job_id, tenant_id, device_class, queued_at, not_before, project_id, person, devices, share, one_node, priority,
        (measured_s * devices)::float8 AS attained_s, tier = 'spot' AS spot, false AS borrowed, false AS stopping,
-       NULL::uuid[] AS device_ids, NULL::uuid[] AS node_ids FROM (
-    SELECT j.*, l.room,
-        CASE WHEN l.room IS NOT NULL THEN row_number() OVER (PARTITION BY j.set_id ORDER BY -priority, queued_at, j.id) END AS turn,
-        row_number() OVER (
-        PARTITION BY j.tenant_id, device_class, project_id, person, l.room IS NOT NULL
+       NULL::uuid[] AS device_ids, NULL::uuid[] AS node_ids, set_id, most_at_once AS at_once FROM (
+    SELECT j.*, l.most_at_once, row_number() OVER (
+        PARTITION BY j.tenant_id, device_class, project_id, person, l.id
         ORDER BY -priority, CASE WHEN measured_s * devices < 3600 THEN 0 ELSE 1 + floor(log(measured_s * devices / 3600)) END,
                  queued_at, j.id) AS place
     FROM compute_job j LEFT JOIN limited l ON l.tenant_id = j.tenant_id AND l.id = j.set_id
@@ -69,16 +66,18 @@ SELECT id AS job_id, tenant_id, device_class, queued_at, not_before, project_id,
       AND (not_before IS NULL OR not_before <= (SELECT exchequer_now()))
       AND EXISTS (SELECT FROM tenants_tenant t WHERE t.id = j.tenant_id AND t.standing = 'active')
       AND NOT EXISTS (SELECT FROM compute_attempt a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id AND a.state <> 'ended')
-) first WHERE place <= %(most)s AND (room IS NULL OR turn <= room)
+) first WHERE place <= least(%(most)s, most_at_once)
 UNION ALL
 SELECT j.id, j.tenant_id, j.device_class, j.queued_at, NULL, j.project_id, j.person, j.devices, j.share, j.one_node, j.priority,
-       (j.measured_s * j.devices)::float8, j.tier = 'spot', a.borrowed, a.stops_as <> '', m.device_ids, m.node_ids
+       (j.measured_s * j.devices)::float8, j.tier = 'spot', a.borrowed, a.stops_as <> '', m.device_ids, m.node_ids,
+       j.set_id, l.most_at_once
 FROM compute_attempt a JOIN compute_job j ON j.tenant_id = a.tenant_id AND j.id = a.job_id
+LEFT JOIN limited l ON l.tenant_id = j.tenant_id AND l.id = j.set_id
 CROSS JOIN LATERAL (
     SELECT array_agg(device_id ORDER BY rank) AS device_ids, array_agg(node_id ORDER BY rank) AS node_ids
     FROM compute_attemptmember WHERE tenant_id = a.tenant_id AND attempt_id = a.id
 ) m
-WHERE a.state <> 'ended' AND j.device_class = ANY(%(classes)s)
+WHERE a.state <> 'ended' AND (j.device_class = ANY(%(classes)s) OR l.id IS NOT NULL)
 """
 
 
@@ -150,6 +149,8 @@ def works_now(classes: set[str], most: int) -> list[Work]:
             spot=row.spot,
             borrowed=row.borrowed,
             stopping=row.stopping,
+            set_id=row.set_id,
+            at_once=row.at_once,
             held=tuple(
                 policy.Device(device_id, node_id, row.device_class)
                 for device_id, node_id in zip(row.device_ids or (), row.node_ids or (), strict=True)

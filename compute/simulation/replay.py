@@ -98,6 +98,8 @@ def _work(number: int, job: Recorded) -> Work:
         devices=job.devices,
         share=job.share,
         project_id=job.project,
+        set_id=job.set_id,
+        at_once=job.at_once,
     )
 
 

@@ -23,7 +23,7 @@ class TraceInvalid(ValueError):
 class Recorded:
     """One job of a trace: submitted `at` seconds after the first of its tenant, running for `seconds` on `devices`.
 
-    `share`: of its one device, in thousandths.
+    `share`: of its one device, in thousandths. Of its job set `set_id` so many run `at_once`; None: any number.
     """
 
     tenant: Any
@@ -32,12 +32,15 @@ class Recorded:
     devices: int
     project: Hashable | None = None
     share: int = WHOLE
+    set_id: Hashable | None = None
+    at_once: int | None = None
 
 
 def read(path: Path, *, days: float = 30) -> list[Recorded]:
     """Return the jobs of the first `days` of each tenant, by time.
 
-    Columns: `submit_time` and `duration` in milliseconds, `num_gpu`. Raises TraceInvalid.
+    Columns: `submit_time` and `duration` in milliseconds, `num_gpu`; and, for jobs of a set, `job_set` and `most_at_once`.
+    Raises TraceInvalid.
     """
     files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
@@ -59,6 +62,16 @@ def _jobs(file: Path, days: float) -> list[Recorded]:
                 raise TraceInvalid(f"{file.name}, line {number}: give {message}.") from None
             if at < 0 or seconds < 0 or devices < 1:
                 raise TraceInvalid(f"{file.name}, line {number}: times are 0 or more, num_gpu is 1 or more.")
+            set_id, at_once = _set_of(file, number, row)
             if at < days * DAY_S:
-                found.append(Recorded(file.stem, at, min(max(seconds, SHORTEST_S), LONGEST_S), devices))
+                lasts = min(max(seconds, SHORTEST_S), LONGEST_S)
+                found.append(Recorded(file.stem, at, lasts, devices, set_id=set_id, at_once=at_once))
     return found
+
+
+def _set_of(file: Path, number: int, row: dict[str, str]) -> tuple[Hashable | None, int | None]:
+    """Return the job set of a row, which belongs to its tenant, and how many of it run at once."""
+    name, most = (row.get("job_set") or "").strip(), (row.get("most_at_once") or "").strip()
+    if most and not (name and most.isascii() and most.isdigit() and int(most)):
+        raise TraceInvalid(f"{file.name}, line {number}: most_at_once is 1 or more, and of a job_set.")
+    return (file.stem, name) if name else None, int(most) if most else None

@@ -138,6 +138,17 @@ def test_an_array_runs_at_most_so_many_at_once(api: Api, as_control: Control) ->
     assert api.get(f"/job-sets/{one['id']}/").json()["jobs"] == {"running": 2, "queued": 2}
 
 
+def test_a_full_set_keeps_no_other_set_from_being_weighed(api: Api, as_control: Control) -> None:
+    """More of it wait than there are devices, and all before those of the other."""
+    first = api.post("/job-sets/", {**ARRAY, "vary": {"steps": list(range(3, 12))}, "most_at_once": 1}).json()
+    other = api.post("/job-sets/", {**ARRAY, "vary": {"steps": [4, 5, 6]}, "most_at_once": 2}).json()
+    for _ in range(2):
+        with as_control():
+            assign.assign_all()
+    assert api.get(f"/job-sets/{first['id']}/").json()["jobs"] == {"running": 1, "queued": 8}
+    assert api.get(f"/job-sets/{other['id']}/").json()["jobs"] == {"running": 2, "queued": 1}
+
+
 def test_a_set_has_a_page_that_cancels_and_runs_again(api: Api) -> None:
     one = api.post("/job-sets/", {**ARRAY, "name": "sweep", "cap": "9"}).json()
     client = client_for(api.tenant, "engineer")

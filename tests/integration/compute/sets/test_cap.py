@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from contextlib import suppress
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -16,8 +17,10 @@ from compute.arrays import arrays
 from compute.jobs import jobs
 from compute.jobs.job_request import Submission
 from compute.jobs.repricing import follow_price, price_of
+from compute.leases import leases
 from compute.leases.charging import charge
-from compute.models import Job
+from compute.leases.messages import Heartbeat
+from compute.models import Job, Outcome
 from tenants.clock import now
 from tenants.errors import Conflict
 from tenants.isolation.scoping import tenant_scope
@@ -81,3 +84,23 @@ def _use(job: Job, step: int, seconds: int) -> bool:
     charge(job, [used])
     Job.objects.filter(id=job.id).update(measured_s=job.measured_s + seconds)
     return True
+
+
+@pytest.mark.parametrize(("spare", "named"), [(Decimal(2), True), (Decimal(20), False)])
+def test_a_job_that_the_cap_of_its_set_pauses_says_so(as_control: Control, spare: Decimal, named: bool) -> None:
+    world = World(as_control)
+    asked = Submission(
+        name="sweep", kind="tick", project_id=world.project, spec={"store": "x"}, device_class="cpu", max_seconds=100
+    )
+    with tenant_scope(world.tenant.id):
+        worst = price_of(Job(kind="tick", device_class="cpu", tier="on_demand")).unit_amount * 110
+        arrays.launch(actor=world.actor, asked=asked, vary={"steps": [3]}, cap=worst * spare)
+    mine = world.claim(world.assign()[0])
+    assert mine is not None
+    with tenant_scope(world.tenant.id):
+        Job.objects.filter(id=mine.job.id).update(max_seconds=1000)  # its rest now takes ten times as much
+    leases.finish(mine, Outcome.BUDGET, Heartbeat(), message="The budget is used up.")
+    with tenant_scope(world.tenant.id):
+        job = Job.objects.get(id=mine.job.id)
+    assert (job.state, job.cause) == ("paused", "budget")
+    assert job.message == ("The cap of the job set 'sweep' is used up." if named else "The budget is used up.")

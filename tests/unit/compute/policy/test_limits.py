@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from compute.policy import Assign, Device, Room, Scope, Work, decide
 from compute.policy.order import scopes_of
+from compute.policy.wanted import wanted
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -127,3 +128,36 @@ def test_a_device_of_a_silent_node_counts_against_the_limit_of_its_holder() -> N
     works = [running(1, 1), job(1, 1, waits=9), job(2, 2, waits=1)]
     starts = decide(works, [device(1)], {Scope(1, "cpu"): Room(limit=1)}, NOW)
     assert starts == [Assign(works[2], (device(1),), borrowed=False)]
+
+
+def of_set(number: int, name: str, at_once: int, **more: Any) -> Work:
+    """Return a waiting job of a set; those with smaller numbers wait longer."""
+    return job(number, 1, waits=100 - number, set_id=name, at_once=at_once, **more)
+
+
+def test_of_a_set_only_so_many_start_and_others_pass_them() -> None:
+    held = of_set(0, "a", 2)
+    held.held = (device(9),)
+    waiting = [
+        *(of_set(number, "a", 2) for number in range(1, 5)),
+        of_set(5, "b", 1),
+        of_set(6, "b", 1),
+        job(7, 1, waits=1),
+    ]
+    starts = chosen([held, *waiting], [device(number) for number in range(8)])
+    assert [one.work.job_id for one in starts] == [1, 5, 7]
+    assert not any(one.borrowed for one in starts), "a set that may start no more keeps no place for its jobs"
+
+
+def test_a_set_counts_over_all_classes_of_devices() -> None:
+    waiting = [of_set(number, "a", 3, device_class=name) for number, name in enumerate(["cpu", "cpu", "gpu", "gpu"])]
+    pool = [device(number, name) for number, name in enumerate(["cpu", "cpu", "gpu", "gpu"])]
+    assert len(chosen(waiting, pool)) == 3
+    held = of_set(8, "a", 3, device_class="tpu", held=(device(9, "tpu"),))
+    assert len(decide([held, *waiting], pool, {}, NOW)) == 2, "also what runs where no device is ready"
+
+
+def test_no_more_of_a_set_are_wanted_than_may_run_at_once() -> None:
+    waiting = [of_set(number, "a", 2) for number in range(5)]
+    (found,), _ = wanted(waiting, [], {}, {"cpu": 1})
+    assert found.devices == 2

@@ -10,6 +10,9 @@ from random import Random
 import pytest
 from django.core.management import CommandError, call_command
 
+from compute.simulation.rules import pooled
+from compute.simulation.traces import read
+
 HEAD = "submit_time,duration,num_gpu\n"
 
 
@@ -49,6 +52,8 @@ def test_one_pool_waits_less_than_walls_and_nobody_is_worse_off(tmp_path: Path) 
         ("", "has no jobs in its first 30 days"),
         (HEAD + "1,2,x\n", "wrong.csv, line 2: give submit_time and duration in milliseconds"),
         (HEAD + "1,2,0\n", "num_gpu is 1 or more"),
+        (HEAD.strip() + ",job_set,most_at_once\n1,2,1,,3\n", "most_at_once is 1 or more, and of a job_set"),
+        (HEAD.strip() + ",job_set,most_at_once\n1,2,1,a,0\n", "most_at_once is 1 or more, and of a job_set"),
         ("submit_time,num_gpu\n1,2\n", "give submit_time and duration"),
     ],
 )
@@ -63,3 +68,11 @@ def test_a_load_beyond_all_and_a_missing_trace_are_refused(tmp_path: Path) -> No
     for asked in (["--trace", str(tmp_path / "none.csv")], ["--trace", str(tmp_path), "--load", "1.5"]):
         with pytest.raises(CommandError, match=r"There is no CSV|Give a load"):
             said(*asked)
+
+
+def test_a_replay_keeps_to_what_of_a_set_may_run_at_once(tmp_path: Path) -> None:
+    rows = [f"{number},600000,1,sweep,2" for number in range(6)]
+    (tmp_path / "one.csv").write_text(HEAD.strip() + ",job_set,most_at_once\n" + "\n".join(rows), encoding="utf-8")
+    jobs = read(tmp_path / "one.csv")
+    ends = sorted(run.ended_at for run in pooled(jobs, {"one": 6}).runs)
+    assert [round(one, -1) for one in ends] == [600, 600, 1200, 1200, 1800, 1800]

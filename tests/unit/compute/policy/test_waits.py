@@ -32,6 +32,7 @@ FOUR = pool(4, 2)
         ([runs(1, FOUR, "b", borrowed=True), waits(9)], part(4), Why.VACATING),
         ([runs(1, FOUR[:1]), runs(2, FOUR[2:3]), waits(9, devices=2, one_node=True)], {}, Why.SCATTERED),
         ([waits(1, since_s=90, devices=4), waits(9)], {}, Why.TURN),
+        ([runs(1, FOUR[:1], set_id="s", at_once=1), waits(9, set_id="s", at_once=1)], {}, Why.AT_ONCE),
     ],
     ids=str,
 )
@@ -58,3 +59,8 @@ def test_the_forecast_plays_the_queue_on_by_the_policy() -> None:
     assert expected_starts(works, devices, {}, NOW, left) == {3: 100, 4: 150, 5: 300}
     assert [work.held != () for work in works] == [True, True, False, False, False], "it changes none of them"
     assert expected_starts([waits(9, devices=3)], devices, {}, NOW, {}) == {}, "what never fits is left out"
+
+
+def test_the_forecast_keeps_to_what_of_a_set_may_run_at_once() -> None:
+    works = [waits(number, since_s=100 - number, set_id="s", at_once=1) for number in (1, 2)]
+    assert expected_starts(works, FOUR, {}, NOW, {1: 70.0, 2: 5.0}) == {1: 0, 2: 70}
