@@ -56,6 +56,7 @@ class ComputeConfig(AppConfig):
                 "compute.attempt.idle_warned": "Devices found idle",
                 "compute.job.idle_snoozed": "Stop of an idle job snoozed",
                 "compute.attempt.yields": "Attempt asked to give way",
+                "compute.device.faulty": "Device cordoned for a fault",
                 "compute.job.admitted": "Kept launch answered",
                 "compute.job_set.launched": "Job set launched",
                 "compute.job_set.cancelled": "Job set cancelled",

@@ -9,6 +9,8 @@ from uuid import UUID
 from django.db import transaction
 
 from compute import limits
+from compute.fleet import faults
+from compute.fleet.faults import CORDONED, UNCORDONED
 from compute.models import Device, DeviceState, Node
 from compute.queries.capacity import class_title, seen_since
 from compute.sandbox.sandbox import explained
@@ -16,9 +18,6 @@ from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, NotFound
 from tenants.operators.operator import Operator
 from tenants.operators.operator_log import check_reason, record_act
-
-CORDONED = "compute.device.cordoned"
-UNCORDONED = "compute.device.uncordoned"
 
 
 @dataclass(frozen=True)
@@ -106,6 +105,8 @@ def _change(operator: Operator, device_id: UUID, reason: str, to: DeviceState) -
         )
         if device is None:
             raise NotFound
+        if to == DeviceState.READY:
+            faults.enter(device.id)  # a fault that nobody has looked at yet comes before its end
         expected = DeviceState.READY if to == DeviceState.CORDONED else DeviceState.CORDONED
         if device.state != expected:
             raise Conflict(f"{device.name} is {device.state} now. Check it and try again.")

@@ -7,7 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Case, F, QuerySet, Value, When
 
 from compute import limits
 from compute.devices.base import Found
@@ -29,6 +29,8 @@ def register(
     *, name: str, hostname: str, boot: UUID, found: list[Found], missing_layers: list[str], serves: bool = False
 ) -> Registered:
     """Write the node and its devices: new ones are ready, vanished ones `gone`, a cordoned one stays cordoned.
+
+    That holds for one that was gone meanwhile: a restart without it does not return it to work.
 
     With `serves` they are slots for long allocations (`allocations`), never for jobs.
     """
@@ -60,10 +62,18 @@ def register(
         shown = [device.uuid for device in found]
         devices = Device.objects.filter(node=node)
         devices.filter(uuid__in=shown, state=DeviceState.GONE).update(
-            state=DeviceState.READY, state_reason="", state_at=DatabaseNow()
+            state=Case(When(cordoned_for="", then=Value(DeviceState.READY)), default=Value(DeviceState.CORDONED)),
+            state_reason=F("cordoned_for"),
+            cordoned_for="",
+            state_at=DatabaseNow(),
         )
         vanished = devices.exclude(uuid__in=shown).exclude(state=DeviceState.GONE)
-        vanished.update(state=DeviceState.GONE, state_reason="The host no longer shows it.", state_at=DatabaseNow())
+        vanished.update(
+            state=DeviceState.GONE,
+            state_reason="The host no longer shows it.",
+            cordoned_for=Case(When(state=DeviceState.CORDONED, then=F("state_reason")), default=Value("")),
+            state_at=DatabaseNow(),
+        )
         presence.observe()
     return Registered(node.id, name, boot)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from compute.fleet import faults
 from compute.models import Device, DeviceState, Node
 from compute.queries.capacity import seen_since
 from tenants.clock import now
@@ -26,13 +27,17 @@ register(
 
 
 def look() -> None:
-    """Raise each host that fell silent without leaving, and each device that was cordoned, within a day: two queries."""
+    """Raise each host that fell silent without leaving, and each device that was cordoned, within a day: three queries.
+
+    A cordon for a fault also becomes an entry of the operator log.
+    """
     since = now() - RECENT
     silent = Node.objects.filter(last_seen_at__lte=seen_since(), last_seen_at__gt=since, accepting=True)
     for node in silent.order_by("id")[:MOST]:
         raise_event(LOST, of=("node", node.id), path="fleet/", once=f"{node.id} {node.boot}", data={"node": node.name})
     cordoned = Device.objects.filter(state=DeviceState.CORDONED, state_at__gt=since).select_related("node")
-    for device in cordoned.order_by("id")[:MOST]:
+    found = list(cordoned.order_by("id")[:MOST])
+    for device in found:
         raise_event(
             CORDONED,
             of=("device", device.id),
@@ -40,3 +45,5 @@ def look() -> None:
             once=f"{device.id} {device.state_at.isoformat()}",
             data={"node": device.node.name, "device": device.name},
         )
+    for device in faults.unentered(found):
+        faults.enter(device.id)

@@ -60,7 +60,10 @@ class NodeToken(models.Model):
 
 
 class Device(models.Model):
-    """One GPU or CPU device of a node. `held` thousandths of it are taken now: the sum of its `DeviceHold`s, by a trigger."""
+    """One GPU or CPU device of a node. `held` thousandths of it are taken now: the sum of its `DeviceHold`s, by a trigger.
+
+    `cordoned_for`: why one that is `gone` was cordoned, and is again once its host shows it; else empty.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="devices")
@@ -73,6 +76,7 @@ class Device(models.Model):
     serves = models.BooleanField(default=False, db_default=False)
     state = models.CharField(max_length=8, choices=DeviceState, default=DeviceState.READY)
     state_reason = models.CharField(max_length=400, blank=True)
+    cordoned_for = models.CharField(max_length=400, blank=True, default="", db_default="")
     state_at = models.DateTimeField(db_default=DatabaseNow())
     held = models.PositiveSmallIntegerField(default=0, db_default=0)
 
