@@ -50,6 +50,7 @@ class Runtime:
         self._stop = threading.Event()
         self._me: nodes.Registered | None = None
         self._gpus: list[str] = []
+        self._noted: dict[str, tuple[int | None, str]] = {}
 
     def start(self) -> int:
         """Register the node and its devices, waiting for the database if necessary; return the number of devices.
@@ -161,8 +162,23 @@ class Runtime:
         """Look at the GPUs with every heartbeat. In a thread of its own: the driver may hang over a broken one."""
         while not self._stop.wait(settings.EXCHEQUER.heartbeat_s):
             for gpu, vitals in self._nvml.vitals(self._gpus).items():
+                self._note(me, gpu, vitals)
                 if reason := health.fault_of(vitals):
                     self._take_out(me, gpu, reason)
+
+    def _note(self, me: nodes.Registered, gpu: str, vitals: health.Vitals) -> None:
+        """Keep the temperature of a device and a warning with its row, where they changed."""
+        said = vitals.temperature_c, health.warning_of(vitals)
+        if self._noted.get(gpu) == said:
+            return
+        try:
+            nodes.note_health(me, gpu, temperature_c=said[0], warning=said[1])
+        except AWAY:
+            log.warning("node.database_away", node=self.name)
+            return
+        finally:
+            connection.close()
+        self._noted[gpu] = said
 
     def _take_out(self, me: nodes.Registered, gpu: str, reason: str) -> None:
         """Cordon a faulty device, then stop its work with a checkpoint: it goes back to the queue, for another device."""

@@ -13,12 +13,15 @@ class Vitals:
     """What the driver says of a device now.
 
     `lost`: why it no longer answers, else empty. `uncorrected`: memory errors (ECC) since its last reset that were not
-    corrected, None if it does not count them. `xids`: errors since the last look.
+    corrected, None if it does not count them. `xids`: errors since the last look. `temperature_c`: None if it is not measured;
+    `slowed`: it lowers its clocks because it is too hot.
     """
 
     lost: str = ""
     uncorrected: int | None = None
     xids: tuple[int, ...] = ()
+    temperature_c: int | None = None
+    slowed: bool = False
 
 
 def fault_of(vitals: Vitals) -> str:
@@ -32,3 +35,11 @@ def fault_of(vitals: Vitals) -> str:
     if grave:
         return f"The driver reported XID {', '.join(map(str, grave))}. Check the host's kernel log, then return it."
     return ""
+
+
+def warning_of(vitals: Vitals) -> str:
+    """Return what operators should look at though the device takes work, in a sentence; empty if nothing."""
+    if not vitals.slowed:
+        return ""
+    at = "" if vitals.temperature_c is None else f" at {vitals.temperature_c} °C"
+    return f"It is too hot{at} and lowers its clocks. Check the fans and the air of its host."

@@ -16,6 +16,7 @@ from compute.devices.health import Vitals
 log = logging.getLogger(__name__)
 LOST = (pynvml.NVMLError_GpuIsLost, pynvml.NVMLError_ResetRequired, pynvml.NVMLError_NotFound)
 MOST_EVENTS = 64
+TOO_HOT = pynvml.nvmlClocksEventReasonHwThermalSlowdown | pynvml.nvmlClocksEventReasonSwThermalSlowdown
 
 
 class NvmlSampler:
@@ -140,7 +141,12 @@ def _vitals(uuid: str, xids: tuple[int, ...]) -> Vitals:
     try:
         handle = pynvml.nvmlDeviceGetHandleByUUID(uuid.encode())
         pynvml.nvmlDeviceGetMemoryInfo(handle)  # a lost GPU still has a handle
-        return Vitals(uncorrected=_measured(_uncorrected, handle), xids=xids)
+        return Vitals(
+            uncorrected=_measured(_uncorrected, handle),
+            xids=xids,
+            temperature_c=_measured(_temperature, handle),
+            slowed=bool((_measured(pynvml.nvmlDeviceGetCurrentClocksEventReasons, handle) or 0) & TOO_HOT),
+        )
     except LOST as error:
         return Vitals(lost=str(error), xids=xids)
     except pynvml.NVMLError as error:  # the driver is busy or being replaced: no fault of the GPU
@@ -151,6 +157,10 @@ def _vitals(uuid: str, xids: tuple[int, ...]) -> Vitals:
 def _uncorrected(handle: object) -> int:
     kind, since_reset = pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
     return int(pynvml.nvmlDeviceGetTotalEccErrors(handle, kind, since_reset))
+
+
+def _temperature(handle: object) -> int:
+    return int(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
 
 
 def _measured(ask: Callable[[object], int], handle: object) -> int | None:

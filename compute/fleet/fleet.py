@@ -22,7 +22,10 @@ from tenants.operators.operator_log import check_reason, record_act
 
 @dataclass(frozen=True)
 class FleetDevice:
-    """One device. `busy`: something holds it now; operators do not see whose work it is."""
+    """One device. `busy`: something holds it now; operators do not see whose work it is.
+
+    `temperature_c`: None where it is not measured, and while its host is silent; `warning`: what to look at though it works.
+    """
 
     id: UUID
     name: str
@@ -33,6 +36,8 @@ class FleetDevice:
     state_reason: str
     state_at: datetime
     busy: bool
+    temperature_c: int | None
+    warning: str
 
     @property
     def class_title(self) -> str:
@@ -77,7 +82,10 @@ def nodes() -> list[FleetNode]:
             registered_at=row.registered_at,
             last_seen_at=row.last_seen_at,
             missing_layers=tuple(explained(layer) for layer in row.missing_layers),
-            devices=tuple(_device(device) for device in sorted(row.devices.all(), key=lambda d: (d.kind, d.index))),
+            devices=tuple(
+                _device(device, current=row.last_seen_at > seen)
+                for device in sorted(row.devices.all(), key=lambda d: (d.kind, d.index))
+            ),
         )
         for row in rows
     ]
@@ -134,7 +142,8 @@ def _state(row: Node, seen: datetime) -> str:
     return "draining" if row.draining else "alive" if row.accepting else "leaving"
 
 
-def _device(row: Device) -> FleetDevice:
+def _device(row: Device, *, current: bool) -> FleetDevice:
+    known = current and row.state != DeviceState.GONE
     return FleetDevice(
         id=row.id,
         name=row.name,
@@ -145,4 +154,6 @@ def _device(row: Device) -> FleetDevice:
         state_reason=row.state_reason,
         state_at=row.state_at,
         busy=row.held > 0,
+        temperature_c=row.temperature_c if known else None,
+        warning=row.warning if known else "",
     )

@@ -89,6 +89,12 @@ def cordon_faulty(me: Registered, uuid: str, reason: str) -> bool:
     return bool(device.update(state=DeviceState.CORDONED, state_reason=reason[:400], state_at=DatabaseNow()))
 
 
+def note_health(me: Registered, uuid: str, *, temperature_c: int | None, warning: str) -> None:
+    """Keep what the driver says of a device of this worker's node, in degrees Celsius and in a sentence for operators."""
+    device = Device.objects.filter(node_id=me.node_id, node__boot=me.boot, uuid=uuid)
+    device.update(temperature_c=temperature_c, warning=warning[:200])
+
+
 def accepting(me: Registered) -> bool:
     """Return whether this worker is given attempts: not after it left some unclaimed, until it answers."""
     return Node.objects.filter(id=me.node_id, boot=me.boot, accepting=True).exists()

@@ -62,7 +62,8 @@ class NodeToken(models.Model):
 class Device(models.Model):
     """One GPU or CPU device of a node. `held` thousandths of it are taken now: the sum of its `DeviceHold`s, by a trigger.
 
-    `cordoned_for`: why one that is `gone` was cordoned, and is again once its host shows it; else empty.
+    `cordoned_for`: why one that is `gone` was cordoned, and is again once its host shows it; else empty. `temperature_c`: in degrees
+    Celsius at its node's last heartbeat, None where it is not measured; `warning`: what operators should look at though it works.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -78,6 +79,8 @@ class Device(models.Model):
     state_reason = models.CharField(max_length=400, blank=True)
     cordoned_for = models.CharField(max_length=400, blank=True, default="", db_default="")
     state_at = models.DateTimeField(db_default=DatabaseNow())
+    temperature_c = models.SmallIntegerField(null=True)
+    warning = models.CharField(max_length=200, blank=True, default="", db_default="")
     held = models.PositiveSmallIntegerField(default=0, db_default=0)
 
     class Meta:

@@ -36,6 +36,10 @@ class FleetDeviceSerializer(serializers.Serializer[Any]):
     state_reason = serializers.CharField()
     state_at = serializers.DateTimeField()
     busy = serializers.BooleanField()
+    temperature_c = serializers.IntegerField(
+        allow_null=True, help_text="In degrees Celsius; null where it is not measured, or the host is silent."
+    )
+    warning = serializers.CharField(help_text="What to look at though the device takes work; else empty.")
 
 
 class FleetNodeSerializer(serializers.Serializer[Any]):

@@ -36,9 +36,10 @@ try:
     shown = Path(os.environ["NVML_STANDIN"])
     shown.write_text(shown.read_text().replace("|1000000", "|4000000"))
     powers = [sampler.read(one["uuid"], None).power_w for one in found]
+    hot = {uuid: [one.temperature_c, one.slowed] for uuid, one in sampler.vitals([one["uuid"] for one in found]).items()}
     sampler.read("GPU-lost", None)
 except DeviceLost as error:
-    print(json.dumps([found, reading, powers, str(error), sampler.driver_version()]))
+    print(json.dumps([found, reading, powers, hot, str(error), sampler.driver_version()]))
 """
 
 
@@ -49,7 +50,10 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> nvml.Driver:
 
 def test_the_real_bindings_read_the_driver(driver: nvml.Driver) -> None:
     old = "GPU-old|NVIDIA T4|1000|0|0|ok"
-    driver.show(f"{LINE}|250000|1000000", old, f"{old}|70000".replace("old", "new"), "GPU-lost|NVIDIA L4|1000|0|0|lost")
+    warm = f"{old}|70000|5|0|0|93|96".replace("old", "warm")  # both reasons of heat: 32 and 64
+    cool = f"{old}|70000|5|0|0|41|4".replace("old", "cool")  # a limit of power
+    lost = "GPU-lost|NVIDIA L4|1000|0|0|lost"
+    driver.show(f"{LINE}|250000|1000000", old, f"{old}|70000".replace("old", "new"), warm, cool, lost)
     environment = {**os.environ, **driver.environment}
     done = subprocess.run(
         [sys.executable, "-c", LOOK], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
@@ -57,7 +61,9 @@ def test_the_real_bindings_read_the_driver(driver: nvml.Driver) -> None:
     assert f'"uuid": "{GPU}"' in done.stdout
     assert '"device_class": "nvidia-a100-sxm4-80gb"' in done.stdout
     assert '{"busy": 0.37, "memory_bytes": 1073741824, "power_w": 250.0}' in done.stdout
-    assert "[300.0, null, 70.0]" in done.stdout, "3,000 J in 10 s by its counter; not measured; the present power"
+    assert "[300.0, null, 70.0" in done.stdout, "3,000 J in 10 s by its counter; not measured; the present power"
+    for said in ('"GPU-old": [null, false]', '"GPU-warm": [93, true]', '"GPU-cool": [41, false]'):
+        assert said in done.stdout
     assert "GPU is lost" in done.stdout and "999.0-standin" in done.stdout
 
 
@@ -98,6 +104,9 @@ def test_a_faulty_gpu_is_cordoned_and_its_work_goes_on_later(
         home.node(**driver.environment)
         job = home.submit(device_class="nvidia-a100-sxm4-80gb", steps=60, step_s=0.1)
         wait_until(lambda: home.job(job).progress.get("done"), "its work has begun, whatever a program caused before")
+        driver.show(f"{LINE}|250000|1000000|0|13|93|64")
+        warned = wait_until(lambda: Device.objects.exclude(warning="").first(), "the warning")
+        assert (warned.state, warned.temperature_c) == ("ready", 93)
         driver.show(f"{LINE}|250000|1000000|0|79")
         gpu = wait_until(lambda: Device.objects.filter(kind="cuda", state="cordoned").first(), "the cordon")
         assert "XID 79" in gpu.state_reason

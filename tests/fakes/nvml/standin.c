@@ -1,8 +1,9 @@
 /* A stand-in for NVIDIA's driver library, loaded by the real pynvml in tests.
  *
  * Devices come from the text file named by NVML_STANDIN, read at every call, one a line:
- *     uuid|name|total bytes|used bytes|utilisation percent|state[|milliwatts[|millijoules[|ECC errors[|XID]]]]   (state: ok or lost)
- * A card without the last numbers measures no power, or counts no energy or errors. An XID is reported once.
+ *     uuid|name|total bytes|used bytes|utilisation percent|state[|milliwatts[|millijoules[|ECC errors[|XID[|degrees[|reasons]]]]]]   (state: ok or lost)
+ * A card without the last numbers measures no power or temperature, or counts no energy or errors. An XID is reported once.
+ * The reasons are those for lower clocks, as a number of bits.
  * Only what the product and its tests call is here; numbers follow nvml.h.
  */
 #include <stdio.h>
@@ -19,7 +20,7 @@
 #define MOST 16
 
 typedef int nvmlReturn_t;
-typedef struct device { char uuid[96]; char name[96]; unsigned long long total, used; unsigned int busy; char state[16]; unsigned int power; unsigned long long energy, ecc, xid; int measures; } *nvmlDevice_t;
+typedef struct device { char uuid[96]; char name[96]; unsigned long long total, used; unsigned int busy; char state[16]; unsigned int power, degrees; unsigned long long energy, ecc, xid, reasons; int measures; } *nvmlDevice_t;
 typedef struct { unsigned long long total, free, used; } nvmlMemory_t;
 typedef struct { unsigned int gpu, memory; } nvmlUtilization_t;
 typedef struct { nvmlDevice_t device; unsigned long long type, data; unsigned int gpu_instance, compute_instance; } nvmlEventData_t;
@@ -37,8 +38,8 @@ static void look(void) {
     if (!file) return;
     while (count < MOST && fgets(line, sizeof line, file)) {
         struct device *one = &devices[count];
-        int read = sscanf(line, "%95[^|]|%95[^|]|%llu|%llu|%u|%15[a-z]|%u|%llu|%llu|%llu", one->uuid, one->name, &one->total, &one->used,
-                          &one->busy, one->state, &one->power, &one->energy, &one->ecc, &one->xid);
+        int read = sscanf(line, "%95[^|]|%95[^|]|%llu|%llu|%u|%15[a-z]|%u|%llu|%llu|%llu|%u|%llu", one->uuid, one->name, &one->total, &one->used,
+                          &one->busy, one->state, &one->power, &one->energy, &one->ecc, &one->xid, &one->degrees, &one->reasons);
         one->measures = read - 6;
         if (read < 10) one->xid = 0;
         if (read >= 6) count++;
@@ -138,6 +139,21 @@ nvmlReturn_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t one, unsigned int kind, un
     if (state != SUCCESS) return state;
     *out = one->ecc;
     return one->measures >= 3 ? SUCCESS : ERROR_NOT_SUPPORTED;
+}
+
+nvmlReturn_t nvmlDeviceGetTemperature(nvmlDevice_t one, unsigned int sensor, unsigned int *out) {
+    (void)sensor;
+    nvmlReturn_t state = ready(one);
+    if (state != SUCCESS) return state;
+    *out = one->degrees;
+    return one->measures >= 5 ? SUCCESS : ERROR_NOT_SUPPORTED;
+}
+
+nvmlReturn_t nvmlDeviceGetCurrentClocksEventReasons(nvmlDevice_t one, unsigned long long *out) {
+    nvmlReturn_t state = ready(one);
+    if (state != SUCCESS) return state;
+    *out = one->reasons;
+    return one->measures >= 6 ? SUCCESS : ERROR_NOT_SUPPORTED;
 }
 
 nvmlReturn_t nvmlEventSetCreate(void **out) { *out = &reported; return SUCCESS; }
