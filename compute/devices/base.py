@@ -10,7 +10,10 @@ DeviceKind = Literal["cpu", "cuda"]
 
 @dataclass(frozen=True)
 class Found:
-    """One device of a host. `uuid` is unique on the host and stable over restarts."""
+    """One device of a host. `uuid` is unique on the host and stable over restarts.
+
+    `link`: its pool by the speed of links (`links.pools_of`), empty for none.
+    """
 
     uuid: str
     kind: DeviceKind
@@ -18,6 +21,7 @@ class Found:
     name: str
     index: int
     memory_bytes: int
+    link: str = ""
 
 
 @dataclass(frozen=True)

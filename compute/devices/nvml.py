@@ -6,10 +6,12 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pynvml
 
+from compute.devices import links
 from compute.devices.base import DeviceLost, Found, Reading
 from compute.devices.health import Vitals
 
@@ -40,7 +42,8 @@ class NvmlSampler:
                 found.append(self._describe(index))
             except pynvml.NVMLError as error:
                 log.warning("nvml device left out", extra={"index": index, "error": str(error)})
-        return found
+        pools = links.pools_of([device.uuid for device in found], _speed)
+        return [replace(device, link=pools[device.uuid]) for device in found]
 
     def read(self, uuid: str, group: int | None) -> Reading:
         """Return the GPU's utilisation over the driver's last sample period, its memory in use, and its power."""
@@ -122,6 +125,25 @@ def class_of(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "gpu"
 
 
+def _speed(one: str, other: str) -> str:
+    """Return how two GPUs reach each other, as in `links.SPEEDS`; empty if slower, or if the driver does not say."""
+    try:
+        first, second = (pynvml.nvmlDeviceGetHandleByUUID(uuid.encode()) for uuid in (one, other))
+        if _measured(_nvlink, first, second) == pynvml.NVML_P2P_STATUS_OK:
+            return links.NVLINK
+        ancestor = _measured(pynvml.nvmlDeviceGetTopologyCommonAncestor, first, second)
+    except pynvml.NVMLError as error:
+        log.warning("nvml link is not known", extra={"devices": [one, other], "error": str(error)})
+        return ""
+    if ancestor is None or ancestor > pynvml.NVML_TOPOLOGY_NODE:
+        return ""
+    return links.PCIE if ancestor <= pynvml.NVML_TOPOLOGY_MULTIPLE else links.SOCKET
+
+
+def _nvlink(one: object, other: object) -> int:
+    return int(pynvml.nvmlDeviceGetP2PStatus(one, other, pynvml.NVML_P2P_CAPS_INDEX_NVLINK))
+
+
 def _events_of(uuids: Iterable[str]) -> Any:
     """Return the set of events that collects the errors of those GPUs which report any; None if the driver has none."""
     try:
@@ -163,10 +185,10 @@ def _temperature(handle: object) -> int:
     return int(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
 
 
-def _measured(ask: Callable[[object], int], handle: object) -> int | None:
+def _measured(ask: Callable[..., int], *handles: object) -> int | None:
     """Return what the driver measures; None if this card, or an older driver, does not. Raises NVMLError if it is lost."""
     try:
-        return int(ask(handle))
+        return int(ask(*handles))
     except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NoPermission):
         return None
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db import transaction
 
 from compute import limits
+from compute.devices.links import pool_title
 from compute.fleet import faults
 from compute.fleet.faults import CORDONED, UNCORDONED
 from compute.models import Device, DeviceState, Node
@@ -25,6 +26,7 @@ class FleetDevice:
     """One device. `busy`: something holds it now; operators do not see whose work it is.
 
     `temperature_c`: None where it is not measured, and while its host is silent; `warning`: what to look at though it works.
+    `link`: its pool of devices of the host that reach each other fastest, such as `nvlink 0`.
     """
 
     id: UUID
@@ -38,6 +40,12 @@ class FleetDevice:
     busy: bool
     temperature_c: int | None
     warning: str
+    link: str
+
+    @property
+    def pool_title(self) -> str:
+        """Its pool by link speed as pages write it; empty for none."""
+        return pool_title(self.link)
 
     @property
     def class_title(self) -> str:
@@ -156,4 +164,5 @@ def _device(row: Device, *, current: bool) -> FleetDevice:
         busy=row.held > 0,
         temperature_c=row.temperature_c if known else None,
         warning=row.warning if known else "",
+        link=row.link,
     )

@@ -54,6 +54,7 @@ def register(
                 "name": device.name,
                 "index": device.index,
                 "memory_bytes": device.memory_bytes,
+                "link": device.link,
                 "serves": serves,
             }
             known = Device.objects.select_for_update(no_key=True)

@@ -64,6 +64,7 @@ class Device(models.Model):
 
     `cordoned_for`: why one that is `gone` was cordoned, and is again once its host shows it; else empty. `temperature_c`: in degrees
     Celsius at its node's last heartbeat, None where it is not measured; `warning`: what operators should look at though it works.
+    `link`: its pool by the speed of links on its node (`devices/links.py`), empty for none.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -74,6 +75,7 @@ class Device(models.Model):
     name = models.CharField(max_length=160)
     index = models.PositiveIntegerField()
     memory_bytes = models.BigIntegerField()
+    link = models.CharField(max_length=40, blank=True, default="", db_default="")
     serves = models.BooleanField(default=False, db_default=False)
     state = models.CharField(max_length=8, choices=DeviceState, default=DeviceState.READY)
     state_reason = models.CharField(max_length=400, blank=True)

@@ -104,7 +104,26 @@ def _on_one_node(wanted: int, free: dict[Hashable, list[Device]], vacating: Sequ
             continue
         rank = max(-rest, 0), max(rest, 0)
         if best is None or rank < best:
-            links = Counter(device.link for device in here)
-            best, found = rank, sorted(here, key=lambda one: (-links[one.link], one.link))[:wanted]
+            best, found = rank, _linked(wanted, here)[:wanted]
             found += more[node][: wanted - len(found)]
     return found
+
+
+def _linked(wanted: int, here: Sequence[Device]) -> list[Device]:
+    """Return devices of one node, those first that should work together.
+
+    First the pool of the fastest link that has room for all, and of several the smallest; without one the largest pools.
+    Work on one device takes what gangs miss least: without a link, else of the slowest.
+    """
+    sizes = Counter(device.link for device in here)
+    if wanted == 1:
+        smallest = sorted(here, key=lambda device: sizes[device.link])
+        return sorted(smallest, key=lambda device: device.link.partition(" ")[0] or "~", reverse=True)
+
+    def rank(device: Device) -> tuple[bool, bool, str, int, str]:
+        link, size = device.link, sizes[device.link]
+        if link and size >= wanted:
+            return False, False, link.partition(" ")[0], size, link
+        return True, not link, "", -size, link
+
+    return sorted(here, key=rank)

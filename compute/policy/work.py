@@ -14,7 +14,10 @@ WHOLE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One device that is ready, free or not. `link`: devices with the same one reach each other fastest."""
+    """One device that is ready, free or not. `link`: its pool of devices on the node that reach each other fastest.
+
+    It begins with the kind of link, a faster one before a slower one in the order of the alphabet.
+    """
 
     id: Any
     node: Any

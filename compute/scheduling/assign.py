@@ -185,7 +185,7 @@ def ready_devices(*, serves: bool = False) -> list[policy.Device]:
         state=DeviceState.READY,
         node__last_seen_at__gt=silent_before(),
     ).order_by("node__name", "index")
-    return [policy.Device(*row) for row in rows.values_list("id", "node_id", "device_class")]
+    return [policy.Device(*row) for row in rows.values_list("id", "node_id", "device_class", "link")]
 
 
 @operation(transitions.JOB_STARTED)

@@ -40,6 +40,9 @@ class FleetDeviceSerializer(serializers.Serializer[Any]):
         allow_null=True, help_text="In degrees Celsius; null where it is not measured, or the host is silent."
     )
     warning = serializers.CharField(help_text="What to look at though the device takes work; else empty.")
+    link = serializers.CharField(
+        help_text="Its pool: the devices of the host with the same one reach each other fastest; else empty."
+    )
 
 
 class FleetNodeSerializer(serializers.Serializer[Any]):

@@ -91,8 +91,8 @@ BESIDES: dict[str, set[str]] = {
     "compute_device": {
         "SELECT",
         "INSERT",
-        "UPDATE (cordoned_for, device_class, held, index, kind, memory_bytes, name, serves, state, state_at, state_reason, "
-        "temperature_c, warning)",
+        "UPDATE (cordoned_for, device_class, held, index, kind, link, memory_bytes, name, serves, state, state_at, "
+        "state_reason, temperature_c, warning)",
     },
     "compute_devicehold": {"SELECT", "DELETE"},
     "compute_devicepresence": {"SELECT", "INSERT", "UPDATE", "DELETE"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -50,10 +51,11 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> nvml.Driver:
 
 def test_the_real_bindings_read_the_driver(driver: nvml.Driver) -> None:
     old = "GPU-old|NVIDIA T4|1000|0|0|ok"
-    warm = f"{old}|70000|5|0|0|93|96".replace("old", "warm")  # both reasons of heat: 32 and 64
-    cool = f"{old}|70000|5|0|0|41|4".replace("old", "cool")  # a limit of power
+    warm = f"{old}|70000|5|0|0|93|96|11".replace("old", "warm")  # both reasons of heat: 32 and 64
+    cool = f"{old}|70000|5|0|0|41|4|11".replace("old", "cool")  # a limit of power
+    beside = f"{old}|70000|5|0|0|41|0|12".replace("old", "beside")  # on the switch of those two, without their NVLink
     lost = "GPU-lost|NVIDIA L4|1000|0|0|lost"
-    driver.show(f"{LINE}|250000|1000000", old, f"{old}|70000".replace("old", "new"), warm, cool, lost)
+    driver.show(f"{LINE}|250000|1000000", old, f"{old}|70000".replace("old", "new"), warm, cool, beside, lost)
     environment = {**os.environ, **driver.environment}
     done = subprocess.run(
         [sys.executable, "-c", LOOK], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
@@ -64,6 +66,9 @@ def test_the_real_bindings_read_the_driver(driver: nvml.Driver) -> None:
     assert "[300.0, null, 70.0" in done.stdout, "3,000 J in 10 s by its counter; not measured; the present power"
     for said in ('"GPU-old": [null, false]', '"GPU-warm": [93, true]', '"GPU-cool": [41, false]'):
         assert said in done.stdout
+    found = json.loads(done.stdout)[0]
+    pools = {one["uuid"]: one["link"] for one in found if one["link"]}
+    assert pools == {"GPU-warm": "nvlink 0", "GPU-cool": "nvlink 0"}
     assert "GPU is lost" in done.stdout and "999.0-standin" in done.stdout
 
 

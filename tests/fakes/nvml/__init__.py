@@ -23,7 +23,7 @@ class Driver:
         return {"LD_LIBRARY_PATH": str(self.folder), "NVML_STANDIN": str(self.folder / "devices.txt")}
 
     def show(self, *lines: str) -> None:
-        """Replace the devices: `uuid|name|total|used|percent|ok[|milliwatts[|millijoules[|ECC errors[|XID[|degrees[|reasons]]]]]]`, a line each."""
+        """Replace the devices: `uuid|name|total|used|percent|ok[|milliwatts[|millijoules[|ECC errors[|XID[|degrees[|reasons[|links]]]]]]]`, a line each."""
         (self.folder / "devices.txt").write_text("".join(f"{line}\n" for line in lines))
 
 

@@ -1,9 +1,10 @@
 /* A stand-in for NVIDIA's driver library, loaded by the real pynvml in tests.
  *
  * Devices come from the text file named by NVML_STANDIN, read at every call, one a line:
- *     uuid|name|total bytes|used bytes|utilisation percent|state[|milliwatts[|millijoules[|ECC errors[|XID[|degrees[|reasons]]]]]]   (state: ok or lost)
+ *     uuid|name|total bytes|used bytes|utilisation percent|state[|milliwatts[|millijoules[|ECC errors[|XID[|degrees[|reasons[|links]]]]]]]   (state: ok or lost)
  * A card without the last numbers measures no power or temperature, or counts no energy or errors. An XID is reported once.
- * The reasons are those for lower clocks, as a number of bits.
+ * The reasons are those for lower clocks, as a number of bits. Of two cards with the same number of links NVLink joins them,
+ * with the same tens one PCIe switch does; others are on different processors.
  * Only what the product and its tests call is here; numbers follow nvml.h.
  */
 #include <stdio.h>
@@ -20,7 +21,7 @@
 #define MOST 16
 
 typedef int nvmlReturn_t;
-typedef struct device { char uuid[96]; char name[96]; unsigned long long total, used; unsigned int busy; char state[16]; unsigned int power, degrees; unsigned long long energy, ecc, xid, reasons; int measures; } *nvmlDevice_t;
+typedef struct device { char uuid[96]; char name[96]; unsigned long long total, used; unsigned int busy; char state[16]; unsigned int power, degrees, links; unsigned long long energy, ecc, xid, reasons; int measures; } *nvmlDevice_t;
 typedef struct { unsigned long long total, free, used; } nvmlMemory_t;
 typedef struct { unsigned int gpu, memory; } nvmlUtilization_t;
 typedef struct { nvmlDevice_t device; unsigned long long type, data; unsigned int gpu_instance, compute_instance; } nvmlEventData_t;
@@ -38,8 +39,8 @@ static void look(void) {
     if (!file) return;
     while (count < MOST && fgets(line, sizeof line, file)) {
         struct device *one = &devices[count];
-        int read = sscanf(line, "%95[^|]|%95[^|]|%llu|%llu|%u|%15[a-z]|%u|%llu|%llu|%llu|%u|%llu", one->uuid, one->name, &one->total, &one->used,
-                          &one->busy, one->state, &one->power, &one->energy, &one->ecc, &one->xid, &one->degrees, &one->reasons);
+        int read = sscanf(line, "%95[^|]|%95[^|]|%llu|%llu|%u|%15[a-z]|%u|%llu|%llu|%llu|%u|%llu|%u", one->uuid, one->name, &one->total, &one->used,
+                          &one->busy, one->state, &one->power, &one->energy, &one->ecc, &one->xid, &one->degrees, &one->reasons, &one->links);
         one->measures = read - 6;
         if (read < 10) one->xid = 0;
         if (read >= 6) count++;
@@ -154,6 +155,18 @@ nvmlReturn_t nvmlDeviceGetCurrentClocksEventReasons(nvmlDevice_t one, unsigned l
     if (state != SUCCESS) return state;
     *out = one->reasons;
     return one->measures >= 6 ? SUCCESS : ERROR_NOT_SUPPORTED;
+}
+
+nvmlReturn_t nvmlDeviceGetP2PStatus(nvmlDevice_t one, nvmlDevice_t other, int kind, int *out) {
+    if (one->measures < 7 || other->measures < 7) return ERROR_NOT_SUPPORTED;
+    *out = kind == 2 && one->links == other->links ? 0 : 5; /* OK, or not supported */
+    return SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetTopologyCommonAncestor(nvmlDevice_t one, nvmlDevice_t other, int *out) {
+    if (one->measures < 7 || other->measures < 7) return ERROR_NOT_SUPPORTED;
+    *out = one->links / 10 == other->links / 10 ? 10 : 50; /* one switch, or different processors */
+    return SUCCESS;
 }
 
 nvmlReturn_t nvmlEventSetCreate(void **out) { *out = &reported; return SUCCESS; }
