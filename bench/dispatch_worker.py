@@ -37,6 +37,9 @@ class NothingKind:
     def stage(self, job: Any, workdir: Path) -> dict[str, Any]:
         return {}
 
+    def reads(self, job: Any) -> list[str]:
+        return []
+
     def save_checkpoint(self, job: Any, token: int, folder: Path) -> dict[str, Any]:
         return {}
 

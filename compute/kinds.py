@@ -99,6 +99,10 @@ class JobKind(Protocol):
         """
         ...
 
+    def reads(self, job: JobView) -> list[str]:
+        """Return the keys of the stored files that `stage` may fetch: a node is handed these, and no others."""
+        ...
+
     def save_checkpoint(self, job: JobView, token: int, folder: Path) -> dict[str, Any]:
         """Store the folder under a key that contains the token; return the pointer to keep on the job."""
         ...

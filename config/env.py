@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from config import variables
+from config import node_settings, variables
 from config.databases import DATABASE_URLS, OPERATOR_SECRETS, DatabaseRole
 from config.mail import mail_settings
 from config.web import proxies
@@ -52,7 +52,7 @@ class Environment(BaseModel):
     init_operator_password: str = Field("", validation_alias="EXCHEQUER_INIT_OPERATOR_PASSWORD")
     init_operator_api_key: str = Field("", validation_alias="EXCHEQUER_INIT_OPERATOR_API_KEY")
 
-    #: In the console's process it is EXCHEQUER_OPERATOR_SECRET_KEY: cookies ignore ports, so its own sign with another.
+    #: In the console's process EXCHEQUER_OPERATOR_SECRET_KEY: cookies ignore ports. On a node, one of this process alone.
     secret_key: str = Field(min_length=32, validation_alias="SECRET_KEY")
     #: Opens second factors, and nothing else, until they are encrypted under the present one.
     secret_key_previous: str = Field("", validation_alias="SECRET_KEY_PREVIOUS")
@@ -100,6 +100,8 @@ class Environment(BaseModel):
     #: Where other nodes reach this one when they run a job together, and the ports for it, `FIRST-LAST`; any unless set.
     node_address: str = Field("", validation_alias="EXCHEQUER_NODE_ADDRESS")
     gang_ports: str = Field("", validation_alias="EXCHEQUER_GANG_PORTS", pattern=r"^(\d{1,5}-\d{1,5})?$")
+    node_secret: str = Field("", validation_alias=node_settings.SECRET)
+    platform_url: str = Field("", validation_alias=node_settings.PLATFORM)
     sandbox: Literal["required", "best_effort"] = Field("required", validation_alias="EXCHEQUER_SANDBOX")
     cpu_devices: int = Field(0, validation_alias="EXCHEQUER_CPU_DEVICES", ge=0, le=1024)
     heartbeat_s: float = Field(5.0, validation_alias="EXCHEQUER_HEARTBEAT_S", gt=0, le=60)
@@ -149,7 +151,7 @@ class Environment(BaseModel):
         mail_settings(value, Path())
         return value
 
-    @field_validator("public_url", "operator_public_url")
+    @field_validator("public_url", "operator_public_url", "platform_url")
     @classmethod
     def _web_address(cls, value: str) -> str:
         parts = urlsplit(value)
@@ -220,7 +222,9 @@ def read(given: Mapping[str, str]) -> Environment:
     """Return the settings of these variables; raise `SettingsInvalid` naming every missing or wrong one."""
     values = variables.chosen(given, NAMES)
     names = OPERATOR_SECRETS if values.get("EXCHEQUER_DB_ROLE") == "operator" else {}
-    values |= {name: values.get(own, "") for name, own in names.items()}
+    values, wrong = node_settings.completed(values | {name: values.get(own, "") for name, own in names.items()})
+    if wrong:
+        raise SettingsInvalid("Exchequer refuses to start:\n" + "\n".join(f"  {line}" for line in wrong))
     try:
         return Environment.model_validate(values)
     except ValidationError as error:
@@ -238,7 +242,7 @@ def load() -> Environment:
     try:
         return read(os.environ)
     except SettingsInvalid as invalid:
-        if os.environ.get("SECRET_KEY"):
+        if os.environ.get("SECRET_KEY") or node_settings.is_node(os.environ):
             raise
         raise SettingsInvalid(
             f"{invalid}\nor start an installation on this machine with `make up`: it keeps them for commands, and there are "
@@ -272,7 +276,7 @@ def use_django_settings() -> None:
 def find_local_installation() -> None:
     """Fill missing variables from the installation that `make up` runs in EXCHEQUER_HOME, if any."""
     kept = _kept_environment()
-    given = os.environ.get("SECRET_KEY") or os.environ.get("SECRET_KEY_FILE")
+    given = os.environ.get("SECRET_KEY") or os.environ.get("SECRET_KEY_FILE") or node_settings.is_node(os.environ)
     if not given and os.access(kept, os.R_OK):
         os.environ.update(json.loads(kept.read_text()) | variables.chosen(os.environ, os.environ))
 

@@ -32,6 +32,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="api-docs",
     ),
     path("api/v1/", include(api)),
+    path("node/v1/", include("models_app.node_access.views")),
     path("scim/v2/", include("tenants.scim")),
     path("webhooks/", include("billing.views.provider_events")),
     path("dash/", include("dashboards.bundles")),

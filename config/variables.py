@@ -39,6 +39,7 @@ SECRETS = frozenset(
         "init_operator_password",
         "init_operator_api_key",
         "metrics_token",
+        "node_secret",
         "stripe_api_key",
         "stripe_webhook_secret",
     }

@@ -2,15 +2,15 @@
 
     manage.py node join --url https://console.example --token TOKEN [--to node.env]
 
-This machine makes the password of its login itself and sends only a verifier of it. What it then starts with is written to
+This machine makes its password and its secret itself, and sends a verifier of the one and a digest of the other. What it then starts with is written to
 a file that only its owner reads.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import http.client
-import ipaddress
 import json
 import os
 import secrets
@@ -24,9 +24,12 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from psycopg import pq
 
+from config import node_settings
+
 WAIT_S = 30
 EXPLAINED = (
-    "Beside it a worker needs what the other nodes have: BROKER_URL, S3_*, AWS_*, SECRET_KEY and the master key."
+    "Beside it a worker needs BROKER_URL, and no key: it asks {platform} for what an attempt needs.\n"
+    "It refuses to start if it finds the master key, SECRET_KEY or the store's credentials in its environment."
 )
 
 
@@ -44,17 +47,25 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--to", type=Path, default=Path("node.env"), help="file to write (node.env)")
     given = parser.parse_args(arguments)
     try:
-        node = join(given.url, given.token, given.to)
+        node, platform = join(given.url, given.token, given.to)
     except Refused as error:
         print(f"manage.py node join: {error}", file=sys.stderr)
         return 1
-    print(f"This machine is the node {node}. Its credentials are in {given.to}, for its owner alone.\n{EXPLAINED}")
+    print(f"This machine is the node {node}. Its credentials are in {given.to}, for its owner alone.")
+    print(EXPLAINED.format(platform=platform))
+    if not node_settings.is_safe(platform):
+        print(
+            f"That is not https: the worker will refuse it. Set {node_settings.PLATFORM} in {given.to} to an address that is."
+        )
     print(f"Start it: set -a; . {given.to}; set +a; python -m deploy.server.worker node")
     return 0
 
 
-def join(url: str, token: str, to: Path) -> str:
-    """Show the token at `url`, write the credentials to `to` (mode 0600), and return the node's name. Raises Refused."""
+def join(url: str, token: str, to: Path) -> tuple[str, str]:
+    """Show the token at `url`, write the credentials to `to` (mode 0600); return the node's name and the address that it asks.
+
+    Raises Refused.
+    """
     address = _address(url)
     draft = to.with_name(f".{to.name}.new")
     try:  # before the token is used up
@@ -64,8 +75,8 @@ def join(url: str, token: str, to: Path) -> str:
         raise Refused(f"{to} cannot be written ({error.strerror}): name another file with --to") from None
     with file:
         try:
-            password = secrets.token_urlsafe(32)
-            answer = _show(address, token, password)
+            password, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+            answer = _show(address, token, password, secret)
             database = answer["database"]
             login = f"{answer['login']}:{quote(password)}"
             kept = {name: value for name, value in database.items() if name not in ("name", "port") and value}
@@ -79,6 +90,8 @@ def join(url: str, token: str, to: Path) -> str:
                 "DATABASE_URL": f"postgresql://{login}@{place}/{quote(database['name'])}{query}",
                 "EXCHEQUER_DB_ROLE": "app",
                 "EXCHEQUER_NODE_ID": answer["node"],
+                node_settings.SECRET: secret,
+                node_settings.PLATFORM: answer["platform"],
             }
             file.write("".join(f"{name}={shlex.quote(value)}\n" for name, value in lines.items()))
             file.flush()
@@ -87,7 +100,7 @@ def join(url: str, token: str, to: Path) -> str:
             draft.unlink(missing_ok=True)
             raise
     draft.replace(to)
-    return str(answer["node"])
+    return str(answer["node"]), str(answer["platform"])
 
 
 def _address(url: str) -> str:
@@ -95,16 +108,9 @@ def _address(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Refused(f"{url} is no address of a console: give one like https://console.example")
-    if parts.scheme == "http" and not _on_this_machine(parts.hostname):
+    if parts.scheme == "http" and not node_settings.on_this_machine(parts.hostname):
         raise Refused("a token is not sent over http to another machine: give an address with https://")
     return f"{url.rstrip('/')}/fleet/join/"
-
-
-def _on_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
@@ -114,16 +120,17 @@ class _Stay(urllib.request.HTTPRedirectHandler):
         """Refuse to go elsewhere."""
 
 
-def _show(address: str, token: str, password: str) -> dict[str, Any]:
+def _show(address: str, token: str, password: str, secret: str) -> dict[str, Any]:
     client = pq.PGconn.connect_start(b"host=/nowhere")  # reaches no server, and needs none
     verifier = client.encrypt_password(password.encode(), b"", b"scram-sha-256").decode()
     client.finish()
-    body = json.dumps({"token": token, "verifier": verifier}).encode()
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    body = json.dumps({"token": token, "verifier": verifier, "secret": digest}).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"}, method="POST")  # noqa: S310
     try:
         with urllib.request.build_opener(_Stay).open(request, timeout=WAIT_S) as response:
             answer: dict[str, Any] = json.loads(response.read())
-            if not {"node", "login", "database"} <= answer.keys():
+            if not {"node", "login", "database", "platform"} <= answer.keys():
                 raise ValueError
             return answer
     except urllib.error.HTTPError as error:

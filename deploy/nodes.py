@@ -1,7 +1,8 @@
-"""The login of a node: made by the owner of the tables, who learns no password of another node."""
+"""The login and the secret of a node: made by the owner of the tables, who learns no password of another node."""
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from urllib.parse import quote, urlsplit
 
@@ -11,6 +12,10 @@ import psycopg
 KNOWN = """
 INSERT INTO compute_node (id, name, hostname, boot, accepting, missing_layers)
 VALUES (gen_random_uuid(), %(name)s, %(name)s, gen_random_uuid(), false, '[]') ON CONFLICT (name) DO UPDATE SET ended_at = NULL
+"""
+ENROL = """
+INSERT INTO compute_nodesecret (node_id, digest) SELECT id, %(digest)s FROM compute_node WHERE name = %(name)s
+ON CONFLICT (node_id) DO UPDATE SET digest = EXCLUDED.digest, created_at = exchequer_now()
 """
 ADMIT = "SELECT exchequer_roles.admit_node(id, %(verifier)s) FROM compute_node WHERE name = %(name)s"
 
@@ -27,3 +32,15 @@ def admit(owner_url: str, name: str, password: str = "") -> str:
         (login,) = owner.execute(ADMIT, {"name": name, "verifier": verifier}).fetchone() or ("",)
     parts = urlsplit(owner_url)
     return parts._replace(netloc=f"{login}:{quote(password)}@{parts.netloc.rpartition('@')[2]}").geturl()
+
+
+def enrol(owner_url: str, name: str) -> str:
+    """Return a new secret by which the node of that name is handed what its live work needs; an earlier one ends.
+
+    Raises `psycopg.Error`.
+    """
+    secret = secrets.token_urlsafe(32)
+    with psycopg.connect(owner_url, connect_timeout=5) as owner:
+        owner.execute(KNOWN, {"name": name})
+        owner.execute(ENROL, {"name": name, "digest": hashlib.sha256(secret.encode()).digest()})
+    return secret

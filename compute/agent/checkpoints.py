@@ -14,6 +14,7 @@ from compute import kinds
 from compute.agent.heartbeat import HeartbeatSender, beside
 from compute.leases import leases
 from compute.sandbox import protocol, workdirs
+from tenants.encryption import handouts
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +44,9 @@ class CheckpointUploader:
             if (copy := workdirs.copy_checkpoint(self._workdir, said.step)) is not None:
                 try:
                     job, token = self._mine.job, self._mine.token
-                    leases.keep_checkpoint(self._mine, self._kind.save_checkpoint(job, token, copy))
+                    with handouts.working(self._mine.work):
+                        pointer = self._kind.save_checkpoint(job, token, copy)
+                    leases.keep_checkpoint(self._mine, pointer)
                 finally:
                     workdirs.remove(copy)
 

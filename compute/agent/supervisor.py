@@ -31,6 +31,7 @@ from compute.leases import leases
 from compute.models import Outcome
 from compute.sandbox import sandbox, workdirs
 from compute.sandbox.process import Child
+from tenants.encryption import handouts
 from tenants.errors import ExchequerError, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -94,7 +95,7 @@ class AttemptSupervisor:
     def _run(self) -> None:
         try:
             workdirs.make(self._workdir)
-            staged = self._in_thread(lambda: self._kind.stage(self.mine.job, self._workdir))
+            staged = self._in_thread(self._stage)
             if self._stop is not None:
                 self._finish(self._stop, "")
                 return
@@ -122,6 +123,14 @@ class AttemptSupervisor:
             self.log.warning("attempt.bad_output", error=str(error))
             plain = str(error) if isinstance(error, kinds.BadReport) else BAD_OUTPUT
             self._finish(Outcome.CRASHED, plain, self._child.exit_code)
+
+    def _stage(self) -> dict[str, Any]:
+        with handouts.working(self.mine.work):
+            return self._kind.stage(self.mine.job, self._workdir)
+
+    def _store(self, taken: Path) -> dict[str, Any]:
+        with handouts.working(self.mine.work):
+            return self._kind.collect(self.mine.job, self.mine.token, taken)
 
     def _start(self, staged: dict[str, Any]) -> Child | Gang:
         slot = self.mine.slot
@@ -225,9 +234,7 @@ class AttemptSupervisor:
         taken = self._in_thread(lambda: workdirs.take_output(self._workdir))
         while True:
             try:
-                collected: dict[str, Any] = self._in_thread(
-                    lambda: self._kind.collect(self.mine.job, self.mine.token, taken)
-                )
+                collected: dict[str, Any] = self._in_thread(lambda: self._store(taken))
             except (Unavailable, *AWAY) as error:
                 self.log.warning("attempt.store_failed", error=str(error))
                 if time.monotonic() + pause > give_up:

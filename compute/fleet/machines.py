@@ -1,7 +1,7 @@
 """Machines that join: tokens that let one in, the login of its node, and operators who drain or end a node.
 
 A token is made for one name, lets in once and soon expires; only a digest of it is kept. The machine that joins makes its
-own password and sends a verifier of it, so that nobody else ever has the password.
+own password and its secret and sends a verifier and a digest of them, so that nobody else ever has either.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ JOINED, ENDED = "compute.node.joined", "compute.node.ended"
 DRAINED, RETURNED = "compute.node.drained", "compute.node.returned"
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,118}[a-z0-9])?")
 VERIFIER = re.compile(r"SCRAM-SHA-256\$[0-9]+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+")
+DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class NotLetIn(PermissionDenied):
@@ -88,13 +89,15 @@ def open_tokens() -> list[NodeToken]:
     return list(open_now.order_by("-id")[:MOST_SHOWN])
 
 
-def join(*, token: str, verifier: str, ip: str, request_id: str) -> Joined:
+def join(*, token: str, verifier: str, secret: str, ip: str, request_id: str) -> Joined:
     """Make the machine that shows this token a node with a login of its own; the token is then used up.
 
-    `verifier`: SCRAM-SHA-256, of the password that it made. Raises Invalid, and NotLetIn, which says why.
+    `verifier`: SCRAM-SHA-256, of the password that it made; `secret`: the SHA-256, in hex, of its secret. Raises Invalid, and NotLetIn, which says why.
     """
     if not VERIFIER.fullmatch(verifier):
         raise Invalid(fields={"verifier": ["Send a SCRAM-SHA-256 verifier, as manage.py node join does."]})
+    if not DIGEST.fullmatch(secret):
+        raise Invalid(fields={"secret": ["Send a SHA-256 in hex, as manage.py node join does."]})
     digest = _digest(token)
     with transaction.atomic():
         row = NodeToken.objects.filter(digest=digest).first()
@@ -103,7 +106,9 @@ def join(*, token: str, verifier: str, ip: str, request_id: str) -> Joined:
         if fault := _fault(row):
             raise NotLetIn(f"This token {fault}. Make another one on the console's page Fleet.")
         with connection.cursor() as cursor:
-            cursor.execute("SELECT node, login FROM compute_join_node(%s, %s)", [digest, verifier])
+            cursor.execute(
+                "SELECT node, login FROM compute_join_node(%s, %s, %s)", [digest, verifier, bytes.fromhex(secret)]
+            )
             made = cursor.fetchone()
         if made is None:
             raise NotLetIn("This token was used at this moment. Make another one on the console's page Fleet.")

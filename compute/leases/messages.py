@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ from compute import kinds
 from compute.models import Outcome
 from compute.sandbox.process import Slot
 from compute.sandbox.protocol import Metric
+from tenants.encryption import handouts
 from tenants.errors import Conflict
 
 
@@ -39,6 +41,11 @@ class Claim:
     def slots(self) -> dict[int, Slot]:
         """Return the devices of this node by rank."""
         return {0: self.slot, **self.others}
+
+    @cached_property
+    def work(self) -> handouts.Work:
+        """For what the platform hands out keys and files; they are dropped with the claim."""
+        return handouts.Work(self.job.tenant_id, handouts.ATTEMPT, self.attempt_id, self.token)
 
 
 @dataclass

@@ -2,7 +2,16 @@
 
 from compute.models.attempts import Attempt, AttemptMember, DeviceHour, DeviceSample
 from compute.models.jobs import Job, JobGroupPermission, JobLog, JobMetric, JobUserPermission
-from compute.models.nodes import TAKES_WORK, CapacityWanted, Device, DeviceHold, DevicePresence, Node, NodeToken
+from compute.models.nodes import (
+    TAKES_WORK,
+    CapacityWanted,
+    Device,
+    DeviceHold,
+    DevicePresence,
+    Node,
+    NodeSecret,
+    NodeToken,
+)
 from compute.models.run_priors import RunPrior
 from compute.models.schedules import ScheduleTick
 from compute.models.sets import JobSet
@@ -33,6 +42,7 @@ __all__ = [
     "JobState",
     "JobUserPermission",
     "Node",
+    "NodeSecret",
     "NodeToken",
     "Outcome",
     "RunPrior",

@@ -59,6 +59,17 @@ class NodeToken(models.Model):
         return self.node_name
 
 
+class NodeSecret(models.Model):
+    """A digest of the secret by which a node asks for what its live work needs. It goes with the node's login."""
+
+    node = models.OneToOneField(Node, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    digest = models.BinaryField(unique=True)
+    created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    def __str__(self) -> str:
+        return f"secret of {self.node_id}"
+
+
 class Device(models.Model):
     """One GPU or CPU device of a node. `held` thousandths of it are taken now: the sum of its `DeviceHold`s, by a trigger.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.db import connection
@@ -81,15 +82,18 @@ def node_join(request: HttpRequest) -> JsonResponse:
         if int(request.META.get("CONTENT_LENGTH") or 0) > MOST_BYTES:
             raise ValueError
         sent = json.loads(request.body)
-        token, verifier = sent["token"], sent["verifier"]
-        if not isinstance(token, str) or not isinstance(verifier, str):
+        token, verifier, secret = sent["token"], sent["verifier"], sent["secret"]
+        if not all(isinstance(one, str) for one in (token, verifier, secret)):
             raise TypeError
     except (ValueError, KeyError, TypeError):
-        return JsonResponse({"detail": "Send JSON with token and verifier, as manage.py node join does."}, status=400)
+        return JsonResponse(
+            {"detail": "Send JSON with token, verifier and secret, as manage.py node join does."}, status=400
+        )
     try:
         joined = machines.join(
             token=token,
             verifier=verifier,
+            secret=secret,
             ip=request.META.get("REMOTE_ADDR", ""),
             request_id=getattr(request, "request_id", ""),
         )
@@ -98,4 +102,5 @@ def node_join(request: HttpRequest) -> JsonResponse:
     database = connection.settings_dict
     where = {"host": database["HOST"], "port": str(database["PORT"]), "name": database["NAME"]}
     kept = {name: value for name, value in database["OPTIONS"].items() if name in ("sslmode", "sslrootcert")}
-    return JsonResponse({"node": joined.name, "login": joined.login, "database": where | kept})
+    platform = settings.EXCHEQUER.effective_public_url
+    return JsonResponse({"node": joined.name, "login": joined.login, "database": where | kept, "platform": platform})

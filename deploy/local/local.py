@@ -122,8 +122,10 @@ class Local:
             plan.cluster.provision()
         self.say("migrating the database")
         supervisor.run("migrate", [*MANAGE, "migrate", "--no-input"], plan.environment("owner"), str(ROOT))
+        owner, name = plan.databases["owner"], plan.shared["EXCHEQUER_NODE_ID"]
         if plan.cluster is not None:
-            plan.node_url = nodes.admit(plan.databases["owner"], plan.shared["EXCHEQUER_NODE_ID"])
+            plan.node_url = nodes.admit(owner, name)
+        plan.node_secret = nodes.enrol(owner, name)
         return own[1 if plan.cluster else 0 :]
 
     def _product(self, plan: Plan, servers: list[Part], waiting: list[Part]) -> None:

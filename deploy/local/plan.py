@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from config import env, variables
+from config import env, node_settings, variables
 from config.databases import DATABASE_URLS, OPERATOR_SECRET_KEY, OPERATOR_SECRETS, DatabaseRole
 from deploy.local.postgres import Cluster, StartError
 from deploy.local.services import SEAWEED_PORTS, SeaweedFS, Valkey
@@ -52,6 +52,8 @@ class Plan:
     master_made: Path | None = None
     #: The login of this machine's node; the web's role in a database of one's own, which may not let it in.
     node_url: str = ""
+    #: By which this machine's node is handed what its live work needs; new at each start.
+    node_secret: str = ""
 
     @property
     def url(self) -> str:
@@ -102,6 +104,17 @@ class Plan:
             for name, value in given.items()
             if name not in unused and not name.startswith(("AWS_", "S3_", "STRIPE_"))
         } | more
+
+    def for_node(self) -> dict[str, str]:
+        """Return the environment of this machine's node: its own login and secret, the broker, and nothing of the platform's."""
+        given = {
+            name: value
+            for name, value in self.environment("app").items()
+            if name not in (*node_settings.OF_THE_PLATFORM, "CACHE_URL", "EMAIL_URL", "EXCHEQUER_METRICS_TOKEN")
+            and not name.startswith(("AWS_", "S3_", "STRIPE_"))
+        }
+        own = {node_settings.SECRET: self.node_secret, node_settings.PLATFORM: self.url}
+        return given | own | ({"DATABASE_URL": self.node_url} if self.node_url else {})
 
     def for_fetcher(self) -> dict[str, str]:
         """Return the environment of the fetcher: nothing but what it may reach, and whom it trusts."""

@@ -128,10 +128,7 @@ def ops(plan: Plan) -> Part:
 
 def node(plan: Plan) -> Part:
     """Return this machine's worker: one thread per device, each supervising a training child."""
-    environment = plan.environment("app", **plan.master)
-    if plan.node_url:
-        environment["DATABASE_URL"] = plan.node_url
-    return _worker(plan, "node", environment)
+    return _worker(plan, "node", plan.for_node())
 
 
 def fetcher(plan: Plan) -> Part:

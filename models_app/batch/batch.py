@@ -82,6 +82,13 @@ class BatchPredictKind:
         fetch_input(job.tenant_id, data.table, folder / "data.parquet", "The dataset's table")
         return {"task": "predict", "recipe": model.recipe, "limits": {}, "resume": False}
 
+    def reads(self, job: JobView) -> list[str]:
+        """Return the keys of the model's files and of the dataset version."""
+        with tenant_scope(job.tenant_id):
+            model = ModelVersion.objects.get(id=UUID(job.spec["model_version"]))
+            table = DatasetVersion.objects.get(id=UUID(job.spec["dataset_version"])).table
+        return [model.weights.key, model.signature_file.key, table.key]
+
     def save_checkpoint(self, job: JobView, token: int, folder: Path) -> dict[str, Any]:
         """Refuse: batch predictions make no checkpoints."""
         raise BadOutput("a batch prediction makes no checkpoint")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 DELETE_BATCH = 500
+LINK_S = 300
 #: A store refuses more than 5 GiB in one request; what is larger than this goes in parts, one at a time, each held in memory.
 AT_ONCE, PART = 2**30, 8 * 2**20
 
@@ -113,6 +114,14 @@ def opened_version(version: Version) -> Iterator[Body]:
     named = {"Bucket": version.bucket, "Key": version.key, "VersionId": version.id}
     with _store() as (client, _), closing(client.get_object(**named)["Body"]) as body:
         yield body
+
+
+def link(method: str, key: str) -> str:
+    """Return an address at which anyone may `get` or `put` this one object, for LINK_S. Raises StorageUnavailable."""
+    with _store() as (client, bucket):
+        named = {"Bucket": bucket, "Key": key}
+        url: str = client.generate_presigned_url(f"{method}_object", Params=named, ExpiresIn=LINK_S)
+    return url
 
 
 def delete(keys: Sequence[str]) -> None:

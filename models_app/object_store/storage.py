@@ -12,16 +12,16 @@ import hashlib
 import re
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 from uuid import UUID
 
 from models_app.models.files import Stored
-from models_app.object_store import s3
+from models_app.object_store import handed, s3
 from models_app.object_store.s3 import Listed, ObjectMissing, StorageUnavailable, ensure_bucket
-from tenants.encryption import DataKey, KeyUnavailable, data_key
+from tenants.encryption import DataKey, KeyUnavailable, data_key, handouts
 from tenants.encryption.keys import UnknownKey
 from tenants.encryption.stream import HEADER, MAGIC, Damaged, Header, seal, unseal, unseal_range
 from tenants.errors import ExchequerError
@@ -101,7 +101,10 @@ def put(
         digest, size = seal(source, sealed, secret, key)
         length = sealed.tell()
         sealed.seek(0)
-        s3.put(key, sealed, length, content_type)
+        if handouts.is_node():
+            handed.put(tenant_id, key, sealed, length)
+        else:
+            s3.put(key, sealed, length, content_type)
     return Stored(key, digest, size, encrypted=True)
 
 
@@ -127,9 +130,9 @@ def stream(tenant_id: UUID, stored: Stored, start: int = 0, stop: int | None = N
     stop = stored.size if stop is None else min(stop, stored.size)
     with _named(stored.key):
         if (start, stop) == (0, stored.size):
-            yield from _whole(stored, lambda key_id: data_key(tenant_id, key_id))
+            yield from _whole(tenant_id, stored, lambda key_id: data_key(tenant_id, key_id))
         elif start < stop:
-            yield from _part(stored, lambda key_id: data_key(tenant_id, key_id), start, stop)
+            yield from _part(tenant_id, stored, lambda key_id: data_key(tenant_id, key_id), start, stop)
 
 
 def encrypt(tenant_id: UUID, stored: Stored) -> Stored:
@@ -144,14 +147,17 @@ def delete(tenant_id: UUID, keys: Sequence[str]) -> None:
     """Remove keys of a tenant; missing ones are no error. Raises StorageUnavailable."""
     for key in keys:
         _check(tenant_id, key)
-    s3.delete(keys)
+    if handouts.is_node():
+        handed.delete(tenant_id, keys)
+    else:
+        s3.delete(keys)
 
 
 def listing(tenant_id: UUID, *parts: object) -> Iterator[Listed]:
     """Yield what lies under the tenant's prefix and further parts of a key. Raises StorageUnavailable."""
     prefix = prefix_of(tenant_id) + "".join(f"{part}/" for part in parts)
     _check(tenant_id, prefix)
-    return s3.listing(prefix)
+    return handed.listing(tenant_id, prefix) if handouts.is_node() else s3.listing(prefix)
 
 
 def works() -> bool:
@@ -191,10 +197,10 @@ class _Flowing:
         return 0
 
 
-def _whole(stored: Stored, key_of: Callable[[UUID], DataKey]) -> Iterator[bytes]:
+def _whole(tenant_id: UUID, stored: Stored, key_of: Callable[[UUID], DataKey]) -> Iterator[bytes]:
     """Yield every chunk, one behind the reads: the last one waits for the sha256."""
     digest, size, waiting = hashlib.sha256(), 0, b""
-    with s3.opened(stored.key) as body:
+    with _open(tenant_id, stored.key) as body:
         chunks = _opened(body, stored, key_of)
         for chunk in chunks:
             size += len(chunk)
@@ -219,17 +225,21 @@ def _opened(body: s3.Body, stored: Stored, key_of: Callable[[UUID], DataKey]) ->
     return iter(lambda: source.read(CHUNK), b"")
 
 
-def _part(stored: Stored, key_of: Callable[[UUID], DataKey], start: int, stop: int) -> Iterator[bytes]:
-    with s3.opened(stored.key, 0, HEADER.size) as body:
+def _open(tenant_id: UUID, key: str, start: int = 0, stop: int | None = None) -> AbstractContextManager[s3.Body]:
+    return handed.opened(tenant_id, key, start, stop) if handouts.is_node() else s3.opened(key, start, stop)
+
+
+def _part(tenant_id: UUID, stored: Stored, key_of: Callable[[UUID], DataKey], start: int, stop: int) -> Iterator[bytes]:
+    with _open(tenant_id, stored.key, 0, HEADER.size) as body:
         raw = body.read(HEADER.size)
     if not stored.encrypted and not raw.startswith(MAGIC):
-        with s3.opened(stored.key, start, stop) as body:
+        with _open(tenant_id, stored.key, start, stop) as body:
             yield from iter(lambda: body.read(CHUNK), b"")
         return
     header = Header.parse(raw)
     numbers = range(start // header.chunk, -(-stop // header.chunk))
     at = numbers.start * header.chunk
-    with s3.opened(stored.key, header.offset(numbers.start), header.offset(numbers.stop)) as body:
+    with _open(tenant_id, stored.key, header.offset(numbers.start), header.offset(numbers.stop)) as body:
         chunks = unseal_range(body, header, key_of(header.key_id), stored.key, size=stored.size, numbers=numbers)
         for chunk in chunks:
             yield chunk[max(0, start - at) : stop - at]

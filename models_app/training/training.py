@@ -63,6 +63,12 @@ class TrainKind:
             "resume": resumed,
         }
 
+    def reads(self, job: JobView) -> list[str]:
+        """Return the keys of the dataset version and of the checkpoint."""
+        with tenant_scope(job.tenant_id):
+            table = DatasetVersion.objects.get(id=UUID(job.spec["dataset_version"])).table
+        return [table.key, *(str(file["key"]) for file in job.checkpoint.get("files", []))]
+
     def save_checkpoint(self, job: JobView, token: int, folder: Path) -> dict[str, Any]:
         """Upload a complete checkpoint, drop all but this attempt's last two, and return its pointer."""
         files = []

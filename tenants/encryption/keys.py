@@ -6,6 +6,7 @@ under a master key being replaced.
 
 from __future__ import annotations
 
+import base64
 import os
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,6 +15,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import Max
 
+from tenants.encryption import handouts
 from tenants.encryption.master import KEY_BYTES, KeyUnavailable, MasterKey, given, master_key
 from tenants.ids import uuid7
 from tenants.isolation.scoping import all_tenants, tenant_scope
@@ -38,8 +40,11 @@ class DataKey:
 def data_key(tenant_id: UUID, key_id: UUID | None = None) -> DataKey:
     """Return the tenant's newest data key, created at first use, or the one named by `key_id`.
 
-    Raises UnknownKey if it is not the tenant's, KeyUnavailable without its master key.
+    On a node the platform hands it out, for the work that this thread does. Raises UnknownKey if it is not the tenant's,
+    KeyUnavailable without its master key.
     """
+    if handouts.is_node():
+        return _handed_out(tenant_id, key_id)
     with tenant_scope(tenant_id):
         rows = TenantKey.objects.order_by("-version")
         row = (rows.filter(id=key_id) if key_id else rows).first()
@@ -99,7 +104,9 @@ def _rewrap(row: TenantKey | PlatformKey, context: bytes, new: MasterKey, extra:
 
 
 def fault() -> str:
-    """Return why this process cannot use its master key; empty if it can. Raises DatabaseError."""
+    """Return why this process cannot use its master key; empty if it can, or is a node, which has none. Raises DatabaseError."""
+    if handouts.is_node():
+        return ""
     current = MasterKeyRecord.objects.filter(current=True).values_list("id", flat=True).first()
     try:
         key = given()
@@ -115,6 +122,20 @@ def fault() -> str:
             "give that key, or EXCHEQUER_MASTER_KEY_PREVIOUS beside a new one."
         )
     return "" if key else "EXCHEQUER_MASTER_KEY is not set."
+
+
+def _handed_out(tenant_id: UUID, key_id: UUID | None) -> DataKey:
+    try:
+        work = handouts.current(tenant_id)
+        if key_id not in work.keys:
+            answer = handouts.ask(work, "key", **({"key": str(key_id)} if key_id else {}))
+            found = UUID(answer["id"]), base64.b64decode(answer["secret"], validate=True)
+            work.keys[key_id] = work.keys[found[0]] = found
+    except handouts.Unknown as error:
+        raise UnknownKey from error
+    except (handouts.NotHandedOut, KeyError, ValueError) as error:
+        raise KeyUnavailable from error
+    return DataKey(*work.keys[key_id])
 
 
 @lru_cache(maxsize=KEPT_KEYS)

@@ -281,6 +281,7 @@ UNLOCKED = frozenset(
         "compute_devicehold",
         "compute_devicepresence",
         "compute_node",
+        "compute_nodesecret",
         "compute_runprior",
         "demo_clock",
         "django_content_type",
@@ -417,7 +418,7 @@ DEFINERS = frozenset(
         "compute_drop_partitions(text,interval)",
         "compute_end_node(uuid)",
         "compute_ensure_partitions(interval)",
-        "compute_join_node(bytea,text)",
+        "compute_join_node(bytea,text,bytea)",
         "compute_past_jobs(text,timestamp with time zone,integer)",
         "compute_slots_of(uuid)",
     }

@@ -41,6 +41,8 @@ ACCOUNTS = {
 SCIM = {
     f"scim-{name}" for name in ("users", "user", "groups", "group", "config", "resource-types", "schemas", "nothing")
 }
+#: Where nodes ask for what their live work needs.
+NODE = {"node-key", "node-link", "node-list", "node-remove"}
 
 
 def routes(patterns: Any = None, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
@@ -126,7 +128,7 @@ def test_what_a_project_can_give_is_asked_for_with_a_target() -> None:
 
 def test_no_other_route_exists() -> None:
     others = {pattern.name for route, pattern in routes() if not route.startswith(("t/", "api/v1/"))}
-    assert others == PUBLIC | ACCOUNTS | SCIM | {"dash-bundle", "join", "find-provider"}
+    assert others == PUBLIC | ACCOUNTS | SCIM | {"dash-bundle", "join", "find-provider", *NODE}
     console = {
         pattern.name
         for route, pattern in routes(get_resolver("config.console.urls").url_patterns)

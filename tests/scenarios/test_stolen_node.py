@@ -4,11 +4,13 @@ import os
 import shlex
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+import requests
 
 from tests.scenarios.stack import ROOT, Stack
 from tests.support.datasets import csv_bytes
@@ -41,6 +43,35 @@ def test_the_login_of_a_node_shows_an_organisation_only_while_it_works_for_it(st
         stack.wait_ended(job)
         wait_until(lambda: seen() == [0] * 5, "the work is over, its child has ended")
     assert "permission denied" not in stack.log("node")
+
+
+def test_a_thief_of_a_node_finds_no_key_and_is_handed_nothing_of_others(stack: Stack) -> None:
+    stolen, web = stack.environment("node"), stack.environment("web")
+    for name in ("SECRET_KEY", "EXCHEQUER_MASTER_KEY", "EXCHEQUER_MASTER_KEY_FILE", "AWS_SECRET_ACCESS_KEY"):
+        assert name not in stolen
+    assert web["SECRET_KEY"] not in stolen.values(), "no cookie can be signed"
+
+    def asked(what: str, secret: str, **more: object) -> int:
+        sent = {"tenant": stack.get("me/")["tenant"]["id"], "kind": "attempt", "token": 1, **more}
+        answer = requests.post(
+            f"{stolen['EXCHEQUER_PLATFORM_URL']}/node/v1/{what}/",
+            json=sent,
+            headers={"Authorization": f"Bearer {secret}"},
+            timeout=30,
+        )
+        return answer.status_code
+
+    dataset = stack.upload("finished", csv_bytes("breast_cancer"), "target")
+    job = stack.launch(dataset, params={"epochs": 2})
+    assert stack.wait_ended(job)["state"] == "succeeded", "with what it was handed it stages, saves and stores"
+    secret = stolen["EXCHEQUER_NODE_SECRET"]
+    assert asked("key", secret, id=str(uuid.uuid4())) == 403
+    assert asked("key", "guessed", id=str(uuid.uuid4())) == 401
+    command = [sys.executable, "manage.py", "config"]
+    refused = stolen | {"SECRET_KEY": "x" * 40, "EXCHEQUER_MASTER_KEY_FILE": str(stack.home / "master.key")}
+    said = subprocess.run(command, cwd=ROOT, env=refused, capture_output=True, text=True, timeout=60, check=False)
+    assert said.returncode != 0
+    assert "EXCHEQUER_MASTER_KEY_FILE: this machine is a node, and must not hold it" in said.stdout + said.stderr
 
 
 def test_a_second_machine_joins_with_a_token_and_is_ended(stack: Stack, tmp_path: Path) -> None:

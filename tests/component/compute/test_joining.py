@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -12,6 +13,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
+from compute.leases import holders
 from compute.models import Node, NodeToken
 from tenants.models import OperatorAct
 from tenants.operators import grants
@@ -58,8 +60,13 @@ def test_a_token_lets_one_machine_in_for_an_hour(
         return str(made.json()["token"])
 
     def join(shown: str, password: str) -> Any:
-        sent = {"token": shown, "verifier": verifier(password, superuser)}
+        digest = hashlib.sha256(f"secret of {password}".encode()).hexdigest()
+        sent = {"token": shown, "verifier": verifier(password, superuser), "secret": digest}
         return machine.post("/fleet/join/", sent, content_type="application/json")
+
+    def known(secret: str) -> bool:
+        kept = superuser.execute("SELECT FROM compute_nodesecret WHERE digest = %s", [holders.digest(secret)])
+        return kept.fetchone() is not None
 
     with console():
         desk = log_in()
@@ -75,11 +82,17 @@ def test_a_token_lets_one_machine_in_for_an_hour(
         row = NodeToken.objects.get(node_name="revoked")
         desk.post(f"/api/operator/v1/nodes/tokens/{row.id}/revoke/", WHY, content_type="application/json")
         assert join(revoked, "two").json()["detail"].startswith("This token was revoked.")
-        for bad in ("", {"token": 1}, {"token": "x", "verifier": "md5"}):
+        for bad in (
+            "",
+            {"token": 1},
+            {"token": "x", "verifier": "md5"},
+            {"token": "x", "verifier": "md5", "secret": "short"},
+        ):
             assert machine.post("/fleet/join/", bad, content_type="application/json").status_code in (400, 403)
 
         assert join(token(), "again").status_code == 200, "a known node gets new credentials"
         assert (opens(login, "one"), opens(login, "again")) == (False, True)
+        assert [known(f"secret of {one}") for one in ("one", "again")] == [False, True]
 
         node = Node.objects.get(name="atlas")
         for act, draining in (("drain", True), ("return", False)):
@@ -90,6 +103,7 @@ def test_a_token_lets_one_machine_in_for_an_hour(
             assert node.draining is draining
         assert desk.post(f"/fleet/nodes/{node.id}/end/", WHY, follow=True).status_code == 200
         assert not opens(login, "again")
+        assert not known("secret of again")
         demo_clock.advance(timedelta(hours=2))
         assert join(late, "late").json()["detail"].startswith("This token has expired.")
         acts = OperatorAct.objects.filter(action__startswith="compute.node").order_by("seq")

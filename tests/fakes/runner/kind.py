@@ -41,6 +41,10 @@ class TickKind:
             shutil.copytree(job.checkpoint["path"], workdir / "checkpoint")
         return {"inputs": job.spec, "task": "train"}
 
+    def reads(self, job: JobView) -> list[str]:
+        """Return no keys: nothing lies in a store."""
+        return []
+
     def save_checkpoint(self, job: JobView, token: int, folder: Path) -> dict[str, Any]:
         """Copy the folder into the store."""
         step = json.loads((folder / "state.json").read_text())["step"]

@@ -1,0 +1,61 @@
+"""What the environment of a node that joined may hold: its own secret and login, and nothing of the platform's."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+SECRET, PLATFORM = "EXCHEQUER_NODE_SECRET", "EXCHEQUER_PLATFORM_URL"
+#: A node is handed what it needs of these, for the work that lives on it.
+OF_THE_PLATFORM = (
+    "EXCHEQUER_MASTER_KEY",
+    "EXCHEQUER_MASTER_KEY_FILE",
+    "EXCHEQUER_MASTER_KEY_PREVIOUS",
+    "SECRET_KEY",
+    "SECRET_KEY_PREVIOUS",
+    "EXCHEQUER_AUDIT_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "DATABASE_CONTROL_URL",
+    "DATABASE_OWNER_URL",
+    "DATABASE_OPERATOR_URL",
+    "DATABASE_ADMIN_URL",
+)
+
+
+def is_node(values: Mapping[str, str]) -> bool:
+    """Return whether these are the variables of a node that joined."""
+    return bool(values.get(SECRET) or values.get(f"{SECRET}_FILE"))
+
+
+def completed(values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Return the variables, of a node with a SECRET_KEY of this process alone, and what must not be so, a line each."""
+    if not values.get(SECRET):
+        return dict(values), []
+    faults = [
+        f"{name}: this machine is a node, and must not hold it: a thief of the machine would have it. Remove it; the "
+        "platform hands out what an attempt needs"
+        for name in OF_THE_PLATFORM
+        if values.get(name)
+    ]
+    if not is_safe(values.get(PLATFORM, "")):
+        faults.append(f"{PLATFORM}: give the address of the product with https://, or with http:// on this machine")
+    return {**values, "SECRET_KEY": secrets.token_urlsafe(48)}, faults
+
+
+def is_safe(url: str) -> bool:
+    """Return whether a secret may be sent to an address: over https, or over http on this machine."""
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        return bool(parts.hostname)
+    return parts.scheme == "http" and on_this_machine(parts.hostname or "")
+
+
+def on_this_machine(host: str) -> bool:
+    """Return whether a host is this machine's own loopback address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
