@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from django.test import Client
 
+from compute.fleet import nodes
 from compute.leases import leases
 from compute.leases.messages import Claim, Heartbeat
 from compute.models import Node, Outcome
@@ -121,6 +122,10 @@ def test_a_node_is_handed_nothing_of_others(
         return int(asked(mine, what, **more).status_code)
 
     assert status("key", secret="guessed") == status("key", secret="") == 401
+    node = nodes.register(name="n2", hostname="h", boot=uuid.uuid4(), found=[], missing_layers=[]).node_id
+    digest = hashlib.sha256(b"of another node").digest()
+    superuser.execute("INSERT INTO compute_nodesecret (node_id, digest) VALUES (%s, %s)", [node, digest])
+    assert status("key", secret="of another node") == 403, "its attempt lives on this node"
     assert status("key", tenant=str(other.id)) == 403, "the tenant of another's attempt"
     assert status("key", id=str(uuid.uuid4())) == status("key", token=mine.token + 1) == 403
     assert status("key", kind="slot") == 403
