@@ -16,7 +16,7 @@ from pytest_django import Settings
 from billing import events as billing
 from compute import events as compute
 from models_app import events as models_app
-from models_app.models import Dataset, Endpoint, HealthAlert
+from models_app.models import Dataset, Endpoint, HealthAlert, Schedule
 from tenants import quotas
 from tenants.approvals import approvals, quota_requests
 from tenants.audit import checkpoints
@@ -67,6 +67,7 @@ def test_every_type_is_sent_and_none_holds_a_name(as_control: Control) -> None:
     with tenant_scope(tenant.id):
         Dataset.objects.filter(id=ids["dataset_id"]).update(name=HIDDEN, restricted=True)
         Endpoint.objects.filter(id=ids["endpoint_id"]).update(name=HIDDEN.lower())
+        Schedule.objects.filter(id=ids["schedule_id"]).update(name=HIDDEN)
         alert = HealthAlert.objects.create(
             endpoint_id=ids["endpoint_id"], version_id=ids["version_id"], kind="drift", subject=HIDDEN, value=1,
             threshold=0.2, message=f"{HIDDEN} has drifted",
@@ -151,6 +152,9 @@ def test_every_type_is_sent_and_none_holds_a_name(as_control: Control) -> None:
             models_app.EndpointStopped(**of, endpoint_id=ids["endpoint_id"]),
             models_app.EndpointDisplaced(**of, endpoint_id=ids["endpoint_id"]),
             models_app.HealthAlertOpened(**of, endpoint_id=ids["endpoint_id"], alert_id=alert.id),
+            models_app.ScheduleMissed(**of, schedule_id=ids["schedule_id"], count=3),
+            models_app.ScheduleRefused(**of, schedule_id=ids["schedule_id"]),
+            models_app.SchedulePaused(**of, schedule_id=ids["schedule_id"]),
             events.MemberAdded(**of, user_id=ids["user_id"]),
             events.MemberRemoved(**of, user_id=ids["user_id"]),
             events.NotificationForWebhooks(
