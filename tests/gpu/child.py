@@ -56,7 +56,7 @@ def alone(device: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     from models_app.recipes.peers import Peers
 
     opened_device = open_device(device, 1)
-    peers = Peers({"rank": 0, "ranks": 1, "port": given["port"]}, opened_device)
+    peers = Peers({"rank": 0, "ranks": 1, "host": "127.0.0.1", "port": given["port"]}, opened_device)
     numbers = torch.arange(1000, dtype=torch.float32, device=opened_device)
     before = numbers.clone()
     dist.all_reduce(numbers)
