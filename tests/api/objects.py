@@ -150,7 +150,8 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
             launched_by_label=actor.label,
         )
         schedule = schedules.create(
-            actor=actor, wanted={"name": "a schedule", "cron": "@yearly", "pipeline": weekly.id, "zone": "UTC"}
+            actor=actor,
+            wanted={"name": "a schedule", "cron": "@yearly", "pipeline": weekly.id, "zone": "Europe/Berlin"},
         )
         ScheduleRun.objects.create(schedule=schedule, due_at=now(), outcome="missed")
         provider = configuration.save(

@@ -214,6 +214,10 @@ def many_rows(tenant: Tenant, ids: dict[str, UUID], superuser: psycopg.Connectio
     of_set = superuser.execute("SELECT id FROM compute_job WHERE set_id = %s", [ids["job_set_id"]]).fetchone()
     assert of_set is not None
     copy_with(superuser, "compute_job", of_set[0], "set_id", COPIES)
+    # A copy of a tick keeps its time, which is once in a schedule: more ticks have other times.
+    for hours in range(1, 1 + COPIES):
+        tick = {"schedule_id": ids["schedule_id"], "due_at": now() - timedelta(hours=hours), "outcome": "missed"}
+        add_row(superuser, "models_app_schedulerun", tenant_id=tenant.id, reason="", asked_by_label="", **tick)
     devices(1 + COPIES)
     with tenant_scope(tenant.id):
         at = now() - timedelta(seconds=60)
