@@ -37,7 +37,7 @@ def running(tmp_path, monkeypatch):
     monkeypatch.setattr(kinds, "get", lambda name: store)
     monkeypatch.setattr(leases, "keep_checkpoint", lambda mine, pointer: None)
     monkeypatch.setattr(workdirs, "copy_checkpoint", lambda workdir, step: Path(tmp_path / f"step-{step}"))
-    mine = types.SimpleNamespace(job=types.SimpleNamespace(id="j", kind="train"), attempt_id="a", token=1)
+    mine = types.SimpleNamespace(job=types.SimpleNamespace(id="j", kind="train"), attempt_id="a", token=1, work=None)
     watched = supervisor.AttemptSupervisor(mine, None, tmp_path)
     watched._child = types.SimpleNamespace(said=deque(), lines=deque(), began=0.0, elapsed=lambda: 1.0, startup_s=None)
     watched._heartbeat.next = time.monotonic() + 1000
