@@ -190,7 +190,7 @@ def test_memory_and_disk_of_a_child_are_measured_however_hidden(workdir: Path, h
 def test_a_child_that_starts_threads_without_end_is_stopped(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     child = start(workdir, "hider.py", inputs={"how": "threads"})
     mine = SimpleNamespace(
-        job=SimpleNamespace(id="j", kind="tick", spec={}), attempt_id="a", token=1, slot=SLOT, others=()
+        job=SimpleNamespace(id="j", kind="tick", spec={}), attempt_id="a", token=1, work=None, slot=SLOT, others=()
     )
     kinds.register(TickKind())
     watcher = AttemptSupervisor(cast(leases.Claim, mine), cast(Sampler, None), workdir)

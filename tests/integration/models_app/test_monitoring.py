@@ -439,7 +439,14 @@ def test_old_minutes_become_hours_and_go_and_old_labels_go(endpoint: Endpoint, a
         label(now() - timedelta(days=401))
         label(now() - timedelta(days=399))
     with as_control():
-        assert retention.purge_everywhere() == {"windows": 3, "feedback": 1, "slices": 0, "alerts": 0, "keys": 0}
+        assert retention.purge_everywhere() == {
+            "windows": 3,
+            "feedback": 1,
+            "slices": 0,
+            "alerts": 0,
+            "keys": 0,
+            "ticks": 0,
+        }
         assert sum(retention.purge_everywhere().values()) == 0
     with tenant_scope(endpoint.tenant_id):
         kept = {row.minute: recent_windows.sums_of(row) for row in HealthWindow.objects.all()}

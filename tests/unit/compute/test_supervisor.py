@@ -43,7 +43,7 @@ def ended(kind: Stubborn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ou
     kinds.register(kind)
     monkeypatch.setattr(supervisor.time, "sleep", lambda _: None)
     job = SimpleNamespace(id=uuid4(), kind="stubborn", spec={})
-    mine = SimpleNamespace(job=job, attempt_id=uuid4(), token=1)
+    mine = SimpleNamespace(job=job, attempt_id=uuid4(), token=1, work=None)
     found = AttemptSupervisor(cast(messages.Claim, mine), cast(Sampler, None), tmp_path)
     workdirs.make(tmp_path / str(mine.attempt_id))
     outcomes: list[Outcome] = []

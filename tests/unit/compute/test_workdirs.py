@@ -131,7 +131,7 @@ def test_a_checkpoint_on_a_full_disk_raises_and_leaves_nothing(workdir: Path, mo
 def supervisor(tmp_path: Path) -> AttemptSupervisor:
     kinds.register(TickKind())
     job = SimpleNamespace(id=uuid4(), kind="tick", spec={})
-    mine = SimpleNamespace(job=job, attempt_id=uuid4(), token=1)
+    mine = SimpleNamespace(job=job, attempt_id=uuid4(), token=1, work=None)
     return AttemptSupervisor(cast(messages.Claim, mine), cast(Sampler, None), tmp_path)
 
 
