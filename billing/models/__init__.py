@@ -10,7 +10,16 @@ from billing.models.ledger import LedgerPosting, LedgerShare, LedgerTransaction
 from billing.models.metering import Meter, RequiredTag, SharedCost, UsageEvent, UsageKey, UsageRollup, UsageSeries
 from billing.models.outside import HeldEvent, MeterPiece, MeterReading, MeterSeries, ReportLimit, SenderDay, UsageBatch
 from billing.models.periods import BillingPeriod
-from billing.models.pricing import Contract, ExchangeRate, Price, PriceBook, PriceVersion, ShowbackPrice, TaxRate
+from billing.models.pricing import (
+    Contract,
+    DeviceCost,
+    ExchangeRate,
+    Price,
+    PriceBook,
+    PriceVersion,
+    ShowbackPrice,
+    TaxRate,
+)
 from billing.models.runs import PeriodRun, PreparedDraft, ReconciliationOrder
 from billing.models.settling import CreditNote, CreditNoteLine, Payment, Reminder, StopDeferral
 from billing.models.wallets import CreditBlock, CreditMovement, TopUp, Wallet
@@ -26,6 +35,7 @@ __all__ = [
     "CreditMovement",
     "CreditNote",
     "CreditNoteLine",
+    "DeviceCost",
     "Dispute",
     "DisputeMessage",
     "ExchangeRate",

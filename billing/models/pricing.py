@@ -236,3 +236,33 @@ class ExchangeRate(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source} in {self.target}"
+
+
+class DeviceCost(models.Model):
+    """What a device-hour of a class costs the platform, from the start of a day in UTC; triggers keep it as entered.
+
+    It prices nothing: no price book, hold or invoice reads it. All costs are in one currency. The first of a class may begin in
+    the past, since there was none; a later one begins after the day on which it is entered.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    device_class = models.CharField(max_length=80)
+    per_hour = exact()
+    currency = models.CharField(max_length=3)
+    starts_on = models.DateField()
+    entered_by = models.CharField(max_length=254)
+    entered_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["device_class", "starts_on"], name="device_cost_start_once"),
+            models.CheckConstraint(
+                condition=Q(per_hour__gte=0, per_hour__lt=10**12)
+                & Q(currency__regex=r"^[A-Z]{3}$")
+                & ~Q(device_class=""),
+                name="device_cost_is_real",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.device_class} from {self.starts_on}"

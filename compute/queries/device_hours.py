@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from django.db import connection
 
@@ -153,13 +154,7 @@ def across_tenants(
     seconds. Raises Invalid.
     """
     _check(start, end, group_by, ACROSS)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT * FROM compute_device_hours(%s, %s)", [start, end])
-        rows = cursor.fetchall()
-        there = []
-        if "tenant" not in group_by:
-            cursor.execute("SELECT * FROM compute_device_capacity(%s, %s)", [start, end])
-            there = cursor.fetchall()
+    rows, there = hours_of_all(start, end, capacity="tenant" not in group_by)
     sums: dict[tuple[str, ...], list[float]] = defaultdict(lambda: [0.0] * 4)
     for hour, device_class, tenant, allocated, held, used in rows:
         words = {"hour": hour.isoformat(), "device_class": device_class, "tenant": str(tenant)}
@@ -179,6 +174,22 @@ def across_tenants(
         )
         for key, (capacity, allocated, held, used) in sorted(sums.items())
     ]
+
+
+def hours_of_all(
+    start: datetime, end: datetime, *, capacity: bool = True
+) -> tuple[list[tuple[datetime, str, UUID, float, float, float]], list[tuple[datetime, str, float]]]:
+    """Return what organisations had by hour, class and organisation (allocated, held, used), and the capacity by hour and class.
+
+    In seconds; without `capacity`, none of it. Console.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM compute_device_hours(%s, %s)", [start, end])
+        rows = cursor.fetchall()
+        if not capacity:
+            return rows, []
+        cursor.execute("SELECT * FROM compute_device_capacity(%s, %s)", [start, end])
+        return rows, cursor.fetchall()
 
 
 def _check(start: datetime, end: datetime, group_by: Sequence[str], groups: Sequence[str]) -> None:

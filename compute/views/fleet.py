@@ -10,6 +10,7 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST, require_safe
 
 from compute.fleet import capacity, fleet, machines
+from compute.views.cluster import cluster_page
 from compute.views.machines import node_act, node_join, node_token_made, node_token_revoked
 from compute.views.simulation import ceiling_simulation
 from tenants.errors import ExchequerError, NotFound
@@ -69,6 +70,7 @@ def _render(request: OperatorRequest, *, status: int = 200, **given: object) -> 
 
 urlpatterns: list[URLPattern] = [
     path("", fleet_page, name="operator-fleet"),
+    path("bill/", cluster_page, name="operator-cluster"),
     path("simulation/<uuid:tenant_id>/", ceiling_simulation, name="operator-quota-simulation"),
     path("join/", node_join, name="node-join"),
     path("tokens/", node_token_made, name="node-token"),

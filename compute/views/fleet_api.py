@@ -12,6 +12,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from compute.api.cluster_bill import ClusterBills, DeviceCosts
 from compute.api.simulation import CeilingSimulations
 from compute.fleet import capacity, fleet, machines
 from compute.queries import device_hours
@@ -148,6 +149,8 @@ class DeviceCordon(OperatorView):
 
 urlpatterns: list[URLPattern] = [
     path("capacity/", Capacity.as_view(), name="operator-api-capacity"),
+    path("cluster-bill/", ClusterBills.as_view(), name="operator-api-cluster-bill"),
+    path("device-costs/", DeviceCosts.as_view(), name="operator-api-device-costs"),
     path("fleet/", Fleet.as_view(), name="operator-api-fleet"),
     path("fleet/devices/<uuid:device_id>/cordon/", DeviceCordon.as_view(), name="operator-api-cordon"),
     path(

@@ -124,6 +124,7 @@ PLATFORM = {
     "billing_paymentcircuit": {"SELECT"},
     "billing_periodrun": {"SELECT", "INSERT"},
     "billing_reconciliationorder": {"SELECT", "INSERT"},
+    "billing_devicecost": {"SELECT", "INSERT"},
     "billing_exchangerate": {"SELECT", "INSERT"},
     "billing_taxrate": {"SELECT", "INSERT", "DELETE"},
     "billing_price": {"SELECT", "INSERT"},

@@ -155,6 +155,7 @@ CONSOLE_PAGES = (
     PageSpec("console-disputes", "/disputes/", "No dispute"),
     PageSpec("console-seller", "/invoices/seller/", "Save seller"),
     PageSpec("console-fleet", "/fleet/", "Hosts alive"),
+    PageSpec("console-cluster", "/fleet/bill/", "Enter cost"),
     PageSpec("console-operators", "/operators/", "platform_finance"),
     PageSpec("console-webhooks", "/webhooks/", "Create webhook"),
     PageSpec(

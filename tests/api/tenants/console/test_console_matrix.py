@@ -128,6 +128,10 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("looks/<uuid:look_id>/end/", "post"): set(),
     ("utilisation/", "get"): ALL,
     ("capacity/", "get"): ALL,
+    ("cluster-bill/", "get"): ALL,
+    # No key says what devices cost.
+    ("device-costs/", "get"): ALL,
+    ("device-costs/", "post"): set(),
     ("fleet/", "get"): ALL,
     ("fleet/devices/<uuid:device_id>/cordon/", "post"): {ADMIN},
     ("fleet/devices/<uuid:device_id>/uncordon/", "post"): {ADMIN},
@@ -160,6 +164,13 @@ GOOD: dict[str, dict[str, Any]] = {
         "rate": "0.92",
         "origin": "ECB",
         "reason": "As published",
+    },
+    "device-costs/": {
+        "device_class": "cpu",
+        "per_hour": "0.25",
+        "currency": "EUR",
+        "starts_on": "2026-01-01",
+        "reason": "As bought",
     },
     "tax-rates/": {
         "country": "DE",

@@ -23,6 +23,7 @@ ALL, NONE = {ADMIN, FINANCE, SUPPORT}, set[str]()
 PAGES: dict[str, tuple[set[str], set[str]]] = {
     "": (ALL, NONE),
     "fleet/": (ALL, NONE),
+    "fleet/bill/": (ALL, {FINANCE}),
     "fleet/simulation/<uuid:tenant_id>/": ({ADMIN}, NONE),
     "fleet/devices/<uuid:device_id>/cordon/": (NONE, {ADMIN}),
     "fleet/devices/<uuid:device_id>/uncordon/": (NONE, {ADMIN}),

@@ -328,6 +328,7 @@ PAGES: dict[str, Page] = {
         f"fleet/nodes/<uuid:node_id>/{act}/": Page(f"POST nodes/<uuid:node_id>/{act}/")
         for act in ("drain", "return", "end")
     },
+    "fleet/bill/": Page("POST device-costs/", says(**GOOD["device-costs/"])),
     "price-books/new/": Page("POST price-books/", says(**GOOD["price-books/"], copy_of="")),
     f"{BOOK}versions/new/": Page(f"POST {BOOK}versions/", price_list),
     "price-books/exchange-rates/": Page("POST exchange-rates/", says(**RATE)),

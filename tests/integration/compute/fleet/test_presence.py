@@ -7,11 +7,17 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from random import Random
 
 import pytest
 from django.db.models import QuerySet
 
+from billing.cluster import costs
+from billing.cluster.split import RULES
+from billing.money import Money
+from billing.rating.calendar import period_of
+from compute.cluster.bill import cluster_bill
 from compute.devices.base import Found
 from compute.fleet import nodes, presence
 from compute.leases import leases
@@ -23,6 +29,7 @@ from tenants.clock import DatabaseNow, now
 from tenants.isolation.scoping import tenant_scope
 from tests.conftest import DemoClock
 from tests.integration.compute.test_leases import World
+from tests.support import selling
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -142,6 +149,29 @@ def test_a_month_of_nodes_that_come_and_go_adds_up(
     assert all(one.free_s >= -1e-5 for one in hours)
     mean = {one.group["hour"]: one.capacity_s for one in hours}
     assert all(one.capacity_s <= mean[one.group["hour"]] + 1e-5 for one in own), "a tenant has no more than the pool"
+    with selling.role("exchequer_operator"):
+        cost = costs.NewDeviceCost(
+            device_class="cpu", per_hour=Decimal("0.333333"), currency="EUR", starts_on=began.date() - timedelta(days=1)
+        )
+        costs.enter(operator=selling.SELLER, new=cost, reason="as bought")
+    months = sorted(
+        {period_of((began + timedelta(days=day)).date()) for day in range((now() - began).days + 1)}
+        | {period_of(now().date())}
+    )
+    for rule in RULES:
+        with console():
+            bills = [cluster_bill(month, rule) for month in months]
+        assert all(bill.difference == Money.zero("EUR") for bill in bills)
+        assert all(sum(bill.columns.values(), Money.zero("EUR")) == bill.total for bill in bills)
+        assert sum(bill.seconds.capacity for bill in bills) / 10**6 == pytest.approx(there, abs=1e-3)
+        had = [one for bill in bills for one in bill.rows if one.slug]
+        assert {one.slug for one in had} == {world.tenant.slug}
+        assert sum(one.seconds["used"] for one in had) == pytest.approx(7.5)
+        assert sum(one.seconds["allocated"] for one in had) == pytest.approx(row.allocated_s, abs=1e-3)
+        borne = sum((one.row.free for one in had), Money.zero("EUR"))
+        assert bool(borne) == (rule in ("proportional", "even")), (
+            "nothing is guaranteed here, and the platform bears the rest"
+        )
 
 
 def test_a_cordoned_device_is_no_capacity(world: World, as_control: Control, demo_clock: DemoClock) -> None:
