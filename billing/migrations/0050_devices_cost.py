@@ -54,7 +54,8 @@ class Migration(migrations.Migration):
             model_name="devicecost",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    models.Q(("per_hour__gte", 0), ("per_hour__lt", 1000000000000)),
+                    ("per_hour__gte", 0),
+                    ("per_hour__lt", 1000000000000),
                     ("currency__regex", "^[A-Z]{3}$"),
                     models.Q(("device_class", ""), _negated=True),
                 ),
