@@ -35,6 +35,12 @@ class NothingFailed(Conflict):
     code = "job_set_nothing_failed"
 
 
+class OfPipelineRun(Conflict):
+    """These jobs are steps of a pipeline's run. Cancel or retry the run, under Pipelines."""
+
+    code = "job_set_of_pipeline_run"
+
+
 @operation(JOB_SET_LAUNCHED)
 def launch(
     *, actor: Actor, asked: Submission, vary: Any, cap: Decimal | None = None, most_at_once: int | None = None
@@ -68,7 +74,7 @@ def launch(
 
 @operation(JOB_SET_CANCELLED)
 def cancel(*, actor: Actor, set_id: UUID) -> JobSet:
-    """Cancel each job of a set that has not ended. Raises NotFound, PermissionDenied."""
+    """Cancel each job of a set that has not ended. Raises NotFound, OfPipelineRun, PermissionDenied."""
     actor.require_somewhere("jobs.cancel")
     found = _visible(actor, set_id)
     open_ones = Job.objects.filter(set_id=set_id).exclude(state__in=FINAL_STATES).order_by("id")
@@ -89,7 +95,7 @@ def cancel(*, actor: Actor, set_id: UUID) -> JobSet:
 @operation(JOB_SET_RETRIED)
 def retry_failed(*, actor: Actor, set_id: UUID) -> JobSet:
     """Launch the jobs of a set again that failed or were cancelled, under the same cap. Raises NotFound, NothingFailed,
-    and what `jobs.submit` raises.
+    OfPipelineRun, and what `jobs.submit` raises.
     """
     actor.require_somewhere("jobs.launch")
     creators.lock_creator(actor)
@@ -113,9 +119,11 @@ def failed(actor: Actor, set_id: UUID) -> Sequence[Job]:
 
 
 def _visible(actor: Actor, set_id: UUID) -> JobSet:
-    """Return a set of which the actor sees a job. Raises NotFound."""
+    """Return an array of which the actor sees a job. Raises NotFound, OfPipelineRun."""
     seen = visible_jobs(actor).filter(set_id=OuterRef("id"))
     found = JobSet.objects.filter(Exists(seen), id=set_id).first()
     if found is None:
         raise NotFound
+    if found.kind != "array":
+        raise OfPipelineRun
     return found

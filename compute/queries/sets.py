@@ -55,9 +55,14 @@ class SetRow:
         return sum(self.jobs.values())
 
     @property
+    def is_array(self) -> bool:
+        """Return whether it is no pipeline's run, which is cancelled and retried itself."""
+        return self.kind == "array"
+
+    @property
     def can_retry(self) -> bool:
         """Return whether one of its jobs failed or was cancelled, and was not run again."""
-        return bool(self.jobs.get(JobState.FAILED) or self.jobs.get(JobState.CANCELLED))
+        return self.is_array and bool(self.jobs.get(JobState.FAILED) or self.jobs.get(JobState.CANCELLED))
 
     @property
     def is_open(self) -> bool:

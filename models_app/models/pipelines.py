@@ -64,7 +64,7 @@ class Pipeline(TenantModel):
 
 
 class PipelineRun(TenantModel):
-    """One run. `cap`: the most that its jobs may spend, in `currency`; `reason`: why it failed, or what it waits for.
+    """One run. `set`: the job set of its jobs, which has their cap; `reason`: why it failed, or what it waits for.
 
     `launched_by`: the person or key whose rights of the day hold for each step; `person`: who is notified.
     """
@@ -76,8 +76,7 @@ class PipelineRun(TenantModel):
     trigger = models.CharField(max_length=60)
     state = models.CharField(max_length=9, choices=RunState, default=RunState.RUNNING)
     reason = models.TextField(blank=True)
-    cap = models.DecimalField(max_digits=38, decimal_places=12, null=True)
-    currency = models.CharField(max_length=3)
+    set = TenantForeignKey("compute.JobSet", on_delete=models.PROTECT, related_name="+")
     launched_by = models.UUIDField(null=True)
     launched_by_label = models.CharField(max_length=254)
     person = models.UUIDField(null=True)
@@ -87,12 +86,12 @@ class PipelineRun(TenantModel):
     if TYPE_CHECKING:
         project_id: UUID
         pipeline_id: UUID
+        set_id: UUID
 
     class Meta:
         base_manager_name = "objects"
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(state__in=RunState.values), name="models_app_run_known_state"),
-            models.CheckConstraint(condition=Q(cap=None) | Q(cap__gt=0), name="models_app_run_cap"),
         ]
         indexes: ClassVar = [
             models.Index(F("tenant"), F("id").desc(), name="models_app_run_newest"),

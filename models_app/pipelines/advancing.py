@@ -7,6 +7,7 @@ those of the operations that its steps call.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -146,6 +147,11 @@ class _Advance:
         names = ("step", "item", "number", "state", "outputs", "final", "set_aside")
         return [Try(**row) for row in StepTry.objects.filter(run=self.run).order_by("id").values(*names)]
 
+    def _place(self, launch: Launch) -> int:
+        """Return the place of a step's item among all, from 1; a job that is tried again has the place of the one before."""
+        before = itertools.takewhile(lambda step: step.name != launch.step, self.steps.values())
+        return sum(len(step.items) for step in before) + launch.item + 1
+
     def _room(self) -> int:
         most = settings.EXCHEQUER.queued_jobs
         return most - Job.objects.filter(state=JobState.QUEUED)[:most].count() if most else UNLIMITED
@@ -177,7 +183,7 @@ class _Advance:
                 row.save(force_insert=True)
                 work = self.work(launch.step, launch.item)
                 if step.job:
-                    row.job_id = step_jobs.submit(self.run, step, work).id
+                    row.job_id = step_jobs.submit(self.run, step, work, self._place(launch)).id
                     row.save(update_fields=["job"])
                 else:
                     _store(row, **_kept(kinds.get(step.kind).begin(work)))

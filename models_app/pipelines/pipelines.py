@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from billing.queries.calendar import tenant_today
 from compute.jobs import jobs
 from compute.models import FINAL_STATES, JobState
+from compute.sets.opening import Opening, open_set
 from models_app.models import Pipeline, PipelineRun, RunState, StepTry, TryState
 from models_app.pipelines import advancing, definition, kinds
 from models_app.pipelines.reading import visible_pipelines, visible_runs
@@ -145,14 +146,14 @@ def begin(*, actor: Actor, pipeline: UUID, trigger: str) -> PipelineRun:
     open_runs = PipelineRun.objects.filter(pipeline=row, state=RunState.RUNNING)
     if open_runs[MOST_AT_ONCE - 1 : MOST_AT_ONCE].exists():
         raise TooManyRuns
+    opening = Opening(kind="pipeline", project_id=row.project_id, name=row.name, cap=row.cap)
     run = PipelineRun(
         pipeline=row,
+        set=open_set(actor=actor, asked=opening),
         project_id=row.project_id,
         version=row.version,
         definition=row.definition,
         trigger=trigger[:60],
-        cap=row.cap,
-        currency=currency,
         launched_by=actor.owner_id,
         launched_by_label=actor.label,
         person=creators.person_of(actor),

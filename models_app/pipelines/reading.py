@@ -12,6 +12,7 @@ from django.db.models import Exists, OuterRef, Sum
 
 from billing.money import Money
 from compute.jobs.visibility import visible_jobs
+from compute.models import Job, JobSet
 from models_app.access import sees_everything
 from models_app.models import Pipeline, PipelineRun, RunState, StepTry
 from models_app.pipelines import definition, kinds, plan
@@ -59,6 +60,7 @@ class RunRow:
     trigger: str
     state: str
     reason: str
+    job_set: UUID
     cap: Money | None
     launched_by: UUID | None
     launched_by_label: str
@@ -123,13 +125,14 @@ def visible_pipelines(actor: Actor) -> TenantQuerySet[Pipeline]:
 
 def visible_runs(actor: Actor) -> TenantQuerySet[PipelineRun]:
     """Return the runs of the open scope that the actor may see: in projects that it sees into, and with no job hidden from it."""
-    rows = PipelineRun.objects.get_queryset().filter(in_sight(actor, "jobs.view")).select_related("pipeline", "project")
+    rows = PipelineRun.objects.get_queryset().filter(in_sight(actor, "jobs.view"))
+    rows = rows.select_related("pipeline", "project", "set")
     if not sees_everything(actor):
         hidden = StepTry.objects.filter(run=OuterRef("pk"), job__isnull=False).exclude(
             job__in=visible_jobs(actor).values("id")
         )
         rows = rows.exclude(Exists(hidden))
-    return rows if may_see_money(actor) else rows.defer("cap", "pipeline__cap")
+    return rows if may_see_money(actor) else rows.defer("set__cap", "pipeline__cap")
 
 
 def pipeline_list(actor: Actor, *, before: UUID | None = None, limit: int) -> list[PipelineRow]:
@@ -183,8 +186,8 @@ def run(actor: Actor, run_id: UUID) -> RunDetail:
     states = plan.plan(steps, tries, 0).states
     spent = None
     if may_see_money(actor):
-        total = StepTry.objects.filter(run=row).aggregate(total=Sum("job__spent"))["total"]
-        spent = Money(total or Decimal(0), row.currency)
+        of_set = Job.objects.filter(set_id=row.set_id, currency=row.set.currency)
+        spent = Money(of_set.aggregate(total=Sum("spent"))["total"] or Decimal(0), row.set.currency)
     return RunDetail(**_run(row), spent=spent, steps=tuple(_step(step, states[step.name], found) for step in steps))
 
 
@@ -197,22 +200,30 @@ def _step(step: Step, state: str, found: list[dict[str, Any]]) -> StepRow:
 
 
 def _pipeline(row: Pipeline) -> PipelineRow:
-    cap = None if "cap" in row.get_deferred_fields() or row.cap is None else Money(row.cap, row.currency)
     return PipelineRow(
         id=row.id, name=row.name, project_id=row.project_id, project=row.project.name, steps=row.definition["steps"],
-        cap=cap, version=row.version, created_by_label=row.created_by_label, created_at=row.created_at,
+        cap=_cap(row), version=row.version, created_by_label=row.created_by_label, created_at=row.created_at,
         changed_at=row.changed_at,
     )  # fmt: skip
 
 
 def _run(row: PipelineRun) -> dict[str, Any]:
-    cap = None if "cap" in row.get_deferred_fields() or row.cap is None else Money(row.cap, row.currency)
     names = (
         "id", "pipeline_id", "project_id", "version", "trigger", "state", "reason", "launched_by", "launched_by_label",
         "launched_at", "ended_at",
     )  # fmt: skip
     shown = {name: getattr(row, name) for name in names}
-    return {**shown, "pipeline": row.pipeline.name, "project": row.project.name, "cap": cap}
+    return {
+        **shown,
+        "job_set": row.set_id,
+        "cap": _cap(row.set),
+        "pipeline": row.pipeline.name,
+        "project": row.project.name,
+    }
+
+
+def _cap(row: Pipeline | JobSet) -> Money | None:
+    return None if "cap" in row.get_deferred_fields() or row.cap is None else Money(row.cap, row.currency)
 
 
 def register_audited() -> None:

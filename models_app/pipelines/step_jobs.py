@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 
-from billing.money import Money
 from compute.jobs import jobs, request_body
-from compute.models import Job, JobState
-from models_app.models import PipelineRun, StepTry, TryState
+from compute.models import FINAL_STATES, Job, JobState
+from compute.sets import cap
+from compute.sets.opening import Member
+from models_app.models import PipelineRun, TryState
 from models_app.pipelines.kinds import StepFailed, Work
 from models_app.pipelines.plan import Step
 from tenants.errors import RateLimited
+from tenants.identity import creators
 
 
 class CapReached(StepFailed):
@@ -27,8 +28,8 @@ class WaitsForCap(RateLimited):
     code = "pipeline_cap_waits"
 
 
-def submit(run: PipelineRun, step: Step, work: Work) -> Job:
-    """Launch a step's job. It may cost at most what is left of the run's cap.
+def submit(run: PipelineRun, step: Step, work: Work, place: int) -> Job:
+    """Launch a step's job at a place of the run's job set. It may cost at most what is left of the set's cap.
 
     Raises CapReached, WaitsForCap, and what `jobs.submit` raises.
     """
@@ -38,22 +39,20 @@ def submit(run: PipelineRun, step: Step, work: Work) -> Job:
         "kind": step.kind,
         "project": str(run.project_id),
     }
-    asked = request_body.submission(body)
-    if run.cap is None:
-        return jobs.submit(actor=work.actor, asked=asked)
+    asked, member = request_body.submission(body), Member(run.set_id, place)
     expected = jobs.estimate(jobs.check(actor=work.actor, asked=asked))
-    if not expected.worst.amount:
-        return jobs.submit(actor=work.actor, asked=asked)
-    committed, open_jobs = _committed(run)
-    left = run.cap - committed
-    if left < expected.typical.amount:
-        if open_jobs:
+    creators.lock_creator(work.actor)  # before the set, as every launch locks them
+    used = cap.used_of(run.set_id, expected.worst.currency)
+    if used is None or not expected.worst.amount:
+        return jobs.submit(actor=work.actor, asked=asked, member=member)
+    if used.left.amount < expected.typical.amount:
+        if Job.objects.filter(set_id=run.set_id).exclude(state__in=FINAL_STATES).exists():
             raise WaitsForCap
-        rest, needed = Money(max(left, Decimal(0)), run.currency), expected.typical
         raise CapReached(
-            f"The rest of the pipeline's cap, {rest}, does not pay for a typical run of this step, {needed}."
+            f"The rest of the pipeline's cap, {used.left}, does not pay for a typical run of this step, {expected.typical}."
         )
-    return jobs.submit(actor=work.actor, asked=replace(asked, max_cost=min(left, expected.worst.amount)))
+    limited = replace(asked, max_cost=min(used.left.amount, expected.worst.amount))
+    return jobs.submit(actor=work.actor, asked=limited, member=member)
 
 
 def ended(job: Job) -> dict[str, Any]:
@@ -70,16 +69,3 @@ def ended(job: Job) -> dict[str, Any]:
     if job.state == JobState.CANCELLED:
         return {"state": TryState.FAILED, "message": "Its job was cancelled.", "final": True}
     return {}
-
-
-def _committed(run: PipelineRun) -> tuple[Decimal, bool]:
-    """Return what the run's jobs have spent or may still spend, and whether one is open. A run with a cap limits each of them."""
-    total, open_jobs = Decimal(0), False
-    for row in StepTry.objects.filter(run=run, job__isnull=False).select_related("job"):
-        job = row.job
-        if job is None:
-            continue
-        ended_well = job.state in (JobState.SUCCEEDED, JobState.FAILED)
-        total += job.spent if ended_well or job.max_cost is None else job.max_cost
-        open_jobs |= job.state in (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED)
-    return total, open_jobs

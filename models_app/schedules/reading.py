@@ -137,7 +137,7 @@ def _runs(actor: Actor, schedule_id: UUID) -> Any:
         tries = StepTry.objects.filter(run=OuterRef("pipeline_run")).order_by().values("run")
         spent = Subquery(tries.annotate(total=Sum("job__spent")).values("total"), output_field=DecimalField())
         shown["spent"] = Coalesce(F("job__spent"), spent)
-        shown["currency"] = Coalesce(F("job__currency"), F("pipeline_run__currency"))
+        shown["currency"] = Coalesce(F("job__currency"), F("pipeline_run__set__currency"))
     return rows.values(*RUN, **shown)
 
 

@@ -141,11 +141,11 @@ def one_of_everything(tenant: Tenant) -> dict[str, UUID]:
         )
         run = PipelineRun.objects.create(
             pipeline=weekly,
+            set=JobSet.objects.create(project_id=project_id, kind="pipeline", name=weekly.name, currency="EUR"),
             project_id=project_id,
             version=1,
             definition=weekly.definition,
             trigger="person",
-            currency="EUR",
             launched_by=actor.id,
             launched_by_label=actor.label,
         )

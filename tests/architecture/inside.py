@@ -44,6 +44,7 @@ INSIDE = frozenset(
         "models_app_modelgrouppermission",
         "models_app_modeluserpermission",
         "models_app_modelversion",
+        "models_app_pipelinerun",
         "models_app_schedule",
         "models_app_schedulerun",
         "models_app_steptry",
@@ -84,7 +85,6 @@ NOT_INSIDE = {
     "models_app_endpointkey": {"key_hash", "membership_id", "parent_key_id", "service_account_id"},
     "models_app_feedback": {"prediction", "predicted", "label", "received_at"},
     "models_app_pipeline": {"cap"},
-    "models_app_pipelinerun": {"cap"},
     "models_app_preset": {"max_cost"},
     "tenants_user": {"password"},
 }

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from django.test import Client
 
+from billing.models import Hold
 from compute.models import Job
 from models_app.endpoints import deployments
 from models_app.models import Endpoint, PipelineRun, StepTry
@@ -146,6 +147,27 @@ def test_a_step_costs_at_most_the_rest_of_the_cap(company):
     failed = company.run(run["id"])
     assert failed["state"] == "failed"
     assert "cap" in failed["reason"]
+
+
+def test_the_jobs_of_a_run_are_a_set_whose_cap_their_holds_never_pass(company):
+    steps = [{**company.steps()[0], "each": [1, 2, 3]}]
+    body = {key: company.job[key] for key in ("recipe", "dataset", "params", "max_seconds")}
+    quote = company.post("quotes/", {**body, "name": "q", "kind": "train", "project": "default"}, status=201)
+    cap = Decimal(quote["worst"]["amount"]) * 2
+    run = company.post(f"pipelines/{company.save(steps, cap=str(cap))}/runs/")
+    sets = company.client.get(f"{API}/job-sets/").json()["results"]
+    (listed,) = [one for one in sets if one["id"] == run["job_set"]]
+    assert (listed["kind"], listed["name"]) == ("pipeline", "weekly")
+    assert Decimal(listed["cap"]["amount"]) == Decimal(run["cap"]["amount"]) == cap
+    with tenant_scope(company.tenant.id):
+        assert Job.objects.filter(set_id=run["job_set"]).count() == sum(listed["jobs"].values())
+        assert 0 < sum(hold.amount for hold in Hold.objects.filter(state="open")) <= cap
+        places = Job.objects.filter(set_id=run["job_set"]).order_by("id").values_list("set_index", flat=True)
+        assert list(places) == [1, 2, 3][: len(places)]
+    assert company.post(f"job-sets/{run['job_set']}/cancel/", status=409)["code"] == "job_set_of_pipeline_run"
+    assert company.post(f"job-sets/{run['job_set']}/retry-failed/", status=409)["code"] == "job_set_of_pipeline_run"
+    page = company.client.get(f"/t/{company.tenant.slug}/job-sets/{run['job_set']}/").content.decode()
+    assert "Cancel all" not in page
 
 
 def test_a_run_acts_by_the_rights_that_its_launcher_has_today(company):
