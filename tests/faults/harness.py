@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ from tests.support.waiting import PATIENCE_S, wait_until
 ROOT = Path(__file__).resolve().parents[2]
 
 HEARTBEAT_S, LEASE_S, SWEEP_S = 0.5, 2.0, 0.5
+ATTEMPT = re.compile(r"attempt\W+([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 LOOKS = 1000
 """How often a process is looked at before it counts as none of ours: starting one takes long on a busy machine."""
 
@@ -73,7 +75,7 @@ class Truth:
                     looks[pid] = looks.get(pid, 0) + 1
                     known[pid] = self._attempt_of(pid)
                 attempt = known.get(pid)
-                if attempt and self._runs(pid):
+                if attempt and self.runs(pid):
                     self.seen.setdefault(attempt, [now, now])[1] = now
                     self.groups[attempt] = pid
 
@@ -97,7 +99,8 @@ class Truth:
         return words[words.index(b"--attempt") + 1].decode() if b"--attempt" in words else None
 
     @staticmethod
-    def _runs(pid: int) -> bool:
+    def runs(pid: int) -> bool:
+        """Return whether a process is there and not merely unburied."""
         try:
             return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
         except OSError:
@@ -138,18 +141,23 @@ class WorkCluster:
 
     def node(self, name: str = "n1", **more: Any) -> subprocess.Popen[bytes]:
         """Start a node worker and wait until its devices are registered."""
-        home = self.folder / name
-        known = set(Device.objects.filter(node__name=name).values_list("node__boot", flat=True))
+        known = self.boots(name)
+        process = self.start_node(name, **more)
+        wait_until(lambda: self.boots(name) - known, f"node {name}")
+        return process
+
+    @staticmethod
+    def boots(name: str) -> set[UUID]:
+        """Return the start of that node's worker which registered its devices last, if any has."""
+        return set(Device.objects.filter(node__name=name).values_list("node__boot", flat=True))
+
+    def start_node(self, name: str, **more: Any) -> subprocess.Popen[bytes]:
+        """Start a node worker."""
         command = [sys.executable, "-m", "tests.fakes.runner.node_worker"]
         # The same password for a second worker of a node: a killed or paused one may still be there.
         url = nodes.admit(self._environment(role="owner")["DATABASE_OWNER_URL"], name, password=f"of-{name}")
-        more = {"DATABASE_URL": url, "EXCHEQUER_NODE_ID": name, "EXCHEQUER_HOME": home, **more}
-        process = self._start("app", command, name, **more)
-        wait_until(
-            lambda: set(Device.objects.filter(node__name=name).values_list("node__boot", flat=True)) - known,
-            f"node {name}",
-        )
-        return process
+        more = {"DATABASE_URL": url, "EXCHEQUER_NODE_ID": name, "EXCHEQUER_HOME": self.folder / name, **more}
+        return self._start("app", command, name, **more)
 
     def _start(self, role: str, command: list[str], log: str, **more: Any) -> subprocess.Popen[bytes]:
         environment = self._environment(role=role, **{**self._settings, **more})
@@ -164,6 +172,11 @@ class WorkCluster:
         """Return the log of the process of that name."""
         path = self.folder / f"{name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def fenced(self) -> set[UUID]:
+        """Return the attempts that their nodes gave up because they were not theirs any more."""
+        lines = "\n".join(self.log(path.stem) for path in self.folder.glob("*.log")).splitlines()
+        return {UUID(found[0]) for line in lines if "attempt.fenced" in line and (found := ATTEMPT.findall(line))}
 
     def submit(self, *, steps: int = 20, step_s: float = 0.05, **more: Any) -> UUID:
         """Submit a counting job; keywords of `submit` go there, others into the spec."""
