@@ -43,7 +43,8 @@ def assert_all_is_well(run: Chaos, right: Callable[[queries.JobDetail, Attempt],
         assert entries[job_id]["compute.job.ended"] + entries[job_id]["compute.job.cancelled"] == 1
         assert sum(entries[one.id]["compute.attempt.ended"] for one in attempts) == len(attempts)
         if made:
-            right(job, made[0])
+            with tenant_scope(run.home.tenant.id):
+                right(job, made[0])
         assert_no_overlap(spans[job_id])
         if job.state == "cancelled":
             with tenant_scope(run.home.tenant.id):

@@ -66,6 +66,7 @@ class Chaos:
         try:
             for name in NODES:
                 self._start(name)
+            wait_until(lambda: len(self._present()) == len(NODES), "both nodes")
             for number, fault in enumerate(drawn, 1):
                 while len(self.submitted) < max(4, many * number // faults):
                     self.submitted.append(self.submit(len(self.submitted)))

@@ -17,7 +17,6 @@ from models_app.files import orphans
 from models_app.models import ModelVersion
 from models_app.object_store import storage
 from tenants.events import outbox
-from tenants.isolation.scoping import tenant_scope
 from tests.fakes.runner.kind import digest_of
 from tests.faults.aftermath import assert_all_is_well
 from tests.faults.chaos import Chaos
