@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -120,7 +121,16 @@ class Chaos:
 
     def _act(self, fault: str, chance: random.Random) -> bool:
         self._catch_up()
-        return bool(getattr(self, f"_{fault}")(chance))
+        done = bool(getattr(self, f"_{fault}")(chance))
+        if done:
+            self._tell(fault)
+        return done
+
+    def _tell(self, what: str) -> None:
+        """Write a line of the run's story, which a failing test shows beside the logs."""
+        with (self.home.folder / "chaos.log").open("a") as story:
+            waiting = dict(Counter(self.unfinished().values()))
+            story.write(f"{datetime.now(UTC):%H:%M:%S.%f} {what}; {len(self.submitted)} jobs, open: {waiting}\n")
 
     def _kill_worker(self, chance: random.Random) -> bool:
         if not (present := self._present()):
@@ -173,6 +183,7 @@ class Chaos:
             with tenant_scope(self.home.tenant.id):
                 self.frozen |= {row["id"]: row for row in Attempt.objects.filter(id__in=hit, outcome="lost").values()}
             process.send_signal(signal.SIGCONT)
+            self._tell(f"{name} goes on, {len(self.frozen)} attempts were lost")
             self._away.discard(name)
 
         self._later.append((lost, go_on))
