@@ -17,7 +17,7 @@ from django.db.models import Q, QuerySet
 from billing.budgets import counters
 from compute import limits, pg_session
 from compute.jobs import transitions
-from compute.models import Attempt, AttemptState, Node, Outcome
+from compute.models import Attempt, AttemptState, Job, Node, Outcome
 from compute.queries.capacity import silent_before
 from compute.scheduling.assign import CONTROLLER
 from tenants.access.actor import Actor
@@ -72,12 +72,16 @@ def _expired() -> QuerySet[Attempt]:
 def _end(*, actor: Actor, job_id: UUID, attempt_id: UUID) -> int:
     """End one expired attempt, unless it was renewed meanwhile; return 1 if it ended.
 
-    An unclaimed attempt cost the job nothing and is not counted against it.
+    An unclaimed attempt cost the job nothing and is not counted against it. A locked job is left to the next sweep: a worker
+    that was stopped within a transaction keeps its lock until the server ends its session, and the others must not wait for it.
     """
-    job = transitions.lock(job_id)
+    job = Job.objects.select_for_update(skip_locked=True, no_key=True).filter(id=job_id).first()
+    if job is None:
+        unchanged("it is in use; the next sweep looks again")
+        return 0
     counters.lock_budget_set()
     attempt = _expired().select_for_update(of=("self",), no_key=True).filter(id=attempt_id).first()
-    if job is None or attempt is None:
+    if attempt is None:
         unchanged("it was renewed, or ended, meanwhile")
         return 0
     outcome = Outcome.LOST if attempt.state == AttemptState.RUNNING else Outcome.STOPPED

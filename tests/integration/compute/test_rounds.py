@@ -91,6 +91,26 @@ def test_a_bad_row_keeps_no_other_attempt_from_being_reaped(
     assert not DeviceHold.objects.exists()
 
 
+def test_a_job_that_a_stopped_worker_keeps_locked_holds_up_no_other(
+    world: World, superuser: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    two_tenants_jobs(world)
+    claims = [world.claim(dispatch) for dispatch in world.assign()]
+    stuck = claims[0]
+    assert stuck is not None
+    expire(superuser)
+    with superuser.transaction():
+        superuser.execute("SELECT FROM compute_job WHERE id = %s FOR NO KEY UPDATE", [stuck.job.id])
+        with world.control(), connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '200ms'")  # a wait for the lock would be an error in the log
+            reaped = reaper.reap()
+            cursor.execute("RESET lock_timeout")
+    assert reaped == 1
+    assert "controller.reaping_failed" not in caplog.text
+    with world.control():
+        assert reaper.reap() == 1, "and it has its own turn once it is free"
+
+
 def test_a_bad_row_keeps_no_other_allocation_from_its_slot(
     place: Place, superuser: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, fault: Callable[[], None]
 ) -> None:
