@@ -99,10 +99,11 @@ BEGIN
         EXECUTE format('CREATE ROLE %I NOLOGIN', login);
         -- To end its sessions one must have its rights; the registrar has none that it would gain.
         EXECUTE format('GRANT %I TO exchequer_registrar WITH INHERIT TRUE, SET FALSE', login);
-        EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', login, '30s');
-        EXECUTE format('ALTER ROLE %I SET lock_timeout = %L', login, '10s');
-        EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', login, '1min');
     END IF;
+    EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', login, '30s');
+    EXECUTE format('ALTER ROLE %I SET lock_timeout = %L', login, '10s');
+    -- A node that is stopped or cut off within a transaction keeps its jobs locked for so long: nobody can recover them before.
+    EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', login, '15s');
     EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', login, verifier);
     EXECUTE format('GRANT exchequer_node TO %I WITH INHERIT TRUE, SET FALSE', login);
     RETURN login;

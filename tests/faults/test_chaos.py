@@ -80,6 +80,9 @@ def assert_survives(
         run.run(many=many, faults=faults, pause_s=size["pause_s"])
         assert (len(run.submitted), sum(run.done.values())) == (many, faults)
         assert_all_is_well(run, check_result)
+        assert run.frozen, "a stopped worker lost its lease"
+        ticks = [job for job_id in run.submitted if (job := home.job(job_id)).kind == "tick" and job.result]
+        assert not ticks or any(job.result["resumed_at"] > 0 for job in ticks), "some went on from a checkpoint"
         for job_id in run.submitted:  # as the task does that an end wakes
             orphans.remove_of_job(job_id, home.tenant.id)
         kept = [one.key for one in storage.listing(home.tenant.id, "j")]

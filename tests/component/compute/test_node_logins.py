@@ -63,6 +63,19 @@ def stolen(login: str) -> psycopg.Connection:
     )
 
 
+def test_a_node_that_stops_within_a_transaction_keeps_its_jobs_locked_for_seconds(
+    login: str, superuser: psycopg.Connection
+) -> None:
+    superuser.execute(f"ALTER ROLE {login} RESET ALL")  # one that an earlier version admitted
+    verifier = superuser.pgconn.encrypt_password(PASSWORD.encode(), b"", b"scram-sha-256").decode()
+    superuser.execute("SELECT exchequer_roles.admit_node(id, %s) FROM compute_node WHERE name = 'n1'", [verifier])
+    with stolen(login) as session:
+        (longest,) = session.execute(
+            "SELECT setting::int FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'"
+        ).fetchone() or (0,)
+    assert 0 < longest <= 15_000
+
+
 @pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.PLATFORM, Outcome.STOPPED])
 def test_a_node_does_the_work_that_it_was_given(
     login: str, as_control: Callable[[], AbstractContextManager[None]], outcome: Outcome
