@@ -5,7 +5,7 @@ A cursor of the database gives them portion by portion, so that a month of any s
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -23,6 +23,7 @@ from billing.pg_arrays import parsed
 from billing.queries.invoices import InvoiceView
 from billing.queries.lines import CORRECTION, USAGE, InvoiceLine, LineKey
 from billing.rating.calendar import day_start
+from billing.rating.parts import DIMENSION
 from billing.rating.tags import tags_in
 from billing.usage.billed import FROM_BILLED
 from billing.usage.reserved_sources import own_sources
@@ -31,6 +32,8 @@ from tenants.projects.sight import closed_ids
 from tenants.rows import named_portions
 
 PORTION = 1_000
+#: Tags of senders have no slash.
+SHARE_TAG = "exchequer/share"
 SUMS = f"""
 SELECT r.day, {{hour}} AS hour, r.project_id, r.meter_id, r.price_id, r.rate_id, s.resource, s.job_id, s.dims, s.source <> ALL (%(own)s) AS outside,
   CASE WHEN r.day < r.period THEN date_trunc('month', r.day)::date END AS origin,
@@ -114,10 +117,15 @@ class UsageOf:
             resource_name=resource_names.WITHHELD if unseen else name,
             project_id=str(row.project_id),
             project_name=line.project_name,
-            tags={} if unseen else tags_in(parsed(row.dims)),
+            tags=({} if unseen else tags_in(parsed(row.dims))) | ({} if row.outside else _share(parsed(row.dims))),
             job_id=str(row.job_id) if row.job_id else "",
             line_id=str(line.id),
         )
+
+
+def _share(dims: Mapping[str, str]) -> dict[str, str]:
+    """Return the platform's own tag of usage of less than a whole unit."""
+    return {SHARE_TAG: dims[DIMENSION]} if DIMENSION in dims else {}
 
 
 def _line_of(line: InvoiceLine) -> LineOf:

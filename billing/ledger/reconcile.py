@@ -84,10 +84,15 @@ WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND (abs(e.amount - e.billab
   OR abs(e.amount + e.discount - e.billable * coalesce(p.list_amount, p.unit_amount) * coalesce(x.rate, 1)) > 0.000000000001) LIMIT 1
 """
 MEASURED = """
-SELECT format('interval at %%s: measured %%s seconds, lasted %%s', e.started_at, e.measured, e.ended_at - e.started_at)
+SELECT format('interval at %%s: measured %%s seconds, lasted %%s of a share of %%s', e.started_at, e.measured, e.ended_at - e.started_at,
+  coalesce(s.dims ->> 'share', '1'))
 FROM billing_usageevent e JOIN billing_meter m ON m.tenant_id = e.tenant_id AND m.id = e.meter_id
-WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND m.unit = 'second'
-  AND e.measured <> extract(epoch FROM e.ended_at - e.started_at) LIMIT 1
+LEFT JOIN billing_usageseries s ON s.tenant_id = e.tenant_id AND s.hash = e.series_hash
+WHERE e.tenant_id = %(tenant)s AND e.kind = 'usage' AND m.unit = 'second' AND e.measured <> extract(epoch FROM e.ended_at - e.started_at)
+  AND CASE WHEN s.dims ->> 'share' ~ '^[0-9]{1,4}/[0-9]{1,4}$'
+    THEN e.measured * split_part(s.dims ->> 'share', '/', 2)::numeric
+      <> extract(epoch FROM e.ended_at - e.started_at) * split_part(s.dims ->> 'share', '/', 1)::numeric
+    ELSE true END LIMIT 1
 """
 IN_FORCE = """
 SELECT format('interval at %%s is rated by price version %%s, in force from %%s to %%s', e.started_at, v.number, v.effective_at, v.ends)

@@ -14,6 +14,7 @@ from billing.metering.waivers import waive_usage
 from billing.periods.months import bounds_of, lock_for_usage
 from billing.pricing import price_books
 from billing.queries import Billed, billed, billed_attempts
+from billing.rating import parts
 from billing.rating.quantity import FUTURE_LIMIT, LONGEST_INTERVAL, count_refusal, refusal
 from billing.usage import rollups, usage_keys
 from billing.usage.intervals import Interval, claims, series_of
@@ -140,6 +141,7 @@ def faults_of(intervals: Sequence[Interval], terms: price_books.Terms) -> dict[s
     for item in intervals:
         start, end = item.start, item.end
         plain = start.tzinfo is UTC and end.tzinfo is UTC and item.quantity is None and item.meter in timed
+        plain = plain and item.share == parts.WHOLE
         if plain and start < end <= latest and end - start <= LONGEST_INTERVAL:
             continue
         if (reason := fault_of(item, terms)) is not None:
@@ -152,4 +154,9 @@ def fault_of(item: Interval, terms: price_books.Terms) -> str | None:
     reason = refusal(item.start, item.end, terms.now)
     if reason is None and item.meter not in terms.meters:
         reason = f"there is no meter {item.meter}"
-    return reason or count_refusal(item.quantity, timed=item.meter in terms.timed)
+    counted = item.meter not in terms.timed
+    return (
+        reason
+        or count_refusal(item.quantity, timed=not counted)
+        or parts.refusal(item.share, item.dims.get(parts.DIMENSION), counted=counted)
+    )

@@ -14,6 +14,7 @@ from billing.periods.months import billing_of
 from billing.pricing.price_books import Terms
 from billing.rating.calendar import EPOCH, QUARTER, hour_of, local_day, period_of, split
 from billing.rating.flat import QUANTITY_QUANTUM, affordable, charge
+from billing.rating.parts import WHOLE, seconds_of_part
 from billing.rating.quantity import seconds_between
 from billing.usage.intervals import Interval, KeyClaim, Series
 from billing.usage.rollups import Place, Segment, Tariff
@@ -43,7 +44,10 @@ def rate(claims: Sequence[KeyClaim], terms: Terms, batch_id: UUID | None = None)
             rated = place.tariff.rated(quantity)
         elif end <= until:
             span = end - start
-            rated = place.tariff.of_spans.get(span) or place.tariff.lasting(span)
+            if item.interval.share != WHOLE:
+                rated = place.tariff.rated(seconds_of_part(span, item.interval.share))
+            else:
+                rated = place.tariff.of_spans.get(span) or place.tariff.lasting(span)
         else:
             segments += _parts(item, terms, places, batch_id)
             continue
@@ -60,7 +64,7 @@ def _parts(item: KeyClaim, terms: Terms, places: Places, batch_id: UUID | None) 
     found = []
     for part, (start, end) in enumerate(split(item.start, item.end, terms.starts_within(item.start, item.end))):
         place, _, _ = places.at(item, start)
-        rated = place.tariff.lasting(end - start)
+        rated = place.tariff.rated(seconds_of_part(end - start, item.interval.share))
         found.append(Segment(place, item.key_hash, part, start, end, *rated, None, batch_id))
     return found
 

@@ -65,7 +65,7 @@ class Estimate:
     budget_left_after: Money | None
     billable_limit_s: Decimal
     budget: BudgetStatus | None = None
-    at_once: int = 1
+    at_once: Decimal | int = 1
 
     @property
     def second_amount(self) -> Decimal:
@@ -92,7 +92,7 @@ class Work:
 
     `between`: the units that nine runs of ten lie between; default: `typical_s`. `grace_s`: units past `worst_s` until
     the work is stopped; the worst case pays for them, the limit does not include them. `at_once`: how many of what the
-    meter measures are used at the same time, as the devices of a job.
+    meter measures are used at the same time, as the devices of a job, or what part of one.
     """
 
     project_id: UUID
@@ -105,7 +105,7 @@ class Work:
     max_cost: Decimal | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     person: UUID | None = None
-    at_once: int = 1
+    at_once: Decimal | int = 1
 
 
 def estimate(work: Work) -> Estimate:

@@ -11,6 +11,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from uuid import UUID
 
+from billing.rating.parts import WHOLE
+
 
 @dataclass(slots=True)  # one that is frozen takes three times as long to make
 class Interval:
@@ -19,7 +21,8 @@ class Interval:
     A given `quantity` is a count that belongs to the moment `start`: it is never split, and `end` only says how long it
     took. (`source`, `key`) counts once within a tenant; the same with other content is a conflict. `content` is what
     was sent, if the interval alone does not determine it, as for an event without a time. `hold_id`: the hold for outside
-    work that a reported event names.
+    work that a reported event names. `share`: the thousandths of a unit that are used, and for which the time counts; what
+    is less than a whole also says so in `dims` (`billing.rating.parts`).
     """
 
     key: str
@@ -35,6 +38,7 @@ class Interval:
     quantity: Decimal | None = None
     content: str = ""
     hold_id: UUID | None = None
+    share: int = WHOLE
 
 
 @dataclass(frozen=True, slots=True)

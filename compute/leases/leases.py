@@ -18,6 +18,7 @@ from django.conf import settings
 
 from billing.budgets import counters
 from billing.metering.metering import Interval
+from billing.rating.parts import dims_of
 from billing.rating.tags import as_dims
 from compute import kinds, limits
 from compute.jobs import transitions
@@ -79,7 +80,7 @@ def claim(*, tenant_id: UUID, attempt_id: UUID, token: int, node: str, boot: UUI
             return None
         rows = AttemptMember.objects.filter(attempt_id=attempt_id).select_related("device", "node").order_by("rank")
         members = list(rows)
-        first, *others = [(one.rank, slot_of(one.device)) for one in members if one.node.name == node]
+        first, *others = [(one.rank, slot_of(one.device, one.share)) for one in members if one.node.name == node]
         return Claim(
             job=transitions.view(job, attempt),
             attempt_id=attempt.id,
@@ -214,10 +215,11 @@ def _meter(job: Job, attempt: Attempt, beat: Heartbeat) -> str:
         project_id=job.project_id,
         start=start,
         end=end,
-        dims={"device_class": job.device_class, "tier": job.tier, **as_dims(job.tags)},
+        dims={"device_class": job.device_class, "tier": job.tier, **as_dims(job.tags), **dims_of(job.share)},
         job_id=job.id,
         attempt_id=attempt.id,
         source="compute",
+        share=job.share,
     )
     others = [replace(usage, key=f"{usage.key}:rank {rank}") for rank in range(1, job.devices)]
     recorded, held = charge(job, [usage, *others])

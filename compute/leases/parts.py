@@ -13,6 +13,7 @@ from uuid import UUID
 from compute.devices.base import DeviceKind
 from compute.leases.messages import Claim, Fenced
 from compute.models import Attempt, AttemptMember, AttemptState, Device
+from compute.policy import WHOLE
 from compute.sandbox.process import Slot
 from tenants.clock import DatabaseNow, now
 from tenants.isolation.scoping import tenant_scope
@@ -45,7 +46,7 @@ def join(*, tenant_id: UUID, attempt_id: UUID, token: int, node: str, boot: UUID
         live = Attempt.objects.exclude(state=AttemptState.ENDED).exclude(node__name=node)
         attempt = live.select_related("job").filter(id=attempt_id, token=token).first()
         members = AttemptMember.objects.filter(attempt_id=attempt_id, node__name=node, node__boot=boot)
-        ranks = {one.rank: slot_of(one.device) for one in members.select_related("device").order_by("rank")}
+        ranks = {one.rank: slot_of(one.device, one.share) for one in members.select_related("device").order_by("rank")}
         if attempt is None or not ranks:
             return None
         return Part(tenant_id, attempt.job_id, attempt.job.kind, attempt.id, token, node, ranks)
@@ -82,12 +83,13 @@ def elsewhere(members: list[AttemptMember], node: str) -> dict[str, tuple[int, .
     return {name: tuple(ranks) for name, ranks in found.items()}
 
 
-def slot_of(device: Device) -> Slot:
-    """Return the slot of a whole device, with one thread until its host says how many."""
+def slot_of(device: Device, share: int = WHOLE) -> Slot:
+    """Return the slot of a device, or of so many thousandths of it, with one thread until its host says how many."""
     return Slot(
         kind=cast(DeviceKind, device.kind),
         uuid=device.uuid,
         index=device.index,
         threads=1,
-        memory_bytes=device.memory_bytes,
+        memory_bytes=device.memory_bytes * share // WHOLE,
+        share=share,
     )

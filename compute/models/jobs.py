@@ -125,8 +125,8 @@ class Job(TenantModel):
 
     @property
     def second_amount(self) -> Decimal:
-        """Return what a second on all its devices costs."""
-        return self.unit_amount * self.devices
+        """Return what a second on all its devices, or on its share of one, costs."""
+        return self.unit_amount * self.devices * Decimal(self.share).scaleb(-3)
 
     @property
     def subject(self) -> str:

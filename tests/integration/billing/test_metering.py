@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from random import Random
@@ -28,6 +29,7 @@ from billing.metering.metering import (
 )
 from billing.models import BudgetPeriod, Hold, UsageKey, UsageRollup
 from billing.money import Money
+from billing.rating import parts
 from billing.usage import rollups
 from tenants import clock
 from tenants.isolation.scoping import tenant_scope
@@ -61,6 +63,28 @@ def test_usage_takes_the_budgets_before_the_hours_and_the_invoice(
         order.clear()
         record_usage([interval(project.id, clock.now(), 10)], hold_id=held if with_hold else None)
     assert order == ["budgets", "hours"]
+
+
+def test_b66_two_halves_cost_what_a_whole_costs_and_the_books_agree() -> None:
+    tenant = make_tenant()
+    project = make_project(tenant)
+    with in_tenant(tenant):
+        selling.provision_defaults()
+        start = clock.now() - timedelta(seconds=60)
+        odd = {"end": start + timedelta(seconds=7, microseconds=333_333)}
+        amounts = []
+        for share in (500, 500, 1000):
+            held = holds.hold(project_id=project.id, subject=f"job:{uuid4()}", amount=Money(Decimal("0.01"), "EUR"))
+            dims = {"device_class": "cpu", "tier": "on_demand", **parts.dims_of(share)}
+            usage = interval(project.id, start, 7, dims=dims, share=share, job_id=uuid4(), attempt_id=uuid4(), **odd)
+            amounts.append(record_usage([usage], hold_id=held))
+        # The same key with another share is another content.
+        other = interval(project.id, start, 7, key=usage.key, dims=dims, job_id=usage.job_id, **odd)
+        assert record_usage([replace(other, share=250, dims={**dims, **parts.dims_of(250)})]).conflicts == (usage.key,)
+    first, second, whole = amounts
+    assert first.quantity + second.quantity == whole.quantity == Decimal("7.333333")
+    assert first.quantity == Decimal("3.6666665") and first.amount + second.amount == whole.amount > 0
+    assert not reconcile_faults(tenant.id) and not ledger_faults(tenant.id)
 
 
 def test_a_second_is_settled_from_the_hold_once() -> None:
