@@ -28,6 +28,7 @@ from compute.devices.host import HostSampler
 from compute.devices.nvml import NvmlSampler
 from compute.fleet import nodes
 from compute.leases import leases, parts
+from compute.policy import WHOLE
 from compute.sandbox import probe, sandbox, workdirs
 from compute.sandbox.process import Slot
 
@@ -108,9 +109,7 @@ class Runtime:
             del self._running[attempt_id]
 
     def _with_threads(self, slot: Slot) -> Slot:
-        return dataclasses.replace(
-            slot, threads=self._host.threads if slot.kind == "cpu" else max(1, self._host.threads)
-        )
+        return dataclasses.replace(slot, threads=max(1, self._host.threads * slot.share // WHOLE))
 
     def _sampler(self, slot: Slot) -> Sampler:
         return self._host if slot.kind == "cpu" else self._nvml

@@ -136,7 +136,7 @@ class AttemptSupervisor:
         slot = self.mine.slot
         payload = {
             "attempt": str(self.mine.attempt_id),
-            "device": {"kind": slot.kind, "uuid": slot.uuid},
+            "device": {"kind": slot.kind, "uuid": slot.uuid, "share": slot.share},
             "threads": slot.threads,
             "seed": self.mine.job.id.int & 0x7FFFFFFF,
             "resume": bool(self.mine.job.checkpoint),

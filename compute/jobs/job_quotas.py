@@ -10,6 +10,7 @@ import math
 
 from compute.jobs.repricing import grace_s
 from compute.models import Job
+from compute.policy import WHOLE
 from tenants import quotas
 from tenants.quotas import Scopes
 
@@ -26,7 +27,12 @@ def device_time(device_class: str) -> str:
 
 def rest_s(job: Job) -> int:
     """Return the most device-seconds that a job can still use, with the grace of a stop."""
-    return max(1, worst_s(job.max_seconds) - math.ceil(job.measured_s)) * job.devices
+    return of_devices(max(1, worst_s(job.max_seconds) - math.ceil(job.measured_s)), job.devices, job.share)
+
+
+def of_devices(amount: int, devices: int, share: int) -> int:
+    """Return an amount for one device as the amount for all of them, or for a share of one: rounded up."""
+    return -(-amount * devices * share // WHOLE)
 
 
 def worst_s(max_seconds: int) -> int:

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from compute import limits
 from compute.devices.base import DeviceKind
+from compute.policy import WHOLE
 from compute.sandbox import protocol, sandbox, uids
 
 LAUNCHER = Path(__file__).with_name("launch.py")
@@ -34,7 +35,7 @@ PYTHON = sorted({*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix}, 
 class Slot:
     """The device given to a child, the only one it can use.
 
-    `network`: the process whose network it shares with peers, whom it finds on its `interface`.
+    `memory_bytes` is what it may have, of `share` thousandths of the device. `network`: the process whose network it shares with peers, whom it finds on its `interface`.
     """
 
     kind: DeviceKind
@@ -44,6 +45,7 @@ class Slot:
     memory_bytes: int
     network: int | None = None
     interface: str = "lo"
+    share: int = WHOLE
 
 
 @dataclass(frozen=True)

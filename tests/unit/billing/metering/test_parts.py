@@ -54,7 +54,7 @@ def sums(intervals: Sequence[Interval], terms: Terms) -> tuple[Decimal, Decimal]
 
 @settings(max_examples=examples(300), deadline=None)
 @given(micros=st.integers(1, 7_200_000_000), way=WAYS, first=AMOUNTS, second=AMOUNTS)
-def test_b66_parts_of_a_whole_for_the_same_time_count_and_cost_what_the_whole_does(
+def test_parts_of_a_whole_for_the_same_time_count_and_cost_what_the_whole_does(
     micros: int, way: tuple[int, ...], first: Decimal, second: Decimal
 ) -> None:
     terms = terms_at(first, second)
@@ -64,7 +64,7 @@ def test_b66_parts_of_a_whole_for_the_same_time_count_and_cost_what_the_whole_do
     assert abs(in_parts[1] - whole[1]) < MICRO / 1_000
 
 
-def test_b66_a_quarter_costs_a_quarter() -> None:
+def test_a_quarter_costs_a_quarter() -> None:
     terms = terms_at(Decimal("0.00005"))
     assert sums([usage(10_000_001, 250)], terms) == (Decimal("2.50000025"), Decimal("0.000125000012"))
     assert parts.said(250) == "1/4" and parts.dims_of(parts.WHOLE) == {}
