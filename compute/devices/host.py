@@ -13,6 +13,8 @@ from collections.abc import Callable
 from compute.devices.base import Found, Reading
 from compute.procfs import group_use
 
+#: A group that was not read for so long is gone.
+FORGOTTEN_S = 3600
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -23,7 +25,8 @@ class HostSampler:
         self._host = host
         self._count = count
         self._clock = clock
-        self._last: dict[str, tuple[int, float, float]] = {}
+        #: By device and process group, of which several share a device: when it was read, and its processor time.
+        self._last: dict[tuple[str, int], tuple[float, float]] = {}
 
     @property
     def threads(self) -> int:
@@ -48,13 +51,13 @@ class HostSampler:
     def read(self, uuid: str, group: int | None) -> Reading:
         """Return the group's processor time since the last sample over the wall time, as a share of the device."""
         if group is None:
-            self._last.pop(uuid, None)
             return Reading(busy=0.0, memory_bytes=0)
         seconds, resident = group_use(group)
         now = self._clock()
-        before = self._last.get(uuid)
-        self._last[uuid] = (group, now, seconds)
-        if before is None or before[0] != group or now <= before[1]:
+        before = self._last.get((uuid, group))
+        self._last = {key: last for key, last in self._last.items() if now - last[0] < FORGOTTEN_S}
+        self._last[uuid, group] = (now, seconds)
+        if before is None or now <= before[0] or seconds < before[1]:
             return Reading(busy=0.0, memory_bytes=resident)
-        busy = (seconds - before[2]) / (now - before[1]) / self.threads
+        busy = (seconds - before[1]) / (now - before[0]) / self.threads
         return Reading(busy=min(1.0, max(0.0, busy)), memory_bytes=resident)
