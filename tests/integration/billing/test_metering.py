@@ -81,7 +81,7 @@ def test_two_halves_cost_what_a_whole_costs_and_the_books_agree() -> None:
         # The same key with another share is another content.
         other = interval(project.id, start, 7, key=usage.key, dims=dims, job_id=usage.job_id, **odd)
         assert record_usage([replace(other, share=250, dims={**dims, **parts.dims_of(250)})]).conflicts == (usage.key,)
-        assert not reconcile_faults() and not ledger_faults()
+        assert [*reconcile_faults(), *ledger_faults()] == []
     first, second, whole = amounts
     assert first.quantity + second.quantity == whole.quantity == Decimal("7.333333")
     assert first.quantity == Decimal("3.6666665") and first.amount + second.amount == whole.amount > 0
