@@ -23,7 +23,7 @@ from billing.pg_arrays import parsed
 from billing.queries.invoices import InvoiceView
 from billing.queries.lines import CORRECTION, USAGE, InvoiceLine, LineKey
 from billing.rating.calendar import day_start
-from billing.rating.parts import DIMENSION
+from billing.rating.quantity import SHARE
 from billing.rating.tags import tags_in
 from billing.usage.billed import FROM_BILLED
 from billing.usage.reserved_sources import own_sources
@@ -125,7 +125,7 @@ class UsageOf:
 
 def _share(dims: Mapping[str, str]) -> dict[str, str]:
     """Return the platform's own tag of usage of less than a whole unit."""
-    return {SHARE_TAG: dims[DIMENSION]} if DIMENSION in dims else {}
+    return {SHARE_TAG: dims[SHARE]} if SHARE in dims else {}
 
 
 def _line_of(line: InvoiceLine) -> LineOf:

@@ -14,8 +14,7 @@ from billing.metering.waivers import waive_usage
 from billing.periods.months import bounds_of, lock_for_usage
 from billing.pricing import price_books
 from billing.queries import Billed, billed, billed_attempts
-from billing.rating import parts
-from billing.rating.quantity import FUTURE_LIMIT, LONGEST_INTERVAL, count_refusal, refusal
+from billing.rating.quantity import FUTURE_LIMIT, LONGEST_INTERVAL, SHARE, WHOLE, count_refusal, refusal, share_refusal
 from billing.usage import rollups, usage_keys
 from billing.usage.intervals import Interval, claims, series_of
 from billing.usage.usage_keys import UsageConflict
@@ -141,7 +140,7 @@ def faults_of(intervals: Sequence[Interval], terms: price_books.Terms) -> dict[s
     for item in intervals:
         start, end = item.start, item.end
         plain = start.tzinfo is UTC and end.tzinfo is UTC and item.quantity is None and item.meter in timed
-        plain = plain and item.share == parts.WHOLE
+        plain = plain and item.share == WHOLE
         if plain and start < end <= latest and end - start <= LONGEST_INTERVAL:
             continue
         if (reason := fault_of(item, terms)) is not None:
@@ -158,5 +157,5 @@ def fault_of(item: Interval, terms: price_books.Terms) -> str | None:
     return (
         reason
         or count_refusal(item.quantity, timed=not counted)
-        or parts.refusal(item.share, item.dims.get(parts.DIMENSION), counted=counted)
+        or share_refusal(item.share, item.dims.get(SHARE), counted=counted)
     )

@@ -14,8 +14,7 @@ from billing.periods.months import billing_of
 from billing.pricing.price_books import Terms
 from billing.rating.calendar import EPOCH, QUARTER, hour_of, local_day, period_of, split
 from billing.rating.flat import QUANTITY_QUANTUM, affordable, charge
-from billing.rating.parts import WHOLE, seconds_of_part
-from billing.rating.quantity import seconds_between
+from billing.rating.quantity import WHOLE, seconds_between, seconds_of_part
 from billing.usage.intervals import Interval, KeyClaim, Series
 from billing.usage.rollups import Place, Segment, Tariff
 from tenants.errors import Invalid

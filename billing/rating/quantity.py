@@ -1,10 +1,15 @@
-"""Quantities of time, exact to the microsecond; counts; and why usage is refused."""
+"""Quantities of time, exact to the microsecond, also of a part of a unit, in thousandths; counts; and why usage is refused."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
+from fractions import Fraction
 
+WHOLE = 1000
+"""All of a unit, in thousandths."""
+SHARE = "share"
+"""The dimension by which usage of less than a whole says so."""
 MICROSECOND = timedelta(microseconds=1)
 LONGEST_INTERVAL = timedelta(hours=24)
 FUTURE_LIMIT = timedelta(minutes=5)
@@ -21,6 +26,30 @@ def seconds_between(start: datetime, end: datetime) -> Decimal:
 def seconds_of(span: timedelta) -> Decimal:
     """Return the seconds of a span with six decimals."""
     return Decimal(span // MICROSECOND).scaleb(-6)
+
+
+def seconds_of_part(span: timedelta, share: int) -> Decimal:
+    """Return what `share` thousandths of a unit count for over a span, in seconds of a whole one, with nine decimals."""
+    return Decimal(span // MICROSECOND * share).scaleb(-9) if share != WHOLE else seconds_of(span)
+
+
+def share_said(share: int) -> str:
+    """Return thousandths as a fraction: `1/4`; `1` for a whole."""
+    return str(Fraction(share, WHOLE))
+
+
+def share_dims(share: int) -> dict[str, str]:
+    """Return the dimension of usage of so many thousandths; none of a whole unit."""
+    return {} if share == WHOLE else {SHARE: share_said(share)}
+
+
+def share_refusal(share: int, dimension: str | None, *, counted: bool) -> str | None:
+    """Return why usage cannot be of so many thousandths, given its dimension; None if it can."""
+    if share == WHOLE:
+        return None
+    if counted or not 0 < share < WHOLE:
+        return "only time is used in parts, and a part is less than a whole"
+    return None if dimension == share_said(share) else f"its dimension {SHARE} does not say {share_said(share)}"
 
 
 def seconds_delta(seconds: Decimal) -> timedelta:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from uuid import UUID
 
-from billing.rating.parts import WHOLE
+from billing.rating.quantity import WHOLE
 
 
 @dataclass(slots=True)  # one that is frozen takes three times as long to make
@@ -22,7 +22,7 @@ class Interval:
     took. (`source`, `key`) counts once within a tenant; the same with other content is a conflict. `content` is what
     was sent, if the interval alone does not determine it, as for an event without a time. `hold_id`: the hold for outside
     work that a reported event names. `share`: the thousandths of a unit that are used, and for which the time counts; what
-    is less than a whole also says so in `dims` (`billing.rating.parts`).
+    is less than a whole also says so in `dims` (`billing.rating.quantity`).
     """
 
     key: str

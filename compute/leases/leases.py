@@ -18,7 +18,7 @@ from django.conf import settings
 
 from billing.budgets import counters
 from billing.metering.metering import Interval
-from billing.rating.parts import dims_of
+from billing.rating.quantity import share_dims
 from billing.rating.tags import as_dims
 from compute import kinds, limits
 from compute.jobs import transitions
@@ -215,7 +215,7 @@ def _meter(job: Job, attempt: Attempt, beat: Heartbeat) -> str:
         project_id=job.project_id,
         start=start,
         end=end,
-        dims={"device_class": job.device_class, "tier": job.tier, **as_dims(job.tags), **dims_of(job.share)},
+        dims={"device_class": job.device_class, "tier": job.tier, **as_dims(job.tags), **share_dims(job.share)},
         job_id=job.id,
         attempt_id=attempt.id,
         source="compute",

@@ -29,7 +29,7 @@ from billing.metering.metering import (
 )
 from billing.models import BudgetPeriod, Hold, UsageKey, UsageRollup
 from billing.money import Money
-from billing.rating import parts
+from billing.rating import quantity
 from billing.usage import rollups
 from tenants import clock
 from tenants.isolation.scoping import tenant_scope
@@ -75,12 +75,14 @@ def test_two_halves_cost_what_a_whole_costs_and_the_books_agree() -> None:
         amounts = []
         for share in (500, 500, 1000):
             held = holds.hold(project_id=project.id, subject=f"job:{uuid4()}", amount=Money(Decimal("0.01"), "EUR"))
-            dims = {"device_class": "cpu", "tier": "on_demand", **parts.dims_of(share)}
+            dims = {"device_class": "cpu", "tier": "on_demand", **quantity.share_dims(share)}
             usage = interval(project.id, start, 7, dims=dims, share=share, job_id=uuid4(), attempt_id=uuid4(), **odd)
             amounts.append(record_usage([usage], hold_id=held))
         # The same key with another share is another content.
         other = interval(project.id, start, 7, key=usage.key, dims=dims, job_id=usage.job_id, **odd)
-        assert record_usage([replace(other, share=250, dims={**dims, **parts.dims_of(250)})]).conflicts == (usage.key,)
+        assert record_usage([replace(other, share=250, dims={**dims, **quantity.share_dims(250)})]).conflicts == (
+            usage.key,
+        )
         assert [*reconcile_faults(), *ledger_faults()] == []
     first, second, whole = amounts
     assert first.quantity + second.quantity == whole.quantity == Decimal("7.333333")

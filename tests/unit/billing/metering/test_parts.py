@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from billing.metering.metering import fault_of, faults_of
 from billing.metering.rate import rate
 from billing.pricing.price_books import Terms
-from billing.rating import parts
+from billing.rating import quantity
 from billing.rating.selection import PriceEntry, PriceList, PriceTable
 from billing.usage.intervals import Interval, claims
 from tests.support.examples import examples
@@ -43,7 +43,7 @@ def terms_at(*amounts: Decimal) -> Terms:
 
 def usage(micros: int, share: int, key: str = "") -> Interval:
     end = EDGE + timedelta(microseconds=micros)
-    dims = {"class": "a", **parts.dims_of(share)}
+    dims = {"class": "a", **quantity.share_dims(share)}
     return Interval(key, "seconds", "job:1", PROJECT, EDGE, end, dims, source="compute", share=share)
 
 
@@ -59,7 +59,7 @@ def test_parts_of_a_whole_for_the_same_time_count_and_cost_what_the_whole_does(
 ) -> None:
     terms = terms_at(first, second)
     in_parts = sums([usage(micros, share, str(number)) for number, share in enumerate(way)], terms)
-    whole = sums([usage(micros, parts.WHOLE)], terms)
+    whole = sums([usage(micros, quantity.WHOLE)], terms)
     assert in_parts[0] == whole[0]  # no second is lost or made
     assert abs(in_parts[1] - whole[1]) < MICRO / 1_000
 
@@ -67,7 +67,7 @@ def test_parts_of_a_whole_for_the_same_time_count_and_cost_what_the_whole_does(
 def test_a_quarter_costs_a_quarter() -> None:
     terms = terms_at(Decimal("0.00005"))
     assert sums([usage(10_000_001, 250)], terms) == (Decimal("2.50000025"), Decimal("0.000125000012"))
-    assert parts.said(250) == "1/4" and parts.dims_of(parts.WHOLE) == {}
+    assert quantity.share_said(250) == "1/4" and quantity.share_dims(quantity.WHOLE) == {}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_usage_of_a_part_says_so(wrong: dict[str, object], why: str) -> None:
     item = replace(usage(1_000_000, 500), **wrong)  # type: ignore[arg-type]
     assert why in (fault_of(item, terms) or "")
     assert item.key in faults_of([item], terms)
-    assert not faults_of([usage(1_000_000, 500), usage(1_000_000, parts.WHOLE)], terms)
+    assert not faults_of([usage(1_000_000, 500), usage(1_000_000, quantity.WHOLE)], terms)
 
 
 def test_a_count_has_no_part() -> None:
