@@ -215,7 +215,8 @@ class _Round:
             takers = [self._takers[device.id] for device in work.held if device.id in self._takers]
             if work not in self._kept and takers:
                 taker, within = takers[0]
-                found.append(Reclaim(work, taker) if within and not work.spot else Preempt(work, taker))
+                reclaimed = within and not work.spot and taker.tenant_id != work.tenant_id
+                found.append(Reclaim(work, taker) if reclaimed else Preempt(work, taker))
         return found
 
     def waits(self) -> list[Wait]:

@@ -69,6 +69,12 @@ def test_what_was_borrowed_of_a_guaranteed_part_is_reclaimed_and_given_once_it_i
     assert decide([borrower[1], owner], devices, rooms, NOW) == [Assign(owner, (devices[0],), borrowed=False)]
 
 
+def test_a_tenant_reclaims_nothing_of_its_own() -> None:
+    devices = pool(2)
+    mine = runs(1, devices[:1], borrowed=True, served_s=3600)
+    assert stopped([mine, waits(2, devices=2)], devices, part(2)) == {1: Preempt}
+
+
 def test_work_within_the_guaranteed_part_never_gives_way() -> None:
     devices = pool(2)
     works = [runs(1, devices, served_s=10**6), waits(2, "b"), waits(3, "a", priority=9)]
@@ -103,7 +109,7 @@ def test_a_gang_starts_whole_or_not_and_what_passes_it_is_borrowed() -> None:
     works = [runs(1, devices[:2]), waits(2, devices=4, since_s=90), waits(3, since_s=10)]
     assert started(works, devices) == {3: True}
     ended = [waits(2, devices=4, since_s=150), runs(3, devices[3:], borrowed=True)]
-    assert stopped(ended, devices, {}) == {3: Reclaim}
+    assert stopped(ended, devices, {}) == {3: Preempt}
 
 
 def test_a_gang_lies_on_as_few_nodes_as_possible_and_close_to_each_other() -> None:
@@ -189,6 +195,7 @@ def test_no_round_gives_a_device_twice_passes_a_limit_or_stops_what_stays(
     assert len(taken) == len(set(taken))
     assert all(len(start.devices) == start.work.devices and not start.work.held for start in starts)
     assert all(stop.work.yields and not stop.taker.held for stop in stops)
+    assert not [stop for stop in stops if isinstance(stop, Reclaim) and stop.work.tenant_id == stop.taker.tenant_id]
     for tenant, limit in zip("abc", limits, strict=True):
         new = sum(start.work.devices for start in starts if start.work.tenant_id == tenant)
         gone = sum(len(stop.work.held) for stop in stops if stop.work.tenant_id == tenant)
