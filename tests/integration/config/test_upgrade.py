@@ -67,7 +67,9 @@ CHANGED = {
 #: Counted again from what is unfinished: `test_what_waits_gives_its_devices_back_and_reserves_its_time`.
 AGAIN = ("tenants_quota", "tenants_quotareservation")
 #: Price lists belonged to tenants, and prices to their meters; those columns went, and a book has its tenant's name.
+#: What holds a device has a table of its own since attempts have members.
 WENT = {
+    "compute_device": {"taken_by"},
     "billing_pricebook": {"tenant_id", "name"},
     "billing_priceversion": {"tenant_id"},
     "billing_price": {"tenant_id", "meter_id"},
@@ -238,6 +240,8 @@ def lay(source: psycopg.Connection, old: psycopg.Connection, before: Before) -> 
         ):
             for data in out:
                 into.write(data)
+    for holder, device in source.execute("SELECT holder, device_id FROM compute_devicehold").fetchall():
+        old.execute("UPDATE compute_device SET taken_by = %s WHERE id = %s", [holder, device])
     # Jobs held a device of the quota from their launch on.
     for (job_id,) in source.execute("SELECT id FROM compute_job WHERE state = 'queued'").fetchall():
         held = "SELECT gen_random_uuid(), id, 'devices:cpu', %s, 1 FROM tenants_tenant WHERE id = %s"
