@@ -272,10 +272,10 @@ def lay(source: psycopg.Connection, old: psycopg.Connection, before: Before) -> 
     before.origins = origins(source)
 
 
-@pytest.fixture(scope="module")
-def upgraded(kept: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Storage of the database that this module's first test creates and migrates."""
-    yield kept.setdefault(NAME, {})
+@pytest.fixture(scope="session")
+def upgraded() -> Iterator[dict[str, Any]]:
+    """What is known of the database that the first of these tests creates; tests of other modules run between them."""
+    yield {}
     with SESSION.cluster.superuser("postgres") as admin:
         admin.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
 
