@@ -64,7 +64,7 @@ class RunSerializer(serializers.Serializer[Any]):
     trigger = serializers.CharField(help_text="What launched it: person or schedule")
     state = serializers.CharField(help_text="running, succeeded, failed or cancelled")
     reason = serializers.CharField(help_text="Why it failed, or what it waits for")
-    job_set = serializers.UUIDField(help_text="The set of its jobs")
+    job_set = serializers.UUIDField(help_text="The set of its jobs; not found before its first job")
     cap = MoneySerializer(allow_null=True)
     launched_by_label = serializers.CharField()
     launched_at = serializers.DateTimeField()

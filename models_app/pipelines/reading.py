@@ -116,6 +116,11 @@ class RunDetail(RunRow):
     steps: tuple[StepRow, ...]
     spent: Money | None
 
+    @property
+    def has_jobs(self) -> bool:
+        """Return whether it has launched a job: before, nobody sees its job set."""
+        return any(one.job for step in self.steps for one in step.tries)
+
 
 def visible_pipelines(actor: Actor) -> TenantQuerySet[Pipeline]:
     """Return the pipelines of the open scope in projects that the actor sees into; without caps where it sees no amounts."""

@@ -170,6 +170,15 @@ def test_the_jobs_of_a_run_are_a_set_whose_cap_their_holds_never_pass(company):
     assert "Cancel all" not in page
 
 
+def test_a_run_links_its_jobs_once_it_has_one(company):
+    pages = f"/t/{company.tenant.slug}"
+    for steps, found in (([{"name": "r", "kind": "report"}], False), (company.steps(), True)):
+        run = company.post(f"pipelines/{company.save(steps, name=f'{found}')}/runs/")
+        link = f"{pages}/job-sets/{run['job_set']}/"
+        assert (link in company.client.get(f"{pages}/pipelines/runs/{run['id']}/").content.decode()) == found
+        assert (company.client.get(link).status_code == 200) == found
+
+
 def test_a_run_acts_by_the_rights_that_its_launcher_has_today(company):
     run = company.post(f"pipelines/{company.save()}/runs/")
     with tenant_scope(company.tenant.id):
