@@ -90,6 +90,7 @@ class _Round:
         self._placed: list[tuple[Work, Seat]] = []
         self._takers: dict[Hashable, tuple[Work, bool]] = {}
         self._kept: set[Work] = set()
+        self._passed: dict[Work, Work] = {}
 
     def plan(self) -> list[Action]:
         """Return the actions of the round."""
@@ -165,7 +166,10 @@ class _Round:
 
     def _seat(self, work: Work, *, within: bool) -> None:
         if work.held:
-            if self._pool.keep(work):
+            first = self._fills_its_limit(work)
+            if first is not None:
+                self._passed[work] = first
+            elif self._pool.keep(work):
                 self._kept.add(work)
                 self._count(work)
             return
@@ -194,6 +198,12 @@ class _Round:
                 return scope
         return None
 
+    def _fills_its_limit(self, work: Work) -> Work | None:
+        """Return a job that starts, comes before this running one, and leaves it no room within a limit of both."""
+        scope = self._full(work)
+        starting = (first for first, seat in self._placed if seat.free)
+        return next((first for first in starting if scope in scopes_of(first)), None) if scope else None
+
     def _count(self, work: Work) -> None:
         for scope in scopes_of(work):
             self._held[scope] += work.amount
@@ -217,6 +227,8 @@ class _Round:
                 taker, within = takers[0]
                 reclaimed = within and not work.spot and taker.tenant_id != work.tenant_id
                 found.append(Reclaim(work, taker) if reclaimed else Preempt(work, taker))
+            elif work in self._passed:
+                found.append(Preempt(work, self._passed[work]))
         return found
 
     def waits(self) -> list[Wait]:

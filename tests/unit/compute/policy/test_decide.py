@@ -75,6 +75,15 @@ def test_a_tenant_reclaims_nothing_of_its_own() -> None:
     assert stopped([mine, waits(2, devices=2)], devices, part(2)) == {1: Preempt}
 
 
+def test_a_job_that_comes_before_borrowed_work_takes_its_turn_within_the_limit() -> None:
+    devices = pool(3)
+    mine, rooms = runs(1, devices[:1], borrowed=True, served_s=3600), part(limit=1)
+    assert started([mine, waits(2)], devices, rooms) == {2: False}
+    assert stopped([mine, waits(2)], devices, rooms) == {1: Preempt}
+    newer = runs(1, devices[:1], borrowed=True)
+    assert started([newer, waits(2)], devices, rooms) == stopped([newer, waits(2)], devices, rooms) == {}
+
+
 def test_work_within_the_guaranteed_part_never_gives_way() -> None:
     devices = pool(2)
     works = [runs(1, devices, served_s=10**6), waits(2, "b"), waits(3, "a", priority=9)]
