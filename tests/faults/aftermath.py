@@ -87,7 +87,7 @@ def _ends(run: Chaos) -> Counter[str]:
 def _assert_nothing_is_left(run: Chaos) -> None:
     """No device, money or quota is held, no process and no folder is there, the ledger agrees, and the log verifies."""
     home = run.home
-    wait_until(lambda: not run.frozen.keys() - home.fenced(), "each zombie to notice")
+    wait_until(lambda: not set().union(*run.zombies.values()) - home.fenced(), "each zombie to notice")
     wait_until(lambda: not [one for one in home.truth.groups.values() if group_members(one)], "no process is left")
     wait_until(lambda: not [one for name in NODES for one in _folders(run, name)], "no folder is left")
     assert not DeviceHold.objects.exists()

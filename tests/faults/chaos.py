@@ -51,6 +51,7 @@ class Chaos:
     cancelled: set[UUID] = field(default_factory=set)
     stopped: set[UUID] = field(default_factory=set)
     frozen: dict[UUID, dict[str, Any]] = field(default_factory=dict)
+    zombies: dict[str, set[UUID]] = field(default_factory=dict)
     done: Counter[str] = field(default_factory=Counter)
     recovery_s: list[float] = field(default_factory=list)
     _boots: dict[str, set[UUID]] = field(default_factory=dict)
@@ -139,6 +140,7 @@ class Chaos:
         hit = [one for one in self._at_work() if one.node.name == name]
         self.nodes[name].kill()
         self.nodes[name].wait()
+        self.zombies.pop(name, None)  # killed before it noticed that it lost them, or after
         self._start(name)
         for one in hit:
             self._time_recovery(one, time.monotonic())
@@ -181,7 +183,9 @@ class Chaos:
 
         def go_on() -> None:
             with tenant_scope(self.home.tenant.id):
-                self.frozen |= {row["id"]: row for row in Attempt.objects.filter(id__in=hit, outcome="lost").values()}
+                woken = {row["id"]: row for row in Attempt.objects.filter(id__in=hit, outcome="lost").values()}
+            self.frozen |= woken
+            self.zombies.setdefault(name, set()).update(woken)
             process.send_signal(signal.SIGCONT)
             self._tell(f"{name} goes on, {len(self.frozen)} attempts were lost")
             self._away.discard(name)
