@@ -6,11 +6,13 @@ from typing import Any
 
 import psycopg
 from django.db import Error as DatabaseFault
-from django.db import connection
+from django.db import InterfaceError, InternalError, OperationalError, connection
 
 Session = psycopg.Connection[Any]
 LOST: tuple[type[Exception], ...] = (DatabaseFault, psycopg.Error)
 """Errors after which a listener reconnects. Too broad for processing rows: see `is_same_session`."""
+AWAY: tuple[type[Exception], ...] = (OperationalError, InterfaceError, InternalError)
+"""Errors of a database that may be back soon. The last one ends a session that idled in its transaction: its process had stopped."""
 
 
 def is_same_session(held: Session | None) -> bool:

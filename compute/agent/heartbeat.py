@@ -13,14 +13,14 @@ from concurrent.futures import Future, wait
 from typing import Any
 
 from django.conf import settings
-from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
+from django.db import DataError, IntegrityError, connection
 
 from compute import kinds
 from compute.leases import leases
 from compute.models import Outcome
+from compute.pg_session import AWAY
 from compute.sandbox import protocol
 
-AWAY = (OperationalError, InterfaceError)
 BAD_VALUES = (DataError, UnicodeEncodeError)
 REFUSED = (*BAD_VALUES, IntegrityError)
 

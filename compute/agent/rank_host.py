@@ -27,11 +27,12 @@ from django.db import connection
 
 from compute import kinds, procfs
 from compute.agent.gang import start_rank
-from compute.agent.heartbeat import AWAY, beside
+from compute.agent.heartbeat import beside
 from compute.agent.link import MESSAGE, Link, Loop, Message, tls, unpack
 from compute.agent.peer_network import PeerNetwork
 from compute.devices.base import DeviceLost, Sampler
 from compute.leases import parts
+from compute.pg_session import AWAY
 from compute.sandbox import excess, protocol, workdirs
 from compute.sandbox.process import Child, Member
 

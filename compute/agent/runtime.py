@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 from celery import current_app
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 
 from compute import limits, liveness, pg_session
 from compute.agent.rank_host import RankHost
@@ -28,12 +28,12 @@ from compute.devices.host import HostSampler
 from compute.devices.nvml import NvmlSampler
 from compute.fleet import nodes
 from compute.leases import leases, parts
+from compute.pg_session import AWAY
 from compute.policy import WHOLE
 from compute.sandbox import probe, sandbox, workdirs
 from compute.sandbox.process import Slot
 
 log = structlog.get_logger(__name__)
-AWAY = (OperationalError, InterfaceError)
 
 
 class Runtime:

@@ -24,11 +24,12 @@ from compute.agent import exit_codes
 from compute.agent.checkpoints import CheckpointUploader
 from compute.agent.gang import Gang
 from compute.agent.gathering import gather
-from compute.agent.heartbeat import AWAY, HeartbeatSender, beside
+from compute.agent.heartbeat import HeartbeatSender, beside
 from compute.agent.observer import ChildObserver
 from compute.devices.base import Sampler
 from compute.leases import leases
 from compute.models import Outcome
+from compute.pg_session import AWAY
 from compute.sandbox import sandbox, workdirs
 from compute.sandbox.process import Child
 from tenants.encryption import handouts

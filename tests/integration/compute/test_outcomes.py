@@ -13,11 +13,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import psycopg
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.test import override_settings
 
-from compute import limits, queries
+from compute import limits, pg_session, queries
 from compute.agent import heartbeat
 from compute.agent.supervisor import AttemptSupervisor
 from compute.devices.base import Reading, Sampler
@@ -31,6 +33,7 @@ from compute.sandbox.protocol import Metric
 from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
 from tests.integration.compute.test_leases import World
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -95,6 +98,27 @@ def test_a_heartbeat_with_an_unstorable_value_is_refused_and_the_next_passes(wor
     assert heart.renew() is not None, "what was measured is still sent"
     _, attempt = stored(world, mine)
     assert attempt.seq == 1
+
+
+def test_a_heartbeat_that_idled_in_its_transaction_is_sent_again_within_the_lease(
+    world: World, superuser: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, once = world.running(), iter([True])
+    heart = heartbeat.HeartbeatSender(mine)
+    heart.beat = Heartbeat(elapsed=0.1)
+
+    def stopped(*_: object) -> None:
+        if next(once, False):  # as a process that is stopped here: the server ends its session meanwhile
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 20")
+                pid = pg_session.session().info.backend_pid
+            there = "SELECT FROM pg_stat_activity WHERE pid = %s"
+            wait_until(lambda: superuser.execute(there, [pid]).fetchone() is None, "the end of the session")
+
+    monkeypatch.setattr(leases, "_startup", lambda *_: stopped() or {})
+    assert heart.renew() is None
+    assert heart.renew() is not None
+    assert stored(world, mine)[1].seq == 1
 
 
 def test_the_last_report_that_cannot_be_stored_still_ends_the_attempt_as_a_crash(world: World) -> None:
