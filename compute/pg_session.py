@@ -11,7 +11,7 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 Session = psycopg.Connection[Any]
 LOST: tuple[type[Exception], ...] = (DatabaseFault, psycopg.Error)
 """Errors after which a listener reconnects. Too broad for processing rows: see `is_same_session`."""
-AWAY: tuple[type[Exception], ...] = (OperationalError, InterfaceError, InternalError)
+AWAY = (OperationalError, InterfaceError, InternalError)
 """Errors of a database that may be back soon. The last one ends a session that idled in its transaction: its process had stopped."""
 
 

@@ -59,7 +59,7 @@ class Chaos:
     _away: set[str] = field(default_factory=set)
 
     def run(self, *, many: int, faults: int, pause_s: float) -> None:
-        """Run `many` jobs through `faults` faults to their ends, a fault each `pause_s` on the average."""
+        """Run at least `many` jobs through `faults` faults to their ends, a fault each `pause_s` on the average."""
         chance = random.Random(self.seed)
         drawn = [FAULTS[number % len(FAULTS)] for number in range(faults)]
         chance.shuffle(drawn)
@@ -122,6 +122,8 @@ class Chaos:
 
     def _act(self, fault: str, chance: random.Random) -> bool:
         self._catch_up()
+        if not self.unfinished():  # a fast machine: each fault still meets work
+            self.submitted.append(self.submit(len(self.submitted)))
         done = bool(getattr(self, f"_{fault}")(chance))
         if done:
             self._tell(fault)

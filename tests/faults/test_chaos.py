@@ -78,7 +78,7 @@ def assert_survives(
 
         run = Chaos(home, broker, submit, seed, LEASE_S)
         run.run(many=many, faults=faults, pause_s=size["pause_s"])
-        assert (len(run.submitted), sum(run.done.values())) == (many, faults)
+        assert (len(run.submitted) >= many, sum(run.done.values())) == (True, faults)
         assert_all_is_well(run, check_result)
         assert run.frozen, "a stopped worker lost its lease"
         ticks = [job for job_id in run.submitted if (job := home.job(job_id)).kind == "tick" and job.result]
