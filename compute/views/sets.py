@@ -35,7 +35,7 @@ def job_set(request: TenantRequest, job_set_id: UUID) -> HttpResponse:
     metrics = sorted({name for row in shown for name in row.metrics})[:3]
     context = {
         "set": found,
-        "members": [(row, [row.metrics.get(name, "–") for name in metrics]) for row in shown],
+        "members": [(row, [row.metrics.get(name) for name in metrics]) for row in shown],
         "metrics": metrics,
         "can_cancel": found.is_array and found.is_open and request.actor.can_somewhere("jobs.cancel"),
         "can_retry": found.can_retry and request.actor.can_somewhere("jobs.launch"),
