@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
 from django.contrib import messages
-from django.forms import Form
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
@@ -16,8 +14,7 @@ from billing.forms.wallets import RuleForm, TopUpForm
 from billing.invoices import topping_up
 from billing.queries.calendar import tenant_today
 from billing.wallets import queries
-from tenants.errors import ExchequerError, NotFound, PermissionDenied
-from tenants.web.form_posts import explain, redirect_get_to
+from tenants.web.form_posts import done, redirect_get_to
 from tenants.web.pagination import after, paged
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
@@ -55,7 +52,7 @@ def wallet_top_up(request: TenantRequest) -> HttpResponse:
     def ask() -> None:
         topping_up.ask(actor=request.actor, amount=form.cleaned_data["amount"])
 
-    if _done(form, ask):
+    if done(form, ask):
         messages.success(request, "The invoice of your top-up is being made. The wallet is filled when it is paid.")
         return redirect("wallet", request.tenant.slug)
     return _render(request, top_up=form)
@@ -70,24 +67,10 @@ def wallet_rule(request: TenantRequest) -> HttpResponse:
         topping_up.change_rule(actor=request.actor, rule=None)
         messages.success(request, "The wallet is topped up by hand only.")
         return redirect("wallet", request.tenant.slug)
-    if _done(form, lambda: topping_up.change_rule(actor=request.actor, rule=form.rule)):
+    if done(form, lambda: topping_up.change_rule(actor=request.actor, rule=form.rule)):
         messages.success(request, "The wallet is topped up by itself from now.")
         return redirect("wallet", request.tenant.slug)
     return _render(request, rule=form)
-
-
-def _done(form: Form, act: Callable[[], None]) -> bool:
-    """Execute a valid form; attach refusals to their fields."""
-    if not form.is_valid():
-        return False
-    try:
-        act()
-    except (NotFound, PermissionDenied):
-        raise
-    except ExchequerError as refused:
-        explain(form, refused)
-        return False
-    return True
 
 
 def _render(request: TenantRequest, *, top_up: TopUpForm | None = None, rule: RuleForm | None = None) -> HttpResponse:

@@ -18,19 +18,19 @@ from billing.forms.fields import FractionField
 from billing.rating.calendar import period_of
 from compute.cluster.bill import ClusterBill, cluster_bill
 from tenants.clock import now
-from tenants.errors import ExchequerError, Invalid, PermissionDenied
+from tenants.errors import Invalid
 from tenants.fields.codes import CapitalField
 from tenants.fields.days import DayField, MonthField
 from tenants.operators.pages import OperatorRequest, operator_page
-from tenants.web.form_posts import explain
+from tenants.web.form_posts import done
 from tenants.web.pagination import before, csv_response, paged, refuse_unknown
 
 PAGE = 50
 RULE_WORDS = {
-    "proportional": "By what each allocated",
+    "proportional": "By allocation",
     "even": "Evenly",
-    "guaranteed": "By guaranteed devices",
-    "platform": "The platform bears it",
+    "guaranteed": "By guarantee",
+    "platform": "Platform bears it",
 }
 EXPORTED = [
     "month", "rule", "device_class", "organisation", *(f"{name}_s" for name in ("allocated", *COLUMNS)), "currency",
@@ -59,6 +59,11 @@ class DeviceCostForm(forms.Form):
     )
     reason = forms.CharField(label="Reason", max_length=400, help_text="It stands in the operator log.")
 
+    @property
+    def new(self) -> costs.NewDeviceCost:
+        """The cost of a valid form."""
+        return costs.NewDeviceCost(**{name: value for name, value in self.cleaned_data.items() if name != "reason"})
+
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @operator_page("prices.view")
@@ -68,18 +73,11 @@ def cluster_page(request: OperatorRequest) -> HttpResponse:
     if bound:
         request.operator.require("prices.manage")
     form = DeviceCostForm(request.POST if bound else None)
-    if bound and form.is_valid():
-        data = dict(form.cleaned_data)
-        reason = data.pop("reason")
-        try:
-            costs.enter(operator=request.operator, new=costs.NewDeviceCost(**data), reason=reason)
-        except PermissionDenied:
-            raise
-        except ExchequerError as refused:
-            explain(form, refused)
-        else:
-            messages.success(request, "The cost is entered. It prices nothing that organisations are billed.")
-            return redirect("operator-cluster")
+    if bound and done(
+        form, lambda: costs.enter(operator=request.operator, new=form.new, reason=form.cleaned_data["reason"])
+    ):
+        messages.success(request, "The cost is entered. It prices nothing that organisations are billed.")
+        return redirect("operator-cluster")
     chosen = ChoiceOfBill(request.GET)
     right = chosen.is_valid()
     month = chosen.cleaned_data.get("month") or period_of(now().date())

@@ -7,7 +7,7 @@ from django import forms
 from django.http import HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 
-from tenants.errors import ExchequerError, Invalid
+from tenants.errors import ExchequerError, Invalid, NotFound, PermissionDenied
 from tenants.web.requests import TenantRequest
 
 View = Callable[[TenantRequest], HttpResponse]
@@ -33,6 +33,23 @@ def redirect_get_to(back: str) -> Callable[[View], View]:
         return run
 
     return decorate
+
+
+def done(form: forms.Form, act: Callable[[], object]) -> bool:
+    """Execute an operation if the form is valid, explain its refusal in the form, and return whether it was done.
+
+    Raises NotFound and PermissionDenied, which are pages of their own.
+    """
+    if not form.is_valid():
+        return False
+    try:
+        act()
+    except (NotFound, PermissionDenied):
+        raise
+    except ExchequerError as refused:
+        explain(form, refused)
+        return False
+    return True
 
 
 def explain(form: forms.Form, refused: ExchequerError) -> None:

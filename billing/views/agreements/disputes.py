@@ -13,7 +13,7 @@ from billing.forms.disputes import DisputeForm, MessageForm
 from billing.invoices import disputes, disputing
 from billing.queries.invoices import with_lines
 from tenants.errors import ExchequerError, NotFound, PermissionDenied
-from tenants.web.form_posts import explain
+from tenants.web.form_posts import done, explain
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
 
@@ -46,16 +46,11 @@ def dispute_open(request: TenantRequest, invoice_id: UUID) -> HttpResponse:
 def dispute(request: TenantRequest, dispute_id: UUID) -> HttpResponse:
     """Show a dispute with its messages; a POST writes one."""
     form = MessageForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
-        try:
-            disputing.write(actor=request.actor, dispute_id=dispute_id, text=form.cleaned_data["text"])
-        except (NotFound, PermissionDenied):
-            raise
-        except ExchequerError as refused:
-            explain(form, refused)
-        else:
-            messages.success(request, "The message is sent.")
-            return redirect("dispute", request.tenant.slug, dispute_id)
+    if request.method == "POST" and done(
+        form, lambda: disputing.write(actor=request.actor, dispute_id=dispute_id, text=form.cleaned_data["text"])
+    ):
+        messages.success(request, "The message is sent.")
+        return redirect("dispute", request.tenant.slug, dispute_id)
     context = {
         "thread": disputes.thread(dispute_id),
         "form": form,

@@ -19,7 +19,7 @@ from billing.pricing.currency_changes import preview
 from billing.queries import books
 from tenants.errors import ExchequerError, NotFound, PermissionDenied
 from tenants.operators.pages import OperatorRequest, operator_page
-from tenants.web.form_posts import explain
+from tenants.web.form_posts import done, explain
 from tenants.web.pagination import before, paged
 
 PAGE = 50
@@ -62,21 +62,15 @@ def contract_withdraw(request: OperatorRequest, tenant_id: UUID) -> HttpResponse
 def billing_details(request: OperatorRequest, tenant_id: UUID) -> HttpResponse:
     """Change to whom a tenant's invoices go."""
     form = BillingDetailsForm(request.POST)
-    if form.is_valid():
-        data = dict(form.cleaned_data)
-        reason = data.pop("reason")
-        try:
-            change_details(
-                operator=request.operator, tenant_id=tenant_id, details=BillingDetails(**data), reason=reason
-            )
-        except (NotFound, PermissionDenied):
-            raise
-        except ExchequerError as refused:
-            explain(form, refused)
-        else:
-            messages.success(request, "The billing details are changed. Drafts follow; finalised invoices stay.")
-            return redirect("operator-contract", tenant_id)
+    if done(form, lambda: _change_details(request, tenant_id, dict(form.cleaned_data))):
+        messages.success(request, "The billing details are changed. Drafts follow; finalised invoices stay.")
+        return redirect("operator-contract", tenant_id)
     return _render(request, tenant_id, details=form, status=422)
+
+
+def _change_details(request: OperatorRequest, tenant_id: UUID, data: dict[str, Any]) -> None:
+    reason = data.pop("reason")
+    change_details(operator=request.operator, tenant_id=tenant_id, details=BillingDetails(**data), reason=reason)
 
 
 def _render(

@@ -13,9 +13,8 @@ from billing.dunning import deferring
 from billing.forms.invoices import DeferForm
 from billing.queries import issued
 from billing.views.console.invoice import shown
-from tenants.errors import ExchequerError, NotFound, PermissionDenied
 from tenants.operators.pages import OperatorRequest, operator_page
-from tenants.web.form_posts import explain
+from tenants.web.form_posts import done
 
 
 @require_POST
@@ -23,19 +22,15 @@ from tenants.web.form_posts import explain
 def invoice_defer(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
     """Let launches go on despite an unpaid invoice until a day."""
     form = DeferForm(request.POST)
-    if form.is_valid():
-        try:
-            deferring.defer(
-                operator=request.operator,
-                tenant_id=issued.tenant_of(invoice_id),
-                invoice_id=invoice_id,
-                **form.cleaned_data,
-            )
-        except (NotFound, PermissionDenied):
-            raise
-        except ExchequerError as refused:
-            explain(form, refused)
-        else:
-            messages.success(request, f"Launches go on until {form.cleaned_data['until']:%-d %B %Y}.")
-            return redirect("operator-invoice", invoice_id)
+    if done(
+        form,
+        lambda: deferring.defer(
+            operator=request.operator,
+            tenant_id=issued.tenant_of(invoice_id),
+            invoice_id=invoice_id,
+            **form.cleaned_data,
+        ),
+    ):
+        messages.success(request, f"Launches go on until {form.cleaned_data['until']:%-d %B %Y}.")
+        return redirect("operator-invoice", invoice_id)
     return shown(request, invoice_id, asked="defer", defer_form=form)

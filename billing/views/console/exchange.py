@@ -11,9 +11,8 @@ from django.views.decorators.http import require_http_methods
 
 from billing.exchange import queries, table
 from billing.forms.exchange import ExchangeRateForm
-from tenants.errors import ExchequerError, PermissionDenied
 from tenants.operators.pages import OperatorRequest, operator_page
-from tenants.web.form_posts import explain
+from tenants.web.form_posts import done
 from tenants.web.pagination import before, paged
 
 PAGE = 50
@@ -27,16 +26,11 @@ def exchange_rates_page(request: OperatorRequest) -> HttpResponse:
     if bound:
         request.operator.require("prices.manage")
     form = ExchangeRateForm(request.POST if bound else None)
-    if bound and form.is_valid():
-        try:
-            table.enter(operator=request.operator, new=form.new, reason=form.cleaned_data["reason"])
-        except PermissionDenied:
-            raise
-        except ExchequerError as refused:
-            explain(form, refused)
-        else:
-            messages.success(request, "The rate is entered. Usage from its start on is converted by it.")
-            return redirect("operator-exchange-rates")
+    if bound and done(
+        form, lambda: table.enter(operator=request.operator, new=form.new, reason=form.cleaned_data["reason"])
+    ):
+        messages.success(request, "The rate is entered. Usage from its start on is converted by it.")
+        return redirect("operator-exchange-rates")
     rows = queries.exchange_rates(after=before(request, UUID), limit=PAGE)
     shown, links = paged(request, rows, PAGE, lambda row: (str(row.id),))
     context = {"rows": shown, "form": form, "may_manage": request.operator.can("prices.manage"), **links}

@@ -34,7 +34,7 @@ from tenants.operators.log import queries as operator_log
 from tenants.operators.operator_log import record_act
 from tenants.operators.pages import OperatorRequest, operator_page
 from tenants.parsing import uuid_in
-from tenants.web.form_posts import explain
+from tenants.web.form_posts import done, explain
 from tenants.web.pagination import csv_response, wants_csv
 
 INVOICE_EXPORTED = "billing.invoice.exported"
@@ -130,18 +130,14 @@ def invoice_payment(request: OperatorRequest, invoice_id: UUID) -> HttpResponse:
     """Record a payment that arrived."""
     tenant_id, view, _ = _locked(invoice_id)
     form = PaymentForm(request.POST, invoice=view)
-    if form.is_valid():
-        try:
-            paying.mark_paid(
-                operator=request.operator, tenant_id=tenant_id, invoice_id=invoice_id, received=form.received
-            )
-        except (NotFound, PermissionDenied):
-            raise
-        except ExchequerError as refused:
-            explain(form, refused)
-        else:
-            messages.success(request, "The payment is recorded.")
-            return redirect("operator-invoice", invoice_id)
+    if done(
+        form,
+        lambda: paying.mark_paid(
+            operator=request.operator, tenant_id=tenant_id, invoice_id=invoice_id, received=form.received
+        ),
+    ):
+        messages.success(request, "The payment is recorded.")
+        return redirect("operator-invoice", invoice_id)
     return shown(request, invoice_id, asked="pay", payment_form=form)
 
 

@@ -14,9 +14,8 @@ from billing.forms.taxes import EndRateForm, TaxRateForm
 from billing.invoices import parties
 from billing.queries.books import meters_under
 from billing.taxes import queries, table
-from tenants.errors import ExchequerError, NotFound, PermissionDenied
 from tenants.operators.pages import OperatorRequest, operator_page
-from tenants.web.form_posts import explain
+from tenants.web.form_posts import done
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -27,16 +26,11 @@ def tax_rates_page(request: OperatorRequest) -> HttpResponse:
     if bound:
         request.operator.require("prices.manage")
     form = TaxRateForm(request.POST if bound else None, meters=_meters())
-    if bound and form.is_valid():
-        try:
-            table.enter(operator=request.operator, rate=form.rate, reason=form.cleaned_data["reason"])
-        except PermissionDenied:
-            raise
-        except ExchequerError as refused:
-            explain(form, refused)
-        else:
-            messages.success(request, "The rate is entered. Drafts follow it; finalised invoices keep their tax.")
-            return redirect("operator-tax-rates")
+    if bound and done(
+        form, lambda: table.enter(operator=request.operator, rate=form.rate, reason=form.cleaned_data["reason"])
+    ):
+        messages.success(request, "The rate is entered. Drafts follow it; finalised invoices keep their tax.")
+        return redirect("operator-tax-rates")
     return _render(request, form=form)
 
 
@@ -45,16 +39,9 @@ def tax_rates_page(request: OperatorRequest) -> HttpResponse:
 def tax_rate_end(request: OperatorRequest, rate_id: UUID) -> HttpResponse:
     """End a rate."""
     form = EndRateForm(request.POST)
-    if form.is_valid():
-        try:
-            table.end(operator=request.operator, rate_id=rate_id, **form.cleaned_data)
-        except (NotFound, PermissionDenied):
-            raise
-        except ExchequerError as refused:
-            explain(form, refused)
-        else:
-            messages.success(request, "The rate ends.")
-            return redirect("operator-tax-rates")
+    if done(form, lambda: table.end(operator=request.operator, rate_id=rate_id, **form.cleaned_data)):
+        messages.success(request, "The rate ends.")
+        return redirect("operator-tax-rates")
     return _render(request, ending=rate_id, end_form=form)
 
 

@@ -16,7 +16,7 @@ from billing.wallets import granting, queries
 from tenants.errors import ExchequerError, NotFound, PermissionDenied
 from tenants.isolation.scoping import tenant_scope
 from tenants.operators.pages import OperatorRequest, operator_page
-from tenants.web.form_posts import explain
+from tenants.web.form_posts import done
 
 MOVEMENTS = 50
 
@@ -50,21 +50,14 @@ def _render(
 ) -> HttpResponse:
     tenant, view = queries.wallet_of(tenant_id)
     form = GrantForm(request.POST if bound else None, currency=view.currency)
-    if bound and form.is_valid():
-        try:
-            granting.grant(
-                operator=request.operator,
-                tenant_id=tenant_id,
-                given=form.given,
-                reason=form.cleaned_data["reason"],
-            )
-        except (NotFound, PermissionDenied):
-            raise
-        except ExchequerError as refused:
-            explain(form, refused)
-        else:
-            messages.success(request, "The credit is granted.")
-            return redirect("operator-wallet", tenant_id)
+    if bound and done(
+        form,
+        lambda: granting.grant(
+            operator=request.operator, tenant_id=tenant_id, given=form.given, reason=form.cleaned_data["reason"]
+        ),
+    ):
+        messages.success(request, "The credit is granted.")
+        return redirect("operator-wallet", tenant_id)
     with tenant_scope(tenant_id):
         movements = queries.movements(limit=MOVEMENTS)
     context = {
