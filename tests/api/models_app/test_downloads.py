@@ -114,7 +114,7 @@ def test_the_entry_is_committed_before_the_first_byte_and_a_refusal_leaves_none(
     assert head["Content-Length"] == str(len(WEIGHTS))
     with s3.opened(server.weights.key) as body:
         sealed = body.read()
-    s3.put(server.weights.key, io.BytesIO(sealed[:70] + b"\0" + sealed[71:]), len(sealed))
+    s3.put(server.weights.key, io.BytesIO(sealed[:70] + bytes([sealed[70] ^ 1]) + sealed[71:]), len(sealed))
     damaged = server.get(path)
     assert (damaged.status_code, damaged.json()["code"]) == (500, "object_damaged")
     storage.delete(server.tenant.id, [server.weights.key])

@@ -173,7 +173,8 @@ def test_a_backup_that_is_damaged_or_not_whole_is_refused_before_anything_change
         with pytest.raises(CommandError, match="is not empty"):
             call_command("backup", str(folder), stdout=io.StringIO())
     damaged = next(path for path in (folder / "objects").rglob("*") if path.is_file())
-    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     done = empty.restore(folder)
     assert (done.returncode, "missing or damaged" in done.stderr) == (1, True), done.stderr[-2000:]
     said = json.loads((folder / "manifest.json").read_text())
