@@ -1,0 +1,86 @@
+"""Attempts on shares of one device: what they hold, may use and pay. No launch asks for a share yet, so their rows are set."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from decimal import Decimal
+
+import psycopg
+import pytest
+from django.db import connection
+
+from billing.ledger.reconcile import ledger_faults, reconcile_faults
+from compute.leases import leases
+from compute.leases.messages import Claim, Heartbeat
+from compute.models import Attempt, Device, Job, Outcome
+from tenants.isolation.scoping import tenant_scope
+from tests.integration.compute.test_leases import World
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Control = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def world(as_control: Control) -> World:
+    found = World(as_control)
+    with as_control():
+        Device.objects.filter(index=1).update(state="cordoned")
+    return found
+
+
+def halves(world: World, superuser: psycopg.Connection, number: int) -> list[uuid.UUID]:
+    """Queue so many jobs that need half a device each."""
+    made = [world.submit() for _ in range(number)]
+    superuser.execute("UPDATE compute_job SET share = 500 WHERE state = 'queued'")
+    return made
+
+
+def claims_of(world: World) -> list[Claim | None]:
+    """Assign until nothing more starts: a round looks at no more jobs of one queue than there are devices."""
+    found = []
+    while given := world.assign():
+        found += [world.claim(one) for one in given]
+    return found
+
+
+def test_two_halves_run_at_once_on_one_device_and_never_three(world: World, superuser: psycopg.Connection) -> None:
+    halves(world, superuser, 3)
+    first, second = claims_of(world)
+    assert first is not None and second is not None
+    assert first.slot.uuid == second.slot.uuid
+    assert {(one.slot.share, one.slot.memory_bytes) for one in (first, second)} == {(500, 2**29)}
+    assert world.assign() == []
+    assert [device.held for device in Device.objects.filter(index=0)] == [1000]
+
+
+def test_a_half_pays_half_and_one_that_dies_costs_the_other_nothing(
+    world: World, superuser: psycopg.Connection
+) -> None:
+    halves(world, superuser, 2)
+    claims = claims_of(world)
+    dead, living = (one for one in claims if isinstance(one, Claim))
+    began = time.monotonic()
+    for mine in (dead, living):
+        leases.heartbeat(mine, Heartbeat(elapsed=time.monotonic() - began, began=began))
+    leases.finish(dead, Outcome.KILLED, Heartbeat(elapsed=time.monotonic() - began, began=began), message="killed")
+    at_death = world.rows()
+    leases.heartbeat(living, Heartbeat(elapsed=time.monotonic() - began, began=began))
+    assert world.rows() != at_death
+    with tenant_scope(world.tenant.id), connection.cursor() as cursor:
+        seconds = dict(Attempt.objects.values_list("id", "measured_s"))
+        states = dict(Attempt.objects.values_list("id", "state"))
+        assert states == {dead.attempt_id: "ended", living.attempt_id: "running"}
+        assert [*reconcile_faults(), *ledger_faults()] == []
+        cursor.execute(
+            "SELECT s.attempt_id, s.dims ->> 'share', sum(e.measured), sum(e.amount) FROM billing_usageevent e "
+            "JOIN billing_usageseries s ON s.tenant_id = e.tenant_id AND s.hash = e.series_hash GROUP BY 1, 2"
+        )
+        billed = {attempt: (share, measured, amount) for attempt, share, measured, amount in cursor.fetchall()}
+        price = Job.objects.values_list("unit_amount", flat=True)[0]
+    for attempt, lasted in seconds.items():
+        share, measured, amount = billed[attempt]
+        assert (share, measured) == ("1/2", lasted / 2)
+        assert abs(amount - measured * price) < Decimal("0.000000000002") and amount > 0
