@@ -30,7 +30,7 @@ class PipelineRequestSerializer(serializers.Serializer[Any]):
     steps = serializers.ListField(
         child=serializers.DictField(),
         required=False,
-        help_text="Steps with `name`, `kind`, `with`, `needs`, `when`, `retries`, `each` and `at_once`; see the page on pipelines",
+        help_text="Steps with `name`, `kind`, `with`, `needs`, `when`, `retries`, `each`, `at_once` and `on_failure`; see the page on pipelines",
     )
     cap = serializers.CharField(
         required=False, allow_null=True, help_text="The most that the jobs of one run may spend, such as 25.00"

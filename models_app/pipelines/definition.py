@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from models_app.pipelines.plan import COMPARISONS, Condition, Reference, Step
+from models_app.pipelines.plan import COMPARISONS, CONTINUE, STOP, Condition, Reference, Step
 from tenants.errors import Invalid
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 OUTPUT = re.compile(r"[a-z][a-z0-9_]*(\.[A-Za-z0-9_]+){0,3}")
 MOST_STEPS, MOST_ITEMS, MOST_RETRIES = 30, 20, 5
-FIELDS = frozenset({"name", "kind", "with", "needs", "when", "retries", "each", "at_once"})
+FIELDS = frozenset({"name", "kind", "with", "needs", "when", "retries", "each", "at_once", "on_failure"})
 
 
 def read(body: Any, kinds: Mapping[str, bool]) -> tuple[Step, ...]:
@@ -82,10 +82,14 @@ def _step(number: int, one: Any, kinds: Mapping[str, bool], faults: dict[str, li
     items = one.get("each", [None])
     if not isinstance(items, list) or not 1 <= len(items) <= MOST_ITEMS:
         faults[f"{at}.each"], items = [f"Give a list of 1 to {MOST_ITEMS} values."], [None]
+    on_failure = one.get("on_failure", STOP)
+    if on_failure not in (STOP, CONTINUE):
+        faults[f"{at}.on_failure"] = [f"Choose one of: {STOP}, {CONTINUE}."]
     when = _condition(f"{at}.when", one["when"], faults) if "when" in one else None
     implied = [reference.step for reference in references(body)] + ([when.of.step] if when else [])
     return Step(
         name=name, kind=kind, body=body, when=when, items=tuple(items), job=kinds.get(kind, True),
+        on_failure=on_failure,
         needs=tuple(dict.fromkeys([*needs, *implied])),
         retries=_number(one, "retries", 0, MOST_RETRIES, (at, faults)),
         at_once=_number(one, "at_once", 1, MOST_ITEMS, (at, faults), MOST_ITEMS),

@@ -1,7 +1,8 @@
 """The planner of pipelines, pure: from a definition and the tries so far, which steps begin, and whether the run has ended.
 
 A step begins when all that it needs has succeeded and its condition holds. A condition that does not hold skips the step, and
-with it each step that needs it. A step that failed, and is not tried again, ends the run: what runs is left to end, nothing new begins.
+with it each step that needs it. A step that failed, and is not tried again, fails the run: what runs is left to end, and nothing new
+begins, unless the step says CONTINUE: then only what needs it is not reached.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any, Literal
 RUNNING, SUCCEEDED, FAILED = "running", "succeeded", "failed"
 WAITING, SKIPPED, NOT_REACHED = "waiting", "skipped", "not reached"
 End = Literal["", "succeeded", "failed"]
+#: What follows when a step failed.
+STOP, CONTINUE = "stop", "continue_independent"
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "=": operator.eq, "!=": operator.ne,
 }  # fmt: skip
@@ -38,7 +41,10 @@ class Condition:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One step. `items`: it runs once for each; `at_once`: for how many at once. `job`: it waits for a device."""
+    """One step. `items`: it runs once for each; `at_once`: for how many at once. `job`: it waits for a device.
+
+    `on_failure`: STOP or CONTINUE.
+    """
 
     name: str
     kind: str
@@ -49,6 +55,7 @@ class Step:
     items: tuple[Any, ...] = (None,)
     at_once: int = 20
     job: bool = True
+    on_failure: str = STOP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +106,7 @@ def plan(steps: Sequence[Step], tries: Iterable[Try], room: int) -> Plan:
         state, launches = _step(step, states, known, kept)
         states[step.name] = state
         wanted += [(step, launch) for launch in launches]
-    if FAILED in states.values() or any(_spent(step, kept) for step in steps):
+    if any(step.on_failure == STOP and _spent(step, kept) for step in steps):
         wanted = []
     running = any(one.state == RUNNING for one in kept)
     chosen: list[Launch] = []

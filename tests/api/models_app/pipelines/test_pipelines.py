@@ -120,6 +120,21 @@ def test_a_step_that_fails_is_tried_again_and_a_failed_run_goes_on_where_it_fail
     company.post(f"pipeline-runs/{run['id']}/retry/", status=409)
 
 
+def test_what_does_not_need_a_failed_step_goes_on_if_the_step_says_so(company):
+    train, *rest = company.steps(on_failure="continue_independent")
+    steps = [train, *rest, {**train, "name": "other"}, {"name": "later", "kind": "report", "needs": ["other"]}]
+    run = company.post(f"pipelines/{company.save(steps)}/runs/")
+    with tenant_scope(company.tenant.id):
+        jobs = dict(StepTry.objects.filter(run_id=run["id"]).values_list("step", "job_id"))
+        Job.objects.filter(id=jobs["train"]).update(state="failed", cause="user_error", message="It failed.")
+    advancing.after_job(company.tenant.id, jobs["train"])
+    going = company.run(run["id"])
+    assert (going["state"], states(going)["deploy"], states(going)["later"]) == ("running", "not reached", "waiting")
+    company.end_job(run["id"], **company.trained(0.9))
+    ended = company.run(run["id"])
+    assert (ended["state"], ended["reason"], states(ended)["later"]) == ("failed", "train: It failed.", "succeeded")
+
+
 def test_a_full_queue_is_waited_for_and_no_failure(company, settings):
     settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"queued_jobs": 1})
     run = company.post(f"pipelines/{company.save()}/runs/")

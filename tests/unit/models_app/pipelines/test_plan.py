@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models_app.pipelines import definition
-from models_app.pipelines.plan import Condition, Reference, Step, Try, holds, plan
+from models_app.pipelines.plan import CONTINUE, STOP, Condition, Reference, Step, Try, holds, plan
 from tenants.errors import Invalid
 
 KINDS = {"train": True, "compare": False}
@@ -36,6 +37,7 @@ def graphs(draw) -> tuple[Step, ...]:
                 items=tuple(range(draw(st.integers(1, 3)))),
                 at_once=draw(st.integers(1, 2)),
                 job=draw(st.booleans()),
+                on_failure=draw(st.sampled_from([STOP, CONTINUE])),
             )
         )
     return tuple(steps)
@@ -60,6 +62,9 @@ def test_a_run_begins_each_try_once_within_its_limits_and_ends(steps, chance):
             began.add(key)
             step = by_name[one.step]
             assert one.number <= step.retries + 1
+            assert not any(failed.on_failure == STOP for failed in _failed(steps, tries)), (
+                "nothing new after such a failure"
+            )
             assert all(now.states[need] == "succeeded" for need in step.needs)
             assert step.when is None or holds(step.when, tries)
             tries.append(Try(step=one.step, item=one.item, number=one.number, state="running"))
@@ -73,11 +78,33 @@ def test_a_run_begins_each_try_once_within_its_limits_and_ends(steps, chance):
         pytest.fail("it never ended")
     assert not any(one.state == "running" for one in tries)
     assert ("failed" in now.states.values()) == (now.end == "failed")
+    stopped = any(step.on_failure == STOP for step in _failed(steps, tries))
+    for step in steps:
+        if now.states[step.name] == "not reached":
+            assert {now.states[need] for need in step.needs} & {"failed", "not reached"}
+        assert stopped or now.states[step.name] in ("succeeded", "failed", "skipped", "not reached"), "it was not left"
     for step in steps:
         if now.states[step.name] == "skipped":
             assert not any(one.step == step.name for one in tries)
         elif any(now.states[need] == "skipped" for need in step.needs):
             assert now.states[step.name] in ("skipped", "not reached")
+
+
+def _failed(steps: tuple[Step, ...], tries: list[Try]) -> list[Step]:
+    """Return the steps of which an item failed more often than it is tried again."""
+    counted = Counter((one.step, one.item) for one in tries if one.state == "failed")
+    return [step for step in steps if any(counted[step.name, item] > step.retries for item in range(len(step.items)))]
+
+
+def test_a_step_says_whether_what_does_not_need_it_goes_on_after_its_failure():
+    steps = (Step(name="a", kind="train"), Step(name="b", kind="train", needs=("a",)), Step(name="c", kind="train"))
+    failed = Try(step="a", item=0, number=1, state="failed")
+    assert plan(steps, [failed], 9).end == "failed"
+    going = (replace(steps[0], on_failure=CONTINUE), *steps[1:])
+    now = plan(going, [failed], 9)
+    assert ([one.step for one in now.launches], now.end) == (["c"], "")
+    done = plan(going, [failed, Try(step="c", item=0, number=1, state="succeeded")], 9)
+    assert (done.end, done.states) == ("failed", {"a": "failed", "b": "not reached", "c": "succeeded"})
 
 
 def test_steps_that_failed_begin_again_after_they_were_set_aside():
@@ -106,6 +133,8 @@ def test_steps_that_failed_begin_again_after_they_were_set_aside():
         ([{"name": "a", "kind": "train", "retries": 99}], "steps.a.retries"),
         ([{"name": "a", "kind": "train", "each": []}], "steps.a.each"),
         ([{"name": "a", "kind": "train", "colour": 1}], "steps.a.colour"),
+        ([{"name": "a", "kind": "train", "on_failure": "shrug"}], "steps.a.on_failure"),
+        ([{"name": "a", "kind": "train", "on_failure": ["stop"]}], "steps.a.on_failure"),
         ([{"name": "a", "kind": "train", "when": {"step": "b"}}], "steps.a.when"),
         ([{"name": "a", "kind": "train"}, {"name": "b", "kind": "compare", "when": {"step": "a", "output": "m", "is": "~", "than": 1}}], "steps.b.when.is"),
     ],
