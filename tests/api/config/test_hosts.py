@@ -151,14 +151,14 @@ class Behind:
 
 
 @contextmanager
-def served(environment: dict[str, str], port: int, folder: Path, *, processes: int = 1) -> Iterator[None]:
-    """Run the web server on a port while the block runs."""
+def served(environment: dict[str, str], port: int, folder: Path, *, processes: int = 1) -> Iterator[int]:
+    """Run the web server on a port while the block runs; gives the number of its first process."""
     command = [sys.executable, "-m", "deploy.server.web", "--port", str(port), "--processes", str(processes)]
     with (folder / "web.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
         wait_until(lambda: _answers(f"http://127.0.0.1:{port}/healthz"), "the web server")
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(30)
