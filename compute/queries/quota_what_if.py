@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from django.db import connection
 
 from compute.jobs import job_quotas
 from compute.models import Device, DeviceState, Job
-from compute.policy import WHOLE, Room, Scope
+from compute.policy import Room, Scope
 from compute.queries.capacity import class_title, device_classes
 from compute.simulation.traces import Recorded
 from compute.simulation.what_if import MOST_JOBS, Waits, WhatIf, what_if
@@ -22,6 +22,7 @@ from tenants.errors import Invalid, NotFound
 from tenants.models import Project, Tenant
 from tenants.projects.sight import named
 from tenants.quotas import AT_ONCE, ORGANISATION
+from tenants.rows import named_rows
 
 DAYS = 30
 US = "organisation"
@@ -139,10 +140,18 @@ def simulate_ceiling(wanted: WantedCeiling) -> QuotaSimulation:
     since = now() - timedelta(days=DAYS)
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM compute_past_jobs(%s, %s, %s)", [wanted.device_class, since, MOST_JOBS + 1])
-        rows = cursor.fetchall()
+        rows = named_rows(cursor)
     jobs = [
-        Recorded(tenant_id, (at - since).total_seconds(), seconds, number, share=share)
-        for tenant_id, at, seconds, number, share in reversed(rows[:MOST_JOBS])
+        Recorded(
+            row.tenant_id,
+            (row.submitted_at - since).total_seconds(),
+            row.seconds,
+            row.devices,
+            share=row.share,
+            set_id=row.set_id,
+            at_once=row.at_once,
+        )
+        for row in reversed(rows[:MOST_JOBS])
     ]
     both = (rooms, {**rooms, Scope(wanted.tenant_id, "gpu"): changed})
     found = what_if(jobs, (devices, devices), both, lambda job: names.get(job.tenant, str(job.tenant)))
@@ -198,4 +207,4 @@ def _past(device_class: str) -> tuple[list[Recorded], bool]:
         )
         for row in reversed(rows[:MOST_JOBS])
     ]
-    return [job if job.share else replace(job, share=WHOLE) for job in jobs], len(rows) > MOST_JOBS
+    return jobs, len(rows) > MOST_JOBS

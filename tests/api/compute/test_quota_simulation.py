@@ -11,7 +11,8 @@ from uuid import UUID
 import pytest
 from django.test import Client
 
-from compute.models import Job
+from compute.models import Job, JobSet
+from compute.queries import WantedCeiling, simulate_ceiling
 from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Project, Quota
@@ -25,14 +26,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Control = Callable[[], AbstractContextManager[None]]
 
 
-def past(world: World, project: UUID, minutes: int, after_s: int) -> None:
-    """Have a job that was submitted yesterday and ran for so many minutes."""
+def past(world: World, project: UUID, minutes: int, after_s: int, **more: Any) -> None:
+    """Have a job that was submitted yesterday and ran for so many minutes; `more` are columns of it."""
     world.project = project
     job_id = world.submit()
     with tenant_scope(world.tenant.id):
         at = now() - timedelta(days=1, seconds=-after_s)
         Job.objects.filter(id=job_id).update(
-            state="succeeded", submitted_at=at, queued_at=at, ended_at=now(), measured_s=60 * minutes
+            state="succeeded", submitted_at=at, queued_at=at, ended_at=now(), measured_s=60 * minutes, **more
         )
 
 
@@ -102,3 +103,22 @@ def test_operators_try_a_guaranteed_part_on_the_work_of_all(
         page = text_of(client.get(f"/fleet/simulation/{small.tenant.id}/?device_class=cpu&guaranteed=2"))
         assert "as changed" in page and small.tenant.name in page
         assert "Simulate quotas" in text_of(client.get(f"/tenants/{small.tenant.id}/"))
+
+
+def test_operators_replay_no_more_of_a_set_at_once_than_it_lets_run(
+    as_control: Control, console: Control, settings: Any
+) -> None:
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"demo": True, "bound_to": "127.0.0.1"})
+    sweeping, other = World(as_control), World(as_control)
+    with tenant_scope(sweeping.tenant.id):
+        sweep = JobSet.objects.create(
+            project_id=sweeping.project, kind="array", name="sweep", currency="EUR", most_at_once=1
+        )
+    for _ in range(4):
+        past(sweeping, sweeping.project, 60, 0, set_id=sweep.id)
+    past(other, other.project, 10, 60)
+    with console():
+        wanted = WantedCeiling(tenant_id=other.tenant.id, device_class="cpu")
+        rows = {row.project: row for row in simulate_ceiling(wanted).rows}
+    assert rows[sweeping.tenant.name].before.wait_s == pytest.approx(5400, abs=1), "one after the other"
+    assert rows[other.tenant.name].before.wait_s == 0, "on the device that the set leaves free"
