@@ -86,8 +86,9 @@ class Pool:
         vacating = [one for one in self._yielding if self._left[one.id] == WHOLE and self._free[one.id] < WHOLE]
         if work.one_node or any(len(here) >= work.devices for here in free.values()):
             return _on_one_node(work.devices, free, vacating)
-        # Fewest nodes: those with most free devices first.
-        chosen = [one for here in sorted(free.values(), key=len, reverse=True) for one in here]
+        chosen = [one for here in free.values() for one in here]
+        if len(chosen) >= work.devices:
+            return _on_fewest_nodes(work.devices, list(free.values()))
         return (chosen + vacating)[: work.devices] if len(chosen) + len(vacating) >= work.devices else None
 
 
@@ -109,6 +110,33 @@ def _on_one_node(wanted: int, free: dict[Hashable, list[Device]], vacating: Sequ
     return found
 
 
+def _on_fewest_nodes(wanted: int, free: Sequence[Sequence[Device]]) -> list[Device]:
+    """Return devices of several nodes, of which there are enough: of as few nodes as possible.
+
+    Where it costs no further node all are joined by one kind of link, the fastest: a gang is as fast as its slowest. The last
+    node is the one where fewest stay free.
+    """
+    kinds = sorted({_kind(device) for here in free for device in here if device.link})
+    alike = [[[one for one in here if _kind(one) == kind] for here in free] for kind in kinds]
+    plans = [_most_first(wanted, nodes) for nodes in (*alike, free)]
+    return min((plan for plan in plans if plan), key=lambda plan: len({one.node for one in plan}))
+
+
+def _most_first(wanted: int, nodes: Sequence[Sequence[Device]]) -> list[Device]:
+    """Return devices of the nodes that have most, and of the last the rest; nothing if there are too few."""
+    found: list[Device] = []
+    left = sorted(filter(None, nodes), key=len, reverse=True)
+    while left and len(found) < wanted:
+        rest = wanted - len(found)
+        here = left.pop(0) if len(left[0]) < rest else min((one for one in left if len(one) >= rest), key=len)
+        found += _linked(rest, here)[:rest]
+    return found if len(found) == wanted else []
+
+
+def _kind(device: Device) -> str:
+    return device.link.partition(" ")[0]
+
+
 def _linked(wanted: int, here: Sequence[Device]) -> list[Device]:
     """Return devices of one node, those first that should work together.
 
@@ -118,12 +146,12 @@ def _linked(wanted: int, here: Sequence[Device]) -> list[Device]:
     sizes = Counter(device.link for device in here)
     if wanted == 1:
         smallest = sorted(here, key=lambda device: sizes[device.link])
-        return sorted(smallest, key=lambda device: device.link.partition(" ")[0] or "~", reverse=True)
+        return sorted(smallest, key=lambda device: _kind(device) or "~", reverse=True)
 
     def rank(device: Device) -> tuple[bool, bool, str, int, str]:
         link, size = device.link, sizes[device.link]
         if link and size >= wanted:
-            return False, False, link.partition(" ")[0], size, link
+            return False, False, _kind(device), size, link
         return True, not link, "", -size, link
 
     return sorted(here, key=rank)

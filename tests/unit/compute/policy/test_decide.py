@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -129,6 +130,44 @@ def test_a_gang_lies_on_as_few_nodes_as_possible_and_close_to_each_other() -> No
     (narrow,) = decide([waits(1, devices=3)], devices, {}, NOW)
     assert isinstance(narrow, Assign)
     assert {one.node for one in narrow.devices} == {0}  # the wide node stays whole
+
+
+def test_a_gang_on_several_nodes_is_as_fast_as_its_slowest_link() -> None:
+    fast = [Device(number, number // 2, "gpu", "nvlink 0") for number in range(4)]
+    slow = [Device(4 + number, 2 + number // 2, "gpu", "pcie 0") for number in range(4)]
+    (action,) = decide([waits(1, devices=4)], [*slow[:2], *fast[:2], *slow[2:], *fast[2:]], {}, NOW)
+    assert isinstance(action, Assign)
+    assert set(action.devices) == set(fast)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    nodes=st.lists(st.lists(st.sampled_from(["", "nvlink 0", "pcie 0", "pcie 1"]), min_size=1, max_size=5), max_size=6),
+    wanted=st.integers(1, 20),
+)  # fmt: skip
+def test_a_gang_lies_on_the_fewest_nodes_and_of_these_on_one_kind_of_link(nodes: list[list[str]], wanted: int) -> None:
+    devices = [Device((at, n), at, "gpu", link) for at, links in enumerate(nodes) for n, link in enumerate(links)]
+    actions = decide([waits(1, devices=wanted)], devices, {}, NOW)
+    if wanted > len(devices):
+        assert actions == []
+        return
+    (action,) = actions
+    assert isinstance(action, Assign)
+    assert len(set(action.devices)) == wanted
+
+    def fewest(sizes: list[int]) -> int | None:
+        taken = list(accumulate(sorted(sizes, reverse=True)))
+        return next((number for number, sum_ in enumerate(taken, 1) if sum_ >= wanted), None)
+
+    hosts = {one.node for one in action.devices}
+    assert len(hosts) == fewest([len(links) for links in nodes])
+    if len(hosts) > 1:
+        alike = [
+            kind
+            for kind in ("nvlink", "pcie")
+            if fewest([sum(kind in one for one in links) for links in nodes]) == len(hosts)
+        ]
+        assert not alike or {one.link.partition(" ")[0] for one in action.devices} == {alike[0]}
 
 
 def test_a_gang_that_needs_one_node_waits_for_one() -> None:
