@@ -101,7 +101,7 @@ class Environment(BaseModel):
     node_address: str = Field("", validation_alias="EXCHEQUER_NODE_ADDRESS")
     gang_ports: str = Field("", validation_alias="EXCHEQUER_GANG_PORTS", pattern=r"^(\d{1,5}-\d{1,5})?$")
     node_secret: str = Field("", validation_alias=node_settings.SECRET)
-    platform_url: str = Field("", validation_alias=node_settings.PLATFORM)
+    platform_url: str = Field("", validation_alias=node_settings.PLATFORM)  # checked by node_settings
     sandbox: Literal["required", "best_effort"] = Field("required", validation_alias="EXCHEQUER_SANDBOX")
     cpu_devices: int = Field(0, validation_alias="EXCHEQUER_CPU_DEVICES", ge=0, le=1024)
     heartbeat_s: float = Field(5.0, validation_alias="EXCHEQUER_HEARTBEAT_S", gt=0, le=60)
@@ -151,7 +151,7 @@ class Environment(BaseModel):
         mail_settings(value, Path())
         return value
 
-    @field_validator("public_url", "operator_public_url", "platform_url")
+    @field_validator("public_url", "operator_public_url")
     @classmethod
     def _web_address(cls, value: str) -> str:
         parts = urlsplit(value)

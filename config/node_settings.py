@@ -7,6 +7,8 @@ import secrets
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from tenants.outbound import straight
+
 SECRET, PLATFORM = "EXCHEQUER_NODE_SECRET", "EXCHEQUER_PLATFORM_URL"
 #: A node is handed what it needs of these, for the work that lives on it.
 OF_THE_PLATFORM = (
@@ -41,13 +43,17 @@ def completed(values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
         if values.get(name)
     ]
     if not is_safe(values.get(PLATFORM, "")):
-        faults.append(f"{PLATFORM}: give the address of the product with https://, or with http:// on this machine")
+        faults.append(
+            f"{PLATFORM}: give the address of the product with https://; on this machine also http:// or unix:/PATH"
+        )
     return {**values, "SECRET_KEY": secrets.token_urlsafe(48)}, faults
 
 
 def is_safe(url: str) -> bool:
-    """Return whether a secret may be sent to an address: over https, or over http on this machine."""
+    """Return whether a secret may be sent to an address: over https, or on this machine by http or a unix socket."""
     parts = urlsplit(url)
+    if straight.socket_of(url):
+        return True
     if parts.scheme == "https":
         return bool(parts.hostname)
     return parts.scheme == "http" and on_this_machine(parts.hostname or "")

@@ -12,9 +12,7 @@ import argparse
 import hashlib
 import http.client
 import json
-import os
 import secrets
-import shlex
 import sys
 import urllib.error
 import urllib.request
@@ -25,6 +23,8 @@ from urllib.parse import quote, urlencode, urlsplit
 from psycopg import pq
 
 from config import node_settings
+from deploy import node_file
+from tenants.outbound import straight
 
 WAIT_S = 30
 EXPLAINED = (
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
         print(
             f"That is not https: the worker will refuse it. Set {node_settings.PLATFORM} in {given.to} to an address that is."
         )
-    print(f"Start it: set -a; . {given.to}; set +a; python -m deploy.server.worker node")
+    print(f"Start it: python -m deploy.server.worker node --credentials {given.to}")
     return 0
 
 
@@ -66,69 +66,60 @@ def join(url: str, token: str, to: Path) -> tuple[str, str]:
 
     Raises Refused.
     """
-    address = _address(url)
-    draft = to.with_name(f".{to.name}.new")
+    console = _console(url)
     try:  # before the token is used up
-        draft.unlink(missing_ok=True)
-        file = os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w")
+        draft = node_file.Draft(to)
     except OSError as error:
         raise Refused(f"{to} cannot be written ({error.strerror}): name another file with --to") from None
-    with file:
-        try:
-            password, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-            answer = _show(address, token, password, secret)
-            database = answer["database"]
-            login = f"{answer['login']}:{quote(password)}"
-            kept = {name: value for name, value in database.items() if name not in ("name", "port") and value}
-            host = kept.pop("host", "")
-            if host.startswith("/"):
-                kept, place = {"host": host, **kept}, ""
-            else:
-                place = host + (f":{database['port']}" if database.get("port") else "")
-            query = f"?{urlencode(kept)}" if kept else ""
-            lines = {
-                "DATABASE_URL": f"postgresql://{login}@{place}/{quote(database['name'])}{query}",
+    try:
+        password, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+        answer = _show(console, token, password, secret)
+        draft.finish(
+            {
+                "DATABASE_URL": _database_url(answer, password),
                 "EXCHEQUER_DB_ROLE": "app",
                 "EXCHEQUER_NODE_ID": answer["node"],
                 node_settings.SECRET: secret,
                 node_settings.PLATFORM: answer["platform"],
             }
-            file.write("".join(f"{name}={shlex.quote(value)}\n" for name, value in lines.items()))
-            file.flush()
-            os.fsync(file.fileno())
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
-    draft.replace(to)
+        )
+    finally:
+        draft.discard()
     return str(answer["node"]), str(answer["platform"])
 
 
-def _address(url: str) -> str:
+def _database_url(answer: dict[str, Any], password: str) -> str:
+    database = answer["database"]
+    kept = {name: value for name, value in database.items() if name not in ("name", "port") and value}
+    host = kept.pop("host", "")
+    if host.startswith("/"):
+        kept, place = {"host": host, **kept}, ""
+    else:
+        place = host + (f":{database['port']}" if database.get("port") else "")
+    query = f"?{urlencode(kept)}" if kept else ""
+    return f"postgresql://{answer['login']}:{quote(password)}@{place}/{quote(database['name'])}{query}"
+
+
+def _console(url: str) -> str:
     """Return where to show a token; raise Refused for an address at which others could read it."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Refused(f"{url} is no address of a console: give one like https://console.example")
     if parts.scheme == "http" and not node_settings.on_this_machine(parts.hostname):
         raise Refused("a token is not sent over http to another machine: give an address with https://")
-    return f"{url.rstrip('/')}/fleet/join/"
+    return url
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """Follow no redirect: the token belongs to the address that was given."""
-
-    def redirect_request(self, *args: object, **kwargs: object) -> None:
-        """Refuse to go elsewhere."""
-
-
-def _show(address: str, token: str, password: str, secret: str) -> dict[str, Any]:
+def _show(console: str, token: str, password: str, secret: str) -> dict[str, Any]:
     client = pq.PGconn.connect_start(b"host=/nowhere")  # reaches no server, and needs none
     verifier = client.encrypt_password(password.encode(), b"", b"scram-sha-256").decode()
     client.finish()
     digest = hashlib.sha256(secret.encode()).hexdigest()
+    address = straight.url(console, "/fleet/join/")
     body = json.dumps({"token": token, "verifier": verifier, "secret": digest}).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"}, method="POST")  # noqa: S310
     try:
-        with urllib.request.build_opener(_Stay).open(request, timeout=WAIT_S) as response:
+        with straight.opener(console).open(request, timeout=WAIT_S) as response:
             answer: dict[str, Any] = json.loads(response.read())
             if not {"node", "login", "database", "platform"} <= answer.keys():
                 raise ValueError

@@ -17,6 +17,9 @@ ENROL = """
 INSERT INTO compute_nodesecret (node_id, digest) SELECT id, %(digest)s FROM compute_node WHERE name = %(name)s
 ON CONFLICT (node_id) DO UPDATE SET digest = EXCLUDED.digest, created_at = exchequer_now()
 """
+KNOWS = """
+SELECT FROM compute_nodesecret s JOIN compute_node n ON n.id = s.node_id WHERE n.name = %(name)s AND s.digest = %(digest)s AND n.ended_at IS NULL
+"""
 ADMIT = "SELECT exchequer_roles.admit_node(id, %(verifier)s) FROM compute_node WHERE name = %(name)s"
 
 
@@ -42,5 +45,15 @@ def enrol(owner_url: str, name: str) -> str:
     secret = secrets.token_urlsafe(32)
     with psycopg.connect(owner_url, connect_timeout=5) as owner:
         owner.execute(KNOWN, {"name": name})
-        owner.execute(ENROL, {"name": name, "digest": hashlib.sha256(secret.encode()).digest()})
+        owner.execute(ENROL, {"name": name, "digest": _digest(secret)})
     return secret
+
+
+def knows(owner_url: str, name: str, secret: str) -> bool:
+    """Return whether this is the secret of the node of that name, which has not ended. Raises `psycopg.Error`."""
+    with psycopg.connect(owner_url, connect_timeout=5) as owner:
+        return owner.execute(KNOWS, {"name": name, "digest": _digest(secret)}).fetchone() is not None
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

@@ -3,7 +3,7 @@
     python -m deploy.server.web --port 8000            binds the socket itself (a container)
     python -m deploy.server.web --fd 3 --processes 2   serves a socket bound by the caller (`make up`)
 
-The application is imported once and then forked. A process that dies is forked again; SIGTERM ends all of them after
+With --nodes PATH one process more answers nodes of this machine at a unix socket. The application is imported once and then forked. A process that dies is forked again; SIGTERM ends all of them after
 their running requests.
 """
 
@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from deploy import procfs
+from deploy.server import node_socket
 
 #: The default of 100 is a trap: above it waitress accepts no new connection, so a hundred slow clients block the
 #: server.
@@ -69,7 +70,7 @@ def close_stalled(server: Any) -> None:
 
 
 def serve(listener: socket.socket, processes: int) -> None:
-    """Serve requests from `listener` in this process, one of `processes`, until SIGTERM."""
+    """Serve requests from `listener` in this process, one of `processes`, until SIGTERM; from a unix socket, those of nodes alone."""
     from django.conf import settings
     from waitress.server import create_server
 
@@ -80,7 +81,7 @@ def serve(listener: socket.socket, processes: int) -> None:
 
     largest = settings.EXCHEQUER.max_upload_mb * 1024 * 1024 + FORM_BYTES
     server = create_server(
-        application,
+        node_socket.for_nodes(application) if listener.family == socket.AF_UNIX else application,
         sockets=[listener],
         threads=THREADS,
         connection_limit=CONNECTION_LIMIT,
@@ -110,10 +111,9 @@ def serve(listener: socket.socket, processes: int) -> None:
 class Server:
     """The parent: forks the serving processes, replaces dead ones, ends them together."""
 
-    def __init__(self, listener: socket.socket, processes: int) -> None:
-        self.listener = listener
-        self.processes = processes
-        self.children: dict[int, float] = {}
+    def __init__(self, listener: socket.socket, processes: int, nodes: socket.socket | None = None) -> None:
+        self.places = [listener] * processes + ([nodes] if nodes else [])
+        self.children: dict[int, tuple[socket.socket, float]] = {}
         self.stopping = False
 
     def run(self) -> None:
@@ -121,8 +121,8 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         while not self.stopping:
-            while len(self.children) < self.processes:
-                self._fork()
+            for place in self._vacant():
+                self._fork(place)
             self._reap()
             time.sleep(0.1)
         for pid in self.children:
@@ -134,7 +134,13 @@ class Server:
         for pid in self.children:
             os.kill(pid, signal.SIGKILL)
 
-    def _fork(self) -> None:
+    def _vacant(self) -> list[socket.socket]:
+        vacant = list(self.places)
+        for place, _ in self.children.values():
+            vacant.remove(place)
+        return vacant
+
+    def _fork(self, place: socket.socket) -> None:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -143,18 +149,18 @@ class Server:
                 os._exit(1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             try:
-                serve(self.listener, self.processes)
+                serve(place, len(self.places))
             finally:
                 sys.stderr.flush()
                 os._exit(0)
-        self.children[pid] = time.monotonic()
+        self.children[pid] = (place, time.monotonic())
 
     def _reap(self) -> None:
         while self.children:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            lived = time.monotonic() - self.children.pop(pid, 0.0)
+            lived = time.monotonic() - self.children.pop(pid)[1]
             if not self.stopping:
                 print(f"web process {pid} ended with status {status}; starting another", file=sys.stderr, flush=True)
                 time.sleep(0 if lived > 5 else 1)
@@ -172,10 +178,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--fd", type=int, help="a bound socket that was inherited")
     parser.add_argument("--processes", type=int, default=min(4, os.cpu_count() or 1))
+    parser.add_argument("--nodes", type=Path, metavar="PATH", help="a unix socket for nodes of this machine")
     options = parser.parse_args(arguments)
     os.environ.setdefault("EXCHEQUER_DB_ROLE", "app")
     listener = socket.socket(fileno=options.fd) if options.fd is not None else listen(options.host, options.port)
-
+    nodes = node_socket.listen(options.nodes) if options.nodes else None
     os.environ["EXCHEQUER_BOUND_TO"] = listener.getsockname()[0]
     _count_in(os.environ.setdefault(COUNTS, str(Path(tempfile.gettempdir()) / f"exchequer-web-{os.getpid()}")))
 
@@ -187,7 +194,7 @@ def main(arguments: list[str] | None = None) -> None:
     refuse_unsafe_role(one_tenant=True)
     refuse_wrong_master_key()
     connections.close_all()
-    Server(listener, options.processes).run()
+    Server(listener, options.processes, nodes).run()
 
 
 def _count_in(folder: str) -> None:

@@ -1,7 +1,7 @@
 """The Celery workers: `ops`, of which several may run, and `node`, one a host.
 
     python -m deploy.server.worker ops      emails, webhooks, invoices, exports, events
-    python -m deploy.server.worker node     the work of this node's devices: EXCHEQUER_NODE_ID, the host's name unless set
+    python -m deploy.server.worker node     the work of this node's devices; --credentials names the file that `node join` wrote
 
 This process becomes Celery's. SIGTERM ends it: a node stops its attempts with a checkpoint first.
 """
@@ -11,10 +11,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
+
+from config import node_settings
+from deploy import node_file
 
 #: How many tasks an ops worker carries out at once.
 OPS_THREADS = 4
 ROLES = {"ops": "control", "node": "app"}
+NO_NODE = (
+    f"{node_settings.SECRET} is not set: a worker does the work of a node that joined, and holds no key of the platform. "
+    "Join with `manage.py node join`, and name the file that it writes with --credentials"
+)
 
 
 def command(kind: str, node: str, devices: int) -> list[str]:
@@ -34,7 +42,16 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m deploy.server.worker", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("kind", choices=list(ROLES))
-    kind = parser.parse_args(arguments).kind
+    parser.add_argument("--credentials", type=Path, metavar="FILE", help="of a node: its login and its secret")
+    options = parser.parse_args(arguments)
+    kind = options.kind
+    if options.credentials:
+        try:
+            os.environ.update(node_file.read(options.credentials))
+        except (OSError, ValueError) as error:
+            sys.exit(f"--credentials: {error}")
+    if kind == "node" and not node_settings.is_node(os.environ):
+        print(NO_NODE, file=sys.stderr)
     os.environ.setdefault("EXCHEQUER_DB_ROLE", ROLES[kind])
     from config.env import load
 

@@ -20,6 +20,7 @@ from uuid import UUID
 from django.conf import settings
 
 from tenants.errors import Unavailable
+from tenants.outbound import straight
 
 ATTEMPT, SLOT = "attempt", "slot"
 WAIT_S = 15
@@ -79,30 +80,20 @@ def ask(work: Work, what: str, **more: Any) -> dict[str, Any]:
     """Return the platform's answer for this work. Raises Unknown, and NotHandedOut, also while the platform is unreachable."""
     env = settings.EXCHEQUER
     sent = {"tenant": str(work.tenant_id), "kind": work.kind, "id": str(work.id), "token": work.token, **more}
-    request = urllib.request.Request(  # noqa: S310 (config.node_settings admits https, and http on this machine)
-        f"{env.platform_url}/node/v1/{what}/",
+    request = urllib.request.Request(  # noqa: S310 (config.node_settings admits what others cannot read)
+        straight.url(env.platform_url, f"/node/v1/{what}/"),
         json.dumps(sent).encode(),
         {"Authorization": f"Bearer {env.node_secret}", "Content-Type": "application/json"},
         method="POST",
     )
     try:
-        with _opener.open(request, timeout=WAIT_S) as response:
+        with straight.opener(env.platform_url).open(request, timeout=WAIT_S) as response:
             answer: dict[str, Any] = json.loads(response.read(MOST_BYTES))
             return answer
     except urllib.error.HTTPError as error:
         raise (Unknown if error.code == 404 else NotHandedOut)(_detail(error)) from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise NotHandedOut(f"The platform at {env.platform_url} does not answer ({error}).") from error
-
-
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """Follow no redirect: the secret belongs to the address that was given."""
-
-    def redirect_request(self, *args: object, **kwargs: object) -> None:
-        """Refuse to go elsewhere."""
-
-
-_opener = urllib.request.build_opener(_Stay, urllib.request.ProxyHandler({}))
 
 
 def _detail(error: urllib.error.HTTPError) -> str:

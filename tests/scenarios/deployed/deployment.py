@@ -30,7 +30,12 @@ from tests.unit.deploy.manifests import ROOT, Process, compose_processes
 
 USER = 10001
 #: Where the Compose file mounts things.
-SECRETS, SOCKETS = "/run/secrets", "/run/exchequer"
+MOUNTS = {
+    "/run/secrets": "secrets",
+    "/run/exchequer": "socket",
+    "/run/node": "credentials",
+    "/run/platform": "platform",
+}
 OF_THE_IMAGE = ["CMD", "python", "-m", "deploy.server.health", "--url", "http://127.0.0.1:8000/readyz"]
 
 
@@ -40,21 +45,22 @@ class Deployment(Stack):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / "home", EXCHEQUER_LEASE_S="10")
         self.folder = folder
-        for name in ("secrets", "socket", "homes", "logs", "tmp"):
+        for name in (*MOUNTS.values(), "homes", "logs", "tmp"):
             (folder / name).mkdir(parents=True)
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.restarts: list[str] = []
         self._stopping = threading.Event()
         self.images = Images(folder / "images")
-        self.net = Namespaces()
         self.cluster = NetworkCluster(folder / "pg", random_passwords(), durable=True)
-        self.broker = RabbitMQ(folder / "rabbitmq", PLATFORM, self.net.inside(self.net.platform))
+        self.broker = RabbitMQ(folder / "rabbitmq", PLATFORM)  # fails where it is not installed
         ports = dict(zip(SEAWEED_PORTS, free_ports(len(SEAWEED_PORTS)), strict=True))
         self.store = SeaweedFS(folder / "objects", ports, "access", secrets.token_hex(16))
         self.store_port = free_port()
         #: A user of the containers, if one can read this Python; in root's closed home only root can.
         self.user = not sandbox.closed_to_others(sandbox.interpreter_paths())
         self.processes_of = {one.name: one for one in compose_processes()}
+        self.net = Namespaces()
+        self.broker.prefix = self.net.inside(self.net.platform)
 
     def up(self) -> None:
         """Start everything as `docker compose up` does: stores, preparation, then all others."""
@@ -64,8 +70,8 @@ class Deployment(Stack):
             admin.execute("CREATE DATABASE exchequer")
             admin.execute("ALTER ROLE postgres PASSWORD 'of-the-container'")
         self._write_secrets()
-        prepared = self._popen("prepare", self.processes_of["prepare"])
-        assert prepared.wait(180) == 0, self.log("prepare")
+        for once in ("prepare", "node-login"):
+            assert self._popen(once, self.processes_of[once]).wait(180) == 0, self.log(once)
         for part in ("fetcher", "web", "operator", "usage", "controller", "controller-2", "ops", "serving", "node"):
             self.launch_part(part)
         self._publish()
@@ -238,7 +244,9 @@ class Deployment(Stack):
         return image | times | given | more
 
     def _here(self, text: str) -> str:
-        return text.replace(SECRETS, str(self.folder / "secrets")).replace(SOCKETS, str(self.folder / "socket"))
+        for place, folder in MOUNTS.items():
+            text = text.replace(place, str(self.folder / folder))
+        return text
 
     def _write_secrets(self) -> None:
         urls = {
@@ -259,7 +267,7 @@ class Deployment(Stack):
         for name, value in kept.items():
             (self.folder / "secrets" / name).write_text(value)
         if self.user:
-            for folder in ("secrets", "socket"):
+            for folder in MOUNTS.values():
                 os.chown(self.folder / folder, USER, USER)
 
     def _bucket(self) -> bool:

@@ -44,7 +44,9 @@ def compose_processes() -> list[Process]:
     for name, service in compose()["services"].items():
         if service["image"].startswith("exchequer-"):
             given = {key: _from_host(str(value)) for key, value in (service.get("environment") or {}).items()}
-            found.append(Process(name, service["image"], service["command"], given, service))
+            found.append(
+                Process(name, service["image"], [_from_host(word) for word in service["command"]], given, service)
+            )
     return found
 
 

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from django.core.management import get_commands
 
-from config import env
+from config import env, node_settings
 from config.databases import DATABASE_URLS, OPERATOR_SECRETS, DatabaseRole
 from tests.unit.deploy.manifests import (
     DEPLOY,
@@ -291,9 +291,15 @@ def test_each_process_exists_and_gets_the_settings_that_it_needs(name: str) -> N
     if "deploy.server.prepare" in process.command:
         assert urls == set(DATABASE_URLS.values())
         return
+    if "deploy.server.admit" in process.command:
+        assert urls == {DATABASE_URLS["owner"]}
+        assert "deploy.server.worker" not in process.command
+        return
     role: DatabaseRole = process.variables["EXCHEQUER_DB_ROLE"]  # type: ignore[assignment]
-    assert urls == {DATABASE_URLS[role]}, "a process holds the database URL of its own role alone"
-    settings = env.read(filled(process))
+    joined = "--credentials" in process.command
+    own = set() if joined else {DATABASE_URLS[role]}
+    assert urls == own, "a process holds the database URL of its own role alone; a node that of its own login"
+    settings = env.read(filled(process) | (CREDENTIALS if joined else {}))
     assert settings.database_url(role)
     assert settings.db_role == (
         "operator" if "operator" in name else "control" if re.search("ops|controller", name) else "app"
@@ -307,6 +313,10 @@ def test_each_process_exists_and_gets_the_settings_that_it_needs(name: str) -> N
             not {"S3_ENDPOINT_URL", "BROKER_URL", "BROKER_URL_FILE", "SECRET_KEY", "EXCHEQUER_MASTER_KEY_FILE"}
             & process.variables.keys()
         )
+
+
+#: What the file that `--credentials` names adds. With it the settings refuse a key of the platform.
+CREDENTIALS = {"DATABASE_URL": "postgresql://exchequer_node_1:x@database/exchequer", node_settings.SECRET: "x" * 43}
 
 
 def filled(process: Process) -> dict[str, str]:
