@@ -11,20 +11,33 @@ from compute.models import DeviceHold
 from compute.policy import WHOLE
 
 # Devices in one order: two attempts that take them would lock them crosswise otherwise.
+_LOCK = "SELECT id FROM compute_device WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+# Only after the lock a statement is certain to see all who have shares of a device; a trigger on members is the last wall.
 _TAKE = """
 INSERT INTO compute_devicehold (id, device_id, holder, share)
 SELECT gen_random_uuid(), d.id, %(holder)s, %(share)s FROM (
     SELECT id FROM compute_device
     WHERE id = ANY(%(devices)s) AND state = 'ready' AND serves = %(serves)s AND held + %(share)s <= 1000
+      AND (held = 0 OR NOT EXISTS (
+        SELECT FROM compute_devicehold h LEFT JOIN compute_attempt a ON a.id = h.holder
+        WHERE h.device_id = compute_device.id AND a.tenant_id IS DISTINCT FROM %(tenant)s))
     ORDER BY id FOR NO KEY UPDATE
 ) d
 """
 
 
-def take(devices: Sequence[UUID], holder: UUID, *, share: int = WHOLE, serves: bool = False) -> bool:
-    """Take `share` thousandths of each of these ready devices for a holder, all or none; return whether they were free."""
+def take(devices: Sequence[UUID], holder: UUID, *, tenant_id: UUID, share: int = WHOLE, serves: bool = False) -> bool:
+    """Take `share` thousandths of each of these ready devices for a tenant's holder, all or none; return whether they were free.
+
+    Shares of a device are free only for the tenant that has others of it.
+    """
+    wanted = list(devices)
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE, {"devices": list(devices), "holder": holder, "share": share, "serves": serves})
+        if share < WHOLE:
+            cursor.execute(_LOCK, [wanted])
+        cursor.execute(
+            _TAKE, {"devices": wanted, "holder": holder, "tenant": tenant_id, "share": share, "serves": serves}
+        )
         taken = bool(cursor.rowcount == len(devices))
     if not taken:
         free(holder)

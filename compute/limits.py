@@ -25,6 +25,11 @@ ARTIFACT_PATIENCE_S = 900.0
 MOST_DEVICES = 64
 """Most devices of one job."""
 
+PARTS = (2, 4, 5, 8, 10)
+"""Into how many parts a device may be divided: whole thousandths each."""
+
+MOST_PARTS = max(PARTS)
+
 MOST_SECONDS = 30 * 24 * 3600
 DEFAULT_TIMES, DEFAULT_LEAST_S = 3, 180
 

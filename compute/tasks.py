@@ -11,7 +11,7 @@ from celery.concurrency.thread import TaskPool
 from celery.signals import celeryd_after_setup, worker_shutting_down
 from django.conf import settings
 
-from compute import retention
+from compute import limits, retention
 from compute.agent.runtime import Runtime
 from compute.estimates import priors
 from compute.idle import watch
@@ -70,13 +70,14 @@ def open_node(instance: Any, **_: Any) -> None:
     name = settings.EXCHEQUER.effective_node_id
     if queue_of(name) in instance.app.amqp.queues.consume_from:
         _runtime = Runtime(name)
-        make_room(instance, slots=_runtime.start() + 1)
+        make_room(instance, slots=_runtime.start() * limits.MOST_PARTS + 1)
 
 
 def make_room(worker: Any, slots: int) -> None:
-    """Size the worker's thread pool for an attempt on every device, and one that is ending.
+    """Size the worker's thread pool for as many attempts as devices may have parts, and one that is ending.
 
-    Only here, before the pool takes its first message, is the number of devices known, GPUs included.
+    Only here, before the pool takes its first message, is the number of devices known, GPUs included. A thread starts when
+    it is needed.
     """
     pool: Any = worker.pool
     if isinstance(worker.pool, TaskPool) and pool.limit < slots:

@@ -139,7 +139,7 @@ class Overview:
     @property
     def quota_share(self) -> float:
         """Return the used share of the quota nearest to its limit."""
-        return self.quota.quota_in_use / self.quota.quota_limit if self.quota and self.quota.quota_limit else 0.0
+        return float(self.quota.quota_in_use) / self.quota.quota_limit if self.quota and self.quota.quota_limit else 0.0
 
     @property
     def quota(self) -> ClassRow | None:

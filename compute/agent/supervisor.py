@@ -30,6 +30,7 @@ from compute.devices.base import Sampler
 from compute.leases import leases
 from compute.models import Outcome
 from compute.pg_session import AWAY
+from compute.policy import WHOLE
 from compute.sandbox import sandbox, workdirs
 from compute.sandbox.process import Child
 from tenants.encryption import handouts
@@ -137,7 +138,7 @@ class AttemptSupervisor:
         slot = self.mine.slot
         payload = {
             "attempt": str(self.mine.attempt_id),
-            "device": {"kind": slot.kind, "uuid": slot.uuid, "share": slot.share},
+            "device": {"kind": slot.kind, "uuid": slot.uuid, "share": slot.share / WHOLE},
             "threads": slot.threads,
             "seed": self.mine.job.id.int & 0x7FFFFFFF,
             "resume": bool(self.mine.job.checkpoint),

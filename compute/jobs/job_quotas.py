@@ -7,12 +7,13 @@ the local month in which the job was launched or resumed.
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 from compute.jobs.repricing import grace_s
 from compute.models import Job
 from compute.policy import WHOLE
 from tenants import quotas
-from tenants.quotas import Scopes
+from tenants.quotas import Amount, Scopes
 
 
 def devices(device_class: str) -> str:
@@ -28,6 +29,12 @@ def device_time(device_class: str) -> str:
 def rest_s(job: Job) -> int:
     """Return the most device-seconds that a job can still use, with the grace of a stop."""
     return of_devices(max(1, worst_s(job.max_seconds) - math.ceil(job.measured_s)), job.devices, job.share)
+
+
+def at_once(thousandths: int) -> Amount:
+    """Return how many devices so many thousandths of one are."""
+    whole, part = divmod(thousandths, WHOLE)
+    return Decimal(thousandths) / WHOLE if part else whole
 
 
 def of_devices(amount: int, devices: int, share: int) -> int:
@@ -47,7 +54,8 @@ def reserve_time(job: Job) -> None:
 
 def take_devices(job: Job) -> None:
     """Count devices as held by a job that gets them. Raises QuotaExceeded: then the job waits."""
-    quotas.reserve(resource=devices(job.device_class), subject=job.subject, amount=job.devices, of=_scopes(job))
+    held = at_once(job.devices * job.share)
+    quotas.reserve(resource=devices(job.device_class), subject=job.subject, amount=held, of=_scopes(job))
 
 
 def release(job: Job, *, rests: bool) -> None:

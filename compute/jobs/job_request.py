@@ -22,6 +22,7 @@ from compute.jobs.kept import More
 from compute.jobs.repricing import grace_s
 from compute.kinds import Plan
 from compute.models import Device
+from compute.policy import WHOLE
 from tenants.access.actor import Actor
 from tenants.errors import Invalid
 from tenants.projects.sight import project_fault
@@ -70,6 +71,7 @@ class JobRequest:
     max_seconds: int
     asked_seconds: int | None = None
     devices: int = 1
+    share: int = WHOLE
     one_node: bool = True
     max_cost: Decimal | None
     tags: dict[str, str]

@@ -7,6 +7,8 @@ In each class of devices:
 3. The rest is lent: to the tenant that borrows, and has borrowed of late, least for its weight. Lent devices go on to
    work that comes before, so that no job waits behind one that was served tenfold.
 
+A device of which a tenant has shares counts for it as a whole one here: nobody else gets the rest.
+
 Inside a tenant see `order.Queue`. A job for which there is no room keeps its place: what starts past it is borrowed, so
 it never waits longer for that than a job takes to stop. A full limit, and a job set of which as many run as may at once,
 hold back those they bind alone.
@@ -21,9 +23,10 @@ from datetime import datetime
 from heapq import heapify, heappop, heapreplace
 from typing import NamedTuple
 
+from billing.rating.quantity import WHOLE
 from compute.policy.order import NO_ROOM, AtOnce, Placed, Queue, by_tenant, place, scopes_of, share
 from compute.policy.pool import Pool
-from compute.policy.work import WHOLE, Action, Assign, Device, Preempt, Reclaim, Room, Scope, Wait, Why, Work
+from compute.policy.work import Action, Assign, Device, Preempt, Reclaim, Room, Scope, Wait, Why, Work
 
 
 def decide(
@@ -91,12 +94,14 @@ class _Round:
         self._takers: dict[Hashable, tuple[Work, bool]] = {}
         self._kept: set[Work] = set()
         self._passed: dict[Work, Work] = {}
+        self._firm = 0
 
     def plan(self) -> list[Action]:
         """Return the actions of the round."""
         for work in self._staying:
             self._pool.keep(work)
             self._count(work)
+        self._firm = sum(self._pool.taken.values())
         self._in_turns((one for one in self._asking if not one[1].spot), self._part_used, self._guarantee)
         seated = {work for work, _ in self._placed} | self._kept
         self._in_turns((one for one in self._asking if one[1] not in seated), self._lent, self._lend)
@@ -152,12 +157,12 @@ class _Round:
 
     def _guarantee(self, work: Work) -> bool:
         """Seat a job within its tenant's guaranteed part; if it does not fit there, others pass it as borrowed work."""
-        held, part = self._held[self._tenants[work.tenant_id]], self._parts[work.tenant_id]
-        if held + work.amount <= part:
+        taken, part = self._pool.taken[work.tenant_id], self._parts[work.tenant_id]
+        if taken + self._pool.costs(work) <= part:
             self._seat(work, within=True)
         elif not work.held and self._fits(work):
             self._blocked.add(work.tenant_id)
-        return held < part
+        return taken < part or self._pool.has_parts(work.tenant_id)
 
     def _lend(self, work: Work) -> bool:
         """Seat a job on what is left."""
@@ -209,11 +214,11 @@ class _Round:
             self._held[scope] += work.amount
 
     def _part_used(self, tenant: Hashable) -> float:
-        return self._held[self._tenants[tenant]] / max(self._parts[tenant], 1)
+        return self._pool.taken[tenant] / max(self._parts[tenant], 1)
 
     def _lent(self, tenant: Hashable) -> float:
         part, room = self._parts[tenant], self._room(tenant)
-        beyond = max(self._held[self._tenants[tenant]] - part, 0) + max(room.past * WHOLE - part, 0)
+        beyond = max(self._pool.taken[tenant] - part, 0) + max(room.past * WHOLE - part, 0)
         return beyond / WHOLE / max(room.weight, 1)
 
     def _room(self, tenant: Hashable) -> Room:
@@ -235,7 +240,7 @@ class _Round:
         """Return why each job waits that the plan does not start; call it after `plan`."""
         seats = {work: seat.free for work, seat in self._placed}
         waiting = [work for work in self._works if not work.held and not seats.get(work)]
-        firmly = sum(work.amount for work in self._staying) >= self._pool.size * WHOLE
+        firmly = self._firm >= self._pool.size * WHOLE
         places: dict[Hashable, int] = defaultdict(int)
         found: list[Wait] = []
         for work in sorted(waiting, key=place):

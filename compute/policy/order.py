@@ -13,7 +13,8 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
-from compute.policy.work import WHOLE, Room, Scope, Work
+from billing.rating.quantity import WHOLE
+from compute.policy.work import Room, Scope, Work
 
 FIRST_BIN_S = 3600.0
 """Device-seconds of the first bin: so much a job runs before a newer one may come before it."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 
-from compute.policy.work import WHOLE, Device, Work
+from billing.rating.quantity import WHOLE
+from compute.policy.shares import Shares
+from compute.policy.work import Device, Work
 
 
 class Pool:
     """Devices with what is left of each in the plan, and what nobody holds at this moment.
 
     Work that gives way counts as gone until it is kept. A place is sought where nobody runs first; then with the work
-    that gives way first (`victims`, in that order).
+    that gives way first (`victims`, in that order). Shares of one device go to work of one tenant alone, so its device is
+    as taken for the others as a whole one: `taken` is what each tenant keeps from them.
     """
 
     def __init__(self, devices: Iterable[Device], running: Iterable[Work], victims: Sequence[Work]) -> None:
@@ -22,22 +25,28 @@ class Pool:
         for device in devices:
             self._left[device.id] = self._free[device.id] = WHOLE
             self._nodes[device.node].append(device)
+        self._shares = Shares()
         for work in running:
             for device in work.held:
                 if device.id in self._free:
                     self._free[device.id] -= work.share
-        self._yielding = [device for work in victims for device in work.held if device.id in self._left]
+                if work.share < WHOLE:
+                    self._shares.run(work.tenant_id, device)
+        held = {device.id: device for work in victims for device in work.held if device.id in self._left}
+        self._yielding = list(held.values())  # once each, though several shares of it give way
         self.size = len(self._left)
         self._vacant = self.size
         self.left = self.size * WHOLE
         """What the plan has not taken, in thousandths."""
+        self.taken: dict[Hashable, int] = defaultdict(int)
+        """By tenant, in thousandths, its shared devices as whole ones; those that are not ready too."""
+        self._by_id: list[Device] | None = None
 
     def keep(self, work: Work) -> bool:
         """Leave a running job where it is; False if the plan gave one of its devices to another."""
-        here = [device.id for device in work.held if device.id in self._left]
-        if any(self._left[one] < work.share for one in here):
+        if any(self._left.get(one.id, WHOLE) < work.share or self._shares.bars(work, one) for one in work.held):
             return False
-        self._take(here, work.share)
+        self._take(work, work.held)
         return True
 
     def give(self, work: Work) -> tuple[tuple[Device, ...], bool] | None:
@@ -48,9 +57,20 @@ class Pool:
         found = self._part(work) if work.share < WHOLE else self._whole(work)
         if found is None:
             return None
-        free = all(self._free[device.id] >= work.share for device in found)
-        self._take([device.id for device in found], work.share)
+        free = all(self._is_free(work, device) for device in found)
+        self._take(work, found)
         return tuple(found), free
+
+    def costs(self, work: Work) -> int:
+        """Return what a job would keep from other tenants; nothing on a device of which the plan gives its own shares."""
+        if work.share == WHOLE:
+            return work.amount
+        mine = work.held or [one for one in self._shares.of(work.tenant_id) if self._left.get(one.id, 0) >= work.share]
+        return 0 if any(self._shares.planned(work, one) for one in mine) else WHOLE
+
+    def has_parts(self, tenant: Hashable) -> bool:
+        """Return whether something is left of a device of which the plan gives a tenant shares."""
+        return any(self._left.get(one.id) for one in self._shares.of(tenant))
 
     def ever_fits(self, work: Work) -> bool:
         """Return whether the class has room for a job when nothing else runs."""
@@ -62,22 +82,45 @@ class Pool:
         """The devices of which the plan has taken nothing."""
         return self._vacant
 
-    def _take(self, ids: Iterable[Hashable], share: int) -> None:
-        for one in ids:
+    def _take(self, work: Work, devices: Iterable[Device]) -> None:
+        for device in devices:
+            one = device.id
+            if work.share == WHOLE or self._shares.plan(work.tenant_id, device):
+                self.taken[work.tenant_id] += WHOLE
+            if one not in self._left:
+                continue
             self._vacant -= self._left[one] == WHOLE
-            self._left[one] -= share
-            self.left -= share
-            self._free[one] = min(self._free[one], self._left[one])  # what runs there is part of both
+            self._left[one] -= work.share
+            self.left -= work.share
+            if not work.held:
+                self._free[one] -= work.share
+            if not self._left[one]:
+                self._shares.fill(work.tenant_id, device)
+
+    def _is_free(self, work: Work, device: Device) -> bool:
+        """Return whether a job could start on a device now."""
+        return self._free[device.id] >= work.share and not self._shares.others_run(work, device)
 
     def _part(self, work: Work) -> list[Device] | None:
         """Return the device with the least room that is enough: shares are packed, so that whole devices stay free."""
-        fitting = [one for node in self._nodes.values() for one in node if self._left[one.id] >= work.share]
-        best = min(
-            fitting,
-            key=lambda one: (self._free[one.id] < work.share, self._left[one.id], str(one.id)),
-            default=None,
-        )
+        fitting = [one for one in self._shares.near(work) if self._left.get(one.id, 0) >= work.share]
+        best = min(fitting, key=lambda one: self._rank(work, one), default=None)
+        if best is None or not (self._shares.planned(work, best) or self._is_free(work, best)):
+            free = (one for one in self._empty() if self._free[one.id] == WHOLE)
+            vacating = (one for one in self._yielding if self._left[one.id] == WHOLE)
+            best = next(free, None) or best or next(vacating, None)
         return None if best is None else [best]
+
+    def _rank(self, work: Work, device: Device) -> tuple[bool, bool, int, str]:
+        elsewhere = not self._shares.planned(work, device)
+        return elsewhere, not self._is_free(work, device), self._left[device.id], str(device.id)
+
+    def _empty(self) -> list[Device]:
+        """Return the devices of which the plan has taken nothing, in a fixed order."""
+        if self._by_id is None:
+            self._by_id = sorted((one for here in self._nodes.values() for one in here), key=lambda one: str(one.id))
+        self._by_id = [one for one in self._by_id if self._left[one.id] == WHOLE]
+        return self._by_id
 
     def _whole(self, work: Work) -> list[Device] | None:
         if work.devices > self._vacant:

@@ -13,8 +13,9 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
+from billing.rating.quantity import WHOLE
 from compute.policy.order import AtOnce, place, scopes_of
-from compute.policy.work import WHOLE, Device, Room, Scope, Work
+from compute.policy.work import Device, Room, Scope, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +73,20 @@ class _Plan:
         self._with_vacant: dict[int, list[int]] = defaultdict(
             list
         )  # heaps of places in `_nodes`, some of them outdated
-        self._parts: list[tuple[int, int]] = []  # what is left of devices that are shared, sorted, each with a number
+        # What is left of devices that a tenant's jobs share, sorted.
+        self._parts: dict[Hashable, list[int]] = defaultdict(list)
         self._elsewhere: dict[Hashable, set[Hashable]] = defaultdict(set)  # held, but not ready: cordoned, or silent
         self._widest = per_node
 
     def place(self, works: list[Work], rooms: Mapping[Scope, Room], sets: AtOnce) -> None:
         """Keep running work, then place waiting work in the order of the queue as far as the limits let it run."""
-        left = dict.fromkeys(self._ready, WHOLE)
+        left, sharing = dict.fromkeys(self._ready, WHOLE), dict[Hashable, Hashable]()
         held: dict[Scope, int] = defaultdict(int)
         for work in works:
             for device in work.held:
                 if device.id in left:
                     left[device.id] -= work.share
+                    sharing[device.id] = work.tenant_id
                 else:
                     self._elsewhere[device.node].add(device.id)
             if work.held:
@@ -94,7 +97,7 @@ class _Plan:
             node.size += 1
             node.vacant += left[device.id] == WHOLE
             if 0 < left[device.id] < WHOLE:
-                self._share(left[device.id])
+                insort(self._parts[sharing[device.id]], left[device.id])
         # Those in use first, so that nodes stay empty as a whole; else in their order.
         for node in sorted(by_node.values(), key=lambda node: node.vacant == node.size):
             self._add(node)
@@ -115,7 +118,7 @@ class _Plan:
 
     def _seat(self, work: Work) -> None:
         if work.share < WHOLE:
-            self._seat_share(work.share)
+            self._seat_share(work)
             return
         whole = self._first(work.devices)
         if whole is not None:
@@ -128,22 +131,20 @@ class _Plan:
             size = max(self._per_node, missing if work.one_node else 0)
             missing -= self._take(self._add(_Node(None, size, size)), min(missing, size))
 
-    def _seat_share(self, share: int) -> None:
-        """Put a share on the device with the least room that is enough, else on a vacant one."""
-        at = bisect_left(self._parts, (share, 0))
-        if at < len(self._parts):
-            left, _ = self._parts.pop(at)
+    def _seat_share(self, work: Work) -> None:
+        """Put a share on the device of its tenant's shares with the least room that is enough, else on a vacant one."""
+        parts = self._parts[work.tenant_id]
+        at = bisect_left(parts, work.share)
+        if at < len(parts):
+            left = parts.pop(at)
         else:
             place = self._first(1)
             if place is None:
                 place = self._add(_Node(None, self._per_node, self._per_node))
             self._take(place, 1)
             left = WHOLE
-        if left > share:
-            self._share(left - share)
-
-    def _share(self, left: int) -> None:
-        insort(self._parts, (left, len(self._parts)))
+        if left > work.share:
+            insort(parts, left - work.share)
 
     def _add(self, node: _Node) -> int:
         self._nodes.append(node)

@@ -8,8 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-WHOLE = 1000
-"""A whole device, in thousandths."""
+from billing.rating.quantity import WHOLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,9 +53,10 @@ class LimitAfter:
 def limits_for(order: JobRequest, person: UUID | None) -> list[LimitAfter]:
     """Return the limits that bind this request of a person (None: of nobody's), the ones it does not fit first."""
     known = quotas.resources()
+    seconds = job_quotas.worst_s(order.max_seconds)
     wanted = {
-        job_quotas.devices(order.device_class): order.devices,
-        job_quotas.device_time(order.device_class): job_quotas.worst_s(order.max_seconds) * order.devices,
+        job_quotas.devices(order.device_class): job_quotas.at_once(order.devices * order.share),
+        job_quotas.device_time(order.device_class): job_quotas.of_devices(seconds, order.devices, order.share),
     }
     found = []
     for use in quotas.binding(tuple(wanted), project_id=order.project_id, person=person):

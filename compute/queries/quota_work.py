@@ -10,11 +10,11 @@ from compute.jobs import job_quotas
 from compute.jobs.visibility import visible_jobs
 from compute.models import JobState
 from tenants.isolation.scoping import current_tenant_id
-from tenants.quotas import Named, Scope
+from tenants.quotas import Amount, Named, Scope
 
 NAMED = 5
 _QUEUED = """
-SELECT device_class, project_id, person, sum(devices) FROM compute_job WHERE tenant_id = %s AND state = 'queued'
+SELECT device_class, project_id, person, sum(devices * share) FROM compute_job WHERE tenant_id = %s AND state = 'queued'
 GROUP BY GROUPING SETS ((device_class), (device_class, project_id), (device_class, person))
 HAVING GROUPING(project_id) = 0 OR GROUPING(person) = 1 OR person IS NOT NULL
 """
@@ -23,12 +23,15 @@ HAVING GROUPING(project_id) = 0 OR GROUPING(person) = 1 OR person IS NOT NULL
 class Jobs:
     """Jobs, in the interface of `tenants.quotas.effects`."""
 
-    def queued(self) -> Mapping[tuple[str, Scope], int]:
-        """Return for how many devices jobs wait, by resource and scope."""
+    def queued(self) -> Mapping[tuple[str, Scope], Amount]:
+        """Return for how many devices jobs wait, parts of one included, by resource and scope."""
         with connection.cursor() as cursor:
             cursor.execute(_QUEUED, [current_tenant_id()])
             rows = cursor.fetchall()
-        return {(job_quotas.devices(kind), Scope(project, person)): number for kind, project, person, number in rows}
+        return {
+            (job_quotas.devices(kind), Scope(project, person)): job_quotas.at_once(thousandths)
+            for kind, project, person, thousandths in rows
+        }
 
     def named(self, resource: str, scope: Scope) -> Named | None:
         """Return the running and the queued jobs of a scope on a class of devices, oldest first."""

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from billing.money import Money
 from compute.models import FINAL_STATES, AttemptState, JobState
+from tenants.quotas import Amount
 
 JOBS, INFERENCE = "jobs", "inference"
 
@@ -218,4 +219,4 @@ class ClassRow:
     total: int
     free: int
     quota_limit: int | None
-    quota_in_use: int
+    quota_in_use: Amount

@@ -31,8 +31,8 @@ from tenants.models import Tenant
 
 NAMED = 3
 
-SERVED = """CASE WHEN compute_job.measured_s * compute_job.devices < 3600 THEN 0
-    ELSE 1 + floor(log(compute_job.measured_s * compute_job.devices / 3600)) END"""
+SERVED = """CASE WHEN compute_job.measured_s * compute_job.devices * compute_job.share < 3600000 THEN 0
+    ELSE 1 + floor(log(compute_job.measured_s * compute_job.devices * compute_job.share / 3600000)) END"""
 #: The order of `policy.order.place`, in which the jobs of a tenant come to devices.
 QUEUE_ORDER = f"-priority, {SERVED}, queued_at, id"
 PLACES = f"""
@@ -103,7 +103,8 @@ def start_errors() -> dict[str, Any] | None:
 def _for_a_quota(job: Job) -> dict[str, Any] | None:
     if job.wait_reason not in ("", Why.LIMIT):
         return None  # another reason came first in the policy's latest round
-    found = quotas.full(job_quotas.devices(job.device_class), project_id=job.project_id, person=job.person)
+    resource, needed = job_quotas.devices(job.device_class), job_quotas.at_once(job.devices * job.share)
+    found = quotas.full(resource, project_id=job.project_id, person=job.person, needed=needed)
     if found is None:
         return None
     use = found.use
@@ -112,7 +113,7 @@ def _for_a_quota(job: Job) -> dict[str, Any] | None:
         "resource": use.resource,
         "scope": use.scope.text,
         "limit": use.effective,
-        "in_use": use.in_use,
+        "in_use": quotas.resources()[use.resource].shown(use.in_use),
         "reason": found.reason,
     }
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q
 
 from compute import holding, pg_session, policy
@@ -29,11 +29,11 @@ from compute.models import (
     Outcome,
     SlotState,
 )
-from compute.policy import Action, Assign, Preempt, Reclaim, Room, Scope, Work, decide
+from compute.policy import Action, Assign, Preempt, Reclaim, Scope, decide
 from compute.queries.capacity import silent_before
 from compute.scheduling.history import past_shares
+from compute.scheduling.works import rooms_of, works_now
 from compute.sets import turns
-from tenants import quotas
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow, now
@@ -41,44 +41,10 @@ from tenants.events.events import publish
 from tenants.ids import uuid7
 from tenants.isolation.scoping import all_tenants
 from tenants.quotas import QuotaExceeded
-from tenants.rows import named_rows
 
 CONTROLLER = "controller"
 ATTEMPT_YIELDS = AuditAction("compute.attempt.yields")
 log = structlog.get_logger(__name__)
-
-# A set that runs so many at once is a queue of its own, and keeps nobody from being weighed; what runs of it counts in every class.
-_WORKS = """
-WITH limited AS (
-    SELECT tenant_id, id, most_at_once FROM compute_jobset s
-    WHERE most_at_once IS NOT NULL AND EXISTS (
-        SELECT FROM compute_job j WHERE j.tenant_id = s.tenant_id AND j.set_id = s.id AND j.state = 'queued')
-)
-SELECT id AS job_id, tenant_id, device_class, queued_at, not_before, project_id, person, devices, share, one_node, priority,
-       (measured_s * devices)::float8 AS attained_s, tier = 'spot' AS spot, false AS borrowed, false AS stopping,
-       NULL::uuid[] AS device_ids, NULL::uuid[] AS node_ids, set_id, most_at_once AS at_once FROM (
-    SELECT j.*, l.most_at_once, row_number() OVER (
-        PARTITION BY j.tenant_id, device_class, project_id, person, l.id
-        ORDER BY -priority, CASE WHEN measured_s * devices < 3600 THEN 0 ELSE 1 + floor(log(measured_s * devices / 3600)) END,
-                 queued_at, j.id) AS place
-    FROM compute_job j LEFT JOIN limited l ON l.tenant_id = j.tenant_id AND l.id = j.set_id
-    WHERE state = 'queued' AND approval_id IS NULL AND device_class = ANY(%(classes)s)
-      AND (not_before IS NULL OR not_before <= (SELECT exchequer_now()))
-      AND EXISTS (SELECT FROM tenants_tenant t WHERE t.id = j.tenant_id AND t.standing = 'active')
-      AND NOT EXISTS (SELECT FROM compute_attempt a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id AND a.state <> 'ended')
-) first WHERE place <= least(%(most)s, most_at_once)
-UNION ALL
-SELECT j.id, j.tenant_id, j.device_class, j.queued_at, NULL, j.project_id, j.person, j.devices, j.share, j.one_node, j.priority,
-       (j.measured_s * j.devices)::float8, j.tier = 'spot', a.borrowed, a.stops_as <> '', m.device_ids, m.node_ids,
-       j.set_id, l.most_at_once
-FROM compute_attempt a JOIN compute_job j ON j.tenant_id = a.tenant_id AND j.id = a.job_id
-LEFT JOIN limited l ON l.tenant_id = j.tenant_id AND l.id = j.set_id
-CROSS JOIN LATERAL (
-    SELECT array_agg(device_id ORDER BY rank) AS device_ids, array_agg(node_id ORDER BY rank) AS node_ids
-    FROM compute_attemptmember WHERE tenant_id = a.tenant_id AND attempt_id = a.id
-) m
-WHERE a.state <> 'ended' AND (j.device_class = ANY(%(classes)s) OR l.id IS NOT NULL)
-"""
 
 
 @dataclass(frozen=True)
@@ -127,56 +93,6 @@ def _acted(action: Action, session: pg_session.Session) -> list[Dispatch]:
     return []
 
 
-def works_now(classes: set[str], most: int) -> list[Work]:
-    """Return the jobs of these classes that run, and of each queue the first `most` that could start now."""
-    with connection.cursor() as cursor:
-        cursor.execute(_WORKS, {"classes": sorted(classes), "most": most})
-        rows = named_rows(cursor)
-    return [
-        Work(
-            job_id=row.job_id,
-            tenant_id=row.tenant_id,
-            device_class=row.device_class,
-            queued_at=row.queued_at,
-            not_before=row.not_before,
-            project_id=row.project_id,
-            person=row.person,
-            devices=row.devices,
-            share=row.share,
-            one_node=row.one_node,
-            priority=row.priority,
-            attained_s=row.attained_s,
-            spot=row.spot,
-            borrowed=row.borrowed,
-            stopping=row.stopping,
-            set_id=row.set_id,
-            at_once=row.at_once,
-            held=tuple(
-                policy.Device(device_id, node_id, row.device_class)
-                for device_id, node_id in zip(row.device_ids or (), row.node_ids or (), strict=True)
-            ),
-        )
-        for row in rows
-    ]
-
-
-def rooms_of(works: list[Work], past: Mapping[Scope, float]) -> dict[Scope, Room]:
-    """Return the limits on devices of those who wait or run, with guaranteed parts, weights and what they held of late."""
-    classes = {job_quotas.devices(work.device_class): work.device_class for work in works}
-    tenants = {work.tenant_id for work in works}
-    found = quotas.rooms(tenants, classes)
-    rooms = {
-        Scope(tenant_id, classes[resource], scope.project_id, scope.person): Room(
-            room.limit, room.guaranteed or None, room.weight
-        )
-        for (tenant_id, resource, scope), room in found.items()
-    }
-    for scope, devices in past.items():
-        if scope.tenant_id in tenants and (scope.project_id is None or scope in rooms):
-            rooms[scope] = replace(rooms.get(scope, Room()), past=devices)
-    return rooms
-
-
 def ready_devices(*, serves: bool = False) -> list[policy.Device]:
     """Return the ready devices of nodes seen within a lease, free or not: those for jobs, or those that serve."""
     rows = Device.objects.filter(
@@ -201,7 +117,11 @@ def _assign(*, actor: Actor, choice: Assign) -> list[Dispatch]:
         .first()
     )
     attempt_id, chosen = uuid7(), [device.id for device in choice.devices]
-    if job is None or not turns.may_start(job) or not holding.take(chosen, attempt_id, share=job.share):
+    if (
+        job is None
+        or not turns.may_start(job)
+        or not holding.take(chosen, attempt_id, share=job.share, tenant_id=job.tenant_id)
+    ):
         unchanged("the job or a device was taken meanwhile")
         return []
     job_quotas.take_devices(job)

@@ -9,7 +9,8 @@ from django.db.models import Count
 
 from compute.models import CapacityWanted, Device, DeviceState, Node
 from compute.policy.wanted import wanted
-from compute.scheduling.assign import ready_devices, rooms_of, works_now
+from compute.scheduling.assign import ready_devices
+from compute.scheduling.works import rooms_of, works_now
 from tenants.clock import DatabaseNow
 from tenants.isolation.scoping import all_tenants
 

@@ -166,7 +166,7 @@ def _assign(*, actor: Actor, choice: Assign) -> int:
     """Write one choice, allocation before device; 0 when either was taken meanwhile."""
     waiting = Allocation.objects.select_for_update(skip_locked=True, of=("self",), no_key=True)
     row = waiting.filter(id=choice.work.job_id, state=SlotState.WAITING).first()
-    if row is None or not holding.take([choice.devices[0].id], row.id, serves=True):
+    if row is None or not holding.take([choice.devices[0].id], row.id, tenant_id=row.tenant_id, serves=True):
         unchanged("the allocation or the slot was taken meanwhile")
         return 0
     device = Device.objects.select_related("node").get(id=choice.devices[0].id)

@@ -11,7 +11,8 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from compute.policy import Scope, Wait, Work, decide_and_explain
-from compute.scheduling.assign import ready_devices, rooms_of, works_now
+from compute.scheduling.assign import ready_devices
+from compute.scheduling.works import rooms_of, works_now
 from compute.simulation.forecast import expected_starts
 from tenants.clock import now
 from tenants.isolation.scoping import all_tenants

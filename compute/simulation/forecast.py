@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from compute.policy import Assign, Device, Room, Scope, Work, decide
+from compute.policy import WHOLE, Assign, Device, Room, Scope, Work, decide
 from compute.simulation.replay import RESTART_S
 
 MOST_DECISIONS, MOST_WORKS = 64, 40_000
@@ -51,6 +51,6 @@ def expected_starts(
         passed += step
         for work in running:
             left[work.job_id] -= step
-            work.attained_s += step * work.devices
+            work.attained_s += step * work.amount / WHOLE
         ahead = [work for work in ahead if left[work.job_id] > 1e-6]
     return {job_id: seconds for job_id, seconds in found.items() if job_id in waiting}

@@ -44,8 +44,8 @@ def open_device(device: Mapping[str, Any], threads: int) -> Any:
         if not torch.cuda.is_available() or torch.cuda.device_count() != 1:
             raise DeviceUnavailable(f"torch {torch.__version__} does not see device {device['uuid']}.")
         opened = torch.device("cuda", 0)
-        if (share := int(device.get("share", 1000))) < 1000:
-            torch.cuda.set_per_process_memory_fraction(share / 1000, opened)
+        if (share := float(device.get("share", 1))) < 1:
+            torch.cuda.set_per_process_memory_fraction(share, opened)
         if float(torch.ones(8, device=opened).sum()) != 8.0:
             raise DeviceUnavailable(f"Device {device['uuid']} does not add up.")
     except RuntimeError as error:

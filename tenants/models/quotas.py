@@ -14,7 +14,8 @@ class Quota(TenantModel):
     """How much of a resource one scope may use, and uses: the whole tenant, a project, or a person.
 
     No limit when `limit` is empty. `in_use` of a month's quota counts in `month`, the first day of a local month; a later
-    month starts from 0. `raised_to` replaces a lower limit until `raised_until`. Rows without a limit only count.
+    month starts from 0. Parts of a resource count in thousandths. `raised_to` replaces a lower limit until `raised_until`.
+    Rows without a limit only count.
     """
 
     resource = models.CharField(max_length=80)
@@ -26,7 +27,7 @@ class Quota(TenantModel):
     weight = models.PositiveSmallIntegerField(default=1, db_default=1)
     raised_to = models.BigIntegerField(null=True)
     raised_until = models.DateTimeField(null=True)
-    in_use = models.BigIntegerField(default=0)
+    in_use = models.DecimalField(max_digits=22, decimal_places=3, default=0)
     month = models.DateField(null=True)
 
     class Meta(TenantModel.Meta):
@@ -59,7 +60,7 @@ class QuotaReservation(TenantModel):
     subject = models.CharField(max_length=120)
     project = TenantForeignKey("tenants.Project", on_delete=models.PROTECT, null=True, related_name="+")
     person = models.UUIDField(null=True)
-    amount = models.BigIntegerField()
+    amount = models.DecimalField(max_digits=22, decimal_places=3)
 
     class Meta(TenantModel.Meta):
         constraints = [

@@ -9,7 +9,7 @@ from tenants.quotas.ceilings import CEILING_CHANGED, CeilingRow, ceiling_of, cei
 from tenants.quotas.effects import Named, preview, queued, register_work, use_of
 from tenants.quotas.limits import QUOTA_CHANGED, AboveCeiling, Share, check_limit, raise_until, set_limit
 from tenants.quotas.reservations import QuotaExceeded, Scopes, release, reserve, reserved
-from tenants.quotas.resources import Resource, register, resources, title_of, titles
+from tenants.quotas.resources import Amount, Resource, register, resources, title_of, titles
 from tenants.quotas.rooms import Full, binding, full, rooms, where
 from tenants.quotas.scopes import ORGANISATION, Scope, person_behind, person_of
 from tenants.quotas.usage import QuotaUse, everywhere, usage, usage_of
@@ -21,6 +21,7 @@ __all__ = [
     "ORGANISATION",
     "QUOTA_CHANGED",
     "AboveCeiling",
+    "Amount",
     "CeilingRow",
     "Full",
     "Named",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from tenants.quotas.resources import Resource, find
+from tenants.quotas.resources import Amount, Resource, find
 from tenants.quotas.scopes import ORGANISATION, Scope
 from tenants.quotas.usage import QuotaUse, usage_of
 
@@ -24,7 +24,7 @@ class Named:
 class Work(Protocol):
     """An app's work that uses resources, in the open scope of one tenant."""
 
-    def queued(self) -> Mapping[tuple[str, Scope], int]:
+    def queued(self) -> Mapping[tuple[str, Scope], Amount]:
         """Return how much waits for each resource, by resource and scope; in one query."""
 
     def named(self, resource: str, scope: Scope) -> Named | None:
@@ -39,7 +39,7 @@ def register_work(work: Work) -> None:
     _works.append(work)
 
 
-def queued() -> dict[tuple[str, Scope], int]:
+def queued() -> dict[tuple[str, Scope], Amount]:
     """Return how much work waits for each resource, by resource and scope."""
     return {key: number for work in _works for key, number in work.queued().items()}
 
@@ -70,7 +70,7 @@ def preview(resource: str, scope: Scope, limit: int | None) -> list[str]:
 
 
 def _waiting(found: Resource, use: QuotaUse, new: int, named: Named) -> list[str]:
-    room = max(0, new - use.in_use)
+    room = int(max(0, new - use.in_use))
     said = []
     if use.in_use > new:
         said.append(

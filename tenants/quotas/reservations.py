@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from tenants.errors import ExchequerError
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import MONTH, QuotaReservation
-from tenants.quotas.resources import Resource, find
+from tenants.quotas.resources import Amount, Resource, counted, find
 from tenants.quotas.rooms import where
 from tenants.quotas.scopes import Scope
 from tenants.quotas.usage import CEILING, RAISED, THIS_MONTH
@@ -62,7 +62,7 @@ _RELEASE = """
 WITH gone AS (
     DELETE FROM tenants_quotareservation WHERE tenant_id = %(tenant)s AND subject = %(subject)s {only}
     RETURNING resource, period, month, project_id, person,
-        least(amount, coalesce((%(unused)s::jsonb ->> resource)::bigint, amount)) AS amount)
+        least(amount, coalesce((%(unused)s::jsonb ->> resource)::numeric, amount)) AS amount)
 UPDATE tenants_quota q SET in_use = greatest(0, q.in_use - gone.amount) FROM gone
 WHERE q.tenant_id = %(tenant)s AND q.resource = gone.resource AND q.period = gone.period
   AND q.month IS NOT DISTINCT FROM gone.month
@@ -71,13 +71,13 @@ WHERE q.tenant_id = %(tenant)s AND q.resource = gone.resource AND q.period = gon
 _ONLY = "AND resource = %(resource)s"
 
 
-def reserve(*, resource: str, subject: str, amount: int = 1, of: Scopes | None = None) -> None:
-    """Reserve `amount` counted units for `subject` in the open scope; a subject reserves a resource once.
+def reserve(*, resource: str, subject: str, amount: Amount = 1, of: Scopes | None = None) -> None:
+    """Reserve `amount` counted units, or a part of one, for `subject` in the open scope; a subject reserves a resource once.
 
     Raises `QuotaExceeded`, which says whose limit it is, and changes nothing if a limit would be exceeded.
     """
-    if amount < 1:
-        raise ValueError("reserve at least 1")
+    if amount <= 0:
+        raise ValueError("reserve more than nothing")
     found, of = find(resource), of or Scopes()
     with transaction.atomic():
         month = _this_month() if found.period == MONTH else None
@@ -98,9 +98,8 @@ def reserve(*, resource: str, subject: str, amount: int = 1, of: Scopes | None =
                 limits = [one for one in (own, ceiling) if one is not None]
                 if limits and in_use > min(limits):
                     by_operators = ceiling is not None and ceiling == min(limits) and ceiling != own
-                    raise _exceeded(
-                        found, Scope(project_id, person), min(limits), in_use - amount, amount, by_operators
-                    )
+                    before = counted(in_use - amount)
+                    raise _exceeded(found, Scope(project_id, person), min(limits), before, amount, by_operators)
         row.save(force_insert=True)
 
 
@@ -119,13 +118,15 @@ def release(*, subject: str, resource: str = "", unused: Mapping[str, int] | Non
         cursor.execute(_RELEASE.format(only=only), values)
 
 
-def reserved(subjects: Sequence[str], resource: str) -> dict[str, int]:
+def reserved(subjects: Sequence[str], resource: str) -> dict[str, Amount]:
     """Return how much of a resource each of these subjects reserves."""
     rows = QuotaReservation.objects.filter(subject__in=subjects, resource=resource)
-    return dict(rows.values_list("subject", "amount"))
+    return {subject: counted(amount) for subject, amount in rows.values_list("subject", "amount")}
 
 
-def _exceeded(found: Resource, scope: Scope, limit: int, in_use: int, asked: int, by_operators: bool) -> QuotaExceeded:
+def _exceeded(
+    found: Resource, scope: Scope, limit: int, in_use: Amount, asked: Amount, by_operators: bool
+) -> QuotaExceeded:
     left = max(0, limit - in_use)
     who = "the operators of this installation" if by_operators else "an owner or admin"
     what = "ceiling" if by_operators else "quota"

@@ -2,8 +2,17 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 
 from tenants.models import AT_ONCE, MONTH
+
+Amount = int | Decimal
+"""Some of a resource, in counted units: whole ones, or parts of one with up to three decimals."""
+
+
+def counted(amount: Decimal) -> Amount:
+    """Return an amount as the database has it, whole ones as integers."""
+    return int(amount) if amount == int(amount) else amount.normalize()
 
 
 @dataclass(frozen=True)
@@ -29,19 +38,18 @@ class Resource:
         """Return what a limit counts, as pages say it."""
         return "a month" if self.period == MONTH else "at once"
 
-    def shown(self, amount: int) -> int | float:
-        """Return a counted amount in the shown unit, with two decimals where it is not whole."""
-        if self.unit == 1:
-            return amount
-        found = round(amount / self.unit, 2)
+    def shown(self, amount: Amount) -> int | float:
+        """Return a counted amount in the shown unit, where it is not whole with two decimals, or three of a part."""
+        found = amount if isinstance(amount, int) and self.unit == 1 else float(amount) / self.unit
+        found = round(found, 3 if self.unit == 1 else 2)
         return int(found) if found == int(found) else found
 
-    def said(self, amount: int) -> str:
+    def said(self, amount: Amount) -> str:
         """Return an amount as text, with its unit: `12.5 hours`, `4`."""
         text = self.figure(amount)
         return f"{text} {self.unit_words}" if self.unit_words else text
 
-    def figure(self, amount: int) -> str:
+    def figure(self, amount: Amount) -> str:
         """Return an amount as text, without its unit."""
         return f"{self.shown(amount):,}".replace(",", "\u202f")
 

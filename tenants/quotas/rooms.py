@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db import connection
 
 from tenants.quotas import scopes
-from tenants.quotas.resources import find
+from tenants.quotas.resources import Amount, counted, find
 from tenants.quotas.scopes import Scope
 from tenants.quotas.usage import CEILING, RAISED, QuotaUse, usage_of
 
@@ -33,7 +33,7 @@ WHERE c.resource = ANY(%(resources)s) AND c.period = 'at_once' AND CASE
 class Room:
     """One scope's use of a resource now, its limit (None = no limit), its guaranteed part and its weight."""
 
-    in_use: int
+    in_use: Amount
     limit: int | None
     guaranteed: int = 0
     weight: int = 1
@@ -52,8 +52,8 @@ def rooms(tenants: Collection[UUID], resources: Collection[str]) -> Rooms:
         found = {}
         for tenant_id, resource, project_id, person, own, ceiling, in_use, guaranteed, weight in cursor.fetchall():
             scope = Scope(project_id, person)
-            use = QuotaUse(resource, own, in_use, scope, ceiling=ceiling)
-            found[tenant_id, resource, scope] = Room(in_use, use.effective, guaranteed, weight)
+            use = QuotaUse(resource, own, counted(in_use), scope, ceiling=ceiling)
+            found[tenant_id, resource, scope] = Room(use.in_use, use.effective, guaranteed, weight)
         return found
 
 
@@ -65,10 +65,10 @@ class Full:
     reason: str
 
 
-def full(resource: str, *, project_id: UUID | None, person: UUID | None) -> Full | None:
-    """Return the first limit without room that binds a project's and a person's use of a resource; None if all have some."""
+def full(resource: str, *, project_id: UUID | None, person: UUID | None, needed: Amount = 1) -> Full | None:
+    """Return the first limit without room for so much more that binds a project's and a person's use of a resource; else None."""
     uses = binding((resource,), project_id=project_id, person=person)
-    return next((Full(use, _reason(use)) for use in uses if use.left == 0), None)
+    return next((Full(use, _reason(use, needed)) for use in uses if use.left is not None and use.left < needed), None)
 
 
 def binding(resources: Collection[str], *, project_id: UUID | None, person: UUID | None) -> list[QuotaUse]:
@@ -83,9 +83,10 @@ def where(scope: Scope) -> str:
     return f"by {whose}" if scope.person else f"in {whose}"
 
 
-def _reason(use: QuotaUse) -> str:
+def _reason(use: QuotaUse, needed: Amount) -> str:
     found = find(use.resource)
     limit = use.effective or 0
     by_operators = use.ceiling is not None and use.ceiling == limit and use.ceiling != use.limit
     who = "the operators of this installation to raise the ceiling" if by_operators else "an owner or admin to raise it"
-    return f"Quota: {found.shown(use.in_use)} of {found.shown(limit)} {found.title} in use {where(use.scope)}. It starts when one is released, or ask {who}."
+    until = "when one is released" if needed == 1 else f"when {found.shown(needed)} of them are left"
+    return f"Quota: {found.shown(use.in_use)} of {found.shown(limit)} {found.title} in use {where(use.scope)}. It starts {until}, or ask {who}."

@@ -11,6 +11,7 @@ from django.db import connection
 from tenants.isolation.scoping import current_tenant_id
 from tenants.models import AT_ONCE
 from tenants.projects.sight import unnamed_ids
+from tenants.quotas.resources import Amount, counted
 from tenants.quotas.scopes import ORGANISATION, Scope
 
 #: The running local month of a tenant, and a limit with its raise: SQL of several statements.
@@ -50,7 +51,7 @@ class QuotaUse:
 
     resource: str
     limit: int | None
-    in_use: int
+    in_use: Amount
     scope: Scope = ORGANISATION
     period: str = AT_ONCE
     ceiling: int | None = None
@@ -74,12 +75,12 @@ class QuotaUse:
         return own is not None and self.ceiling is not None and self.ceiling < own
 
     @property
-    def left(self) -> int | None:
+    def left(self) -> Amount | None:
         """What can still be used; None without a limit."""
         return None if self.effective is None else max(self.effective - self.in_use, 0)
 
     @property
-    def over(self) -> int:
+    def over(self) -> Amount:
         """How much is in use beyond a lowered limit."""
         return 0 if self.effective is None else max(0, self.in_use - self.effective)
 
@@ -110,4 +111,4 @@ def _read(which: str, **values: UUID | None) -> list[QuotaUse]:
 def _use(resource: str, period: str, project_id: UUID | None, person: UUID | None, *rest: Any) -> QuotaUse:
     limit, in_use, ceiling, guaranteed, weight, raised, until = rest
     scope = Scope(project_id, person)
-    return QuotaUse(resource, limit, in_use, scope, period, ceiling, guaranteed, weight, raised, until)
+    return QuotaUse(resource, limit, counted(in_use), scope, period, ceiling, guaranteed, weight, raised, until)

@@ -34,7 +34,7 @@ class Line:
     use: QuotaUse
     what: Resource
     whose: str
-    queued: int
+    queued: int | float
     changed_by: str
     changed_at: datetime | None
 
@@ -85,7 +85,7 @@ class Line:
         """The share of the limit in use; None without one."""
         if self.use.effective is None:
             return None
-        return self.use.in_use / self.use.effective if self.use.effective else 1.0
+        return float(self.use.in_use) / self.use.effective if self.use.effective else 1.0
 
     @property
     def title(self) -> str:
@@ -150,7 +150,7 @@ def _lines() -> list[Line]:
         by = changed.get(label(what, use.scope, names[use.scope]))
         if by is None and use.scope == ORGANISATION:
             by = changed.get(use.resource)  # entries of before name the resource
-        waits = queued.get((use.resource, use.scope), 0)
+        waits = what.shown(queued.get((use.resource, use.scope), 0))
         lines.append(Line(use, what, names[use.scope], waits, by.label if by else "", by.at if by else None))
     return sorted(lines, key=lambda line: (list(HEADINGS).index(line.use.scope.kind), line.whose, line.use.resource))
 

@@ -76,9 +76,9 @@ def test_a_job_asks_for_no_more_devices_than_its_program_and_the_widest_host_hav
 def test_shares_of_a_device_never_exceed_it(world: World, superuser: psycopg.Connection) -> None:
     device = Device.objects.order_by("index")[0]
     with world.control():
-        assert holding.take([device.id], uuid7(), share=600)
-        assert not holding.take([device.id], uuid7(), share=500)
-        assert holding.take([device.id], uuid7(), share=400)
+        assert holding.take([device.id], uuid7(), tenant_id=world.tenant.id, share=600)
+        assert not holding.take([device.id], uuid7(), tenant_id=world.tenant.id, share=500)
+        DeviceHold.objects.create(device=device, holder=uuid7(), share=400)
         with pytest.raises(IntegrityError, match="compute_device_held_once"), transaction.atomic():
             DeviceHold.objects.create(device=device, holder=uuid7(), share=1)
     assert Device.objects.get(id=device.id).held == 1000

@@ -259,7 +259,7 @@ def test_an_attempt_cannot_begin_on_a_device_it_has_not_taken(world: World) -> N
         with pytest.raises(IntegrityError, match="has not taken"), transaction.atomic():
             AttemptMember.objects.create(attempt=second, rank=0, **on)
     with world.control():
-        assert not holding.take([taken.device_id], second.id, share=1), "it is held whole"
+        assert not holding.take([taken.device_id], second.id, tenant_id=world.tenant.id, share=1), "it is held whole"
 
 
 def test_a_job_without_room_in_the_budget_leaves_nothing_behind(world: World) -> None:

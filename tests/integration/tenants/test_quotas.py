@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -195,3 +196,17 @@ def test_the_controller_sees_quotas_of_all_and_the_web_role_of_one() -> None:
     with tenant_scope(first.id), connection.cursor() as cursor:
         cursor.execute("SELECT count(DISTINCT tenant_id) FROM tenants_quota")
         assert cursor.fetchone() == (1,)
+
+
+def test_parts_of_a_resource_count_exactly() -> None:
+    tenant = factories.make_tenant()
+    quotas.set_limit(actor=factories.actor_for(tenant), resource=SLOTS, limit=1)
+    with tenant_scope(tenant.id):
+        for number in range(10):
+            quotas.reserve(resource=SLOTS, subject=f"a:{number}", amount=Decimal("0.1"))
+        with pytest.raises(QuotaExceeded, match=r"1 of 1 in use in the organisation, 0\.001 more requested"):
+            quotas.reserve(resource=SLOTS, subject="a:10", amount=Decimal("0.001"))
+        for number in range(10):
+            assert use(tenant).in_use == Decimal(10 - number) / 10
+            quotas.release(subject=f"a:{number}")
+        assert use(tenant).in_use == 0

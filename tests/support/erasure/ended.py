@@ -25,7 +25,7 @@ def end_work(tenant: Tenant, ids: dict[str, UUID], person: User) -> None:
     with selling.as_control():
         nodes.register(name="ended", hostname="h", boot=uuid4(), found=found, missing_layers=[])
         device, attempt = Device.objects.select_related("node").get(node__name="ended"), uuid4()
-        holding.take([device.id], attempt)
+        holding.take([device.id], attempt, tenant_id=tenant.id)
         with tenant_scope(tenant.id):
             Attempt.objects.create(
                 id=attempt, job_id=ids["job_id"], token=1, node=device.node, device=device, device_name="cpu-0",

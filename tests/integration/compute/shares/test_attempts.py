@@ -39,11 +39,15 @@ def halves(world: World, superuser: psycopg.Connection, number: int) -> list[uui
 
 
 def claims_of(world: World) -> list[Claim | None]:
-    """Assign until nothing more starts: a round looks at no more jobs of one queue than there are devices."""
-    found = []
-    while given := world.assign():
-        found += [world.claim(one) for one in given]
-    return found
+    return [world.claim(one) for one in world.assign()]
+
+
+def test_one_round_starts_as_many_halves_as_two_devices_have(world: World, superuser: psycopg.Connection) -> None:
+    with world.control():
+        Device.objects.update(state="ready")
+    halves(world, superuser, 5)
+    assert len(world.assign()) == 4
+    assert [device.held for device in Device.objects.all()] == [1000, 1000]
 
 
 def test_two_halves_run_at_once_on_one_device_and_never_three(world: World, superuser: psycopg.Connection) -> None:

@@ -1,0 +1,99 @@
+"""The jobs that wait or run, and the limits that bind them, as the policy reads them: over all tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from django.db import connection
+
+from compute import policy
+from compute.jobs import job_quotas
+from compute.policy import Room, Scope, Work
+from tenants import quotas
+from tenants.rows import named_rows
+
+# A set that runs so many at once is a queue of its own, and keeps nobody from being weighed; what runs of it counts in every class.
+_WORKS = """
+WITH limited AS (
+    SELECT tenant_id, id, most_at_once FROM compute_jobset s
+    WHERE most_at_once IS NOT NULL AND EXISTS (
+        SELECT FROM compute_job j WHERE j.tenant_id = s.tenant_id AND j.set_id = s.id AND j.state = 'queued')
+)
+SELECT id AS job_id, tenant_id, device_class, queued_at, not_before, project_id, person, devices, share, one_node, priority,
+       (measured_s * devices * share / 1000)::float8 AS attained_s, tier = 'spot' AS spot, false AS borrowed, false AS stopping,
+       NULL::uuid[] AS device_ids, NULL::uuid[] AS node_ids, set_id, most_at_once AS at_once FROM (
+    SELECT j.*, l.most_at_once, row_number() OVER places AS place, sum(share) OVER places - share AS before
+    FROM compute_job j LEFT JOIN limited l ON l.tenant_id = j.tenant_id AND l.id = j.set_id
+    WHERE state = 'queued' AND approval_id IS NULL AND device_class = ANY(%(classes)s)
+      AND (not_before IS NULL OR not_before <= (SELECT exchequer_now()))
+      AND EXISTS (SELECT FROM tenants_tenant t WHERE t.id = j.tenant_id AND t.standing = 'active')
+      AND NOT EXISTS (SELECT FROM compute_attempt a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id AND a.state <> 'ended')
+    WINDOW places AS (
+        PARTITION BY j.tenant_id, device_class, project_id, person, l.id
+        ORDER BY -priority, CASE WHEN measured_s * devices * share < 3600000 THEN 0
+                                 ELSE 1 + floor(log(measured_s * devices * share / 3600000)) END, queued_at, j.id
+        ROWS UNBOUNDED PRECEDING)
+) first WHERE before < %(most)s * 1000 AND (most_at_once IS NULL OR place <= most_at_once)
+UNION ALL
+SELECT j.id, j.tenant_id, j.device_class, j.queued_at, NULL, j.project_id, j.person, j.devices, j.share, j.one_node, j.priority,
+       (j.measured_s * j.devices * j.share / 1000)::float8, j.tier = 'spot', a.borrowed, a.stops_as <> '', m.device_ids, m.node_ids,
+       j.set_id, l.most_at_once
+FROM compute_attempt a JOIN compute_job j ON j.tenant_id = a.tenant_id AND j.id = a.job_id
+LEFT JOIN limited l ON l.tenant_id = j.tenant_id AND l.id = j.set_id
+CROSS JOIN LATERAL (
+    SELECT array_agg(device_id ORDER BY rank) AS device_ids, array_agg(node_id ORDER BY rank) AS node_ids
+    FROM compute_attemptmember WHERE tenant_id = a.tenant_id AND attempt_id = a.id
+) m
+WHERE a.state <> 'ended' AND (j.device_class = ANY(%(classes)s) OR l.id IS NOT NULL)
+"""
+
+
+def works_now(classes: set[str], most: int) -> list[Work]:
+    """Return the jobs of these classes that run, and of each queue the first that could start now on `most` devices or parts of them."""
+    with connection.cursor() as cursor:
+        cursor.execute(_WORKS, {"classes": sorted(classes), "most": most})
+        rows = named_rows(cursor)
+    return [
+        Work(
+            job_id=row.job_id,
+            tenant_id=row.tenant_id,
+            device_class=row.device_class,
+            queued_at=row.queued_at,
+            not_before=row.not_before,
+            project_id=row.project_id,
+            person=row.person,
+            devices=row.devices,
+            share=row.share,
+            one_node=row.one_node,
+            priority=row.priority,
+            attained_s=row.attained_s,
+            spot=row.spot,
+            borrowed=row.borrowed,
+            stopping=row.stopping,
+            set_id=row.set_id,
+            at_once=row.at_once,
+            held=tuple(
+                policy.Device(device_id, node_id, row.device_class)
+                for device_id, node_id in zip(row.device_ids or (), row.node_ids or (), strict=True)
+            ),
+        )
+        for row in rows
+    ]
+
+
+def rooms_of(works: list[Work], past: Mapping[Scope, float]) -> dict[Scope, Room]:
+    """Return the limits on devices of those who wait or run, with guaranteed parts, weights and what they held of late."""
+    classes = {job_quotas.devices(work.device_class): work.device_class for work in works}
+    tenants = {work.tenant_id for work in works}
+    found = quotas.rooms(tenants, classes)
+    rooms = {
+        Scope(tenant_id, classes[resource], scope.project_id, scope.person): Room(
+            room.limit, room.guaranteed or None, room.weight
+        )
+        for (tenant_id, resource, scope), room in found.items()
+    }
+    for scope, devices in past.items():
+        if scope.tenant_id in tenants and (scope.project_id is None or scope in rooms):
+            rooms[scope] = replace(rooms.get(scope, Room()), past=devices)
+    return rooms
