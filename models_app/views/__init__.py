@@ -2,7 +2,6 @@
 
 from django.urls import URLPattern, path
 
-from models_app.views.batch import batch_launch, batch_quote, job_result
 from models_app.views.columns import dataset_columns
 from models_app.views.compare import compare
 from models_app.views.dataset_actions import (
@@ -23,7 +22,8 @@ from models_app.views.endpoints import (
     endpoint_undeploy,
 )
 from models_app.views.exports import export_download, export_order, exports_page
-from models_app.views.launch import launch, parameters, quote
+from models_app.views.launches.batch import batch_launch, batch_quote, job_result
+from models_app.views.launches.train import launch, parameters, quote
 from models_app.views.models import model, model_download, model_version, models
 from models_app.views.pipelines import (
     pipeline,

@@ -20,7 +20,7 @@ from models_app.models import Stage
 from models_app.monitoring import health
 from models_app.monitoring.timeseries import OUTCOMES
 from models_app.registry import lineage as versions
-from models_app.views.launch_options import stopped
+from models_app.views.launches.options import stopped
 from tenants import queries as tenancy
 from tenants.access.actor import Actor
 from tenants.access.standing import TakesAway

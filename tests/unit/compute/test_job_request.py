@@ -16,7 +16,7 @@ from compute.estimates.forecast import WORK, Forecast, Run, as_prior, forecast, 
 from compute.estimates.past_runs import Kept
 from compute.jobs.job_request import JobRequest
 from compute.kinds import Plan
-from models_app.views.launch_options import learnt_from, warnings_of
+from models_app.views.launches.options import learnt_from, warnings_of
 
 START_S = 6.0
 NONE_YET = Kept()

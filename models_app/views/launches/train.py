@@ -16,7 +16,7 @@ from models_app.forms.datasets import LaunchForm
 from models_app.forms.parameters import ParameterForm
 from models_app.recipes.base import Recipe
 from models_app.training.training import TrainKind
-from models_app.views.launch_form import NO_DEVICE, Ordering, cloned, launched, quoted, shown
+from models_app.views.launches.form import NO_DEVICE, Ordering, cloned, launched, quoted, shown
 from tenants.errors import Invalid
 from tenants.ids import uuid7
 from tenants.parsing import uuid_in

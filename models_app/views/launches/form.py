@@ -20,8 +20,8 @@ from compute.jobs import jobs, signed_quotes
 from compute.jobs.job_request import ON_DEMAND
 from compute.jobs.kept import More
 from models_app.forms.datasets import JobForm
-from models_app.views.launch_options import Refusal, quote_of, refusal_of, stopped
-from models_app.views.launch_options import devices as offered_devices
+from models_app.views.launches.options import Refusal, quote_of, refusal_of, stopped
+from models_app.views.launches.options import devices as offered_devices
 from models_app.views.presets import launching as presets
 from tenants import queries as tenancy
 from tenants.errors import ExchequerError, Invalid, NotFound

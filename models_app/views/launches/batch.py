@@ -13,7 +13,7 @@ from models_app import queries
 from models_app.batch import batch
 from models_app.files import downloads
 from models_app.forms.datasets import BatchForm
-from models_app.views.launch_form import NO_DEVICE, Ordering, cloned, launched, quoted, shown
+from models_app.views.launches.form import NO_DEVICE, Ordering, cloned, launched, quoted, shown
 from tenants.ids import uuid7
 from tenants.parsing import uuid_in
 from tenants.web.requests import TenantRequest

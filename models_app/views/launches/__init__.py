@@ -1,0 +1,1 @@
+"""The forms that launch a job, with the cost before anything runs."""
