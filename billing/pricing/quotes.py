@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -113,10 +113,24 @@ def estimate(work: Work) -> Estimate:
 
     Raises PriceMissing without a price, Invalid for a maximum cost that is not positive.
     """
-    max_cost = work.max_cost
-    if max_cost is not None and not (max_cost.is_finite() and max_cost > 0):
+    return estimates([work])[0]
+
+
+def estimates(works: Sequence[Work]) -> list[Estimate]:
+    """Return the cost of each of some works, one at least, that differ in nothing but their time; raises as `estimate`.
+
+    The budget of each is that before any of them.
+    """
+    first = works[0]
+    if first.max_cost is not None and not (first.max_cost.is_finite() and first.max_cost > 0):
         raise Invalid(fields={"max_cost": ["The maximum cost is a positive number."]})
-    point = price_books.price_at(work.meter, work.dims)
+    point = price_books.price_at(first.meter, first.dims)
+    budget = tightest(first.project_id, first.tags, first.person)
+    return [_estimate(work, point, budget) for work in works]
+
+
+def _estimate(work: Work, point: price_books.PricePoint, budget: BudgetStatus | None) -> Estimate:
+    max_cost = work.max_cost
     seconds, typical_s = Decimal(work.worst_s), Decimal(work.typical_s)
     unit = point.unit_amount * work.at_once
     worst, typical = charge(seconds + work.grace_s, unit), charge(typical_s, unit)
@@ -124,7 +138,6 @@ def estimate(work: Work) -> Estimate:
         seconds, worst = affordable(max_cost, unit, seconds), max_cost
     typical = min(typical, worst)
     least, most = (min(charge(Decimal(units), unit), worst) for units in work.between or (typical_s, typical_s))
-    budget = tightest(work.project_id, work.tags, work.person)
     return Estimate(
         unit_amount=point.unit_amount,
         currency=point.currency,

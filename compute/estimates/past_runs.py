@@ -35,16 +35,31 @@ class Expectation:
     kept: Kept
 
 
-def expect(plan: Plan, device_class: str) -> Expectation:
-    """Return the expected time of a planned run on a device class, from the runs visible in the open scope."""
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a family of runs on a device class: the installation's prior, and the tenant's newest runs."""
+
+    prior: RunPrior | None
+    rows: Sequence[dict[str, Any]]
+
+
+def evidence(family: str, device_class: str) -> Evidence:
+    """Return what is known of a family on a device class, from the runs visible in the open scope."""
+    if not family:
+        return Evidence(None, [])
+    prior = RunPrior.objects.filter(family=family, device_class=device_class).first()
+    return Evidence(prior, list(ended().filter(family=family, device_class=device_class)[:NEWEST]))
+
+
+def expect(plan: Plan, known: Evidence) -> Expectation:
+    """Return the expected time of a planned run, from what is known of its family."""
     work, start = WORK, start_up(plan.start_s)
     runs, source = 0, "defaults"
-    prior = RunPrior.objects.filter(family=plan.family, device_class=device_class).first() if plan.family else None
+    prior, rows = known.prior, known.rows
     if prior is not None:
         work = as_prior(LogEstimate(prior.work_mean, prior.work_variance, prior.runs, prior.runs))
         start = as_prior(LogEstimate(prior.start_mean, prior.start_variance, prior.runs, prior.runs))
         runs, source = prior.runs, "installation"
-    rows = list(ended().filter(family=plan.family, device_class=device_class)[:NEWEST]) if plan.family else []
     own = runs_of(rows)
     if own:
         work, start = learnt(own, work, start, nominal_s=plan.work_s, work_key=plan.work_key)

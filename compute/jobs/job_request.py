@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -125,6 +126,11 @@ def check(*, actor: Actor, asked: Submission) -> JobRequest:
 
     Raises Invalid with every wrong field.
     """
+    return check_all(actor=actor, asked=asked, specs=[asked.spec])[0]
+
+
+def check_all(*, actor: Actor, asked: Submission, specs: Sequence[Mapping[str, Any]]) -> list[JobRequest]:
+    """Return a validated job request for each of some specifications of the same launch. Raises as `check`."""
     faults: dict[str, list[str]] = {}
     if not asked.name.strip() or len(asked.name) > 120 or not asked.name.isprintable():
         faults["name"] = ["Enter a name of 1 to 120 characters."]
@@ -151,13 +157,21 @@ def check(*, actor: Actor, asked: Submission) -> JobRequest:
         faults["project"] = [fault]
     if faults:
         raise Invalid(fields=faults)
+    evidence = cache(past_runs.evidence)
+    return [_checked(actor, replace(asked, spec=spec), of_class, evidence) for spec in specs]
+
+
+def _checked(
+    actor: Actor, asked: Submission, of_class: QuerySet[Device], known: Callable[[str, str], past_runs.Evidence]
+) -> JobRequest:
+    """Return the request, whose fields but the specification are valid. `known`: the evidence by family and device class."""
     chosen = kinds.get(asked.kind)
     normalised = chosen.validate(actor, dict(asked.spec))
     kinds.admit(actor, asked.kind, asked.name.strip(), normalised)
     plan = _plan(chosen.plan(normalised), asked.devices)
     if asked.devices > 1 and (fault := _too_many(plan, asked, of_class)):
         raise Invalid(fields={"devices": [fault]})
-    expected = past_runs.expect(plan, asked.device_class)
+    expected = past_runs.expect(plan, known(plan.family, asked.device_class))
     return JobRequest(
         name=asked.name.strip(),
         kind=asked.kind,
@@ -204,6 +218,11 @@ def _too_many(plan: Plan, asked: Submission, of_class: QuerySet[Device]) -> str:
 def estimate(order: JobRequest) -> quotes.Estimate:
     """Return the expected cost of the request and the amount to hold, at the tenant's current prices."""
     return quotes.estimate(_work(order))
+
+
+def estimate_all(orders: Sequence[JobRequest]) -> list[quotes.Estimate]:
+    """Return the expected cost of each of the requests of `check_all`, the budget of each being that before all."""
+    return quotes.estimates([_work(order) for order in orders])
 
 
 def estimate_on(order: JobRequest, tier: str) -> quotes.Estimate | None:

@@ -20,6 +20,8 @@ from compute.jobs import jobs, signed_quotes
 from compute.jobs.job_request import ON_DEMAND
 from compute.jobs.kept import More
 from models_app.forms.datasets import JobForm
+from models_app.views.launches import array
+from models_app.views.launches.array import Array
 from models_app.views.launches.options import Refusal, quote_of, refusal_of, stopped
 from models_app.views.launches.options import devices as offered_devices
 from models_app.views.presets import launching as presets
@@ -71,6 +73,10 @@ class Ordering(ABC):
     @abstractmethod
     def missing(self) -> dict[str, str] | None:
         """Return what is missing before a job can be launched, and where to create it."""
+
+    def array(self) -> Array | None:
+        """Return what varies between the jobs of an array; None for one job. Call after the forms are valid."""
+        return None
 
     @property
     def all_forms(self) -> Sequence[forms.Form]:
@@ -177,8 +183,12 @@ def launched(parts: Ordering) -> HttpResponse:
         except Invalid as refused:
             parts.blame(refused)
         except ExchequerError as refused:
-            refusal, status, headers = refusal_of(refused, parts.currency), refused.status, retry_after(refused)
-            of = refusal.budget or refusal.quota_of
+            several = parts.array()
+            refusal = refusal_of(refused, parts.currency)
+            if several:
+                refusal = array.refusal_of(parts.actor, parts.request_body(), several, refusal)
+            status, headers = refused.status, retry_after(refused)
+            of = None if several else refusal.budget or refusal.quota_of
             may_ask = of is not None and parts.actor.can("approvals.request", of)
             unsaid = "request_more" in parts.request.POST and _more(parts) is None
             refusal = replace(refusal, askable=may_ask, unsaid=unsaid)
@@ -198,6 +208,8 @@ def quoted(parts: Ordering) -> HttpResponse:
         return _panel(parts, quote_faults=parts.faults())
     try:
         asked = parts.request_body(name=parts.form.cleaned_data["name"] or "quote")
+        if several := parts.array():
+            return _panel(parts, array=array.price(actor=parts.actor, asked=asked, array=several))
         order = jobs.check(actor=parts.actor, asked=asked)
         priced = jobs.estimate(order)
         offer = signed_quotes.sign(parts.actor, order, priced)
@@ -249,9 +261,15 @@ def _panel(parts: Ordering, **context: Any) -> HttpResponse:
 
 
 def _submit(parts: Ordering) -> str:
-    """Launch at the price shown, bound as a quote; return where to go on. Or save it as a preset."""
-    asked, origin = parts.request_body(), parts.origin()
+    """Launch at the price shown, bound as a quote; return where to go on. Or launch an array, or save a preset."""
+    asked, origin, several = parts.request_body(), parts.origin(), parts.array()
+    if several and "save_preset" not in parts.request.POST:
+        return reverse("job-set", args=(parts.request.tenant.slug, array.launch(parts.request, asked, several)))
     if "save_preset" in parts.request.POST:
+        if several:
+            raise Invalid(
+                fields={"vary": ["A preset keeps one value of each parameter. Empty the values to try first."]}
+            )
         presets.save(parts.request, asked)
         return reverse("saved-launches", args=(parts.request.tenant.slug,))
     order = jobs.check(actor=parts.actor, asked=asked)

@@ -126,7 +126,7 @@ def quote_of(actor: Actor, order: JobRequest, estimate: Estimate, *, ending: str
     if not estimate.fits and estimate.budget is not None:
         cheaper = alternatives.suggest(order, estimate.budget.left.amount)
         advice = fitting(cheaper) or " ".join(without_alternatives(estimate.budget))
-        stands = _budget_sentence(estimate.budget)
+        stands = budget_sentence(estimate.budget)
         text = f"Does not fit the budget: up to {{}} is needed. {stands.text} {advice}"
         refusals.append(Sentence(text, (estimate.worst, *stands.parts)))
     refusals += [Sentence("{}", (one.sentence,)) for one in limits if not one.fits and not one.waits]
@@ -214,7 +214,7 @@ def refusal_of(refused: ExchequerError, currency: str) -> Refusal:
         asked, status = _of(refused.extra.get("asked"), currency), _budget_of(refused)
         if asked is None or status is None:
             return Refusal("The budget has no headroom for this.", Sentence(refused.message), [RAISE])
-        stands = _budget_sentence(status)
+        stands = budget_sentence(status)
         text = Sentence(f"The job may cost up to {{}}. {stands.text} Nothing was charged.", (asked, *stands.parts))
         would = fitting(refused.extra.get("ways", []))
         steps = [would, LOWER, "Choose a cheaper device.", RAISE] if would else without_alternatives(status)
@@ -237,7 +237,7 @@ def without_alternatives(status: BudgetStatus) -> list[str]:
     return [*wait, RAISE]
 
 
-def _budget_sentence(status: BudgetStatus) -> Sentence:
+def budget_sentence(status: BudgetStatus) -> Sentence:
     """Return the name of a budget with its headroom."""
     whose = f"project {status.project_name}" if status.project_id else status.project_name or "the organisation"
     if status.left:

@@ -13,9 +13,11 @@ from django.views.decorators.http import require_POST, require_safe
 from models_app import queries
 from models_app.datasets.column_choices import ColumnReading, column_readings
 from models_app.forms.datasets import LaunchForm
+from models_app.forms.grid import GridForm
 from models_app.forms.parameters import ParameterForm
 from models_app.recipes.base import Recipe
 from models_app.training.training import TrainKind
+from models_app.views.launches.array import Array
 from models_app.views.launches.form import NO_DEVICE, Ordering, cloned, launched, quoted, shown
 from tenants.errors import Invalid
 from tenants.ids import uuid7
@@ -63,11 +65,17 @@ class Launch(Ordering):
             initial=started.get("params"),
             target=str(entered.get("p-target") or started.get("target") or ""),
         )
+        self.grid = GridForm(self.recipe, data, currency=self.currency, initial=started.get("grid"))
 
     @property
     def all_forms(self) -> tuple[forms.Form, ...]:
-        """The job's own form, and that of its recipe's parameters."""
-        return self.form, self.parameters
+        """The job's own form, that of its recipe's parameters, and that of an array."""
+        return self.form, self.parameters, self.grid
+
+    def array(self) -> Array | None:
+        """Return the values to try, if some were entered."""
+        vary, data = self.grid.vary(), self.grid.cleaned_data
+        return Array(vary, data["cap"], data["most_at_once"]) if vary else None
 
     def _dataset(self, chosen: str) -> queries.Launchable | None:
         """Return the chosen dataset version with its profile, the basis of suggestions."""
@@ -150,6 +158,7 @@ class Launch(Ordering):
             main_fields=bound[:MAIN_FIELDS],
             more_fields=bound[MAIN_FIELDS:],
             more_open=any(field.errors for field in bound[MAIN_FIELDS:]),
+            grid=self.grid,
             **more,
         )
 
@@ -183,6 +192,7 @@ def parameters(request: TenantRequest) -> HttpResponse:
         "dataset": request.GET.get("dataset", ""),
         "params": entered,
         "target": target,
+        "grid": {name.removeprefix("v-"): value for name, value in request.GET.items() if name.startswith("v-")},
     }
     return render(request, "models_app/_parameters.html", Launch(request, None, started).context())
 
