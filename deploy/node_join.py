@@ -1,6 +1,6 @@
 """`manage.py node join`: make this machine a node. It needs no settings: the token is all that a person carries.
 
-    manage.py node join --url https://console.example --token TOKEN [--to node.env]
+    manage.py node join --url https://console.example --token TOKEN [--pool gpu] [--to node.env]
 
 This machine makes its password and its secret itself, and sends a verifier of the one and a digest of the other. What it then starts with is written to
 a file that only its owner reads.
@@ -13,6 +13,7 @@ import hashlib
 import http.client
 import json
 import secrets
+import socket
 import sys
 import urllib.error
 import urllib.request
@@ -43,11 +44,15 @@ def main(arguments: list[str]) -> int:
         prog="manage.py node join", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--url", required=True, help="address of the operators' console")
-    parser.add_argument("--token", required=True, help="from the console's page Fleet, or from manage.py node token")
+    token = parser.add_mutually_exclusive_group(required=True)
+    token.add_argument("--token", help="from the console's page Fleet, or from manage.py node token")
+    token.add_argument("--token-file", type=Path, metavar="FILE", help="that holds it")
+    parser.add_argument("--pool", default="", help="of a pool's token: this machine is POOL-, and its host's name")
     parser.add_argument("--to", type=Path, default=Path("node.env"), help="file to write (node.env)")
     given = parser.parse_args(arguments)
     try:
-        node, platform = join(given.url, given.token, given.to)
+        shown = given.token or _read(given.token_file)
+        node, platform = join(given.url, shown, given.to, member_of(given.pool, socket.gethostname()))
     except Refused as error:
         print(f"manage.py node join: {error}", file=sys.stderr)
         return 1
@@ -61,10 +66,23 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def join(url: str, token: str, to: Path) -> tuple[str, str]:
+def _read(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f"the token cannot be read: {error}") from None
+
+
+def member_of(pool: str, host: str) -> str:
+    """Return the name of a host in a pool: the host's own where it begins with the pool's, as in a StatefulSet; empty without a pool."""
+    first = host.partition(".")[0].lower()
+    return "" if not pool else first if first.startswith(f"{pool}-") else f"{pool}-{first}"
+
+
+def join(url: str, token: str, to: Path, name: str = "") -> tuple[str, str]:
     """Show the token at `url`, write the credentials to `to` (mode 0600); return the node's name and the address that it asks.
 
-    Raises Refused.
+    `name`: what a token of a pool is to make of this machine; other tokens hold it. Raises Refused.
     """
     console = _console(url)
     try:  # before the token is used up
@@ -73,7 +91,7 @@ def join(url: str, token: str, to: Path) -> tuple[str, str]:
         raise Refused(f"{to} cannot be written ({error.strerror}): name another file with --to") from None
     try:
         password, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-        answer = _show(console, token, password, secret)
+        answer = _show(console, {"token": token, "name": name}, password, secret)
         draft.finish(
             {
                 "DATABASE_URL": _database_url(answer, password),
@@ -110,13 +128,13 @@ def _console(url: str) -> str:
     return url
 
 
-def _show(console: str, token: str, password: str, secret: str) -> dict[str, Any]:
+def _show(console: str, shown: dict[str, str], password: str, secret: str) -> dict[str, Any]:
     client = pq.PGconn.connect_start(b"host=/nowhere")  # reaches no server, and needs none
     verifier = client.encrypt_password(password.encode(), b"", b"scram-sha-256").decode()
     client.finish()
     digest = hashlib.sha256(secret.encode()).hexdigest()
     address = straight.url(console, "/fleet/join/")
-    body = json.dumps({"token": token, "verifier": verifier, "secret": digest}).encode()
+    body = json.dumps({**shown, "verifier": verifier, "secret": digest}).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"}, method="POST")  # noqa: S310
     try:
         with straight.opener(console).open(request, timeout=WAIT_S) as response:

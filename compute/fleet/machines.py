@@ -1,6 +1,6 @@
 """Machines that join: tokens that let one in, the login of its node, and operators who drain or end a node.
 
-A token is made for one name, lets in once and soon expires; only a digest of it is kept. The machine that joins makes its
+A token is made for one name, lets in once and soon expires; that of a pool lets its machines in for a year. Only a digest of it is kept. The machine that joins makes its
 own password and its secret and sends a verifier and a digest of them, so that nobody else ever has either.
 """
 
@@ -21,7 +21,7 @@ from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
 from tenants.operators.operator import Operator
 from tenants.operators.operator_log import check_reason, record_act
 
-TOKEN_FOR = timedelta(hours=1)
+TOKEN_FOR, POOL_TOKEN_FOR = timedelta(hours=1), timedelta(days=365)
 MOST_SHOWN = 50
 TOKEN_MADE, TOKEN_REVOKED = "compute.node_token.made", "compute.node_token.revoked"
 JOINED, ENDED = "compute.node.joined", "compute.node.ended"
@@ -46,10 +46,11 @@ class Joined:
     login: str
 
 
-def make_token(*, operator: Operator, name: str, reason: str) -> tuple[NodeToken, str]:
+def make_token(*, operator: Operator, name: str, reason: str, pool: bool = False) -> tuple[NodeToken, str]:
     """Return a token for a machine that is to be the node of that name, and its secret, which nothing stores.
 
-    A node that is known already gets new credentials by it, and loses the old ones. Raises Invalid.
+    `pool`: for every machine whose name is this one, a dash, and more. A node that is known already gets new credentials by it, and
+    loses the old ones. Raises Invalid.
     """
     operator.require("fleet.manage")
     reason = check_reason(reason)
@@ -60,12 +61,13 @@ def make_token(*, operator: Operator, name: str, reason: str) -> tuple[NodeToken
     with transaction.atomic():
         row = NodeToken.objects.create(
             node_name=name,
+            pool=pool,
             digest=_digest(secret),
             made_by=operator.id,
             made_by_label=operator.label[:254],
-            expires_at=now() + TOKEN_FOR,
+            expires_at=now() + (POOL_TOKEN_FOR if pool else TOKEN_FOR),
         )
-        record_act(operator, TOKEN_MADE, target=("node token", row.id, name), reason=reason)
+        record_act(operator, TOKEN_MADE, target=("node token", row.id, f"{name}-*" if pool else name), reason=reason)
     return row, secret
 
 
@@ -89,10 +91,10 @@ def open_tokens() -> list[NodeToken]:
     return list(open_now.order_by("-id")[:MOST_SHOWN])
 
 
-def join(*, token: str, verifier: str, secret: str, ip: str, request_id: str) -> Joined:
-    """Make the machine that shows this token a node with a login of its own; the token is then used up.
+def join(*, token: str, verifier: str, secret: str, ip: str, request_id: str, name: str = "") -> Joined:
+    """Make the machine that shows this token a node with a login of its own; the token is then used up, unless it is a pool's.
 
-    `verifier`: SCRAM-SHA-256, of the password that it made; `secret`: the SHA-256, in hex, of its secret. Raises Invalid, and NotLetIn, which says why.
+    `name`: its own, if the token is a pool's. `verifier`: SCRAM-SHA-256, of the password that it made; `secret`: the SHA-256, in hex, of its secret. Raises Invalid, and NotLetIn, which says why.
     """
     if not VERIFIER.fullmatch(verifier):
         raise Invalid(fields={"verifier": ["Send a SCRAM-SHA-256 verifier, as manage.py node join does."]})
@@ -105,16 +107,18 @@ def join(*, token: str, verifier: str, secret: str, ip: str, request_id: str) ->
             raise NotLetIn("This is no token of this installation: copy it whole, or make another one.")
         if fault := _fault(row):
             raise NotLetIn(f"This token {fault}. Make another one on the console's page Fleet.")
+        name = _member(row, name) if row.pool else row.node_name
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT node, login FROM compute_join_node(%s, %s, %s)", [digest, verifier, bytes.fromhex(secret)]
+                "SELECT node, login FROM compute_join_node(%s, %s, %s, %s)",
+                [digest, verifier, bytes.fromhex(secret), name],
             )
             made = cursor.fetchone()
         if made is None:
             raise NotLetIn("This token was used at this moment. Make another one on the console's page Fleet.")
         by = Operator(id=row.made_by, label=f"token of {row.made_by_label}", ip=ip, request_id=request_id)
-        record_act(by, JOINED, target=("node", made[0], row.node_name), reason="A machine joined with the token.")
-    return Joined(made[0], row.node_name, made[1])
+        record_act(by, JOINED, target=("node", made[0], name), reason="A machine joined with the token.")
+    return Joined(made[0], name, made[1])
 
 
 def end(*, operator: Operator, node_id: UUID, reason: str) -> None:
@@ -154,6 +158,15 @@ def _locked(operator: Operator, node_id: UUID, reason: str) -> tuple[Node, str]:
     if node.ended_at is not None:
         raise Conflict(f"{node.name} has ended. To bring it back, make a token and join again.")
     return node, reason
+
+
+def _member(row: NodeToken, name: str) -> str:
+    if not (NAME.fullmatch(name) and name.startswith(f"{row.node_name}-")):
+        what = (
+            f"This token lets in machines whose names begin with {row.node_name}-, not {name or 'one without a name'}."
+        )
+        raise NotLetIn(f"{what} Join with --pool {row.node_name}.")
+    return name
 
 
 def _fault(row: NodeToken) -> str:

@@ -40,10 +40,14 @@ TAKES_WORK = Q(node__accepting=True, node__draining=False, node__release__range=
 
 
 class NodeToken(models.Model):
-    """Lets one machine join as the node of that name, once and for a short time; only a digest of it is kept."""
+    """Lets one machine join as the node of that name, once and for a short time; only a digest of it is kept.
+
+    That of a `pool` lets in every machine whose name is this one, a dash, and more, as often as it comes.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     node_name = models.CharField(max_length=120)
+    pool = models.BooleanField(default=False, db_default=False)
     digest = models.BinaryField(unique=True)
     made_by = models.UUIDField()
     made_by_label = models.CharField(max_length=254)

@@ -33,9 +33,13 @@ DONE = {
 def node_token_made(request: OperatorRequest) -> HttpResponse:
     """Make a token, and show it once with the command to type."""
     name, reason = request.POST.get("name", ""), request.POST.get("reason", "")
-    context: dict[str, object] = {"name": name, "reason": reason, "address": request.build_absolute_uri("/")}
+    pool = request.POST.get("pool") == "on"
+    context: dict[str, object] = {"name": name, "reason": reason, "pool": pool}
+    context["address"] = request.build_absolute_uri("/")
     try:
-        context["row"], context["token"] = machines.make_token(operator=request.operator, name=name, reason=reason)
+        context["row"], context["token"] = machines.make_token(
+            operator=request.operator, name=name, reason=reason, pool=pool
+        )
     except ExchequerError as refused:
         context["faults"] = getattr(refused, "fields", None) or {"reason": [refused.message]}
         return render(request, "compute/node_token.html", context, status=refused.status)
@@ -82,10 +86,10 @@ def node_join(request: HttpRequest) -> JsonResponse:
         if int(request.META.get("CONTENT_LENGTH") or 0) > MOST_BYTES:
             raise ValueError
         sent = json.loads(request.body)
-        token, verifier, secret = sent["token"], sent["verifier"], sent["secret"]
-        if not all(isinstance(one, str) for one in (token, verifier, secret)):
+        token, verifier, secret, name = sent["token"], sent["verifier"], sent["secret"], sent.get("name", "")
+        if not all(isinstance(one, str) for one in (token, verifier, secret, name)):
             raise TypeError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return JsonResponse(
             {"detail": "Send JSON with token, verifier and secret, as manage.py node join does."}, status=400
         )
@@ -94,6 +98,7 @@ def node_join(request: HttpRequest) -> JsonResponse:
             token=token,
             verifier=verifier,
             secret=secret,
+            name=name,
             ip=request.META.get("REMOTE_ADDR", ""),
             request_id=getattr(request, "request_id", ""),
         )

@@ -22,6 +22,7 @@ class NodeTokenSerializer(serializers.Serializer[Any]):
 
     id = serializers.UUIDField()
     name = serializers.CharField(source="node_name")
+    pool = serializers.BooleanField(help_text="It lets in every machine whose name is this one, a dash, and more.")
     made_by = serializers.CharField(source="made_by_label")
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField()
@@ -31,6 +32,9 @@ class NewNodeTokenSerializer(ReasonSerializer):
     """The node that a machine is to become, and why."""
 
     name = serializers.CharField(max_length=120, help_text="Letters a to z, digits, dots and dashes.")
+    pool = serializers.BooleanField(
+        default=False, help_text="For every machine whose name is this one, a dash, and more; for a year."
+    )
 
 
 class MadeNodeTokenSerializer(serializers.Serializer[Any]):
@@ -38,6 +42,7 @@ class MadeNodeTokenSerializer(serializers.Serializer[Any]):
 
     id = serializers.UUIDField()
     name = serializers.CharField()
+    pool = serializers.BooleanField()
     token = serializers.CharField()
     expires_at = serializers.DateTimeField()
 
@@ -55,10 +60,15 @@ class NodeTokens(OperatorView):
 
     @extend_schema(request=NewNodeTokenSerializer, responses={201: MadeNodeTokenSerializer})
     def post(self, request: Request) -> Response:
-        """Make a token that lets one machine join as the node of that name, within an hour; a known node gets new credentials."""
+        """Make a token that lets one machine join as the node of that name, within an hour; a known node gets new credentials.
+
+        One of a pool lets in its machines for a year, as often as they start.
+        """
         data = checked(NewNodeTokenSerializer(data=request.data))
-        row, secret = machines.make_token(operator=self.operator, name=data["name"], reason=data["reason"])
-        made = {"id": row.id, "name": row.node_name, "token": secret, "expires_at": row.expires_at}
+        row, secret = machines.make_token(
+            operator=self.operator, name=data["name"], reason=data["reason"], pool=data["pool"]
+        )
+        made = {"id": row.id, "name": row.node_name, "pool": row.pool, "token": secret, "expires_at": row.expires_at}
         return Response(MadeNodeTokenSerializer(made).data, status=201)
 
 

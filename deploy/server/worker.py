@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
         except (OSError, ValueError) as error:
             sys.exit(f"--credentials: {error}")
     if kind == "node" and not node_settings.is_node(os.environ):
-        print(NO_NODE, file=sys.stderr)
+        sys.exit(NO_NODE)
     os.environ.setdefault("EXCHEQUER_DB_ROLE", ROLES[kind])
     from config.env import load
 

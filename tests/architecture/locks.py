@@ -419,7 +419,7 @@ DEFINERS = frozenset(
         "compute_drop_partitions(text,interval)",
         "compute_end_node(uuid)",
         "compute_ensure_partitions(interval)",
-        "compute_join_node(bytea,text,bytea)",
+        "compute_join_node(bytea,text,bytea,text)",
         "compute_past_jobs(text,timestamp with time zone,integer)",
         "compute_slots_of(uuid)",
     }

@@ -22,6 +22,7 @@ class Command(BaseCommand):
         """Declare what to do, and with which node."""
         parser.add_argument("act", choices=["token", "end"])
         parser.add_argument("name", help="the node's name")
+        parser.add_argument("--pool", action="store_true", help="a token for every machine named NAME-…, for a year")
         parser.add_argument("--reason", default="typed on the machine itself", help="for the operator log")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -29,11 +30,11 @@ class Command(BaseCommand):
         name, reason = options["name"], options["reason"]
         try:
             if options["act"] == "token":
-                row, secret = machines.make_token(operator=BY, name=name, reason=reason)
+                pool = options["pool"]
+                row, secret = machines.make_token(operator=BY, name=name, reason=reason, pool=pool)
                 self.stdout.write(secret)
-                self.stderr.write(
-                    f"It lets one machine join as {row.node_name}, until {row.expires_at:%Y-%m-%d %H:%M} UTC."
-                )
+                what = f"machines join as {row.node_name}-…" if pool else f"one machine join as {row.node_name}"
+                self.stderr.write(f"It lets {what}, until {row.expires_at:%Y-%m-%d %H:%M} UTC.")
                 return
             node = Node.objects.filter(name=name).first()
             if node is None:

@@ -118,3 +118,50 @@ def test_a_token_lets_one_machine_in_for_an_hour(
             "node.ended",
         ]
     superuser.execute(f"DROP ROLE {login}")
+
+
+def test_a_token_of_a_pool_lets_in_its_machines_until_it_is_revoked(
+    as_control: Role, console: Role, superuser: psycopg.Connection, demo_clock: DemoClock, settings: Any
+) -> None:
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update={"demo": True, "bound_to": "127.0.0.1"})
+    with as_control():
+        grants.grant(ROOT, "platform_admin", password=factories.PASSWORD)
+    machine, logins = Client(), set()
+
+    def join(shown: str, name: object) -> Any:
+        sent = {"token": shown, "verifier": verifier("one", superuser), "secret": "0" * 63 + str(len(str(name)) % 10)}
+        answer = machine.post("/fleet/join/", sent | {"name": name}, content_type="application/json")
+        if answer.status_code == 200:
+            logins.add(answer.json()["login"])
+        return answer
+
+    with console():
+        desk = log_in()
+        page = desk.post("/fleet/tokens/", {"name": "gpu", "pool": "on", **WHY}).content.decode()
+        assert "--pool gpu" in page
+        sent = {"name": "gpu", "pool": True, **WHY}
+        made = desk.post("/api/operator/v1/nodes/tokens/", sent, content_type="application/json").json()
+        assert made["pool"] is True
+        demo_clock.advance(timedelta(days=300))
+        for name in ("gpu-0", "gpu-10", "gpu-0"):
+            assert join(made["token"], name).json()["node"] == name
+        assert len(logins) == 2, "a machine that starts again keeps its login"
+        for name in ("gpu", "gpu-", "gpus-0", "cpu-0", "", "gpu-0 "):
+            refused = join(made["token"], name)
+            assert refused.status_code == 403
+            assert "Join with --pool gpu." in refused.json()["detail"]
+        assert join(made["token"], 7).status_code == 400
+        desk.post(f"/api/operator/v1/nodes/tokens/{made['id']}/revoke/", WHY, content_type="application/json")
+        assert join(made["token"], "gpu-3").json()["detail"].startswith("This token was revoked.")
+        single = desk.post("/api/operator/v1/nodes/tokens/", sent | {"pool": False}, content_type="application/json")
+        assert join(single.json()["token"], "other-name").json()["node"] == "gpu", "its name stands in its token"
+        digest = superuser.execute("SELECT digest FROM compute_nodetoken WHERE pool").fetchone()
+        assert digest is not None
+    with superuser.transaction(force_rollback=True):
+        superuser.execute("UPDATE compute_nodetoken SET revoked_at = NULL WHERE pool")
+        found = "SELECT FROM compute_join_node(%s, %s, %s, %s)"
+        for elsewhere in ("web-0", None):
+            shown = [digest[0], verifier("one", superuser), bytes(32), elsewhere]
+            assert superuser.execute(found, shown).fetchall() == [], "the database compares the names too"
+    for login in logins:
+        superuser.execute(f"DROP ROLE {login}")

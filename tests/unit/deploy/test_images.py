@@ -20,6 +20,7 @@ from django.core.management import get_commands
 
 from config import env, node_settings
 from config.databases import DATABASE_URLS, OPERATOR_SECRETS, DatabaseRole
+from deploy import node_join
 from tests.unit.deploy.manifests import (
     DEPLOY,
     KUBERNETES,
@@ -278,6 +279,28 @@ def env_secrets() -> frozenset[str]:
     )
 
 
+@pytest.mark.parametrize("pool", ["node-cpu", "node-gpu"])
+def test_the_worker_of_a_pool_never_sees_the_token_of_the_pool(pool: str) -> None:
+    (document,) = (one for one in everything() if identity(one) == ("StatefulSet", "exchequer-nodes", pool))
+    pod = pod_of(document) or {}
+    (join,), (worker,) = pod["initContainers"], pod["containers"]
+    secrets = {one["name"]: one["secret"]["secretName"] for one in pod["volumes"] if "secret" in one}
+    assert secrets == {"pool": f"exchequer-{pool}"}
+    assert f"--pool={pool}" in join["command"], "its names begin with that of the StatefulSet, as those of its pods do"
+    mounted = {one["name"]: one.get("readOnly", False) for one in worker["volumeMounts"]}
+    assert "pool" not in mounted
+    assert mounted["credentials"] is True
+    assert node_join.member_of(pool, f"{pool}-3") == f"{pool}-3"
+
+
+def test_a_worker_without_credentials_of_a_node_does_not_start() -> None:
+    given = {"PATH": "/usr/bin", "SECRET_KEY": "x" * 40, "DATABASE_URL": "postgresql://exchequer_app:x@127.0.0.1/x"}
+    command = [sys.executable, "-m", "deploy.server.worker", "node"]
+    done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Join with `manage.py node join`" in done.stderr
+
+
 @pytest.mark.parametrize("name", PROCESSES)
 def test_each_process_exists_and_gets_the_settings_that_it_needs(name: str) -> None:
     process = PROCESSES[name]
@@ -291,15 +314,20 @@ def test_each_process_exists_and_gets_the_settings_that_it_needs(name: str) -> N
     if "deploy.server.prepare" in process.command:
         assert urls == set(DATABASE_URLS.values())
         return
+    if "join" in process.command:
+        assert set(process.variables) == {"EXCHEQUER_OPERATOR_PUBLIC_URL"}, (
+            "it has the token in a file, and nothing else"
+        )
+        return
     if "deploy.server.admit" in process.command:
         assert urls == {DATABASE_URLS["owner"]}
         assert "deploy.server.worker" not in process.command
         return
     role: DatabaseRole = process.variables["EXCHEQUER_DB_ROLE"]  # type: ignore[assignment]
-    joined = "--credentials" in process.command
+    joined = "deploy.server.worker" in process.command and "node" in process.command
     own = set() if joined else {DATABASE_URLS[role]}
     assert urls == own, "a process holds the database URL of its own role alone; a node that of its own login"
-    settings = env.read(filled(process) | (CREDENTIALS if joined else {}))
+    settings = env.read((CREDENTIALS if joined else {}) | filled(process))
     assert settings.database_url(role)
     assert settings.db_role == (
         "operator" if "operator" in name else "control" if re.search("ops|controller", name) else "app"
@@ -316,7 +344,11 @@ def test_each_process_exists_and_gets_the_settings_that_it_needs(name: str) -> N
 
 
 #: What the file that `--credentials` names adds. With it the settings refuse a key of the platform.
-CREDENTIALS = {"DATABASE_URL": "postgresql://exchequer_node_1:x@database/exchequer", node_settings.SECRET: "x" * 43}
+CREDENTIALS = {
+    "DATABASE_URL": "postgresql://exchequer_node_1:x@database/exchequer",
+    node_settings.SECRET: "x" * 43,
+    node_settings.PLATFORM: "https://exchequer.example",
+}
 
 
 def filled(process: Process) -> dict[str, str]:
@@ -373,7 +405,7 @@ def test_each_process_is_asked_whether_it_works(name: str) -> None:
             assert fault_of(check["test"][1:]) == ""
         return
     probes = [spec[kind] for kind in ("livenessProbe", "readinessProbe", "startupProbe") if kind in spec]
-    assert bool(probes) == ("prepare" not in name)
+    assert bool(probes) == (not re.search("prepare|/join", name))
     ports = {one["containerPort"] for one in spec.get("ports", ())}
     for probe in probes:
         assert probe["httpGet"]["port"] in ports if "httpGet" in probe else fault_of(probe["exec"]["command"]) == ""
