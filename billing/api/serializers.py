@@ -279,6 +279,7 @@ class IntervalSerializer(serializers.Serializer[Any]):
     attempt = serializers.UUIDField(source="attempt_id", allow_null=True)
     actor = serializers.CharField(help_text="who asked for it, or reported it from outside")
     source = serializers.CharField(help_text="the system that measured it")  # type: ignore[assignment]
+    share = serializers.CharField(help_text="what part of a unit was used over its time, such as 1/2; 1 is a whole one")
 
 
 class ExplanationSerializer(serializers.Serializer[Any]):

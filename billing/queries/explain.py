@@ -52,7 +52,8 @@ SELECT coalesce(h.placed_by, b.sender, '') AS person, sum(e.billable) AS billabl
 INTERVALS = f"""
 SELECT e.series_hash, e.started_at, e.key_hash, e.part, e.ended_at, e.kind, e.measured, e.billable, e.amount, e.recorded_at,
   s.resource, s.job_id, s.attempt_id, coalesce(h.placed_by, b.sender, '') AS actor,
-  coalesce(h.placed_by_id, b.sender_id) AS actor_id, s.source
+  coalesce(h.placed_by_id, b.sender_id) AS actor_id, s.source,
+  CASE WHEN s.dims ->> 'share' ~ '^1/[0-9]{{{{1,3}}}}$' THEN s.dims ->> 'share' ELSE '1' END AS share
 {FROM_LINE}  AND (%(after_series)s::bytea IS NULL
     OR (e.series_hash, e.started_at, e.key_hash, e.part) > (%(after_series)s, %(after_start)s::timestamptz, %(after_key)s::bytea, %(after_part)s))
 ORDER BY {{order}} LIMIT %(limit)s OFFSET %(skip)s
@@ -106,7 +107,7 @@ class PersonShare:
 
 @dataclass(frozen=True, slots=True)
 class IntervalView:
-    """One stored segment of usage, or its adjustment."""
+    """One stored segment of usage, or its adjustment. `share`: what part of a unit was used over its time, such as `1/2`."""
 
     id: str
     starts_at: datetime
@@ -122,6 +123,7 @@ class IntervalView:
     actor: str
     actor_id: UUID | None
     source: str
+    share: str
     place: IntervalPosition
 
     @property
@@ -270,5 +272,6 @@ def _interval(row: Any, currency: str) -> IntervalView:
         actor=row.actor,
         actor_id=row.actor_id,
         source=row.source,
+        share=row.share,
         place=place,
     )

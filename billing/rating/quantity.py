@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from fractions import Fraction
@@ -36,6 +37,14 @@ def seconds_of_part(span: timedelta, share: int) -> Decimal:
 def share_said(share: int) -> str:
     """Return thousandths as a fraction: `1/4`; `1` for a whole."""
     return str(Fraction(share, WHOLE))
+
+
+def share_of(said: str) -> int | None:
+    """Return the thousandths of a fraction as `share_said` writes it, such as `1/4`; None for any other text."""
+    one, _, parts = said.partition("/")
+    if one != "1" or not re.fullmatch("[1-9][0-9]{0,2}", parts or "1") or WHOLE % int(parts or "1"):
+        return None
+    return WHOLE // int(parts or "1")
 
 
 def share_dims(share: int) -> dict[str, str]:

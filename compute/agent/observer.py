@@ -15,6 +15,7 @@ from compute.agent.gang import Gang
 from compute.agent.heartbeat import HeartbeatSender
 from compute.devices.base import DeviceLost, Sampler
 from compute.leases import leases
+from compute.policy import WHOLE
 from compute.sandbox import excess, protocol
 from compute.sandbox.process import Child, Member
 
@@ -76,12 +77,16 @@ class ChildObserver:
         for member in child.members:
             slot = member.slot
             try:
-                reading = self._sampler.read(slot.uuid, member.group)
+                read = self._sampler.read if slot.share == WHOLE else self._sampler.read_part
+                reading = read(slot.uuid, member.group)
             except DeviceLost as lost:
                 self._log.warning("device.lost", error=str(lost))
                 return
-            memory = reading.memory_bytes if slot.kind == "cpu" else procfs.group_use(member.group)[1]
+            on_host = reading if slot.kind == "cpu" else None
+            memory = on_host.memory_bytes if on_host is not None else procfs.group_use(member.group)[1]
             self._check_memory_and_disk(member, memory)
+            if reading is None:
+                continue
             used = leases.Sample(
                 now - self.sampled,
                 reading.busy,

@@ -65,6 +65,11 @@ class JobRequestSerializer(serializers.Serializer[Any]):
         max_value=MOST_DEVICES,
         help_text="`train`: on so many at once, all of which it waits for and pays.",
     )
+    share = serializers.CharField(
+        default="1",
+        max_length=7,
+        help_text="What it has of one device: a part for which the class is open, such as 1/2, at that part of the price.",
+    )
     one_node = serializers.BooleanField(
         default=True,
         help_text="All of them on one host; else they may be on several, which train together over an encrypted connection.",
@@ -118,6 +123,7 @@ class JobSerializer(serializers.Serializer[Any]):
     submitted_by = serializers.CharField(source="submitted_by_label")
     device_class = serializers.CharField()
     devices = serializers.IntegerField(help_text="How many it needs at once.")
+    share = serializers.CharField(source="share_said", help_text="What it has of its device: 1, or a part such as 1/2.")
     one_node = serializers.BooleanField(help_text="Whether it needs them all on one host.")
     tier = serializers.CharField()
     tags = serializers.DictField(child=serializers.CharField())

@@ -50,3 +50,7 @@ class Sampler(Protocol):
     def read(self, uuid: str, group: int | None) -> Reading:
         """Return the state of one device; `group` is the process group that uses it. Raises DeviceLost."""
         ...
+
+    def read_part(self, uuid: str, group: int) -> Reading | None:
+        """Return what a process group uses of a device that others share; None while the driver does not say. Raises DeviceLost."""
+        ...

@@ -14,6 +14,7 @@ import pynvml
 from compute.devices import links
 from compute.devices.base import DeviceLost, Found, Reading
 from compute.devices.health import Vitals
+from compute.procfs import group_members
 
 log = logging.getLogger(__name__)
 LOST = (pynvml.NVMLError_GpuIsLost, pynvml.NVMLError_ResetRequired, pynvml.NVMLError_NotFound)
@@ -29,6 +30,8 @@ class NvmlSampler:
         self._clock = clock
         #: By uuid: when its counter of energy was read, and what it showed, in millijoules.
         self._counted: dict[str, tuple[float, int]] = {}
+        #: By uuid and process group: when the driver last saw it at work, by its own clock.
+        self._used: dict[tuple[str, int], int] = {}
         #: Errors (XID) of the devices that report any, from the first look on.
         self._events: Any = None
 
@@ -56,6 +59,28 @@ class NvmlSampler:
             return Reading(busy=min(1.0, busy), memory_bytes=memory, power_w=self._power_w(uuid, handle))
         except pynvml.NVMLError as error:
             raise DeviceLost(f"{uuid}: {error}") from error
+
+    def read_part(self, uuid: str, group: int) -> Reading | None:
+        """Return what the processes of a group use of a GPU since the last look; the card's power is nobody's part.
+
+        None while the driver names none of them, as in a container that has its own numbers of processes.
+        """
+        if not self._start():
+            raise DeviceLost("the driver library is gone")
+        try:
+            handle, pids = pynvml.nvmlDeviceGetHandleByUUID(uuid.encode()), set(group_members(group))
+            running = _said(pynvml.nvmlDeviceGetComputeRunningProcesses, handle) or ()
+            memory = [one.usedGpuMemory for one in running if one.pid in pids]
+            used = _said(pynvml.nvmlDeviceGetProcessUtilization, handle, self._used.get((uuid, group), 0))
+        except pynvml.NVMLError as error:
+            raise DeviceLost(f"{uuid}: {error}") from error
+        if not memory or None in memory or used is None:
+            return None
+        newest = {one.pid: one for one in sorted(used, key=lambda one: one.timeStamp) if one.pid in pids}
+        if newest:
+            self._used[uuid, group] = max(one.timeStamp for one in newest.values())
+        busy = sum(int(one.smUtil) for one in newest.values()) / 100
+        return Reading(busy=min(1.0, busy), memory_bytes=sum(memory))
 
     def _power_w(self, uuid: str, handle: object) -> float | None:
         """Return the mean power since the last reading, by the card's counter of energy; the present one without; or None."""
@@ -189,6 +214,16 @@ def _measured(ask: Callable[..., int], *handles: object) -> int | None:
     """Return what the driver measures; None if this card, or an older driver, does not. Raises NVMLError if it is lost."""
     try:
         return int(ask(*handles))
+    except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NoPermission):
+        return None
+
+
+def _said(ask: Callable[..., list[Any]], *about: object) -> list[Any] | None:
+    """Return a list of the driver, empty where it found nothing; None if this card, or an older driver, has none."""
+    try:
+        return ask(*about)
+    except pynvml.NVMLError_NotFound:
+        return []
     except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NoPermission):
         return None
 

@@ -14,6 +14,7 @@ from django.db.models import Count, Max, QuerySet
 
 from billing.allocation.required_tags import missing_tags
 from billing.pricing import price_books, quotes
+from billing.rating.quantity import WHOLE, share_dims, share_said
 from billing.rating.tags import tag_fault
 from compute import kinds, limits
 from compute.estimates import past_runs
@@ -22,8 +23,7 @@ from compute.estimates.past_runs import Kept
 from compute.jobs.kept import More
 from compute.jobs.repricing import grace_s
 from compute.kinds import Plan
-from compute.models import Device
-from compute.policy import WHOLE
+from compute.models import Device, SharedClass
 from tenants.access.actor import Actor
 from tenants.errors import Invalid
 from tenants.projects.sight import project_fault
@@ -38,7 +38,7 @@ class Submission:
     """What somebody asks for, before it is checked. Without `max_seconds` the estimate sets the longest run time.
 
     `quote_id`: the quote whose price and run time bind. `more`: what to ask for, and to wait for, if a budget or
-    a quota of the month refuses it.
+    a quota of the month refuses it. `share`: thousandths of the one device.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Submission:
     max_cost: Decimal | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     devices: int = 1
+    share: int = WHOLE
     one_node: bool = True
     quote_id: UUID | None = None
     more: More | None = None
@@ -118,6 +119,7 @@ class JobRequest:
             "tier": self.tier,
             "max_seconds": self.asked_seconds,
             "max_cost": None if self.max_cost is None else str(self.max_cost),
+            **share_dims(self.share),
         }
 
 
@@ -149,6 +151,8 @@ def check_all(*, actor: Actor, asked: Submission, specs: Sequence[Mapping[str, A
         faults["device_class"] = [
             f"Choose one of: {', '.join(known)}." if known else "No device is registered yet. Start a node first."
         ]
+    if asked.share != WHOLE and (unshared := _share_fault(asked)):
+        faults["share"] = [unshared]
     if fault := tag_fault(asked.tags):
         faults["tags"] = [fault]
     elif lacking := missing_tags(asked.tags, asked.kind):
@@ -168,7 +172,7 @@ def _checked(
     chosen = kinds.get(asked.kind)
     normalised = chosen.validate(actor, dict(asked.spec))
     kinds.admit(actor, asked.kind, asked.name.strip(), normalised)
-    plan = _plan(chosen.plan(normalised), asked.devices)
+    plan = _plan(chosen.plan(normalised), asked.devices, asked.share)
     if asked.devices > 1 and (fault := _too_many(plan, asked, of_class)):
         raise Invalid(fields={"devices": [fault]})
     expected = past_runs.expect(plan, known(plan.family, asked.device_class))
@@ -179,6 +183,7 @@ def _checked(
         spec=normalised,
         device_class=asked.device_class,
         devices=asked.devices,
+        share=asked.share,
         one_node=asked.one_node,
         tier=asked.tier,
         max_seconds=limits.default_seconds(expected.forecast.most_s)
@@ -194,9 +199,26 @@ def _checked(
     )
 
 
-def _plan(plan: Plan, devices: int) -> Plan:
-    """Return the plan on so many devices: its runs are compared with their like."""
+def _plan(plan: Plan, devices: int, share: int) -> Plan:
+    """Return the plan on so many devices, or on a share of one: its runs are compared with their like.
+
+    By its formula a share does the work in as much more time.
+    """
+    if share != WHOLE:
+        family = f"{plan.family} {share_said(share)}" if plan.family else ""
+        return replace(plan, family=family, typical_s=plan.start_s + plan.work_s * WHOLE / share)
     return plan if devices == 1 or not plan.family else replace(plan, family=f"{plan.family} x{devices}")
+
+
+def _share_fault(asked: Submission) -> str:
+    """Return why a job cannot have a share of a device; empty if it can."""
+    if asked.devices != 1:
+        return "A share is of one device. Work on several devices takes whole ones."
+    opened = SharedClass.objects.filter(device_class=asked.device_class).values_list("parts", flat=True).first() or []
+    if asked.share in [WHOLE // parts for parts in opened]:
+        return ""
+    offered = ", ".join(share_said(WHOLE // parts) for parts in [1, *opened])
+    return f"Choose one of: {offered}." if opened else "Devices of this class are not shared. Leave it out, or use 1."
 
 
 def _too_many(plan: Plan, asked: Submission, of_class: QuerySet[Device]) -> str:
@@ -237,7 +259,7 @@ def _work(order: JobRequest) -> quotes.Work:
     return quotes.Work(
         project_id=order.project_id,
         meter=kinds.meter_of(order.kind),
-        dims={"device_class": order.device_class, "tier": order.tier},
+        dims={"device_class": order.device_class, "tier": order.tier, **share_dims(order.share)},
         typical_s=order.typical_s,
         between=order.typical_range(),
         worst_s=order.max_seconds,
@@ -245,5 +267,5 @@ def _work(order: JobRequest) -> quotes.Work:
         max_cost=order.max_cost,
         tags=order.tags,
         person=order.person,
-        at_once=order.devices,
+        at_once=Decimal(order.devices * order.share) / WHOLE,
     )

@@ -15,6 +15,7 @@ from billing.budgets.counters import BudgetExceeded
 from billing.dunning.stops import require_launches
 from billing.money import Money
 from billing.pricing import quotes
+from billing.rating.quantity import share_dims
 from compute.events import JobSubmitted
 from compute.jobs import alternatives, backlog, job_quotas, kept, transitions
 from compute.jobs.job_request import JobRequest, Submission, check, estimate
@@ -48,6 +49,10 @@ __all__ = [
 ]
 
 JOB_SUBMITTED = AuditAction("compute.job.submitted")
+ASKED = (
+    "name", "kind", "project_id", "spec", "device_class", "devices", "share", "one_node", "tier", "tags", "max_seconds", "max_cost",
+)  # fmt: skip
+"""What a job keeps of what was asked for, and a clone asks for again."""
 JOB_LOG_DOWNLOADED = AuditAction("compute.job_log.downloaded", while_closing=True)
 
 
@@ -90,17 +95,7 @@ def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None, 
     job_id = uuid7()
     job = Job(
         id=job_id,
-        name=order.name,
-        kind=order.kind,
-        project_id=order.project_id,
-        spec=order.spec,
-        device_class=order.device_class,
-        devices=order.devices,
-        one_node=order.one_node,
-        tier=order.tier,
-        tags=order.tags,
-        max_seconds=order.max_seconds,
-        max_cost=order.max_cost,
+        **{name: getattr(order, name) for name in ASKED},
         family=order.plan.family,
         work_key=order.plan.work_key,
         nominal_s=order.plan.work_s,
@@ -130,6 +125,7 @@ def submit(*, actor: Actor, asked: Submission, cloned_from: UUID | None = None, 
     job.save(force_insert=True)
     wanted: dict[str, list[Any]] = {name: ["", getattr(order, name)] for name in ("kind", "device_class", "tier")}
     wanted |= {name: [None, getattr(order, name)] for name in ("devices", "max_seconds")}
+    wanted |= {name: [None, said] for name, said in share_dims(order.share).items()}
     record(JOB_SUBMITTED, actor=actor, target=("job", job.id, job.name), changes=wanted)
     if job.approval_id is None:
         publish(JobSubmitted(tenant_id=actor.tenant_id, job_id=job.id))
@@ -247,19 +243,7 @@ def clone(*, actor: Actor, job_id: UUID, changes: Mapping[str, Any] | None = Non
     old = visible_jobs(actor).filter(id=job_id).first()
     if old is None:
         raise NotFound
-    asked = Submission(
-        name=old.name,
-        kind=old.kind,
-        project_id=old.project_id,
-        spec=old.spec,
-        device_class=old.device_class,
-        devices=old.devices,
-        one_node=old.one_node,
-        tier=old.tier,
-        max_seconds=old.max_seconds,
-        max_cost=old.max_cost,
-        tags=old.tags,
-    )
+    asked = Submission(**{name: getattr(old, name) for name in ASKED})
     return submit(actor=actor, asked=replace(asked, **(changes or {})), cloned_from=old.id, member=member)
 
 

@@ -15,6 +15,7 @@ from billing.money import Money
 from billing.pricing.price_books import PriceMissing, PricePoint, price_at
 from billing.queries.calendar import tenant_today
 from billing.rating.flat import charge
+from billing.rating.quantity import share_dims
 from compute import kinds, limits
 from compute.models import Job, JobState
 from compute.sets import cap
@@ -107,7 +108,9 @@ def _succeed(job: Job, before: UUID, rest: Money) -> UUID:
 
 def price_of(job: Job) -> PricePoint:
     """Return the price of a job's seconds that is in force now. Raises PriceMissing."""
-    return price_at(kinds.meter_of(job.kind), {"device_class": job.device_class, "tier": job.tier})
+    return price_at(
+        kinds.meter_of(job.kind), {"device_class": job.device_class, "tier": job.tier, **share_dims(job.share)}
+    )
 
 
 def running_price(job: Job) -> PricePoint | None:

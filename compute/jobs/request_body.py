@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
 
+from billing.rating.quantity import share_of
 from compute.jobs.job_request import Submission
 from compute.jobs.kept import More
 from tenants.errors import Invalid
@@ -23,6 +24,7 @@ OWN = frozenset(
         "project",
         "device_class",
         "devices",
+        "share",
         "one_node",
         "tier",
         "max_seconds",
@@ -51,6 +53,10 @@ def submission(body: dict[str, Any]) -> Submission:
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**31:
             faults[name] = ["Give a whole number from 1 to 2147483647."]
         request[name] = number
+    share = body.get("share", "1")
+    request["share"] = share_of(share) if isinstance(share, str) else None
+    if request["share"] is None:
+        faults["share"] = ["Give a part of a device as a text, such as 1/2; 1 is a whole one."]
     request["one_node"] = body.get("one_node", True)
     if not isinstance(request["one_node"], bool):
         faults["one_node"] = ["Give true or false."]

@@ -11,6 +11,7 @@ from compute.models.nodes import (
     Node,
     NodeSecret,
     NodeToken,
+    SharedClass,
 )
 from compute.models.run_priors import RunPrior
 from compute.models.schedules import ScheduleTick
@@ -47,5 +48,6 @@ __all__ = [
     "Outcome",
     "RunPrior",
     "ScheduleTick",
+    "SharedClass",
     "SlotState",
 ]

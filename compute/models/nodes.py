@@ -110,6 +110,18 @@ class Device(models.Model):
         return self.name
 
 
+class SharedClass(models.Model):
+    """A class of devices that operators opened for shares: into how many equal `parts` a device of it may be divided, such as 2 and 4."""
+
+    device_class = models.CharField(max_length=80, primary_key=True)
+    parts = models.JSONField(default=list)
+    set_by_label = models.CharField(max_length=254)
+    set_at = models.DateTimeField(db_default=DatabaseNow())
+
+    def __str__(self) -> str:
+        return self.device_class
+
+
 class DeviceHold(models.Model):
     """A device's `share`, in thousandths, that an attempt or an allocation (`holder`) has.
 

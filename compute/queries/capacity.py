@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Count, Q
+from django.db.models import Count, OuterRef, Q, Subquery
 from django.db.models.expressions import CombinedExpression
 
+from billing.rating.quantity import WHOLE, share_said
 from compute import limits
 from compute.allocations.allocations import QUOTA
 from compute.jobs.job_quotas import device_time
 from compute.jobs.job_quotas import devices as devices_of
-from compute.models import TAKES_WORK, Device, DeviceState, Job, JobState
+from compute.models import TAKES_WORK, Device, DeviceState, Job, JobState, SharedClass
 from compute.queries.rows import INFERENCE, JOBS, ClassRow, DeviceRow
 from tenants import quotas
 from tenants.clock import DatabaseNow, now
@@ -53,17 +54,18 @@ def device_classes() -> list[ClassRow]:
     """Return the classes that jobs may request, with the free devices and the tenant's quota for each, by name."""
     ready = Q(state=DeviceState.READY)
     free = ready & TAKES_WORK & Q(held=0, node__last_seen_at__gt=silent_before())
+    opened = SharedClass.objects.filter(device_class=OuterRef("device_class")).values("parts")
     rows = (
         Device.objects.filter(serves=False)
         .exclude(state=DeviceState.GONE)
         .values_list("device_class")
-        .annotate(total=Count("id", filter=ready), free=Count("id", filter=free))
+        .annotate(total=Count("id", filter=ready), free=Count("id", filter=free), parts=Subquery(opened))
     )
     uses = {use.resource: use for use in quotas.usage()}
     found = []
-    for name, total, number in rows.order_by("device_class"):
-        use = uses.get(f"devices:{name}")
-        found.append(ClassRow(name, total, number, use.effective if use else None, use.in_use if use else 0))
+    for name, total, number, parts in rows.order_by("device_class"):
+        use, shares = uses.get(f"devices:{name}"), tuple(share_said(WHOLE // one) for one in parts or ())
+        found.append(ClassRow(name, total, number, use.effective if use else None, use.in_use if use else 0, shares))
     return found
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db.models import Avg, F, Max, QuerySet, Sum
 from django.db.models.functions import TruncMinute
 
+from billing.rating.quantity import WHOLE
 from compute.models import DeviceSample
 from compute.queries.rows import JobDetail
 from tenants.clock import now
@@ -18,7 +19,7 @@ SHOWN = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class UseMinute:
-    """One minute: the part of the time that the device was busy, most memory in bytes, mean power in watts.
+    """One minute: how busy the device, or the job's share of it, was, most memory in bytes, mean power in watts.
 
     `power_w` is None where the device measures none.
     """
@@ -41,7 +42,8 @@ def use_by_minute(job: JobDetail) -> list[UseMinute]:
         return []
     until = runs[-1].ended_at or now()
     rows = _samples([run.id for run in runs], until - SHOWN)
-    return [UseMinute(*row) for row in rows]
+    of_share = WHOLE / job.share
+    return [UseMinute(at, min(1.0, busy * of_share), memory, power) for at, busy, memory, power in rows]
 
 
 def _samples(

@@ -33,7 +33,7 @@ class LimitAfter:
     @property
     def after(self) -> int | float:
         """What is in use after the launch."""
-        return round(self.in_use + self.needed, 2)
+        return round(self.in_use + self.needed, 3)
 
     @property
     def share(self) -> float:

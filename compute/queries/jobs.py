@@ -46,7 +46,7 @@ MONEY = {"cost"}
 
 LIST = """
 SELECT job.id, job.name, job.kind, job.project_id, job.submitted_by, job.submitted_by_label, job.device_class, job.devices,
-    job.one_node, job.tier,
+    job.share, job.one_node, job.tier,
     job.tags, job.state, job.cause, job.message, job.progress, job.submitted_at, job.started_at, job.ended_at, job.currency,
     job.wait_reason, job.expected_start_at,
     project.slug AS project, project.name AS project_name, charge.billable, charge.amounts
@@ -248,6 +248,7 @@ def _row(job: Any, slug: str, project: str, charge: Billed) -> dict[str, Any]:
         "submitted_by_label": job.submitted_by_label,
         "device_class": job.device_class,
         "devices": job.devices,
+        "share": job.share,
         "one_node": job.one_node,
         "tier": job.tier,
         "tags": job.tags,

@@ -14,9 +14,9 @@ from tenants.isolation.scoping import current_tenant_id
 
 JOULES_IN_KWH = 3_600_000
 
-# A rank may have run on several devices; it is measured against the smallest.
+# A rank may have run on several devices; it is measured against the smallest, and by its share of it.
 USE = """
-SELECT h.rank, sum(h.sampled_s), sum(h.used_s), max(h.peak_memory_bytes), min(d.memory_bytes), sum(h.energy_j)
+SELECT h.rank, sum(h.sampled_s), sum(h.used_s * 1000 / m.share), max(h.peak_memory_bytes), min(d.memory_bytes * m.share / 1000), sum(h.energy_j)
 FROM compute_attempt a
 JOIN compute_devicehour h ON h.tenant_id = a.tenant_id AND h.attempt_id = a.id
 JOIN compute_attemptmember m ON m.tenant_id = a.tenant_id AND m.attempt_id = a.id AND m.rank = h.rank

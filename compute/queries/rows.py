@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from billing.money import Money
+from billing.rating.quantity import share_said
 from compute.models import FINAL_STATES, AttemptState, JobState
 from tenants.quotas import Amount
 
@@ -49,6 +50,7 @@ class JobRow:
     submitted_by_label: str
     device_class: str
     devices: int
+    share: int
     one_node: bool
     tier: str
     tags: dict[str, str]
@@ -65,6 +67,11 @@ class JobRow:
     wait_reason: str = ""
     expected_start_at: datetime | None = None
     earlier_costs: tuple[Money, ...] = ()
+
+    @property
+    def share_said(self) -> str:
+        """What it has of its device: `1`, or a part such as `1/2`."""
+        return share_said(self.share)
 
     @property
     def final(self) -> bool:
@@ -213,10 +220,11 @@ class DeviceRow:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A device class of the launch form."""
+    """A device class of the launch form. `shares`: the parts of a device, such as `1/2`, for which it is open."""
 
     device_class: str
     total: int
     free: int
     quota_limit: int | None
     quota_in_use: Amount
+    shares: tuple[str, ...] = ()

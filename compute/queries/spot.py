@@ -10,6 +10,7 @@ from billing.money import Money
 from billing.pricing.price_books import terms
 from billing.pricing.quotes import Estimate
 from billing.rating.flat import charge
+from billing.rating.quantity import WHOLE, share_dims
 from compute import kinds
 from compute.jobs.job_request import ON_DEMAND, SPOT, JobRequest, estimate_on
 from compute.models import Job, Outcome
@@ -62,7 +63,7 @@ def with_on_demand(job: Job, runs: Sequence[AttemptRow]) -> list[AttemptRow]:
         meter = kinds.meter_of(job.kind)
     except Invalid:  # a kind no longer installed
         return list(runs)
-    dims = {"device_class": job.device_class, "tier": ON_DEMAND}
+    dims = {"device_class": job.device_class, "tier": ON_DEMAND, **share_dims(job.share)}
     current = terms(min(begun), max(begun), meters=[meter])
     found, again = [], False
     for run in runs:
@@ -70,7 +71,8 @@ def with_on_demand(job: Job, runs: Sequence[AttemptRow]) -> list[AttemptRow]:
         if point is None or point.currency != run.cost.currency:
             found.append(run)
         else:
-            repeated = Decimal(str(run.startup_s or 0)) * job.devices if again else Decimal(0)
+            at_once = Decimal(job.devices * job.share) / WHOLE
+            repeated = Decimal(str(run.startup_s or 0)) * at_once if again else Decimal(0)
             seconds = max(run.billed_seconds - repeated, Decimal(0))
             found.append(replace(run, on_demand_cost=Money(charge(seconds, point.unit_amount), point.currency)))
         again = run.cause in YIELDED

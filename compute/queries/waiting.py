@@ -12,6 +12,7 @@ from django.db.models import F, FloatField
 from django.db.models.expressions import RawSQL
 
 from billing.queries.budgets import tightest
+from billing.rating.quantity import WHOLE, share_said
 from compute.jobs import job_quotas
 from compute.jobs.repricing import full_cap, needed_now
 from compute.jobs.visibility import visible_jobs
@@ -155,6 +156,11 @@ def _device_reason(job: Job, ahead: int, total: int, free: int, mine: int) -> st
     before = f" {ahead} of your jobs {'is' if ahead == 1 else 'are'} before it." if ahead else ""
     if free and job.wait_reason in ("", Why.AT_ONCE):
         return f"A {kind} device is free; it starts in a moment.{before}"
+    if job.share < WHOLE:
+        return (
+            f"No {share_said(job.share)} of a {kind} device is free for it: the jobs of one organisation alone share a device. "
+            f"It starts when one is free: wait, or cancel a running job.{before}"
+        )
     held = f"{mine} by jobs of your organisation" if mine else "by other organisations"
     devices = f"The only {kind} device is taken" if total == 1 else f"All {total} {kind} devices are taken"
     if job.wait_reason == Why.GUARANTEED:

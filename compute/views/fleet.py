@@ -9,11 +9,11 @@ from django.shortcuts import redirect, render
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST, require_safe
 
-from compute.fleet import capacity, fleet, machines
+from compute.fleet import capacity, fleet, machines, shares
 from compute.views.cluster import cluster_page
 from compute.views.machines import node_act, node_join, node_token_made, node_token_revoked
 from compute.views.simulation import ceiling_simulation
-from tenants.errors import ExchequerError, NotFound
+from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.operators.pages import OperatorRequest, operator_page
 
 
@@ -38,6 +38,26 @@ def device_uncordon(request: OperatorRequest, device_id: UUID) -> HttpResponse:
     return _change(request, device_id, fleet.uncordon, "takes work again.")
 
 
+@require_POST
+@operator_page("fleet.manage")
+def shares_set(request: OperatorRequest) -> HttpResponse:
+    """Open a class of devices for shares, or close it."""
+    device_class, reason = request.POST.get("device_class", ""), request.POST.get("reason", "")
+    wanted = request.POST.getlist("shares")
+    try:
+        made = shares.set_shares(operator=request.operator, device_class=device_class, shares=wanted, reason=reason)
+    except NotFound:
+        raise
+    except ExchequerError as refused:
+        fields = refused.fields.values() if isinstance(refused, Invalid) else ()
+        said = " ".join(text for texts in fields for text in texts) or refused.message
+        sharing = {"device_class": device_class, "shares": wanted, "reason": reason}
+        return _render(request, sharing=sharing, unshared=said, status=refused.status)
+    said = f"may be shared: {', '.join(made.shares)}" if made.shares else "are not shared any more"
+    messages.success(request, f"{made.class_title} devices {said}.")
+    return redirect("operator-fleet")
+
+
 def _change(request: OperatorRequest, device_id: UUID, act: Callable[..., None], done: str) -> HttpResponse:
     reason = request.POST.get("reason", "")
     try:
@@ -56,6 +76,8 @@ def _render(request: OperatorRequest, *, status: int = 200, **given: object) -> 
     context = {
         "nodes": nodes,
         "wanted": capacity.wanted(),
+        "classes": shares.classes(),
+        "offered": shares.OFFERED,
         "tokens": machines.open_tokens(),
         "alive": sum(node.state == "alive" for node in nodes),
         "known": f"of {len(nodes)} registered",
@@ -72,6 +94,7 @@ urlpatterns: list[URLPattern] = [
     path("", fleet_page, name="operator-fleet"),
     path("bill/", cluster_page, name="operator-cluster"),
     path("simulation/<uuid:tenant_id>/", ceiling_simulation, name="operator-quota-simulation"),
+    path("shares/", shares_set, name="device-shares"),
     path("join/", node_join, name="node-join"),
     path("tokens/", node_token_made, name="node-token"),
     path("tokens/<uuid:token_id>/revoke/", node_token_revoked, name="node-token-revoke"),

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from compute.api.cluster_bill import ClusterBills, DeviceCosts
 from compute.api.simulation import CeilingSimulations
-from compute.fleet import capacity, fleet, machines
+from compute.fleet import capacity, fleet, machines, shares
 from compute.queries import device_hours
 from compute.views.machines_api import NodeAct, NodeTokenRevoked, NodeTokens
 from tenants.clock import now
@@ -72,6 +72,40 @@ class Fleet(OperatorView):
     def get(self, request: Request) -> Response:
         """List hosts by name, with their devices."""
         return self.whole(fleet.nodes(), FleetNodeSerializer)
+
+
+class ClassSharesSerializer(serializers.Serializer[Any]):
+    """A class of devices, and the shares of one that jobs may have."""
+
+    device_class = serializers.CharField()
+    devices = serializers.IntegerField()
+    shares = serializers.ListField(child=serializers.CharField(), help_text="Such as 1/2; empty where it is closed.")
+    set_by = serializers.CharField()
+    set_at = serializers.DateTimeField(allow_null=True)
+
+
+class NewSharesSerializer(ReasonSerializer):
+    """The shares for which a class is to be open; without any it is closed."""
+
+    device_class = serializers.CharField(max_length=80)
+    shares = serializers.ListField(child=serializers.CharField(max_length=7), max_length=len(shares.OFFERED))
+
+
+class Shares(OperatorView):
+    """Which classes of devices may be shared."""
+
+    permissions: ClassVar = {"GET": "fleet.view", "PUT": "fleet.manage"}
+
+    @extend_schema(operation_id="fleet_shares_list", responses=page_of(ClassSharesSerializer))
+    def get(self, request: Request) -> Response:
+        """List the classes of devices for jobs with the shares for which each is open."""
+        return self.whole(shares.classes(), ClassSharesSerializer)
+
+    @extend_schema(request=NewSharesSerializer, responses=ClassSharesSerializer)
+    def put(self, request: Request) -> Response:
+        """Open a class for shares, or close it. What was launched keeps its share."""
+        data = checked(NewSharesSerializer(data=request.data))
+        return Response(ClassSharesSerializer(shares.set_shares(operator=self.operator, **data)).data)
 
 
 class ClassCapacitySerializer(serializers.Serializer[Any]):
@@ -156,6 +190,7 @@ urlpatterns: list[URLPattern] = [
     path(
         "fleet/devices/<uuid:device_id>/uncordon/", DeviceCordon.as_view(cordoned=False), name="operator-api-uncordon"
     ),
+    path("fleet/shares/", Shares.as_view(), name="operator-api-shares"),
     path("nodes/tokens/", NodeTokens.as_view(), name="operator-api-node-tokens"),
     path("nodes/tokens/<uuid:token_id>/revoke/", NodeTokenRevoked.as_view(), name="operator-api-node-token-revoke"),
     *(

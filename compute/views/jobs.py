@@ -35,6 +35,7 @@ EXPORTED = (
     "billed_seconds",
     "cost",
     "currency",
+    "share",
 )
 
 
@@ -95,6 +96,7 @@ def _export(request: TenantRequest, asked: queries.JobFilter) -> HttpResponse:
             (
                 row.id, row.name, row.kind, row.project, row.submitted_by_label, row.device_class, row.tier, row.state, row.cause,
                 row.submitted_at, row.started_at, row.ended_at, row.billed_seconds, row.cost.amount, row.cost.currency,
+                row.share_said,
             )
             for row in rows
         ),

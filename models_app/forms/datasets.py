@@ -66,6 +66,11 @@ class JobForm(RequiredTagsForm):
     dataset = forms.ChoiceField(label="Dataset")
     device_class = forms.ChoiceField(label="Device")
     tier = forms.CharField(label="Terms", required=False, max_length=20)
+    share = forms.ChoiceField(
+        label="Part of the device",
+        required=False,
+        help_text="A part costs that part of the price, and shares the device with your organisation’s own jobs alone.",
+    )
     max_minutes = forms.IntegerField(
         label="Time limit (minutes)",
         min_value=1,
@@ -97,10 +102,12 @@ class JobForm(RequiredTagsForm):
         datasets: Sequence[tuple[str, str]],
         devices: Sequence[str],
         currency: str,
+        shares: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._offer("project", projects)
+        self._offer("share", [("1", "Whole"), *((share, share) for share in shares)])
         self._offer("dataset", [("", "Choose a dataset"), *datasets])
         self._offer("device_class", [(name, name) for name in devices])
         cast("AmountField", self.fields["max_cost"]).decimals = minor_decimals(currency)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
+from billing.rating.quantity import share_dims
 from compute.jobs import jobs, request_body
 from compute.models import Job
 from models_app.models import Preset, Schedule
@@ -23,7 +24,7 @@ PRESET_CHANGED = AuditAction("models_app.preset.changed")
 PRESET_REMOVED = AuditAction("models_app.preset.removed")
 MOST_PRESETS = 500
 #: What a launch may replace of its preset.
-OVERRIDES = ("name", "device_class", "devices", "tier", "max_seconds", "max_cost", "tags")
+OVERRIDES = ("name", "device_class", "devices", "share", "tier", "max_seconds", "max_cost", "tags")
 
 
 class PresetNameTaken(Conflict):
@@ -130,7 +131,13 @@ def body_of(asked: jobs.Submission) -> dict[str, Any]:
         "max_cost": None if asked.max_cost is None else f"{asked.max_cost:f}",
     }
     own = {name: getattr(asked, name) for name in ("name", "kind", "device_class", "devices", "tier")}
-    return {**asked.spec, **own, "tags": dict(asked.tags), **{key: value for key, value in limits.items() if value}}
+    return {
+        **asked.spec,
+        **own,
+        **share_dims(asked.share),
+        "tags": dict(asked.tags),
+        **{key: value for key, value in limits.items() if value},
+    }
 
 
 def _checked(actor: Actor, project_id: UUID, name: str, launch: Any) -> tuple[str, dict[str, Any]]:

@@ -182,7 +182,7 @@ class WorkCluster:
         """Submit a counting job; keywords of `submit` go there, others into the spec."""
         known = {
             key: more.pop(key)
-            for key in ("kind", "device_class", "devices", "one_node", "max_seconds", "max_cost", "tier")
+            for key in ("kind", "device_class", "devices", "share", "one_node", "max_seconds", "max_cost", "tier")
             if key in more
         }
         spec = {"steps": steps, "step_s": step_s, "store": str(self.folder / "store"), **more}

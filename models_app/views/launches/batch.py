@@ -46,6 +46,7 @@ class BatchLaunch(Ordering):
             versions=[(str(version_id), label) for version_id, label in self.versions],
             datasets=[(str(row.version_id), row.label) for row in queries.launchable(self.actor, also=also)],
             devices=[device.name for device in self.devices],
+            shares=self.shares,
             currency=self.currency,
         )
 

@@ -15,6 +15,7 @@ from django.urls import reverse
 
 from billing.forms.fields import typed
 from billing.queries.calendar import tenant_today
+from billing.rating.quantity import WHOLE, share_of
 from compute import queries as work
 from compute.jobs import jobs, signed_quotes
 from compute.jobs.job_request import ON_DEMAND
@@ -79,6 +80,12 @@ class Ordering(ABC):
         return None
 
     @property
+    def shares(self) -> list[str]:
+        """The parts of a device that some class is open for, largest first."""
+        offered = {share for device in self.devices for share in device.shares}
+        return sorted(offered, key=lambda share: -(share_of(share) or 0))
+
+    @property
     def all_forms(self) -> Sequence[forms.Form]:
         """All forms of the page, in order."""
         return (self.form,)
@@ -98,6 +105,7 @@ class Ordering(ABC):
             spec=self.spec(),
             device_class=data["device_class"],
             devices=data.get("devices") or 1,
+            share=share_of(data["share"] or "1") or WHOLE,
             one_node=not data.get("spread"),
             tier=data["tier"] or ON_DEMAND,
             max_seconds=data["max_minutes"] * 60 if data["max_minutes"] else None,
@@ -155,6 +163,7 @@ class Ordering(ABC):
             "form": self.form,
             "devices": self.devices,
             "several": any(device.total > 1 for device in self.devices),
+            "shared": [device for device in self.devices if device.shares],
             "chosen_device": chosen.get("device_class") or (self.devices[0].name if self.devices else ""),
             "chosen_tier": chosen.get("tier") or ON_DEMAND,
             "marked": self.marked(),
@@ -234,6 +243,7 @@ def cloned(request: TenantRequest, own: Callable[[dict[str, Any]], dict[str, Any
         **own(source.spec),
         "device_class": source.device_class,
         "devices": source.devices,
+        "share": source.share_said,
         "spread": not source.one_node,
         "tier": source.tier,
         "max_minutes": max(1, source.max_seconds // 60),

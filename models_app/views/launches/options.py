@@ -36,6 +36,7 @@ class DeviceOffer:
     spot: Money | None
     free: int
     total: int
+    shares: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def devices(currency: str, meter: str = METER) -> list[DeviceOffer]:
             spot=_money(_price(prices, device_class=row.device_class, tier=SPOT), currency, HOUR),
             free=row.free,
             total=row.total,
+            shares=row.shares,
         )
         for row in work.device_classes()
     ]

@@ -54,6 +54,7 @@ class Launch(Ordering):
             recipes=self.recipes,
             datasets=[(str(row.version_id), row.label) for row in self.datasets],
             devices=[device.name for device in self.devices],
+            shares=self.shares,
             currency=self.currency,
         )
         self.dataset = self._dataset(str(entered.get("dataset", "")))

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.contrib import messages
 
 from billing.forms.fields import typed
+from billing.rating.quantity import share_said
 from compute.jobs.jobs import Submission
 from models_app.presets import presets
 from tenants.errors import ExchequerError, Invalid
@@ -37,6 +38,7 @@ def started(
         **own(order.spec),
         "device_class": order.device_class,
         "devices": order.devices,
+        "share": share_said(order.share),
         "tier": order.tier,
         "max_minutes": max(1, order.asked_seconds // 60) if order.asked_seconds else None,
         "max_cost": typed(order.max_cost) if order.max_cost else None,

@@ -134,7 +134,9 @@ def test_a_job_can_be_paused_resumed_cloned_and_cancelled(api: Api) -> None:
         ({"device_class": "h100"}, "device_class"), ({"devices": 99}, "devices"), ({"tier": "free"}, "tier"),
         ({"max_seconds": 0}, "max_seconds"), ({"max_seconds": 1e9}, "max_seconds"), ({"max_cost": "-1"}, "max_cost"),
         ({"max_cost": "NaN"}, "max_cost"), ({"max_cost": "1e300"}, "max_cost"), ({"tags": [1]}, "tags"),
-        ({"project": "elsewhere"}, "project"), ({"quote": "x"}, "quote"), ({"name": "a\x07b"}, "name"),
+        ({"project": "elsewhere"}, "project"), ({"quote": "x"}, "quote"), ({"share": "1/2"}, "share"),
+        ({"share": 0.5}, "share"), ({"share": "2/4"}, "share"), ({"share": "1/0"}, "share"), ({"share": "1/3"}, "share"),
+        ({"name": "a\x07b"}, "name"),
     ],
 )  # fmt: skip
 def test_a_wrong_field_is_named(api: Api, change: dict[str, Any], field: str) -> None:

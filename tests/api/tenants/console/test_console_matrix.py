@@ -135,6 +135,8 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("fleet/", "get"): ALL,
     ("fleet/devices/<uuid:device_id>/cordon/", "post"): {ADMIN},
     ("fleet/devices/<uuid:device_id>/uncordon/", "post"): {ADMIN},
+    ("fleet/shares/", "get"): ALL,
+    ("fleet/shares/", "put"): {ADMIN},
     ("nodes/tokens/", "get"): ALL,
     ("nodes/tokens/", "post"): {ADMIN},
     ("nodes/tokens/<uuid:token_id>/revoke/", "post"): {ADMIN},
@@ -145,6 +147,7 @@ MATRIX: dict[tuple[str, str], set[str]] = {
 METHODS = ("get", "post", "put", "patch", "delete")
 GOOD: dict[str, dict[str, Any]] = {
     "nodes/tokens/": {"name": "second", "reason": "Asked for by mail"},
+    "fleet/shares/": {"device_class": "cpu", "shares": ["1/2", "1/4"], "reason": "Small jobs wait"},
     "price-books/": {"name": "Gold", "currency": "EUR", "reason": "As agreed"},
     "price-books/<uuid:book_id>/preview/": {"prices": [{"meter": "device_seconds", "unit_amount": "0.02"}]},
     "price-books/<uuid:book_id>/versions/": {

@@ -27,6 +27,7 @@ PAGES: dict[str, tuple[set[str], set[str]]] = {
     "fleet/simulation/<uuid:tenant_id>/": ({ADMIN}, NONE),
     "fleet/devices/<uuid:device_id>/cordon/": (NONE, {ADMIN}),
     "fleet/devices/<uuid:device_id>/uncordon/": (NONE, {ADMIN}),
+    "fleet/shares/": (NONE, {ADMIN}),
     "fleet/tokens/": (NONE, {ADMIN}),
     "fleet/tokens/<uuid:token_id>/revoke/": (NONE, {ADMIN}),
     "fleet/nodes/<uuid:node_id>/drain/": (NONE, {ADMIN}),

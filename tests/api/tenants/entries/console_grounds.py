@@ -322,6 +322,7 @@ RATE = {"source": "USD", "rate": "0.92", "target": "EUR", "valid_from": "", "ori
 PAGES: dict[str, Page] = {
     "fleet/devices/<uuid:device_id>/cordon/": Page("POST fleet/devices/<uuid:device_id>/cordon/"),
     "fleet/devices/<uuid:device_id>/uncordon/": Page("POST fleet/devices/<uuid:device_id>/uncordon/"),
+    "fleet/shares/": Page("PUT fleet/shares/", says(**GOOD["fleet/shares/"])),
     "fleet/tokens/": Page("POST nodes/tokens/", says(**GOOD["nodes/tokens/"])),
     "fleet/tokens/<uuid:token_id>/revoke/": Page("POST nodes/tokens/<uuid:token_id>/revoke/"),
     **{

@@ -66,6 +66,7 @@ ENTRIES: dict[str, Entries] = {
     "POST fleet/devices/<uuid:device_id>/cordon/": ours("compute.device.cordoned"),
     "POST fleet/devices/<uuid:device_id>/uncordon/": ours("compute.device.uncordoned"),
     "POST nodes/tokens/": ours("compute.node_token.made"),
+    "PUT fleet/shares/": ours("compute.device_class.shares_set"),
     "POST nodes/tokens/<uuid:token_id>/revoke/": ours("compute.node_token.revoked"),
     "POST nodes/<uuid:node_id>/drain/": ours("compute.node.drained"),
     "POST nodes/<uuid:node_id>/return/": ours("compute.node.returned"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from django.test import Client
 
 from compute.jobs import jobs
 from compute.models import Job
-from models_app.models import Dataset
+from models_app.models import Dataset, Preset
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Project, Tenant
 from tests.support.factories import actor_for, default_project_id, make_member
@@ -164,3 +165,36 @@ def test_tags_are_entered_on_the_form_and_kept_by_its_clone(tenant: Tenant, clie
     with tenant_scope(tenant.id):
         clone = Job.objects.order_by("id").last()
     assert clone is not None and clone.tags == made.tags and clone.id != made.id
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_part_of_a_device_is_offered_once_its_class_is_open_and_kept_by_clone_and_preset(
+    tenant: Tenant, client: Client, superuser: psycopg.Connection
+) -> None:
+    job = submitted(tenant, table(tenant, columns=WITH_CLASSES, target="t"))
+    assert "Part of the device" not in text_of(client.get(NEW))
+    superuser.execute(
+        "INSERT INTO compute_sharedclass (device_class, parts, set_by_label) VALUES ('cpu', '[2, 4]', 'x')"
+    )
+    page = text_of(client.get(NEW, {"clone": job.id}))
+    assert "also 1/2, 1/4 of one" in page
+    form = entered(page)
+    assert form["share"] == "1"
+    refused = client.post(NEW, {**form, "share": "1/8"})
+    assert (refused.status_code, 'id="id_share_error"' in text_of(refused)) == (422, True)
+    assert "takes whole ones" in text_of(client.post(NEW, {**form, "share": "1/4", "devices": "2"}))
+    assert client.post(NEW, {**form, "share": "1/4"}).status_code == 302
+    with tenant_scope(tenant.id):
+        made = Job.objects.order_by("id").last()
+    assert made is not None and made.share == 250
+    assert "1/4 of CPU" in text_of(client.get(f"/t/lab/jobs/{made.id}/"))
+    assert "1/4 of CPU" in text_of(client.get("/t/lab/jobs/"))
+    assert client.get("/t/lab/jobs/?export=csv").content.decode().splitlines()[1].endswith(',"1/4"')
+    again = entered(text_of(client.get(NEW, {"clone": made.id})))
+    assert again["share"] == "1/4"
+    saved = client.post(NEW, {**again, "save_preset": "1"})
+    assert saved.status_code == 302
+    with tenant_scope(tenant.id):
+        preset = Preset.objects.get()
+    assert preset.body["share"] == "1/4"
+    assert entered(text_of(client.get(NEW, {"preset": preset.id})))["share"] == "1/4"
