@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,7 @@ from compute.events import JobIdle
 from compute.jobs import transitions
 from compute.jobs.jobs import wake_attempt
 from compute.models import Attempt, AttemptState, Job, JobState, Outcome
+from compute.policy import WHOLE
 from compute.policy.idleness import Finding, IdleRule, Minute, Trace, find
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -93,7 +95,8 @@ def _findings(attempts: Sequence[UUID]) -> dict[UUID, tuple[UUID, Finding]]:
     found = {}
     for attempt_id in {*traces, *warned}:
         devices = [Trace(minutes=part, resting_w=watts) for part, watts in traces[attempt_id].values()]
-        finding = find(devices, runs[attempt_id].job.devices, RULE)
+        job = runs[attempt_id].job
+        finding = find(devices, job.devices, replace(RULE, busy_below=RULE.busy_below * job.share / WHOLE))
         if finding == Finding.IDLE or attempt_id in warned:
             found[attempt_id] = runs[attempt_id].job_id, finding
     return found

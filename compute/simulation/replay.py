@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from compute.policy import Action, Assign, Device, Work
+from compute.policy import WHOLE, Action, Assign, Device, Work
 from compute.simulation.traces import Recorded
 
 RESTART_S = 60.0
@@ -104,14 +104,14 @@ def _work(number: int, job: Recorded) -> Work:
 
 
 def _pass(replayed: Replayed, active: list[Run], seconds: float) -> None:
-    busy = waiting = 0
+    busy = waiting = 0.0
     for run in active:
         if run.work.held:
             run.left_s -= seconds
-            run.work.attained_s += seconds * run.job.devices
-            busy += run.job.devices
+            run.work.attained_s += seconds * run.work.amount / WHOLE
+            busy += run.work.amount / WHOLE
         else:
-            waiting += run.job.devices
+            waiting += run.work.amount / WHOLE
     replayed.busy_s += busy * seconds
     replayed.idle_while_queued_s += min(replayed.devices - busy, waiting) * seconds
 

@@ -1,4 +1,4 @@
-"""Attempts on shares of one device: what they hold, may use and pay. No launch asks for a share yet, so their rows are set."""
+"""Attempts on shares of one device: what they hold, may use and pay. Their rows are set, whatever the class is open for."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import pytest
 from django.db import connection
 
 from billing.ledger.reconcile import ledger_faults, reconcile_faults
+from compute.idle import watch
 from compute.leases import leases
-from compute.leases.messages import Claim, Heartbeat
+from compute.leases.messages import Claim, Heartbeat, Sample
 from compute.models import Attempt, Device, Job, Outcome
 from tenants.isolation.scoping import tenant_scope
 from tests.integration.compute.test_leases import World
@@ -58,6 +59,21 @@ def test_two_halves_run_at_once_on_one_device_and_never_three(world: World, supe
     assert {(one.slot.share, one.slot.memory_bytes) for one in (first, second)} == {(500, 2**29)}
     assert world.assign() == []
     assert [device.held for device in Device.objects.filter(index=0)] == [1000]
+
+
+def test_a_share_is_idle_by_its_own_part_of_the_device(world: World, superuser: psycopg.Connection) -> None:
+    mine = world.submit()
+    superuser.execute("UPDATE compute_job SET share = 250 WHERE id = %s", [mine])
+    (claim,) = claims_of(world)
+    assert claim is not None
+    # An eighth of the quarter: a whole device that is so little used would be idle.
+    given = [Sample(seconds=60.0, busy=0.03, memory_bytes=2**20) for _ in range(30)]
+    leases.heartbeat(claim, Heartbeat(elapsed=1.0, samples=given))
+    superuser.execute("UPDATE compute_attempt SET started_at = started_at - interval '1 hour'")
+    with world.control():
+        assert watch.watch() == 0
+        superuser.execute("UPDATE compute_job SET share = 1000 WHERE id = %s", [mine])
+        assert watch.watch() == 1
 
 
 def test_a_half_pays_half_and_one_that_dies_costs_the_other_nothing(
