@@ -56,6 +56,7 @@ class Environment(BaseModel):
     secret_key: str = Field(min_length=32, validation_alias="SECRET_KEY")
     #: Opens second factors, and nothing else, until they are encrypted under the present one.
     secret_key_previous: str = Field("", validation_alias="SECRET_KEY_PREVIOUS")
+    serving_key: str = Field("", validation_alias=node_settings.SERVING)
     master_key: str = Field("", validation_alias="EXCHEQUER_MASTER_KEY")
     master_key_file: str = Field("", validation_alias="EXCHEQUER_MASTER_KEY_FILE")
     #: Signs checkpoints of the audit chains; the ops process alone has it.
@@ -242,7 +243,7 @@ def load() -> Environment:
     try:
         return read(os.environ)
     except SettingsInvalid as invalid:
-        if os.environ.get("SECRET_KEY") or node_settings.is_node(os.environ):
+        if node_settings.is_given(os.environ):
             raise
         raise SettingsInvalid(
             f"{invalid}\nor start an installation on this machine with `make up`: it keeps them for commands, and there are "
@@ -276,8 +277,7 @@ def use_django_settings() -> None:
 def find_local_installation() -> None:
     """Fill missing variables from the installation that `make up` runs in EXCHEQUER_HOME, if any."""
     kept = _kept_environment()
-    given = os.environ.get("SECRET_KEY") or os.environ.get("SECRET_KEY_FILE") or node_settings.is_node(os.environ)
-    if not given and os.access(kept, os.R_OK):
+    if not node_settings.is_given(os.environ) and os.access(kept, os.R_OK):
         os.environ.update(json.loads(kept.read_text()) | variables.chosen(os.environ, os.environ))
 
 

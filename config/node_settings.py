@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 import secrets
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from urllib.parse import urlsplit
 from tenants.outbound import straight
 
 SECRET, PLATFORM = "EXCHEQUER_NODE_SECRET", "EXCHEQUER_PLATFORM_URL"
+#: What serving nodes sign with, and have of SECRET_KEY; who has that derives it.
+SERVING = "EXCHEQUER_SERVING_KEY"
 #: A node is handed what it needs of these, for the work that lives on it.
 OF_THE_PLATFORM = (
     "EXCHEQUER_MASTER_KEY",
@@ -32,10 +35,22 @@ def is_node(values: Mapping[str, str]) -> bool:
     return bool(values.get(SECRET) or values.get(f"{SECRET}_FILE"))
 
 
+def is_given(values: Mapping[str, str]) -> bool:
+    """Return whether these are the variables of a process of ours: they hold SECRET_KEY, or what stands for it."""
+    return is_node(values) or any(values.get(name) or values.get(f"{name}_FILE") for name in ("SECRET_KEY", SERVING))
+
+
+def serving_key(secret_key: str) -> str:
+    """Return what serving nodes sign with, in hex: HMAC-SHA256 of its purpose, under SECRET_KEY."""
+    return hmac.digest(secret_key.encode(), b"exchequer.serving", "sha256").hex()
+
+
 def completed(values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """Return the variables, of a node with a SECRET_KEY of this process alone, and what must not be so, a line each."""
+    given, alone = values.get("SECRET_KEY", ""), {"SECRET_KEY": secrets.token_urlsafe(48)}
     if not values.get(SECRET):
-        return dict(values), []
+        signing = values.get(SERVING) or (serving_key(given) if given else "")
+        return {**(alone if signing and not given else {}), **values, SERVING: signing}, []
     faults = [
         f"{name}: this machine is a node, and must not hold it: a thief of the machine would have it. Remove it; the "
         "platform hands out what an attempt needs"
@@ -46,7 +61,7 @@ def completed(values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
         faults.append(
             f"{PLATFORM}: give the address of the product with https://; on this machine also http:// or unix:/PATH"
         )
-    return {**values, "SECRET_KEY": secrets.token_urlsafe(48)}, faults
+    return {**values, **alone}, faults
 
 
 def is_safe(url: str) -> bool:

@@ -22,6 +22,7 @@ SECRETS = frozenset(
     {
         "secret_key",
         "secret_key_previous",
+        "serving_key",
         "master_key",
         "audit_key",
         "master_key_previous",

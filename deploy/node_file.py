@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,6 +30,20 @@ class Draft:
         """Leave nothing behind, unless it is finished."""
         self._file.close()
         self._path.unlink(missing_ok=True)
+
+
+def option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the file of a node's process."""
+    parser.add_argument("--credentials", type=Path, metavar="FILE", help="of a node: its login and its secret")
+
+
+def take(options: argparse.Namespace) -> None:
+    """Add the variables of the file that is named, if one is, to those of this process; exit with the reason if it cannot be read."""
+    if options.credentials:
+        try:
+            os.environ.update(read(options.credentials))
+        except (OSError, ValueError) as error:
+            sys.exit(f"--credentials: {error}")
 
 
 def read(path: Path) -> dict[str, str]:

@@ -149,7 +149,7 @@ class DemoEndpoint:
             errors=refused,
             compute_ms=compute_ms,
         )
-        key = prediction_id.derive_key(settings.SECRET_KEY, self.id)
+        key = prediction_id.derive_key(settings.EXCHEQUER.serving_key, self.id)
         for row in rows[:LABELS_A_DAY]:
             answer = self.served.answers[row]
             outcome = self.classes.index(answer) if self.classes else answer

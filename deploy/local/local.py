@@ -126,6 +126,7 @@ class Local:
         if plan.cluster is not None:
             plan.node_url = nodes.admit(owner, name)
         plan.node_secret = nodes.enrol(owner, name)
+        plan.serving_secret = nodes.enrol(owner, f"serving.{name}")
         return own[1 if plan.cluster else 0 :]
 
     def _product(self, plan: Plan, servers: list[Part], waiting: list[Part]) -> None:

@@ -54,6 +54,7 @@ class Plan:
     node_url: str = ""
     #: By which this machine's node is handed what its live work needs; new at each start.
     node_secret: str = ""
+    serving_secret: str = ""
 
     @property
     def url(self) -> str:
@@ -107,14 +108,28 @@ class Plan:
 
     def for_node(self) -> dict[str, str]:
         """Return the environment of this machine's node: its own login and secret, the broker, and nothing of the platform's."""
+        given = self._on_a_node()
+        given.pop("EXCHEQUER_METRICS_TOKEN", None)
+        own = {node_settings.SECRET: self.node_secret, "BROKER_URL": self.shared["BROKER_URL"]}
+        return given | own | ({"DATABASE_URL": self.node_url} if self.node_url else {})
+
+    def _on_a_node(self) -> dict[str, str]:
+        unused = (*node_settings.OF_THE_PLATFORM, node_settings.SERVING, "BROKER_URL", "CACHE_URL", "EMAIL_URL")
         given = {
             name: value
             for name, value in self.environment("app").items()
-            if name not in (*node_settings.OF_THE_PLATFORM, "CACHE_URL", "EMAIL_URL", "EXCHEQUER_METRICS_TOKEN")
-            and not name.startswith(("AWS_", "S3_", "STRIPE_"))
+            if name not in unused and not name.startswith(("AWS_", "S3_", "STRIPE_"))
         }
-        own = {node_settings.SECRET: self.node_secret, node_settings.PLATFORM: self.url}
-        return given | own | ({"DATABASE_URL": self.node_url} if self.node_url else {})
+        return given | {node_settings.PLATFORM: self.url}
+
+    def for_serving(self) -> dict[str, str]:
+        """Return the environment of the serving node: the web's login, a secret of its own, and no key but the one it signs with."""
+        return {
+            **self._on_a_node(),
+            node_settings.SECRET: self.serving_secret,
+            node_settings.SERVING: node_settings.serving_key(self.shared["SECRET_KEY"]),
+            "OMP_NUM_THREADS": "1",
+        }
 
     def for_fetcher(self) -> dict[str, str]:
         """Return the environment of the fetcher: nothing but what it may reach, and whom it trusts."""

@@ -102,7 +102,7 @@ def serving(plan: Plan, listener: socket.socket) -> Part:
     return Part(
         name="serving",
         command=[sys.executable, "-m", "deploy.server.serving", "--fd", str(listener.fileno())],
-        environment=plan.environment("app", OMP_NUM_THREADS="1", **plan.master),
+        environment=plan.for_serving(),
         cwd=str(ROOT),
         ready=lambda within_s: answers(f"{plan.serving_url}/readyz", within_s),
         pass_fds=(listener.fileno(),),

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from deploy import node_file
 from deploy.server.web import listen
 
 KEEP_ALIVE_S = 75
@@ -50,8 +51,13 @@ def serve(make: Callable[[], Any], listener: socket.socket, *, grace_s: int) -> 
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def bound(name: str, description: str | None, port: int, arguments: list[str] | None) -> socket.socket:
-    """Parse the command line of the server `name`; return the socket that it names, or one bound as it says."""
+def bound(
+    name: str, description: str | None, port: int, arguments: list[str] | None, *, node: bool = False
+) -> socket.socket:
+    """Parse the command line of the server `name`; return the socket that it names, or one bound as it says.
+
+    `node`: it takes a file of credentials.
+    """
     parser = argparse.ArgumentParser(
         prog=f"python -m deploy.server.{name}",
         description=description,
@@ -60,7 +66,11 @@ def bound(name: str, description: str | None, port: int, arguments: list[str] | 
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=port)
     parser.add_argument("--fd", type=int, help="a bound socket that was inherited")
+    if node:
+        node_file.option(parser)
     options = parser.parse_args(arguments)
+    if node:
+        node_file.take(options)
     os.environ.setdefault("EXCHEQUER_DB_ROLE", "app")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     return socket.socket(fileno=options.fd) if options.fd is not None else listen(options.host, options.port)

@@ -3,7 +3,8 @@
     python -m deploy.server.serving --port 8001     binds the socket itself (a container)
     python -m deploy.server.serving --fd 3          serves a socket bound by the caller (`make up`)
 
-SIGTERM ends it after the running requests, with all predictions recorded.
+It is a node: it starts with a secret of its own, and asks the platform for the files of the models in its slots. --credentials names
+the file that `deploy.server.admit --serving` wrote. SIGTERM ends it after the running requests, with all predictions recorded.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def application() -> Any:
         Node(
             Database(f"serving.{env.effective_node_id}", env.serving_slots),
             env.home.absolute() / "serving" / env.effective_node_id,
-            secret=settings.SECRET_KEY,
+            secret=env.serving_key,
             heartbeat_s=env.heartbeat_s,
         )
     )
@@ -36,7 +37,7 @@ def application() -> Any:
 
 def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and serve."""
-    asgi.serve(application, asgi.bound("serving", __doc__, 8001, arguments), grace_s=GRACE_S)
+    asgi.serve(application, asgi.bound("serving", __doc__, 8001, arguments, node=True), grace_s=GRACE_S)
 
 
 if __name__ == "__main__":

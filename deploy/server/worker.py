@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from config import node_settings
 from deploy import node_file
@@ -42,14 +41,10 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m deploy.server.worker", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("kind", choices=list(ROLES))
-    parser.add_argument("--credentials", type=Path, metavar="FILE", help="of a node: its login and its secret")
+    node_file.option(parser)
     options = parser.parse_args(arguments)
     kind = options.kind
-    if options.credentials:
-        try:
-            os.environ.update(node_file.read(options.credentials))
-        except (OSError, ValueError) as error:
-            sys.exit(f"--credentials: {error}")
+    node_file.take(options)
     if kind == "node" and not node_settings.is_node(os.environ):
         sys.exit(NO_NODE)
     os.environ.setdefault("EXCHEQUER_DB_ROLE", ROLES[kind])

@@ -146,7 +146,7 @@ def predict(
     if actor.id is None:
         raise NotFound
     token = playground_tokens.sign(
-        settings.SECRET_KEY,
+        settings.EXCHEQUER.serving_key,
         tenant_id=actor.tenant_id,
         endpoint_id=endpoint_id,
         user_id=actor.id,

@@ -36,7 +36,7 @@ class PlaygroundToken:
 
 
 def sign(secret: str, *, tenant_id: UUID, endpoint_id: UUID, user_id: UUID, now_s: float, nonce: bytes) -> str:
-    """Return a token valid for LIFE_S; `secret` is the installation's SECRET_KEY, `nonce` eight random bytes."""
+    """Return a token valid for LIFE_S; `secret` is that of the serving nodes, `nonce` eight random bytes."""
     until_ms = int((now_s + LIFE_S) * 1000)
     body = BODY.pack(tenant_id.bytes, endpoint_id.bytes, user_id.bytes, until_ms, nonce)
     return base64.urlsafe_b64encode(body + _mac(secret, body)).decode()

@@ -34,7 +34,7 @@ class Prediction:
 
 
 def derive_key(secret: str, endpoint_id: UUID) -> bytes:
-    """Return the key that signs predictions of one endpoint; `secret` is the installation's SECRET_KEY."""
+    """Return the key that signs predictions of one endpoint; `secret` is that of the serving nodes."""
     return hmac.digest(secret.encode(), b"exchequer.prediction\0" + endpoint_id.bytes, "sha256")
 
 

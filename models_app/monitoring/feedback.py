@@ -65,12 +65,14 @@ def record(*, actor: Actor, endpoint_id: UUID, items: Sequence[Any]) -> Counts:
 
 
 def _rows(endpoint: Endpoint, items: Sequence[Any], counts: Counts) -> list[tuple[int, Feedback]]:
-    key, moment = prediction_id.derive_key(settings.SECRET_KEY, endpoint.id), now()
+    # Ids from before 3 December 2026 are signed under SECRET_KEY itself.
+    secrets = (settings.EXCHEQUER.serving_key, settings.SECRET_KEY)
+    keys, moment = [prediction_id.derive_key(secret, endpoint.id) for secret in secrets], now()
     read: list[tuple[int, str, prediction_id.Prediction, Any]] = []
     for index, item in enumerate(items):
         try:
             text, label = _item(item)
-            read.append((index, text, _prediction(key, text, moment), label))
+            read.append((index, text, _prediction(keys, text, moment), label))
         except LabelsRefused as refused:
             _refuse(counts, index, refused)
     versions = ModelVersion.objects.only("signature").in_bulk({prediction.version_id for _, _, prediction, _ in read})
@@ -123,11 +125,16 @@ def _item(item: Any) -> tuple[str, Any]:
     return item["prediction_id"], label
 
 
-def _prediction(key: bytes, text: str, moment: datetime) -> prediction_id.Prediction:
-    try:
-        found = prediction_id.verify(key, text)
-    except prediction_id.ForgedPrediction as error:
-        raise LabelsRefused("unknown_prediction", str(error)) from error
+def _prediction(keys: Sequence[bytes], text: str, moment: datetime) -> prediction_id.Prediction:
+    found, why = None, ""
+    for key in keys:
+        try:
+            found = prediction_id.verify(key, text)
+            break
+        except prediction_id.ForgedPrediction as error:
+            why = str(error)
+    if found is None:
+        raise LabelsRefused("unknown_prediction", why)
     if found.at_ms / 1000 < (moment - OLDEST).timestamp():
         raise LabelsRefused("too_old", f"Labels are accepted for {OLDEST.days} days after the prediction.")
     return found

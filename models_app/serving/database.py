@@ -29,6 +29,7 @@ from models_app.monitoring import windows
 from models_app.object_store import storage
 from models_app.serving.accounting.usage import intervals_of
 from models_app.serving.backend import SIGNATURE, WEIGHTS, Assigned, BackendUnavailable, RecordsRefused
+from tenants.encryption import handouts
 from tenants.isolation.scoping import tenant_scope
 
 log = structlog.get_logger(__name__)
@@ -65,6 +66,8 @@ class Database:
         self._slots = slots
         self._me: nodes.Registered | None = None
         self._listening = False
+        self._slot_of: dict[UUID, UUID] = {}
+        """The allocation of each endpoint that is served here: the work for which its files are handed out."""
 
     @report_outages
     def register(self, boot: UUID) -> None:
@@ -97,6 +100,7 @@ class Database:
             if endpoint_id is not None:
                 order = deployments.load_order(tenant_id, endpoint_id)
                 if order.wanted:
+                    self._slot_of[endpoint_id] = allocation_id
                     found.append(Assigned(allocation_id, order))
         return found
 
@@ -125,8 +129,12 @@ class Database:
     @report_outages
     def fetch(self, order: EndpointSpec, folder: Path) -> None:
         """Download `model.safetensors` and `signature.json` into a folder and verify their checksums."""
-        storage.fetch(order.tenant_id, order.weights, folder / WEIGHTS)
-        storage.fetch(order.tenant_id, order.signature_file, folder / SIGNATURE)
+        slot = self._slot_of.get(order.endpoint_id)
+        if slot is None:
+            raise BackendUnavailable("the endpoint has no slot here any more")
+        with handouts.working(handouts.Work(order.tenant_id, handouts.SLOT, slot)):
+            storage.fetch(order.tenant_id, order.weights, folder / WEIGHTS)
+            storage.fetch(order.tenant_id, order.signature_file, folder / SIGNATURE)
 
     @report_outages
     def known(self, digests: Sequence[bytes]) -> list[KnownKey]:

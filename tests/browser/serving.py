@@ -118,7 +118,7 @@ def _give_a_slot(builder: Builder, endpoint: Endpoint) -> None:
 
 
 def _label(owner: Actor, endpoint: Endpoint) -> None:
-    key = prediction_id.derive_key(settings.SECRET_KEY, endpoint.id)
+    key = prediction_id.derive_key(settings.EXCHEQUER.serving_key, endpoint.id)
     at = int(now().timestamp() * 1000)
     items = [
         {

@@ -50,6 +50,9 @@ def test_a_thief_of_a_node_finds_no_key_and_is_handed_nothing_of_others(stack: S
     for name in ("SECRET_KEY", "EXCHEQUER_MASTER_KEY", "EXCHEQUER_MASTER_KEY_FILE", "AWS_SECRET_ACCESS_KEY"):
         assert name not in stolen
     assert web["SECRET_KEY"] not in stolen.values(), "no cookie can be signed"
+    serving = stack.environment("serving")
+    assert not {"SECRET_KEY", "EXCHEQUER_MASTER_KEY_FILE", "AWS_SECRET_ACCESS_KEY"} & serving.keys()
+    assert not {web["SECRET_KEY"], stolen["EXCHEQUER_NODE_SECRET"]} & set(serving.values())
 
     def asked(what: str, secret: str, **more: object) -> int:
         sent = {"tenant": stack.get("me/")["tenant"]["id"], "kind": "attempt", "token": 1, **more}

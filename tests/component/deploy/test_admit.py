@@ -28,6 +28,34 @@ ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+def test_a_serving_node_gets_a_secret_and_the_key_that_it_signs_with(
+    superuser: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "DATABASE_OWNER_URL", SESSION.cluster.url("exchequer_owner", str(connection.settings_dict["NAME"]))
+    )
+    monkeypatch.setenv("EXCHEQUER_PUBLIC_URL", "https://exchequer.example")
+    file = tmp_path / "node.env"
+
+    def admitted(secret_key: str) -> dict[str, str]:
+        monkeypatch.setenv("SECRET_KEY", secret_key)
+        admit.main(["--serving", "--name", "beside", "--to", str(file)])
+        return node_file.read(file)
+
+    first = admitted("x" * 40)
+    assert first.keys() == {"EXCHEQUER_DB_ROLE", node_settings.SECRET, node_settings.SERVING, node_settings.PLATFORM}
+    assert "x" * 40 not in first.values()
+    assert admitted("x" * 40) == first, "what works stays"
+    assert (
+        admitted("y" * 40)[node_settings.SERVING] == node_settings.serving_key("y" * 40) != first[node_settings.SERVING]
+    )
+    made = superuser.execute("SELECT id FROM compute_node WHERE name = 'serving.beside'").fetchall()
+    logins = superuser.execute(
+        "SELECT FROM pg_roles WHERE rolname = 'exchequer_node_' || replace(%s, '-', '')", [str(made[0][0])]
+    )
+    assert logins.fetchall() == [], "it has no login of its own"
+
+
 def opens(url: str) -> bool:
     try:
         psycopg.connect(url).close()
@@ -66,7 +94,7 @@ def test_a_machine_of_the_platform_is_admitted_once_and_again_after_its_end(
         )
         assert os.listdir(tmp_path) == ["node.env"]
         monkeypatch.delenv("DATABASE_OWNER_URL")
-        with pytest.raises(SystemExit, match="DATABASE_OWNER_URL is not set"):
+        with pytest.raises(SystemExit, match="DATABASE_OWNER_URL not set"):
             admitted()
     finally:
         login = first["DATABASE_URL"].partition("//")[2].partition(":")[0]

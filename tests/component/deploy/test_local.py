@@ -206,12 +206,14 @@ def test_only_those_that_open_secrets_hold_the_master_key(running: Console) -> N
         if "EXCHEQUER_MASTER_KEY" in Path(f"/proc/{running.pid(part)}/environ").read_bytes().decode()
     }
     # The usage server writes audit entries, whose labels are encrypted; it holds no key of a store or the broker.
-    assert holders == {"web", "usage", "serving", "ops"}
+    assert holders == {"web", "usage", "ops"}
     variables = Path(f"/proc/{running.pid('usage')}/environ").read_bytes().decode()
     assert not re.search(r"(AWS_|S3_|STRIPE_|BROKER_URL)", variables)
-    node = Path(f"/proc/{running.pid('node')}/environ").read_bytes().decode()
-    assert not re.search(r"(^|\0)(AWS_|S3_|STRIPE_|SECRET_KEY|CACHE_URL)", node), "a node is handed what its work needs"
-    assert "EXCHEQUER_NODE_SECRET=" in node
+    for part in ("node", "serving"):
+        node = Path(f"/proc/{running.pid(part)}/environ").read_bytes().decode()
+        assert not re.search(r"(^|\0)(AWS_|S3_|STRIPE_|SECRET_KEY|CACHE_URL)", node), "it is handed what its work needs"
+        assert "EXCHEQUER_NODE_SECRET=" in node
+        assert ("EXCHEQUER_SERVING_KEY=" in node, "BROKER_URL=" in node) == (part == "serving", part == "node")
     said = [file.read_text() for file in running.home.parent.glob(f"{running.home.name}-*.out")]
     assert sum(text.count(f"made the master key {running.home / 'master.key'}") for text in said) == 1, (
         "at the first start"

@@ -182,7 +182,7 @@ def test_twenty_quiet_runs_raise_no_alarm_of_any_kind(learned, deployed, enginee
         endpoint = make_endpoint(version)
         chosen = drawn(one, 100 + seed, 600)
         answers = serve(endpoint, one, chosen, flush_every=120)
-        key = prediction_id.derive_key(configured.SECRET_KEY, endpoint.id)
+        key = prediction_id.derive_key(configured.EXCHEQUER.serving_key, endpoint.id)
         at = int(now().timestamp() * 1000)
         items = [
             {

@@ -105,8 +105,10 @@ def deliver_all(as_control: Any, endpoint: Endpoint) -> None:
                 outbox.deliver(message, endpoint.tenant_id)
 
 
-def predictions(endpoint: Endpoint, count: int, outcome: int = 0, age: timedelta = timedelta()) -> list[str]:
-    key = prediction_id.derive_key(configured.SECRET_KEY, endpoint.id)
+def predictions(
+    endpoint: Endpoint, count: int, outcome: int = 0, age: timedelta = timedelta(), *, secret: str = ""
+) -> list[str]:
+    key = prediction_id.derive_key(secret or configured.EXCHEQUER.serving_key, endpoint.id)
     at = int((now() - age).timestamp() * 1000)
     return [
         prediction_id.sign(
@@ -330,6 +332,12 @@ def test_each_bad_item_is_reported_and_the_good_ones_are_stored(endpoint: Endpoi
         (11, "invalid"),
     ]  # fmt: skip
     assert "stays, leaves" in found.errors[3]["message"]
+
+
+def test_ids_signed_before_serving_nodes_had_a_key_of_their_own_count(endpoint: Endpoint, engineer: Actor) -> None:
+    (old,), (forged,) = (predictions(endpoint, 1, secret=key) for key in (configured.SECRET_KEY, "guessed"))
+    found = labelled(engineer, endpoint, [{"prediction_id": one, "label": "stays"} for one in (old, forged)])
+    assert (found.accepted, [error["code"] for error in found.errors]) == (1, ["unknown_prediction"])
 
 
 def test_labels_of_numbers_are_finite_numbers(engineer: Actor) -> None:

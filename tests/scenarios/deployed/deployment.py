@@ -70,7 +70,7 @@ class Deployment(Stack):
             admin.execute("CREATE DATABASE exchequer")
             admin.execute("ALTER ROLE postgres PASSWORD 'of-the-container'")
         self._write_secrets()
-        for once in ("prepare", "node-login"):
+        for once in ("prepare", "node-login", "serving-login"):
             assert self._popen(once, self.processes_of[once]).wait(180) == 0, self.log(once)
         for part in ("fetcher", "web", "operator", "usage", "controller", "controller-2", "ops", "serving", "node"):
             self.launch_part(part)

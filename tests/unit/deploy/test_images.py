@@ -321,13 +321,15 @@ def test_each_process_exists_and_gets_the_settings_that_it_needs(name: str) -> N
         return
     if "deploy.server.admit" in process.command:
         assert urls == {DATABASE_URLS["owner"]}
-        assert "deploy.server.worker" not in process.command
+        signs = {"SECRET_KEY", "SECRET_KEY_FILE"} & process.variables.keys()
+        assert bool(signs) == ("--serving" in process.command)
         return
     role: DatabaseRole = process.variables["EXCHEQUER_DB_ROLE"]  # type: ignore[assignment]
     joined = "deploy.server.worker" in process.command and "node" in process.command
     own = set() if joined else {DATABASE_URLS[role]}
     assert urls == own, "a process holds the database URL of its own role alone; a node that of its own login"
-    settings = env.read((CREDENTIALS if joined else {}) | filled(process))
+    serves = "deploy.server.serving" in process.command
+    settings = env.read((CREDENTIALS if joined or serves else {}) | filled(process))
     assert settings.database_url(role)
     assert settings.db_role == (
         "operator" if "operator" in name else "control" if re.search("ops|controller", name) else "app"
@@ -343,7 +345,7 @@ def test_each_process_exists_and_gets_the_settings_that_it_needs(name: str) -> N
         )
 
 
-#: What the file that `--credentials` names adds. With it the settings refuse a key of the platform.
+#: What the file that `--credentials` names adds; that of a serving node has no login. With it the settings refuse a key of the platform.
 CREDENTIALS = {
     "DATABASE_URL": "postgresql://exchequer_node_1:x@database/exchequer",
     node_settings.SECRET: "x" * 43,
@@ -405,7 +407,7 @@ def test_each_process_is_asked_whether_it_works(name: str) -> None:
             assert fault_of(check["test"][1:]) == ""
         return
     probes = [spec[kind] for kind in ("livenessProbe", "readinessProbe", "startupProbe") if kind in spec]
-    assert bool(probes) == (not re.search("prepare|/join", name))
+    assert bool(probes) == (not re.search("prepare|/join|/admit", name))
     ports = {one["containerPort"] for one in spec.get("ports", ())}
     for probe in probes:
         assert probe["httpGet"]["port"] in ports if "httpGet" in probe else fault_of(probe["exec"]["command"]) == ""

@@ -70,7 +70,9 @@ class _Answer(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         import time
 
-        one = playground_tokens.verify(configured.SECRET_KEY, self.headers[playground_tokens.HEADER], now_s=time.time())
+        one = playground_tokens.verify(
+            configured.EXCHEQUER.serving_key, self.headers[playground_tokens.HEADER], now_s=time.time()
+        )
         sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append((self.path, one, sent))
         body = json.dumps(self.server.body).encode()
