@@ -1,5 +1,6 @@
 """Django's settings, all derived from `config.env`."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +257,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER, CELERY_WORKER_PROC_ALIVE_TIMEOUT = 1, 30.0
 CELERY_TASK_ACKS_LATE = CELERY_WORKER_HIJACK_ROOT_LOGGER = CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 10, "socket_keepalive": True}
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1}
+CELERY_DB_REUSE_MAX = sys.maxsize  # `config.celery` closes connections: logging in takes longer than most tasks
 CELERY_BEAT_SCHEDULE = periodic.SCHEDULE
 
 CONSOLE = False  # this process serves the tenants; `config.console` sets it for the operators' side

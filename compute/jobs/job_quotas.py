@@ -49,13 +49,25 @@ def worst_s(max_seconds: int) -> int:
 
 def reserve_time(job: Job) -> None:
     """Reserve the rest of a job's device time in the running month. Raises QuotaExceeded (409)."""
-    quotas.reserve(resource=device_time(job.device_class), subject=job.subject, amount=rest_s(job), of=_scopes(job))
+    quotas.reserve(
+        resource=device_time(job.device_class),
+        subject=job.subject,
+        amount=rest_s(job),
+        of=_scopes(job),
+        period=quotas.MONTH,
+    )
 
 
 def take_devices(job: Job) -> None:
-    """Count devices as held by a job that gets them. Raises QuotaExceeded: then the job waits."""
-    held = at_once(job.devices * job.share)
-    quotas.reserve(resource=devices(job.device_class), subject=job.subject, amount=held, of=_scopes(job))
+    """Count devices as held by a job that gets them. Raises QuotaExceeded, which ends the transaction: then the job waits."""
+    quotas.reserve(
+        resource=devices(job.device_class),
+        subject=job.subject,
+        amount=at_once(job.devices * job.share),
+        of=_scopes(job),
+        period=quotas.AT_ONCE,
+        savepoint=False,
+    )
 
 
 def release(job: Job, *, rests: bool) -> None:

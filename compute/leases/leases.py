@@ -66,7 +66,9 @@ def claim(*, tenant_id: UUID, attempt_id: UUID, token: int, node: str, boot: UUI
     Wake-ups may be late or repeated: only the first one for a live assignment to this node claims it.
     """
     with tenant_scope(tenant_id):
-        attempt = Attempt.objects.select_related("node").filter(id=attempt_id, token=token).first()
+        rows = AttemptMember.objects.filter(attempt_id=attempt_id, attempt__token=token).order_by("rank")
+        members = list(rows.select_related("attempt__node", "device", "node"))
+        attempt = members[0].attempt if members else None
         job = transitions.lock(attempt.job_id) if attempt else None
         if attempt is None or job is None or job.state != JobState.RUNNING or job.token != token:
             return None
@@ -78,8 +80,6 @@ def claim(*, tenant_id: UUID, attempt_id: UUID, token: int, node: str, boot: UUI
         )
         if not changed:
             return None
-        rows = AttemptMember.objects.filter(attempt_id=attempt_id).select_related("device", "node").order_by("rank")
-        members = list(rows)
         first, *others = [(one.rank, slot_of(one.device, one.share)) for one in members if one.node.name == node]
         return Claim(
             job=transitions.view(job, attempt),

@@ -117,16 +117,13 @@ def _assign(*, actor: Actor, choice: Assign) -> list[Dispatch]:
         .first()
     )
     attempt_id, chosen = uuid7(), [device.id for device in choice.devices]
-    if (
-        job is None
-        or not turns.may_start(job)
-        or not holding.take(chosen, attempt_id, share=job.share, tenant_id=job.tenant_id)
-    ):
+    devices: list[holding.Taken] = []
+    if job is not None and turns.may_start(job):
+        devices = holding.take(chosen, attempt_id, share=job.share, tenant_id=job.tenant_id)
+    if job is None or not devices:
         unchanged("the job or a device was taken meanwhile")
         return []
     job_quotas.take_devices(job)
-    found = Device.objects.select_related("node").in_bulk(chosen)
-    devices = [found[one] for one in chosen]
     first = devices[0]
     job.token += 1
     Attempt.objects.create(
@@ -165,7 +162,7 @@ def _assign(*, actor: Actor, choice: Assign) -> list[Dispatch]:
     )
     if job.token == 1:
         publish(JobStarted(tenant_id=job.tenant_id, job_id=job.id))
-    names = dict.fromkeys(device.node.name for device in devices)
+    names = dict.fromkeys(device.node for device in devices)
     return [Dispatch(tenant_id=job.tenant_id, attempt_id=attempt_id, token=job.token, node=name) for name in names]
 
 

@@ -38,12 +38,16 @@ class Scopes:
 
 
 _COUNT = f"""
-WITH counted AS (
+WITH mine AS (
+    INSERT INTO tenants_quotareservation (id, tenant_id, resource, period, month, subject, project_id, person, amount)
+    VALUES (gen_random_uuid(), %(tenant)s, %(resource)s, %(period)s, %(month)s, %(subject)s, %(project)s, %(person)s, %(amount)s)
+    ON CONFLICT (tenant_id, subject, resource) DO NOTHING RETURNING 1
+), counted AS (
     INSERT INTO tenants_quota AS q (id, tenant_id, resource, period, project_id, person, in_use, month)
     SELECT gen_random_uuid(), %(tenant)s, %(resource)s, %(period)s, project, person, %(amount)s, %(month)s
     FROM (VALUES (1, NULL::uuid, NULL::uuid), (2, %(project)s::uuid, NULL), (3, NULL, %(person)s::uuid))
         AS scopes (place, project, person)
-    WHERE place = 1 OR project IS NOT NULL OR person IS NOT NULL ORDER BY place
+    WHERE EXISTS (SELECT FROM mine) AND (place = 1 OR project IS NOT NULL OR person IS NOT NULL) ORDER BY place
     ON CONFLICT (tenant_id, resource, period, project_id, person) DO UPDATE SET month = EXCLUDED.month,
         in_use = EXCLUDED.in_use + CASE WHEN q.month IS NOT DISTINCT FROM EXCLUDED.month THEN q.in_use ELSE 0 END
     RETURNING project_id, person, in_use, {RAISED} AS own)
@@ -71,36 +75,35 @@ WHERE q.tenant_id = %(tenant)s AND q.resource = gone.resource AND q.period = gon
 _ONLY = "AND resource = %(resource)s"
 
 
-def reserve(*, resource: str, subject: str, amount: Amount = 1, of: Scopes | None = None) -> None:
+def reserve(
+    *,
+    resource: str,
+    subject: str,
+    amount: Amount = 1,
+    of: Scopes | None = None,
+    period: str = "",
+    savepoint: bool = True,
+) -> None:
     """Reserve `amount` counted units, or a part of one, for `subject` in the open scope; a subject reserves a resource once.
 
-    Raises `QuotaExceeded`, which says whose limit it is, and changes nothing if a limit would be exceeded.
+    `period`: of the resource, looked up if not given. Raises `QuotaExceeded`, which says whose limit it is, and changes nothing
+    if a limit would be exceeded; without `savepoint` it ends the caller's transaction, too.
     """
     if amount <= 0:
         raise ValueError("reserve more than nothing")
-    found, of = find(resource), of or Scopes()
-    with transaction.atomic():
-        month = _this_month() if found.period == MONTH else None
-        row = QuotaReservation(
-            resource=resource, period=found.period, month=month, subject=subject, amount=amount,
-            project_id=of.project_id, person=of.person,
-        )  # fmt: skip
-        row.claim_tenant()
-        if QuotaReservation.objects.filter(subject=subject, resource=resource).exists():
-            return
-        values: dict[str, Any] = {
-            "tenant": current_tenant_id(), "resource": resource, "period": found.period, "amount": amount,
-            "month": month, "project": of.project_id, "person": of.person,
-        }  # fmt: skip
-        with connection.cursor() as cursor:
-            cursor.execute(_COUNT, values)
-            for project_id, person, in_use, own, ceiling in cursor.fetchall():
-                limits = [one for one in (own, ceiling) if one is not None]
-                if limits and in_use > min(limits):
-                    by_operators = ceiling is not None and ceiling == min(limits) and ceiling != own
-                    before = counted(in_use - amount)
-                    raise _exceeded(found, Scope(project_id, person), min(limits), before, amount, by_operators)
-        row.save(force_insert=True)
+    of, period = of or Scopes(), period or find(resource).period
+    values: dict[str, Any] = {
+        "tenant": current_tenant_id(), "resource": resource, "period": period, "amount": amount, "subject": subject,
+        "project": of.project_id, "person": of.person,
+    }  # fmt: skip
+    with transaction.atomic(savepoint=savepoint), connection.cursor() as cursor:
+        cursor.execute(_COUNT, {**values, "month": _this_month() if period == MONTH else None})
+        for project_id, person, in_use, own, ceiling in cursor.fetchall():
+            limits = [one for one in (own, ceiling) if one is not None]
+            if limits and in_use > min(limits):
+                by_operators = ceiling is not None and ceiling == min(limits) and ceiling != own
+                before = counted(in_use - amount)
+                raise _exceeded(find(resource), Scope(project_id, person), min(limits), before, amount, by_operators)
 
 
 def release(*, subject: str, resource: str = "", unused: Mapping[str, int] | None = None) -> None:

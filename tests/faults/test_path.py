@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from django.db import connection
 from django.db.models import Sum
@@ -97,6 +98,21 @@ def test_a_hostile_job_cannot_escape_the_real_worker(home: WorkCluster, tmp_path
     assert job.state == "succeeded", job.message
     assert len(job.result["blocked"]) == 66
     assert [name for name, blocked in job.result["blocked"].items() if not blocked] == []
+
+
+def test_a_node_keeps_its_connections_from_job_to_job(home: WorkCluster, superuser: psycopg.Connection) -> None:
+    seen: list[set[int]] = []
+    for _ in range(5):
+        job_id = home.submit(steps=5)
+        home.wait_step(job_id, 1)
+        rows = superuser.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND usename LIKE 'exchequer_node_%'"
+        )
+        seen.append({pid for (pid,) in rows})
+        home.wait(job_id)
+    first, *others = seen
+    assert first
+    assert len(set().union(*others) - first) <= 2, "two more threads, since a node has one more than devices"
 
 
 def test_a_node_runs_as_many_jobs_as_it_has_devices(home: WorkCluster) -> None:
