@@ -74,6 +74,11 @@ class JobRequestSerializer(serializers.Serializer[Any]):
         default=True,
         help_text="All of them on one host; else they may be on several, which train together over an encrypted connection.",
     )
+    node_labels = serializers.DictField(
+        child=serializers.CharField(),
+        required=False,
+        help_text='It runs only on hosts that carry all these labels, which operators set, such as `{"zone": "eu"}`.',
+    )
     tier = serializers.ChoiceField(
         choices=TIERS,
         default="on_demand",
@@ -125,6 +130,7 @@ class JobSerializer(serializers.Serializer[Any]):
     devices = serializers.IntegerField(help_text="How many it needs at once.")
     share = serializers.CharField(source="share_said", help_text="What it has of its device: 1, or a part such as 1/2.")
     one_node = serializers.BooleanField(help_text="Whether it needs them all on one host.")
+    node_labels = serializers.DictField(child=serializers.CharField(), help_text="Of the hosts on which it may run.")
     tier = serializers.CharField()
     tags = serializers.DictField(child=serializers.CharField())
     state = serializers.ChoiceField(choices=STATES)
@@ -137,7 +143,7 @@ class JobSerializer(serializers.Serializer[Any]):
     )
     wait_reason = TextOrNull(
         allow_null=True,
-        help_text="Why it does not start, at the last sweep: limit, at_once (of its job set), back_off, too_big, vacating, scattered, guaranteed or turn.",
+        help_text="Why it does not start, at the last sweep: limit, at_once (of its job set), back_off, too_big, vacating, scattered, labels, guaranteed or turn.",
     )
     expected_start_at = serializers.DateTimeField(
         allow_null=True, help_text="While it waits: when it is expected to start, by the expected ends of what runs."

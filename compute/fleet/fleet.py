@@ -12,6 +12,7 @@ from compute import limits
 from compute.devices.links import pool_title
 from compute.fleet import faults
 from compute.fleet.faults import CORDONED, UNCORDONED
+from compute.labels import as_text
 from compute.models import Device, DeviceState, Node
 from compute.queries.capacity import class_title, seen_since
 from compute.sandbox.sandbox import explained
@@ -71,7 +72,13 @@ class FleetNode:
     registered_at: datetime
     last_seen_at: datetime
     missing_layers: tuple[str, ...]
+    labels: dict[str, str]
     devices: tuple[FleetDevice, ...]
+
+    @property
+    def labels_text(self) -> str:
+        """Its labels as people type them."""
+        return as_text(self.labels)
 
 
 def nodes() -> list[FleetNode]:
@@ -90,6 +97,7 @@ def nodes() -> list[FleetNode]:
             registered_at=row.registered_at,
             last_seen_at=row.last_seen_at,
             missing_layers=tuple(explained(layer) for layer in row.missing_layers),
+            labels=row.labels,
             devices=tuple(
                 _device(device, current=row.last_seen_at > seen)
                 for device in sorted(row.devices.all(), key=lambda d: (d.kind, d.index))

@@ -11,10 +11,12 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
 
+from compute.labels import as_text, fault_of
 from compute.models import Node, NodeToken
 from tenants.clock import DatabaseNow, now
 from tenants.errors import Conflict, Invalid, NotFound, PermissionDenied
@@ -26,6 +28,7 @@ MOST_SHOWN = 50
 TOKEN_MADE, TOKEN_REVOKED = "compute.node_token.made", "compute.node_token.revoked"
 JOINED, ENDED = "compute.node.joined", "compute.node.ended"
 DRAINED, RETURNED = "compute.node.drained", "compute.node.returned"
+LABELLED = "compute.node.labelled"
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,118}[a-z0-9])?")
 VERIFIER = re.compile(r"SCRAM-SHA-256\$[0-9]+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+")
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -138,6 +141,18 @@ def drain(*, operator: Operator, node_id: UUID, reason: str) -> None:
 def give_back(*, operator: Operator, node_id: UUID, reason: str) -> None:
     """Give a drained node work again. Raises NotFound, Conflict, Invalid."""
     _drain(operator, node_id, reason, draining=False)
+
+
+def label(*, operator: Operator, node_id: UUID, labels: Any, reason: str) -> None:
+    """Give a node these labels, and take all others; what runs there goes on. Raises NotFound, Conflict, Invalid."""
+    operator.require("fleet.manage")
+    if fault := fault_of(labels):
+        raise Invalid(fields={"labels": [fault]})
+    with transaction.atomic():
+        node, reason = _locked(operator, node_id, reason)
+        Node.objects.filter(id=node.id).update(labels=labels)
+        reason = f"{as_text(labels) or 'no labels'}: {reason}"
+        record_act(operator, LABELLED, target=("node", node.id, node.name), reason=reason)
 
 
 def _drain(operator: Operator, node_id: UUID, reason: str, *, draining: bool) -> None:

@@ -16,7 +16,7 @@ from billing.allocation.required_tags import missing_tags
 from billing.pricing import price_books, quotes
 from billing.rating.quantity import WHOLE, share_dims, share_said
 from billing.rating.tags import tag_fault
-from compute import kinds, limits
+from compute import kinds, labels, limits
 from compute.estimates import past_runs
 from compute.estimates.forecast import Forecast
 from compute.estimates.past_runs import Kept
@@ -53,6 +53,7 @@ class Submission:
     devices: int = 1
     share: int = WHOLE
     one_node: bool = True
+    node_labels: Mapping[str, str] = field(default_factory=dict)
     quote_id: UUID | None = None
     more: More | None = None
 
@@ -75,6 +76,7 @@ class JobRequest:
     devices: int = 1
     share: int = WHOLE
     one_node: bool = True
+    node_labels: dict[str, str] = field(default_factory=dict)
     max_cost: Decimal | None
     tags: dict[str, str]
     person: UUID | None = None
@@ -151,6 +153,8 @@ def check_all(*, actor: Actor, asked: Submission, specs: Sequence[Mapping[str, A
         faults["device_class"] = [
             f"Choose one of: {', '.join(known)}." if known else "No device is registered yet. Start a node first."
         ]
+    elif asked.node_labels and (wrong := _labels_fault(asked)):
+        faults["node_labels"] = [wrong]
     if asked.share != WHOLE and (unshared := _share_fault(asked)):
         faults["share"] = [unshared]
     if fault := tag_fault(asked.tags):
@@ -173,7 +177,7 @@ def _checked(
     normalised = chosen.validate(actor, dict(asked.spec))
     kinds.admit(actor, asked.kind, asked.name.strip(), normalised)
     plan = _plan(chosen.plan(normalised), asked.devices, asked.share)
-    if asked.devices > 1 and (fault := _too_many(plan, asked, of_class)):
+    if asked.devices > 1 and (fault := _too_many(plan, asked, of_class.filter(**_labelled(asked)))):
         raise Invalid(fields={"devices": [fault]})
     expected = past_runs.expect(plan, known(plan.family, asked.device_class))
     return JobRequest(
@@ -185,6 +189,7 @@ def _checked(
         devices=asked.devices,
         share=asked.share,
         one_node=asked.one_node,
+        node_labels=dict(asked.node_labels),
         tier=asked.tier,
         max_seconds=limits.default_seconds(expected.forecast.most_s)
         if asked.max_seconds is None
@@ -197,6 +202,14 @@ def _checked(
         forecast=expected.forecast,
         kept=expected.kept,
     )
+
+
+def _labels_fault(asked: Submission) -> str:
+    return labels.fault_of(asked.node_labels) or labels.refusal(asked.device_class, asked.node_labels)
+
+
+def _labelled(asked: Submission) -> dict[str, Any]:
+    return {"node__labels__contains": dict(asked.node_labels)} if asked.node_labels else {}
 
 
 def _plan(plan: Plan, devices: int, share: int) -> Plan:

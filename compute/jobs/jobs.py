@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -49,9 +49,7 @@ __all__ = [
 ]
 
 JOB_SUBMITTED = AuditAction("compute.job.submitted")
-ASKED = (
-    "name", "kind", "project_id", "spec", "device_class", "devices", "share", "one_node", "tier", "tags", "max_seconds", "max_cost",
-)  # fmt: skip
+ASKED = tuple(one.name for one in fields(Submission) if one.name not in ("quote_id", "more"))
 """What a job keeps of what was asked for, and a clone asks for again."""
 JOB_LOG_DOWNLOADED = AuditAction("compute.job_log.downloaded", while_closing=True)
 
@@ -227,13 +225,13 @@ def resume(*, actor: Actor, job_id: UUID) -> Job:
     if job.state != JobState.PAUSED:
         raise JobNotPaused(state=job.state)
     require_launches()
-    fields: dict[str, Any] = {"message": "", "not_before": None, "approval_id": None}
+    changed: dict[str, Any] = {"message": "", "not_before": None, "approval_id": None}
     restate(job)
     if job.hold_id is None:
-        fields["hold_id"] = hold_for(job, actor)
+        changed["hold_id"] = hold_for(job, actor)
     job_quotas.reserve_time(job)
     backlog.admit()
-    transitions.move(job, JobState.QUEUED, actor=actor, action=transitions.JOB_RESUMED, **fields)
+    transitions.move(job, JobState.QUEUED, actor=actor, action=transitions.JOB_RESUMED, **changed)
     publish(JobSubmitted(tenant_id=actor.tenant_id, job_id=job.id))
     return job
 

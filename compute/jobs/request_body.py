@@ -26,6 +26,7 @@ OWN = frozenset(
         "devices",
         "share",
         "one_node",
+        "node_labels",
         "tier",
         "max_seconds",
         "max_cost",
@@ -64,10 +65,11 @@ def submission(body: dict[str, Any]) -> Submission:
         request["max_cost"] = amount(body.get("max_cost"))
     except Invalid as fault:
         faults |= fault.fields
-    tags = body.get("tags") or {}
-    if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
-        faults["tags"] = ["Give an object of texts."]
-    request["tags"] = tags
+    for name in ("tags", "node_labels"):
+        texts = body.get(name) or {}
+        if not isinstance(texts, dict) or not all(isinstance(value, str) for value in texts.values()):
+            faults[name] = ["Give an object of texts."]
+        request[name] = texts
     for name, key in (("project", "project_id"), ("quote", "quote_id")):
         try:
             request[key] = _reference(name, body.get(name))

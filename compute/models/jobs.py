@@ -26,7 +26,7 @@ class Job(TenantModel):
     `first_expected_at` at the first sweep, which `start_error_s` compares with when it did (seconds, later is positive).
 
     It needs `devices` at once, on one node if `one_node`; or a `share` of one, in thousandths. `unit_amount` is the
-    price of a second of one device. `set_index`: its place in its job set; a job run again has that of the one before.
+    price of a second of one device. `node_labels`: it runs only on nodes that carry them all. `set_index`: its place in its job set; a job run again has that of the one before.
     """
 
     name = models.CharField(max_length=120)
@@ -37,6 +37,7 @@ class Job(TenantModel):
     devices = models.PositiveSmallIntegerField(default=1)
     share = models.PositiveSmallIntegerField(default=WHOLE, db_default=WHOLE)
     one_node = models.BooleanField(default=True, db_default=True)
+    node_labels = models.JSONField(default=dict, db_default={})
     priority = models.SmallIntegerField(default=0, db_default=0)
     tier = models.CharField(max_length=9, choices=[("on_demand", "On demand"), ("spot", "Spot")])
     tags = models.JSONField(default=dict)

@@ -17,6 +17,7 @@ class Node(models.Model):
 
     `boot` changes with its worker; a stopping or unresponsive one is not `accepting`. One that is `draining` was asked by
     an operator to take no new work. `release` is that of its worker's code; one too far from ours gets no work. Once `ended_at`, its login is gone.
+    `labels`: set by operators; work that asks for some runs only where all of them are.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -25,6 +26,7 @@ class Node(models.Model):
     boot = models.UUIDField()
     accepting = models.BooleanField(default=True)
     missing_layers = models.JSONField(default=list)
+    labels = models.JSONField(default=dict, db_default={})
     draining = models.BooleanField(default=False, db_default=False)
     ended_at = models.DateTimeField(null=True)
     release = models.PositiveSmallIntegerField(default=0, db_default=0)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from heapq import heapify, heappop, heapreplace
 from typing import NamedTuple
@@ -249,7 +249,7 @@ class _Round:
             if work.not_before is not None and work.not_before > self._now:
                 why = Why.BACK_OFF
             elif not self._pool.ever_fits(work):
-                why = Why.TOO_BIG
+                why = Why.LABELS if self._pool.ever_fits(replace(work, labels=frozenset())) else Why.TOO_BIG
             elif work in seats:
                 why = Why.VACATING
             elif self._sets.full(work):
@@ -258,6 +258,8 @@ class _Round:
                 why = Why.LIMIT
             elif firmly:
                 why = Why.GUARANTEED
+            elif work.labels and self._pool.left >= work.amount:
+                why = Why.LABELS
             else:
                 why = Why.SCATTERED if work.one_node and self._pool.vacant >= work.devices else Why.TURN
             found.append(Wait(work, why, places[work.tenant_id], full if why == Why.LIMIT else None))

@@ -22,9 +22,13 @@ class Pool:
         self._left: dict[Hashable, int] = {}
         self._free: dict[Hashable, int] = {}
         self._nodes: dict[Hashable, list[Device]] = defaultdict(list)
+        self._labels: dict[Hashable, frozenset[str]] = {}
+        self._labelled: dict[frozenset[str], dict[Hashable, list[Device]]] = {frozenset(): self._nodes}
+        self._room: dict[frozenset[str], tuple[int, int]] = {}
         for device in devices:
             self._left[device.id] = self._free[device.id] = WHOLE
             self._nodes[device.node].append(device)
+            self._labels[device.node] = device.labels
         self._shares = Shares()
         for work in running:
             for device in work.held:
@@ -65,7 +69,8 @@ class Pool:
         """Return what a job would keep from other tenants; nothing on a device of which the plan gives its own shares."""
         if work.share == WHOLE:
             return work.amount
-        mine = work.held or [one for one in self._shares.of(work.tenant_id) if self._left.get(one.id, 0) >= work.share]
+        nodes, of = self._of(work.labels), self._shares.of(work.tenant_id)
+        mine = work.held or [one for one in of if self._left.get(one.id, 0) >= work.share and one.node in nodes]
         return 0 if any(self._shares.planned(work, one) for one in mine) else WHOLE
 
     def has_parts(self, tenant: Hashable) -> bool:
@@ -74,8 +79,17 @@ class Pool:
 
     def ever_fits(self, work: Work) -> bool:
         """Return whether the class has room for a job when nothing else runs."""
-        widest = max(map(len, self._nodes.values()), default=0) if work.one_node else self.size
-        return work.devices <= widest
+        if work.labels not in self._room:
+            sizes = [len(here) for here in self._of(work.labels).values()]
+            self._room[work.labels] = max(sizes, default=0), sum(sizes)
+        widest, total = self._room[work.labels]
+        return work.devices <= (widest if work.one_node else total)
+
+    def _of(self, labels: frozenset[str]) -> dict[Hashable, list[Device]]:
+        """Return the devices of the nodes that carry all these labels, by node."""
+        if labels not in self._labelled:
+            self._labelled[labels] = {node: here for node, here in self._nodes.items() if labels <= self._labels[node]}
+        return self._labelled[labels]
 
     @property
     def vacant(self) -> int:
@@ -103,11 +117,13 @@ class Pool:
 
     def _part(self, work: Work) -> list[Device] | None:
         """Return the device with the least room that is enough: shares are packed, so that whole devices stay free."""
-        fitting = [one for one in self._shares.near(work) if self._left.get(one.id, 0) >= work.share]
+        nodes = self._of(work.labels)
+        near = (one for one in self._shares.near(work) if one.node in nodes)
+        fitting = [one for one in near if self._left.get(one.id, 0) >= work.share]
         best = min(fitting, key=lambda one: self._rank(work, one), default=None)
         if best is None or not (self._shares.planned(work, best) or self._is_free(work, best)):
-            free = (one for one in self._empty() if self._free[one.id] == WHOLE)
-            vacating = (one for one in self._yielding if self._left[one.id] == WHOLE)
+            free = (one for one in self._empty() if self._free[one.id] == WHOLE and one.node in nodes)
+            vacating = (one for one in self._yielding if self._left[one.id] == WHOLE and one.node in nodes)
             best = next(free, None) or best or next(vacating, None)
         return None if best is None else [best]
 
@@ -125,8 +141,13 @@ class Pool:
     def _whole(self, work: Work) -> list[Device] | None:
         if work.devices > self._vacant:
             return None
-        free = {node: [one for one in here if self._free[one.id] == WHOLE] for node, here in self._nodes.items()}
-        vacating = [one for one in self._yielding if self._left[one.id] == WHOLE and self._free[one.id] < WHOLE]
+        nodes = self._of(work.labels)
+        free = {node: [one for one in here if self._free[one.id] == WHOLE] for node, here in nodes.items()}
+        vacating = [
+            one
+            for one in self._yielding
+            if self._left[one.id] == WHOLE and self._free[one.id] < WHOLE and one.node in nodes
+        ]
         if work.one_node or any(len(here) >= work.devices for here in free.values()):
             return _on_one_node(work.devices, free, vacating)
         chosen = [one for here in free.values() for one in here]

@@ -34,7 +34,8 @@ def wanted(
     """Return what each class wants, by name, and the nodes of `devices` that nobody would use: safe to remove.
 
     `works` are all jobs that wait or run, `devices` all that are ready, `sizes` the devices of the widest node of each
-    class. A gang that must be on one node and is wider than any is not counted: no number of nodes would start it.
+    class. A gang that must be on one node and is wider than any is not counted: no number of nodes would start it. Nor is
+    work for which no node that is there has the labels and room: a new node carries none.
     """
     grouped: dict[str, list[Work]] = defaultdict(list)
     works = list(works)
@@ -61,6 +62,7 @@ class _Node:
     name: Hashable
     size: int
     vacant: int
+    labels: frozenset[str] = frozenset()
 
 
 class _Plan:
@@ -93,7 +95,7 @@ class _Plan:
                 _count(work, held)
         by_node: dict[Hashable, _Node] = {}
         for device in self._ready.values():
-            node = by_node.setdefault(device.node, _Node(device.node, 0, 0))
+            node = by_node.setdefault(device.node, _Node(device.node, 0, 0, device.labels))
             node.size += 1
             node.vacant += left[device.id] == WHOLE
             if 0 < left[device.id] < WHOLE:
@@ -102,9 +104,11 @@ class _Plan:
         for node in sorted(by_node.values(), key=lambda node: node.vacant == node.size):
             self._add(node)
         for work in sorted((one for one in works if not one.held), key=place):
-            if not sets.full(work) and self._may_run(work, rooms, held):
-                sets.start(work)
-                _count(work, held)
+            if sets.full(work) or not self._may_run(work, rooms, held) or (work.labels and not self._seat_there(work)):
+                continue
+            sets.start(work)
+            _count(work, held)
+            if not work.labels:
                 self._seat(work)
 
     def _may_run(self, work: Work, rooms: Mapping[Scope, Room], held: Mapping[Scope, int]) -> bool:
@@ -130,6 +134,24 @@ class _Plan:
         while missing:
             size = max(self._per_node, missing if work.one_node else 0)
             missing -= self._take(self._add(_Node(None, size, size)), min(missing, size))
+
+    def _seat_there(self, work: Work) -> bool:
+        """Place work on present nodes that carry its labels, a share on a device of its own; False if they have no room."""
+        fitting = [
+            at
+            for at, node in enumerate(self._nodes)
+            if node.name is not None and node.vacant and work.labels <= node.labels
+        ]
+        if work.one_node:
+            fitting = [at for at in fitting if self._nodes[at].vacant >= work.devices][:1]
+        if sum(self._nodes[at].vacant for at in fitting) < work.devices:
+            return False
+        missing = work.devices
+        for at in fitting:
+            missing -= self._take(at, min(missing, self._nodes[at].vacant)) if missing else 0
+        if work.share < WHOLE:
+            insort(self._parts[work.tenant_id], WHOLE - work.share)
+        return True
 
     def _seat_share(self, work: Work) -> None:
         """Put a share on the device of its tenant's shares with the least room that is enough, else on a vacant one."""

@@ -15,13 +15,15 @@ from billing.rating.quantity import WHOLE
 class Device:
     """One device that is ready, free or not. `link`: its pool of devices on the node that reach each other fastest.
 
-    It begins with the kind of link, a faster one before a slower one in the order of the alphabet.
+    It begins with the kind of link, a faster one before a slower one in the order of the alphabet. `labels`: those of its
+    node, as `key=value`.
     """
 
     id: Any
     node: Any
     device_class: str
     link: str = ""
+    labels: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -32,7 +34,7 @@ class Work:
     thousandths. `attained_s`: device-seconds that it has run so far. A job that runs has `held` devices;
     `borrowed`: it started beyond the guaranteed part or past an older job, so it gives way; `stopping`: it already does.
     `spot` work always gives way. `not_before` holds a job back after a failed try. Of its job set `set_id` only so many run
-    `at_once`; None: any number.
+    `at_once`; None: any number. It runs only on nodes that carry all its `labels`.
     """
 
     job_id: Any
@@ -53,6 +55,7 @@ class Work:
     stopping: bool = False
     set_id: Hashable | None = None
     at_once: int | None = None
+    labels: frozenset[str] = frozenset()
 
     @property
     def amount(self) -> int:
@@ -128,6 +131,8 @@ class Why(StrEnum):
     """Its devices are being vacated."""
     SCATTERED = "scattered"
     """Enough devices are free, but not together on one node."""
+    LABELS = "labels"
+    """There is room, but not on nodes with its labels."""
     GUARANTEED = "guaranteed"
     """All devices are held by work that gives way to nobody."""
     TURN = "turn"

@@ -46,7 +46,7 @@ MONEY = {"cost"}
 
 LIST = """
 SELECT job.id, job.name, job.kind, job.project_id, job.submitted_by, job.submitted_by_label, job.device_class, job.devices,
-    job.share, job.one_node, job.tier,
+    job.share, job.one_node, job.node_labels, job.tier,
     job.tags, job.state, job.cause, job.message, job.progress, job.submitted_at, job.started_at, job.ended_at, job.currency,
     job.wait_reason, job.expected_start_at,
     project.slug AS project, project.name AS project_name, charge.billable, charge.amounts
@@ -74,7 +74,7 @@ def job_list(
     return [
         JobRow(
             **_row(
-                job._replace(tags=json.loads(job.tags), progress=json.loads(job.progress)),
+                job._replace(**{name: json.loads(getattr(job, name)) for name in ("tags", "node_labels", "progress")}),
                 job.project,
                 job.project_name,
                 Billed.of(job.billable, job.amounts),
@@ -250,6 +250,7 @@ def _row(job: Any, slug: str, project: str, charge: Billed) -> dict[str, Any]:
         "devices": job.devices,
         "share": job.share,
         "one_node": job.one_node,
+        "node_labels": job.node_labels,
         "tier": job.tier,
         "tags": job.tags,
         "state": job.state,

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from billing.money import Money
 from billing.rating.quantity import share_said
+from compute.labels import as_text
 from compute.models import FINAL_STATES, AttemptState, JobState
 from tenants.quotas import Amount
 
@@ -52,6 +53,7 @@ class JobRow:
     devices: int
     share: int
     one_node: bool
+    node_labels: dict[str, str]
     tier: str
     tags: dict[str, str]
     state: str
@@ -72,6 +74,11 @@ class JobRow:
     def share_said(self) -> str:
         """What it has of its device: `1`, or a part such as `1/2`."""
         return share_said(self.share)
+
+    @property
+    def labels_text(self) -> str:
+        """The labels of hosts that it asks for, as people type them."""
+        return as_text(self.node_labels)
 
     @property
     def final(self) -> bool:

@@ -13,6 +13,7 @@ from django.db.models.expressions import RawSQL
 
 from billing.queries.budgets import tightest
 from billing.rating.quantity import WHOLE, share_said
+from compute import labels
 from compute.jobs import job_quotas
 from compute.jobs.repricing import full_cap, needed_now
 from compute.jobs.visibility import visible_jobs
@@ -146,6 +147,11 @@ def _device_reason(job: Job, ahead: int, total: int, free: int, mine: int) -> st
     if not total:
         return (
             f"No {kind} device is in service. It starts when a node with one joins; your administrator can start one."
+        )
+    if job.wait_reason == Why.LABELS:
+        return (
+            f"{kind} devices are in service, but too few are free on hosts with {labels.as_text(job.node_labels)}. It starts when "
+            "they are; without these labels it starts sooner."
         )
     if job.wait_reason == Why.TOO_BIG:
         return f"{job.devices} {kind} devices are not in service{together}. It starts when more join; with fewer devices it starts sooner."

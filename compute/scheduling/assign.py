@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q
 
-from compute import holding, pg_session, policy
+from compute import holding, labels, pg_session, policy
 from compute.events import JobStarted
 from compute.jobs import job_quotas, transitions
 from compute.models import (
@@ -101,7 +101,8 @@ def ready_devices(*, serves: bool = False) -> list[policy.Device]:
         state=DeviceState.READY,
         node__last_seen_at__gt=silent_before(),
     ).order_by("node__name", "index")
-    return [policy.Device(*row) for row in rows.values_list("id", "node_id", "device_class", "link")]
+    found = rows.values_list("id", "node_id", "device_class", "link", "node__labels")
+    return [policy.Device(*row[:4], labels=labels.as_set(row[4])) for row in found]
 
 
 @operation(transitions.JOB_STARTED)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
+from uuid import UUID
 
 from django.db import connection
 
@@ -21,6 +23,7 @@ WITH limited AS (
         SELECT FROM compute_job j WHERE j.tenant_id = s.tenant_id AND j.set_id = s.id AND j.state = 'queued')
 )
 SELECT id AS job_id, tenant_id, device_class, queued_at, not_before, project_id, person, devices, share, one_node, priority,
+       ARRAY(SELECT key || '=' || value FROM jsonb_each_text(node_labels)) AS labels,
        (measured_s * devices * share / 1000)::float8 AS attained_s, tier = 'spot' AS spot, false AS borrowed, false AS stopping,
        NULL::uuid[] AS device_ids, NULL::uuid[] AS node_ids, set_id, most_at_once AS at_once FROM (
     SELECT j.*, l.most_at_once, row_number() OVER places AS place, sum(share) OVER places - share AS before
@@ -30,13 +33,14 @@ SELECT id AS job_id, tenant_id, device_class, queued_at, not_before, project_id,
       AND EXISTS (SELECT FROM tenants_tenant t WHERE t.id = j.tenant_id AND t.standing = 'active')
       AND NOT EXISTS (SELECT FROM compute_attempt a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id AND a.state <> 'ended')
     WINDOW places AS (
-        PARTITION BY j.tenant_id, device_class, project_id, person, l.id
+        PARTITION BY j.tenant_id, device_class, project_id, person, l.id, node_labels
         ORDER BY -priority, CASE WHEN measured_s * devices * share < 3600000 THEN 0
                                  ELSE 1 + floor(log(measured_s * devices * share / 3600000)) END, queued_at, j.id
         ROWS UNBOUNDED PRECEDING)
 ) first WHERE before < %(most)s * 1000 AND (most_at_once IS NULL OR place <= most_at_once)
 UNION ALL
 SELECT j.id, j.tenant_id, j.device_class, j.queued_at, NULL, j.project_id, j.person, j.devices, j.share, j.one_node, j.priority,
+       ARRAY(SELECT key || '=' || value FROM jsonb_each_text(j.node_labels)),
        (j.measured_s * j.devices * j.share / 1000)::float8, j.tier = 'spot', a.borrowed, a.stops_as <> '', m.device_ids, m.node_ids,
        j.set_id, l.most_at_once
 FROM compute_attempt a JOIN compute_job j ON j.tenant_id = a.tenant_id AND j.id = a.job_id
@@ -54,32 +58,15 @@ def works_now(classes: set[str], most: int) -> list[Work]:
     with connection.cursor() as cursor:
         cursor.execute(_WORKS, {"classes": sorted(classes), "most": most})
         rows = named_rows(cursor)
-    return [
-        Work(
-            job_id=row.job_id,
-            tenant_id=row.tenant_id,
-            device_class=row.device_class,
-            queued_at=row.queued_at,
-            not_before=row.not_before,
-            project_id=row.project_id,
-            person=row.person,
-            devices=row.devices,
-            share=row.share,
-            one_node=row.one_node,
-            priority=row.priority,
-            attained_s=row.attained_s,
-            spot=row.spot,
-            borrowed=row.borrowed,
-            stopping=row.stopping,
-            set_id=row.set_id,
-            at_once=row.at_once,
-            held=tuple(
-                policy.Device(device_id, node_id, row.device_class)
-                for device_id, node_id in zip(row.device_ids or (), row.node_ids or (), strict=True)
-            ),
-        )
-        for row in rows
-    ]
+    return [_work(**row._asdict()) for row in rows]
+
+
+def _work(
+    *, device_ids: list[UUID] | None, node_ids: list[UUID] | None, labels: list[str], device_class: str, **rest: Any
+) -> Work:
+    places = zip(device_ids or (), node_ids or (), strict=True)
+    held = tuple(policy.Device(device_id, node_id, device_class) for device_id, node_id in places)
+    return Work(device_class=device_class, held=held, labels=frozenset(labels), **rest)
 
 
 def rooms_of(works: list[Work], past: Mapping[Scope, float]) -> dict[Scope, Room]:

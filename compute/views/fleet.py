@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from compute.fleet import capacity, fleet, machines, shares
 from compute.views.cluster import cluster_page
-from compute.views.machines import node_act, node_join, node_token_made, node_token_revoked
+from compute.views.machines import node_act, node_join, node_labels, node_token_made, node_token_revoked
 from compute.views.simulation import ceiling_simulation
 from tenants.errors import ExchequerError, Invalid, NotFound
 from tenants.operators.pages import OperatorRequest, operator_page
@@ -99,6 +99,7 @@ urlpatterns: list[URLPattern] = [
     path("tokens/", node_token_made, name="node-token"),
     path("tokens/<uuid:token_id>/revoke/", node_token_revoked, name="node-token-revoke"),
     *(path(f"nodes/<uuid:node_id>/{act}/", node_act, {"act": act}, name=f"node-{act}") for act in machines.ACTS),
+    path("nodes/<uuid:node_id>/labels/", node_labels, name="node-labels"),
     path("devices/<uuid:device_id>/cordon/", device_cordon, name="device-cordon"),
     path("devices/<uuid:device_id>/uncordon/", device_uncordon, name="device-uncordon"),
 ]

@@ -16,7 +16,7 @@ from compute.api.cluster_bill import ClusterBills, DeviceCosts
 from compute.api.simulation import CeilingSimulations
 from compute.fleet import capacity, fleet, machines, shares
 from compute.queries import device_hours
-from compute.views.machines_api import NodeAct, NodeTokenRevoked, NodeTokens
+from compute.views.machines_api import NodeAct, NodeLabels, NodeTokenRevoked, NodeTokens
 from tenants.clock import now
 from tenants.operators.api.base import OperatorView
 from tenants.operators.api.shapes import ReasonSerializer
@@ -60,6 +60,7 @@ class FleetNodeSerializer(serializers.Serializer[Any]):
     registered_at = serializers.DateTimeField()
     last_seen_at = serializers.DateTimeField()
     missing_layers = serializers.ListField(child=serializers.CharField())
+    labels = serializers.DictField(child=serializers.CharField())
     devices = FleetDeviceSerializer(many=True)
 
 
@@ -197,6 +198,7 @@ urlpatterns: list[URLPattern] = [
         path(f"nodes/<uuid:node_id>/{act}/", NodeAct.as_view(act=act), name=f"operator-api-node-{act}")
         for act in machines.ACTS
     ),
+    path("nodes/<uuid:node_id>/labels/", NodeLabels.as_view(), name="operator-api-node-labels"),
     path(
         "tenants/<uuid:tenant_id>/quotas/simulation/",
         CeilingSimulations.as_view(),

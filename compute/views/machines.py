@@ -15,6 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from compute import labels
 from compute.fleet import machines
 from tenants.errors import ExchequerError, NotFound
 from tenants.operators.pages import OperatorRequest, operator_page
@@ -73,6 +74,26 @@ def node_act(request: OperatorRequest, node_id: UUID, act: str) -> HttpResponse:
         messages.error(request, refused.message)
     else:
         messages.success(request, f"The node {DONE[act]}")
+    return redirect("operator-fleet")
+
+
+@require_POST
+@operator_page("fleet.manage")
+def node_labels(request: OperatorRequest, node_id: UUID) -> HttpResponse:
+    """Give a node the labels that were typed."""
+    reason = request.POST.get("reason", "")
+    try:
+        typed = labels.from_text(request.POST.get("labels", ""))
+        machines.label(operator=request.operator, node_id=node_id, labels=typed, reason=reason)
+    except NotFound:
+        raise
+    except ExchequerError as refused:
+        faults = getattr(refused, "fields", None)
+        messages.error(
+            request, " ".join(text for texts in faults.values() for text in texts) if faults else refused.message
+        )
+    else:
+        messages.success(request, f"The node carries {labels.as_text(typed) or 'no labels'}.")
     return redirect("operator-fleet")
 
 

@@ -47,6 +47,14 @@ class MadeNodeTokenSerializer(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField()
 
 
+class NodeLabelsSerializer(ReasonSerializer):
+    """The labels that a node is to carry, and why."""
+
+    labels = serializers.DictField(
+        child=serializers.CharField(), help_text='All of them, such as `{"zone": "eu"}`; empty for none.'
+    )
+
+
 class NodeTokens(OperatorView):
     """Tokens by which machines join."""
 
@@ -96,4 +104,17 @@ class NodeAct(OperatorView):
         """Drain a node (no new work; what runs goes on), return it to work, or end its login and its sessions at once."""
         data = checked(ReasonSerializer(data=request.data))
         machines.ACTS[self.act](operator=self.operator, node_id=node_id, reason=data["reason"])
+        return Response(status=204)
+
+
+class NodeLabels(OperatorView):
+    """The labels of a node."""
+
+    permissions: ClassVar = {"PUT": "fleet.manage"}
+
+    @extend_schema(request=NodeLabelsSerializer, responses={204: None})
+    def put(self, request: Request, node_id: UUID) -> Response:
+        """Give a node these labels and take all others. Jobs may ask for them; what runs there goes on."""
+        data = checked(NodeLabelsSerializer(data=request.data))
+        machines.label(operator=self.operator, node_id=node_id, labels=data["labels"], reason=data["reason"])
         return Response(status=204)

@@ -8,6 +8,7 @@ from django import forms
 
 from billing.forms.fields import AmountField, TagsField
 from billing.money import minor_decimals
+from compute import labels
 from compute.limits import MOST_DEVICES
 from models_app.forms.required_tags import RequiredTagsForm
 from models_app.recipes.base import Recipe
@@ -92,6 +93,12 @@ class JobForm(RequiredTagsForm):
         max_length=3_400,
         help_text="Name=value, separated by commas, at most 20. You can group usage, spend and budgets by tag.",
     )
+    node_labels = forms.MultipleChoiceField(
+        label="Only on hosts with",
+        required=False,
+        widget=forms.CheckboxSelectMultiple(attrs={"class": "form-check-input"}),
+        help_text="The job waits for a host that carries all that you choose. None: any host.",
+    )
     key = forms.UUIDField(widget=forms.HiddenInput, required=False)
     clone = forms.UUIDField(widget=forms.HiddenInput, required=False)
 
@@ -110,9 +117,17 @@ class JobForm(RequiredTagsForm):
         self._offer("share", [("1", "Whole"), *((share, share) for share in shares)])
         self._offer("dataset", [("", "Choose a dataset"), *datasets])
         self._offer("device_class", [(name, name) for name in devices])
+        self._offer("node_labels", [(one, one.replace("=", ": ")) for one in labels.offered()])
         cast("AmountField", self.fields["max_cost"]).decimals = minor_decimals(currency)
         self.fields["max_cost"].label = f"Cost limit ({currency})"
         self.ask_for_required(must=True)
+
+    def clean_node_labels(self) -> list[str]:
+        """Return the chosen labels; two values of one key are on no host."""
+        chosen: list[str] = self.cleaned_data["node_labels"]
+        if len({one.partition("=")[0] for one in chosen}) < len(chosen):
+            raise forms.ValidationError("Choose one value of each label: no host carries two.")
+        return chosen
 
     def _offer(self, name: str, choices: Sequence[tuple[str, str]]) -> None:
         cast("forms.ChoiceField", self.fields[name]).choices = list(choices)

@@ -130,12 +130,13 @@ def body_of(asked: jobs.Submission) -> dict[str, Any]:
         "max_seconds": asked.max_seconds,
         "max_cost": None if asked.max_cost is None else f"{asked.max_cost:f}",
     }
-    own = {name: getattr(asked, name) for name in ("name", "kind", "device_class", "devices", "tier")}
+    own = {name: getattr(asked, name) for name in ("name", "kind", "device_class", "devices", "one_node", "tier")}
     return {
         **asked.spec,
         **own,
         **share_dims(asked.share),
         "tags": dict(asked.tags),
+        "node_labels": dict(asked.node_labels),
         **{key: value for key, value in limits.items() if value},
     }
 

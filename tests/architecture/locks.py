@@ -167,7 +167,7 @@ CONSOLE_COLUMNS = {
     "billing_numberseries": {"next_number"},
     "billing_taxrate": {"ends_on"},
     "billing_topup": {"closed_at"},
-    "compute_node": {"draining"},
+    "compute_node": {"draining", "labels"},
     "compute_nodetoken": {"revoked_at"},
     "tenants_approval": {"state", "answered_by", "answered_by_label", "answered_at", "answer_reason"},
     "tenants_breakglass": {

@@ -16,6 +16,7 @@ from django.urls import reverse
 from billing.forms.fields import typed
 from billing.queries.calendar import tenant_today
 from billing.rating.quantity import WHOLE, share_of
+from compute import labels
 from compute import queries as work
 from compute.jobs import jobs, signed_quotes
 from compute.jobs.job_request import ON_DEMAND
@@ -107,6 +108,7 @@ class Ordering(ABC):
             devices=data.get("devices") or 1,
             share=share_of(data["share"] or "1") or WHOLE,
             one_node=not data.get("spread"),
+            node_labels=dict(one.split("=", 1) for one in data["node_labels"]),
             tier=data["tier"] or ON_DEMAND,
             max_seconds=data["max_minutes"] * 60 if data["max_minutes"] else None,
             max_cost=data["max_cost"],
@@ -245,6 +247,7 @@ def cloned(request: TenantRequest, own: Callable[[dict[str, Any]], dict[str, Any
         "devices": source.devices,
         "share": source.share_said,
         "spread": not source.one_node,
+        "node_labels": sorted(labels.as_set(source.node_labels)),
         "tier": source.tier,
         "max_minutes": max(1, source.max_seconds // 60),
         "max_cost": typed(source.max_cost.amount) if source.max_cost else None,

@@ -10,6 +10,7 @@ from django.contrib import messages
 
 from billing.forms.fields import typed
 from billing.rating.quantity import share_said
+from compute import labels
 from compute.jobs.jobs import Submission
 from models_app.presets import presets
 from tenants.errors import ExchequerError, Invalid
@@ -39,6 +40,8 @@ def started(
         "device_class": order.device_class,
         "devices": order.devices,
         "share": share_said(order.share),
+        "spread": not order.one_node,
+        "node_labels": sorted(labels.as_set(order.node_labels)),
         "tier": order.tier,
         "max_minutes": max(1, order.asked_seconds // 60) if order.asked_seconds else None,
         "max_cost": typed(order.max_cost) if order.max_cost else None,

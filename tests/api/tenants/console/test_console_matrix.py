@@ -143,9 +143,11 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("nodes/<uuid:node_id>/drain/", "post"): {ADMIN},
     ("nodes/<uuid:node_id>/return/", "post"): {ADMIN},
     ("nodes/<uuid:node_id>/end/", "post"): {ADMIN},
+    ("nodes/<uuid:node_id>/labels/", "put"): {ADMIN},
 }
 METHODS = ("get", "post", "put", "patch", "delete")
 GOOD: dict[str, dict[str, Any]] = {
+    "nodes/<uuid:node_id>/labels/": {"labels": {"zone": "eu"}, "reason": "It stands there"},
     "nodes/tokens/": {"name": "second", "reason": "Asked for by mail"},
     "fleet/shares/": {"device_class": "cpu", "shares": ["1/2", "1/4"], "reason": "Small jobs wait"},
     "price-books/": {"name": "Gold", "currency": "EUR", "reason": "As agreed"},

@@ -33,6 +33,7 @@ PAGES: dict[str, tuple[set[str], set[str]]] = {
     "fleet/nodes/<uuid:node_id>/drain/": (NONE, {ADMIN}),
     "fleet/nodes/<uuid:node_id>/return/": (NONE, {ADMIN}),
     "fleet/nodes/<uuid:node_id>/end/": (NONE, {ADMIN}),
+    "fleet/nodes/<uuid:node_id>/labels/": (NONE, {ADMIN}),
     "price-books/": (ALL, NONE),
     "price-books/new/": ({FINANCE}, {FINANCE}),
     "price-books/<uuid:book_id>/": (ALL, NONE),

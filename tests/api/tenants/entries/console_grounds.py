@@ -330,6 +330,9 @@ PAGES: dict[str, Page] = {
         for act in ("drain", "return", "end")
     },
     "fleet/bill/": Page("POST device-costs/", says(**GOOD["device-costs/"])),
+    "fleet/nodes/<uuid:node_id>/labels/": Page(
+        "PUT nodes/<uuid:node_id>/labels/", lambda desk, sent: {"labels": "zone=eu", "reason": "It stands there"}
+    ),
     "price-books/new/": Page("POST price-books/", says(**GOOD["price-books/"], copy_of="")),
     f"{BOOK}versions/new/": Page(f"POST {BOOK}versions/", price_list),
     "price-books/exchange-rates/": Page("POST exchange-rates/", says(**RATE)),

@@ -71,6 +71,7 @@ ENTRIES: dict[str, Entries] = {
     "POST nodes/<uuid:node_id>/drain/": ours("compute.node.drained"),
     "POST nodes/<uuid:node_id>/return/": ours("compute.node.returned"),
     "POST nodes/<uuid:node_id>/end/": ours("compute.node.ended"),
+    "PUT nodes/<uuid:node_id>/labels/": ours("compute.node.labelled"),
     "POST invoices/<uuid:invoice_id>/collect/": both("billing.collecting.retried"),
     "POST invoices/<uuid:invoice_id>/comments/": ours("billing.invoice.commented"),
     "POST invoices/<uuid:invoice_id>/credit-notes/": both("billing.invoice.credited"),

@@ -32,6 +32,8 @@ FOUR = pool(4, 2)
         ([runs(1, FOUR, "b", borrowed=True), waits(9)], part(4), Why.VACATING),
         ([runs(1, FOUR[:1]), runs(2, FOUR[2:3]), waits(9, devices=2, one_node=True)], {}, Why.SCATTERED),
         ([waits(1, since_s=90, devices=4), waits(9)], {}, Why.TURN),
+        ([waits(9, labels=frozenset({"zone=eu"}))], {}, Why.LABELS),
+        ([waits(9, devices=5, labels=frozenset({"zone=eu"}))], {}, Why.TOO_BIG),
         ([runs(1, FOUR[:1], set_id="s", at_once=1), waits(9, set_id="s", at_once=1)], {}, Why.AT_ONCE),
     ],
     ids=str,
