@@ -82,6 +82,7 @@ NOT_INSIDE = {
     "billing_usagerollup": {"amount", "discount", "price_id", "rate_id"},
     "compute_jobset": {"cap"},
     "compute_job": {"max_cost", "price_version", "quoted_least", "quoted_most", "spent", "unit_amount"},
+    "compute_sharedclass": {"set_at", "set_by_label"},
     "models_app_endpointkey": {"key_hash", "membership_id", "parent_key_id", "service_account_id"},
     "models_app_feedback": {"prediction", "predicted", "label", "received_at"},
     "models_app_pipeline": {"cap"},
