@@ -29,13 +29,8 @@ from tests.support.waiting import wait_until
 from tests.unit.deploy.manifests import ROOT, Process, compose_processes
 
 USER = 10001
-#: Where the Compose file mounts things.
-MOUNTS = {
-    "/run/secrets": "secrets",
-    "/run/exchequer": "socket",
-    "/run/node": "credentials",
-    "/run/platform": "platform",
-}
+#: Where the Compose file mounts secrets, and below it the volumes that processes share.
+SECRETS, SHARED = "/run/secrets", "/run/"
 OF_THE_IMAGE = ["CMD", "python", "-m", "deploy.server.health", "--url", "http://127.0.0.1:8000/readyz"]
 
 
@@ -45,7 +40,7 @@ class Deployment(Stack):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / "home", EXCHEQUER_LEASE_S="10")
         self.folder = folder
-        for name in (*MOUNTS.values(), "homes", "logs", "tmp"):
+        for name in ("secrets", "volumes", "homes", "logs", "tmp"):
             (folder / name).mkdir(parents=True)
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.restarts: list[str] = []
@@ -148,7 +143,7 @@ class Deployment(Stack):
         process = self._process_of(part)
         assert process is not None
         check = process.spec.get("healthcheck", {}).get("test", OF_THE_IMAGE)[1:]
-        command = [self._here(word) for word in check[1:]]
+        command = [self._here(word, process) for word in check[1:]]
         done = subprocess.run(
             [*self._prefix(part), self.images.python(process.image), *command],
             cwd=self.images.code, env=self._variables(part, process), capture_output=True, check=False,
@@ -196,7 +191,7 @@ class Deployment(Stack):
         return self.processes_of.get(part.removesuffix("-2"))
 
     def _popen(self, part: str, process: Process) -> subprocess.Popen[bytes]:
-        command = [self._here(word) for word in process.command[1:]]
+        command = [self._here(word, process) for word in process.command[1:]]
         words = [*self._prefix(part), self.images.python(process.image), *command]
         return self._spawn(part, words, self._variables(part, process), self.images.code)
 
@@ -225,7 +220,7 @@ class Deployment(Stack):
         home.mkdir(exist_ok=True)
         if self.user:
             os.chown(home, USER, USER)
-        given = {name: self._here(value) for name, value in process.variables.items()}
+        given = {name: self._here(value, process) for name, value in process.variables.items()}
         more = {} if self.user else {"EXCHEQUER_SANDBOX": "best_effort"}
         more |= {"S3_ENDPOINT_URL": f"http://{PLATFORM}:{self.store_port}"} if "S3_ENDPOINT_URL" in given else {}
         more |= {"EXCHEQUER_CPU_DEVICES": "2"} if part == "node" else {}
@@ -243,10 +238,17 @@ class Deployment(Stack):
         }
         return image | times | given | more
 
-    def _here(self, text: str) -> str:
-        for place, folder in MOUNTS.items():
-            text = text.replace(place, str(self.folder / folder))
-        return text
+    def _here(self, text: str, process: Process) -> str:
+        """Return a text of the Compose file with the folders of this deployment, each volume in one of its own."""
+        for volume in process.spec.get("volumes", ()):
+            name, place = volume.split(":")[:2]
+            if place.startswith(SHARED):
+                folder = self.folder / "volumes" / name
+                folder.mkdir(exist_ok=True)
+                if self.user:
+                    os.chown(folder, USER, USER)
+                text = text.replace(place, str(folder))
+        return text.replace(SECRETS, str(self.folder / "secrets"))
 
     def _write_secrets(self) -> None:
         urls = {
@@ -267,8 +269,7 @@ class Deployment(Stack):
         for name, value in kept.items():
             (self.folder / "secrets" / name).write_text(value)
         if self.user:
-            for folder in MOUNTS.values():
-                os.chown(self.folder / folder, USER, USER)
+            os.chown(self.folder / "secrets", USER, USER)
 
     def _bucket(self) -> bool:
         made = f"from deploy.local.services import SeaweedFS as S; import sys; sys.exit(not S(None, {{'s3': {self.store.ports['s3']}}}, {self.store.access_key!r}, {self.store.secret_key!r}).make_bucket('exchequer'))"
