@@ -2,8 +2,11 @@
 
 import math
 
-RELEASE = 1
-"""The release of this code: the second part of the version, 0.1.0. Nodes of the one before and the one after work with it."""
+VERSION = "0.1.0"
+"""The version of this code, also of its package (pyproject.toml)."""
+
+RELEASE = int(VERSION.split(".")[1])
+"""The release of this code: the second part of the version. Nodes of the one before and the one after work with it."""
 
 RELEASES = (RELEASE - 1, RELEASE + 1)
 """The oldest and the newest release of nodes that are given work."""

@@ -18,6 +18,7 @@ import pytest
 import yaml
 from django.core.management import get_commands
 
+from compute import limits
 from config import env, node_settings
 from config.databases import DATABASE_URLS, OPERATOR_SECRETS, DatabaseRole
 from deploy import node_join
@@ -150,9 +151,8 @@ def test_each_image_is_pinned() -> None:
     assert len(base) == 1
     assert len(stages) == len(re.findall(r"^FROM", DOCKERFILE, re.M))
     assert {source for source, _ in stages} <= {"${PYTHON}", *(name for _, name in stages)}
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert {image.rpartition(":")[2] for image in images if "exchequer-" in image} == {version}
-    assert f"prepare-{version.replace('.', '-')}" in {document["metadata"]["name"] for document in everything()}
+    assert {image.rpartition(":")[2] for image in images if "exchequer-" in image} == {limits.VERSION}
+    assert f"prepare-{limits.VERSION.replace('.', '-')}" in {document["metadata"]["name"] for document in everything()}
 
 
 def test_the_dockerfile_runs_as_nobody_special_and_installs_by_hash() -> None:
