@@ -97,8 +97,8 @@ class ChildObserver:
             self._heartbeat.beat.samples.append(used)
         if isinstance(child, Gang):
             for one in child.samples():
-                seconds, busy, memory = float(one["seconds"]), float(one["busy"]), int(one["memory_bytes"])
-                power, rank = one["power_w"], int(one["rank"])
+                seconds, memory, rank = float(one["seconds"]), int(one["memory_bytes"]), int(one["rank"])
+                busy, power = (None if one[name] is None else float(one[name]) for name in ("busy", "power_w"))
                 self._heartbeat.beat.samples.append(leases.Sample(seconds, busy, memory, power_w=power, rank=rank))
         self.sampled = now
 

@@ -26,14 +26,19 @@ class Found:
 
 @dataclass(frozen=True)
 class Reading:
-    """One sample of a device: `busy` is the share of it in use, 0 to 1; `memory_bytes` the memory in use.
+    """One sample of a device: `busy` is the share of it in use, 0 to 1, None where it is not measured; `memory_bytes` the memory in use.
 
     `power_w` is its power, a mean since the last sample where the device counts its energy; None where it measures none.
     """
 
-    busy: float
+    busy: float | None
     memory_bytes: int
     power_w: float | None = None
+
+
+def of_instances(device_class: str) -> bool:
+    """Return whether a class is of instances of a GPU (MIG): the driver names them `NVIDIA H200 MIG 1g.18gb`."""
+    return "-mig-" in device_class
 
 
 class DeviceLost(RuntimeError):

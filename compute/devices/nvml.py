@@ -1,17 +1,17 @@
-"""GPUs through NVIDIA's driver library. The only importer of pynvml."""
+"""GPUs through NVIDIA's driver library. It and `mig` alone import pynvml."""
 
 from __future__ import annotations
 
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pynvml
 
-from compute.devices import links
+from compute.devices import links, mig
 from compute.devices.base import DeviceLost, Found, Reading
 from compute.devices.health import Vitals
 from compute.procfs import group_members
@@ -32,30 +32,38 @@ class NvmlSampler:
         self._counted: dict[str, tuple[float, int]] = {}
         #: By uuid and process group: when the driver last saw it at work, by its own clock.
         self._used: dict[tuple[str, int], int] = {}
+        self._instances = mig.Utilisation()
         #: Errors (XID) of the devices that report any, from the first look on.
         self._events: Any = None
 
     def inventory(self) -> list[Found]:
-        """Return every GPU that answers; one that fell off the bus is skipped and logged. Empty without a driver."""
+        """Return every GPU that answers, or its instances; one that fell off the bus is skipped and logged. Empty without a driver."""
         if not self._start():
             return []
-        found = []
+        found: list[Found] = []
         for index in range(pynvml.nvmlDeviceGetCount()):
             try:
-                found.append(self._describe(index))
+                card = pynvml.nvmlDeviceGetHandleByIndex(index)
+                instances = mig.handles(card)
+                found += [_describe(handle, index) for handle in ([card] if instances is None else instances)]
             except pynvml.NVMLError as error:
                 log.warning("nvml device left out", extra={"index": index, "error": str(error)})
         pools = links.pools_of([device.uuid for device in found], _speed)
         return [replace(device, link=pools[device.uuid]) for device in found]
 
     def read(self, uuid: str, group: int | None) -> Reading:
-        """Return the GPU's utilisation over the driver's last sample period, its memory in use, and its power."""
+        """Return the GPU's utilisation over the driver's last sample period, its memory in use, and its power.
+
+        An instance's utilisation is that since the last reading, where its card measures it; it has no power of its own.
+        """
         if not self._start():
             raise DeviceLost("the driver library is gone")
         try:
             handle = pynvml.nvmlDeviceGetHandleByUUID(uuid.encode())
-            busy = int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100
             memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).used)
+            if mig.is_instance(uuid):  # the card's power is no instance's
+                return Reading(busy=self._instances.read(uuid, handle), memory_bytes=memory)
+            busy = int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100
             return Reading(busy=min(1.0, busy), memory_bytes=memory, power_w=self._power_w(uuid, handle))
         except pynvml.NVMLError as error:
             raise DeviceLost(f"{uuid}: {error}") from error
@@ -94,16 +102,19 @@ class NvmlSampler:
         return None if milliwatts is None else milliwatts / 1000
 
     def vitals(self, uuids: Iterable[str]) -> dict[str, Vitals]:
-        """Return what the driver says of these GPUs; empty without a driver. XIDs count from the first call on."""
+        """Return what the driver says of these GPUs; empty without a driver. XIDs count from the first call on.
+
+        An instance has the faults and the temperature of its card.
+        """
         if not self._start():
             return {}
         if self._events is None:
             self._events = _events_of(uuids)
         xids = self._xids()
-        return {uuid: _vitals(uuid, tuple(xids.get(uuid, ()))) for uuid in uuids}
+        return {uuid: _vitals(uuid, xids) for uuid in uuids}
 
     def _xids(self) -> dict[str, list[int]]:
-        """Return the errors reported since the last look, by GPU."""
+        """Return the errors reported since the last look, by card."""
         found: dict[str, list[int]] = {}
         for _ in range(MOST_EVENTS if self._events else 0):
             try:
@@ -132,17 +143,17 @@ class NvmlSampler:
             self._open = True
         return True
 
-    def _describe(self, index: int) -> Found:
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        name = _text(pynvml.nvmlDeviceGetName(handle))
-        return Found(
-            uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
-            kind="cuda",
-            device_class=class_of(name),
-            name=name,
-            index=index,
-            memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
-        )
+
+def _describe(handle: object, index: int) -> Found:
+    name = _text(pynvml.nvmlDeviceGetName(handle))
+    return Found(
+        uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
+        kind="cuda",
+        device_class=class_of(name),
+        name=name,
+        index=index,
+        memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+    )
 
 
 def class_of(name: str) -> str:
@@ -152,6 +163,8 @@ def class_of(name: str) -> str:
 
 def _speed(one: str, other: str) -> str:
     """Return how two GPUs reach each other, as in `links.SPEEDS`; empty if slower, or if the driver does not say."""
+    if mig.is_instance(one) or mig.is_instance(other):
+        return ""
     try:
         first, second = (pynvml.nvmlDeviceGetHandleByUUID(uuid.encode()) for uuid in (one, other))
         if _measured(_nvlink, first, second) == pynvml.NVML_P2P_STATUS_OK:
@@ -177,16 +190,18 @@ def _events_of(uuids: Iterable[str]) -> Any:
         return None
     for uuid in uuids:
         try:
-            handle = pynvml.nvmlDeviceGetHandleByUUID(uuid.encode())
+            handle = mig.card_of(pynvml.nvmlDeviceGetHandleByUUID(uuid.encode()), uuid)
             pynvml.nvmlDeviceRegisterEvents(handle, pynvml.nvmlEventTypeXidCriticalError, events)
         except pynvml.NVMLError as error:
             log.warning("nvml device reports no errors", extra={"uuid": uuid, "error": str(error)})
     return events
 
 
-def _vitals(uuid: str, xids: tuple[int, ...]) -> Vitals:
+def _vitals(uuid: str, found: Mapping[str, Sequence[int]]) -> Vitals:
+    xids = tuple(found.get(uuid, ()))
     try:
-        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid.encode())
+        handle = mig.card_of(pynvml.nvmlDeviceGetHandleByUUID(uuid.encode()), uuid)
+        xids = tuple(found.get(_text(pynvml.nvmlDeviceGetUUID(handle)), ()))
         pynvml.nvmlDeviceGetMemoryInfo(handle)  # a lost GPU still has a handle
         return Vitals(
             uncorrected=_measured(_uncorrected, handle),

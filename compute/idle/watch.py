@@ -43,7 +43,7 @@ WINDOW = """
 WITH quiet AS (
     SELECT s.attempt_id FROM compute_devicesample s
     WHERE s.tenant_id = %(tenant)s AND s.attempt_id = ANY(%(attempts)s)
-      AND s.at > exchequer_now() - make_interval(secs => %(window)s)
+      AND s.at > exchequer_now() - make_interval(secs => %(window)s) AND s.busy IS NOT NULL
     GROUP BY s.attempt_id, s.device_id
     HAVING sum(s.seconds * s.busy) < %(below)s * sum(s.seconds) OR s.attempt_id = ANY(%(warned)s)
 ), resting AS (
@@ -55,7 +55,7 @@ SELECT s.attempt_id, s.device_id, sum(s.seconds), sum(s.seconds * s.busy), max(s
        min(r.watts)
 FROM compute_devicesample s LEFT JOIN resting r ON r.attempt_id = s.attempt_id AND r.device_id = s.device_id
 WHERE s.tenant_id = %(tenant)s AND s.attempt_id IN (SELECT attempt_id FROM quiet)
-  AND s.at > exchequer_now() - make_interval(secs => %(window)s)
+  AND s.at > exchequer_now() - make_interval(secs => %(window)s) AND s.busy IS NOT NULL
 GROUP BY s.attempt_id, s.device_id, date_trunc('minute', s.at)
 ORDER BY date_trunc('minute', s.at)
 """

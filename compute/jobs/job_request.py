@@ -17,6 +17,7 @@ from billing.pricing import price_books, quotes
 from billing.rating.quantity import WHOLE, share_dims, share_said
 from billing.rating.tags import tag_fault
 from compute import kinds, labels, limits
+from compute.devices.base import of_instances
 from compute.estimates import past_runs
 from compute.estimates.forecast import Forecast
 from compute.estimates.past_runs import Kept
@@ -140,6 +141,8 @@ def check_all(*, actor: Actor, asked: Submission, specs: Sequence[Mapping[str, A
         faults["name"] = ["Enter a name of 1 to 120 characters."]
     if not 1 <= asked.devices <= limits.MOST_DEVICES:
         faults["devices"] = [f"Use 1 to {limits.MOST_DEVICES} devices."]
+    elif asked.devices > 1 and of_instances(asked.device_class):
+        faults["devices"] = ["Instances of a GPU cannot work together. Use 1 device, or a class of whole GPUs."]
     if asked.tier not in TIERS:
         faults["tier"] = [f"Choose one of: {', '.join(TIERS)}."]
     if asked.max_seconds is not None and not 1 <= asked.max_seconds <= limits.MOST_SECONDS:

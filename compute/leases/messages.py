@@ -50,13 +50,13 @@ class Claim:
 
 @dataclass
 class Sample:
-    """How busy a rank's device was over `seconds`, and its mean power in watts, None where it is not measured.
+    """How busy a rank's device was over `seconds`, and its mean power in watts; None where it is not measured.
 
     `number` distinguishes the samples of an attempt's process.
     """
 
     seconds: float
-    busy: float
+    busy: float | None
     memory_bytes: int
     power_w: float | None = field(default=None, kw_only=True)
     rank: int = field(default=0, kw_only=True)

@@ -12,7 +12,8 @@ from compute.leases.messages import Sample
 from compute.models import Attempt
 from tenants.isolation.scoping import current_tenant_id
 
-# One statement: samples that a repeated batch does not store add nothing to the hour.
+# One statement: samples that a repeated batch does not store add nothing to the hour. Time whose use nobody measured counts
+# as used, so that no page says that somebody wasted it.
 STORE = """
 WITH stored AS (
     INSERT INTO compute_devicesample (id, tenant_id, attempt_id, job_id, device_id, number, seconds, busy, memory_bytes, power_w)
@@ -24,7 +25,7 @@ WITH stored AS (
     RETURNING device_id, date_trunc('hour', at, 'UTC') AS hour, seconds, busy, memory_bytes, power_w
 )
 INSERT INTO compute_devicehour AS kept (id, tenant_id, attempt_id, rank, hour, sampled_s, used_s, peak_memory_bytes, energy_j)
-SELECT gen_random_uuid(), %(tenant)s, %(attempt)s, m.rank, hour, sum(seconds), sum(seconds * busy), max(memory_bytes),
+SELECT gen_random_uuid(), %(tenant)s, %(attempt)s, m.rank, hour, sum(seconds), sum(seconds * coalesce(busy, 1)), max(memory_bytes),
        sum(seconds * power_w)
 FROM stored JOIN compute_attemptmember m ON m.tenant_id = %(tenant)s AND m.attempt_id = %(attempt)s AND m.device_id = stored.device_id
 GROUP BY m.rank, hour

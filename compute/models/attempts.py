@@ -103,7 +103,7 @@ class AttemptMember(TenantModel):
 class DeviceSample(TenantModel):
     """How busy a device was over `seconds` before `at`, while this tenant's attempt held it; `number` grows.
 
-    `power_w` is its mean power; None where the device does not measure it.
+    `power_w` is its mean power. Both are None where the device does not measure them.
     """
 
     attempt = TenantForeignKey(Attempt, on_delete=models.CASCADE, related_name="+")
@@ -112,7 +112,7 @@ class DeviceSample(TenantModel):
     at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
     number = models.BigIntegerField()
     seconds = models.FloatField()
-    busy = models.FloatField()
+    busy = models.FloatField(null=True)
     memory_bytes = models.BigIntegerField()
     power_w = models.FloatField(null=True)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db.models import Avg, F, Max, QuerySet, Sum
+from django.db.models import Avg, F, Max, Q, QuerySet, Sum
 from django.db.models.functions import TruncMinute
 
 from billing.rating.quantity import WHOLE
@@ -21,18 +21,18 @@ SHOWN = timedelta(hours=1)
 class UseMinute:
     """One minute: how busy the device, or the job's share of it, was, most memory in bytes, mean power in watts.
 
-    `power_w` is None where the device measures none.
+    `busy` and `power_w` are None where the device does not measure them.
     """
 
     at: datetime
-    busy: float
+    busy: float | None
     memory_bytes: int
     power_w: float | None
 
     @property
-    def percent(self) -> float:
+    def percent(self) -> float | None:
         """Return `busy` in percent."""
-        return self.busy * 100
+        return None if self.busy is None else self.busy * 100
 
 
 def use_by_minute(job: JobDetail) -> list[UseMinute]:
@@ -43,16 +43,23 @@ def use_by_minute(job: JobDetail) -> list[UseMinute]:
     until = runs[-1].ended_at or now()
     rows = _samples([run.id for run in runs], until - SHOWN)
     of_share = WHOLE / job.share
-    return [UseMinute(at, min(1.0, busy * of_share), memory, power) for at, busy, memory, power in rows]
+    return [
+        UseMinute(at, None if busy is None else min(1.0, busy * of_share), memory, power)
+        for at, busy, memory, power in rows
+    ]
 
 
 def _samples(
     attempt_ids: list[UUID], since: datetime
-) -> QuerySet[DeviceSample, tuple[datetime, float, int, float | None]]:
+) -> QuerySet[DeviceSample, tuple[datetime, float | None, int, float | None]]:
     return (
         DeviceSample.objects.filter(attempt_id__in=attempt_ids, at__gt=since, seconds__gt=0)
         .annotate(minute=TruncMinute("at"))
         .values_list("minute")
-        .annotate(used=Sum(F("seconds") * F("busy")) / Sum("seconds"), most=Max("memory_bytes"), power=Avg("power_w"))
+        .annotate(
+            used=Sum(F("seconds") * F("busy")) / Sum("seconds", filter=Q(busy__isnull=False)),
+            most=Max("memory_bytes"),
+            power=Avg("power_w"),
+        )
         .order_by("minute")
     )

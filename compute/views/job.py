@@ -15,7 +15,16 @@ from compute.queries.device_use import use_by_minute
 from compute.queries.idle import idle_of
 from compute.queries.right_size import job_use
 from compute.views.forms import CancelForm, SnoozeForm
-from compute.views.progress import ProgressStage, loss_series, other_metrics, overrun, single_values, stages, use_series
+from compute.views.progress import (
+    ProgressStage,
+    loss_series,
+    not_measured,
+    other_metrics,
+    overrun,
+    single_values,
+    stages,
+    use_series,
+)
 from tenants.audit import queries as audit_queries
 from tenants.sharing import shares
 from tenants.sharing.panel import share_panel
@@ -164,6 +173,7 @@ def live_context(request: TenantRequest, detail: queries.JobDetail) -> dict[str,
         "singles": single_values(points),
         "use": minutes,
         "use_charts": use_series(minutes),
+        "unmeasured": not_measured(minutes),
         "steps": points[-30:][::-1],
         "idle": idle_of(detail.id) if detail.state == "running" else None,
         "can_snooze": mine,

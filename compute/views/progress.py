@@ -111,16 +111,26 @@ def single_values(points: Sequence[MetricPoint]) -> dict[str, float]:
 
 
 def use_series(minutes: Sequence[UseMinute]) -> list[tuple[str, dict[str, list[tuple[float, float]]]]]:
-    """Return title and line of utilisation, memory and power by minute; no power where none was measured."""
+    """Return title and line of utilisation, memory and power by minute, without what was not measured."""
     if not minutes:
         return []
     first = minutes[0].at
     passed = [(one.at - first).total_seconds() / 60 for one in minutes]
-    busy = [(at, one.busy * 100) for at, one in zip(passed, minutes, strict=True)]
+    busy = [(at, one.percent) for at, one in zip(passed, minutes, strict=True) if one.percent is not None]
     memory = [(at, one.memory_bytes / 2**30) for at, one in zip(passed, minutes, strict=True)]
     power = [(at, one.power_w) for at, one in zip(passed, minutes, strict=True) if one.power_w is not None]
-    found = [("Utilisation in percent", {"utilisation": busy}), ("Memory in GiB", {"memory": memory})]
-    return [*found, ("Power in watts", {"power": power})] if power else found
+    charts = {
+        "Utilisation in percent": {"utilisation": busy},
+        "Memory in GiB": {"memory": memory},
+        "Power in watts": {"power": power},
+    }
+    return [(title, lines) for title, lines in charts.items() if all(lines.values())]
+
+
+def not_measured(minutes: Sequence[UseMinute]) -> list[str]:
+    """Return what of utilisation and power the device measured in none of the minutes."""
+    measured = {"utilisation": [one.percent for one in minutes], "power": [one.power_w for one in minutes]}
+    return [name for name, values in measured.items() if all(value is None for value in values)]
 
 
 def _lone(name: str, values: Sequence[tuple[float, float]], points: Sequence[MetricPoint]) -> bool:

@@ -1,10 +1,12 @@
 /* A stand-in for NVIDIA's driver library, loaded by the real pynvml in tests.
  *
  * Devices come from the text file named by NVML_STANDIN, read at every call, one a line:
- *     uuid|name|total bytes|used bytes|utilisation percent|state[|milliwatts[|millijoules[|ECC errors[|XID[|degrees[|reasons[|links]]]]]]]   (state: ok or lost)
+ *     uuid|name|total bytes|used bytes|utilisation percent|state[|milliwatts[|millijoules[|ECC errors[|XID[|degrees[|reasons[|links]]]]]]]   (state: ok, lost, mig or blind)
  * A card without the last numbers measures no power or temperature, or counts no energy or errors. An XID is reported once.
  * The reasons are those for lower clocks, as a number of bits. Of two cards with the same number of links NVLink joins them,
  * with the same tens one PCIe switch does; others are on different processors.
+ * A card in the state mig is cut into the instances of the lines below it, whose UUIDs begin with MIG-; it measures their use,
+ * but not that of an instance in the state blind. An instance has no power, temperature, faults or links of its own.
  * Only what the product and its tests call is here; numbers follow nvml.h.
  */
 #include <stdio.h>
@@ -24,6 +26,10 @@ typedef int nvmlReturn_t;
 typedef struct device { char uuid[96]; char name[96]; unsigned long long total, used; unsigned int busy; char state[16]; unsigned int power, degrees, links; unsigned long long energy, ecc, xid, reasons; int measures; } *nvmlDevice_t;
 typedef struct { unsigned long long total, free, used; } nvmlMemory_t;
 typedef struct { unsigned int gpu, memory; } nvmlUtilization_t;
+typedef struct { unsigned int version, number; } nvmlGpmSupport_t;
+typedef struct { unsigned int id; nvmlReturn_t result; double value; char *names[3]; } nvmlGpmMetric_t;
+typedef struct { unsigned int version, number; struct sample *first, *second; nvmlGpmMetric_t metrics[]; } nvmlGpmMetricsGet_t;
+struct sample { unsigned int busy; };
 typedef struct { nvmlDevice_t device; unsigned long long type, data; unsigned int gpu_instance, compute_instance; } nvmlEventData_t;
 
 static struct device devices[MOST];
@@ -52,6 +58,20 @@ static nvmlReturn_t ready(nvmlDevice_t one) {
     if (!open_count) return ERROR_UNINITIALIZED;
     look();
     return strcmp(one->state, "lost") == 0 ? ERROR_GPU_IS_LOST : SUCCESS;
+}
+
+/* Cards are counted without instances. */
+static int is_instance(nvmlDevice_t one) { return strncmp(one->uuid, "MIG-", 4) == 0; }
+
+static nvmlDevice_t card_at(unsigned int wanted) {
+    for (unsigned int index = 0; index < count; index++)
+        if (!is_instance(&devices[index]) && wanted-- == 0) return &devices[index];
+    return NULL;
+}
+
+static nvmlDevice_t card_of(nvmlDevice_t one) {
+    while (is_instance(one)) one--;
+    return one;
 }
 
 nvmlReturn_t nvmlInitWithFlags(unsigned int flags) { (void)flags; open_count++; look(); return SUCCESS; }
@@ -83,16 +103,15 @@ nvmlReturn_t nvmlSystemGetCudaDriverVersion_v2(int *version) { *version = 13000;
 nvmlReturn_t nvmlDeviceGetCount_v2(unsigned int *out) {
     if (!open_count) return ERROR_UNINITIALIZED;
     look();
-    *out = count;
+    for (*out = 0; card_at(*out);) ++*out;
     return SUCCESS;
 }
 
 nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned int index, nvmlDevice_t *out) {
     if (!open_count) return ERROR_UNINITIALIZED;
     look();
-    if (index >= count) return ERROR_INVALID_ARGUMENT;
-    *out = &devices[index];
-    return SUCCESS;
+    *out = card_at(index);
+    return *out ? SUCCESS : ERROR_INVALID_ARGUMENT;
 }
 
 nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *out) {
@@ -116,6 +135,7 @@ nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t one, nvmlMemory_t *out) {
 nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t one, nvmlUtilization_t *out) {
     nvmlReturn_t state = ready(one);
     if (state != SUCCESS) return state;
+    if (is_instance(one)) return ERROR_NOT_SUPPORTED;
     out->gpu = one->busy; out->memory = one->total ? (unsigned int)(100 * one->used / one->total) : 0;
     return SUCCESS;
 }
@@ -187,3 +207,37 @@ nvmlReturn_t nvmlEventSetWait_v2(void *set, nvmlEventData_t *out, unsigned int t
 }
 
 nvmlReturn_t nvmlDeviceGetCudaComputeCapability(nvmlDevice_t one, int *major, int *minor) { (void)one; *major = 9; *minor = 0; return SUCCESS; }
+
+nvmlReturn_t nvmlDeviceGetMigMode(nvmlDevice_t one, unsigned int *current, unsigned int *pending) {
+    *current = *pending = strcmp(one->state, "mig") == 0;
+    return *current ? SUCCESS : ERROR_NOT_SUPPORTED;
+}
+
+nvmlReturn_t nvmlDeviceGetMaxMigDeviceCount(nvmlDevice_t one, unsigned int *out) { (void)one; *out = 7; return SUCCESS; }
+
+nvmlReturn_t nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t one, unsigned int index, nvmlDevice_t *out) {
+    *out = one + 1 + index;
+    return *out < devices + count && card_of(*out) == one ? SUCCESS : ERROR_NOT_FOUND;
+}
+
+nvmlReturn_t nvmlDeviceGetDeviceHandleFromMigDeviceHandle(nvmlDevice_t one, nvmlDevice_t *out) { *out = card_of(one); return SUCCESS; }
+nvmlReturn_t nvmlDeviceGetGpuInstanceId(nvmlDevice_t one, unsigned int *out) { *out = (unsigned int)(one - card_of(one)); return SUCCESS; }
+
+nvmlReturn_t nvmlGpmQueryDeviceSupport(nvmlDevice_t one, nvmlGpmSupport_t *out) { (void)one; out->number = 1; return SUCCESS; }
+nvmlReturn_t nvmlGpmSampleAlloc(struct sample **out) { *out = calloc(1, sizeof **out); return SUCCESS; }
+nvmlReturn_t nvmlGpmSampleFree(struct sample *one) { free(one); return SUCCESS; }
+
+nvmlReturn_t nvmlGpmMigSampleGet(nvmlDevice_t one, unsigned int instance, struct sample *out) {
+    nvmlReturn_t state = ready(one);
+    if (state != SUCCESS) return state;
+    if (strcmp(one[instance].state, "blind") == 0) return ERROR_NOT_SUPPORTED;
+    out->busy = one[instance].busy;
+    return SUCCESS;
+}
+
+nvmlReturn_t nvmlGpmMetricsGet(nvmlGpmMetricsGet_t *asked) {
+    if (asked->version != 1 || asked->number != 1 || asked->metrics[0].id != 1) return ERROR_INVALID_ARGUMENT;
+    asked->metrics[0].result = SUCCESS;
+    asked->metrics[0].value = (asked->first->busy + asked->second->busy) / 2.0;
+    return SUCCESS;
+}

@@ -32,7 +32,7 @@ def world(as_control: Control) -> World:
     return World(as_control)
 
 
-def samples(busy: float, power_w: float | None = None) -> list[Sample]:
+def samples(busy: float | None, power_w: float | None = None) -> list[Sample]:
     """Return the samples of half an hour."""
     return [Sample(seconds=60.0, busy=busy, memory_bytes=2**30, power_w=power_w) for _ in range(30)]
 
@@ -131,6 +131,19 @@ def test_work_that_is_bound_by_memory_is_not_idle_and_a_warning_is_taken_back(
     with tenant_scope(world.tenant.id):
         assert Attempt.objects.get().idle_since is None
         assert Notification.objects.get(kind="job_idle").read_at is not None
+
+
+def test_a_device_that_does_not_measure_its_use_is_never_idle_and_its_page_says_so(
+    world: World, superuser: psycopg.Connection
+) -> None:
+    mine = runs_for_an_hour(world, superuser, samples(busy=None))
+    assert looked_at(world) == 0
+    page = flowed(client_of(world.tenant).get(f"/t/{world.tenant.slug}/jobs/{mine.job.id}/").content.decode())
+    assert "This device does not measure its utilisation or its power." in page
+    assert "Memory in GiB" in page and "Utilisation in percent" not in page
+    assert page.count("not measured") == 2, "in its only minute"
+    superuser.execute("UPDATE compute_devicesample SET busy = 0.01")
+    assert looked_at(world) == 1
 
 
 def test_a_job_says_how_much_of_its_device_it_used(world: World, superuser: psycopg.Connection) -> None:

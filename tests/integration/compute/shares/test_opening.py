@@ -89,6 +89,16 @@ def test_no_launch_asks_for_a_share_of_a_class_that_is_not_open_for_it(world: Wo
             assert said in refused.value.fields["share"][0]
 
 
+def test_instances_of_a_gpu_do_not_work_together(world: World) -> None:
+    with world.control():
+        Device.objects.update(device_class="nvidia-h200-mig-1g-18gb")
+    with tenant_scope(world.tenant.id), pytest.raises(Invalid) as refused:
+        world.submit(device_class="nvidia-h200-mig-1g-18gb", devices=2)
+    assert refused.value.fields["devices"] == [
+        "Instances of a GPU cannot work together. Use 1 device, or a class of whole GPUs."
+    ]
+
+
 def test_a_share_holds_its_part_of_the_money_and_a_clone_asks_for_it_again(world: World, admin: Any) -> None:
     admin.put(API, OPEN, content_type="application/json")
     job_id = world.submit(share=250)

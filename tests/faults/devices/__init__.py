@@ -1,0 +1,1 @@
+"""Faults and parts of devices, on a stand-in for the driver."""
