@@ -46,6 +46,15 @@ class JobEnded(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobSetEnded(Event):
+    """All jobs of a set have ended, and no other follows unless it is retried. `jobs`: how many are in each state."""
+
+    set_id: UUID
+    state: str
+    jobs: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SlotLost(Event):
     """A long allocation lost its slot and waits for another."""
 

@@ -137,6 +137,15 @@ def register(kind: JobKind, *, hidden: Hidden | None = None, admit: Admit | None
             hooks[kind.name] = hook  # type: ignore[assignment]
 
 
+def better(kind: str, metric: str) -> str:
+    """Return which values of a metric in a kind's results are better: "higher", "lower", or "" for neither.
+
+    A kind says in `better` which are not "higher".
+    """
+    said: Mapping[str, str] = getattr(_kinds.get(kind), "better", {})
+    return said.get(metric, "higher")
+
+
 def hidden(actor: Actor) -> list[Q]:
     """Return the conditions of jobs that their kinds hide from an actor."""
     of: dict[Hidden, list[str]] = {}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from compute.events import JobEnded, JobIdle, JobStarted
+from compute.events import JobEnded, JobIdle, JobSetEnded, JobStarted
 from compute.jobs import jobs, kept
 from compute.jobs.visibility import visible_jobs
 from compute.models import Job, JobState
+from compute.sets import ending
 from tenants.access.actor import Actor
 from tenants.currencies import money_text
 from tenants.events.events import ApprovalAnswered, StandingChanged, subscribe
@@ -32,6 +33,14 @@ def cancel_jobs_of_the_closed(event: StandingChanged) -> None:
 def follow_answers(event: ApprovalAnswered) -> None:
     """Start or cancel the launches that waited for this answer."""
     kept.answered(event.approval_id, event.state)
+
+
+@subscribe(JobEnded)
+def end_its_set(event: JobEnded) -> None:
+    """End the array of a job that ended, if it was the last one."""
+    set_id = Job.objects.filter(id=event.job_id).values_list("set_id", flat=True).first()
+    if set_id is not None:
+        ending.end_array(set_id)
 
 
 @subscribe(JobEnded)
@@ -81,6 +90,11 @@ def _job_ended(event: JobEnded) -> Fact:
     return Fact(type=f"job.{event.state}", kind="job", id=event.job_id, path=f"jobs/{event.job_id}/", data=data)
 
 
+def _set_ended(event: JobSetEnded) -> Fact:
+    data = {"state": event.state, "jobs": event.jobs}
+    return Fact(type="job_set.ended", kind="job_set", id=event.set_id, path=f"job-sets/{event.set_id}/", data=data)
+
+
 register(
     JobStarted,
     EventType("job.started", "A job started"),
@@ -98,3 +112,4 @@ register(
     EventType("job.cancelled", "A job was cancelled"),
     describe=_job_ended,
 )
+register(JobSetEnded, EventType("job_set.ended", "All jobs of a job set have ended"), describe=_set_ended)

@@ -88,6 +88,14 @@ class PromotionAnswered(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PipelineRunEnded(Event):
+    """A run of a pipeline has ended: `state` is succeeded, failed or cancelled."""
+
+    run_id: UUID
+    state: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScheduleMissed(Event):
     """A schedule was due, so many times, while nothing launched it."""
 

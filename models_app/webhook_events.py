@@ -13,6 +13,7 @@ from models_app.events import (
     EndpointUndeployed,
     HealthAlertOpened,
     ModelVersionRegistered,
+    PipelineRunEnded,
     PromotionAnswered,
     PromotionRequested,
     ScheduleMissed,
@@ -90,6 +91,17 @@ register(
     HealthAlertOpened,
     EventType("model_health.alert", "An endpoint crossed a threshold of model health"),
     describe=_health,
+)
+register(
+    PipelineRunEnded,
+    EventType("pipeline_run.ended", "A run of a pipeline ended"),
+    describe=lambda event: Fact(
+        type="pipeline_run.ended",
+        kind="pipelinerun",
+        id=event.run_id,
+        path=f"pipelines/runs/{event.run_id}/",
+        data={"state": event.state},
+    ),
 )
 register(
     ScheduleMissed,

@@ -38,6 +38,25 @@ class JobSetSerializer(serializers.Serializer[Any]):
     launched_by = serializers.UUIDField(allow_null=True)
     launched_at = serializers.DateTimeField()
     cancelled_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(
+        allow_null=True, help_text="When all its jobs had ended; null again after a retry"
+    )
+
+
+class BestSerializer(serializers.Serializer[Any]):
+    """The best value of a metric among the jobs of a set that succeeded."""
+
+    metric = serializers.CharField()
+    value = serializers.FloatField()
+    better = serializers.CharField(help_text="higher or lower")
+    job = serializers.UUIDField()
+    name = serializers.CharField(help_text="Of the job")
+
+
+class JobSetDetailSerializer(JobSetSerializer):
+    """A job set with the best of its results."""
+
+    best = BestSerializer(many=True)
 
 
 class JobSetMemberSerializer(serializers.Serializer[Any]):
@@ -102,10 +121,11 @@ class JobSet(ApiView):
 
     permissions = {"GET": "jobs.view"}
 
-    @extend_schema(responses=JobSetSerializer)
+    @extend_schema(responses=JobSetDetailSerializer)
     def get(self, request: Request, job_set_id: UUID) -> Response:
-        """Return the set."""
-        return Response(JobSetSerializer(sets.set_detail(job_set_id)).data)
+        """Return the set, with the best value of each metric that its jobs ended with."""
+        found = JobSetSerializer(sets.set_detail(job_set_id)).data
+        return Response(found | {"best": BestSerializer(sets.best(job_set_id), many=True).data})
 
 
 class JobSetJobs(ApiView):

@@ -16,6 +16,7 @@ from compute.jobs import jobs
 from compute.jobs.job_request import Submission
 from compute.jobs.visibility import visible_jobs
 from compute.models import FINAL_STATES, Job, JobSet, JobState
+from compute.sets import ending
 from compute.sets.opening import JOB_SET_LAUNCHED, Member, Opening, open_set
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
@@ -106,7 +107,7 @@ def retry_failed(*, actor: Actor, set_id: UUID) -> JobSet:
         raise NothingFailed
     for job in again:
         jobs.clone(actor=actor, job_id=job.id, member=Member(set_id, job.set_index or 0))
-    JobSet.objects.filter(id=set_id).update(cancelled_at=None)
+    ending.reopen(set_id)
     record(JOB_SET_RETRIED, actor=actor, target=("job_set", found.id, found.name), changes={"jobs": [None, len(again)]})
     return found
 

@@ -15,7 +15,7 @@ class JobSet(TenantModel):
     """Jobs launched together. Its state and its cost are those of its jobs, and are stored nowhere else.
 
     `cap`: the most that they may spend together, in `currency`; None for no cap of its own. `most_at_once`: so many run
-    at the same time. `varied`: the parts of the request, as dotted paths, whose values differ between its jobs.
+    at the same time. `varied`: the parts of the request, as dotted paths, whose values differ between its jobs. `ended_at`: when all had ended; a retry clears it.
     """
 
     project = TenantForeignKey("tenants.Project", on_delete=models.PROTECT, related_name="+")
@@ -28,6 +28,7 @@ class JobSet(TenantModel):
     launched_by = models.UUIDField(null=True)
     launched_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
     cancelled_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
 
     class Meta:
         base_manager_name = "objects"

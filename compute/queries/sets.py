@@ -13,15 +13,14 @@ from uuid import UUID
 from django.db.models import Count, Exists, OuterRef, QuerySet, Sum
 
 from billing.money import Money
+from compute import kinds
 from compute.arrays import grid
 from compute.jobs.visibility import visible_jobs
 from compute.models import FINAL_STATES, Job, JobMetric, JobSet, JobState
+from compute.sets.states import state_of
 from tenants.access.actor import Actor
 from tenants.access.reader import sees_money
 from tenants.errors import NotFound
-
-OPEN = (JobState.RUNNING, JobState.QUEUED, JobState.PAUSED)
-ENDED = (JobState.FAILED, JobState.CANCELLED, JobState.SUCCEEDED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +47,7 @@ class SetRow:
     launched_by: UUID | None
     launched_at: datetime
     cancelled_at: datetime | None
+    ended_at: datetime | None
 
     @property
     def number(self) -> int:
@@ -134,6 +134,32 @@ def members(set_id: UUID, *, before: UUID | None = None, limit: int = 50) -> lis
     ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The best value of a metric among the jobs of a set that succeeded, and whose it is. `better`: higher or lower."""
+
+    metric: str
+    value: float
+    better: str
+    job: UUID
+    name: str
+
+
+def best(set_id: UUID) -> list[Best]:
+    """Return the best value of each metric that jobs of a set ended with, as far as the reader sees them."""
+    rows = visible_jobs().filter(set_id=set_id, state=JobState.SUCCEEDED).order_by("id")
+    found: dict[str, Best] = {}
+    for job_id, name, kind, metrics in rows.values_list("id", "name", "kind", "result__metrics"):
+        for metric, value in (metrics if isinstance(metrics, dict) else {}).items():
+            better = kinds.better(kind, metric)
+            if not better or isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            known = found.get(metric)
+            if known is None or (value < known.value if better == "lower" else value > known.value):
+                found[metric] = Best(metric=metric, value=value, better=better, job=job_id, name=name)
+    return list(found.values())
+
+
 def _rows(found: Iterable[JobSet]) -> list[SetRow]:
     sets, shown = list(found), sees_money()
     later = Job.objects.filter(set_id=OuterRef("set_id"), set_index=OuterRef("set_index"), id__gt=OuterRef("id"))
@@ -158,7 +184,7 @@ def _row(one: JobSet, states: dict[str, int], costs: dict[str, Any], *, shown: b
         project_id=one.project_id,
         project=one.project.slug,
         project_name=one.project.name,
-        state=next((state for state in (*OPEN, *ENDED) if states.get(state)), JobState.SUCCEEDED),
+        state=state_of(states),
         jobs=states,
         cap=Money(one.cap, one.currency) if shown and one.cap is not None else None,
         cost=Money(costs.get(one.currency, Decimal(0)), one.currency) if shown else None,
@@ -168,4 +194,5 @@ def _row(one: JobSet, states: dict[str, int], costs: dict[str, Any], *, shown: b
         launched_by=one.launched_by,
         launched_at=one.launched_at,
         cancelled_at=one.cancelled_at,
+        ended_at=one.ended_at,
     )

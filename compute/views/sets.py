@@ -37,6 +37,7 @@ def job_set(request: TenantRequest, job_set_id: UUID) -> HttpResponse:
         "set": found,
         "members": [(row, [row.metrics.get(name) for name in metrics]) for row in shown],
         "metrics": metrics,
+        "best": sets.best(job_set_id),
         "can_cancel": found.is_array and found.is_open and request.actor.can_somewhere("jobs.cancel"),
         "can_retry": found.can_retry and request.actor.can_somewhere("jobs.launch"),
         **links,

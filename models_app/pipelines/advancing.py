@@ -17,6 +17,8 @@ from django.conf import settings
 from django.db import transaction
 
 from compute.models import Job, JobState
+from compute.sets import ending
+from models_app.events import PipelineRunEnded
 from models_app.models import PipelineRun, RunState, StepTry, TryState
 from models_app.pipelines import definition, kinds, plan, step_jobs
 from models_app.pipelines.kinds import Work
@@ -25,6 +27,7 @@ from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record
 from tenants.clock import DatabaseNow
 from tenants.errors import ExchequerError, Invalid, RateLimited
+from tenants.events.events import publish
 from tenants.identity.authentication import actor_today
 from tenants.isolation.scoping import all_tenants, tenant_scope
 from tenants.isolation.sweeps import sweep
@@ -229,12 +232,19 @@ class _Advance:
 
 @operation(RUN_ENDED)
 def _end(*, actor: Actor, run: PipelineRun, state: RunState, reason: str) -> None:
-    PipelineRun.objects.filter(id=run.id).update(state=state, reason=reason, ended_at=DatabaseNow())
+    note_end(run, state, reason)
     target = ("pipelinerun", run.id, run.pipeline.name)
     record(RUN_ENDED, actor=actor, target=target, changes={"state": [run.state, str(state)]}, reason=reason)
     if state == RunState.FAILED and run.person is not None:
         title, path = f"Pipeline {run.pipeline.name} failed", f"pipelines/runs/{run.id}/"
         notifications.notify_person(run.person, kind=FAILED, title=title, body=reason, path=path)
+
+
+def note_end(run: PipelineRun, state: RunState, reason: str = "") -> None:
+    """Store and publish the end of a locked run, inside the operation of its caller; its job set ends with it."""
+    PipelineRun.objects.filter(id=run.id).update(state=state, reason=reason, ended_at=DatabaseNow())
+    ending.end_with_run(run.set_id)
+    publish(PipelineRunEnded(tenant_id=run.tenant_id, run_id=run.id, state=str(state)))
 
 
 def _kept(done: kinds.Result) -> dict[str, Any]:

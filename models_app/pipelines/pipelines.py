@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from billing.queries.calendar import tenant_today
 from compute.jobs import jobs
 from compute.models import FINAL_STATES, JobState
+from compute.sets import ending
 from compute.sets.opening import Opening, open_set
 from models_app.models import Pipeline, PipelineRun, RunState, StepTry, TryState
 from models_app.pipelines import advancing, definition, kinds
@@ -184,7 +185,7 @@ def cancel(*, actor: Actor, run_id: UUID) -> PipelineRun:
                 reason="Its pipeline's run was cancelled.",
             )
     tries.update(state=TryState.FAILED, message="The run was cancelled.", final=True, ended_at=DatabaseNow())
-    PipelineRun.objects.filter(id=run.id).update(state=RunState.CANCELLED, reason="", ended_at=DatabaseNow())
+    advancing.note_end(run, RunState.CANCELLED)
     changes = {"state": [run.state, str(RunState.CANCELLED)]}
     record(RUN_CANCELLED, actor=actor, target=("pipelinerun", run.id, run.pipeline.name), changes=changes)
     run.refresh_from_db()
@@ -216,6 +217,7 @@ def _retry(*, actor: Actor, run_id: UUID) -> PipelineRun:
     run.launched_by, run.launched_by_label, run.person = actor.owner_id, actor.label, creators.person_of(actor)
     run.state, run.reason, run.ended_at = RunState.RUNNING, "", None
     run.save(update_fields=["launched_by", "launched_by_label", "person", "state", "reason", "ended_at"])
+    ending.reopen(run.set_id)
     changes = {"state": [str(RunState.FAILED), str(RunState.RUNNING)]}
     record(RUN_RETRIED, actor=actor, target=("pipelinerun", run.id, run.pipeline.name), changes=changes)
     return run

@@ -19,6 +19,8 @@ from tenants.isolation.scoping import tenant_scope
 
 CHECKPOINT_S = 5.0
 CHECKPOINT_FILES = frozenset({"tensors.safetensors", "state.json", "manifest.json"})
+#: Which values of a metric are better where that is not the higher ones; "" where none is.
+BETTER = {"log_loss": "lower", "mae": "lower", "rmse": "lower", "majority_share": ""}
 
 
 class TrainKind:
@@ -26,6 +28,7 @@ class TrainKind:
 
     name = "train"
     meter = "device_seconds"
+    better = BETTER
     entrypoint = Path(__file__).resolve().parents[1] / "runner" / "main.py"
 
     def validate(self, actor: Actor, spec: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from django.views.decorators.http import require_safe
 
 from models_app.recipes import base
 from models_app.registry import lineage as queries
-from models_app.views.figures import LOWER_IS_BETTER, single
+from models_app.training.training import BETTER
+from models_app.views.figures import single
 from tenants.parsing import uuid_in
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
@@ -61,8 +62,9 @@ def figures(versions: Sequence[queries.Lineage]) -> list[Row]:
     for name in dict.fromkeys(name for one in held for name in one):
         values = [one.get(name) for one in held]
         known = [value for value in values if value is not None]
-        top = min(known) if name in LOWER_IS_BETTER else max(known)
-        ranked = len(set(known)) > 1 and name != "majority_share"
+        better = BETTER.get(name, "higher")
+        top = min(known) if better == "lower" else max(known)
+        ranked = len(set(known)) > 1 and better
         found.append(Row(name, values, frozenset(at for at, value in enumerate(values) if ranked and value == top)))
     return found
 

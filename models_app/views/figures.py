@@ -9,7 +9,6 @@ from typing import Any
 from models_app.recipes.tabular.per_class import by_class
 
 MOST_CLASSES = 20
-LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse"})
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from models_app.pipelines import advancing
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Membership, Notification, Tenant
 from tests.api.objects import launchable
+from tests.api.tenants.webhooks.test_catalogue import drain, sent, subscribed
 from tests.api.test_matrix import call
 from tests.support import factories
 from tests.support.model_versions import make_version
@@ -101,6 +102,27 @@ def test_it_trains_compares_and_deploys_only_what_is_better(company, accuracy):
     assert [row["id"] for row in company.client.get(f"{API}/pipeline-runs/?state=succeeded").json()["results"]] == [
         run["id"]
     ]
+
+
+def test_the_end_of_a_run_is_sent_and_ends_its_job_set(company, as_control):
+    drain(company.tenant, as_control)
+    subscribed(company.tenant, "pipeline_run.ended", "job_set.ended")
+    pipeline = company.save()
+    run = company.post(f"pipelines/{pipeline}/runs/")
+    company.end_job(run["id"], "failed")
+    ended = company.client.get(f"{API}/job-sets/{run['job_set']}/").json()
+    assert ended["ended_at"]
+    company.post(f"pipeline-runs/{run['id']}/retry/", status=200)
+    assert company.client.get(f"{API}/job-sets/{run['job_set']}/").json()["ended_at"] is None
+    company.end_job(run["id"], **company.trained(0.6))
+    other = company.post(f"pipelines/{pipeline}/runs/")
+    company.post(f"pipeline-runs/{other['id']}/cancel/", status=200)
+    found = [(body["type"], body["object"]["id"], body["data"]["state"]) for body in sent(company.tenant, as_control)]
+    assert found == [
+        ("job_set.ended", run["job_set"], "failed"), ("pipeline_run.ended", run["id"], "failed"),
+        ("job_set.ended", run["job_set"], "succeeded"), ("pipeline_run.ended", run["id"], "succeeded"),
+        ("job_set.ended", other["job_set"], "cancelled"), ("pipeline_run.ended", other["id"], "cancelled"),
+    ]  # fmt: skip
 
 
 def test_a_step_that_fails_is_tried_again_and_a_failed_run_goes_on_where_it_failed(company):

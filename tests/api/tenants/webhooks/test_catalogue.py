@@ -78,6 +78,7 @@ def test_every_type_is_sent_and_none_holds_a_name(as_control: Control) -> None:
                 for one in ("succeeded", "failed", "cancelled")
             ),
             compute.JobStarted(**of, job_id=ids["job_id"]),
+            compute.JobSetEnded(**of, set_id=ids["job_set_id"], state="failed", jobs={"failed": 2}),
             compute.JobIdle(
                 **of,
                 job_id=ids["job_id"],
@@ -152,6 +153,7 @@ def test_every_type_is_sent_and_none_holds_a_name(as_control: Control) -> None:
             models_app.EndpointStopped(**of, endpoint_id=ids["endpoint_id"]),
             models_app.EndpointDisplaced(**of, endpoint_id=ids["endpoint_id"]),
             models_app.HealthAlertOpened(**of, endpoint_id=ids["endpoint_id"], alert_id=alert.id),
+            models_app.PipelineRunEnded(**of, run_id=ids["run_id"], state="failed"),
             models_app.ScheduleMissed(**of, schedule_id=ids["schedule_id"], count=3),
             models_app.ScheduleRefused(**of, schedule_id=ids["schedule_id"]),
             models_app.SchedulePaused(**of, schedule_id=ids["schedule_id"]),
