@@ -95,6 +95,7 @@ class ModelsAppConfig(AppConfig):
                 "models_app.model_version.declined": "Promotion declined",
                 "models_app.model_version.requested": "Promotion requested",
                 "models_app.pipeline.saved": "Pipeline saved",
+                "models_app.pipeline.removed": "Pipeline removed",
                 "models_app.pipeline_run.ended": "Pipeline run ended",
                 "models_app.pipeline_run.retried": "Pipeline run retried",
                 "models_app.preset.saved": "Preset saved",

@@ -130,7 +130,7 @@ class Pipelines(ApiView):
 class OnePipeline(ApiView):
     """One pipeline."""
 
-    permissions = {"GET": "jobs.view", "PATCH": "jobs.launch"}
+    permissions = {"GET": "jobs.view", "PATCH": "jobs.launch", "DELETE": "jobs.launch"}
 
     @extend_schema(operation_id="pipelines_retrieve", responses=PipelineSerializer)
     def get(self, request: Request, pipeline_id: UUID) -> Response:
@@ -151,6 +151,12 @@ class OnePipeline(ApiView):
             cap=_cap(body["cap"]) if "cap" in body else ...,
         )
         return Response(PipelineSerializer(reading.pipeline(self.actor, pipeline_id)).data)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, pipeline_id: UUID) -> Response:
+        """Remove the pipeline; its runs stay. Refused while a run is open, or a schedule launches it."""
+        pipelines.remove(actor=self.actor, pipeline_id=pipeline_id)
+        return Response(status=204)
 
 
 class PipelineRuns(ApiView):

@@ -34,7 +34,7 @@ class TryState(models.TextChoices):
 class Pipeline(TenantModel):
     """A named definition. Each change increases `version`; a run keeps the definition that it was launched with.
 
-    `cap`: the most that the jobs of one run may spend, in `currency`.
+    `cap`: the most that the jobs of one run may spend, in `currency`. A removed one, with `removed_at`, stays for its runs.
     """
 
     name = models.CharField(max_length=120)
@@ -47,6 +47,7 @@ class Pipeline(TenantModel):
     created_by_label = models.CharField(max_length=254)
     created_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
     changed_at = models.DateTimeField(db_default=DatabaseNow())
+    removed_at = models.DateTimeField(null=True)
 
     if TYPE_CHECKING:
         project_id: UUID
@@ -54,7 +55,9 @@ class Pipeline(TenantModel):
     class Meta:
         base_manager_name = "objects"
         constraints: ClassVar = [
-            models.UniqueConstraint("tenant", "project", "name", name="models_app_pipeline_name"),
+            models.UniqueConstraint(
+                fields=["tenant", "project", "name"], condition=Q(removed_at=None), name="models_app_pipeline_name"
+            ),
             models.CheckConstraint(condition=Q(cap=None) | Q(cap__gt=0), name="models_app_pipeline_cap"),
         ]
         indexes: ClassVar = [models.Index(F("tenant"), F("id").desc(), name="models_app_pipeline_newest")]

@@ -7,14 +7,12 @@ from types import EllipsisType
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
-
 from billing.queries.calendar import tenant_today
 from compute.jobs import jobs
 from compute.models import FINAL_STATES, JobState
 from compute.sets import ending
 from compute.sets.opening import Opening, open_set
-from models_app.models import Pipeline, PipelineRun, RunState, StepTry, TryState
+from models_app.models import Pipeline, PipelineRun, RunState, Schedule, StepTry, TryState
 from models_app.pipelines import advancing, definition, kinds
 from models_app.pipelines.reading import visible_pipelines, visible_runs
 from tenants.access.actor import Actor, InProject
@@ -22,10 +20,12 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.identity import creators
+from tenants.isolation import limits
 from tenants.projects.sight import project_fault
 
 PIPELINE_SAVED = AuditAction("models_app.pipeline.saved")
 PIPELINE_CHANGED = AuditAction("models_app.pipeline.changed")
+PIPELINE_REMOVED = AuditAction("models_app.pipeline.removed")
 RUN_LAUNCHED = AuditAction("models_app.pipeline_run.launched")
 RUN_CANCELLED = AuditAction("models_app.pipeline_run.cancelled")
 RUN_RETRIED = AuditAction("models_app.pipeline_run.retried")
@@ -37,6 +37,18 @@ class PipelineNameTaken(Conflict):
     """Another pipeline of this project has this name. Choose another one."""
 
     code = "pipeline_name_taken"
+
+
+class PipelineInUse(Conflict):
+    """A schedule launches this pipeline, or a run of it is open. Remove the schedule, and cancel the run or wait for its end."""
+
+    code = "pipeline_in_use"
+
+
+class PipelineWasRemoved(Conflict):
+    """The pipeline of this run was removed. Launch another pipeline."""
+
+    code = "pipeline_removed"
 
 
 class RunHasEnded(Conflict):
@@ -67,8 +79,8 @@ def create(*, actor: Actor, project_id: UUID, name: str, steps: Any, cap: Decima
         faults["project"] = [fault]
     checked = _checked(steps, faults)
     actor.require("jobs.launch", InProject(project_id))
-    if Pipeline.objects.all()[MOST_PIPELINES - 1 : MOST_PIPELINES].exists():
-        raise Conflict(f"An organisation has at most {MOST_PIPELINES} pipelines. Change one that is no longer used.")
+    if limits.is_full(Pipeline.objects.filter(removed_at=None), MOST_PIPELINES):
+        raise Conflict(f"An organisation has at most {MOST_PIPELINES} pipelines. Remove one that is no longer used.")
     row = Pipeline(
         project_id=project_id,
         name=name.strip(),
@@ -116,6 +128,22 @@ def change(
     named = {"name": [before, row.name]} if "name" in changed else {}
     record(PIPELINE_CHANGED, actor=actor, target=row, changes={**named, "version": [row.version - 1, row.version]})
     return row
+
+
+@operation(PIPELINE_REMOVED)
+def remove(*, actor: Actor, pipeline_id: UUID) -> None:
+    """Remove a pipeline; its runs stay to be read. Raises NotFound, PipelineInUse, PermissionDenied."""
+    row = _locked_pipeline(actor, pipeline_id)
+    user = Schedule.objects.filter(pipeline=row).order_by("name").values_list("name", flat=True).first()
+    if user is not None:
+        raise PipelineInUse(
+            f"The schedule {user} launches this pipeline. Remove the schedule first, or have it launch something else."
+        )
+    if PipelineRun.objects.filter(pipeline=row, state=RunState.RUNNING).exists():
+        raise PipelineInUse("A run of this pipeline is open. Wait until it has ended, or cancel it.")
+    row.removed_at = DatabaseNow()
+    row.save(update_fields=["removed_at"])
+    record(PIPELINE_REMOVED, actor=actor, target=row, changes={"name": [row.name, None]})
 
 
 def launch(*, actor: Actor, pipeline: UUID, trigger: str = "person") -> PipelineRun:
@@ -208,6 +236,8 @@ def _retry(*, actor: Actor, run_id: UUID) -> PipelineRun:
     run = _locked_run(actor, run_id, "jobs.launch")
     if run.state not in (RunState.FAILED, RunState.CANCELLED):
         raise RunNotFailed(state=run.state)
+    if not Pipeline.objects.select_for_update(no_key=True).filter(id=run.pipeline_id, removed_at=None):
+        raise PipelineWasRemoved
     if fault := project_fault(actor, "jobs.launch", run.project_id):
         raise Invalid(fields={"project": [fault]})
     open_jobs = StepTry.objects.filter(run=run, job__state__in=[JobState.QUEUED, JobState.RUNNING, JobState.PAUSED])
@@ -248,18 +278,12 @@ def _checked(body: Any, faults: dict[str, list[str]]) -> dict[str, Any]:
 
 
 def _save(row: Pipeline, **how: Any) -> None:
-    try:
-        with transaction.atomic():
-            row.save(**how)
-    except IntegrityError as error:
-        if "models_app_pipeline_name" in str(error):
-            raise PipelineNameTaken from error
-        raise
+    limits.save_unique(row, "models_app_pipeline_name", PipelineNameTaken, **how)
 
 
 def _locked_pipeline(actor: Actor, pipeline_id: UUID) -> Pipeline:
     actor.require_somewhere("jobs.launch")
-    row = visible_pipelines(actor).select_for_update(no_key=True).filter(id=pipeline_id).first()
+    row = visible_pipelines(actor).select_for_update(no_key=True, of=("self",)).filter(id=pipeline_id).first()
     if row is None:
         raise NotFound
     actor.require("jobs.launch", row)

@@ -56,6 +56,7 @@ class RunRow:
     pipeline: str
     project_id: UUID
     project: str
+    pipeline_removed: bool
     version: int
     trigger: str
     state: str
@@ -124,8 +125,12 @@ class RunDetail(RunRow):
 
 def visible_pipelines(actor: Actor) -> TenantQuerySet[Pipeline]:
     """Return the pipelines of the open scope in projects that the actor sees into; without caps where it sees no amounts."""
-    rows = Pipeline.objects.get_queryset().filter(in_sight(actor, "jobs.view")).select_related("project")
+    rows = _in_sight(actor).filter(removed_at=None).select_related("project")
     return rows if may_see_money(actor) else rows.defer("cap")
+
+
+def _in_sight(actor: Actor) -> TenantQuerySet[Pipeline]:
+    return Pipeline.objects.get_queryset().filter(in_sight(actor, "jobs.view"))
 
 
 def visible_runs(actor: Actor) -> TenantQuerySet[PipelineRun]:
@@ -223,6 +228,7 @@ def _run(row: PipelineRun) -> dict[str, Any]:
         "job_set": row.set_id,
         "cap": _cap(row.set),
         "pipeline": row.pipeline.name,
+        "pipeline_removed": row.pipeline.removed_at is not None,
         "project": row.project.name,
     }
 
@@ -235,7 +241,7 @@ def register_audited() -> None:
     """Register with the audit log which pipelines and runs an actor may see entries about."""
 
     def seen_pipelines(actor: Actor, ids: set[UUID]) -> Any:
-        return None if sees_everything(actor) else visible_pipelines(actor).filter(id__in=ids)
+        return None if sees_everything(actor) else _in_sight(actor).filter(id__in=ids)
 
     def seen_runs(actor: Actor, ids: set[UUID]) -> Any:
         return None if sees_everything(actor) else visible_runs(actor).filter(id__in=ids)

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
-
 from billing.rating.quantity import share_dims
 from compute.jobs import jobs, request_body
 from compute.models import Job
@@ -18,6 +16,7 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.clock import DatabaseNow
 from tenants.errors import Conflict, Invalid, NotFound
 from tenants.identity import creators
+from tenants.isolation import limits
 
 PRESET_SAVED = AuditAction("models_app.preset.saved")
 PRESET_CHANGED = AuditAction("models_app.preset.changed")
@@ -50,7 +49,7 @@ def create(*, actor: Actor, project_id: UUID, name: str, launch: Any) -> Preset:
     creators.lock_creator(actor)
     named, body = _checked(actor, project_id, name, launch)
     actor.require("jobs.launch", InProject(project_id))
-    if Preset.objects.all()[MOST_PRESETS - 1 : MOST_PRESETS].exists():
+    if limits.is_full(Preset.objects.all(), MOST_PRESETS):
         raise Conflict(f"An organisation has at most {MOST_PRESETS} presets. Remove one that is no longer used.")
     row = Preset(
         project_id=project_id,
@@ -169,13 +168,7 @@ def _text(row: Preset) -> str | None:
 
 
 def _save(row: Preset, **how: Any) -> None:
-    try:
-        with transaction.atomic():
-            row.save(**how)
-    except IntegrityError as error:
-        if "models_app_preset_name" in str(error):
-            raise PresetNameTaken from error
-        raise
+    limits.save_unique(row, "models_app_preset_name", PresetNameTaken, **how)
 
 
 def _locked(actor: Actor, preset_id: UUID) -> Preset:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
-
 from models_app.events import SchedulePaused
 from models_app.models import Missed, Overlap, Schedule, ScheduleRun, TickOutcome
 from models_app.pipelines import advancing
@@ -200,13 +198,7 @@ def _next(row: Schedule) -> Any:
 
 
 def _save(row: Schedule, **how: Any) -> None:
-    try:
-        with transaction.atomic():
-            row.save(**how)
-    except IntegrityError as error:
-        if "models_app_schedule_name" in str(error):
-            raise ScheduleNameTaken from error
-        raise
+    limits.save_unique(row, "models_app_schedule_name", ScheduleNameTaken, **how)
 
 
 def _locked(actor: Actor, schedule_id: UUID) -> Schedule:

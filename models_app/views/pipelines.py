@@ -101,6 +101,15 @@ def pipeline_launch(request: TenantRequest, pipeline_id: UUID) -> HttpResponse:
     return redirect("pipeline-run", request.tenant.slug, run.id)
 
 
+@require_POST
+@page("jobs.launch")
+def pipeline_remove(request: TenantRequest, pipeline_id: UUID) -> HttpResponse:
+    """Remove a pipeline and show the list."""
+    pipelines.remove(actor=request.actor, pipeline_id=pipeline_id)
+    messages.success(request, "Removed. Its runs stay.")
+    return redirect("pipelines", request.tenant.slug)
+
+
 @require_safe
 @page("jobs.view")
 def pipeline_run(request: TenantRequest, run_id: UUID) -> HttpResponse:
@@ -144,7 +153,9 @@ def _context(request: TenantRequest, run: RunDetail) -> dict[str, Any]:
         "run": run,
         "graph": graph.draw(run.steps),
         "can_cancel": not run.final and own and actor.can("jobs.cancel", run),
-        "can_retry": run.state in ("failed", "cancelled") and actor.can("jobs.launch", run),
+        "can_retry": run.state in ("failed", "cancelled")
+        and not run.pipeline_removed
+        and actor.can("jobs.launch", run),
     }
 
 

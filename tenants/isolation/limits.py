@@ -1,11 +1,12 @@
-"""Limits on how many rows there may be, which hold for requests at once, too."""
+"""Limits on how many rows there may be, and on rows of one name, which hold for requests at once, too."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.db import connection, models
+from django.db import IntegrityError, connection, models, transaction
 
+from tenants.errors import ExchequerError
 from tenants.isolation.scoping import TenantModel, current_tenant_id
 
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
@@ -28,3 +29,14 @@ def is_full(rows: models.QuerySet[Any], most: int, of: object = "") -> bool:
     """
     take_turns(rows.model, of)
     return rows[most - 1 : most].exists()
+
+
+def save_unique(row: models.Model, constraint: str, taken: type[ExchequerError], **how: Any) -> None:
+    """Save a row, and raise `taken` where another one has what this constraint allows once. `how`: as `Model.save` takes it."""
+    try:
+        with transaction.atomic():
+            row.save(**how)
+    except IntegrityError as error:
+        if constraint in str(error):
+            raise taken from error
+        raise

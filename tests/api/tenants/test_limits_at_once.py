@@ -14,6 +14,8 @@ from django.test import Client
 
 from compute.models import Job
 from models_app.models import Dataset
+from models_app.pipelines import pipelines
+from models_app.presets import presets
 from tenants import operations, quotas
 from tenants.access.actor import Actor
 from tenants.approvals import access_requests, approvals
@@ -52,11 +54,15 @@ def beside(post: Callable[[], Any], superuser: psycopg.Connection, pool: ThreadP
     return answer
 
 
-@pytest.mark.parametrize("what", ["webhooks", "domains", "requests"])
+@pytest.mark.parametrize("what", ["webhooks", "domains", "requests", "pipelines", "presets"])
 def test_the_second_of_two_requests_of_a_tenant_is_refused(
     what: str, monkeypatch: pytest.MonkeyPatch, superuser: psycopg.Connection
 ) -> None:
     tenant, role = factories.make_tenant("lab"), "engineer" if what == "requests" else "owner"
+    launch = launchable(tenant) if what in ("pipelines", "presets") else {}
+    launch.pop("project", "")
+    project = factories.default_project_id(tenant)
+    steps = [{"name": "report", "kind": "report"}]
     quotas.set_limit(actor=factories.actor_for(tenant), resource="devices:cpu", limit=4)
     user = factories.make_member(tenant, role)
     actor = Actor.member(tenant_id=tenant.id, user_id=user.id, email=user.email, role=role)
@@ -66,6 +72,8 @@ def test_the_second_of_two_requests_of_a_tenant_is_refused(
     monkeypatch.setattr(webhooks, "MOST_WEBHOOKS", 1)
     monkeypatch.setattr(domains, "MOST", 1)
     monkeypatch.setattr(approvals, "MOST_OPEN", 1)
+    monkeypatch.setattr(pipelines, "MOST_PIPELINES", 2)  # with that of `launchable`
+    monkeypatch.setattr(presets, "MOST_PRESETS", 2)
     first, path, body, refusal = {
         "webhooks": (
             lambda: webhooks.create_webhook(actor=actor, **FIRST),
@@ -84,6 +92,18 @@ def test_the_second_of_two_requests_of_a_tenant_is_refused(
             "quotas/requests/",
             {"resource": "devices:cpu", "limit": 6, "reason": "a larger model"},
             (409, "too_many_requests_open"),
+        ),
+        "pipelines": (
+            lambda: pipelines.create(actor=actor, project_id=project, name="one", steps={"steps": steps}),
+            "pipelines/",
+            {"name": "two", "steps": steps},
+            (409, "conflict"),
+        ),
+        "presets": (
+            lambda: presets.create(actor=actor, project_id=project, name="one", launch=launch),
+            "presets/",
+            {"name": "two", "launch": launch},
+            (409, "conflict"),
         ),
     }[what]
 

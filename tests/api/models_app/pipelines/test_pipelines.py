@@ -21,6 +21,7 @@ from tests.api.tenants.webhooks.test_catalogue import drain, sent, subscribed
 from tests.api.test_matrix import call
 from tests.support import factories
 from tests.support.model_versions import make_version
+from tests.support.pages import text_of
 
 pytestmark = pytest.mark.django_db
 
@@ -264,3 +265,31 @@ def test_the_pages_save_a_pipeline_launch_it_and_draw_its_run(company):
     )
     assert changed.status_code == 302, changed.content
     assert "version 2" in company.client.get(saved["Location"]).content.decode()
+
+
+def test_a_pipeline_in_use_stays_and_a_removed_one_leaves_its_runs(company):
+    pipeline = company.save()
+    run = company.post(f"pipelines/{pipeline}/runs/")
+    schedule = company.post("schedules/", {"name": "weekly", "cron": "@weekly", "pipeline": pipeline})
+    base = f"/t/{company.tenant.slug}/pipelines/"
+
+    def remove():
+        return company.client.delete(f"{API}/pipelines/{pipeline}/")
+
+    assert (remove().status_code, remove().json()["code"]) == (409, "pipeline_in_use")
+    assert "The schedule weekly launches this pipeline." in remove().json()["title"]
+    company.client.delete(f"{API}/schedules/{schedule['id']}/")
+    assert "A run of this pipeline is open." in remove().json()["title"]
+    company.post(f"pipeline-runs/{run['id']}/cancel/", status=200)
+    assert company.client.post(f"{base}{pipeline}/remove/")["Location"] == base
+    assert company.client.get(f"{base}{pipeline}/").status_code == 404
+    assert pipeline not in [row["id"] for row in company.client.get(f"{API}/pipelines/").json()["results"]]
+    assert call(company.client, "POST", f"{API}/pipelines/{pipeline}/runs/", {}).status_code == 404
+    refused = call(company.client, "POST", f"{API}/schedules/", {"name": "s", "cron": "@daily", "pipeline": pipeline})
+    assert refused.json()["fields"] == {"pipeline": ["There is no such pipeline that you may launch."]}
+    refused = call(company.client, "POST", f"{API}/pipeline-runs/{run['id']}/retry/", {})
+    assert (refused.status_code, refused.json()["code"]) == (409, "pipeline_removed")
+    assert company.run(run["id"])["state"] == "cancelled"
+    shown = text_of(company.client.get(f"{base}runs/{run['id']}/"))
+    assert "the pipeline was removed" in shown and "Retry" not in shown
+    assert company.save() != pipeline, "its name is free again"

@@ -217,6 +217,12 @@ def a_run_was_cancelled(world: World) -> Sent:
     return Sent()
 
 
+def a_pipeline_is_unused(world: World) -> Sent:
+    """A pipeline without an open run, which no schedule launches."""
+    world.ask("delete", f"schedules/{world.ids['schedule_id']}/")
+    return a_run_was_cancelled(world)
+
+
 def a_schedule_was_paused(world: World) -> Sent:
     """A schedule that is paused."""
     world.ask("post", f"schedules/{world.ids['schedule_id']}/pause/")
@@ -282,6 +288,7 @@ GROUNDS: dict[str, Callable[[World], Sent]] = {
     "POST job-sets/<uuid:job_set_id>/retry-failed/": a_set_was_cancelled,
     "POST pipeline-runs/<uuid:run_id>/retry/": a_run_was_cancelled,
     "POST schedules/<uuid:schedule_id>/resume/": a_schedule_was_paused,
+    "DELETE pipelines/<uuid:pipeline_id>/": a_pipeline_is_unused,
     "PATCH presets/<uuid:preset_id>/": a_preset_can_be_launched,
     "POST presets/<uuid:preset_id>/launch/": a_preset_can_be_launched,
     "POST datasets/": uploads,

@@ -140,6 +140,7 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     ),
     "POST pipelines/": ("models_app.pipeline.saved",),
     "PATCH pipelines/<uuid:pipeline_id>/": ("models_app.pipeline.changed",),
+    "DELETE pipelines/<uuid:pipeline_id>/": ("models_app.pipeline.removed",),
     "POST pipelines/<uuid:pipeline_id>/runs/": (
         "compute.job_set.launched",
         "models_app.pipeline_run.launched",
