@@ -16,8 +16,7 @@ from models_app.forms.pipelines import PipelineForm, as_text
 from models_app.pipelines import graph, pipelines, reading
 from models_app.pipelines.reading import RunDetail
 from tenants import queries as tenancy
-from tenants.errors import ExchequerError
-from tenants.web.idempotency import run_once
+from tenants.web.form_posts import once
 from tenants.web.pagination import before, paged
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
@@ -163,12 +162,6 @@ def _form(
     request: TenantRequest, form: PipelineForm, act: Callable[[dict[str, Any]], str], context: dict[str, Any]
 ) -> HttpResponse:
     """Show a form, or do what was posted and go on; a refusal is shown on the form."""
-    status = 200
-    if form.is_bound:
-        status = 422
-        if form.is_valid():
-            try:
-                return redirect(run_once(request, form.cleaned_data["form_key"], lambda: act(form.cleaned_data)))
-            except ExchequerError as refused:
-                form.explain(refused)
-    return render(request, "models_app/pipeline_form.html", {"form": form, **context}, status=status)
+    went = once(request, form, lambda: act(form.cleaned_data))
+    status = 422 if form.is_bound else 200
+    return went or render(request, "models_app/pipeline_form.html", {"form": form, **context}, status=status)

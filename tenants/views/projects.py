@@ -10,14 +10,13 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from tenants import operations, queries, quotas
-from tenants.errors import ExchequerError, Invalid
+from tenants.errors import Invalid
 from tenants.grants.queries import grants_in
 from tenants.projects.figures import of_project
 from tenants.projects.sight import in_sight_of
 from tenants.quotas import Resource
 from tenants.views.quotas import Line
-from tenants.web.form_posts import explain, redirect_get_to
-from tenants.web.idempotency import run_once
+from tenants.web.form_posts import explain, once, redirect_get_to
 from tenants.web.pagination import csv_response, sliced, wants_csv
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
@@ -72,12 +71,7 @@ def create_project(request: TenantRequest) -> HttpResponse:
         messages.success(request, f"{made.name} created. Jobs, budgets and quotas can use it.")
         return reverse("project", args=(request.tenant.slug, made.id))
 
-    if form.is_valid():
-        try:
-            return redirect(run_once(request, form.cleaned_data["form_key"], act))
-        except ExchequerError as refused:
-            explain(form, refused)
-    return _render(request, form=form, status=422)
+    return once(request, form, act) or _render(request, form=form, status=422)
 
 
 @require_safe

@@ -8,6 +8,7 @@ from django.http import HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 
 from tenants.errors import ExchequerError, Invalid, NotFound, PermissionDenied
+from tenants.web.idempotency import run_once
 from tenants.web.requests import TenantRequest
 
 View = Callable[[TenantRequest], HttpResponse]
@@ -38,6 +39,7 @@ def redirect_get_to(back: str) -> Callable[[View], View]:
 def done(form: forms.Form, act: Callable[[], object]) -> bool:
     """Execute an operation if the form is valid, explain its refusal in the form, and return whether it was done.
 
+    A form that names its fields otherwise than the operation has an `explain` of its own.
     Raises NotFound and PermissionDenied, which are pages of their own.
     """
     if not form.is_valid():
@@ -47,9 +49,20 @@ def done(form: forms.Form, act: Callable[[], object]) -> bool:
     except (NotFound, PermissionDenied):
         raise
     except ExchequerError as refused:
-        explain(form, refused)
+        getattr(form, "explain", functools.partial(explain, form))(refused)
         return False
     return True
+
+
+def once(request: TenantRequest, form: forms.Form, act: Callable[[], str]) -> HttpResponse | None:
+    """Execute an operation once for what a form with a `form_key` was sent with, and redirect to the URL that it returns.
+
+    None if the form was not sent, is not valid, or was refused: it is shown, and says why. Raises as `done`.
+    """
+    led: list[str] = []
+    if done(form, lambda: led.append(run_once(request, form.cleaned_data["form_key"], act))):
+        return redirect(led[0])
+    return None
 
 
 def explain(form: forms.Form, refused: ExchequerError) -> None:

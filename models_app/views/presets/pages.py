@@ -13,8 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from models_app.forms.presets import PresetForm
 from models_app.presets import presets, reading
-from tenants.errors import ExchequerError
-from tenants.web.idempotency import run_once
+from tenants.web.form_posts import once
 from tenants.web.pagination import before, paged
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
@@ -41,7 +40,7 @@ def preset(request: TenantRequest, preset_id: UUID) -> HttpResponse:
     limit = {"max_cost": f"{row.max_cost.amount.normalize():f}"} if row.max_cost else {}
     text = json.dumps(row.launch | limit, indent=2, ensure_ascii=False)
     posted = request.POST if request.method == "POST" else None
-    form, status = PresetForm(posted, initial={"name": row.name, "launch": text}), 200
+    form = PresetForm(posted, initial={"name": row.name, "launch": text})
 
     def act() -> str:
         data = form.cleaned_data
@@ -49,14 +48,10 @@ def preset(request: TenantRequest, preset_id: UUID) -> HttpResponse:
         messages.success(request, "Saved. Jobs that were launched before stay as they are.")
         return reverse("saved-launches", args=(request.tenant.slug,))
 
-    if form.is_bound:
-        status = 422
-        if form.is_valid():
-            try:
-                return redirect(run_once(request, form.cleaned_data["form_key"], act))
-            except ExchequerError as refused:
-                form.explain(refused)
-    return render(request, "models_app/preset.html", {"preset": row, "form": form}, status=status)
+    status = 422 if form.is_bound else 200
+    return once(request, form, act) or render(
+        request, "models_app/preset.html", {"preset": row, "form": form}, status=status
+    )
 
 
 @require_POST

@@ -9,15 +9,14 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from models_app.forms.schedules import MISSED, OVERLAP, ScheduleForm
 from models_app.schedules import reading, schedules, times
 from tenants.clock import now
-from tenants.errors import ExchequerError
-from tenants.web.idempotency import run_once
+from tenants.web.form_posts import once
 from tenants.web.pagination import before, paged
 from tenants.web.requests import TenantRequest
 from tenants.web.views import page
@@ -103,17 +102,11 @@ def _form(
     request: TenantRequest, started: dict[str, Any], act: Callable[[dict[str, Any]], str], context: dict[str, Any]
 ) -> HttpResponse:
     """Show a form, or do what was posted and go on; a refusal is shown on the form."""
-    posted, status = request.POST if request.method == "POST" else None, 200
+    posted = request.POST if request.method == "POST" else None
     launches = reading.launches(request.actor)
     form = ScheduleForm(posted, launches=launches, initial=started)
-    if form.is_bound:
-        status = 422
-        if form.is_valid():
-            try:
-                return redirect(run_once(request, form.cleaned_data["form_key"], lambda: act(form.wanted())))
-            except ExchequerError as refused:
-                form.explain(refused)
-    nothing = not any(choices for _, choices in launches)
-    return render(
+    went = once(request, form, lambda: act(form.wanted()))
+    nothing, status = not any(choices for _, choices in launches), 422 if form.is_bound else 200
+    return went or render(
         request, "models_app/schedule_form.html", {"form": form, "nothing": nothing, **context}, status=status
     )
