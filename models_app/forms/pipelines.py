@@ -31,7 +31,7 @@ class PipelineForm(forms.Form):
         max_length=40_000,
         initial=lambda: as_text(weekly.STEPS),
         widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "false", "class": "x-code-field"}),
-        help_text="A list in JSON. The example fetches a file, trains twice, compares, and deploys what is better.",
+        help_text="A list in JSON. The example fetches a file, cleans it, trains twice, compares, and deploys what is better.",
     )
 
     def __init__(

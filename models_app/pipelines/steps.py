@@ -1,4 +1,4 @@
-"""The kinds of steps that are no jobs: extract, compare, deploy and report."""
+"""The kinds of steps that are no jobs: extract, clean, compare, deploy and report."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from uuid import UUID
 
 from models_app.access import visible_endpoints, visible_versions
 from models_app.datasets import operations as datasets
+from models_app.datasets.column_choices import choose_columns
 from models_app.endpoints import deployments
 from models_app.models import DatasetVersion, EndpointState, IngestState, ModelVersion, Stage
 from models_app.pipelines import kinds, plan
@@ -58,12 +59,32 @@ class Extract:
         """Wait until the version was read. Raises StepFailed."""
         if "dataset_version" not in outputs:
             return Result(outputs=outputs, done=False, note="It fetches the file.")
-        version = DatasetVersion.objects.only("state", "message", "rows").get(id=UUID(outputs["dataset_version"]))
-        if version.state == IngestState.INGESTING:
-            return Result(outputs=outputs, done=False, note="The file is being read.")
-        if version.state != IngestState.READY:
-            raise StepFailed(version.message or "The file could not be read.")
-        return Result(outputs={**outputs, "rows": version.rows})
+        return _once_read(outputs)
+
+
+class Clean:
+    """Reads a dataset version's file with choices for its columns: types, notations, words for missing values, identifiers.
+
+    That makes the next version, unless these choices made one before.
+    """
+
+    name = "clean"
+    required = frozenset({"dataset_version", "columns"})
+    optional = frozenset({"file"})
+
+    def begin(self, work: Work) -> Result:
+        """Choose. Raises Invalid by column, NotFound, QuotaExceeded."""
+        columns, file = work.body["columns"], work.body.get("file", {})
+        for name, value in (("columns", columns), ("file", file)):
+            if not isinstance(value, dict):
+                raise Invalid(fields={name: ["Give an object."]})
+        version_id = _id(work.body["dataset_version"], "dataset_version")
+        version = choose_columns(actor=work.actor, version_id=version_id, choices=columns, writing=file)
+        return _once_read({"dataset": str(version.dataset_id), "dataset_version": str(version.id)})
+
+    def follow(self, work: Work, outputs: dict[str, Any]) -> Result:
+        """Wait until the version was read. Raises StepFailed."""
+        return _once_read(outputs)
 
 
 class Compare:
@@ -163,8 +184,18 @@ class Report:
 
 def register() -> None:
     """Register the kinds of this module."""
-    for kind in (Extract(), Compare(), Deploy(), Report()):
+    for kind in (Extract(), Clean(), Compare(), Deploy(), Report()):
         kinds.register(kind)
+
+
+def _once_read(outputs: dict[str, Any]) -> Result:
+    """Return whether the version of these outputs was read, with its rows. Raises StepFailed."""
+    version = DatasetVersion.objects.only("state", "message", "rows").get(id=UUID(outputs["dataset_version"]))
+    if version.state == IngestState.INGESTING:
+        return Result(outputs=outputs, done=False, note="The file is being read.")
+    if version.state != IngestState.READY:
+        raise StepFailed(version.message or "The file could not be read.")
+    return Result(outputs={**outputs, "rows": version.rows})
 
 
 def _text(work: Work, name: str) -> str:

@@ -6,10 +6,17 @@ from typing import Any
 
 URL = "https://data.example.com/churn/latest.csv"
 MODEL = {"from": "compare", "output": "model_version"}
-#: Extract, train twice, compare with what serves, deploy if better, report. Reading the file cleans it: it decides types,
-#: missing values and what is left out.
+#: Extract, clean, train twice, compare with what serves, deploy if better, report.
 STEPS: list[dict[str, Any]] = [
     {"name": "extract", "kind": "extract", "with": {"url": URL, "dataset": "churn", "target": "churn"}, "retries": 2},
+    {
+        "name": "clean",
+        "kind": "clean",
+        "with": {
+            "dataset_version": {"from": "extract", "output": "dataset_version"},
+            "columns": {"customer": {"role": "identifier"}, "tenure": {"type": "numeric", "missing": ["n/a", ""]}},
+        },
+    },
     {
         "name": "train",
         "kind": "train",
@@ -17,7 +24,7 @@ STEPS: list[dict[str, Any]] = [
         "retries": 1,
         "with": {
             "recipe": "tabular.classifier",
-            "dataset_version": {"from": "extract", "output": "dataset_version"},
+            "dataset_version": {"from": "clean", "output": "dataset_version"},
             "params": {"learning_rate": {"item": True}},
             "model": "churn",
         },

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 
 from compute.models import Job
 from models_app.models import DatasetVersion, PipelineRun, StepTry
 from models_app.object_store import storage
-from models_app.pipelines import advancing
+from models_app.pipelines import advancing, weekly
 from tenants.isolation.scoping import tenant_scope
 from tenants.outbound import client
 from tests.api.models_app.pipelines.test_pipelines import Company, states
+from tests.api.objects import COLUMNS
 from tests.support.concurrency import as_controllers
+
+
+@pytest.fixture
+def company_of_data(db):
+    """A company, and the id of a version of its data, whose columns are known."""
+    company = Company()
+    with tenant_scope(company.tenant.id):
+        version = DatasetVersion.objects.get(dataset_id=company.job["dataset"])
+        version.reading, version.choices = {}, {}
+        version.save()
+    return company, str(version.id)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -56,3 +70,53 @@ def test_a_step_fetches_a_file_and_goes_on_when_it_was_read(monkeypatch):
     assert run["steps"][1]["tries"][0]["outputs"]["lines"] == ["extract: succeeded", "rows: 2"]
     with tenant_scope(company.tenant.id):
         assert PipelineRun.objects.get(id=run["id"]).ended_at is not None
+
+
+@pytest.mark.django_db
+def test_a_step_cleans_a_version_by_reading_it_with_choices(company_of_data):
+    company, version_id = company_of_data
+    choices = {"a": {"missing": ["n/a"]}, "t": {"role": "target"}}
+    clean = {"name": "clean", "kind": "clean", "with": {"dataset_version": version_id, "columns": choices}}
+    report = {"name": "report", "kind": "report", "with": {"figures": {"rows": {"from": "clean", "output": "rows"}}}}
+    pipeline = company.save([clean, report])
+    run = company.post(f"pipelines/{pipeline}/runs/")
+    waits = run["steps"][0]["tries"][0]
+    assert (waits["state"], waits["message"]) == ("running", "The file is being read.")
+    with tenant_scope(company.tenant.id):
+        made = DatasetVersion.objects.get(id=waits["outputs"]["dataset_version"])
+        assert (str(made.id) != version_id, made.choices, made.target) == (True, {"a": {"missing": ["n/a"]}}, "t")
+        DatasetVersion.objects.filter(id=made.id).update(state="ready", rows=2, data_key="d", columns=COLUMNS)
+    advancing.advance(company.tenant.id, run["id"])
+    run = company.run(run["id"])
+    assert (run["state"], run["steps"][0]["tries"][0]["outputs"]["rows"]) == ("succeeded", 2)
+    again = company.post(f"pipelines/{pipeline}/runs/")
+    assert again["state"] == "succeeded", "the same choices made this version before"
+    assert again["steps"][0]["tries"][0]["outputs"]["dataset_version"] == str(made.id)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"columns": {"nowhere": {"type": "text"}}}, "has no column 'nowhere'"),
+        ({"columns": {"a": {"type": "colour"}}}, "type is one of"),
+        ({"columns": ["a"]}, "Give an object."),
+        ({"columns": {}, "file": "utf-8"}, "Give an object."),
+        ({"columns": {"a": {"missing": ["-"]}}, "dataset_version": "newest"}, "Give an id"),
+        ({"columns": {"a": {"missing": ["-"]}}, "dataset_version": str(uuid4())}, "Not found"),
+    ],
+)
+def test_choices_that_do_not_fit_fail_the_step_with_the_column(company_of_data, wanted, said):
+    company, version_id = company_of_data
+    clean = {"name": "clean", "kind": "clean", "with": {"dataset_version": version_id, **wanted}}
+    run = company.post(f"pipelines/{company.save([clean])}/runs/")
+    assert run["state"] == "failed"
+    assert said in run["reason"], run["reason"]
+
+
+@pytest.mark.django_db
+def test_the_example_of_a_new_pipeline_can_be_saved_as_it_is(company_of_data):
+    company, _ = company_of_data
+    saved = company.save(weekly.STEPS)
+    kinds = [step["kind"] for step in company.client.get(f"/api/v1/pipelines/{saved}/").json()["steps"]]
+    assert kinds == ["extract", "clean", "train", "compare", "deploy", "report"]
