@@ -10,7 +10,7 @@ import json
 import os
 import socket
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -67,6 +67,9 @@ class Environment(BaseModel):
     tls: bool | None = Field(None, validation_alias="EXCHEQUER_TLS")
     public_url: str = Field("", validation_alias="EXCHEQUER_PUBLIC_URL")
     operator_public_url: str = Field("", validation_alias="EXCHEQUER_OPERATOR_PUBLIC_URL")
+    #: Where the web process reaches serving, and where clients do; on this machine unless set.
+    serving_url: str = Field("", validation_alias="EXCHEQUER_SERVING_URL")
+    serving_public_url: str = Field("", validation_alias="EXCHEQUER_SERVING_PUBLIC_URL")
     #: Set by deploy.server.web for the processes that it forks: the address that it listens on.
     bound_to: str = Field("", validation_alias="EXCHEQUER_BOUND_TO")
     trusted_proxies: str = Field("", validation_alias="EXCHEQUER_TRUSTED_PROXIES")
@@ -130,11 +133,6 @@ class Environment(BaseModel):
             )
         return url
 
-    @cached_property
-    def hostname(self) -> str:
-        """Name of this machine; the default id of its node."""
-        return socket.gethostname()
-
     @field_validator("master_key", "master_key_previous", "audit_key")
     @classmethod
     def _master_key(cls, value: str) -> str:
@@ -152,13 +150,13 @@ class Environment(BaseModel):
         mail_settings(value, Path())
         return value
 
-    @field_validator("public_url", "operator_public_url")
+    @field_validator("public_url", "operator_public_url", "serving_url", "serving_public_url")
     @classmethod
     def _web_address(cls, value: str) -> str:
         parts = urlsplit(value)
         plain = parts.scheme in ("http", "https") and parts.hostname and not parts.query and not parts.fragment
         if value and not plain:
-            raise ValueError("use the address that people type, such as https://exchequer.example.org")
+            raise ValueError("use an address with http:// or https://, such as https://exchequer.example.org")
         return value.rstrip("/")
 
     @field_validator("trusted_proxies", "outbound_allow")
@@ -193,8 +191,8 @@ class Environment(BaseModel):
 
     @property
     def effective_node_id(self) -> str:
-        """Return the id of this process's node."""
-        return self.node_id or self.hostname
+        """Return the id of this process's node: the name of this machine, unless set."""
+        return self.node_id or socket.gethostname()
 
     @property
     def effective_fetcher_socket(self) -> Path:

@@ -1,6 +1,6 @@
 """The playground: the form's fields, one short call to the serving node, and code to copy.
 
-The call goes to the node on this machine with a single-use token in place of a key (`serving.tryout`) and waits at most
+The call goes to the serving node (EXCHEQUER_SERVING_URL) with a single-use token in place of a key and waits at most
 two seconds: no model runs in the web process.
 """
 
@@ -159,10 +159,10 @@ def predict(
         "X-Request-Id": request_id or "try",
     }
     body = json.dumps({"instances": [row]}, allow_nan=False).encode()
-    node = http.client.HTTPConnection("127.0.0.1", settings.EXCHEQUER.serving_port, timeout=PATIENCE_S)
+    node, prefix = _node()
     began = time.monotonic()
     try:
-        node.request("POST", f"/v1/models/{name}:predict", body, headers)
+        node.request("POST", f"{prefix}/v1/models/{name}:predict", body, headers)
         answer = node.getresponse()
         reply = json.loads(answer.read(MOST_BYTES))
     except (OSError, http.client.HTTPException, ValueError):
@@ -184,9 +184,8 @@ def snippets(
 
     With `endpoint_id` also code that sends feedback, which needs an API key of the organisation.
     """
-    public = urlsplit(settings.EXCHEQUER.effective_public_url)
-    host = f"{public.hostname or '127.0.0.1'}:{settings.EXCHEQUER.serving_port}"
-    url = f"{public.scheme or 'http'}://{host}/v1/models/{name}:predict"
+    public = settings.EXCHEQUER.serving_public_url or _beside(settings.EXCHEQUER.effective_public_url)
+    url = f"{public}/v1/models/{name}:predict"
     row = {one.name: one.typical for one in fields}
     body = json.dumps({"instances": [row]}, indent=1)
     quoted = body.replace("'", "'\\''")
@@ -202,9 +201,24 @@ def snippets(
             "    timeout=10,\n)\n"
             "answer.raise_for_status()\nprint(answer.json())"
         ),
-        triton=_triton(name, host, fields, key),
+        triton=_triton(name, public, fields, key),
         feedback=_feedback(endpoint_id) if endpoint_id else "",
     )
+
+
+def _node() -> tuple[http.client.HTTPConnection, str]:
+    """Return a connection to the serving node, which is not open yet, and the start of each path there."""
+    env = settings.EXCHEQUER
+    parts = urlsplit(env.serving_url or f"http://127.0.0.1:{env.serving_port}")
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    return kind(parts.hostname or "", parts.port, timeout=PATIENCE_S), parts.path
+
+
+def _beside(url: str) -> str:
+    """Return the address of the serving node's port at the host of another address."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}:{settings.EXCHEQUER.serving_port}"
 
 
 def _of_one(fault: str) -> str:
@@ -244,12 +258,13 @@ def _feedback(endpoint_id: UUID) -> str:
     )
 
 
-def _triton(name: str, host: str, fields: tuple[TryInput, ...], key: str) -> str:
+def _triton(name: str, public: str, fields: tuple[TryInput, ...], key: str) -> str:
+    scheme, _, rest = public.partition("://")
     lines = [
         "import numpy as np",
         "import tritonclient.http as triton",
         "",
-        f'client = triton.InferenceServerClient("{host}")',
+        f'client = triton.InferenceServerClient("{rest}"{", ssl=True" if scheme == "https" else ""})',
     ]
     if all(one.kind == "numeric" for one in fields):
         values = ",\n    ".join(_python(one.typical) for one in fields)

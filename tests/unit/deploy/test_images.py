@@ -11,6 +11,7 @@ import sys
 import tomllib
 from functools import cache
 from importlib.util import find_spec
+from urllib.parse import urlsplit
 
 import jsonschema
 import kubernetes_validate
@@ -343,6 +344,29 @@ def test_each_process_exists_and_gets_the_settings_that_it_needs(name: str) -> N
             not {"S3_ENDPOINT_URL", "BROKER_URL", "BROKER_URL_FILE", "SECRET_KEY", "EXCHEQUER_MASTER_KEY_FILE"}
             & process.variables.keys()
         )
+
+
+def test_the_web_server_reaches_serving_where_it_listens() -> None:
+    """A person tries an endpoint in a page: the web server asks serving under its name in the network of both."""
+    (beside,) = (one for one in compose_processes() if one.name == "web")
+    assert urlsplit(beside.variables["EXCHEQUER_SERVING_URL"]).netloc == _listens("serving", beside.spec["networks"])
+    documents = everything()
+    (web_pod,) = (one for one in kubernetes_processes(documents) if one.name == "web/web")
+    host, _, port = urlsplit(web_pod.variables["EXCHEQUER_SERVING_URL"]).netloc.partition(":")
+    (service,) = (one for one in documents if one["kind"] == "Service" and one["metadata"]["name"] == host)
+    assert service["spec"]["selector"] == {"app.kubernetes.io/name": "serving"}
+    assert port in {str(one["port"]) for one in service["spec"]["ports"]}
+    policies = [one["spec"] for one in documents if one["kind"] == "NetworkPolicy"]
+    web, serving = ({"podSelector": {"matchLabels": {"app.kubernetes.io/name": name}}} for name in ("web", "serving"))
+    open_port = [{"protocol": "TCP", "port": int(port)}]
+    assert {**web, "policyTypes": ["Egress"], "egress": [{"to": [serving], "ports": open_port}]} in policies
+    assert {**serving, "policyTypes": ["Ingress"], "ingress": [{"from": [web], "ports": open_port}]} in policies
+
+
+def _listens(name: str, networks: list[str]) -> str:
+    (process,) = (one for one in compose_processes() if one.name == name)
+    assert set(process.spec["networks"]) & set(networks)
+    return f"{name}:{process.command[process.command.index('--port') + 1]}"
 
 
 #: What the file that `--credentials` names adds; that of a serving node has no login. With it the settings refuse a key of the platform.

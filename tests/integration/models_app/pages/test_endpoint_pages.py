@@ -17,7 +17,7 @@ from django.test import Client
 from django.urls import reverse
 
 from billing.budgets import budgets
-from models_app.endpoints import playground_tokens
+from models_app.endpoints import playground, playground_tokens
 from models_app.endpoints.playground import PredictionPreview, TryInput, snippets
 from models_app.measures.window import Window
 from models_app.models import DatasetVersion, Endpoint, EndpointKey, EndpointState
@@ -230,6 +230,30 @@ def test_code_to_copy_is_code_whatever_columns_are_called() -> None:
             compile(text, "snippet", "exec")
         body = shlex.split(made.curl.replace("\\\n", " "))[-1]
         assert json.loads(body) == {"instances": [{one.name: one.typical for one in shown}]}
+
+
+@pytest.mark.parametrize(
+    ("given", "url", "triton"),
+    [
+        ({}, "http://127.0.0.1:8001", '"127.0.0.1:8001"'),
+        ({"public_url": "https://a.example"}, "https://a.example:8001", '"a.example:8001", ssl=True'),
+        ({"serving_public_url": "https://predict.example"}, "https://predict.example", '"predict.example", ssl=True'),
+    ],
+)
+def test_code_shows_the_address_that_clients_call(settings: Any, given: dict[str, str], url: str, triton: str) -> None:
+    plain = {"public_url": "", "serving_public_url": "", "serving_port": 8001}
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update=plain | given)
+    made = snippets("churn", ())
+    assert made.url == f"{url}/v1/models/churn:predict"
+    assert f"InferenceServerClient({triton})" in made.triton
+
+
+def test_a_row_is_tried_where_serving_is(tenant: Tenant, endpoint: Endpoint, node: Node, settings: Any) -> None:
+    away = {"serving_url": f"http://localhost:{node.server_address[1]}/inside", "serving_port": 9}
+    settings.EXCHEQUER = settings.EXCHEQUER.model_copy(update=away)
+    tried = playground.predict(actor_for(tenant), endpoint_id=endpoint.id, name="churn", row={}, currency="EUR")
+    assert (tried.fault, tried.label) == ("", "leaves")
+    assert [path for path, _, _ in node.asked] == ["/inside/v1/models/churn:predict"]
 
 
 def test_a_key_is_shown_once_and_revoked_by_its_dialog(tenant: Tenant, endpoint: Endpoint) -> None:
