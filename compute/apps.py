@@ -54,7 +54,10 @@ class ComputeConfig(AppConfig):
                 "compute.attempt.idle_cleared": "Idle devices work again",
                 "compute.attempt.idle_stopped": "Idle attempt asked to stop",
                 "compute.attempt.idle_warned": "Devices found idle",
+                "compute.idle_rule.set": "Idle rule set",
                 "compute.job.idle_snoozed": "Stop of an idle job snoozed",
+                "compute.pool_idle_rule.removed": "Idle rule of a class of device removed",
+                "compute.pool_idle_rule.set": "Idle rule of a class of device set",
                 "compute.attempt.yields": "Attempt asked to give way",
                 "compute.device.faulty": "Device cordoned for a fault",
                 "compute.job.admitted": "Kept launch answered",
@@ -63,7 +66,7 @@ class ComputeConfig(AppConfig):
                 "compute.job_set.retried": "Failed jobs of a set launched again",
                 "compute.slot.unpaid": "Serving slot released: budget exhausted",
             },
-            nouns={"slot": "serving slot", "job_set": "job set"},
+            nouns={"slot": "serving slot", "job_set": "job set", "idle_rule": "idle rule"},
             fields={"max_cost": "cost limit", "max_seconds": "time limit (s)"},
         )
         navigation.register(MAIN, NavigationEntry("Jobs", "list-check", "jobs", "jobs.view", "j", order=20))

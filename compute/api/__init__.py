@@ -3,6 +3,7 @@
 from django.urls import URLPattern, path
 
 from compute.api.idle import IdleJobs, JobSnooze, JobUse
+from compute.api.idle_rules import IdleRuleView
 from compute.api.job_sets import JobSet, JobSetCancel, JobSetJobs, JobSetRetry, JobSets
 from compute.api.jobs import (
     Devices,
@@ -39,6 +40,7 @@ urlpatterns: list[URLPattern] = [
     path("jobs/<uuid:job_id>/shares/", JobShares.as_view(), name="api-job-shares"),
     path("jobs/<uuid:job_id>/shares/<uuid:holder_id>/", JobShare.as_view(), name="api-job-share"),
     path("idle/", IdleJobs.as_view(), name="api-idle"),
+    path("idle/rule/", IdleRuleView.as_view(), name="api-idle-rule"),
     path("job-sets/", JobSets.as_view(), name="api-job-sets"),
     path("job-sets/<uuid:job_set_id>/", JobSet.as_view(), name="api-job-set"),
     path("job-sets/<uuid:job_set_id>/jobs/", JobSetJobs.as_view(), name="api-job-set-jobs"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,7 @@ from django.db import connection
 
 from billing.money import Money
 from compute.events import JobIdle
+from compute.idle import rules
 from compute.jobs import transitions
 from compute.jobs.jobs import wake_attempt
 from compute.models import Attempt, AttemptState, Job, JobState, Outcome
@@ -24,7 +25,7 @@ from compute.policy import WHOLE
 from compute.policy.idleness import Finding, IdleRule, Minute, Trace, find
 from tenants.access.actor import Actor
 from tenants.audit import AuditAction, operation, record, unchanged
-from tenants.clock import DatabaseNow, now
+from tenants.clock import now
 from tenants.events.events import publish
 from tenants.isolation import sweeps
 from tenants.isolation.scoping import all_tenants, current_tenant_id, tenant_scope
@@ -35,8 +36,6 @@ CLEARED = AuditAction("compute.attempt.idle_cleared")
 STOPPED = AuditAction("compute.attempt.idle_stopped")
 WATCHER = "idle watch"
 KIND = "job_idle"
-#: Of all tenants, the same until an organisation has its own.
-RULE = IdleRule()
 
 # Attempts that were busy are left out at once, but those that were warned: a window without samples clears nothing.
 WINDOW = """
@@ -63,9 +62,9 @@ ORDER BY date_trunc('minute', s.at)
 
 def watch() -> int:
     """Look at all running attempts that are older than the window; return how many are idle. Raises SweepFailed."""
-    old = DatabaseNow() - timedelta(seconds=RULE.window_s)
     with all_tenants("devices of every tenant may be idle"):
-        rows = Attempt.objects.filter(state=AttemptState.RUNNING, started_at__lt=old, stops_as="").order_by("tenant_id")
+        by_class = rules.of_platform()
+        rows = Attempt.objects.filter(state=AttemptState.RUNNING, stops_as="").order_by("tenant_id")
         of_tenant: dict[UUID, list[UUID]] = defaultdict(list)
         for tenant_id, attempt_id in rows.values_list("tenant_id", "id"):
             of_tenant[tenant_id].append(attempt_id)
@@ -73,22 +72,50 @@ def watch() -> int:
     with sweeps.sweep("idle devices") as each:
         for tenant_id, attempts in each.over(of_tenant.items()):
             with each(tenant=tenant_id), tenant_scope(tenant_id):
-                found = _findings(attempts)
-            for attempt_id, (job_id, finding) in found.items():
+                found = _found(attempts, rules.rules(by_class))
+            for attempt_id, (job_id, rule, finding) in found.items():
                 with each(attempt=attempt_id):
                     system = Actor.system(tenant_id, WATCHER)
-                    idle += _follow(actor=system, job_id=job_id, attempt_id=attempt_id, finding=finding)
+                    idle += _follow(_Watched(actor=system, job_id=job_id, attempt_id=attempt_id, rule=rule), finding)
     return idle
 
 
-def _findings(attempts: Sequence[UUID]) -> dict[UUID, tuple[UUID, Finding]]:
-    """Return job and finding of those of the attempts that something follows for: idle ones, and warned ones."""
-    runs = {run.id: run for run in Attempt.objects.filter(id__in=attempts).select_related("job")}
+@dataclass(frozen=True, kw_only=True)
+class _Watched:
+    """An attempt that something follows for, and the rule that it is measured by."""
+
+    actor: Actor
+    job_id: UUID
+    attempt_id: UUID
+    rule: IdleRule
+
+
+def _found(attempts: Sequence[UUID], of_tenant: rules.Rules) -> dict[UUID, tuple[UUID, IdleRule, Finding]]:
+    """Return job, rule and finding of those of the attempts that something follows for: idle ones, and warned ones."""
+    rows = Attempt.objects.filter(id__in=attempts, started_at__isnull=False).select_related("job")
+    by_rule: dict[rules.Figures, list[Attempt]] = defaultdict(list)
+    found: dict[UUID, tuple[UUID, IdleRule, Finding]] = {}
+    for run in rows:
+        figures = of_tenant.of(run.device_class)
+        if run.started_at and run.started_at < now() - timedelta(minutes=figures.window_minutes):
+            by_rule[figures].append(run)
+        elif run.idle_since is not None:
+            # The rule was changed meanwhile, and looks at more time than this attempt has had.
+            found[run.id] = run.job_id, figures.rule, Finding.WORKING
+    for figures, runs in by_rule.items():
+        for attempt_id, (job_id, finding) in _findings(runs, figures.rule).items():
+            found[attempt_id] = job_id, figures.rule, finding
+    return found
+
+
+def _findings(attempts: Sequence[Attempt], rule: IdleRule) -> dict[UUID, tuple[UUID, Finding]]:
+    """Return job and finding, by one rule."""
+    runs = {run.id: run for run in attempts}
     warned = [run.id for run in runs.values() if run.idle_since is not None]
     whose: dict[str, Any] = {"tenant": current_tenant_id(), "attempts": list(runs), "warned": warned}
     traces: dict[UUID, dict[UUID, tuple[list[Minute], float | None]]] = defaultdict(dict)
     with connection.cursor() as cursor:
-        cursor.execute(WINDOW, {**whose, "window": RULE.window_s, "below": RULE.busy_below})
+        cursor.execute(WINDOW, {**whose, "window": rule.window_s, "below": rule.busy_below})
         for attempt_id, device_id, seconds, busy_s, power, least, most, resting in cursor.fetchall():
             minutes, _ = traces[attempt_id].setdefault(device_id, ([], resting))
             minutes.append(Minute(seconds=seconds, busy_s=busy_s, power_w=power, least_memory=least, most_memory=most))
@@ -96,35 +123,36 @@ def _findings(attempts: Sequence[UUID]) -> dict[UUID, tuple[UUID, Finding]]:
     for attempt_id in {*traces, *warned}:
         devices = [Trace(minutes=part, resting_w=watts) for part, watts in traces[attempt_id].values()]
         job = runs[attempt_id].job
-        finding = find(devices, job.devices, replace(RULE, busy_below=RULE.busy_below * job.share / WHOLE))
+        finding = find(devices, job.devices, replace(rule, busy_below=rule.busy_below * job.share / WHOLE))
         if finding == Finding.IDLE or attempt_id in warned:
             found[attempt_id] = runs[attempt_id].job_id, finding
     return found
 
 
-def _follow(*, actor: Actor, job_id: UUID, attempt_id: UUID, finding: Finding) -> int:
+def _follow(watched: _Watched, finding: Finding) -> int:
     """Warn, stop or clear; return 1 while it is idle."""
+    whose: dict[str, Any] = {"actor": watched.actor, "job_id": watched.job_id, "attempt_id": watched.attempt_id}
     if finding == Finding.WORKING:
-        _clear(actor=actor, job_id=job_id, attempt_id=attempt_id)
+        _clear(**whose)
     elif finding == Finding.IDLE:
-        with tenant_scope(actor.tenant_id):
-            warned = Attempt.objects.filter(id=attempt_id, idle_since__isnull=False).exists()
+        with tenant_scope(watched.actor.tenant_id):
+            warned = Attempt.objects.filter(id=watched.attempt_id, idle_since__isnull=False).exists()
         if warned:
-            _stop(actor=actor, job_id=job_id, attempt_id=attempt_id)
+            _stop(**whose)
         else:
-            _warn(actor=actor, job_id=job_id, attempt_id=attempt_id)
+            _warn(**whose, rule=watched.rule)
     return int(finding == Finding.IDLE)
 
 
 @operation(WARNED)
-def _warn(*, actor: Actor, job_id: UUID, attempt_id: UUID) -> None:
+def _warn(*, actor: Actor, job_id: UUID, attempt_id: UUID, rule: IdleRule) -> None:
     """Note since when an attempt is idle and when it stops, and publish it."""
     locked = _locked(job_id, attempt_id)
     if locked is None or locked[1].idle_since is not None:
         unchanged("it ended, or was warned meanwhile")
         return
     job, attempt = locked
-    since, stop_at = now() - timedelta(seconds=RULE.window_s), now() + timedelta(seconds=RULE.grace_s)
+    since, stop_at = now() - timedelta(seconds=rule.window_s), now() + timedelta(seconds=rule.grace_s)
     Attempt.objects.filter(id=attempt.id).update(idle_since=since, idle_stop_at=stop_at)
     shown = {"idle_since": [None, since.isoformat()], "idle_stop_at": [None, stop_at.isoformat()]}
     record(WARNED, actor=actor, target=("attempt", attempt.id, _label(job, attempt)), changes=shown)
@@ -135,7 +163,7 @@ def _warn(*, actor: Actor, job_id: UUID, attempt_id: UUID) -> None:
             job_id=job.id,
             idle_since=since.isoformat(),
             stops_at=stop_at.isoformat(),
-            lost=job.second_amount * int(RULE.window_s),
+            lost=job.second_amount * int(rule.window_s),
             per_hour=per_hour.amount,
             currency=job.currency,
         )

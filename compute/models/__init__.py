@@ -1,6 +1,7 @@
 """Tables of the compute app. Writes go through operations, reads through `queries`."""
 
 from compute.models.attempts import Attempt, AttemptMember, DeviceHour, DeviceSample
+from compute.models.idle_rules import OwnIdleRule, PoolIdleRule
 from compute.models.jobs import Job, JobGroupPermission, JobLog, JobMetric, JobUserPermission
 from compute.models.nodes import (
     TAKES_WORK,
@@ -46,6 +47,8 @@ __all__ = [
     "NodeSecret",
     "NodeToken",
     "Outcome",
+    "OwnIdleRule",
+    "PoolIdleRule",
     "RunPrior",
     "ScheduleTick",
     "SharedClass",

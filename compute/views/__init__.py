@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from compute.views.idle import idle
+from compute.views.idle import idle, idle_rule
 from compute.views.job import job, job_cancel, job_live, job_log_file, job_logs, job_pause, job_resume, job_snooze
 from compute.views.jobs import job_row, jobs
 from compute.views.sets import job_set, job_set_cancel, job_set_retry, job_sets
@@ -20,6 +20,7 @@ urlpatterns: list[URLPattern] = [
     path("jobs/<uuid:job_id>/snooze/", job_snooze, name="job-snooze"),
     path("jobs/<uuid:job_id>/resume/", job_resume, name="job-resume"),
     path("idle/", idle, name="idle-jobs"),
+    path("idle/rule/", idle_rule, name="idle-rule"),
     path("job-sets/", job_sets, name="job-sets"),
     path("job-sets/<uuid:job_set_id>/", job_set, name="job-set"),
     path("job-sets/<uuid:job_set_id>/cancel/", job_set_cancel, name="job-set-cancel"),

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django import forms
 
-from compute.idle import snooze
+from compute.idle import rules, snooze
 from compute.models import JobState
 from compute.queries import SORTS, JobFilter
 
@@ -74,3 +74,44 @@ class SnoozeForm(forms.Form):
 
     hours = forms.IntegerField(min_value=1, max_value=snooze.MOST_HOURS)
     reason = forms.CharField(max_length=snooze.REASON_CHARS)
+
+
+class IdleRuleForm(forms.Form):
+    """The figures of an idle rule."""
+
+    busy_percent = forms.IntegerField(
+        label="Busy for less than (%)",
+        min_value=1,
+        max_value=rules.MOST_PERCENT,
+        help_text=f"1 to {rules.MOST_PERCENT}, of the time below.",
+    )
+    window_minutes = forms.IntegerField(
+        label="Of the last (minutes)",
+        min_value=1,
+        max_value=rules.MOST_MINUTES,
+        help_text=f"1 to {rules.MOST_MINUTES}. A longer time spares work that rests and goes on.",
+    )
+    grace_minutes = forms.IntegerField(
+        label="Stop after the warning (minutes)",
+        min_value=1,
+        max_value=rules.MOST_MINUTES,
+        help_text=f"1 to {rules.MOST_MINUTES}. Until then its person may snooze the stop.",
+    )
+
+    @property
+    def figures(self) -> rules.Figures:
+        """The figures of a valid form."""
+        return rules.Figures(**{name: self.cleaned_data[name] for name in IdleRuleForm.base_fields})
+
+
+class PoolRuleForm(IdleRuleForm):
+    """The idle rule of a class of device. A form only parses; operations decide."""
+
+    device_class = forms.CharField(
+        label="Class of device",
+        max_length=rules.CLASS_CHARS,
+        required=False,
+        help_text="As Fleet shows it, such as cpu. Empty: all classes without a rule of their own.",
+    )
+    reason = forms.CharField(label="Reason", max_length=400, help_text="It stands in the operator log.")
+    field_order = ("device_class", "busy_percent", "window_minutes", "grace_minutes", "reason")

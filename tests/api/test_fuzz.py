@@ -127,6 +127,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "payment-methods remove": {"id": "pm_1"},
     "what-if": {"commitment": "10.00", "minimum": "5.00", "discount": "5", "period": "2026-01"},
     "promote": {"stage": "staging"},
+    "idle rule": {"window_minutes": 30, "busy_percent": 5, "grace_minutes": 30},
     "snooze": {"hours": 2, "reason": "a debugger is open"},
     "shares": {"user": "user"},
     "endpoints": {"name": "an-endpoint", "version": "version"},

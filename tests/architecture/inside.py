@@ -30,6 +30,8 @@ INSIDE = frozenset(
         "compute_jobmetric",
         "compute_jobuserpermission",
         "compute_node",
+        "compute_ownidlerule",
+        "compute_poolidlerule",
         "demo_clock",
         "models_app_dataset",
         "models_app_datasetgrouppermission",

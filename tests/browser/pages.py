@@ -34,6 +34,7 @@ PAGES = (
     PageSpec("overview", "", "Daily spend by project", empty="Start here", pictured=True),
     PageSpec("jobs", "jobs/", "cancer-final", empty="No job yet", pictured=True),
     PageSpec("idle", "idle/", "No idle job", empty="No idle job"),
+    PageSpec("idle-rule", "idle/rule/", "Save rule", empty="Save rule"),
     PageSpec("job-sets", "job-sets/", "No job set yet", empty="No job set yet"),
     PageSpec("job-running", "jobs/{running}/", "Training", fill="running", pictured=True),
     PageSpec("job-succeeded", "jobs/{succeeded}/", "Open cancer", fill="succeeded"),
@@ -156,6 +157,7 @@ CONSOLE_PAGES = (
     PageSpec("console-seller", "/invoices/seller/", "Save seller"),
     PageSpec("console-fleet", "/fleet/", "Hosts alive"),
     PageSpec("console-cluster", "/fleet/bill/", "Enter cost"),
+    PageSpec("console-idle", "/fleet/idle/", "Set rule"),
     PageSpec("console-operators", "/operators/", "platform_finance"),
     PageSpec("console-webhooks", "/webhooks/", "Create webhook"),
     PageSpec(

@@ -132,6 +132,9 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     # No key says what devices cost.
     ("device-costs/", "get"): ALL,
     ("device-costs/", "post"): set(),
+    ("idle-rules/", "get"): ALL,
+    ("idle-rules/", "put"): {ADMIN},
+    ("idle-rules/remove/", "post"): {ADMIN},
     ("fleet/", "get"): ALL,
     ("fleet/devices/<uuid:device_id>/cordon/", "post"): {ADMIN},
     ("fleet/devices/<uuid:device_id>/uncordon/", "post"): {ADMIN},
@@ -145,9 +148,12 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     ("nodes/<uuid:node_id>/end/", "post"): {ADMIN},
     ("nodes/<uuid:node_id>/labels/", "put"): {ADMIN},
 }
+IDLE = {"window_minutes": 60, "busy_percent": 10, "grace_minutes": 15}
 METHODS = ("get", "post", "put", "patch", "delete")
 GOOD: dict[str, dict[str, Any]] = {
     "nodes/<uuid:node_id>/labels/": {"labels": {"zone": "eu"}, "reason": "It stands there"},
+    "idle-rules/": {**IDLE, "device_class": "cpu", "reason": "Long pauses there"},
+    "idle-rules/remove/": {"device_class": "cpu", "reason": "As all others"},
     "nodes/tokens/": {"name": "second", "reason": "Asked for by mail"},
     "fleet/shares/": {"device_class": "cpu", "shares": ["1/2", "1/4"], "reason": "Small jobs wait"},
     "price-books/": {"name": "Gold", "currency": "EUR", "reason": "As agreed"},

@@ -24,6 +24,8 @@ PAGES: dict[str, tuple[set[str], set[str]]] = {
     "": (ALL, NONE),
     "fleet/": (ALL, NONE),
     "fleet/bill/": (ALL, {FINANCE}),
+    "fleet/idle/": (ALL, {ADMIN}),
+    "fleet/idle/remove/": (NONE, {ADMIN}),
     "fleet/simulation/<uuid:tenant_id>/": ({ADMIN}, NONE),
     "fleet/devices/<uuid:device_id>/cordon/": (NONE, {ADMIN}),
     "fleet/devices/<uuid:device_id>/uncordon/": (NONE, {ADMIN}),

@@ -144,6 +144,12 @@ def asks_what_if(desk: Desk) -> Sent:
     return Sent({"tenants": [str(desk.tenant.id)], "tax_rate": "19", "period": "2027-03"})
 
 
+def has_an_idle_rule(desk: Desk) -> Sent:
+    """A rule of a class of device."""
+    desk.ask("put", "idle-rules/", GOOD["idle-rules/"])
+    return Sent()
+
+
 def may_agree(desk: Desk) -> Sent:
     """A price book, and a month to come."""
     with selling.role("exchequer_control"), tenant_scope(desk.tenant.id):
@@ -248,6 +254,7 @@ GROUNDS: dict[str, Callable[[Desk], Sent]] = {
     f"POST {BOOK}versions/": has_a_book,
     "POST tax-rates/<uuid:rate_id>/end/": has_a_rate,
     "POST what-if/": asks_what_if,
+    "POST idle-rules/remove/": has_an_idle_rule,
     f"POST {TENANT}contracts/": may_agree,
     f"POST {TENANT}contracts/withdraw/": has_agreed,
     f"POST {TENANT}credits/<uuid:block_id>/withdraw/": has_credit,
@@ -329,6 +336,8 @@ PAGES: dict[str, Page] = {
         f"fleet/nodes/<uuid:node_id>/{act}/": Page(f"POST nodes/<uuid:node_id>/{act}/")
         for act in ("drain", "return", "end")
     },
+    "fleet/idle/": Page("PUT idle-rules/", says(**GOOD["idle-rules/"])),
+    "fleet/idle/remove/": Page("POST idle-rules/remove/", says(**GOOD["idle-rules/remove/"])),
     "fleet/bill/": Page("POST device-costs/", says(**GOOD["device-costs/"])),
     "fleet/nodes/<uuid:node_id>/labels/": Page(
         "PUT nodes/<uuid:node_id>/labels/", lambda desk, sent: {"labels": "zone=eu", "reason": "It stands there"}

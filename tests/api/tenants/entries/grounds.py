@@ -267,6 +267,12 @@ def is_unproven(world: World) -> Sent:
     return Sent()
 
 
+def has_a_rule(world: World) -> Sent:
+    """An idle rule of its own."""
+    world.ask("put", "idle/rule/", {"window_minutes": 60, "busy_percent": 10, "grace_minutes": 15})
+    return Sent({})
+
+
 #: By method and route. The others need no more than the world.
 GROUNDS: dict[str, Callable[[World], Sent]] = {
     "POST access/requests/": asks_for_access,
@@ -285,6 +291,7 @@ GROUNDS: dict[str, Callable[[World], Sent]] = {
     "POST what-if/": assumes_a_commitment,
     "POST jobs/<uuid:job_id>/snooze/": is_idle,
     "POST jobs/<uuid:job_id>/resume/": is_paused,
+    "DELETE idle/rule/": has_a_rule,
     "POST job-sets/<uuid:job_set_id>/retry-failed/": a_set_was_cancelled,
     "POST pipeline-runs/<uuid:run_id>/retry/": a_run_was_cancelled,
     "POST schedules/<uuid:schedule_id>/resume/": a_schedule_was_paused,

@@ -61,6 +61,8 @@ ENTRIES: dict[str, Entries] = {
     "POST approvals/<uuid:approval_id>/decline/": both("tenants.approval.declined"),
     "POST disputes/<uuid:dispute_id>/answer/": both("billing.dispute.ended"),
     "POST disputes/<uuid:dispute_id>/messages/": both("billing.dispute.written"),
+    "PUT idle-rules/": ours("compute.pool_idle_rule.set"),
+    "POST idle-rules/remove/": ours("compute.pool_idle_rule.removed"),
     "POST device-costs/": ours("billing.device_cost.entered"),
     "POST exchange-rates/": ours("billing.exchange_rate.entered"),
     "POST fleet/devices/<uuid:device_id>/cordon/": ours("compute.device.cordoned"),

@@ -120,6 +120,8 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     "POST jobs/<uuid:job_id>/snooze/": ("compute.job.idle_snoozed",),
     "POST jobs/<uuid:job_id>/resume/": ("compute.job.resumed",),
     "POST jobs/<uuid:job_id>/clone/": ("compute.job.submitted",),
+    "PUT idle/rule/": ("compute.idle_rule.set",),
+    "DELETE idle/rule/": ("compute.idle_rule.set",),
     "POST job-sets/": ("compute.job_set.launched", "compute.job.submitted", "compute.job.submitted"),
     "POST job-sets/<uuid:job_set_id>/cancel/": ("compute.job.cancelled", "compute.job_set.cancelled"),
     "POST job-sets/<uuid:job_set_id>/retry-failed/": ("compute.job.submitted", "compute.job_set.retried"),
