@@ -12,6 +12,7 @@ class ComputeConfig(AppConfig):
         from billing.usage import owners, reserved_sources
         from compute import queries, subscribers
         from compute.allocations import slot_billing
+        from compute.cluster import idle_work
         from compute.fleet import silence as fleet_silence
         from compute.jobs import departures, visibility
         from compute.queries import attention as silence
@@ -31,6 +32,8 @@ class ComputeConfig(AppConfig):
         erasure.keep("compute_joblog", "compute_jobmetric")
         leavers.register(departures.Jobs())
         attention.register("fleet.view", silence.silent)
+        attention.register("fleet.view", idle_work.idle_matter)
+        attention.register_count(idle_work.PAGE, idle_work.idle_number)
         attention.register_tile("fleet.view", silence.utilised)
         conditions.register(fleet_silence.look)
         tenant_metrics.register(queries.digest, "running_jobs", "queued_jobs")

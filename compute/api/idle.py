@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from drf_spectacular.utils import extend_schema
@@ -13,10 +13,12 @@ from rest_framework.response import Response
 from billing.api.fields import MoneySerializer
 from compute.api.quote_shapes import Rounded
 from compute.api.serializers import JobDetailSerializer
+from compute.cluster.idle_work import idle_of_all
 from compute.idle import snooze
 from compute.queries import job_detail
 from compute.queries.idle import idle_jobs
 from compute.queries.right_size import job_use
+from tenants.operators.api.base import OperatorView
 from tenants.web.body_fields import checked
 from tenants.web.openapi import page_of
 from tenants.web.views import ApiView
@@ -37,6 +39,31 @@ class IdleJobSerializer(serializers.Serializer[Any]):
     snooze_reason = serializers.CharField()
     lost = MoneySerializer(help_text="What its devices cost since `idle_since`.")
     per_hour = MoneySerializer(help_text="What is lost in each further hour.")
+
+
+class IdleWorkSerializer(serializers.Serializer[Any]):
+    """A running job of an organisation whose devices do nothing. Neither the job, nor its project or person is named."""
+
+    organisation = serializers.CharField(help_text="its short name")
+    job = serializers.UUIDField(source="job_id")
+    device_class = serializers.CharField()
+    devices = serializers.IntegerField()
+    idle_since = serializers.DateTimeField()
+    stops_at = serializers.DateTimeField()
+    snoozes = serializers.IntegerField()
+    lost = MoneySerializer(help_text="What its devices cost the organisation since `idle_since`.")
+    per_hour = MoneySerializer(help_text="What it loses in each further hour.")
+
+
+class IdleWorkOfAll(OperatorView):
+    """Idle work of all organisations."""
+
+    permissions: ClassVar = {"GET": "fleet.view"}
+
+    @extend_schema(operation_id="idle_work_list", responses=page_of(IdleWorkSerializer))
+    def get(self, request: Request) -> Response:
+        """List the running jobs whose devices do nothing, most money lost first, one currency after the other, at most 200."""
+        return self.whole(idle_of_all(), IdleWorkSerializer)
 
 
 class SnoozeSerializer(serializers.Serializer[Any]):

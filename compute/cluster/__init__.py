@@ -1,1 +1,1 @@
-"""The cluster's bill: hours of devices that were there, at what they cost, split over organisations."""
+"""What the console sees of all organisations: the cluster's bill, and idle work."""

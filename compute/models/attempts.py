@@ -73,6 +73,11 @@ class Attempt(TenantModel):
             models.Index(fields=["lease_until"], condition=~Q(state="ended"), name="compute_attempt_live"),
             models.Index(fields=["tenant", "assigned_at"], name="compute_attempt_by_time"),
             models.Index(fields=["ended_at"], name="compute_attempt_ended"),
+            models.Index(
+                fields=["idle_since"],
+                condition=Q(ended_at__isnull=True, idle_since__isnull=False),
+                name="compute_attempt_idle",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from compute.api.cluster_bill import ClusterBills, DeviceCosts
+from compute.api.idle import IdleWorkOfAll
 from compute.api.idle_rules import PoolIdleRuleRemoved, PoolIdleRules
 from compute.api.simulation import CeilingSimulations
 from compute.fleet import capacity, fleet, machines, shares
@@ -193,6 +194,7 @@ urlpatterns: list[URLPattern] = [
         "fleet/devices/<uuid:device_id>/uncordon/", DeviceCordon.as_view(cordoned=False), name="operator-api-uncordon"
     ),
     path("fleet/shares/", Shares.as_view(), name="operator-api-shares"),
+    path("idle/", IdleWorkOfAll.as_view(), name="operator-api-idle"),
     path("idle-rules/", PoolIdleRules.as_view(), name="operator-api-idle-rules"),
     path("idle-rules/remove/", PoolIdleRuleRemoved.as_view(), name="operator-api-idle-rule-remove"),
     path("nodes/tokens/", NodeTokens.as_view(), name="operator-api-node-tokens"),

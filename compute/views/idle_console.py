@@ -1,4 +1,4 @@
-"""The console's page of idle work: the platform's rules for it."""
+"""The console's page of idle work: that of all organisations by the money that is lost, and the platform's rules for it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
+from compute.cluster.idle_work import MOST, idle_of_all
 from compute.idle import rules
 from compute.queries.capacity import class_title
 from compute.views.forms import PoolRuleForm
+from compute.views.idle import sums
 from tenants.operators.pages import OperatorRequest, operator_page
 from tenants.web.form_posts import done
 
@@ -17,7 +19,7 @@ from tenants.web.form_posts import done
 @require_http_methods(["GET", "HEAD", "POST"])
 @operator_page("fleet.view")
 def idle_work(request: OperatorRequest) -> HttpResponse:
-    """Show the rules. A POST sets one."""
+    """Show idle work, most money lost first, and the rules. A POST sets one."""
     bound = request.method == "POST"
     if bound:
         request.operator.require("fleet.manage")
@@ -33,8 +35,11 @@ def idle_work(request: OperatorRequest) -> HttpResponse:
     ):
         messages.success(request, "The rule is set. It counts for organisations without a rule of their own.")
         return redirect("operator-idle")
-    rows = rules.pool_rules()
+    rows, work = rules.pool_rules(), idle_of_all()
     context = {
+        "work": work,
+        "capped": len(work) == MOST,
+        "hourly": sums(row.per_hour for row in work),
         "rules": [(row, class_title(row.device_class) if row.device_class else "All other classes") for row in rows],
         "built_in": None if any(not row.device_class for row in rows) else rules.BUILT_IN,
         "form": form,

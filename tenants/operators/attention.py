@@ -42,12 +42,23 @@ class Tile:
 
 Source = Callable[[], list[Matter]]
 _sources: list[tuple[str, Source]] = []
+_counts: dict[str, Callable[[], int]] = {}
 _tiles: list[tuple[str, Callable[[], Tile]]] = []
 
 
 def register(permission: str, source: Source) -> None:
     """Add an app's matters, for operators with a permission; each source is one bounded statement."""
     _sources.append((permission, source))
+
+
+def register_count(page: str, source: Callable[[], int]) -> None:
+    """Show a number beside the area of a page while it is not zero; each source is one bounded statement."""
+    _counts[page] = source
+
+
+def count_of(page: str) -> int:
+    """Return the number beside an area, 0 where none is shown."""
+    return _counts[page]() if page in _counts else 0
 
 
 def register_tile(permission: str, source: Callable[[], Tile]) -> None:

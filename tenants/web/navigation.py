@@ -26,13 +26,14 @@ class NavigationEntry:
 
 @dataclass(frozen=True)
 class Link:
-    """An entry made into a link for one tenant."""
+    """An entry made into a link for one tenant. `number`: of what waits there, 0 shows none."""
 
     label: str
     icon: str
     url: str
     active: bool
     key: str
+    number: int = 0
 
 
 @dataclass

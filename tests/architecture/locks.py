@@ -386,7 +386,7 @@ def reference_faults(admin: psycopg.Connection, oid: int, table: str) -> list[st
 
 
 #: SECURITY DEFINER functions, which bypass the policies, with their arguments. Each returns ids only, or creates and
-#: drops partitions; one names the people of the open tenant to the console, two return sums of usage and of devices to it. Those of
+#: drops partitions; one names the people of the open tenant to the console, two return sums of usage and of devices to it, one the idle work of all tenants with ids and amounts alone. Those of
 #: runs return to the ops worker alone what the drafts of the tenants that it names are made of.
 DEFINERS = frozenset(
     {
@@ -423,6 +423,7 @@ DEFINERS = frozenset(
         "compute_drop_partitions(text,interval)",
         "compute_end_node(uuid)",
         "compute_ensure_partitions(interval)",
+        "compute_idle_work()",
         "compute_join_node(bytea,text,bytea,text)",
         "compute_past_jobs(text,timestamp with time zone,integer)",
         "compute_slots_of(uuid)",

@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from tenants.models import User
 from tenants.notifications.file_backend import written_to_files
+from tenants.operators.attention import count_of
 from tenants.operators.operator import Operator
 from tenants.web.navigation import Link
 
@@ -21,6 +22,7 @@ AREAS = (
     ("Contracts", "receipt", "operator-contracts", "prices.view", "c"),
     ("Invoices", "file-text", "operator-invoices", "invoices.view", "n"),
     ("Fleet", "cpu", "operator-fleet", "fleet.view", "f"),
+    ("Idle work", "activity", "operator-idle", "fleet.view", "d"),
     ("Looks inside", "eye", "operator-looks", "log.view", "i"),
     ("Operators", "users", "operators", "operators.view", "o"),
     ("Webhooks", "world", "operator-webhooks", "webhooks.manage", "w"),
@@ -30,7 +32,7 @@ AREAS = (
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    """Context processor; it queries nothing."""
+    """Context processor; it queries nothing but the numbers beside areas."""
     user = getattr(request, "user", None)
     person = cast(User, user) if user is not None and user.is_authenticated else None
     context: dict[str, Any] = {
@@ -42,10 +44,11 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     operator: Operator | None = getattr(request, "operator", None)
     if operator is not None:
         context["role"] = operator.role
+        opened = [area for area in AREAS if operator.can(area[3])]
+        here = max((url for area in opened if _is_in(request.path, url := reverse(area[2]))), key=len, default="")
         context["areas"] = [
-            Link(label, icon, reverse(page), active=_is_in(request.path, reverse(page)), key=key)
-            for label, icon, page, permission, key in AREAS
-            if operator.can(permission)
+            Link(label, icon, reverse(page), active=reverse(page) == here, key=key, number=count_of(page))
+            for label, icon, page, _, key in opened
         ]
     return context
 

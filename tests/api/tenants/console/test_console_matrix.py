@@ -132,6 +132,7 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     # No key says what devices cost.
     ("device-costs/", "get"): ALL,
     ("device-costs/", "post"): set(),
+    ("idle/", "get"): ALL,
     ("idle-rules/", "get"): ALL,
     ("idle-rules/", "put"): {ADMIN},
     ("idle-rules/remove/", "post"): {ADMIN},
