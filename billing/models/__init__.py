@@ -11,8 +11,10 @@ from billing.models.metering import Meter, RequiredTag, SharedCost, UsageEvent, 
 from billing.models.outside import HeldEvent, MeterPiece, MeterReading, MeterSeries, ReportLimit, SenderDay, UsageBatch
 from billing.models.periods import BillingPeriod
 from billing.models.pricing import (
+    ClusterRule,
     Contract,
     DeviceCost,
+    DeviceCostWithdrawal,
     ExchangeRate,
     Price,
     PriceBook,
@@ -29,6 +31,7 @@ __all__ = [
     "Budget",
     "BudgetAlert",
     "BudgetPeriod",
+    "ClusterRule",
     "Collection",
     "Contract",
     "CreditBlock",
@@ -36,6 +39,7 @@ __all__ = [
     "CreditNote",
     "CreditNoteLine",
     "DeviceCost",
+    "DeviceCostWithdrawal",
     "Dispute",
     "DisputeMessage",
     "ExchangeRate",

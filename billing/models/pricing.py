@@ -241,8 +241,8 @@ class ExchangeRate(models.Model):
 class DeviceCost(models.Model):
     """What a device-hour of a class costs the platform, from the start of a day in UTC; triggers keep it as entered.
 
-    It prices nothing: no price book, hold or invoice reads it. All costs are in one currency. The first of a class may begin in
-    the past, since there was none; a later one begins after the day on which it is entered.
+    It prices nothing: no price book, hold or invoice reads it. All costs are in one currency. The first of a class, or one in
+    the place of a withdrawn one, may begin in the past; another begins after the day on which it is entered.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -255,7 +255,6 @@ class DeviceCost(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["device_class", "starts_on"], name="device_cost_start_once"),
             models.CheckConstraint(
                 condition=Q(per_hour__gte=0, per_hour__lt=10**12)
                 & Q(currency__regex=r"^[A-Z]{3}$")
@@ -263,6 +262,39 @@ class DeviceCost(models.Model):
                 name="device_cost_is_real",
             ),
         ]
+        indexes: ClassVar = [models.Index(fields=["device_class", "starts_on"], name="billing_device_cost_start")]
 
     def __str__(self) -> str:
         return f"{self.device_class} from {self.starts_on}"
+
+
+class DeviceCostWithdrawal(models.Model):
+    """Withdraws a cost that was entered by mistake; both rows stay as entered."""
+
+    cost = models.OneToOneField(DeviceCost, primary_key=True, on_delete=models.PROTECT, related_name="withdrawal")
+    withdrawn_by = models.CharField(max_length=254)
+    withdrawn_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.pk} withdrawn"
+
+
+class ClusterRule(models.Model):
+    """Who bears held and free time in the cluster's bills of the months from `starts_on` on; of those for a month, the last chosen."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    starts_on = models.DateField()
+    rule = models.CharField(max_length=20)
+    chosen_by = models.CharField(max_length=254)
+    chosen_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(rule__in=("proportional", "even", "guaranteed", "platform"), starts_on__day=1),
+                name="billing_cluster_rule_of_month",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rule} from {self.starts_on}"

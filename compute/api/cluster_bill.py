@@ -11,8 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from billing.api.fields import MoneySerializer
-from billing.cluster import costs
-from billing.cluster.split import PROPORTIONAL, RULES
+from billing.cluster import costs, rules
+from billing.cluster.split import RULES
 from billing.rating.calendar import period_of
 from compute.cluster.bill import cluster_bill
 from tenants.clock import now
@@ -53,6 +53,7 @@ class ClusterBillSerializer(serializers.Serializer[Any]):
 
     month = serializers.DateField()
     rule = serializers.ChoiceField(choices=RULES, help_text="who bears held and free time")
+    rule_in_force = serializers.CharField(help_text="the chosen rule of this month")
     total = MoneySerializer(allow_null=True, help_text="null while no cost was ever entered")
     difference = MoneySerializer(allow_null=True, help_text="the total without the sum of the rows: always zero")
     columns = BillColumnsSerializer()
@@ -71,18 +72,41 @@ class ClusterBills(OperatorView):
         parameters=[
             OpenApiParameter("month", str, description="A month in UTC, such as 2026-11; the running one without it."),
             OpenApiParameter(
-                "rule", str, enum=RULES, description="Who bears held and free time; proportional without it."
+                "rule", str, enum=RULES, description="Who bears held and free time; the rule in force without it."
             ),
         ],
         responses=ClusterBillSerializer,
     )
     def get(self, request: Request) -> Response:
         """Split a month's cost of all devices over organisations. Nothing of it is on any invoice."""
-        rule = request.query_params.get("rule", PROPORTIONAL)
+        month = parse_month(request.query_params.get("month", ""), "month") or period_of(now().date())
+        rule = request.query_params.get("rule", rules.rule_of(month))
         if rule not in RULES:
             raise Invalid(fields={"rule": [f"Choose among {', '.join(RULES)}."]})
-        month = parse_month(request.query_params.get("month", ""), "month") or period_of(now().date())
         return Response(ClusterBillSerializer(cluster_bill(month, rule)).data)
+
+
+class ChosenRuleSerializer(ReasonSerializer):
+    """A rule, and the first month for which it is in force."""
+
+    rule = serializers.ChoiceField(choices=RULES)
+    month = serializers.CharField(max_length=7, help_text="the running month or a later one, such as 2026-11")
+
+
+class ClusterRules(OperatorView):
+    """Who bears held and free time."""
+
+    permissions: ClassVar = {"PUT": "prices.manage"}
+
+    @extend_schema(request=ChosenRuleSerializer, responses={204: None})
+    def put(self, request: Request) -> Response:
+        """Choose the rule from a month on; bills of months that are over keep theirs. No key does this."""
+        data = checked(ChosenRuleSerializer(data=request.data))
+        month = parse_month(data["month"], "month")
+        if month is None:
+            raise Invalid(fields={"month": ["Name a month, such as 2026-11."]})
+        rules.choose(operator=self.operator, rule=data["rule"], month=month, reason=data["reason"])
+        return Response(status=204)
 
 
 class DeviceCostSerializer(serializers.Serializer[Any]):
@@ -95,6 +119,9 @@ class DeviceCostSerializer(serializers.Serializer[Any]):
     starts_on = serializers.DateField()
     entered_by = serializers.CharField()
     entered_at = serializers.DateTimeField()
+    withdrawn_at = serializers.DateTimeField(
+        source="withdrawal.withdrawn_at", default=None, allow_null=True, help_text="null while it counts"
+    )
 
 
 class NewDeviceCostSerializer(ReasonSerializer):
@@ -113,14 +140,27 @@ class DeviceCosts(OperatorView):
 
     @extend_schema(operation_id="device_costs_list", responses=page_of(DeviceCostSerializer))
     def get(self, request: Request) -> Response:
-        """List all costs, the newest entered first."""
+        """List all costs, also withdrawn ones, the newest entered first."""
         rows = costs.costs(after=self.before(UUID), limit=self.page_size())
         return self.paginated(rows, DeviceCostSerializer, lambda row: (str(row.pk),))
 
     @extend_schema(request=NewDeviceCostSerializer, responses={201: DeviceCostSerializer})
     def post(self, request: Request) -> Response:
-        """Enter a cost. None is changed or removed; the next one of its class follows it. No key does this."""
+        """Enter a cost. None is changed or removed: the next one of its class follows it, or it is withdrawn. No key does this."""
         data = checked(NewDeviceCostSerializer(data=request.data))
         reason = data.pop("reason")
         made = costs.enter(operator=self.operator, new=costs.NewDeviceCost(**data), reason=reason)
         return Response(DeviceCostSerializer(made).data, status=201)
+
+
+class DeviceCostWithdrawn(OperatorView):
+    """Withdraws a cost that was entered by mistake."""
+
+    permissions: ClassVar = {"POST": "prices.manage"}
+
+    @extend_schema(request=ReasonSerializer, responses={204: None})
+    def post(self, request: Request, cost_id: UUID) -> Response:
+        """Withdraw a cost: bills have the one before it, or none. Another may begin on its day. No key does this."""
+        data = checked(ReasonSerializer(data=request.data))
+        costs.withdraw(operator=self.operator, cost_id=cost_id, reason=data["reason"])
+        return Response(status=204)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from billing.cluster.costs import Costs, costs_until
+from billing.cluster.rules import rule_of
 from billing.cluster.split import COLUMNS, GUARANTEED, HOUR_US, Part, Row, Seconds, split
 from billing.money import Money
 from billing.rating.calendar import next_period
@@ -63,11 +64,12 @@ class BillRow:
 class ClusterBill:
     """A month's bill. `columns` are the sums of the rows; they add up to `total`. `without_cost` names classes that had hours without a cost.
 
-    `total` is None while no cost was ever entered.
+    `total` is None while no cost was ever entered, or all are withdrawn. `rule` is the one shown, `rule_in_force` the chosen one.
     """
 
     month: date
     rule: str
+    rule_in_force: str
     total: Money | None
     columns: dict[str, Money]
     seconds: Seconds
@@ -99,6 +101,7 @@ def cluster_bill(month: date, rule: str) -> ClusterBill:
     return ClusterBill(
         month=month,
         rule=rule,
+        rule_in_force=rule_of(month),
         total=total if costs.currency else None,
         columns={name: sum((getattr(row, name) for row in rows), zero) for name in COLUMNS},
         seconds=sum((row.seconds for row in rows), Seconds()),

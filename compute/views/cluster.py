@@ -10,10 +10,10 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
-from billing.cluster import costs
-from billing.cluster.split import COLUMNS, PROPORTIONAL, RULES
+from billing.cluster import costs, rules
+from billing.cluster.split import COLUMNS, RULES
 from billing.forms.fields import FractionField
 from billing.rating.calendar import period_of
 from compute.cluster.bill import ClusterBill, cluster_bill
@@ -47,6 +47,20 @@ class ChoiceOfBill(forms.Form):
     )
 
 
+class RuleForm(ChoiceOfBill):
+    """The rule to choose, and the month it begins with. A form only parses; operations decide."""
+
+    month = MonthField(label="From the month on, UTC")
+    reason = forms.CharField(label="Reason", max_length=400, help_text="It stands in the operator log.")
+    field_order = ("rule", "month", "reason")
+
+
+class WithdrawForm(forms.Form):
+    """Why a cost is withdrawn."""
+
+    reason = forms.CharField(label="Reason", max_length=400)
+
+
 class DeviceCostForm(forms.Form):
     """A cost to enter. A form only parses; operations decide."""
 
@@ -78,10 +92,38 @@ def cluster_page(request: OperatorRequest) -> HttpResponse:
     ):
         messages.success(request, "The cost is entered. It prices nothing that organisations are billed.")
         return redirect("operator-cluster")
+    return _shown(request, form)
+
+
+@require_POST
+@operator_page("prices.manage")
+def cost_withdrawn(request: OperatorRequest, cost_id: UUID) -> HttpResponse:
+    """Withdraw a cost."""
+    form = WithdrawForm(request.POST)
+    if done(form, lambda: costs.withdraw(operator=request.operator, cost_id=cost_id, **form.cleaned_data)):
+        messages.success(request, "The cost is withdrawn. Bills have the one before it, or none.")
+        return redirect("operator-cluster")
+    return _shown(request, DeviceCostForm(), withdrawing=cost_id, withdrawal=form)
+
+
+@require_POST
+@operator_page("prices.manage")
+def rule_chosen(request: OperatorRequest) -> HttpResponse:
+    """Choose the rule from a month on."""
+    form = RuleForm(request.POST, auto_id="rule_%s")
+    if done(form, lambda: rules.choose(operator=request.operator, **form.cleaned_data)):
+        messages.success(request, "The rule is chosen. Bills of months that are over keep theirs.")
+        return redirect("operator-cluster")
+    return _shown(request, DeviceCostForm(), rule_form=form)
+
+
+def _shown(request: OperatorRequest, form: DeviceCostForm, **given: Any) -> HttpResponse:
+    """Show the month of the address, or its file. `given` has a form that was refused, with what was typed."""
     chosen = ChoiceOfBill(request.GET)
     right = chosen.is_valid()
     month = chosen.cleaned_data.get("month") or period_of(now().date())
-    rule = chosen.cleaned_data.get("rule") or PROPORTIONAL
+    in_force = rules.rule_of(month)
+    rule = chosen.cleaned_data.get("rule") or in_force
     if request.GET.get("export") == "csv":
         refuse_unknown(request, "month", "rule", "export")
         if not right:
@@ -93,12 +135,16 @@ def cluster_page(request: OperatorRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "choice": chosen if not right else ChoiceOfBill({"month": f"{month:%Y-%m}", "rule": rule}),
         "found": cluster_bill(month, rule),
-        "costs": shown,
+        "in_force": RULE_WORDS[in_force],
+        "rule_form": RuleForm(initial={"rule": rule, "month": f"{now():%Y-%m}"}, auto_id="rule_%s"),
+        "costs": [(row, costs.is_withdrawn(row)) for row in shown],
         "form": form,
         "may_manage": request.operator.can("prices.manage"),
         **links,
+        **given,
     }
-    return render(request, "compute/cluster.html", context, status=422 if form.errors or not right else 200)
+    refused = form.errors or given or not right
+    return render(request, "compute/cluster.html", context, status=422 if refused else 200)
 
 
 def _exported(found: ClusterBill) -> Iterator[list[object]]:

@@ -10,7 +10,7 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST, require_safe
 
 from compute.fleet import capacity, fleet, machines, shares
-from compute.views.cluster import cluster_page
+from compute.views.cluster import cluster_page, cost_withdrawn, rule_chosen
 from compute.views.idle_console import idle_rule_removed, idle_work
 from compute.views.machines import node_act, node_join, node_labels, node_token_made, node_token_revoked
 from compute.views.simulation import ceiling_simulation
@@ -94,6 +94,8 @@ def _render(request: OperatorRequest, *, status: int = 200, **given: object) -> 
 urlpatterns: list[URLPattern] = [
     path("", fleet_page, name="operator-fleet"),
     path("bill/", cluster_page, name="operator-cluster"),
+    path("bill/rule/", rule_chosen, name="operator-cluster-rule"),
+    path("bill/costs/<uuid:cost_id>/withdraw/", cost_withdrawn, name="operator-cost-withdraw"),
     path("idle/", idle_work, name="operator-idle"),
     path("idle/remove/", idle_rule_removed, name="operator-idle-rule-remove"),
     path("simulation/<uuid:tenant_id>/", ceiling_simulation, name="operator-quota-simulation"),

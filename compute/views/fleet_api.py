@@ -12,7 +12,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from compute.api.cluster_bill import ClusterBills, DeviceCosts
+from compute.api.cluster_bill import ClusterBills, ClusterRules, DeviceCosts, DeviceCostWithdrawn
 from compute.api.idle import IdleWorkOfAll
 from compute.api.idle_rules import PoolIdleRuleRemoved, PoolIdleRules
 from compute.api.simulation import CeilingSimulations
@@ -187,7 +187,11 @@ class DeviceCordon(OperatorView):
 urlpatterns: list[URLPattern] = [
     path("capacity/", Capacity.as_view(), name="operator-api-capacity"),
     path("cluster-bill/", ClusterBills.as_view(), name="operator-api-cluster-bill"),
+    path("cluster-bill/rule/", ClusterRules.as_view(), name="operator-api-cluster-rule"),
     path("device-costs/", DeviceCosts.as_view(), name="operator-api-device-costs"),
+    path(
+        "device-costs/<uuid:cost_id>/withdraw/", DeviceCostWithdrawn.as_view(), name="operator-api-device-cost-withdraw"
+    ),
     path("fleet/", Fleet.as_view(), name="operator-api-fleet"),
     path("fleet/devices/<uuid:device_id>/cordon/", DeviceCordon.as_view(), name="operator-api-cordon"),
     path(

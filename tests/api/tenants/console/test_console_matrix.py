@@ -132,6 +132,8 @@ MATRIX: dict[tuple[str, str], set[str]] = {
     # No key says what devices cost.
     ("device-costs/", "get"): ALL,
     ("device-costs/", "post"): set(),
+    ("device-costs/<uuid:cost_id>/withdraw/", "post"): set(),
+    ("cluster-bill/rule/", "put"): set(),
     ("idle/", "get"): ALL,
     ("idle-rules/", "get"): ALL,
     ("idle-rules/", "put"): {ADMIN},
@@ -177,6 +179,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "origin": "ECB",
         "reason": "As published",
     },
+    "cluster-bill/rule/": {"rule": "even", "month": "2099-01", "reason": "As agreed"},
     "device-costs/": {
         "device_class": "cpu",
         "per_hour": "0.25",
@@ -262,6 +265,7 @@ def ids() -> dict[str, str]:
         "note_id": str(uuid4()),
         "block_id": str(uuid4()),
         "rate_id": str(uuid4()),
+        "cost_id": str(uuid4()),
         "dispute_id": str(uuid4()),
         "webhook_id": str(uuid4()),
         "delivery_id": str(uuid4()),

@@ -24,6 +24,8 @@ PAGES: dict[str, tuple[set[str], set[str]]] = {
     "": (ALL, NONE),
     "fleet/": (ALL, NONE),
     "fleet/bill/": (ALL, {FINANCE}),
+    "fleet/bill/rule/": (NONE, {FINANCE}),
+    "fleet/bill/costs/<uuid:cost_id>/withdraw/": (NONE, {FINANCE}),
     "fleet/idle/": (ALL, {ADMIN}),
     "fleet/idle/remove/": (NONE, {ADMIN}),
     "fleet/simulation/<uuid:tenant_id>/": ({ADMIN}, NONE),

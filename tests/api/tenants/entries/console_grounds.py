@@ -144,6 +144,11 @@ def asks_what_if(desk: Desk) -> Sent:
     return Sent({"tenants": [str(desk.tenant.id)], "tax_rate": "19", "period": "2027-03"})
 
 
+def has_a_cost(desk: Desk) -> Sent:
+    """A cost of a device-hour."""
+    return Sent(ids={"cost_id": desk.ask("post", "device-costs/", GOOD["device-costs/"])["id"]})
+
+
 def has_an_idle_rule(desk: Desk) -> Sent:
     """A rule of a class of device."""
     desk.ask("put", "idle-rules/", GOOD["idle-rules/"])
@@ -254,6 +259,7 @@ GROUNDS: dict[str, Callable[[Desk], Sent]] = {
     f"POST {BOOK}versions/": has_a_book,
     "POST tax-rates/<uuid:rate_id>/end/": has_a_rate,
     "POST what-if/": asks_what_if,
+    "POST device-costs/<uuid:cost_id>/withdraw/": has_a_cost,
     "POST idle-rules/remove/": has_an_idle_rule,
     f"POST {TENANT}contracts/": may_agree,
     f"POST {TENANT}contracts/withdraw/": has_agreed,
@@ -338,6 +344,8 @@ PAGES: dict[str, Page] = {
     },
     "fleet/idle/": Page("PUT idle-rules/", says(**GOOD["idle-rules/"])),
     "fleet/idle/remove/": Page("POST idle-rules/remove/", says(**GOOD["idle-rules/remove/"])),
+    "fleet/bill/rule/": Page("PUT cluster-bill/rule/", says(**GOOD["cluster-bill/rule/"])),
+    "fleet/bill/costs/<uuid:cost_id>/withdraw/": Page("POST device-costs/<uuid:cost_id>/withdraw/"),
     "fleet/bill/": Page("POST device-costs/", says(**GOOD["device-costs/"])),
     "fleet/nodes/<uuid:node_id>/labels/": Page(
         "PUT nodes/<uuid:node_id>/labels/", lambda desk, sent: {"labels": "zone=eu", "reason": "It stands there"}

@@ -63,6 +63,8 @@ ENTRIES: dict[str, Entries] = {
     "POST disputes/<uuid:dispute_id>/messages/": both("billing.dispute.written"),
     "PUT idle-rules/": ours("compute.pool_idle_rule.set"),
     "POST idle-rules/remove/": ours("compute.pool_idle_rule.removed"),
+    "PUT cluster-bill/rule/": ours("billing.cluster_rule.chosen"),
+    "POST device-costs/<uuid:cost_id>/withdraw/": ours("billing.device_cost.withdrawn"),
     "POST device-costs/": ours("billing.device_cost.entered"),
     "POST exchange-rates/": ours("billing.exchange_rate.entered"),
     "POST fleet/devices/<uuid:device_id>/cordon/": ours("compute.device.cordoned"),

@@ -18,7 +18,7 @@ FIGURES = models.Q(
 
 
 class Migration(migrations.Migration):
-    dependencies = [("compute", "0042_nodes_have_labels"), ("tenants", "0050_figures_of_the_month_before")]
+    dependencies = [("compute", "0045_use_may_be_unknown"), ("tenants", "0050_figures_of_the_month_before")]
 
     operations = [
         migrations.CreateModel(
