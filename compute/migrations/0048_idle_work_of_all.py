@@ -19,7 +19,7 @@ GRANT EXECUTE ON FUNCTION compute_idle_work() TO exchequer_operator;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("compute", "0046_idle_rules")]
+    dependencies = [("compute", "0047_idle_rules")]
 
     operations = [
         migrations.AddIndex(

@@ -18,7 +18,7 @@ FIGURES = models.Q(
 
 
 class Migration(migrations.Migration):
-    dependencies = [("compute", "0045_use_may_be_unknown"), ("tenants", "0050_figures_of_the_month_before")]
+    dependencies = [("compute", "0046_job_sets_end"), ("tenants", "0050_figures_of_the_month_before")]
 
     operations = [
         migrations.CreateModel(
