@@ -1,6 +1,6 @@
-"""The two workers compared by G-d3: `node`, the product's, and `bare`, plain Celery that starts the same process.
+"""The workers compared by the figures of dispatch: the product's node, plain Celery that starts the same process, and a BRPOP.
 
-Run as `python -m bench.dispatch_worker node|bare`. Each start is recorded by the wall clock of this machine.
+Run as `python -m bench.dispatch_worker node|bare|raw`. Each answer is a time by the wall clock of this machine.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 CHILD = Path(__file__).with_name("dispatch_child.py")
-STARTED = "bench:started"
+ANSWERED = "bench:answered"
 
 
 class NothingKind:
@@ -50,28 +50,53 @@ class NothingKind:
         return {}
 
 
-def start_process() -> None:
-    """Start the child as bare Celery would and record when it has started."""
-    import redis
-    from django.conf import settings
-
+def start_process(to_its_end: bool = False) -> None:
+    """Start the child as bare Celery would; answer when it has started, or when it has ended."""
     child = subprocess.Popen([sys.executable, "-I", str(CHILD)])
     started = time.time()
-    with redis.Redis.from_url(settings.EXCHEQUER.broker_url) as notes:
-        notes.rpush(STARTED, started)
+    if to_its_end:
+        child.wait()
+    _answer(time.time() if to_its_end else started)
     child.wait()
 
 
+def note() -> None:
+    """Answer at once."""
+    _answer(time.time())
+
+
+def pop() -> None:
+    """Answer each message of a plain list, until terminated."""
+    import redis
+    from django.conf import settings
+
+    with redis.Redis.from_url(settings.EXCHEQUER.broker_url) as notes:
+        while True:
+            if notes.brpop(["bench:raw"], timeout=1):
+                notes.rpush(ANSWERED, time.time())
+
+
+def _answer(at: float) -> None:
+    import redis
+    from django.conf import settings
+
+    with redis.Redis.from_url(settings.EXCHEQUER.broker_url) as notes:
+        notes.rpush(ANSWERED, at)
+
+
 def main(which: str) -> None:
-    """Serve one of the two queues with one slot."""
+    """Serve one of the queues with one slot."""
     import django
 
     django.setup()
+    if which == "raw":
+        pop()
     from compute import kinds
     from config.celery import app
 
     kinds.register(NothingKind())
     app.task(start_process, name="bench.start_process")
+    app.task(note, name="bench.note")
     pool, queue = ("threads", "node.bench") if which == "node" else ("prefork", "bare")
     slots = "2" if which == "node" else "1"
     quiet = ["--without-mingle", "--without-gossip", "-l", "WARNING"]
