@@ -21,18 +21,21 @@ KNOWS = """
 SELECT FROM compute_nodesecret s JOIN compute_node n ON n.id = s.node_id WHERE n.name = %(name)s AND s.digest = %(digest)s AND n.ended_at IS NULL
 """
 ADMIT = "SELECT exchequer_roles.admit_node(id, %(verifier)s) FROM compute_node WHERE name = %(name)s"
+ADMIT_SERVING = ADMIT.replace("admit_node", "admit_serving")
 
 
-def admit(owner_url: str, name: str, password: str = "") -> str:
+def admit(owner_url: str, name: str, password: str = "", *, serving: bool = False) -> str:
     """Give the node of that name a login and return its URL; an earlier password of it ends.
 
-    `password`: a new random one unless given. Raises `psycopg.Error`.
+    `password`: a new random one unless given; `serving`: for a serving node, which runs no attempt. Raises `psycopg.Error`.
     """
     password = password or secrets.token_urlsafe(24)
     with psycopg.connect(owner_url, connect_timeout=5) as owner:
         verifier = owner.pgconn.encrypt_password(password.encode(), b"", b"scram-sha-256").decode()
         owner.execute(KNOWN, {"name": name})
-        (login,) = owner.execute(ADMIT, {"name": name, "verifier": verifier}).fetchone() or ("",)
+        (login,) = owner.execute(
+            ADMIT_SERVING if serving else ADMIT, {"name": name, "verifier": verifier}
+        ).fetchone() or ("",)
     parts = urlsplit(owner_url)
     return parts._replace(netloc=f"{login}:{quote(password)}@{parts.netloc.rpartition('@')[2]}").geturl()
 

@@ -1,4 +1,4 @@
--- The four roles of Exchequer (and three that nobody logs in as), and who may do what with one database.
+-- The four roles of Exchequer (and four that nobody logs in as), and who may do what with one database.
 --
 -- Run once as an administrator inside the (empty) database, then give each role a password:
 --     createdb exchequer && psql exchequer -f deploy/roles.sql
@@ -6,10 +6,11 @@
 -- Running it again changes nothing; after an upgrade it adds what is new. The embedded server of `make up` and the tests run this very file.
 --
 --   exchequer_owner    owns the tables; only migrations log in as it (DATABASE_OWNER_URL)
---   exchequer_app      web, serving, the parents of attempts; sees one tenant at a time (DATABASE_URL)
+--   exchequer_app      the web and usage servers; sees one tenant at a time (DATABASE_URL)
 --   exchequer_control  controller, ops worker, commands; a listed set of tables across tenants (DATABASE_CONTROL_URL)
 --   exchequer_operator the operators' console; operators' accounts, and what a seller may read of tenants (DATABASE_OPERATOR_URL)
 --   exchequer_node     the group of the nodes' own logins (exchequer_node_…): each sees a tenant only while it works for it
+--   exchequer_serving  the group of the serving nodes' own logins, named alike: each sees a tenant only while it serves an endpoint of it
 --   exchequer_registrar makes and ends these logins, by the two functions at the end of this file and by nothing else
 --   exchequer_glass    as which the web process answers an operator who looks inside a tenant: reads, while that look lasts
 DO $roles$
@@ -43,6 +44,13 @@ BEGIN
                    AND m.member = 'exchequer_registrar'::regrole) THEN
         GRANT exchequer_node TO exchequer_registrar WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
     END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'exchequer_serving') THEN
+        CREATE ROLE exchequer_serving NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_auth_members m WHERE m.roleid = 'exchequer_serving'::regrole
+                   AND m.member = 'exchequer_registrar'::regrole) THEN
+        GRANT exchequer_serving TO exchequer_registrar WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
+    END IF;
 
     -- How long one statement, a wait for a lock and an idle transaction may take. They belong to the login, so they hold
     -- behind a pooler, which drops what a connection asks for at its start. Nobody waits longer for a page; the
@@ -69,10 +77,10 @@ BEGIN
 
     EXECUTE format('ALTER DATABASE %I OWNER TO exchequer_owner', current_database());
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
-    EXECUTE format('GRANT CONNECT ON DATABASE %I TO exchequer_app, exchequer_control, exchequer_operator, exchequer_node', current_database());
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO exchequer_app, exchequer_control, exchequer_operator, exchequer_node, exchequer_serving', current_database());
     ALTER SCHEMA public OWNER TO exchequer_owner;
     REVOKE ALL ON SCHEMA public FROM PUBLIC;
-    GRANT USAGE ON SCHEMA public TO exchequer_app, exchequer_control, exchequer_operator, exchequer_glass, exchequer_node;
+    GRANT USAGE ON SCHEMA public TO exchequer_app, exchequer_control, exchequer_operator, exchequer_glass, exchequer_node, exchequer_serving;
     CREATE SCHEMA IF NOT EXISTS exchequer_roles AUTHORIZATION exchequer_registrar;
     REVOKE ALL ON SCHEMA exchequer_roles FROM PUBLIC;
     GRANT USAGE ON SCHEMA exchequer_roles TO exchequer_owner;
@@ -106,8 +114,22 @@ BEGIN
     EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', login, '15s');
     EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', login, verifier);
     EXECUTE format('GRANT exchequer_node TO %I WITH INHERIT TRUE, SET FALSE', login);
+    IF pg_has_role(login, 'exchequer_serving', 'MEMBER') THEN
+        EXECUTE format('REVOKE exchequer_serving FROM %I', login);
+    END IF;
     RETURN login;
 END $admit$;
+
+-- The login of a serving node, which runs no attempt: in the other group.
+CREATE OR REPLACE FUNCTION exchequer_roles.admit_serving(node uuid, verifier text) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $serving$
+DECLARE
+    login text := exchequer_roles.admit_node(node, verifier);
+BEGIN
+    EXECUTE format('REVOKE exchequer_node FROM %I', login);
+    EXECUTE format('GRANT exchequer_serving TO %I WITH INHERIT TRUE, SET FALSE', login);
+    RETURN login;
+END $serving$;
 
 -- At once: it may not log in, has no rights in sessions that are open, and these end.
 CREATE OR REPLACE FUNCTION exchequer_roles.end_node(node uuid) RETURNS void
@@ -117,12 +139,13 @@ DECLARE
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = login) THEN
         EXECUTE format('ALTER ROLE %I NOLOGIN PASSWORD NULL', login);
-        EXECUTE format('REVOKE exchequer_node FROM %I', login);
+        EXECUTE format('REVOKE exchequer_node, exchequer_serving FROM %I', login);
         PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = login AND pid <> pg_backend_pid();
     END IF;
 END $end$;
 
 ALTER FUNCTION exchequer_roles.admit_node(uuid, text) OWNER TO exchequer_registrar;
+ALTER FUNCTION exchequer_roles.admit_serving(uuid, text) OWNER TO exchequer_registrar;
 ALTER FUNCTION exchequer_roles.end_node(uuid) OWNER TO exchequer_registrar;
-REVOKE ALL ON FUNCTION exchequer_roles.admit_node(uuid, text), exchequer_roles.end_node(uuid) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION exchequer_roles.admit_node(uuid, text), exchequer_roles.end_node(uuid) TO exchequer_owner;
+REVOKE ALL ON FUNCTION exchequer_roles.admit_node(uuid, text), exchequer_roles.admit_serving(uuid, text), exchequer_roles.end_node(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION exchequer_roles.admit_node(uuid, text), exchequer_roles.admit_serving(uuid, text), exchequer_roles.end_node(uuid) TO exchequer_owner;

@@ -46,11 +46,7 @@ LOOK = f"""
 SELECT u.held, u.spent, {TERMS}
 FROM tenants_tenant t LEFT JOIN {IN_FORCE} CROSS JOIN billing_prepaid_use(%(currency)s) u WHERE t.id = %(tenant)s
 """  # noqa: S608 (constants)
-UNBILLED = """
-SELECT coalesce(sum(s.amount), 0) FROM billing_invoice i CROSS JOIN LATERAL billing_sums_of_lines(ARRAY[i.period], '{}') s
-WHERE i.tenant_id = %(tenant)s AND i.currency = %(currency)s AND i.kind = 'period' AND i.state IN ('draft', 'in_review')
-  AND i.period = %(period)s
-"""
+UNBILLED = "SELECT billing_unbilled_of_month(%(period)s, %(currency)s)"
 
 
 @dataclass(frozen=True, slots=True)

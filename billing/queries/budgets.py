@@ -27,9 +27,9 @@ from tenants.projects.sight import named, unnamed_ids
 from tenants.rows import named_rows
 
 WHOLE = "tenant"
-STATUS = f"""
+_STATUS = f"""
 SELECT b.id, b.project_id, coalesce(p.name, '') AS project_name, coalesce(p.slug, '') AS project_slug, b.tag_key, b.tag_value,
-  b.person, coalesce(u.email, '') AS address, b.period AS length, m.period, n.currency, b.alerts, b.at_limit,
+  b.person, {{address}} AS address, b.period AS length, m.period, n.currency, b.alerts, b.at_limit,
   coalesce(c."limit", billing_restated(b.tenant_id, b.amount, b.currency, n.currency), 0) AS "limit",
   coalesce(c.held, 0) AS held, coalesce(c.spent, 0) + coalesce(c.unheld, 0) AS spent, t.day
 FROM billing_budget b
@@ -38,12 +38,15 @@ CROSS JOIN LATERAL (SELECT date_trunc(b.period, coalesce(%(month)s::date, t.day)
 LEFT JOIN billing_budgetperiod c ON c.tenant_id = b.tenant_id AND c.budget_id = b.id AND c.period = m.period
 CROSS JOIN LATERAL (SELECT coalesce(c.currency, billing_currency(b.tenant_id, {LAST_DAY})) AS currency) n
 LEFT JOIN tenants_project p ON p.tenant_id = b.tenant_id AND p.id = b.project_id
-LEFT JOIN tenants_user u ON u.id = b.person
+{{people}}
 WHERE b.tenant_id = %(tenant)s AND b.closed_at IS NULL AND (%(project)s::uuid IS NULL OR (
   (b.project_id IS NULL OR b.project_id = %(project)s)
   AND (b.tag_key = '' OR b.tag_key || '=' || b.tag_value = ANY(%(tags)s::text[])) AND (b.person IS NULL OR b.person = %(person)s)))
-ORDER BY b.project_id IS NOT NULL, b.tag_key <> '', b.person IS NOT NULL, b.tag_key, b.tag_value, p.name, u.email, b.period, b.id
+ORDER BY b.project_id IS NOT NULL, b.tag_key <> '', b.person IS NOT NULL, b.tag_key, b.tag_value, p.name, address, b.period, b.id
 """  # noqa: S608 (constants)
+STATUS = _STATUS.format(address="coalesce(u.email, '')", people="LEFT JOIN tenants_user u ON u.id = b.person")
+#: For who reads no address of people: a serving node.
+NAMELESS = _STATUS.format(address="''", people="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +152,13 @@ def budgets(
     period: date | None = None,
     tags: Mapping[str, str] | None = None,
     person: UUID | None = None,
+    *,
+    addresses: bool = True,
 ) -> list[BudgetStatus]:
     """Return the open budgets, the organisation's first, but those of projects whose sums the reader does not see.
 
     With `project_id`, only those that apply to its work with these tags by this person. `period`: the month in which they
-    are shown, or whose quarter and year; default: the running one.
+    are shown, or whose quarter and year; default: the running one. Without `addresses` those of people are not read.
     """
     arguments: dict[str, Any] = {
         "tenant": current_tenant_id(),
@@ -162,7 +167,7 @@ def budgets(
         "person": person,
     }
     with connection.cursor() as cursor:
-        cursor.execute(STATUS, arguments | {"tags": marks(tags or {})})
+        cursor.execute(STATUS if addresses else NAMELESS, arguments | {"tags": marks(tags or {})})
         rows = named_rows(cursor)
     unnamed = unnamed_ids() if any(row.project_id for row in rows) else set()
     return [
@@ -265,16 +270,21 @@ def currency_of_span(period: date, length: str) -> str:
 
 def headroom(project_id: UUID, tags: Mapping[str, str] | None = None, person: UUID | None = None) -> Decimal | None:
     """Return the headroom of the tightest enforced budget of the work, and of a prepaid wallet; None without any."""
-    status, wallet = tightest(project_id, tags, person), standing(tenant_today().currency)
+    status = tightest(project_id, tags, person, addresses=False)
+    wallet = standing(tenant_today().currency)
     bounds = [status.left.amount] if status else []
     return min([*bounds, *([wallet.available] if wallet else [])], default=None)
 
 
 def tightest(
-    project_id: UUID, tags: Mapping[str, str] | None = None, person: UUID | None = None
+    project_id: UUID, tags: Mapping[str, str] | None = None, person: UUID | None = None, *, addresses: bool = True
 ) -> BudgetStatus | None:
     """Return the tightest enforced budget that applies to a person's work in a project with these tags; None without one."""
-    enforced = [status for status in budgets(project_id, tags=tags, person=person) if status.at_limit != NOTIFY]
+    enforced = [
+        status
+        for status in budgets(project_id, tags=tags, person=person, addresses=addresses)
+        if status.at_limit != NOTIFY
+    ]
     return min(enforced, key=lambda status: status.free.amount, default=None)
 
 

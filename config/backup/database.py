@@ -25,6 +25,7 @@ ROLES = (
     "exchequer_operator",
     "exchequer_glass",
     "exchequer_node",
+    "exchequer_serving",
 )
 VARIABLES = {
     "host": "PGHOST",

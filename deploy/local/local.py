@@ -125,6 +125,7 @@ class Local:
         owner, name = plan.databases["owner"], plan.shared["EXCHEQUER_NODE_ID"]
         if plan.cluster is not None:
             plan.node_url = nodes.admit(owner, name)
+            plan.serving_login = nodes.admit(owner, f"serving.{name}", serving=True)
         plan.node_secret = nodes.enrol(owner, name)
         plan.serving_secret = nodes.enrol(owner, f"serving.{name}")
         return own[1 if plan.cluster else 0 :]

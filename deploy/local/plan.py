@@ -50,8 +50,9 @@ class Plan:
     master: dict[str, str]
     audit: dict[str, str]
     master_made: Path | None = None
-    #: The login of this machine's node; the web's role in a database of one's own, which may not let it in.
+    #: The logins of this machine's node and serving node; the web's role in a database of one's own, which may not let them in.
     node_url: str = ""
+    serving_login: str = ""
     #: By which this machine's node is handed what its live work needs; new at each start.
     node_secret: str = ""
     serving_secret: str = ""
@@ -123,13 +124,13 @@ class Plan:
         return given | {node_settings.PLATFORM: self.url}
 
     def for_serving(self) -> dict[str, str]:
-        """Return the environment of the serving node: the web's login, a secret of its own, and no key but the one it signs with."""
-        return {
-            **self._on_a_node(),
+        """Return the environment of the serving node: its own login and secret, and no key but the one it signs with."""
+        own = {
             node_settings.SECRET: self.serving_secret,
             node_settings.SERVING: node_settings.serving_key(self.shared["SECRET_KEY"]),
             "OMP_NUM_THREADS": "1",
         }
+        return self._on_a_node() | own | ({"DATABASE_URL": self.serving_login} if self.serving_login else {})
 
     def for_fetcher(self) -> dict[str, str]:
         """Return the environment of the fetcher: nothing but what it may reach, and whom it trusts."""

@@ -204,7 +204,7 @@ class Cluster:
 
     def _hba(self) -> str:
         roles = ",".join(sorted(self.passwords))
-        roles += ",+exchequer_node"  # every login of that group
+        roles += ",+exchequer_node,+exchequer_serving"  # every login of these groups
         return f"local all postgres peer map=exchequer\nlocal all {roles} scram-sha-256\nlocal all all reject\n"
 
     def _write(self, name: str, text: str) -> None:

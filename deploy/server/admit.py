@@ -3,7 +3,7 @@
     python -m deploy.server.admit --name compose --to /run/node/node.env
     python -m deploy.server.admit --serving --name compose --to /run/node/node.env
 
-The second is for a serving node, which has a secret and the key that it signs with, derived from SECRET_KEY, and no login of its own.
+The second is for a serving node, which also has the key that it signs with, derived from SECRET_KEY.
 It runs where DATABASE_OWNER_URL is, once before the worker starts; the worker itself never has that URL. Credentials that still
 work stay as they are; those of a node that was ended are replaced, so a thief of the old file gains nothing. Machines elsewhere join
 with a token: `manage.py node join`.
@@ -44,10 +44,10 @@ def main(arguments: list[str] | None = None) -> None:
             more = {node_settings.SERVING: node_settings.serving_key(given[SECRET_KEY])}
         if given.get(PUBLIC_URL) and not given.get(node_settings.PLATFORM):
             more |= {node_settings.PLATFORM: given[PUBLIC_URL]}
-        if works(given[OWNER_URL], name, options.to, more, login=not options.serving):
+        if works(given[OWNER_URL], name, options.to, more):
             print(f"the credentials of {name} are in place", flush=True)
             return
-        write(given[OWNER_URL], name, options.to, more, login=not options.serving)
+        write(given[OWNER_URL], name, options.to, more, serving=options.serving)
     except variables.Unreadable as error:
         sys.exit(str(error))
     except OSError as error:
@@ -57,24 +57,25 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{name} is a node, with new credentials in {options.to}", flush=True)
 
 
-def write(owner: str, name: str, file: Path, more: dict[str, str], *, login: bool) -> None:
+def write(owner: str, name: str, file: Path, more: dict[str, str], *, serving: bool) -> None:
     """Make new credentials of the node of that name, and write them. Raises OSError, psycopg.Error."""
     draft = node_file.Draft(file)
     try:
-        own = {"DATABASE_URL": nodes.admit(owner, name), "EXCHEQUER_NODE_ID": name} if login else {}
+        own = {"DATABASE_URL": nodes.admit(owner, name, serving=serving)}
+        if not serving:
+            own["EXCHEQUER_NODE_ID"] = name
         draft.finish({**own, "EXCHEQUER_DB_ROLE": "app", node_settings.SECRET: nodes.enrol(owner, name), **more})
     finally:
         draft.discard()
 
 
-def works(owner: str, name: str, file: Path, more: dict[str, str], *, login: bool) -> bool:
+def works(owner: str, name: str, file: Path, more: dict[str, str]) -> bool:
     """Return whether the file holds what the node of that name needs, and the database takes it. Raises psycopg.Error."""
     try:
         kept = node_file.read(file)
         if not kept.items() >= more.items() or not nodes.knows(owner, name, kept[node_settings.SECRET]):
             return False
-        if login:
-            psycopg.connect(kept["DATABASE_URL"], connect_timeout=5).close()
+        psycopg.connect(kept["DATABASE_URL"], connect_timeout=5).close()
     except (OSError, ValueError, KeyError, psycopg.OperationalError):
         return False
     return True

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
+from django.db import connection
+
 from billing.rating.tags import as_dims
 from compute.allocations import allocations
 from models_app.access import endpoint_audience
@@ -18,7 +20,7 @@ from tenants.audit import AuditAction, operation, record, unchanged
 from tenants.errors import Conflict, Invalid
 from tenants.events.events import publish
 from tenants.isolation.scoping import tenant_scope
-from tenants.models import Project, Tenant
+from tenants.models import Project
 from tenants.notifications import notifications
 
 ENDPOINT_DISPLACED = AuditAction("models_app.endpoint.displaced")
@@ -98,19 +100,7 @@ def stopped(*, actor: Actor, subject: str, allocation_id: UUID) -> None:
 
 def why_stopped(tenant_id: UUID, endpoint_id: UUID) -> str:
     """Return, for a serving node, why it serves no such endpoint: SUSPENDED, BUDGET, or empty if it is to be served."""
-    with tenant_scope(tenant_id):
-        if Tenant.objects.values_list("standing", flat=True).get(id=tenant_id) != "active":
-            return SUSPENDED
-        if Endpoint.objects.filter(id=endpoint_id, state=EndpointState.STOPPED, cause=REFUSED).exists():
-            return REFUSED
-        return BUDGET if unpaid(tenant_id, endpoint_id) else ""
-
-
-def unpaid(tenant_id: UUID, endpoint_id: UUID) -> bool:
-    """Return, for a serving node, whether an endpoint is stopped because its slot could not be paid."""
-    with tenant_scope(tenant_id):
-        row = Endpoint.objects.exclude(state=EndpointState.UNDEPLOYED).filter(id=endpoint_id).first()
-        if row is None:
-            return False
-        slot = allocations.slots([row.subject]).get(row.subject)
-        return row.cause == BUDGET or (slot is not None and slot.unpaid)
+    with tenant_scope(tenant_id), connection.cursor() as cursor:
+        cursor.execute("SELECT exchequer_why_not_served(%s, %s)", [endpoint_id, allocations.UNPAID_REASON])
+        (cause,) = cursor.fetchone()
+        return str(cause)

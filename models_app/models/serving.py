@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q
 
 from models_app.models.registry import ModelVersion
 from tenants.clock import DatabaseNow
@@ -110,12 +110,15 @@ class EndpointKey(Credential):
 class ServingSlice(TenantModel):
     """Money held in advance for one run (`boot`) of a serving node; closed when its hold is released.
 
-    Without a hold, serving was free when it was taken.
+    Without a hold, serving was free when it was taken. `node_id`: whose login took it; what other login did has none.
     """
 
     endpoint = TenantForeignKey(Endpoint, on_delete=models.PROTECT, related_name="slices")
     boot = models.UUIDField()
     number = models.PositiveIntegerField()
+    node_id = models.UUIDField(
+        db_default=Func(function="exchequer_node", output_field=models.UUIDField()), editable=False, null=True
+    )
     hold_id = models.UUIDField(null=True)
     opened_at = models.DateTimeField(db_default=DatabaseNow(), editable=False)
     closed_at = models.DateTimeField(null=True)
@@ -129,7 +132,8 @@ class ServingSlice(TenantModel):
             models.UniqueConstraint("tenant", "endpoint", "boot", "number", name="models_app_slice_once")
         ]
         indexes: ClassVar = [
-            models.Index("tenant", "endpoint", condition=Q(closed_at=None), name="models_app_slice_open")
+            models.Index("tenant", "endpoint", condition=Q(closed_at=None), name="models_app_slice_open"),
+            models.Index(fields=["tenant", "node_id", "opened_at"], name="models_app_slice_of_node"),
         ]
 
 

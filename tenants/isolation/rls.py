@@ -18,6 +18,8 @@ APP, CONTROL, OPERATOR = "exchequer_app", "exchequer_control", "exchequer_operat
 GLASS = "exchequer_glass"
 #: The group of the nodes' own logins.
 NODE = "exchequer_node"
+#: The group of the serving nodes' own logins.
+SERVING = "exchequer_serving"
 ALL = "SELECT, INSERT, UPDATE, DELETE"
 TENANT = "(SELECT nullif(current_setting('app.tenant', true), '')::uuid)"
 
@@ -75,6 +77,16 @@ def node_sql(**tables: tuple[str, str]) -> str:
     for table, (rights, also) in tables.items():
         rows = f"{same} AND {also}" if also else same
         found += f"CREATE POLICY node_rows ON {table} TO {NODE} USING ({rows}) WITH CHECK ({rows});GRANT {rights} ON {table} TO {NODE};"
+    return found
+
+
+def serving_sql(**tables: tuple[str, str]) -> str:
+    """Return the statements by which a serving node uses these tables of a tenant, while it serves an endpoint of it; as `node_sql`."""
+    same = "tenant_id = (SELECT exchequer_serving_tenant())"
+    found = ""
+    for table, (rights, also) in tables.items():
+        rows = f"{same} AND {also}" if also else same
+        found += f"CREATE POLICY serving_rows ON {table} TO {SERVING} USING ({rows}) WITH CHECK ({rows});GRANT {rights} ON {table} TO {SERVING};"
     return found
 
 

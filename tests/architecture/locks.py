@@ -10,6 +10,8 @@ import psycopg
 
 from tests.architecture.inside import GLASS_ROWS, INSIDE, NOT_INSIDE
 from tests.architecture.nodes import node_policies
+from tests.architecture.serving_nodes import LOOKED_UP as LOOKED_UP_SERVING
+from tests.architecture.serving_nodes import serving_policies
 
 BOTH = ("exchequer_app", "exchequer_control")
 OPERATOR = "exchequer_operator"
@@ -42,6 +44,7 @@ Policy = tuple[str, str, tuple[str, ...], str | None, str | None]
 
 TENANT_ROWS: Policy = ("tenant_rows", "*", BOTH, SAME, SAME)
 CONTROL_ROWS: Policy = ("control_rows", "*", ("exchequer_control",), "true", "true")
+SERVING_LOOKUPS: Policy = ("serving_lookups", "r", ("exchequer_owner",), SAME, None)
 LOOKUP_ROWS: Policy = ("lookup_rows", "r", ("exchequer_owner",), "true", None)
 OPERATOR_READS: Policy = ("operator_rows", "r", (OPERATOR,), "true", None)
 
@@ -349,7 +352,7 @@ LOOSE = {
     "compute_job": {"approval_id", "hold_id", "quote_id"},
     "models_app_endpoint": {"allocation_id"},
     "models_app_modelversion": {"attempt_id", "job_id", "project_id"},
-    "models_app_servingslice": {"hold_id"},
+    "models_app_servingslice": {"hold_id", "node_id"},
 }
 
 POLICIES = """
@@ -373,7 +376,8 @@ def policy_faults(admin: psycopg.Connection, oid: int, table: str, *, partition:
     wanted = OWN.get(table) or {tenant_rows}
     wanted = wanted | ({CONTROL_ROWS} if table in CONTROL else set()) | ({LOOKUP_ROWS} if table in LOOKED_UP else set())
     wanted = wanted | ({GLASS_ROWS} if table in INSIDE or table in NOT_INSIDE else set())
-    wanted = wanted | node_policies(table)
+    wanted = wanted | node_policies(table) | serving_policies(table)
+    wanted = wanted | ({SERVING_LOOKUPS} if table in LOOKED_UP_SERVING else set())
     if partition and not found:
         return []  # reachable only through its parent
     faults = [f"{table}: policy {policy} is not among those it may have" for policy in sorted(found - wanted, key=str)]
@@ -405,6 +409,11 @@ DEFINERS = frozenset(
         "exchequer_job_set_used(uuid,uuid)",
         "exchequer_node_jobs()",
         "exchequer_node_tenant()",
+        "exchequer_serving_endpoints()",
+        "exchequer_serving_keys(bytea[])",
+        "exchequer_serving_now()",
+        "exchequer_serving_tenant()",
+        "exchequer_why_not_served(uuid,text)",
         "exchequer_destroy_data_keys(uuid)",
         "exchequer_break_glass(bytea,bytea)",
         "billing_budgets_across(date)",
@@ -417,6 +426,7 @@ DEFINERS = frozenset(
         "billing_run_sums(uuid[],date[],text[])",
         "billing_sums_of_lines(date[],text[])",
         "billing_sums_of_month(uuid[],date,jsonb)",
+        "billing_unbilled_of_month(date,text)",
         "billing_usage_by_day(date,text[])",
         "billing_usage_of_month(date,text[],jsonb,boolean)",
         "billing_ensure_partitions(date,date)",
@@ -432,7 +442,13 @@ DEFINERS = frozenset(
     }
 )
 #: Those that run as the role that makes and ends the nodes' logins; they name every relation with its schema.
-OF_REGISTRAR = frozenset({"exchequer_roles.admit_node(uuid,text)", "exchequer_roles.end_node(uuid)"})
+OF_REGISTRAR = frozenset(
+    {
+        "exchequer_roles.admit_node(uuid,text)",
+        "exchequer_roles.admit_serving(uuid,text)",
+        "exchequer_roles.end_node(uuid)",
+    }
+)
 OURS = "NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"
 RELATIONS = f"""
 SELECT c.oid::regclass::text, c.relkind, coalesce(c.reloptions::text LIKE '%security_invoker=true%', false)
@@ -449,7 +465,7 @@ FROM pg_class c, aclexplode(c.relacl) g WHERE c.relnamespace = 'public'::regname
   AND g.grantee <> c.relowner
   AND (g.grantee = 0 OR g.grantee NOT IN (
     'exchequer_app'::regrole, 'exchequer_control'::regrole, 'exchequer_operator'::regrole, 'exchequer_glass'::regrole,
-    'exchequer_node'::regrole))
+    'exchequer_node'::regrole, 'exchequer_serving'::regrole))
 """
 CONSOLE = """
 SELECT c.relname, array_agg(DISTINCT g.privilege_type) FROM pg_class c, aclexplode(c.relacl) g

@@ -14,6 +14,7 @@ ALLOWED: dict[str, tuple[set[str], str]] = {
     "billing_budget": ({"SELECT"}, ""),
     "billing_budgetperiod": ({"SELECT", "INSERT", "UPDATE (ceiling, held, spent, unheld)"}, ""),
     "billing_contract": ({"SELECT"}, ""),
+    "billing_creditblock": ({"SELECT"}, ""),
     "billing_hold": ({"SELECT", "UPDATE (amount, released_at, settled, state)"}, ""),
     "billing_holdshare": ({"SELECT"}, ""),
     "billing_invoice": (
@@ -88,6 +89,8 @@ BESIDES: dict[str, set[str]] = {
     "billing_price": {"SELECT"},
     "billing_pricebook": {"SELECT"},
     "billing_priceversion": {"SELECT"},
+    "billing_seller": {"SELECT (country, only_row)"},
+    "billing_taxrate": {"SELECT"},
     "compute_device": {
         "SELECT",
         "INSERT",
@@ -106,11 +109,11 @@ EARLIER = ("node_reads", "r", (NODE,), f"({SAME} AND (job_id IN {MY_JOBS}))", No
 OWN_TENANT = ("node_rows", "r", (NODE,), "(id = ( SELECT exchequer_node_tenant() AS exchequer_node_tenant))", None)
 RIGHTS = """
 SELECT c.relname, g.privilege_type, '' FROM pg_class c, aclexplode(c.relacl) g
-WHERE c.relnamespace = 'public'::regnamespace AND g.grantee = 'exchequer_node'::regrole
+WHERE c.relnamespace = 'public'::regnamespace AND g.grantee = %(group)s::regrole
 UNION ALL
 SELECT c.relname, g.privilege_type, string_agg(a.attname, ', ' ORDER BY a.attname COLLATE "C")
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid, aclexplode(a.attacl) g
-WHERE c.relnamespace = 'public'::regnamespace AND g.grantee = 'exchequer_node'::regrole GROUP BY 1, 2
+WHERE c.relnamespace = 'public'::regnamespace AND g.grantee = %(group)s::regrole GROUP BY 1, 2
 """
 
 Policy = tuple[str, str, tuple[str, ...], str | None, str | None]
@@ -129,12 +132,16 @@ def node_policies(table: str) -> set[Policy]:
 
 def node_faults(admin: psycopg.Connection) -> list[str]:
     """Return where the rights of the nodes' group differ from the listed ones."""
+    return rights_faults(admin, NODE, {table: rights for table, (rights, _) in ALLOWED.items()} | BESIDES)
+
+
+def rights_faults(admin: psycopg.Connection, group: str, wanted: dict[str, set[str]]) -> list[str]:
+    """Return where the rights of a group differ from these, by table."""
     found: dict[str, set[str]] = {}
-    for table, right, columns in admin.execute(RIGHTS).fetchall():
+    for table, right, columns in admin.execute(RIGHTS, {"group": group}).fetchall():
         found.setdefault(table, set()).add(f"{right} ({columns})" if columns else right)
-    wanted = {table: rights for table, (rights, _) in ALLOWED.items()} | BESIDES
     return [
-        f"{table}: a node may {sorted(found.get(table, ()))}, expected {sorted(wanted.get(table, ()))}"
+        f"{table}: {group} may {sorted(found.get(table, ()))}, expected {sorted(wanted.get(table, ()))}"
         for table in sorted(found.keys() | wanted.keys())
         if found.get(table, set()) != wanted.get(table, set())
     ]

@@ -13,6 +13,7 @@ from tenants.checks import role_faults
 from tests.architecture.inside import glass_faults
 from tests.architecture.locks import UNLOCKED, console_faults, policy_faults, reference_faults, see_through_faults
 from tests.architecture.nodes import node_faults
+from tests.architecture.serving_nodes import serving_faults
 from tests.support.servers.services import TEST_ROLE
 
 pytestmark = pytest.mark.django_db
@@ -205,6 +206,10 @@ def test_a_look_inside_reads_the_listed_tables_and_writes_none(superuser: psycop
 
 def test_a_node_has_the_listed_rights_and_no_others(superuser: psycopg.Connection) -> None:
     assert node_faults(superuser) == []
+
+
+def test_a_serving_node_has_the_listed_rights_and_no_others(superuser: psycopg.Connection) -> None:
+    assert serving_faults(superuser) == []
 
 
 def tables_of(page: str) -> list[str]:

@@ -53,6 +53,18 @@ def test_a_thief_of_a_node_finds_no_key_and_is_handed_nothing_of_others(stack: S
     serving = stack.environment("serving")
     assert not {"SECRET_KEY", "EXCHEQUER_MASTER_KEY_FILE", "AWS_SECRET_ACCESS_KEY"} & serving.keys()
     assert not {web["SECRET_KEY"], stolen["EXCHEQUER_NODE_SECRET"]} & set(serving.values())
+    assert len({one["DATABASE_URL"] for one in (web, stolen, serving)}) == 3, "each logs in as itself"
+    with psycopg.connect(serving["DATABASE_URL"], autocommit=True) as thief:
+        thief.execute("SELECT set_config('app.tenant', %s, false)", [stack.get("me/")["tenant"]["id"]])
+        for table in ("tenants_tenant", "models_app_endpoint", "models_app_servingslice", "billing_contract"):
+            assert thief.execute(f"SELECT FROM {table}").fetchall() == [], "it serves nothing of this organisation"
+        for refused in (
+            "SELECT * FROM compute_job",
+            "SELECT key_hash FROM models_app_endpointkey",
+            "SET ROLE exchequer_app",
+        ):
+            with pytest.raises(psycopg.Error, match="permission denied"):
+                thief.execute(refused)
 
     def asked(what: str, secret: str, **more: object) -> int:
         sent = {"tenant": stack.get("me/")["tenant"]["id"], "kind": "attempt", "token": 1, **more}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from decimal import Decimal
 
 import psycopg
@@ -12,14 +13,19 @@ import pytest
 from django.db import connection
 
 from billing.budgets.budgets import create_budget
+from billing.models import Contract
+from billing.pricing.prepaid import count_if_prepaid
+from billing.rating.calendar import local_day, next_period, period_of
 from compute.devices.base import Found
 from compute.fleet import nodes
 from compute.leases import leases
 from compute.leases.messages import Heartbeat
 from compute.models import Job, Node, Outcome
+from tenants import clock
 from tenants.checks import role_faults
 from tenants.isolation.scoping import tenant_scope
-from tests.conftest import SESSION
+from tests.conftest import SESSION, DemoClock
+from tests.integration.billing.wallets.scene import grant
 from tests.integration.compute.test_leases import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -76,11 +82,32 @@ def test_a_node_that_stops_within_a_transaction_keeps_its_jobs_locked_for_second
     assert 0 < longest <= 15_000
 
 
-@pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.PLATFORM, Outcome.STOPPED])
+@pytest.mark.parametrize(
+    ("outcome", "prepaid"),
+    [(Outcome.SUCCEEDED, False), (Outcome.SUCCEEDED, True), (Outcome.PLATFORM, False), (Outcome.STOPPED, False)],
+)
 def test_a_node_does_the_work_that_it_was_given(
-    login: str, as_control: Callable[[], AbstractContextManager[None]], outcome: Outcome
+    login: str,
+    as_control: Callable[[], AbstractContextManager[None]],
+    demo_clock: DemoClock,
+    superuser: psycopg.Connection,
+    outcome: Outcome,
+    *,
+    prepaid: bool,
 ) -> None:
+    if prepaid:
+        demo_clock.move_to(clock.now().replace(day=5) + timedelta(days=31))
     world = World(as_control)
+    if prepaid:
+        superuser.execute("SET session_replication_role = replica")  # no terms of a contract that has begun may change
+        terms = "UPDATE billing_contract SET terms = '{\"prepaid\": true}' WHERE tenant_id = %s"
+        superuser.execute(terms, [world.tenant.id])
+        superuser.execute("RESET session_replication_role")
+        with as_control(), tenant_scope(world.tenant.id):
+            count_if_prepaid(Contract.objects.get())
+        month = period_of(local_day(clock.now(), world.tenant.timezone))
+        grant(world.tenant, "500.00")
+        grant(world.tenant, "1.00", expires_on=next_period(month) - timedelta(days=1))
     create_budget(actor=world.actor, amount=Decimal(1000), at_limit="stop_running")
     job = world.submit()
     (dispatch,) = world.assign()

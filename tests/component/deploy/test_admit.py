@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_a_serving_node_gets_a_secret_and_the_key_that_it_signs_with(
+def test_a_serving_node_gets_a_login_a_secret_and_the_key_that_it_signs_with(
     superuser: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(
@@ -43,17 +43,29 @@ def test_a_serving_node_gets_a_secret_and_the_key_that_it_signs_with(
         return node_file.read(file)
 
     first = admitted("x" * 40)
-    assert first.keys() == {"EXCHEQUER_DB_ROLE", node_settings.SECRET, node_settings.SERVING, node_settings.PLATFORM}
+    assert first.keys() == {
+        "DATABASE_URL", "EXCHEQUER_DB_ROLE", node_settings.SECRET, node_settings.SERVING, node_settings.PLATFORM,
+    }  # fmt: skip
     assert "x" * 40 not in first.values()
     assert admitted("x" * 40) == first, "what works stays"
     assert (
-        admitted("y" * 40)[node_settings.SERVING] == node_settings.serving_key("y" * 40) != first[node_settings.SERVING]
+        (second := admitted("y" * 40))[node_settings.SERVING]
+        == node_settings.serving_key("y" * 40)
+        != first[node_settings.SERVING]
     )
     made = superuser.execute("SELECT id FROM compute_node WHERE name = 'serving.beside'").fetchall()
-    logins = superuser.execute(
-        "SELECT FROM pg_roles WHERE rolname = 'exchequer_node_' || replace(%s, '-', '')", [str(made[0][0])]
+    login = f"exchequer_node_{made[0][0].hex}"
+    assert f"//{login}:" in second["DATABASE_URL"]
+    groups = (
+        "SELECT r::regrole::text FROM pg_auth_members m, LATERAL (SELECT m.roleid AS r) WHERE m.member = %s::regrole"
     )
-    assert logins.fetchall() == [], "it has no login of its own"
+    assert superuser.execute(groups, [login]).fetchall() == [("exchequer_serving",)], (
+        "it is not a node that runs attempts"
+    )
+    assert (opens(first["DATABASE_URL"]), opens(second["DATABASE_URL"])) == (False, True)
+    superuser.execute("SELECT compute_end_node(%s)", [made[0][0]])
+    assert not opens(second["DATABASE_URL"])
+    superuser.execute(f"DROP ROLE {login}")
 
 
 def opens(url: str) -> bool:

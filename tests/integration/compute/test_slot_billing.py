@@ -219,7 +219,7 @@ def test_an_unpaid_endpoint_stops_and_resumes_when_redeployed(billed: Place, dem
         for _, allocation_id in allocations.mine(me.node_id):
             billed.renew(allocation_id, me)
         settle(billed)
-    assert slot_events.unpaid(billed.tenant.id, endpoint.id), "at once, before the news is delivered"
+    assert slot_events.why_stopped(billed.tenant.id, endpoint.id) == "budget", "at once, before the news is delivered"
     with billed.control():
         outbox.drain(billed.tenant.id)
     with tenant_scope(billed.tenant.id):
@@ -234,7 +234,7 @@ def test_an_unpaid_endpoint_stops_and_resumes_when_redeployed(billed: Place, dem
     assert (again.id, again.state) == (endpoint.id, "deploying")
     billed.node("s1", 1)
     assert billed.assign() == 1
-    assert not slot_events.unpaid(billed.tenant.id, endpoint.id)
+    assert slot_events.why_stopped(billed.tenant.id, endpoint.id) == ""
     with tenant_scope(billed.tenant.id):
         assert not [*ledger_faults(), *reconcile_faults()]
 

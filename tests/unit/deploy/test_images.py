@@ -327,9 +327,9 @@ def test_each_process_exists_and_gets_the_settings_that_it_needs(name: str) -> N
         return
     role: DatabaseRole = process.variables["EXCHEQUER_DB_ROLE"]  # type: ignore[assignment]
     joined = "deploy.server.worker" in process.command and "node" in process.command
-    own = set() if joined else {DATABASE_URLS[role]}
-    assert urls == own, "a process holds the database URL of its own role alone; a node that of its own login"
     serves = "deploy.server.serving" in process.command
+    own = set() if joined or serves else {DATABASE_URLS[role]}
+    assert urls == own, "a process holds the database URL of its own role alone; a node that of its own login"
     settings = env.read((CREDENTIALS if joined or serves else {}) | filled(process))
     assert settings.database_url(role)
     assert settings.db_role == (
@@ -369,7 +369,7 @@ def _listens(name: str, networks: list[str]) -> str:
     return f"{name}:{process.command[process.command.index('--port') + 1]}"
 
 
-#: What the file that `--credentials` names adds; that of a serving node has no login. With it the settings refuse a key of the platform.
+#: What the file that `--credentials` names adds. With it the settings refuse a key of the platform.
 CREDENTIALS = {
     "DATABASE_URL": "postgresql://exchequer_node_1:x@database/exchequer",
     node_settings.SECRET: "x" * 43,
