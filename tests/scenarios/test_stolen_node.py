@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 import requests
+from celery import Celery
+from django.core import signing
+from redis import Redis
 
 from tests.scenarios.stack import ROOT, Stack
 from tests.support.datasets import csv_bytes
@@ -87,6 +90,81 @@ def test_a_thief_of_a_node_finds_no_key_and_is_handed_nothing_of_others(stack: S
     said = subprocess.run(command, cwd=ROOT, env=refused, capture_output=True, text=True, timeout=60, check=False)
     assert said.returncode != 0
     assert "EXCHEQUER_MASTER_KEY_FILE: this machine is a node, and must not hold it" in said.stdout + said.stderr
+
+
+def test_messages_that_a_thief_forges_or_takes_change_nothing(stack: Stack) -> None:
+    """A message is a wake-up: what it names is read in the database, and what is lost is sent again."""
+    stolen, web = stack.environment("node"), stack.environment("web")
+    tenant, node = stack.get("me/")["tenant"]["id"], f"node.{stolen['EXCHEQUER_NODE_ID']}"
+    dataset = stack.upload("woken", csv_bytes("breast_cancer"), "target")
+    first = stack.wait_ended(stack.launch(dataset, params={"epochs": 2}))
+    with psycopg.connect(web["DATABASE_URL"], autocommit=True) as link:
+        link.execute("SELECT set_config('app.tenant', %s, false)", [tenant])
+        files = [
+            key
+            for row in link.execute("SELECT source_key, data_key FROM models_app_datasetversion")
+            for key in row
+            if key
+        ]
+        attempts = [str(one) for (one,) in link.execute("SELECT id FROM compute_attempt")]
+        counted = "SELECT (SELECT count(*) FROM compute_attempt), (SELECT count(*) FROM billing_usageevent), (SELECT sum(amount) FROM billing_usageevent)"
+        before = link.execute(counted).fetchone()
+        broker = Redis.from_url(stolen["BROKER_URL"])
+        forger = Celery(broker=stolen["BROKER_URL"], set_as_current=False)
+        nobody = str(uuid.uuid4())
+        for attempt in (*attempts, nobody):
+            for token in (0, 1, 2, 99):
+                for place in (node, "ops", "node.other"):
+                    forger.send_task("compute.run_attempt", (tenant, attempt, token), queue=place)
+        for name, arguments in (
+            ("models_app.discard", (files, tenant)),
+            ("models_app.remove_job_files", (first["id"], tenant)),
+            ("models_app.ingest", (nobody, tenant)),
+            ("tenants.deliver", (nobody, tenant)),
+            ("compute.run_attempt", ("no id", "none", "none")),
+            ("compute.call_node", ()),
+            ("billing.run_periods", ()),
+            ("os.system", ("true",)),
+        ):
+            for place in (node, "ops"):
+                forger.send_task(name, arguments, queue=place)
+        forger.send_task("tenants.deliver", (nobody, tenant), queue="ops", serializer="pickle")
+        wait_until(
+            lambda: not (broker.llen(node) or broker.llen("ops") or broker.hlen("unacked")), "all were read", 120
+        )
+        assert link.execute(counted).fetchone() == before, "nothing ran or was billed again"
+    assert stack.job(first["id"]) == first
+    job = stack.launch(dataset, params={"epochs": 2})
+    for _ in range(50):
+        broker.delete(node, "ops")  # a thief who reads the queues of others takes their messages away
+    ended = stack.wait_ended(job, 300)
+    assert (ended["state"], len([one for one in ended["attempts"] if float(one["billed_seconds"]) > 0])) == (
+        "succeeded",
+        1,
+    )
+    assert stack.get("audit/verify/")["ok"] is True
+    for command in ("verify_ledger", "reconcile"):
+        assert stack.manage(command).returncode == 0
+    broker.delete("node.other")
+
+
+def test_a_session_that_a_thief_forges_opens_nothing(stack: Stack) -> None:
+    """A cookie names a row that the web process wrote; a node can neither read nor write one."""
+    stolen, serving = stack.environment("node"), stack.environment("serving")
+    kept = (stolen["EXCHEQUER_NODE_SECRET"], serving["EXCHEQUER_SERVING_KEY"], serving["EXCHEQUER_NODE_SECRET"])
+    content = {
+        "_auth_user_id": stack.get("me/")["tenant"]["id"],
+        "_auth_user_backend": "django.contrib.auth.backends.ModelBackend",
+    }
+    forged = [signing.dumps(content, key=key, salt="django.contrib.sessions.backends.signed_cookies") for key in kept]
+    for cookie in (*forged, *kept, "a" * 32):
+        answer = requests.get(f"{stack.url}/t/lab/", cookies={"exchequer": cookie}, allow_redirects=False, timeout=30)
+        assert (answer.status_code, "/login" in answer.headers["Location"]) == (302, True)
+    for url in (stolen["DATABASE_URL"], serving["DATABASE_URL"]):
+        with psycopg.connect(url, autocommit=True) as thief:
+            for refused in ("SELECT * FROM tenants_session", "INSERT INTO tenants_session VALUES ('a', '', now())"):
+                with pytest.raises(psycopg.Error, match="permission denied"):
+                    thief.execute(refused)
 
 
 def test_a_second_machine_joins_with_a_token_and_is_ended(stack: Stack, tmp_path: Path) -> None:
