@@ -13,6 +13,8 @@ from tenants.outbound import straight
 SECRET, PLATFORM = "EXCHEQUER_NODE_SECRET", "EXCHEQUER_PLATFORM_URL"
 #: What serving nodes sign with, and have of SECRET_KEY; who has that derives it.
 SERVING = "EXCHEQUER_SERVING_KEY"
+#: Where kombu keeps what a worker took from a queue of Valkey and has not carried out yet.
+BROKER_NAMES = ("unacked", "unacked_index", "unacked_mutex")
 #: A node is handed what it needs of these, for the work that lives on it.
 OF_THE_PLATFORM = (
     "EXCHEQUER_MASTER_KEY",
@@ -62,6 +64,11 @@ def completed(values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
             f"{PLATFORM}: give the address of the product with https://; on this machine also http:// or unix:/PATH"
         )
     return {**values, **alone}, faults
+
+
+def broker_options(node: str) -> dict[str, str]:
+    """Return the names under which a node keeps what it took from Valkey's queue: its broker user can reach no others."""
+    return {f"{name}_key": f"{name}.{node}" for name in BROKER_NAMES}
 
 
 def is_safe(url: str) -> bool:

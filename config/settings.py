@@ -8,7 +8,7 @@ import django_stubs_ext
 from csp.constants import NONCE, NONE, SELF
 from psycopg.conninfo import conninfo_to_dict
 
-from config import console, periodic
+from config import console, node_settings, periodic
 from config import logging as structured_logging
 from config.demo import organisations
 from config.env import load_once
@@ -255,7 +255,13 @@ CELERY_TASK_IGNORE_RESULT = CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_DEFAULT_QUEUE, CELERY_TIMEZONE = "ops", "UTC"
 CELERY_WORKER_PREFETCH_MULTIPLIER, CELERY_WORKER_PROC_ALIVE_TIMEOUT = 1, 30.0
 CELERY_TASK_ACKS_LATE = CELERY_WORKER_HIJACK_ROOT_LOGGER = CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 10, "socket_keepalive": True}
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {
+    "socket_connect_timeout": 2,
+    "socket_timeout": 10,
+    "socket_keepalive": True,
+}
+if env.node_secret and env.broker_url.startswith("redis"):
+    CELERY_BROKER_TRANSPORT_OPTIONS |= node_settings.broker_options(env.effective_node_id)
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1}
 CELERY_DB_REUSE_MAX = sys.maxsize  # `config.celery` closes connections: logging in takes longer than most tasks
 CELERY_BEAT_SCHEDULE = periodic.SCHEDULE

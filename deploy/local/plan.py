@@ -111,7 +111,10 @@ class Plan:
         """Return the environment of this machine's node: its own login and secret, the broker, and nothing of the platform's."""
         given = self._on_a_node()
         given.pop("EXCHEQUER_METRICS_TOKEN", None)
-        own = {node_settings.SECRET: self.node_secret, "BROKER_URL": self.shared["BROKER_URL"]}
+        own = {
+            node_settings.SECRET: self.node_secret,
+            "BROKER_URL": self.valkey.node_url if self.valkey else self.shared["BROKER_URL"],
+        }
         return given | own | ({"DATABASE_URL": self.node_url} if self.node_url else {})
 
     def _on_a_node(self) -> dict[str, str]:
@@ -162,7 +165,16 @@ def plan_for(home: Home, environ: Mapping[str, str]) -> Plan:
             f"with a database of your own, all four URLs are needed; missing: {', '.join(missing)} (see deploy/roles.sql)"
         )
 
-    valkey = None if given.get("BROKER_URL") else Valkey(home.path / "valkey", ports["valkey"], kept["valkey"])
+    valkey = (
+        None
+        if given.get("BROKER_URL")
+        else Valkey(
+            home.path / "valkey",
+            ports["valkey"],
+            kept["valkey"],
+            given.get("EXCHEQUER_NODE_ID") or socket.gethostname(),
+        )
+    )
     seaweedfs = None
     if not given.get("S3_ENDPOINT_URL"):
         seaweed_ports = {name: ports[name] for name in SEAWEED_PORTS}

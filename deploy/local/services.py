@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -14,6 +16,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from config import node_settings
 from deploy.local.certificates import issue
 
 #: SeaweedFS listens on a gRPC port beside each HTTP port: all eight are set, so that none collides with another
@@ -54,11 +57,38 @@ class Valkey:
     folder: Path
     port: int
     password: str
+    node: str = ""
 
     @property
     def url(self) -> str:
         """Return the URL of database 0, in the scheme of Celery and redis-py."""
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    @property
+    def node_url(self) -> str:
+        """Return the URL of database 0 for this machine's node, whose user reads its own queue and writes no other."""
+        return f"redis://node:{self._node_password}@127.0.0.1:{self.port}/0"
+
+    @property
+    def _node_password(self) -> str:
+        return hmac.digest(self.password.encode(), b"exchequer.node", "sha256").hex()
+
+    def _node_user(self) -> str:
+        """Return the line of the node's user: its queue by each priority, what it took from it, and who is bound to it."""
+        node = re.sub(r"[^A-Za-z0-9_.-]", "?", self.node)
+        keys = [
+            f"node.{node}",
+            f"node.{node}??[369]",
+            f"_kombu.binding.node.{node}",
+            f"_kombu.binding_permanent.node.{node}",
+        ]
+        keys += [f"{name}.{node}" for name in node_settings.BROKER_NAMES]
+        digest = hashlib.sha256(self._node_password.encode()).hexdigest()
+        allowed = " ".join(f"~{key}" for key in keys)
+        return (
+            f"user node reset on #{digest} {allowed} %R~_kombu.binding.celeryev "
+            "+@all -@admin -@dangerous -scan -randomkey -dbsize +info"
+        )
 
     def prepare(self) -> None:
         """Write the configuration to a file of mode 0600, because every user can read a command line."""
@@ -73,6 +103,7 @@ class Valkey:
             "daemonize no",
             f'dir "{self.folder}"',
             "maxmemory-policy noeviction",
+            *([self._node_user()] if self.node else []),
         ]
         _write_private(self.folder / "valkey.conf", "\n".join(lines) + "\n")
 

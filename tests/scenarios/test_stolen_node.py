@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ import requests
 from celery import Celery
 from django.core import signing
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from tests.scenarios.stack import ROOT, Stack
 from tests.support.datasets import csv_bytes
@@ -93,7 +95,7 @@ def test_a_thief_of_a_node_finds_no_key_and_is_handed_nothing_of_others(stack: S
 
 
 def test_messages_that_a_thief_forges_or_takes_change_nothing(stack: Stack) -> None:
-    """A message is a wake-up: what it names is read in the database, and what is lost is sent again."""
+    """A message is a wake-up: what it names is read in the database, and what is lost is sent again. With all of the broker's rights."""
     stolen, web = stack.environment("node"), stack.environment("web")
     tenant, node = stack.get("me/")["tenant"]["id"], f"node.{stolen['EXCHEQUER_NODE_ID']}"
     dataset = stack.upload("woken", csv_bytes("breast_cancer"), "target")
@@ -109,8 +111,9 @@ def test_messages_that_a_thief_forges_or_takes_change_nothing(stack: Stack) -> N
         attempts = [str(one) for (one,) in link.execute("SELECT id FROM compute_attempt")]
         counted = "SELECT (SELECT count(*) FROM compute_attempt), (SELECT count(*) FROM billing_usageevent), (SELECT sum(amount) FROM billing_usageevent)"
         before = link.execute(counted).fetchone()
-        broker = Redis.from_url(stolen["BROKER_URL"])
-        forger = Celery(broker=stolen["BROKER_URL"], set_as_current=False)
+        broker = Redis.from_url(web["BROKER_URL"])
+        forger = Celery(broker=web["BROKER_URL"], set_as_current=False)
+        taken = ("unacked", f"unacked.{stolen['EXCHEQUER_NODE_ID']}")
         nobody = str(uuid.uuid4())
         for attempt in (*attempts, nobody):
             for token in (0, 1, 2, 99):
@@ -129,9 +132,7 @@ def test_messages_that_a_thief_forges_or_takes_change_nothing(stack: Stack) -> N
             for place in (node, "ops"):
                 forger.send_task(name, arguments, queue=place)
         forger.send_task("tenants.deliver", (nobody, tenant), queue="ops", serializer="pickle")
-        wait_until(
-            lambda: not (broker.llen(node) or broker.llen("ops") or broker.hlen("unacked")), "all were read", 120
-        )
+        wait_until(lambda: not any((*map(broker.llen, (node, "ops")), *map(broker.hlen, taken))), "all were read", 120)
         assert link.execute(counted).fetchone() == before, "nothing ran or was billed again"
     assert stack.job(first["id"]) == first
     job = stack.launch(dataset, params={"epochs": 2})
@@ -146,6 +147,33 @@ def test_messages_that_a_thief_forges_or_takes_change_nothing(stack: Stack) -> N
     for command in ("verify_ledger", "reconcile"):
         assert stack.manage(command).returncode == 0
     broker.delete("node.other")
+
+
+def test_the_broker_lets_a_node_read_its_own_queue_and_no_other(stack: Stack) -> None:
+    stolen = stack.environment("node")
+    own, broker = f"node.{stolen['EXCHEQUER_NODE_ID']}", Redis.from_url(stolen["BROKER_URL"])
+    assert broker.llen(own) == 0
+    refused: tuple[Callable[[], object], ...] = (
+        lambda: broker.lrange("ops", 0, -1),
+        lambda: broker.lpush("ops", "forged"),
+        lambda: broker.rpop("node.other"),
+        lambda: broker.lpush("node.other", "forged"),
+        lambda: broker.hgetall("unacked"),
+        lambda: broker.sadd("_kombu.binding.ops", "mine"),
+        lambda: broker.set("another", "1"),
+        lambda: broker.eval("return redis.call('lrange', 'ops', 0, -1)", 0),
+        lambda: broker.publish("any", "forged"),
+        broker.keys,
+        broker.scan,
+        broker.flushdb,
+        broker.config_get,
+        broker.acl_list,
+        broker.client_list,
+    )
+    for attempt in refused:
+        with pytest.raises(ResponseError, match=r"(?i)permission"):
+            attempt()
+    assert "NoPermissionError" not in stack.log("node")
 
 
 def test_a_session_that_a_thief_forges_opens_nothing(stack: Stack) -> None:
