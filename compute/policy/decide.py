@@ -21,6 +21,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from heapq import heapify, heappop, heapreplace
+from operator import itemgetter
 from typing import NamedTuple
 
 from billing.rating.quantity import WHOLE
@@ -76,7 +77,7 @@ class _Round:
     """The plan of one class of devices. Amounts are thousandths of a device."""
 
     def __init__(self, name: str, works: list[Work], devices: list[Device], limits: _Limits, now: datetime) -> None:
-        self._name, self._works, self._now = name, works, now
+        self._name, self._now = name, now
         self._rooms, self._sets = limits
         running = [work for work in works if work.held]
         self._staying = [work for work in running if not work.stopping and not work.yields]
@@ -84,8 +85,9 @@ class _Round:
         waiting = [work for work in works if not work.held and (work.not_before is None or work.not_before <= now)]
         self._tenants = {tenant: Scope(tenant, name) for tenant in {work.tenant_id for work in works}}
         self._pool = Pool(devices, running, self._victims(running))
-        asking = [work for work in waiting if self._pool.ever_fits(work)] + self._yielding
-        self._asking = [(place(work), work) for work in asking]
+        asking = {work for work in waiting if self._pool.ever_fits(work)}.union(self._yielding)
+        self._in_order = sorted(((place(work), work) for work in works), key=itemgetter(0))
+        self._asking = [placed for placed in self._in_order if placed[1] in asking]
         self._held: dict[Scope, int] = defaultdict(int)
         self._limited = any(room.limit is not None for room in self._rooms.values())
         self._parts = self._guaranteed({work.tenant_id for work in [*running, *asking]})
@@ -140,7 +142,7 @@ class _Round:
         key: Callable[[Hashable], float],
         seat: Callable[[Work], bool],
     ) -> None:
-        """Offer devices to the tenants' jobs, always to the tenant with the smallest key, then to the older job.
+        """Offer devices to the tenants' jobs, in their order, always to the tenant with the smallest key, then to the older job.
 
         `seat` returns whether its tenant may get more.
         """
@@ -239,16 +241,17 @@ class _Round:
     def waits(self) -> list[Wait]:
         """Return why each job waits that the plan does not start; call it after `plan`."""
         seats = {work: seat.free for work, seat in self._placed}
-        waiting = [work for work in self._works if not work.held and not seats.get(work)]
+        fitting = {work for _, work in self._asking}
+        waiting = [work for _, work in self._in_order if not work.held and not seats.get(work)]
         firmly = self._firm >= self._pool.size * WHOLE
         places: dict[Hashable, int] = defaultdict(int)
         found: list[Wait] = []
-        for work in sorted(waiting, key=place):
+        for work in waiting:
             places[work.tenant_id] += 1
             full = self._full(work)
             if work.not_before is not None and work.not_before > self._now:
                 why = Why.BACK_OFF
-            elif not self._pool.ever_fits(work):
+            elif work not in fitting:
                 why = Why.LABELS if self._pool.ever_fits(replace(work, labels=frozenset())) else Why.TOO_BIG
             elif work in seats:
                 why = Why.VACATING

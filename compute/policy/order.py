@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from operator import itemgetter
 from typing import Any
 
 from billing.rating.quantity import WHOLE
@@ -74,21 +73,24 @@ class Queue:
     their weight; else the whole tenant is one queue.
     """
 
-    def __init__(self, works: Iterable[Placed], rooms: Mapping[Scope, Room], held: Mapping[Scope, int]) -> None:
+    def __init__(self, works: Sequence[Placed], rooms: Mapping[Scope, Room], held: Mapping[Scope, int]) -> None:
+        """`works` are in their order, of one class of devices and not empty."""
         self._rooms, self._held = rooms, held
-        grouped: dict[Scope, list[Placed]] = defaultdict(list)
+        by_project: dict[Hashable | None, list[Placed]] = defaultdict(list)
         for placed in works:
-            work = placed[1]
-            scope = Scope(work.tenant_id, work.device_class, project_id=work.project_id) if rooms else WHOLE_POOL
-            grouped[scope].append(placed)
+            by_project[placed[1].project_id].append(placed)
+        of = works[0][1]
+        grouped: dict[Scope, Sequence[Placed]] = {
+            Scope(of.tenant_id, of.device_class, project_id=project): these for project, these in by_project.items()
+        }
         shared = [rooms[scope] for scope in grouped if scope in rooms]
         self._weighted = any(room.weight != 1 for room in shared)
         if not self._weighted and not any(room.guaranteed for room in shared):
-            grouped = {WHOLE_POOL: [placed for these in grouped.values() for placed in these]}
+            grouped = {WHOLE_POOL: works}
         self._rest: dict[Scope, Iterator[Placed]] = {}
         self._next: dict[Scope, Placed] = {}
         for scope, these in grouped.items():
-            self._rest[scope] = iter(sorted(these, key=itemgetter(0)))
+            self._rest[scope] = iter(these)
             self._advance(scope)
 
     def __bool__(self) -> bool:
@@ -120,7 +122,7 @@ class Queue:
 
 
 def by_tenant(works: Iterable[Placed]) -> dict[Hashable, list[Placed]]:
-    """Return the jobs of each tenant."""
+    """Return the jobs of each tenant, in the given order."""
     grouped: dict[Hashable, list[Placed]] = defaultdict(list)
     for placed in works:
         grouped[placed[1].tenant_id].append(placed)

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from billing.rating.quantity import WHOLE
 
@@ -139,8 +139,7 @@ class Why(StrEnum):
     """The devices go to work that comes before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """This job does not start in this round. `place`: among its tenant's waiting jobs of the class, 1 is next."""
 
     work: Work
