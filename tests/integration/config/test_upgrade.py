@@ -88,6 +88,8 @@ GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4
 #: What the older schema cannot hold of today's rows: limits of projects, people and months.
 OLDER = "WHERE period = 'at_once'"
 OLDER_ROWS = {"tenants_quota": f"{OLDER} AND project_id IS NULL AND person IS NULL", "tenants_quotareservation": OLDER}
+#: Devices were counted as whole ones before they had shares.
+COUNTED = {"tenants_quota": "in_use", "tenants_quotareservation": "amount"}
 COLUMNS = """
 SELECT c.relname, array_agg(quote_ident(a.attname) ORDER BY a.attname) FROM pg_class c
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
@@ -228,7 +230,8 @@ def lay(source: psycopg.Connection, old: psycopg.Connection, before: Before) -> 
         names = sorted(here[table] & there[table])
         said = ", ".join(names)
         old.execute(f"DELETE FROM {table}")
-        query = f"SELECT {said} FROM {table} {OLDER_ROWS.get(table, '')}"
+        given = ", ".join(f"{name}::bigint" if name == COUNTED.get(table) else name for name in names)
+        query = f"SELECT {given} FROM {table} {OLDER_ROWS.get(table, '')}"
         if table in EARLIER_PRICES:
             of = ", ".join(f"t.{name}" for name in names)
             meters = "JOIN billing_meter m ON m.key = t.meter" if table == "billing_price" else ""
