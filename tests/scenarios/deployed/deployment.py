@@ -6,7 +6,6 @@ copy of what the Dockerfile copies, and those of the image `web` with no package
 
 from __future__ import annotations
 
-import base64
 import os
 import secrets
 import signal
@@ -20,8 +19,9 @@ from pathlib import Path
 from compute.sandbox import sandbox
 from deploy.local.postgres import random_passwords
 from deploy.local.services import SEAWEED_PORTS, SeaweedFS
+from tests.scenarios.deployed.host_secrets import write_secrets
 from tests.scenarios.deployed.images import Images
-from tests.scenarios.deployed.networks import PLATFORM, RELAY, Namespaces, NetworkCluster
+from tests.scenarios.deployed.networks import NODE, PLATFORM, RELAY, Namespaces, NetworkCluster
 from tests.scenarios.stack import Stack
 from tests.support.servers.ports import free_port, free_ports
 from tests.support.servers.rabbitmq import RabbitMQ
@@ -29,6 +29,8 @@ from tests.support.waiting import wait_until
 from tests.unit.deploy.manifests import ROOT, Process, compose_processes
 
 USER = 10001
+#: The name of the second node, which runs beside the platform.
+SECOND = "second"
 #: Where the Compose file mounts secrets, and below it the volumes that processes share.
 SECRETS, SHARED = "/run/secrets", "/run/"
 OF_THE_IMAGE = ["CMD", "python", "-m", "deploy.server.health", "--url", "http://127.0.0.1:8000/readyz"]
@@ -64,7 +66,10 @@ class Deployment(Stack):
         with self.cluster.superuser("postgres") as admin:
             admin.execute("CREATE DATABASE exchequer")
             admin.execute("ALTER ROLE postgres PASSWORD 'of-the-container'")
-        self._write_secrets()
+        folder = self.folder / "secrets"
+        write_secrets(folder, self.broker.url, self.store)
+        if self.user:
+            os.chown(folder, USER, USER)
         for once in ("prepare", "node-login", "serving-login"):
             assert self._popen(once, self.processes_of[once]).wait(180) == 0, self.log(once)
         for part in ("fetcher", "web", "operator", "usage", "controller", "controller-2", "ops", "serving", "node"):
@@ -120,6 +125,18 @@ class Deployment(Stack):
         else:
             wait_until(lambda: self.running[part].poll() is None, f"{part} starts again")
 
+    def add_node(self) -> None:
+        """Start a second node, beside the platform: the network of the first is another."""
+        assert self._popen("node-login-2", self.processes_of["node-login"]).wait(180) == 0, self.log("node-login-2")
+        self.launch_part("node-2")
+        wait_until(lambda: self.healthy("node-2"), lambda: self.log("node-2")[-800:], 60)
+
+    def remove_node(self) -> None:
+        """Stop the second node; it takes its leave."""
+        process = self.running.pop("node-2")
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)
+
     def _restart_what_ends(self) -> None:
         """Start our own processes again when they end, as `restart: unless-stopped` does."""
         while not self._stopping.wait(0.5):
@@ -143,7 +160,7 @@ class Deployment(Stack):
         process = self._process_of(part)
         assert process is not None
         check = process.spec.get("healthcheck", {}).get("test", OF_THE_IMAGE)[1:]
-        command = [self._here(word, process) for word in check[1:]]
+        command = [self._here(word, process, part) for word in check[1:]]
         done = subprocess.run(
             [*self._prefix(part), self.images.python(process.image), *command],
             cwd=self.images.code, env=self._variables(part, process), capture_output=True, check=False,
@@ -191,7 +208,7 @@ class Deployment(Stack):
         return self.processes_of.get(part.removesuffix("-2"))
 
     def _popen(self, part: str, process: Process) -> subprocess.Popen[bytes]:
-        command = [self._here(word, process) for word in process.command[1:]]
+        command = [self._here(word, process, part) for word in process.command[1:]]
         words = [*self._prefix(part), self.images.python(process.image), *command]
         return self._spawn(part, words, self._variables(part, process), self.images.code)
 
@@ -220,10 +237,11 @@ class Deployment(Stack):
         home.mkdir(exist_ok=True)
         if self.user:
             os.chown(home, USER, USER)
-        given = {name: self._here(value, process) for name, value in process.variables.items()}
+        given = {name: self._here(value, process, part) for name, value in process.variables.items()}
         more = {} if self.user else {"EXCHEQUER_SANDBOX": "best_effort"}
         more |= {"S3_ENDPOINT_URL": f"http://{PLATFORM}:{self.store_port}"} if "S3_ENDPOINT_URL" in given else {}
-        more |= {"EXCHEQUER_CPU_DEVICES": "2"} if part == "node" else {}
+        if process.name == "node":
+            more |= {"EXCHEQUER_CPU_DEVICES": "2", "EXCHEQUER_NODE_ADDRESS": NODE if part == "node" else PLATFORM}
         names = ("EXCHEQUER_INIT_TENANT", "EXCHEQUER_INIT_EMAIL", "EXCHEQUER_INIT_PASSWORD", "EXCHEQUER_INIT_API_KEY")
         more |= {name: self.variables[name] for name in names} if part == "prepare" else {}
         times = {
@@ -238,38 +256,23 @@ class Deployment(Stack):
         }
         return image | times | given | more
 
-    def _here(self, text: str, process: Process) -> str:
-        """Return a text of the Compose file with the folders of this deployment, each volume in one of its own."""
+    def _here(self, text: str, process: Process, part: str) -> str:
+        """Return a text of the Compose file with the folders of this deployment, each volume in one of its own.
+
+        A second node is that of a host with another EXCHEQUER_NODE_ID, and has its volumes.
+        """
+        second = part.endswith("-2")
+        if second and text == "compose":
+            return SECOND
         for volume in process.spec.get("volumes", ()):
             name, place = volume.split(":")[:2]
             if place.startswith(SHARED):
-                folder = self.folder / "volumes" / name
+                folder = self.folder / "volumes" / (f"{name}-2" if second and name.startswith(process.name) else name)
                 folder.mkdir(exist_ok=True)
                 if self.user:
                     os.chown(folder, USER, USER)
                 text = text.replace(place, str(folder))
         return text.replace(SECRETS, str(self.folder / "secrets"))
-
-    def _write_secrets(self) -> None:
-        urls = {
-            f"database{'' if role == 'app' else f'_{role}'}_url": f"postgresql://exchequer_{role}:{secrets.token_hex(16)}@{PLATFORM}/exchequer"
-            for role in ("app", "control", "owner", "operator")
-        }
-        kept = {name: secrets.token_hex(32) for name in ("secret_key", "operator_secret_key")}
-        kept |= {name: base64.b64encode(secrets.token_bytes(32)).decode() for name in ("master_key", "audit_key")}
-        kept |= urls | {
-            "database_admin_url": f"postgresql://postgres:of-the-container@{PLATFORM}/exchequer",
-            "broker_url": self.broker.url,
-        }
-        kept |= {
-            "s3_access_key": self.store.access_key,
-            "s3_secret_key": self.store.secret_key,
-            "email_url": "smtp://127.0.0.1:9",
-        }
-        for name, value in kept.items():
-            (self.folder / "secrets" / name).write_text(value)
-        if self.user:
-            os.chown(self.folder / "secrets", USER, USER)
 
     def _bucket(self) -> bool:
         made = f"from deploy.local.services import SeaweedFS as S; import sys; sys.exit(not S(None, {{'s3': {self.store.ports['s3']}}}, {self.store.access_key!r}, {self.store.secret_key!r}).make_bucket('exchequer'))"

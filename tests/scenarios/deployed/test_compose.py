@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from decimal import Decimal
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.test_hosts import rank_on
 from tests.scenarios.deployed.deployment import Deployment
 from tests.support.datasets import TARGET, write_csv
 from tests.support.waiting import wait_until
@@ -73,14 +76,16 @@ def test_a_job_runs_on_the_node_and_stands_on_the_invoice(deployment: Deployment
     reconciled(deployment)
 
 
+def trains(deployment: Deployment, job_id: str) -> bool:
+    """Return whether a job has an epoch behind it, and goes on."""
+    job = deployment.job(job_id)
+    return job["state"] == "running" and int(job["progress"].get("done") or 0) > 0
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_whatever_is_killed_loses_nothing(deployment: Deployment, dataset: str, part: str) -> None:
     job_id = deployment.launch(dataset, params=LONG)
-
-    def epochs() -> int:
-        return int(deployment.job(job_id)["progress"].get("done") or 0)
-
-    wait_until(lambda: deployment.job(job_id)["state"] == "running" and epochs() > 0, "it trains", longest_pause_s=0.1)
+    wait_until(lambda: trains(deployment, job_id), "it trains", longest_pause_s=0.1)
     deployment.kill_part(part)
     deployment.launch_part(part)
     job = wait_until(lambda: ended(deployment, job_id), "the job ends", 180)
@@ -92,6 +97,26 @@ def test_whatever_is_killed_loses_nothing(deployment: Deployment, dataset: str, 
     assert len(job["attempts"]) in allowed, job["attempts"]
     assert billed(job) > 0
     wait_until(lambda: part in ("broker", "database", "store") or deployment.healthy(part), f"{part} works again", 60)
+
+
+def test_a_job_on_two_nodes_in_two_networks_outlives_a_killed_rank(deployment: Deployment, dataset: str) -> None:
+    deployment.add_node()
+    try:
+        # More devices than one of them has.
+        job_id = deployment.launch(dataset, params=LONG, devices=3, one_node=False)
+        wait_until(lambda: trains(deployment, job_id), "it trains", 120)
+        ranks = {name: rank_on(deployment.folder / "homes" / name) for name in ("node", "node-2")}
+        assert all(ranks.values()), ranks
+        networks = [os.readlink(f"/proc/{deployment.running[name].pid}/ns/net") for name in ranks]
+        assert len(set(networks)) == 2
+        os.killpg(ranks["node-2"], signal.SIGKILL)
+        job = wait_until(lambda: ended(deployment, job_id), "the job ends", 240)
+        assert (job["state"], len(job["attempts"])) == ("succeeded", 1), job
+        assert "all ranks start again" in str(deployment.get(f"jobs/{job_id}/logs/"))
+        assert billed(job) > 0
+        wait_until(lambda: not any(rank_on(deployment.folder / "homes" / name) for name in ranks), "all ranks end")
+    finally:
+        deployment.remove_node()
 
 
 def ended(deployment: Deployment, job_id: str) -> dict[str, Any] | None:
