@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from decimal import Decimal
 
@@ -24,49 +24,19 @@ from compute.models import Job, Node, Outcome
 from tenants import clock
 from tenants.checks import role_faults
 from tenants.isolation.scoping import tenant_scope
-from tests.conftest import SESSION, DemoClock
+from tests.conftest import DemoClock
 from tests.integration.billing.wallets.scene import grant
 from tests.integration.compute.test_leases import World
+from tests.support.servers.node_logins import PASSWORD, admitted, as_login, stolen
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-PASSWORD = "throw-away"
 
 
 @pytest.fixture
 def login(as_control: Callable[[], AbstractContextManager[None]], superuser: psycopg.Connection) -> Iterator[str]:
     """Register the node `n1` with a login of its own; it leaves with the test."""
-    nodes.register(name="n1", hostname="h", boot=uuid.uuid4(), found=[], missing_layers=[])
-    node = Node.objects.get(name="n1").id
-    verifier = superuser.pgconn.encrypt_password(PASSWORD.encode(), b"", b"scram-sha-256").decode()
-    (name,) = superuser.execute("SELECT exchequer_roles.admit_node(%s, %s)", [node, verifier]).fetchone() or ("",)
-    yield name
-    superuser.execute("SELECT exchequer_roles.end_node(%s)", [node])
-    superuser.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
-
-
-@contextmanager
-def as_node(login: str) -> Iterator[None]:
-    """Let Django log in as the node."""
-    before = dict(connection.settings_dict)
-    connection.close()
-    connection.settings_dict.update(USER=login, PASSWORD=PASSWORD)
-    try:
-        yield
-    finally:
-        connection.close()
-        connection.settings_dict.update(before)
-
-
-def stolen(login: str) -> psycopg.Connection:
-    """Log in with the stolen credentials, with a tool of one's own."""
-    return psycopg.connect(
-        host=str(SESSION.cluster.folder),
-        dbname=str(connection.settings_dict["NAME"]),
-        user=login,
-        password=PASSWORD,
-        autocommit=True,
-    )
+    with admitted(superuser, "n1", by="admit_node") as login:
+        yield login
 
 
 def test_a_node_that_stops_within_a_transaction_keeps_its_jobs_locked_for_seconds(
@@ -111,7 +81,7 @@ def test_a_node_does_the_work_that_it_was_given(
     create_budget(actor=world.actor, amount=Decimal(1000), at_limit="stop_running")
     job = world.submit()
     (dispatch,) = world.assign()
-    with as_node(login):
+    with as_login(login):
         connection.ensure_connection()
         assert role_faults(one_tenant=True) == [], "a worker starts with it"
         two = [Found(f"cpu-{index}", "cpu", "cpu", f"CPU {index}", index, 2**30) for index in range(2)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -29,51 +29,22 @@ from tenants import clock
 from tenants.checks import role_faults
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Tenant
-from tests.conftest import SESSION, DemoClock
+from tests.conftest import DemoClock
 from tests.integration.billing.wallets.scene import grant
 from tests.support import factories, selling
 from tests.support.endpoints import make_version
+from tests.support.servers.node_logins import admitted, as_login, stolen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PASSWORD = "throw-away"
 NAME = "serving.n1"
 
 
 @pytest.fixture
 def login(as_control: Callable[[], AbstractContextManager[None]], superuser: psycopg.Connection) -> Iterator[str]:
     """Make the serving node `n1` with a login of its own; it leaves with the test."""
-    nodes.register(name=NAME, hostname="h", boot=uuid.uuid4(), found=[], missing_layers=[])
-    node = Node.objects.get(name=NAME).id
-    verifier = superuser.pgconn.encrypt_password(PASSWORD.encode(), b"", b"scram-sha-256").decode()
-    (name,) = superuser.execute("SELECT exchequer_roles.admit_serving(%s, %s)", [node, verifier]).fetchone() or ("",)
-    yield name
-    superuser.execute("SELECT exchequer_roles.end_node(%s)", [node])
-    superuser.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
-
-
-@contextmanager
-def as_serving(login: str) -> Iterator[None]:
-    """Let Django log in as the serving node."""
-    before = dict(connection.settings_dict)
-    connection.close()
-    connection.settings_dict.update(USER=login, PASSWORD=PASSWORD)
-    try:
-        yield
-    finally:
-        connection.close()
-        connection.settings_dict.update(before)
-
-
-def stolen(login: str) -> psycopg.Connection:
-    """Log in with the stolen credentials, with a tool of one's own."""
-    return psycopg.connect(
-        host=str(SESSION.cluster.folder),
-        dbname=str(connection.settings_dict["NAME"]),
-        user=login,
-        password=PASSWORD,
-        autocommit=True,
-    )
+    with admitted(superuser, NAME, by="admit_serving") as login:
+        yield login
 
 
 class Served:
@@ -130,13 +101,13 @@ def test_a_serving_node_serves_what_it_was_given(
     demo_clock.move_to(clock.now().replace(day=5) + timedelta(days=31))
     served, other = Served("churn", prepaid=prepaid), Served("other")
     backend, boot = Database(NAME, 1), uuid.uuid4()
-    with as_serving(login):
+    with as_login(login):
         connection.ensure_connection()
         assert role_faults(one_tenant=True) == [], "a serving process starts with it"
         backend.register(boot)
         assert backend.assigned_endpoints() == []
     place(as_control)
-    with as_serving(login):
+    with as_login(login):
         (assigned,) = backend.assigned_endpoints()
         order = assigned.order
         assert (order.endpoint_id, order.wanted) == (served.endpoint.id, True)
@@ -241,12 +212,12 @@ def test_a_stolen_login_reaches_no_more_than_the_endpoints_that_the_node_serves(
 ) -> None:
     mine, other = Served("churn"), Served("other")
     backend, boot = Database(NAME, 1), uuid.uuid4()
-    with as_serving(login):
+    with as_login(login):
         backend.register(boot)
     place(as_control)
     beside = deployments.deploy(actor=mine.actor, name="beside", version_id=make_version(mine.tenant, "Beside").id)
     away = nodes.register(name="serving.n2", hostname="h2", boot=uuid.uuid4(), found=[], missing_layers=[])
-    with as_serving(login):
+    with as_login(login):
         (assigned,) = backend.assigned_endpoints()
         backend.take(assigned.order, boot, 1)
         backend.flush(assigned.order, traffic(mine))
