@@ -73,9 +73,14 @@ def test_a_new_member_trains_three_models_and_the_invoice_shows_every_second(
     for job in jobs.values():
         expect(page.locator(f"main a[href$='/jobs/{job['id']}/']").first).to_be_visible()
 
-    page.goto("/t/lab/audit/?acts=all")
-    for action in ("models_app.dataset.", "compute.job.submitted", "tenants.tenant.created"):
-        expect(page.locator("main")).to_contain_text(action)
+    job = next(iter(jobs.values()))
+    for action, only in (
+        ("models_app.dataset.", "action=models_app.dataset."),
+        ("compute.job.submitted", f"target={job['id']}"),
+        ("tenants.tenant.created", "action=tenants.tenant."),
+    ):
+        page.goto(f"/t/lab/audit/?acts=all&{only}")
+        expect(page.locator("main tbody")).to_contain_text(action)
     assert stack.get("audit/verify/")["ok"] is True
 
     page.goto("/t/lab/dash/spend/")
