@@ -15,6 +15,8 @@ from compute.policy import Room, Scope, Work
 from tenants import quotas
 from tenants.rows import named_rows
 
+# Of jobs that differ in nothing that the policy may pass one for (too wide for the guaranteed part, spot, a full limit), only
+# so many can start as devices are there; of any others all are read, or one that could start hides behind those that cannot.
 # A set that runs so many at once is a queue of its own, and keeps nobody from being weighed; what runs of it counts in every class.
 _WORKS = """
 WITH limited AS (
@@ -26,14 +28,14 @@ SELECT id AS job_id, tenant_id, device_class, queued_at, not_before, project_id,
        ARRAY(SELECT key || '=' || value FROM jsonb_each_text(node_labels)) AS labels,
        (measured_s * devices * share / 1000)::float8 AS attained_s, tier = 'spot' AS spot, false AS borrowed, false AS stopping,
        NULL::uuid[] AS device_ids, NULL::uuid[] AS node_ids, set_id, most_at_once AS at_once FROM (
-    SELECT j.*, l.most_at_once, row_number() OVER places AS place, sum(share) OVER places - share AS before
+    SELECT j.*, l.most_at_once, row_number() OVER places AS place, sum(share * devices) OVER places - share * devices AS before
     FROM compute_job j LEFT JOIN limited l ON l.tenant_id = j.tenant_id AND l.id = j.set_id
     WHERE state = 'queued' AND approval_id IS NULL AND device_class = ANY(%(classes)s)
       AND (not_before IS NULL OR not_before <= (SELECT exchequer_now()))
       AND EXISTS (SELECT FROM tenants_tenant t WHERE t.id = j.tenant_id AND t.standing = 'active')
       AND NOT EXISTS (SELECT FROM compute_attempt a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id AND a.state <> 'ended')
     WINDOW places AS (
-        PARTITION BY j.tenant_id, device_class, project_id, person, l.id, node_labels
+        PARTITION BY j.tenant_id, device_class, project_id, person, l.id, node_labels, tier, devices, share, one_node
         ORDER BY -priority, CASE WHEN measured_s * devices * share < 3600000 THEN 0
                                  ELSE 1 + floor(log(measured_s * devices * share / 3600000)) END, queued_at, j.id
         ROWS UNBOUNDED PRECEDING)
@@ -54,7 +56,7 @@ WHERE a.state <> 'ended' AND (j.device_class = ANY(%(classes)s) OR l.id IS NOT N
 
 
 def works_now(classes: set[str], most: int) -> list[Work]:
-    """Return the jobs of these classes that run, and of each queue the first that could start now on `most` devices or parts of them."""
+    """Return the jobs of these classes that run, and of those of one kind the first that fit on `most` devices together."""
     with connection.cursor() as cursor:
         cursor.execute(_WORKS, {"classes": sorted(classes), "most": most})
         rows = named_rows(cursor)
