@@ -106,18 +106,8 @@ class Stack:
         return time.monotonic() - began
 
     def processes(self) -> list[int]:
-        """Return the processes that belong to this home, found by their environment or command line."""
-        found = []
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdecimal() and int(folder.name) != os.getpid():
-                with contextlib.suppress(OSError):
-                    text = (folder / "environ").read_bytes() + (folder / "cmdline").read_bytes()
-                    if (
-                        str(self.home).encode() in text
-                        and b"Z" not in (folder / "stat").read_bytes().rpartition(b")")[2][:3]
-                    ):
-                        found.append(int(folder.name))
-        return found
+        """Return the processes that belong to this home."""
+        return processes_of(self.home)
 
     def pid(self, part: str) -> int:
         """Return the process id of a part: postgres, valkey, web, ops, node, controller."""
@@ -205,6 +195,19 @@ class Stack:
             lambda: (found := self.job(job_id))["state"] in ended and found, f"job {job_id} ends", seconds
         )
         return job
+
+
+def processes_of(home: Path) -> list[int]:
+    """Return the processes that belong to a home, found by their environment or command line."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal() and int(folder.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                text = (folder / "environ").read_bytes() + (folder / "cmdline").read_bytes()
+                ended = b"Z" in (folder / "stat").read_bytes().rpartition(b")")[2][:3]
+                if str(home).encode() in text and not ended:
+                    found.append(int(folder.name))
+    return found
 
 
 @contextlib.contextmanager

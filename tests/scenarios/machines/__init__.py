@@ -1,0 +1,1 @@
+"""Machines that come and go, and what is billed of them."""
