@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,12 +49,17 @@ class Done:
 
 @dataclass(frozen=True)
 class Learned:
-    """The children of one organisation, each as a future: two ingested tables, its versions, one prediction."""
+    """The children of one organisation, each as a future: ingested tables, its versions, one prediction.
+
+    `cleaned`: the training table with the weekly round's choices; `brief`: a version of few epochs.
+    """
 
     training: Future[Done]
+    cleaned: Future[Done]
     arriving: Future[Done]
     versions: list[Future[Done]]
     predicted: Future[Done]
+    brief: Future[Done]
 
 
 class TrainingPool:
@@ -73,7 +78,10 @@ class TrainingPool:
         for slug, (one, both) in companies.items():
             arriving = self._later(self._ingest, both.arriving)
             predicted = self._later(self._predict, one.recipe, first[slug], arriving)
-            learned[slug] = Learned(trained[slug], arriving, [first[slug]], predicted)
+            cleaned = self._later(self._ingest, both.training, dict(one.cleaned))
+            few = {**one.params[0], "epochs": one.epochs // 10}
+            brief = self._later(self._train, one.recipe, few, both.training.target, trained[slug])
+            learned[slug] = Learned(trained[slug], cleaned, arriving, [first[slug]], predicted, brief)
         for slug, (one, both) in companies.items():
             more = range(1, len(one.params))
             learned[slug].versions.extend(self._version(one, at, both, trained[slug]) for at in more)
@@ -90,10 +98,10 @@ class TrainingPool:
     def _later(self, work: Callable[..., Done], *arguments: Any) -> Future[Done]:
         return self._pool.submit(work, *arguments)
 
-    def _ingest(self, sheet: Sheet) -> Done:
+    def _ingest(self, sheet: Sheet, choices: Mapping[str, Any] | None = None) -> Done:
         workdir = self._folder()
         (workdir / "in" / "source").write_bytes(sheet.as_csv())
-        fault = run_child(workdir, target=sheet.target)
+        fault = run_child(workdir, target=sheet.target, choices=choices)
         if fault is not None:
             raise ChildFailed(fault.message)
         return Done(workdirs.take_output(workdir), [], [])

@@ -18,10 +18,13 @@ from compute.estimates.forecast import LogEstimate, forecast, start_up
 from compute.fleet.nodes import Registered
 from compute.jobs import jobs
 from compute.models import Job
-from config.demo.children import Learned
+from config.demo.children import Done, Learned
 from config.demo.organisations import OPERATOR, PASSWORD, Budgeted, Organisation
 from config.demo.simulation import Simulation
 from config.demo.tables import Tables
+from models_app.datasets import ingestion
+from models_app.object_store import storage
+from models_app.registry import artefacts
 from tenants import bootstrap, quotas
 from tenants import operations as people
 from tenants.access.actor import Actor
@@ -129,6 +132,20 @@ class Company:
                 max_seconds=limit,
                 tags={"experiment": name.rpartition("-")[0] or name},
             ),
+        )
+
+    def ingest(self, version_id: UUID, child: Done) -> None:
+        """Ingest a version as the ops worker does, with a child's output."""
+        mine = ingestion.claim(version_id, self.tenant_id)
+        if mine is None:
+            raise RuntimeError(f"version {version_id} could not be claimed")
+        key = storage.new_key(self.tenant_id, "d", mine.dataset_id, mine.version_id, mine.token)
+        data = storage.put(
+            self.tenant_id, key, child.out / "data.parquet", content_type="application/vnd.apache.parquet"
+        )
+        result, profile = (artefacts.read_json(child.out / part) for part in ("result.json", "profile.json"))
+        ingestion.complete(
+            actor=Actor.system(self.tenant_id, "ingest"), mine=mine, data=data, result=result, profile=profile
         )
 
 

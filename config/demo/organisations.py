@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
@@ -64,6 +65,7 @@ class Organisation:
 
     `country` and `tax_number` decide the tax of its invoices. `restricted`: a project that is restricted at the end to these
     people, by the first part of their address; `jobs` in sixty days; `weekday`: weight of Monday to Sunday; `hours`: weights of the hours from `opens`.
+    `params` of each version, the first of `epochs`; `cleaned`: what the weekly round chooses for columns.
     """
 
     slug: str
@@ -92,6 +94,8 @@ class Organisation:
     restricted: str = ""
     insiders: tuple[str, ...] = ()
     params: tuple[dict[str, object], ...] = field(default_factory=tuple)
+    cleaned: Mapping[str, object] = field(default_factory=dict)
+    epochs: int = 40
 
     def email(self, person: Person) -> str:
         """Return a person's address."""
@@ -140,6 +144,7 @@ HOSPITAL = Organisation(
     restricted="outcomes",
     insiders=("mei", "jonas"),
     params=({"epochs": 40}, {"epochs": 40, "width": 192, "dropout": 0.4}),
+    cleaned={"mean_radius": {"type": "numeric", "missing": ["n/a", ""]}},
 )
 RETAILER = Organisation(
     slug="harbour",
@@ -179,6 +184,7 @@ RETAILER = Organisation(
     versions=(0.45,),
     service=Service("churn-score", "churn", 620, 2, 0.58, drifts=True),
     params=({"epochs": 40, "learning_rate": 0.002},),
+    cleaned={"basket_eur": {"type": "numeric", "missing": ["unknown", ""]}},
 )
 LAB = Organisation(
     slug="quietlab",
@@ -210,6 +216,7 @@ LAB = Organisation(
     service=Service("yield", "yield", 70, 1, 0.75),
     quota=4,
     params=({"epochs": 40},),
+    cleaned={"temperature_c": {"type": "numeric", "missing": ["-", ""]}},
 )
 CHARACTERS = (HOSPITAL, RETAILER, LAB)
 MOST = 12

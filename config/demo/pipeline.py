@@ -9,13 +9,10 @@ from uuid import UUID
 
 from compute.jobs import jobs
 from compute.models import Job
-from config.demo import attempts, serving
+from config.demo import attempts, serving, weekly
 from config.demo.company import Company, quote
-from models_app.models import Stage, StepTry
-from models_app.pipelines import advancing, pipelines
+from models_app.models import Stage
 from models_app.registry import registry
-from models_app.schedules import schedules
-from tenants.clock import now
 from tenants.isolation.scoping import tenant_scope
 
 TRAINING_S, PREDICTING_S = 1_440, 420
@@ -102,47 +99,9 @@ class Pipeline:
         self.endpoint = endpoint
 
     def run_weekly(self) -> None:
-        """Save the weekly round with its schedule, and run it: it trains again, and reports that what serves is as good."""
-        if self.endpoint is None:
-            return
-        one, actor = self._of.one, self._of.first("engineer")
-        trained, best = ({"from": step, "output": "model_version"} for step in ("train", "compare"))
-        train = {
-            "recipe": one.recipe,
-            "dataset_version": str(self._of.datasets[one.dataset]),
-            "params": dict(one.params[0]),
-            "model": one.model,
-            "max_seconds": 3 * TRAINING_S,
-        }
-        metric = "r2" if one.recipe.endswith("regressor") else "accuracy"
-        live = {"metric": metric, "endpoint": one.service.name}
-        better = {"step": "compare", "output": "better", "is": "=", "than": True}
-        steps = [
-            {"name": "train", "kind": "train", "with": train, "retries": 1},
-            {"name": "compare", "kind": "compare", "with": {"model_version": trained, **live}},
-            {
-                "name": "deploy",
-                "kind": "deploy",
-                "when": better,
-                "with": {"model_version": best, "endpoint": one.service.name},
-            },
-            {"name": "report", "kind": "report", "needs": ["compare"]},
-        ]
-        with tenant_scope(self._of.tenant_id):
-            project_id = self._of.projects[one.service.project]
-            made = pipelines.create(actor=actor, project_id=project_id, name="weekly", steps={"steps": steps})
-            # Not due again while the demo is loaded.
-            cron = f"0 6 * * {(now() - timedelta(days=2)).isoweekday()}"
-            weekly = {"name": "weekly", "cron": cron, "pipeline": made.id}
-            schedule = schedules.create(actor=actor, wanted=weekly)
-            run = schedules.launch_now(actor=actor, schedule_id=schedule.id)
-            job = Job.objects.filter(id__in=StepTry.objects.filter(run=run.pipeline_run_id).values("job_id")).first()
-            if job is None:  # a budget refused it, and the run failed
-                return
-            quote(job, TRAINING_S, ALIKE)
-        child = self._of.learned.versions[0]
-        ended = partial(advancing.after_job, self._of.tenant_id, job.id)
-        self._of.simulation.queue(job, attempts.real(job, child.result, TRAINING_S, ended))
+        """Run the weekly round, once there is a model to compare with."""
+        if self.endpoint is not None:
+            weekly.run(self._of, TRAINING_S, ALIKE)
 
     def answer(self, at: datetime, requests: int, *, moved: bool) -> None:
         """Answer a batch of requests, once there is an endpoint."""

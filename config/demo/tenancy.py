@@ -18,11 +18,9 @@ from config.demo import attempts, serving, workload
 from config.demo.company import SELLER, Company, quote
 from config.demo.pipeline import Pipeline
 from config.demo.tables import Sheet
-from models_app.datasets import ingestion, operations
-from models_app.object_store import storage
-from models_app.registry import artefacts
+from models_app.datasets import operations
+from models_app.presets import presets
 from tenants import operations as people
-from tenants.access.actor import Actor
 from tenants.events import outbox
 from tenants.grants import grants
 from tenants.isolation.scoping import tenant_scope
@@ -59,6 +57,7 @@ class Tenancy(Company):
         first = share(began + 0.01)
         for at, requests, moved in serving.ticks(one, start=first, until=until, seed=self.seed):
             simulation.at(at, partial(pipeline.answer, at, requests, moved=moved))
+        simulation.at(start + timedelta(hours=2), self._save_presets)
         simulation.at(share(PRICES_RISE).replace(hour=2, minute=30), self._raise_prices)
         simulation.at(until - timedelta(hours=8), pipeline.run_weekly)
         simulation.at(until - timedelta(hours=4), self._fill_budgets)
@@ -78,18 +77,23 @@ class Tenancy(Company):
             filename=f"{name}.csv",
             target=sheet.target,
         )
-        mine = ingestion.claim(version.id, self.tenant_id)
-        if mine is None:
-            raise RuntimeError(f"{name} could not be claimed")
-        key = storage.new_key(self.tenant_id, "d", mine.dataset_id, mine.version_id, mine.token)
-        data = storage.put(
-            self.tenant_id, key, child.out / "data.parquet", content_type="application/vnd.apache.parquet"
-        )
-        result, profile = (artefacts.read_json(child.out / part) for part in ("result.json", "profile.json"))
-        ingestion.complete(
-            actor=Actor.system(self.tenant_id, "ingest"), mine=mine, data=data, result=result, profile=profile
-        )
+        self.ingest(version.id, child)
         self.datasets[name] = version.id
+
+    def _save_presets(self) -> None:
+        """Let an engineer save the launches that come again: the model's own, and a quick look on spot devices."""
+        own = {"recipe": self.one.recipe, "dataset_version": str(self.datasets[self.one.dataset])}
+        epochs = {"quick look": self.one.epochs // 10, "usual training": self.one.epochs}
+        project_id = self.projects[self.one.service.project]
+        with tenant_scope(self.tenant_id):
+            for name, number in epochs.items():
+                launch = own | {
+                    "params": {**self.one.params[0], "epochs": number},
+                    "device_class": "cpu",
+                    "max_seconds": 3600,
+                    "tier": "spot" if name == "quick look" else "on_demand",
+                }
+                presets.create(actor=self.first("engineer"), project_id=project_id, name=name, launch=launch)
 
     def _launch(self, launch: workload.Launch) -> None:
         """Launch a job; one refused by a budget or quota is skipped."""

@@ -15,9 +15,11 @@ from django.db import connection
 
 from config.demo import children, loading
 from config.demo.organisations import RETAILER, organisations
-from models_app.models import Endpoint, HealthAlert, ModelVersion, PipelineRun
+from models_app.models import Endpoint, HealthAlert, ModelVersion, PipelineRun, Preset
 from models_app.object_store import storage
+from models_app.pipelines import reading, weekly
 from tenants import quotas
+from tenants.access.actor import Actor
 from tenants.isolation.scoping import tenant_scope
 from tenants.models import Membership, Tenant
 from tenants.notifications import notifications
@@ -179,8 +181,9 @@ def check_what_people_find() -> None:
             endpoint = Endpoint.objects.get()
             assert (endpoint.name, endpoint.state) == (one.service.name, "ready")
             assert endpoint.version.stage == "production"
-            assert ModelVersion.objects.count() == len(one.versions) + 1  # that of the weekly round
-            assert PipelineRun.objects.get().state == "succeeded"
+            assert ModelVersion.objects.count() == len(one.versions) + 2  # those of the weekly round
+            check_the_weekly_round()
+            assert Preset.objects.count() == 2
             drifted = set(HealthAlert.objects.filter(resolved_at=None).values_list("subject", flat=True))
             engineer = Membership.objects.get(user__email=f"engineer@{one.slug}.example").user_id
             told = [row.title for row in notifications.notifications(engineer) if row.kind == "health_alert"]
@@ -190,6 +193,22 @@ def check_what_people_find() -> None:
         else:
             assert not drifted
             assert not told
+
+
+def check_the_weekly_round() -> None:
+    """All six steps of the template ended; what was trained is as good as what serves, so nothing is deployed."""
+    run = PipelineRun.objects.get()
+    steps = {step.name: step for step in reading.run(Actor.system(run.tenant_id, "test"), run.id).steps}
+    states = {name: step.state for name, step in steps.items()}
+    assert run.state == "succeeded", run.reason
+    assert states == dict.fromkeys(("extract", "clean", "train", "compare", "report"), "succeeded") | {
+        "deploy": "skipped"
+    }
+    assert [step["kind"] for step in weekly.STEPS] == [step.kind for step in steps.values()]
+    compared = steps["compare"].tries[0].outputs
+    assert compared["better"] is False
+    assert compared["value"] == compared["before"]
+    assert len({one.outputs["model_version"] for one in steps["train"].tries}) == 2
 
 
 @pytest.mark.nightly
