@@ -38,7 +38,8 @@ WITH span AS (SELECT hour, hour + interval '1 hour' AS until FROM generate_serie
               WHERE hour < %(end)s),
 runs AS (
     SELECT a.id, m.rank, m.share, a.device_class, CASE WHEN m.rank = 0 THEN a.device_name ELSE d.name END AS device_name, p.slug AS project, j.unit_amount, j.currency, a.assigned_at,
-           coalesce(a.ended_at, exchequer_now()) AS ended_at, a.started_at, coalesce(a.measured_until, a.started_at) AS measured_until
+           coalesce(a.ended_at, exchequer_now()) AS ended_at, coalesce(a.started_at, a.assigned_at) AS billed_from,
+           coalesce(a.measured_until, a.started_at, a.assigned_at) AS billed_until
     FROM compute_attempt a JOIN compute_job j ON j.tenant_id = a.tenant_id AND j.id = a.job_id
     JOIN tenants_project p ON p.tenant_id = j.tenant_id AND p.id = j.project_id
     JOIN compute_attemptmember m ON m.tenant_id = a.tenant_id AND m.attempt_id = a.id JOIN compute_device d ON d.id = m.device_id
@@ -48,7 +49,7 @@ runs AS (
 cut AS (
     SELECT r.id, r.rank, r.device_class, r.device_name, r.project, r.unit_amount, r.currency, s.hour,
            greatest(0, extract(epoch FROM least(r.ended_at, s.until) - greatest(r.assigned_at, s.hour)) * r.share / 1000) AS taken,
-           greatest(0, coalesce(extract(epoch FROM least(r.measured_until, s.until) - greatest(r.started_at, s.hour)), 0) * r.share / 1000) AS allocated
+           greatest(0, extract(epoch FROM least(r.billed_until, s.until) - greatest(r.billed_from, s.hour)) * r.share / 1000) AS allocated
     FROM runs r JOIN span s ON r.assigned_at < s.until AND r.ended_at > s.hour
 ),
 busy AS (

@@ -185,3 +185,34 @@ def test_a_cordoned_device_is_no_capacity(world: World, as_control: Control, dem
     assert closed.until_at == cordoned.from_at == Device.objects.get(index=0).state_at
     assert not cordoned.schedulable and cordoned.until_at is None
     assert DevicePresence.objects.get(device__index=1).until_at is None
+
+
+def test_an_attempt_that_never_started_is_held_and_allocates_nothing(
+    world: World, as_control: Control, console: Control, demo_clock: DemoClock
+) -> None:
+    began = now()
+    world.submit(devices=2)
+    world.assign()
+    demo_clock.advance(timedelta(minutes=90))  # over the end of an hour
+    with as_control():
+        assert reaper.reap() == 1
+    with tenant_scope(world.tenant.id):
+        run = Attempt.objects.get()
+        (own,) = device_hours.utilisation(began, now(), ["device_class"])
+    assert run.started_at is None and run.ended_at is not None
+    taken = 2 * (run.ended_at - run.assigned_at).total_seconds()
+    with console():
+        (row,) = device_hours.across_tenants(began, now(), ["device_class"])
+    for one in (own, row):
+        assert (one.allocated_s, one.used_s) == (0, 0)
+        assert one.held_s == pytest.approx(taken, abs=1e-5)
+    with selling.role("exchequer_operator"):
+        cost = costs.NewDeviceCost(
+            device_class="cpu", per_hour=Decimal("0.36"), currency="EUR", starts_on=began.date() - timedelta(days=1)
+        )
+        costs.enter(operator=selling.SELLER, new=cost, reason="as bought")
+    months = sorted({period_of(began.date()), period_of(now().date())})
+    with console():
+        bills = [cluster_bill(month, "even") for month in months]
+    assert all(bill.difference == Money.zero("EUR") for bill in bills)
+    assert all(bill.columns["used"] == bill.columns["idle"] == Money.zero("EUR") for bill in bills)
